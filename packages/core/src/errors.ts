@@ -1,0 +1,43 @@
+const marker: symbol = Symbol.for("favor.error");
+
+/** Options of every {@link FavorError}: a machine-readable code, where it happened, and what caused it. */
+export interface FavorErrorOptions<Code extends string = string> {
+  /** Stable, machine-readable; documented in the package's README. */
+  readonly code: Code;
+  /** Facts for programs and for `--json`: names, expected and found values. Plain JSON. */
+  readonly details?: Readonly<Record<string, unknown>>;
+  readonly cause?: unknown;
+}
+
+/**
+ * The base of every error that Favor throws on purpose. The message says what was found, where, and what the
+ * user can do. `isInstance` works across copies of this package (two versions in one `node_modules`).
+ */
+export class FavorError<Code extends string = string> extends Error {
+  readonly code: Code;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(message: string, options: FavorErrorOptions<Code>) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = new.target.name;
+    this.code = options.code;
+    this.details = options.details ?? {};
+    Object.defineProperty(this, marker, { value: true });
+  }
+
+  static isInstance(error: unknown): error is FavorError {
+    return typeof error === "object" && error !== null && (error as Record<symbol, unknown>)[marker] === true;
+  }
+}
+
+/** A function was called with an argument that cannot be right: the name, what was expected, what was found. */
+export class ArgumentError extends FavorError<"invalid-argument"> {
+  constructor(argument: string, expected: string, found: unknown, cause?: unknown) {
+    const shown = typeof found === "string" ? JSON.stringify(found) : String(found);
+    super(`${argument}: expected ${expected}, found ${shown}.`, {
+      code: "invalid-argument",
+      details: { argument, expected, found: shown },
+      cause,
+    });
+  }
+}

@@ -1,0 +1,2 @@
+export { ArgumentError, FavorError } from "./errors.ts";
+export type { FavorErrorOptions } from "./errors.ts";

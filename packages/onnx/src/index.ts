@@ -1,0 +1,2 @@
+import { version } from "@favor/core";
+export const v: string = version;
