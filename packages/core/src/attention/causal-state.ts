@@ -1,0 +1,41 @@
+import { checkSize } from "./linear-shape.ts";
+
+/**
+ * All that causal linear attention remembers of the past, per key head, whatever its length: the prefix sums
+ * S = sum_j phi(k_j) v_j^T and z = sum_j phi(k_j), stored joined and divided by `exp(logScale)`. Plain data: it can
+ * be cloned, posted to a worker or kept, and continued from.
+ */
+export interface CausalState {
+  readonly keyHeads: number;
+  readonly count: number;
+  readonly valueDim: number;
+  /** `[keyHeads, count, valueDim + 1]`: S, with z as its last column. */
+  readonly sums: Float64Array;
+  /** `[keyHeads]`: the running maximum of the log weights of the keys seen; -Infinity before the first. */
+  readonly logScale: Float64Array;
+}
+
+/**
+ * The state before the first token.
+ * @throws ArgumentError where a size is not a whole number of at least 1.
+ */
+export function startCausal(shape: {
+  readonly keyHeads: number;
+  readonly count: number;
+  readonly valueDim: number;
+}): CausalState {
+  const { keyHeads, count, valueDim } = shape;
+  for (const [name, size] of Object.entries({ keyHeads, count, valueDim })) checkSize(`shape.${name}`, size, 1);
+  return {
+    keyHeads,
+    count,
+    valueDim,
+    sums: new Float64Array(keyHeads * count * (valueDim + 1)),
+    logScale: new Float64Array(keyHeads).fill(-Infinity),
+  };
+}
+
+/** exp(from - to) for two log scales, of which the first may be -Infinity ("nothing yet"), then 0. */
+export function rescale(from: number, to: number): number {
+  return from === -Infinity ? 0 : Math.exp(from - to);
+}

@@ -1,0 +1,101 @@
+import { ArgumentError } from "../errors.ts";
+
+/**
+ * The sizes of linear attention over features. Arrays are row-major with the last index fastest:
+ * query features `[heads, queryRows, count]`, key features `[keyHeads, keyRows, count]`, values
+ * `[keyHeads, keyRows, valueDim]`, output `[heads, queryRows, valueDim]`. Cross-attention has
+ * `queryRows !== keyRows`.
+ */
+export interface LinearShape {
+  readonly heads: number;
+  /** Grouped queries: query head h reads key head floor(h * keyHeads / heads). Divides `heads`, which it is by default. */
+  readonly keyHeads?: number;
+  readonly queryRows: number;
+  readonly keyRows: number;
+  /** M, the width of phi. */
+  readonly count: number;
+  readonly valueDim: number;
+}
+
+/** Features of queries and keys, with the values: what the attention algebra works on, whatever the feature map. */
+export interface LinearInput {
+  /** phi(Q), `[heads, queryRows, count]`. A positive factor per row cancels in the normaliser. */
+  readonly query: Float64Array;
+  /** phi(K) `[keyHeads, keyRows, count]`, or a scaled phi(K): see `keyLogScale`. */
+  readonly key: Float64Array;
+  /** `[keyHeads, keyRows, valueDim]`. */
+  readonly value: Float64Array;
+  /**
+   * `[keyHeads, keyRows]`: the true features of key j are `exp(keyLogScale[j]) * key[j]`. Each row scaled by its
+   * own maximum neither over- nor underflows, and needs no other key. Default 0.
+   */
+  readonly keyLogScale?: Float64Array;
+  /** `[keyRows]`, shared by the heads: multiplies phi(K), numerator and denominator alike. 0 hides a key. Default 1. */
+  readonly keyMask?: ArrayLike<number>;
+}
+
+/** {@link LinearShape} with its defaults, and how many query heads share a key head. */
+export interface ResolvedShape extends Required<LinearShape> {
+  readonly group: number;
+}
+
+/**
+ * Fills the defaults of a shape and checks it.
+ * @throws ArgumentError where a size is not a whole number, or `keyHeads` does not divide `heads`.
+ */
+export function resolveShape(shape: LinearShape): ResolvedShape {
+  const { heads, keyHeads = heads, queryRows, keyRows, count, valueDim } = shape;
+  const sizes = { heads, keyHeads, count, valueDim };
+  for (const [name, size] of Object.entries(sizes)) checkSize(`shape.${name}`, size, 1);
+  checkSize("shape.queryRows", queryRows, 0);
+  checkSize("shape.keyRows", keyRows, 0);
+  if (heads % keyHeads !== 0) throw new ArgumentError("shape.keyHeads", `a divisor of heads (${heads})`, keyHeads);
+  return { ...sizes, queryRows, keyRows, group: heads / keyHeads };
+}
+
+/** @throws ArgumentError where `size` is not a whole number of at least `least`. */
+export function checkSize(name: string, size: number, least: number): void {
+  if (!Number.isSafeInteger(size) || size < least) {
+    throw new ArgumentError(name, `a whole number of at least ${least}`, size);
+  }
+}
+
+/** @throws ArgumentError where an array does not hold `expected` numbers. */
+export function checkLength(name: string, array: ArrayLike<number>, layout: string, expected: number): void {
+  if (array.length !== expected) {
+    throw new ArgumentError(name, `${layout} = ${expected} numbers`, `${array.length} numbers`);
+  }
+}
+
+/**
+ * Checks every array of an input against the shape.
+ * @throws ArgumentError naming the array, its layout, and the length found.
+ */
+export function checkLinearInput(input: LinearInput, shape: ResolvedShape): void {
+  const { heads, keyHeads, queryRows, keyRows, count, valueDim } = shape;
+  checkLength("query", input.query, "[heads, queryRows, count]", heads * queryRows * count);
+  checkLength("key", input.key, "[keyHeads, keyRows, count]", keyHeads * keyRows * count);
+  checkLength("value", input.value, "[keyHeads, keyRows, valueDim]", keyHeads * keyRows * valueDim);
+  if (input.keyLogScale) checkLength("keyLogScale", input.keyLogScale, "[keyHeads, keyRows]", keyHeads * keyRows);
+  if (input.keyMask) checkLength("keyMask", input.keyMask, "[keyRows]", keyRows);
+}
+
+/**
+ * `[keyHeads, keyRows]`: log of mask times scale of every key, -Infinity for a hidden one. With it phi(K) has one
+ * form everywhere: `exp(weight[j]) * key[j]`.
+ * @throws ArgumentError where a mask value is negative or not a number, or a scale is +Infinity.
+ */
+export function keyLogWeights(input: LinearInput, shape: ResolvedShape): Float64Array {
+  const { keyHeads, keyRows } = shape;
+  const weights = input.keyLogScale?.slice() ?? new Float64Array(keyHeads * keyRows);
+  for (let row = 0; row < keyRows; row++) {
+    const mask = input.keyMask?.[row] ?? 1;
+    if (!(mask >= 0)) throw new ArgumentError(`keyMask[${row}]`, "a number of at least 0", mask);
+    if (mask === 1) continue;
+    const log = Math.log(mask);
+    for (let head = 0; head < keyHeads; head++) weights[head * keyRows + row]! += log;
+  }
+  const infinite = weights.indexOf(Infinity);
+  if (infinite >= 0) throw new ArgumentError(`keyLogScale[${infinite}]`, "less than Infinity", Infinity);
+  return weights;
+}

@@ -1,0 +1,39 @@
+import { causalLinearAttention } from "./causal.ts";
+import type { CausalState } from "./causal-state.ts";
+import { ArgumentError } from "../errors.ts";
+
+/** One token: the features of its query and key, and its value, of every head. */
+export interface StreamingToken {
+  /** phi(q), `[heads, count]`. */
+  readonly query: Float64Array;
+  /** phi(k), `[keyHeads, count]`. */
+  readonly key: Float64Array;
+  /** `[keyHeads, valueDim]`. */
+  readonly value: Float64Array;
+  /** `[keyHeads]`: the true key features are `exp(keyLogScale) * key`. Default 0. */
+  readonly keyLogScale?: Float64Array;
+  /** Multiplies phi(k); 0 hides this token from itself and all later ones. Default 1. */
+  readonly keep?: number;
+}
+
+/**
+ * Attention of the next token to all before it and itself, in O(M d) time and no memory beyond the state, which is
+ * brought up to date. A sequence may be entered with {@link causalLinearAttention} (`options.state`) and continued
+ * here: the outputs are those of one full pass.
+ *
+ * @param state From {@link startCausal}, or what an earlier call left.
+ * @returns `[heads, valueDim]`; 0 where no key has been seen.
+ * @throws ArgumentError where the token does not fit the state.
+ */
+export function stepCausal(state: CausalState, token: StreamingToken): Float64Array {
+  const heads = token.query.length / state.count;
+  if (!Number.isInteger(heads)) {
+    throw new ArgumentError("query", `[heads, count] with count ${state.count}`, `${token.query.length} numbers`);
+  }
+  const { query, key, value, keyLogScale, keep } = token;
+  return causalLinearAttention(
+    { query, key, value, ...(keyLogScale && { keyLogScale }), ...(keep !== undefined && { keyMask: [keep] }) },
+    { heads, keyHeads: state.keyHeads, queryRows: 1, keyRows: 1, count: state.count, valueDim: state.valueDim },
+    { state, chunk: 1 },
+  );
+}
