@@ -1,12 +1,25 @@
 import type Long from "long";
+import type { TensorSource } from "./byte-range.ts";
+
+/** Key of the fields that the file carried: bit i stands for the message's i-th field in the order of field numbers. */
+export const presentFields: unique symbol = Symbol("favor.onnx.presentFields");
+/** Key of the fields that the schema does not know: each as the file had it, tag included. */
+export const unknownFields: unique symbol = Symbol("favor.onnx.unknownFields");
+
+/** What every message carries besides its own fields. Symbols, so that `{ ...node, name }` keeps both. */
+export interface Message {
+  /** Absent on a message that was not read from a file: then an attribute always writes the field that `type` names. */
+  [presentFields]?: number;
+  [unknownFields]?: Uint8Array[];
+}
 
 /**
  * The ONNX messages as this package holds them in memory: what protobufjs decodes from `schema.ts`, in camel case.
  * Repeated fields are always arrays; optional scalars that the file does not carry read as their default
- * (0, "", empty) and are not written. int64 fields are `Long`. Bytes are views on the file (often unaligned).
+ * (0, "", empty) and are not written; a default that the file carries is written again. int64 fields are `Long`. Bytes are views on the file (often unaligned).
  * Fields that the schema does not know are kept and written back.
  */
-export interface ModelProto {
+export interface ModelProto extends Message {
   irVersion: Long;
   opsetImport: OperatorSetIdProto[];
   producerName: string;
@@ -17,19 +30,35 @@ export interface ModelProto {
   graph: GraphProto;
   metadataProps: StringStringEntryProto[];
   functions: FunctionProto[];
+  /** Always set by the decoder; may be left out of a model made by hand, like every optional field below. */
+  trainingInfo?: TrainingInfoProto[];
+  configuration?: DeviceConfigurationProto[];
 }
 
-export interface OperatorSetIdProto {
+export interface TrainingInfoProto extends Message {
+  initialization: GraphProto | null;
+  algorithm: GraphProto | null;
+  initializationBinding: StringStringEntryProto[];
+  updateBinding: StringStringEntryProto[];
+}
+
+export interface DeviceConfigurationProto extends Message {
+  name: string;
+  numDevices: number;
+  device: string[];
+}
+
+export interface OperatorSetIdProto extends Message {
   domain: string;
   version: Long;
 }
 
-export interface StringStringEntryProto {
+export interface StringStringEntryProto extends Message {
   key: string;
   value: string;
 }
 
-export interface GraphProto {
+export interface GraphProto extends Message {
   node: NodeProto[];
   name: string;
   initializer: TensorProto[];
@@ -39,9 +68,15 @@ export interface GraphProto {
   output: ValueInfoProto[];
   valueInfo: ValueInfoProto[];
   metadataProps: StringStringEntryProto[];
+  quantizationAnnotation?: TensorAnnotation[];
 }
 
-export interface NodeProto {
+export interface TensorAnnotation extends Message {
+  tensorName: string;
+  quantParameterTensorNames: StringStringEntryProto[];
+}
+
+export interface NodeProto extends Message {
   input: string[];
   output: string[];
   name: string;
@@ -51,6 +86,37 @@ export interface NodeProto {
   attribute: AttributeProto[];
   docString: string;
   metadataProps: StringStringEntryProto[];
+  deviceConfigurations?: NodeDeviceConfigurationProto[];
+}
+
+export interface NodeDeviceConfigurationProto extends Message {
+  configurationId: string;
+  shardingSpec: ShardingSpecProto[];
+  pipelineStage: number;
+}
+
+export interface ShardingSpecProto extends Message {
+  tensorName: string;
+  device: Long[];
+  indexToDeviceGroupMap: IntIntListEntryProto[];
+  shardedDim: ShardedDimProto[];
+}
+
+export interface IntIntListEntryProto extends Message {
+  key: Long;
+  value: Long[];
+}
+
+export interface ShardedDimProto extends Message {
+  axis: Long;
+  simpleSharding: SimpleShardedDimProto[];
+}
+
+/** At most one of `dimValue` and `dimParam` is set. */
+export interface SimpleShardedDimProto extends Message {
+  dimValue?: Long | null;
+  dimParam?: string | null;
+  numShards: Long;
 }
 
 /** onnx.AttributeProto.AttributeType */
@@ -72,7 +138,7 @@ export const AttributeType = {
   TYPE_PROTOS: 14,
 } as const;
 
-export interface AttributeProto {
+export interface AttributeProto extends Message {
   name: string;
   refAttrName: string;
   docString: string;
@@ -87,6 +153,10 @@ export interface AttributeProto {
   strings: Uint8Array[];
   tensors: TensorProto[];
   graphs: GraphProto[];
+  sparseTensor?: SparseTensorProto | null;
+  sparseTensors?: SparseTensorProto[];
+  tp?: TypeProto | null;
+  typeProtos?: TypeProto[];
 }
 
 /** onnx.TensorProto.DataType */
@@ -118,9 +188,11 @@ export const DataType = {
   FLOAT8E8M0: 24,
   UINT2: 25,
   INT2: 26,
+  FLOAT6E2M3: 27,
+  FLOAT6E3M2: 28,
 } as const;
 
-export interface TensorProto {
+export interface TensorProto extends Message {
   dims: Long[];
   dataType: number;
   floatData: number[];
@@ -136,43 +208,76 @@ export interface TensorProto {
   doubleData: number[];
   uint64Data: Long[];
   metadataProps: StringStringEntryProto[];
+  segment?: SegmentProto | null;
+  /**
+   * Where the values lie when they have not been read: then `rawData` (or `floatData`, `doubleData`) is empty, and
+   * `tensorValues` and the encoder read from here. Set by `openModel`; never set together with values.
+   */
+  source?: TensorSource;
 }
 
-export interface SparseTensorProto {
+/** TensorProto.Segment: no known runtime reads it. */
+export interface SegmentProto extends Message {
+  begin: Long;
+  end: Long;
+}
+
+export interface SparseTensorProto extends Message {
   values: TensorProto | null;
   indices: TensorProto | null;
   dims: Long[];
 }
 
-export interface ValueInfoProto {
+export interface ValueInfoProto extends Message {
   name: string;
   type: TypeProto | null;
   docString: string;
   metadataProps: StringStringEntryProto[];
 }
 
-export interface TypeProto {
+/** At most one of the kinds is set. */
+export interface TypeProto extends Message {
   tensorType?: TensorTypeProto | null;
+  sequenceType?: ElementTypeProto | null;
+  mapType?: MapTypeProto | null;
+  optionalType?: ElementTypeProto | null;
+  sparseTensorType?: TensorTypeProto | null;
+  opaqueType?: OpaqueTypeProto | null;
   denotation: string;
 }
 
-export interface TensorTypeProto {
+/** TypeProto.Sequence and TypeProto.Optional */
+export interface ElementTypeProto extends Message {
+  elemType: TypeProto | null;
+}
+
+export interface MapTypeProto extends Message {
+  keyType: number;
+  valueType: TypeProto | null;
+}
+
+export interface OpaqueTypeProto extends Message {
+  domain: string;
+  name: string;
+}
+
+export interface TensorTypeProto extends Message {
   elemType: number;
   shape?: TensorShapeProto | null;
 }
 
-export interface TensorShapeProto {
+export interface TensorShapeProto extends Message {
   dim: DimensionProto[];
 }
 
 /** At most one of the two is set; neither: an unknown, unnamed dimension. */
-export interface DimensionProto {
+export interface DimensionProto extends Message {
   dimValue?: Long | null;
   dimParam?: string | null;
   denotation: string;
 }
 
-export interface FunctionProto {
+export interface FunctionProto extends Message {
   name: string;
   input: string[];
   output: string[];
