@@ -12,3 +12,54 @@ export { linearAttention } from "./attention/linear.ts";
 export type { LinearInput, LinearShape } from "./attention/linear-shape.ts";
 export { stepCausal } from "./attention/streaming.ts";
 export type { StreamingToken } from "./attention/streaming.ts";
+
+export { exactAttention } from "./attention/exact.ts";
+export type { ExactAttentionOptions } from "./attention/exact.ts";
+export { favorAttention } from "./attention/bidirectional.ts";
+export type { FavorAttentionOptions } from "./attention/bidirectional.ts";
+
+export { philox4x32 } from "./random/philox.ts";
+export { RandomStream, streamPurpose } from "./random/stream.ts";
+export type { StreamAddress } from "./random/stream.ts";
+
+export type { ProjectionDescription, ProjectionKind } from "./projections/description.ts";
+export { createProjection, drawProjection } from "./projections/projection.ts";
+export type { Projection } from "./projections/projection.ts";
+
+export { createFeatureMap, exponentialForm } from "./features/create.ts";
+export { descriptionVersion } from "./features/description.ts";
+export type {
+  CalibratedDescription,
+  DenseExponentialDescription,
+  ElementwiseFunction,
+  EluDescription,
+  FeatureMapDescription,
+  FeatureMapKind,
+  GeneralizedDescription,
+  HyperbolicDescription,
+  LandmarkDescription,
+  LinearExponentialDescription,
+  OprfDescription,
+  PositiveDescription,
+  SquaredReluDescription,
+  TrigonometricDescription,
+} from "./features/description.ts";
+export { optimalExponent } from "./features/dense-exponential.ts";
+export type { ExponentialForm } from "./features/exponential-form.ts";
+export type { FeatureMap, KeyStabilizerOptions, StabilizedFeatures } from "./features/feature-map.ts";
+export { elementwiseFunctions, generalizedFeatureMap } from "./features/generalized.ts";
+export { linearExponential } from "./features/linear-exponential.ts";
+export { optimalOprf } from "./features/oprf.ts";
+export { trigonometricForm } from "./features/trigonometric.ts";
+export type { TrigonometricForm } from "./features/trigonometric.ts";
+
+export { balance } from "./calibration/balance.ts";
+export type { Balance } from "./calibration/balance.ts";
+export { calibrate } from "./calibration/calibrate.ts";
+export type { CalibrateOptions } from "./calibration/calibrate.ts";
+export { MomentAccumulator } from "./calibration/moments.ts";
+export type { HeadMoments, VectorSums } from "./calibration/moments.ts";
+
+export { orthogonalFactor } from "./linear-algebra/householder.ts";
+export { symmetricEigen, symmetricFunction } from "./linear-algebra/symmetric-eigen.ts";
+export type { SymmetricEigen } from "./linear-algebra/symmetric-eigen.ts";

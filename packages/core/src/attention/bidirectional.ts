@@ -1,0 +1,48 @@
+import { requireInteger, requireLength, rowCount } from "../checks.ts";
+import type { FeatureMap } from "../features/feature-map.ts";
+import { linearAttention } from "./linear.ts";
+
+export interface FavorAttentionOptions {
+  readonly featureMap: FeatureMap;
+  /** The width of a value; default the feature map's `dim`. */
+  readonly valueDim?: number;
+  /** [keys]; multiplies phi(K), numerator and denominator alike: 0 hides a key, 1 shows it. Default: all shown. */
+  readonly keyMask?: ArrayLike<number>;
+}
+
+/**
+ * Bidirectional FAVOR of one head in float64, the reference (2006.03555, section 2.3):
+ *
+ *     out_i = phi_q(q_i)^T (sum_j m_j phi_k(k_j) v_j^T) / phi_q(q_i)^T (sum_j m_j phi_k(k_j))
+ *
+ * query `[queries, dim]`, key `[keys, dim]`, both times d^(-1/4), value `[keys, valueDim]`, result
+ * `[queries, valueDim]`, row-major. O((queries + keys) M (dim + valueDim)) time. Hidden keys and values have no effect
+ * at all. A query whose normaliser is 0, as when every key is hidden, gives 0. Throws ArgumentError for shapes that
+ * disagree.
+ */
+export function favorAttention(
+  query: Float64Array,
+  key: Float64Array,
+  value: Float64Array,
+  options: FavorAttentionOptions,
+): Float64Array {
+  const { featureMap, keyMask } = options;
+  const { dim, count } = featureMap;
+  const { valueDim = dim } = options;
+  requireInteger("options.valueDim", valueDim, 1, 1 << 20);
+  const queryRows = rowCount("query", query, dim);
+  const keyRows = rowCount("key", key, dim);
+  requireLength("value", value, keyRows * valueDim);
+  if (keyMask !== undefined) requireLength("options.keyMask", keyMask, keyRows);
+  const keys = featureMap.keyStabilized(key, { scope: "row", ...(keyMask && { mask: keyMask }) });
+  return linearAttention(
+    {
+      query: featureMap.queryStabilized(query).features,
+      key: keys.features,
+      keyLogScale: keys.logScale,
+      value,
+      ...(keyMask && { keyMask }),
+    },
+    { heads: 1, queryRows, keyRows, count, valueDim },
+  );
+}

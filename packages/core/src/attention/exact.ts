@@ -1,0 +1,61 @@
+import { requireInteger, requireLength, requirePositive, rowCount } from "../checks.ts";
+import { ArgumentError } from "../errors.ts";
+
+export interface ExactAttentionOptions {
+  /** d, the width of a query and a key. */
+  readonly dim: number;
+  /** The width of a value; default `dim`. */
+  readonly valueDim?: number;
+  /** Multiplies q.k. Default 1: q and k are then already times d^(-1/4) each. */
+  readonly scale?: number;
+  /** [keys], none negative; multiplies exp(q.k): 0 hides a key, 1 shows it. Default: all shown. */
+  readonly keyMask?: ArrayLike<number>;
+  /** Query i sees keys 0 to i + (keys - queries). Default false; needs as many keys as queries or more. */
+  readonly causal?: boolean;
+}
+
+/**
+ * Softmax attention in float64, the reference: softmax(scale Q K^T) V. query `[queries, dim]`, key `[keys, dim]`, value
+ * `[keys, valueDim]`, result `[queries, valueDim]`, row-major. O(queries keys (dim + valueDim)) time, O(keys) memory.
+ * A query that sees no key gives 0. A hidden key or value is never read. Throws ArgumentError for shapes that disagree.
+ */
+export function exactAttention(
+  query: Float64Array,
+  key: Float64Array,
+  value: Float64Array,
+  options: ExactAttentionOptions,
+): Float64Array {
+  const { dim, valueDim = dim, scale = 1, keyMask, causal = false } = options;
+  requireInteger("options.dim", dim, 1, 1 << 20);
+  requireInteger("options.valueDim", valueDim, 1, 1 << 20);
+  requirePositive("options.scale", scale);
+  const queries = rowCount("query", query, dim);
+  const keys = rowCount("key", key, dim);
+  requireLength("value", value, keys * valueDim);
+  if (keyMask !== undefined) requireLength("options.keyMask", keyMask, keys);
+  if (causal && keys < queries) throw new ArgumentError("key", `at least ${queries} rows in causal attention`, keys);
+
+  const out = new Float64Array(queries * valueDim);
+  const logits = new Float64Array(keys);
+  for (let i = 0; i < queries; i++) {
+    const seen = causal ? i + keys - queries + 1 : keys;
+    let largest = -Infinity;
+    for (let j = 0; j < seen; j++) {
+      if (keyMask?.[j] === 0) continue;
+      let logit = 0;
+      for (let l = 0; l < dim; l++) logit += query[i * dim + l]! * key[j * dim + l]!;
+      logits[j] = scale * logit;
+      largest = Math.max(largest, logits[j]!);
+    }
+    if (largest === -Infinity) continue;
+    let normalizer = 0;
+    for (let j = 0; j < seen; j++) {
+      if (keyMask?.[j] === 0) continue;
+      const weight = (keyMask?.[j] ?? 1) * Math.exp(logits[j]! - largest);
+      normalizer += weight;
+      for (let l = 0; l < valueDim; l++) out[i * valueDim + l]! += weight * value[j * valueDim + l]!;
+    }
+    for (let l = 0; l < valueDim; l++) out[i * valueDim + l]! /= normalizer;
+  }
+  return out;
+}

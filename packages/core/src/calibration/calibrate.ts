@@ -1,0 +1,40 @@
+import { requireInteger } from "../checks.ts";
+import { optimalExponent } from "../features/dense-exponential.ts";
+import { descriptionVersion } from "../features/description.ts";
+import type { CalibratedDescription } from "../features/description.ts";
+import type { ProjectionKind } from "../projections/description.ts";
+import { balance } from "./balance.ts";
+import type { HeadMoments } from "./moments.ts";
+
+export interface CalibrateOptions {
+  /** Features M. */
+  readonly count: number;
+  readonly seed: number;
+  readonly layer?: number;
+  readonly head?: number;
+  /** Default "orthogonal". */
+  readonly projection?: ProjectionKind;
+}
+
+/**
+ * From the moments of one head to its feature map: {@link balance}, then dense-exponential features (FAVOR#,
+ * 2302.00787) with the closed-form a of each dimension's lambda, {@link optimalExponent}. The estimate of exp(q.k) is
+ * unbiased whatever the moments are; its variance is the smaller, the better they fit. O(d^3).
+ *
+ * Throws ArgumentError for moments or options that cannot be right.
+ */
+export function calibrate(moments: HeadMoments, options: CalibrateOptions): CalibratedDescription {
+  const { count, seed, layer = 0, head = 0, projection = "orthogonal" } = options;
+  requireInteger("options.count", count, 1, 1 << 20);
+  const balanced = balance(moments);
+  return {
+    version: descriptionVersion,
+    kind: "calibrated",
+    projection: { kind: projection, count, dim: moments.dim, seed, layer, head },
+    a: Array.from(balanced.eigenvalues, optimalExponent),
+    queryMean: Array.from(balanced.queryMean),
+    keyMean: Array.from(balanced.keyMean),
+    queryMatrix: Array.from(balanced.queryMatrix),
+    keyMatrix: Array.from(balanced.keyMatrix),
+  };
+}

@@ -1,0 +1,161 @@
+import { checkProjectionDescription } from "../projections/description.ts";
+import type { ProjectionDescription } from "../projections/description.ts";
+import { ArgumentError } from "../errors.ts";
+
+/** The version of the descriptions that this package writes; it reads this one and older. */
+export const descriptionVersion = 1;
+
+interface Versioned {
+  readonly version: 1;
+}
+
+/** Random Fourier features of 2006.03555, faithful to the paper: may be negative, unstable for peaked attention. */
+export interface TrigonometricDescription extends Versioned {
+  readonly kind: "trigonometric";
+  /** "phase": sqrt(2) cos(w.x + b), width M. "pair": cos(w.x) and sin(w.x), width 2 M, lower variance. */
+  readonly variant: "phase" | "pair";
+  readonly projection: ProjectionDescription;
+}
+
+/** FAVOR+ of 2009.14794 (Lemma 1): exp(w.x - |x|^2/2). */
+export interface PositiveDescription extends Versioned {
+  readonly kind: "positive";
+  readonly projection: ProjectionDescription;
+}
+
+/** FAVOR+ in its hyperbolic form (2009.14794, Lemma 1): exp(w.x) and exp(-w.x); width 2 M. */
+export interface HyperbolicDescription extends Versioned {
+  readonly kind: "hyperbolic";
+  readonly projection: ProjectionDescription;
+}
+
+/** FAVOR++ of 2205.15317: exp(a |w|^2 + b w.x - |x|^2/2), b = sqrt(1 - 4a). */
+export interface OprfDescription extends Versioned {
+  readonly kind: "oprf";
+  readonly projection: ProjectionDescription;
+  /** Below 1/8 for a finite variance; negative makes the features bounded. See {@link optimalOprf}. */
+  readonly a: number;
+}
+
+/** FAVOR# of 2302.00787 with diagonal A: as OPRF with one `a` per dimension. */
+export interface DenseExponentialDescription extends Versioned {
+  readonly kind: "dense-exponential";
+  readonly projection: ProjectionDescription;
+  /** [dim], each below 1/8. */
+  readonly a: readonly number[];
+}
+
+/** Dense-exponential features after centring, balancing and rotating q and k by calibration; {@link calibrate}. */
+export interface CalibratedDescription extends Versioned {
+  readonly kind: "calibrated";
+  readonly projection: ProjectionDescription;
+  /** [dim], each below 1/8. */
+  readonly a: readonly number[];
+  /** [dim] */
+  readonly queryMean: readonly number[];
+  /** [dim] */
+  readonly keyMean: readonly number[];
+  /** [dim, dim] row-major; q' = queryMatrix (q - queryMean). */
+  readonly queryMatrix: readonly number[];
+  /** [dim, dim] row-major, the inverse transpose of queryMatrix; k' = keyMatrix (k - keyMean). */
+  readonly keyMatrix: readonly number[];
+}
+
+/**
+ * Features at landmarks of the calibration data, joined by a fitted core of non-negative numbers; {@link fitLandmarks}.
+ * phi_q = exp(z_m.q'), phi_k = exp(y_m.k' + queryMean.(k - keyMean)), exp(q.k) ~ exp(q.keyMean) phi_q^T C phi_k.
+ */
+export interface LandmarkDescription extends Versioned {
+  readonly kind: "landmark";
+  readonly dim: number;
+  readonly count: number;
+  readonly queryMean: readonly number[];
+  readonly keyMean: readonly number[];
+  readonly queryMatrix: readonly number[];
+  readonly keyMatrix: readonly number[];
+  /** z, [count, dim]: what a transformed query is multiplied with; centres of the transformed keys. */
+  readonly keyLandmarks: readonly number[];
+  /** y, [count, dim]: what a transformed key is multiplied with; centres of the transformed queries. */
+  readonly queryLandmarks: readonly number[];
+  /** [count], added to the log of each query feature: brings it to unit mean square on the calibration data. */
+  readonly logWeight: readonly number[];
+  /** C, [count, count] row-major, rows for query features; no entry negative. */
+  readonly core: readonly number[];
+}
+
+/** An exponential form with free parameters, as distillation yields it: any {@link ExponentialForm} as plain JSON. */
+export interface LinearExponentialDescription extends Versioned {
+  readonly kind: "linear-exponential";
+  readonly dim: number;
+  readonly count: number;
+  readonly queryMean: readonly number[];
+  readonly keyMean: readonly number[];
+  readonly queryMatrix: readonly number[];
+  readonly keyMatrix: readonly number[];
+  readonly keyWeight: readonly number[];
+  readonly queryProjection: readonly number[];
+  readonly keyProjection: readonly number[];
+  readonly logWeight: readonly number[];
+  readonly subtractNorms: boolean;
+}
+
+/** The elementwise functions that a {@link GeneralizedDescription} may name. */
+export type ElementwiseFunction =
+  | "relu"
+  | "exp"
+  | "abs"
+  | "cos"
+  | "gelu"
+  | "identity"
+  | "sigmoid"
+  | "softplus"
+  | "squared-relu"
+  | "tanh";
+
+/** Generalized attention of 2006.03555 (section 2.2; appendix on ReLU): f(w.x) + epsilon. Not an estimate of exp. */
+export interface GeneralizedDescription extends Versioned {
+  readonly kind: "generalized";
+  readonly projection: ProjectionDescription;
+  readonly function: ElementwiseFunction;
+  /** Default 1e-3, the paper's. */
+  readonly epsilon?: number;
+}
+
+/** elu(x) + 1 of "Transformers are RNNs" (2006.16236), width d. Not an estimate of exp. */
+export interface EluDescription extends Versioned {
+  readonly kind: "elu";
+  readonly dim: number;
+}
+
+/** max(x, 0)^2, width d. Not an estimate of exp. */
+export interface SquaredReluDescription extends Versioned {
+  readonly kind: "squared-relu";
+  readonly dim: number;
+}
+
+/** Plain, versioned JSON that says everything about a feature map. */
+export type FeatureMapDescription =
+  | TrigonometricDescription
+  | PositiveDescription
+  | HyperbolicDescription
+  | OprfDescription
+  | DenseExponentialDescription
+  | CalibratedDescription
+  | LandmarkDescription
+  | LinearExponentialDescription
+  | GeneralizedDescription
+  | EluDescription
+  | SquaredReluDescription;
+
+export type FeatureMapKind = FeatureMapDescription["kind"];
+
+/** Throws ArgumentError for a version that this package does not know, or a projection that cannot be right. */
+export function checkDescription(description: FeatureMapDescription): void {
+  const { version }: { version: unknown } = description;
+  if (version !== descriptionVersion) {
+    const newer = typeof version === "number" && version > descriptionVersion;
+    const advice = newer ? " (it was written by a newer @favor/core: update this one)" : "";
+    throw new ArgumentError("description.version", `version ${descriptionVersion}${advice}`, version);
+  }
+  if ("projection" in description) checkProjectionDescription(description.projection);
+}

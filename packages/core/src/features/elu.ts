@@ -1,0 +1,11 @@
+import { requireInteger } from "../checks.ts";
+import type { EluDescription } from "./description.ts";
+import { directFeatureMap } from "./direct.ts";
+import type { FeatureMap } from "./feature-map.ts";
+
+/** phi(x) = elu(x) + 1, that is x + 1 above 0 and exp(x) below (2006.16236, equation 7); width d. */
+export function eluFeatureMap(description: EluDescription): FeatureMap {
+  const { dim } = description;
+  requireInteger("description.dim", dim, 1, 1 << 20);
+  return directFeatureMap(description, dim, dim, (x) => x.map((value) => (value > 0 ? value + 1 : Math.exp(value))));
+}

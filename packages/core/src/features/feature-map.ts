@@ -1,0 +1,41 @@
+import type { FeatureMapDescription } from "./description.ts";
+
+/** Features whose true value is `features * exp(logScale)`, so that neither over- nor underflows. */
+export interface StabilizedFeatures {
+  /** [rows, count] */
+  readonly features: Float64Array;
+  /** [rows], or one number for all rows where the function says so. */
+  readonly logScale: Float64Array;
+}
+
+/**
+ * A feature map phi with exp(q.k) ~ phi_q(q) . phi_k(k), or, for generalized, ELU and squared-ReLU maps, a kernel of
+ * its own. The caller has multiplied q and k by d^(-1/4) each. All arrays are row-major.
+ *
+ * A NaN or an infinity in a row gives NaN in that row's features and nowhere else (a stabiliser passes over it).
+ */
+export interface FeatureMap {
+  readonly description: FeatureMapDescription;
+  /** d, the width of a query or key. */
+  readonly dim: number;
+  /** The width of phi. */
+  readonly count: number;
+  /** phi_q of x `[rows, dim]`: `[rows, count]`. May overflow; use the stabilised form for attention. */
+  query(x: Float64Array): Float64Array;
+  /** phi_k of x `[rows, dim]`: `[rows, count]`. */
+  key(x: Float64Array): Float64Array;
+  /** One `logScale` per row: it cancels in the normaliser of that row. */
+  queryStabilized(x: Float64Array): StabilizedFeatures;
+  /**
+   * "all" (default): a single `logScale` for the call, which cancels in every normaliser; rows where `mask` `[rows]` is
+   * 0 are left out of it and get features 0. "row": one for each row, that never looks at another key; causal use
+   * rescales by it.
+   */
+  keyStabilized(x: Float64Array, options?: KeyStabilizerOptions): StabilizedFeatures;
+}
+
+export interface KeyStabilizerOptions {
+  readonly scope?: "all" | "row";
+  /** [rows]; 0 hides a key, any other number shows it. */
+  readonly mask?: ArrayLike<number>;
+}

@@ -1,0 +1,49 @@
+import { requireInteger } from "../checks.ts";
+import type { LinearExponentialDescription } from "./description.ts";
+import { descriptionVersion } from "./description.ts";
+import { checkExponentialForm } from "./exponential-form.ts";
+import type { ExponentialForm } from "./exponential-form.ts";
+import { ArgumentError } from "../errors.ts";
+
+/** Learned linear-exponential features: the exponential form with its arrays as they were learned. */
+export function linearExponentialForm(description: LinearExponentialDescription): ExponentialForm {
+  requireInteger("description.dim", description.dim, 1, 1 << 20);
+  requireInteger("description.count", description.count, 1, 1 << 20);
+  const form: ExponentialForm = {
+    dim: description.dim,
+    count: description.count,
+    queryMean: Float64Array.from(description.queryMean),
+    queryMatrix: Float64Array.from(description.queryMatrix),
+    keyMean: Float64Array.from(description.keyMean),
+    keyMatrix: Float64Array.from(description.keyMatrix),
+    keyWeight: Float64Array.from(description.keyWeight),
+    queryProjection: Float64Array.from(description.queryProjection),
+    keyProjection: Float64Array.from(description.keyProjection),
+    logWeight: Float64Array.from(description.logWeight),
+    subtractNorms: description.subtractNorms,
+  };
+  checkExponentialForm(form);
+  return form;
+}
+
+/** A form without a core as a description: where learning starts from. Throws ArgumentError for a form with a core. */
+export function linearExponential(form: ExponentialForm): LinearExponentialDescription {
+  if (form.core !== undefined)
+    throw new ArgumentError("form.core", "no core, only a linear-exponential form", "a core");
+  checkExponentialForm(form);
+  return {
+    version: descriptionVersion,
+    kind: "linear-exponential",
+    dim: form.dim,
+    count: form.count,
+    queryMean: Array.from(form.queryMean),
+    keyMean: Array.from(form.keyMean),
+    queryMatrix: Array.from(form.queryMatrix),
+    keyMatrix: Array.from(form.keyMatrix),
+    keyWeight: Array.from(form.keyWeight),
+    queryProjection: Array.from(form.queryProjection),
+    keyProjection: Array.from(form.keyProjection),
+    logWeight: Array.from(form.logWeight),
+    subtractNorms: form.subtractNorms,
+  };
+}

@@ -1,0 +1,94 @@
+import { requireLength } from "../checks.ts";
+import type { KeyStabilizerOptions, StabilizedFeatures } from "./feature-map.ts";
+
+/** Exponentials of log features `[rows, count]`, each row divided by its largest. */
+export function exponentialPerRow(logFeatures: Float64Array, rows: number, count: number): StabilizedFeatures {
+  const features = new Float64Array(rows * count);
+  const logScale = new Float64Array(rows);
+  for (let row = 0; row < rows; row++) {
+    const scale = largest(logFeatures, row * count, count);
+    logScale[row] = scale;
+    for (let i = row * count; i < (row + 1) * count; i++) features[i] = Math.exp(logFeatures[i]! - scale);
+  }
+  return { features, logScale };
+}
+
+/** Exponentials of log features `[rows, count]` of keys, stabilised as {@link KeyStabilizerOptions} says. */
+export function exponentialOfKeys(
+  logFeatures: Float64Array,
+  rows: number,
+  count: number,
+  options: KeyStabilizerOptions,
+): StabilizedFeatures {
+  const { scope = "all", mask } = options;
+  if (mask !== undefined) requireLength("mask", mask, rows);
+  if (scope === "row") return hideRows(exponentialPerRow(logFeatures, rows, count), mask, count, scope);
+  let scale = -Infinity;
+  for (let row = 0; row < rows; row++) {
+    if (mask?.[row] !== 0) scale = Math.max(scale, finiteLargest(logFeatures, row * count, count));
+  }
+  if (scale === -Infinity) scale = 0;
+  const features = new Float64Array(rows * count);
+  for (let row = 0; row < rows; row++) {
+    if (mask?.[row] === 0) continue;
+    for (let i = row * count; i < (row + 1) * count; i++) features[i] = Math.exp(logFeatures[i]! - scale);
+  }
+  return { features, logScale: Float64Array.of(scale) };
+}
+
+/**
+ * Multiplies each row of signed features `[rows, count]` by exp(log[row]), as {@link KeyStabilizerOptions} says: what
+ * the trigonometric maps need, whose magnitude is exp(|x|^2/2).
+ */
+export function scaleKeys(
+  features: Float64Array,
+  log: Float64Array,
+  count: number,
+  options: KeyStabilizerOptions,
+): StabilizedFeatures {
+  const { scope = "all", mask } = options;
+  const rows = log.length;
+  if (mask !== undefined) requireLength("mask", mask, rows);
+  if (scope === "row") return hideRows({ features, logScale: log }, mask, count, scope);
+  let scale = -Infinity;
+  for (let row = 0; row < rows; row++) {
+    if (mask?.[row] !== 0 && log[row]! > scale && log[row] !== Infinity) scale = log[row]!;
+  }
+  if (scale === -Infinity) scale = 0;
+  for (let row = 0; row < rows; row++) {
+    const factor = Math.exp(log[row]! - scale);
+    for (let i = row * count; i < (row + 1) * count; i++) features[i]! *= factor;
+  }
+  return hideRows({ features, logScale: Float64Array.of(scale) }, mask, count, scope);
+}
+
+/** Zeroes the features of hidden rows; a log scale per row becomes -Infinity there. */
+function hideRows(
+  { features, logScale }: StabilizedFeatures,
+  mask: ArrayLike<number> | undefined,
+  count: number,
+  scope: "all" | "row",
+): StabilizedFeatures {
+  if (mask === undefined) return { features, logScale };
+  for (let row = 0; row < mask.length; row++) {
+    if (mask[row] !== 0) continue;
+    features.fill(0, row * count, (row + 1) * count);
+    if (scope === "row") logScale[row] = -Infinity;
+  }
+  return { features, logScale };
+}
+
+/** The largest value, or 0 if there is none above -Infinity: exp(x - largest) must not be NaN for x = -Infinity. */
+function largest(values: Float64Array, start: number, count: number): number {
+  const found = finiteLargest(values, start, count);
+  return found === -Infinity ? 0 : found;
+}
+
+/** The largest finite value; NaN and infinity pass through to the features instead of spoiling other rows. */
+function finiteLargest(values: Float64Array, start: number, count: number): number {
+  let found = -Infinity;
+  for (let i = start; i < start + count; i++) {
+    if (values[i]! > found && values[i] !== Infinity) found = values[i]!;
+  }
+  return found;
+}

@@ -1,0 +1,63 @@
+import { RandomStream, streamPurpose } from "../random/stream.ts";
+import type { ProjectionDescription } from "./description.ts";
+import type { ProjectionKernel } from "./kernel.ts";
+import { drawNorms } from "./norms.ts";
+
+/** Factors H D of each block (three mix well enough: Yu et al., "Orthogonal random features", 2016). */
+const factors = 3;
+
+/**
+ * The Hadamard ORF of 2006.03555: blocks H D1 H D2 H D3 with D of random signs and H the normalised Walsh-Hadamard
+ * matrix, applied in O(d log d). A dimension that is no power of two is padded with zeros to D, the next one; the
+ * blocks are D x D, exactly orthogonal there, and so are the row lengths: chi with D degrees of freedom, or sqrt(D).
+ */
+export function hadamardProjection(description: ProjectionDescription): ProjectionKernel {
+  const { count, dim } = description;
+  let padded = 1;
+  let levels = 0;
+  for (; padded < dim; padded *= 2) levels++;
+  const blocks = Math.ceil(count / padded);
+  const stream = new RandomStream({ ...description, purpose: streamPurpose.projection });
+  const signs = new Float64Array(blocks * factors * padded);
+  for (let i = 0; i < signs.length; i++) signs[i] = stream.sign();
+  const norms = drawNorms({ ...description, dim: padded });
+  // Each unnormalised H is sqrt(D) times an orthogonal matrix.
+  const normalization = 1 / (padded * Math.sqrt(padded));
+  const work = new Float64Array(padded);
+
+  function project(x: Float64Array, start: number, out: Float64Array, target: number): void {
+    for (let block = 0; block < blocks; block++) {
+      work.fill(0);
+      for (let i = 0; i < dim; i++) work[i] = x[start + i]!;
+      for (let factor = 0; factor < factors; factor++) {
+        const first = (block * factors + factor) * padded;
+        for (let i = 0; i < padded; i++) work[i]! *= signs[first + i]!;
+        walshHadamard(work);
+      }
+      const first = block * padded;
+      const rows = Math.min(padded, count - first);
+      for (let row = 0; row < rows; row++) out[target + first + row] = work[row]! * norms[first + row]! * normalization;
+    }
+  }
+
+  return {
+    storage: signs.length + count,
+    operations: blocks * padded * factors * (levels + 1) + 2 * count,
+    project,
+  };
+}
+
+/** The Walsh-Hadamard transform without normalisation, in place; the length is a power of two. */
+function walshHadamard(values: Float64Array): void {
+  const n = values.length;
+  for (let half = 1; half < n; half *= 2) {
+    for (let first = 0; first < n; first += 2 * half) {
+      for (let i = first; i < first + half; i++) {
+        const a = values[i]!;
+        const b = values[i + half]!;
+        values[i] = a + b;
+        values[i + half] = a - b;
+      }
+    }
+  }
+}

@@ -1,0 +1,22 @@
+import { RandomStream, streamPurpose } from "../random/stream.ts";
+import type { ProjectionDescription } from "./description.ts";
+
+/**
+ * The row lengths of a projection whose directions are orthonormal, `[count]`. "chi": each is the length of a fresh
+ * Gaussian vector, so that a row alone is Gaussian. "sqrt-dim": sqrt(d), the length's root mean square.
+ */
+export function drawNorms(description: ProjectionDescription): Float64Array {
+  const { count, dim, norms = "chi" } = description;
+  const out = new Float64Array(count).fill(Math.sqrt(dim));
+  if (norms === "sqrt-dim") return out;
+  const stream = new RandomStream({ ...description, purpose: streamPurpose.norms });
+  for (let row = 0; row < count; row++) {
+    let squares = 0;
+    for (let i = 0; i < dim; i++) {
+      const value = stream.gaussian();
+      squares += value * value;
+    }
+    out[row] = Math.sqrt(squares);
+  }
+  return out;
+}

@@ -1,0 +1,103 @@
+import { describe, expect, it } from "vitest";
+import { RandomStream, orthogonalFactor, symmetricEigen, symmetricFunction } from "../../src/index.ts";
+import { addTransposedProduct, multiply, multiplyTransposed, transpose } from "../../src/linear-algebra/products.ts";
+
+const stream = new RandomStream({ seed: 4, purpose: 6 });
+
+function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let worst = 0;
+  for (let i = 0; i < a.length; i++) worst = Math.max(worst, Math.abs(a[i]! - b[i]!));
+  return worst;
+}
+
+describe("products", () => {
+  it.each([
+    [1, 1, 1],
+    [3, 5, 7],
+    [6, 4, 9],
+    [0, 3, 2],
+  ])("agree with the definition for %i x %i x %i", (rows, inner, columns) => {
+    const a = stream.gaussians(rows * inner);
+    const b = stream.gaussians(inner * columns);
+    const expected = new Float64Array(rows * columns);
+    for (let i = 0; i < rows; i++) {
+      for (let j = 0; j < columns; j++) {
+        for (let l = 0; l < inner; l++) expected[i * columns + j]! += a[i * inner + l]! * b[l * columns + j]!;
+      }
+    }
+    expect(largestDifference(multiply(a, b, rows, inner, columns), expected)).toBeLessThan(1e-13);
+    expect(
+      largestDifference(multiplyTransposed(a, transpose(b, inner, columns), rows, inner, columns), expected),
+    ).toBeLessThan(1e-13);
+    const sum = new Float64Array(rows * columns);
+    addTransposedProduct(transpose(a, rows, inner), b, inner, rows, columns, sum);
+    expect(largestDifference(sum, expected)).toBeLessThan(1e-13);
+  });
+});
+
+describe("orthogonalFactor", () => {
+  it.each([1, 2, 17, 64])("of a %i x %i Gaussian matrix: Q^T A is upper triangular with a positive diagonal", (n) => {
+    const matrix = stream.gaussians(n * n);
+    const q = orthogonalFactor(matrix, n);
+    const gram = multiplyTransposed(q, q, n, n, n);
+    for (let i = 0; i < n * n; i++) expect(Math.abs(gram[i]! - (i % (n + 1) === 0 ? 1 : 0))).toBeLessThan(1e-13);
+    const r = multiply(transpose(q, n, n), matrix, n, n, n);
+    for (let i = 0; i < n; i++) {
+      expect(r[i * n + i]!).toBeGreaterThan(0);
+      for (let j = 0; j < i; j++) expect(Math.abs(r[i * n + j]!)).toBeLessThan(1e-12);
+    }
+  });
+
+  it("is uniform over the orthogonal group: its trace has mean 0 and variance 1", () => {
+    const trials = 4000;
+    const traces = Array.from({ length: trials }, () => {
+      const q = orthogonalFactor(stream.gaussians(9), 3);
+      return q[0]! + q[4]! + q[8]!;
+    });
+    const mean = traces.reduce((sum, value) => sum + value, 0) / trials;
+    const square = traces.reduce((sum, value) => sum + value * value, 0) / trials;
+    expect(Math.abs(mean)).toBeLessThan(5 / Math.sqrt(trials));
+    expect(Math.abs(square - 1)).toBeLessThan(5 * Math.sqrt(2 / trials));
+  });
+
+  it("completes a matrix with zero columns", () => {
+    const q = orthogonalFactor(new Float64Array(9), 3);
+    expect(largestDifference(multiplyTransposed(q, q, 3, 3, 3), [1, 0, 0, 0, 1, 0, 0, 0, 1])).toBe(0);
+  });
+});
+
+describe("symmetricEigen", () => {
+  it.each([1, 2, 5, 64, 130])("of a %i x %i Gram matrix restores it from descending eigenvalues", (n) => {
+    const factor = stream.gaussians(n * n);
+    const matrix = multiplyTransposed(factor, factor, n, n, n);
+    const eigen = symmetricEigen(matrix, n);
+    for (let i = 1; i < n; i++) expect(eigen.values[i]!).toBeLessThanOrEqual(eigen.values[i - 1]!);
+    const gram = multiplyTransposed(eigen.vectors, eigen.vectors, n, n, n);
+    for (let i = 0; i < n * n; i++) expect(Math.abs(gram[i]! - (i % (n + 1) === 0 ? 1 : 0))).toBeLessThan(1e-12);
+    const restored = symmetricFunction(eigen, (value) => value);
+    expect(largestDifference(restored, matrix)).toBeLessThan(1e-12 * eigen.values[0]!);
+  });
+
+  it("knows the second difference matrix, diagonal, repeated and zero matrices", () => {
+    const n = 12;
+    const matrix = new Float64Array(n * n);
+    for (let i = 0; i < n; i++) {
+      matrix[i * n + i] = 2;
+      if (i > 0) matrix[i * n + i - 1] = -1;
+      if (i < n - 1) matrix[i * n + i + 1] = -1;
+    }
+    const expected = Array.from({ length: n }, (_, k) => 2 - 2 * Math.cos(((n - k) * Math.PI) / (n + 1)));
+    expect(largestDifference(symmetricEigen(matrix, n).values, expected)).toBeLessThan(1e-14);
+    expect(symmetricEigen(Float64Array.of(1, 0, 0, 3), 2)).toEqual({
+      values: Float64Array.of(3, 1),
+      vectors: Float64Array.of(0, 1, 1, 0),
+    });
+    expect(symmetricEigen(Float64Array.of(2, 0, 0, 2), 2).values).toEqual(Float64Array.of(2, 2));
+    expect(symmetricEigen(new Float64Array(16), 4).values).toEqual(new Float64Array(4));
+  });
+
+  it("refuses other sizes and values that are not finite", () => {
+    expect(() => symmetricEigen(new Float64Array(5), 2)).toThrow("matrix: expected 4 values");
+    expect(() => symmetricEigen(Float64Array.of(1, 0, 0, NaN), 2)).toThrow("matrix[3]");
+  });
+});
