@@ -105,8 +105,6 @@ class Encoder {
       const values = (value ?? []) as unknown[];
       if (field.rule === "packed") this.#packed(field, values);
       else for (const element of values) this.#element(field, element);
-    } else if (field.type === "message" || field.rule === "oneof") {
-      if (value !== null && value !== undefined) this.#element(field, value);
     } else if (!this.#source(message, field) && isPresent(message, type, field, value)) {
       this.#element(field, value);
     }
@@ -182,11 +180,13 @@ function checkLength(what: string, length: number): void {
 }
 
 /**
- * A scalar is written when it is not the default, or when the file carried it. In an attribute made by hand the field
- * that `type` names is written too: ONNX tells `i = 0` from no `i`.
+ * Whether a field that is not repeated is written. A message or a member of a oneof when it is there; a scalar when it
+ * is not the default, or when the file carried it. In an attribute made by hand the field that `type` names is written
+ * too: ONNX tells `i = 0` from no `i`.
  */
-function isPresent(message: MessageFields, type: MessageType, field: Field, value: unknown): boolean {
+export function isPresent(message: MessageFields, type: MessageType, field: Field, value: unknown): boolean {
   if (value === undefined || value === null) return false;
+  if (field.type === "message" || field.rule === "oneof") return true;
   const present = message[presentFields];
   if (present !== undefined && (present & (1 << field.bit)) !== 0) return true;
   if (!isDefault(value)) return true;

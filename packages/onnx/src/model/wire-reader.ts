@@ -1,7 +1,7 @@
 import Long from "long";
 import { Reader } from "protobufjs/minimal.js";
 import { ModelFormatError } from "./errors.ts";
-import { memoryRange, readRange, subRange } from "./byte-range.ts";
+import { memoryRange, subRange } from "./byte-range.ts";
 import type { ByteRange } from "./byte-range.ts";
 
 /** How much of a file is held at a time while it is parsed, in bytes. */
@@ -19,6 +19,8 @@ export class WireReader {
   readonly #inMemory: boolean;
   #reader: Reader;
   #base = 0;
+  /** Used again for every window: what is kept of a window has been copied. */
+  #window: Uint8Array = new Uint8Array(0);
 
   constructor(source: Uint8Array | ByteRange) {
     this.#inMemory = source instanceof Uint8Array;
@@ -38,7 +40,10 @@ export class WireReader {
     if (reader.len - reader.pos >= length || this.#base + reader.len >= this.length) return reader;
     this.#base += reader.pos;
     const wanted = Math.min(this.length - this.#base, Math.max(length, windowLength));
-    this.#reader = new Reader(readRange(this.#source, this.#base, wanted));
+    if (this.#window.length < wanted) this.#window = new Uint8Array(wanted);
+    const window = this.#window.subarray(0, wanted);
+    this.#source.readInto(window, this.#base);
+    this.#reader = new Reader(window);
     return this.#reader;
   }
 

@@ -1,0 +1,152 @@
+import { memoryRange, subRange } from "./byte-range.ts";
+import type { ByteRange } from "./byte-range.ts";
+import { elementType } from "./element-types.ts";
+import { ExternalDataError } from "./errors.ts";
+import type { ModelProto, TensorProto } from "./proto.ts";
+import { checkTensor, rawLength, tensorShape } from "./tensor-shape.ts";
+import { modelTensors } from "./walk.ts";
+
+/** Where the model says that a tensor's values lie. */
+export interface ExternalLocation {
+  /** A relative path with "/" between its parts: no "..", nothing that any system takes for absolute or special. */
+  readonly location: string;
+  /** in bytes */
+  readonly offset: number;
+  /** in bytes; undefined: as many as the tensor's shape needs */
+  readonly length: number | undefined;
+}
+
+/**
+ * Gives the file at `location` as a range; `tensor` is the name of the tensor that wants it, for messages.
+ * Called once for each location.
+ */
+export type ExternalDataLoader = (location: string, tensor: string) => ByteRange;
+
+/** The keys of ONNX's specification, and `basepath`, which Python's onnx writes and nobody reads. */
+const knownKeys: ReadonlySet<string> = new Set(["location", "offset", "length", "checksum", "basepath"]);
+/** Names that Windows gives to devices, with or without an extension. */
+const deviceName = /^(con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3])(\.|$)/i;
+
+/**
+ * Reads and checks the external data entries of a tensor: known keys, each once; a location that stays in the
+ * model's folder on every system; offset and length natural numbers.
+ * Throws ExternalDataError.
+ */
+export function externalLocation(tensor: TensorProto): ExternalLocation {
+  const entries = new Map<string, string>();
+  const shown = tensor.externalData.find((entry) => entry.key === "location")?.value ?? "";
+  const fail = (message: string): never => {
+    throw new ExternalDataError(tensor.name, shown, message);
+  };
+  for (const { key, value } of tensor.externalData) {
+    if (!knownKeys.has(key)) fail(`the key ${JSON.stringify(key)} is not one of ONNX's. Save the model again.`);
+    if (entries.has(key)) fail(`the key ${JSON.stringify(key)} occurs twice. Save the model again.`);
+    entries.set(key, value);
+  }
+  const location = entries.get("location") ?? "";
+  const problem = locationProblem(location);
+  if (problem !== undefined) {
+    fail(`${problem}. External data must lie in the model's folder or below: move it there and save the model again.`);
+  }
+  const natural = (key: string): number | undefined => {
+    const value = entries.get(key);
+    if (value === undefined) return undefined;
+    if (!/^[0-9]{1,16}$/.test(value) || !Number.isSafeInteger(Number(value))) {
+      fail(`its ${key} ${JSON.stringify(value)} is not a natural number below 2^53. Save the model again.`);
+    }
+    return Number(value);
+  };
+  return { location, offset: natural("offset") ?? 0, length: natural("length") };
+}
+
+/** Why a location is refused, under the rules of POSIX and Windows alike; undefined when it is fine. */
+function locationProblem(location: string): string | undefined {
+  if (location === "") return "it has no location";
+  if (location.includes("_ORT_MEM_ADDR_")) return "it names an address in the memory of onnxruntime, not a file";
+  if (/\p{Cc}/u.test(location)) return "its location has a control character";
+  if (/^[/\\]/.test(location) || /^[A-Za-z]:/.test(location)) return "its location is absolute";
+  if (/[\\:*?"<>|]/.test(location)) return 'its location has one of \\ : * ? " < > |';
+  for (const part of location.split("/")) {
+    if (part === "..") return 'its location has ".."';
+    if (part === "") return "its location has an empty part";
+    if (part !== "." && /[. ]$/.test(part)) return "a part of its location ends with a dot or a space";
+    if (deviceName.test(part)) return `its location has the device name ${JSON.stringify(part)}`;
+  }
+  return undefined;
+}
+
+/**
+ * Gives every tensor with external data its `source`, so that `tensorValues` and the encoders can read it. Nothing
+ * is read yet. Tensors may share a region (tied weights), but regions must not overlap in part.
+ *
+ * In a browser: `attachExternalData(model, (location) => memoryRange(files.get(location)!))`.
+ * Throws ExternalDataError, TensorError, and what `load` throws.
+ */
+export function attachExternalData(model: ModelProto, load: ExternalDataLoader): void {
+  const files = new Map<string, ExternalFile>();
+  const spellings = new Map<string, string>();
+  for (const tensor of modelTensors(model)) {
+    if (tensor.dataLocation !== 1) continue;
+    const { location, offset, length: stated } = externalLocation(tensor);
+    const fail = (message: string): never => {
+      throw new ExternalDataError(tensor.name, location, message);
+    };
+    const folded = location.normalize("NFC").toLowerCase();
+    const spelling = spellings.get(folded) ?? location;
+    if (spelling !== location) fail(`another tensor writes it ${JSON.stringify(spelling)}. Rename one of the files.`);
+    spellings.set(folded, location);
+
+    let file = files.get(location);
+    if (file === undefined) files.set(location, (file = { range: load(location, tensor.name), regions: [] }));
+    const type = elementType(tensor.dataType);
+    const length = stated ?? (type === undefined ? undefined : rawLength(type, tensorShape(tensor).count));
+    if (length === undefined) return fail(`its length is not given, and its element type is not known.`);
+    if (offset > file.range.length || length > file.range.length - offset) {
+      fail(
+        `bytes ${offset} to ${offset + length} are wanted, but the file has ${file.range.length}. ` +
+          "It is not whole, or belongs to another model: fetch or export both again.",
+      );
+    }
+    tensor.source = { field: "externalData", range: subRange(file.range, offset, length) };
+    checkTensor(tensor);
+    if (length > 0) file.regions.push({ start: offset, end: offset + length, tensor: tensor.name });
+  }
+  for (const [location, { regions }] of files) refuseOverlaps(location, regions);
+}
+
+interface Region {
+  readonly start: number;
+  readonly end: number;
+  readonly tensor: string;
+}
+
+interface ExternalFile {
+  readonly range: ByteRange;
+  readonly regions: Region[];
+}
+
+function refuseOverlaps(location: string, regions: Region[]): void {
+  regions.sort((a, b) => a.start - b.start || a.end - b.end);
+  for (let index = 1; index < regions.length; index++) {
+    const before = regions[index - 1]!;
+    const region = regions[index]!;
+    if (region.start >= before.end || (region.start === before.start && region.end === before.end)) continue;
+    throw new ExternalDataError(
+      region.tensor,
+      location,
+      `its bytes ${region.start} to ${region.end} overlap those of tensor ${JSON.stringify(before.tensor)}, ` +
+        `${before.start} to ${before.end}. The model is damaged: save it again.`,
+    );
+  }
+}
+
+/** A loader for files that are in memory, by location. Throws ExternalDataError for a location that is not there. */
+export function externalDataFromMemory(files: ReadonlyMap<string, Uint8Array>): ExternalDataLoader {
+  return (location, tensor) => {
+    const bytes = files.get(location);
+    if (bytes === undefined) {
+      throw new ExternalDataError(tensor, location, `it was not given. Given are: ${[...files.keys()].join(", ")}.`);
+    }
+    return memoryRange(bytes);
+  };
+}

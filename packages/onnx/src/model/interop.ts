@@ -1,0 +1,84 @@
+import Long from "long";
+import { readRange } from "./byte-range.ts";
+import { checkModel } from "./check.ts";
+import { isPresent } from "./encode.ts";
+import { presentFields } from "./proto.ts";
+import type { ModelProto, TensorProto } from "./proto.ts";
+import { emptyMessage, isRepeated, messageType } from "./schema.ts";
+import type { Field, MessageFields, MessageType } from "./schema.ts";
+
+/** The class `onnx.ModelProto` of the npm package onnx-proto, or of any protobufjs build of ONNX's schema. */
+export interface OnnxProtoClass<T> {
+  fromObject(object: Record<string, unknown>): T;
+}
+
+/**
+ * A model from an `onnx.ModelProto` object of the npm package onnx-proto (or a plain object of that form). Bytes are
+ * shared, not copied.
+ * Throws what {@link checkModel} throws.
+ */
+export function fromOnnxProto(model: object): ModelProto {
+  const result = fromProtobufjs(model as Record<string, unknown>, messageType("ModelProto")) as object as ModelProto;
+  checkModel(result);
+  return result;
+}
+
+function fromProtobufjs(object: Record<string, unknown>, type: MessageType): MessageFields {
+  const message = emptyMessage(type);
+  let present = 0;
+  for (const field of type.fields) {
+    // protobufjs keeps defaults in the prototype: what the object has itself was in its file.
+    const value = Object.hasOwn(object, field.name) ? object[field.name] : undefined;
+    if (value === undefined || value === null) continue;
+    if (isRepeated(field)) {
+      message[field.name] = Array.from(value as ArrayLike<unknown>, (element) => fromValue(element, field));
+    } else {
+      message[field.name] = fromValue(value, field);
+      present |= 1 << field.bit;
+    }
+  }
+  message[presentFields] = present;
+  return message;
+}
+
+function fromValue(value: unknown, field: Field): unknown {
+  if (field.message !== undefined) return fromProtobufjs(value as Record<string, unknown>, field.message);
+  if (field.type === "int64" || field.type === "uint64") {
+    return Long.fromValue(value as Long | number | string, field.type === "uint64");
+  }
+  return value;
+}
+
+/**
+ * A model as `onnx.ModelProto` of the npm package onnx-proto: `toOnnxProto(model, onnx.ModelProto)`. That package is
+ * ONNX 1.10 and drops what came later. Weights that were left in their file are read.
+ */
+export function toOnnxProto<T>(model: ModelProto, ModelProtoClass: OnnxProtoClass<T>): T {
+  return ModelProtoClass.fromObject(toPlain(model as object as MessageFields, messageType("ModelProto")));
+}
+
+function toPlain(message: MessageFields, type: MessageType): Record<string, unknown> {
+  const plain: Record<string, unknown> = {};
+  for (const field of type.fields) {
+    const value = message[field.name];
+    if (isRepeated(field)) {
+      const elements = (value ?? []) as unknown[];
+      if (elements.length > 0) plain[field.name] = elements.map((element) => toValue(element, field));
+    } else if (isPresent(message, type, field, value)) {
+      plain[field.name] = toValue(value, field);
+    }
+  }
+  const { source } = message as Partial<TensorProto>;
+  if (source !== undefined && source.field !== "externalData") {
+    const bytes = readRange(source.range);
+    if (source.field === "rawData") plain["rawData"] = bytes;
+    else if (source.field === "floatData")
+      plain["floatData"] = Array.from(new Float32Array(bytes.buffer as ArrayBuffer));
+    else plain["doubleData"] = Array.from(new Float64Array(bytes.buffer as ArrayBuffer));
+  }
+  return plain;
+}
+
+function toValue(value: unknown, field: Field): unknown {
+  return field.message === undefined ? value : toPlain(value as MessageFields, field.message);
+}
