@@ -1,14 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { RandomStream, orthogonalFactor, symmetricEigen, symmetricFunction } from "../../src/index.ts";
+import { largestDifference } from "../features/differences.ts";
 import { addTransposedProduct, multiply, multiplyTransposed, transpose } from "../../src/linear-algebra/products.ts";
 
 const stream = new RandomStream({ seed: 4, purpose: 6 });
-
-function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let worst = 0;
-  for (let i = 0; i < a.length; i++) worst = Math.max(worst, Math.abs(a[i]! - b[i]!));
-  return worst;
-}
 
 describe("products", () => {
   it.each([
