@@ -135,7 +135,8 @@ function tensorBytes(tensor: TensorProto, type: ElementType, count: number): Uin
 /** `bytes` as elements: a view where alignment allows it, else a copy. Little-endian, as every platform of today. */
 function view<T>(array: ArrayConstructor<T>, bytes: Uint8Array): T {
   const size = (array as ArrayConstructor<T> & { BYTES_PER_ELEMENT: number }).BYTES_PER_ELEMENT;
-  const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
+  // Not `slice`: on a Node Buffer that is a view as well.
+  const aligned = bytes.byteOffset % size === 0 ? bytes : Uint8Array.from(bytes);
   return new array(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / size);
 }
 

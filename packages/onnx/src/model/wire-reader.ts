@@ -108,7 +108,7 @@ export class WireReader {
     const start = reader.pos;
     reader.skip(length);
     const view = reader.buf.subarray(start, start + length);
-    return this.#inMemory ? view : view.slice();
+    return this.#inMemory ? view : Uint8Array.from(view);
   }
 
   /** The next `length` bytes as a range of the source, not read; undefined when the source is in memory. */
