@@ -1,3 +1,4 @@
+import { util } from "protobufjs/minimal.js";
 import { ModelFormatError, OnnxError } from "./errors.ts";
 import { Budget } from "./limits.ts";
 import type { DecodeLimits } from "./limits.ts";
@@ -6,7 +7,7 @@ import { checkModel } from "./check.ts";
 import { presentFields, unknownFields } from "./proto.ts";
 import type { ModelProto, TensorProto } from "./proto.ts";
 import { emptyMessage, isRepeated, messageType } from "./schema.ts";
-import type { Field, MessageFields, MessageType } from "./schema.ts";
+import type { Field, MessageFields, Messages, MessageType } from "./schema.ts";
 import { refuseOtherFormats } from "./other-formats.ts";
 import { WireReader } from "./wire-reader.ts";
 
@@ -23,19 +24,40 @@ const lazyFrom = 1024;
  */
 export function decodeModel(bytes: Uint8Array | ByteRange, limits: Partial<DecodeLimits> = {}): ModelProto {
   const reader = new WireReader(bytes);
-  const budget = new Budget(limits);
   refuseOtherFormats(reader);
+  const model = decode("ModelProto", reader, limits);
+  checkModel(model);
+  return model;
+}
+
+/**
+ * Reads one message of any type (a TensorProto of a `.pb` file, say), without the checks of {@link checkModel}.
+ * Throws ModelFormatError "truncated", "malformed", "limit-exceeded".
+ */
+export function decodeMessage<Name extends keyof Messages>(
+  name: Name,
+  bytes: Uint8Array | ByteRange,
+  limits: Partial<DecodeLimits> = {},
+): Messages[Name] {
+  return decode(name, new WireReader(bytes), limits);
+}
+
+function decode<Name extends keyof Messages>(
+  name: Name,
+  reader: WireReader,
+  limits: Partial<DecodeLimits>,
+): Messages[Name] {
+  const budget = new Budget(limits);
   budget.check("maxBytes", reader.length, 0);
-  const model = emptyMessage(messageType("ModelProto"));
+  const type = messageType(name);
+  const message = emptyMessage(type);
   try {
-    new Decoder(reader, budget).message(model, messageType("ModelProto"), reader.length, 1);
+    new Decoder(reader, budget).message(message, type, reader.length, 1);
   } catch (error) {
     if (error instanceof OnnxError) throw error;
     throw unreadable(reader, error);
   }
-  const result = model as object as ModelProto;
-  checkModel(result);
-  return result;
+  return message as object as Messages[Name];
 }
 
 /** protobufjs throws RangeError at the end of the bytes, Error at bytes that mean nothing. */
@@ -231,11 +253,9 @@ function clearOneof(target: MessageFields, type: MessageType): void {
   for (const field of type.fields) if (field.rule === "oneof") delete target[field.name];
 }
 
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-
 function text(bytes: Uint8Array, field: Field, at: number): string {
   try {
-    return utf8.decode(bytes);
+    return util.utf8.readStrict(bytes, 0, bytes.length);
   } catch (cause) {
     throw malformed(`${field.name} at byte ${at} is not UTF-8`, at, cause);
   }

@@ -6,7 +6,7 @@ import { ModelFormatError } from "./errors.ts";
 import { AttributeType, presentFields, unknownFields } from "./proto.ts";
 import type { ModelProto, TensorProto } from "./proto.ts";
 import { isRepeated, messageType } from "./schema.ts";
-import type { Field, MessageFields, MessageType } from "./schema.ts";
+import type { Field, MessageFields, Messages, MessageType } from "./schema.ts";
 
 /** Bytes from this length on become a piece of their own instead of being copied. */
 const pieceFrom = 4096;
@@ -26,15 +26,7 @@ export interface EncodeOptions {
  * Throws ModelFormatError "limit-exceeded" at 2 GiB, and what reading a range throws.
  */
 export function encodeModel(model: ModelProto): Uint8Array {
-  const parts = encodeModelParts(model);
-  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let offset = 0;
-  for (const part of parts) {
-    if (part instanceof Uint8Array) bytes.set(part, offset);
-    else part.readInto(bytes.subarray(offset, offset + part.length), 0);
-    offset += part.length;
-  }
-  return bytes;
+  return encodeMessage("ModelProto", model);
 }
 
 /** The bytes of a model in pieces, one after another: weights are neither copied nor, from a file, held. */
@@ -50,13 +42,37 @@ export function* encodeModelPieces(model: ModelProto): Iterable<Uint8Array> {
   }
 }
 
+/** The bytes of one message of any type. Throws as {@link encodeModel}. */
+export function encodeMessage<Name extends keyof Messages>(name: Name, message: Messages[Name]): Uint8Array {
+  return joined(encodeParts(name, message, {}));
+}
+
 /** As {@link encodeModelPieces}, with weights that are still in their file as ranges. */
 export function encodeModelParts(model: ModelProto, options: EncodeOptions = {}): (Uint8Array | ByteRange)[] {
+  return encodeParts("ModelProto", model, options);
+}
+
+function encodeParts<Name extends keyof Messages>(
+  name: Name,
+  message: Messages[Name],
+  options: EncodeOptions,
+): (Uint8Array | ByteRange)[] {
   const encoder = new Encoder(options);
-  encoder.message(model as object as MessageFields, messageType("ModelProto"));
+  encoder.message(message as object as MessageFields, messageType(name));
   const { parts, length } = encoder.finish();
-  checkLength("model", length);
+  checkLength("message", length);
   return parts;
+}
+
+function joined(parts: readonly (Uint8Array | ByteRange)[]): Uint8Array {
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let offset = 0;
+  for (const part of parts) {
+    if (part instanceof Uint8Array) bytes.set(part, offset);
+    else part.readInto(bytes.subarray(offset, offset + part.length), 0);
+    offset += part.length;
+  }
+  return bytes;
 }
 
 /** What was written: bytes to copy, and pieces that stay where they are. */

@@ -1,3 +1,4 @@
+import { util } from "protobufjs/minimal.js";
 import { ModelFormatError } from "./errors.ts";
 import type { OnnxErrorCode } from "./errors.ts";
 import type { WireReader } from "./wire-reader.ts";
@@ -24,7 +25,7 @@ export function refuseOtherFormats(reader: WireReader): void {
     );
   }
   const head = reader.ahead(512).buf.subarray(0, 512);
-  const start = new TextDecoder().decode(head).trimStart().toLowerCase();
+  const start = util.utf8.read(head, 0, head.length).trimStart().toLowerCase();
   if (start.startsWith("version https://git-lfs.github.com/spec/")) {
     refuse(
       "git-lfs-pointer",
@@ -41,7 +42,8 @@ export function refuseOtherFormats(reader: WireReader): void {
       "JSON, not a model: a server answered with an error message, or this is a config. Fetch it again.",
     );
   }
-  if (/^.{8}\{"/s.test(new TextDecoder("latin1").decode(head))) {
+  // The length of the header in eight bytes, of which the upper ones are zero, then the header.
+  if (head[6] === 0 && head[7] === 0 && head[8] === 0x7b && head[9] === 0x22) {
     refuse("other-format", "a safetensors file. Export the model to ONNX, or give its folder.");
   }
   for (const [bytes, name, advice] of signatures) {

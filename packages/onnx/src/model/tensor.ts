@@ -1,5 +1,6 @@
 import { ArgumentError } from "@favor/core";
 import Long from "long";
+import { util } from "protobufjs/minimal.js";
 import { readRange } from "./byte-range.ts";
 import { ExternalDataError, TensorError } from "./errors.ts";
 import { elementType } from "./element-types.ts";
@@ -84,9 +85,11 @@ export function tensorStrings(tensor: TensorProto): { dims: number[]; data: stri
   const type = knownType(tensor);
   if (type.bits !== 0) throw new TensorError(tensor.name, `it is of ${type.name}; strings were expected.`);
   checkTensor(tensor);
-  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   try {
-    return { dims: tensorShape(tensor).dims, data: tensor.stringData.map((bytes) => decoder.decode(bytes)) };
+    return {
+      dims: tensorShape(tensor).dims,
+      data: tensor.stringData.map((bytes) => util.utf8.readStrict(bytes, 0, bytes.length)),
+    };
   } catch (cause) {
     throw new TensorError(tensor.name, "one of its strings is not UTF-8.", cause);
   }
