@@ -1,0 +1,81 @@
+import type { Tensor } from "../evaluate/tensor.ts";
+import { isSupportedType } from "../evaluate/tensor.ts";
+import { varies, type AttentionContext } from "./context.ts";
+import type { KeyMask } from "./site.ts";
+
+/** One evaluation of a mask: every value on the way to it, and which keys it keeps. */
+export interface KeyMaskSample {
+  readonly values: ReadonlyMap<string, Tensor>;
+  /** keep[group, key]; groups are batch and heads folded, batch slowest. */
+  readonly keep: Uint8Array;
+  readonly groups: number;
+  readonly keys: number;
+  readonly batch: number;
+}
+
+type Rule = KeyMask["rule"];
+const rules: readonly Rule[] = ["nonzero keeps", "zero keeps", "additive"];
+/** Attention masks of exporters are at most this; -1e4 is the oldest. */
+const additiveBound = -1e3;
+
+/**
+ * The value of the graph that holds, for each batch row and key, whether the key counts: found by comparing every
+ * value on the way to the mask with what the mask kept, in all samples. The first in the graph's order wins, so that
+ * the quadratic part of the mask behind it falls away.
+ */
+export function findKeyMask(context: AttentionContext, samples: readonly KeyMaskSample[]): KeyMask | undefined {
+  const order = [...context.graph.inputs.map(({ name }) => name), ...context.graph.nodes.flatMap((n) => n.output)];
+  for (const value of order) {
+    if (!samples.every((sample) => sample.values.has(value))) continue;
+    const roles = keyRoles(context, value, samples[0]!);
+    if (roles === undefined) continue;
+    const rule = rules.find((candidate) => samples.every((sample) => explains(sample, value, candidate)));
+    if (rule !== undefined) return { value, roles, rule, dataType: samples[0]!.values.get(value)!.dataType };
+  }
+  return undefined;
+}
+
+/** Roles of axes of a value of size [batch, keys] with ones anywhere; undefined for any other size. */
+function keyRoles(context: AttentionContext, value: string, sample: KeyMaskSample): KeyMask["roles"] | undefined {
+  const { dims, dataType } = sample.values.get(value)!;
+  if (!isSupportedType(dataType) || dims.length > 4 || dims.length === 0) return undefined;
+  const roles: ("batch" | "length" | "one")[] = dims.map(() => "one");
+  const last = dims.findLastIndex((dim) => dim === sample.keys);
+  if (last < 0) return undefined;
+  roles[last] = "length";
+  const others = dims.flatMap((dim, axis) => (axis !== last && dim !== 1 ? [axis] : []));
+  if (others.length > 1) return undefined;
+  const batchAxis = others[0] ?? (last > 0 && (varies(context, value, 0) || isFirst(dims, last)) ? 0 : undefined);
+  if (batchAxis !== undefined) {
+    if (dims[batchAxis] !== sample.batch || batchAxis > last) return undefined;
+    roles[batchAxis] = "batch";
+  }
+  return roles;
+}
+
+/** [1, keys] and [1, 1, keys] are a batch of one; a lone [keys] has no batch. */
+const isFirst = (dims: readonly number[], last: number): boolean => dims.length > 1 && last > 0;
+
+function explains(sample: KeyMaskSample, value: string, rule: Rule): boolean {
+  const { data, dims } = sample.values.get(value)!;
+  const batch = data.length / sample.keys;
+  const heads = sample.groups / sample.batch;
+  let kept = 0;
+  for (let g = 0; g < sample.groups; g++) {
+    const row = batch === 1 ? 0 : Math.floor(g / heads);
+    for (let k = 0; k < sample.keys; k++) {
+      const entry = data[row * sample.keys + k]!;
+      const keep = sample.keep[g * sample.keys + k] === 1;
+      kept += keep ? 1 : 0;
+      if (!agrees(entry, keep, rule)) return false;
+    }
+  }
+  // Something must have been kept and something dropped for the rule to be seen at all.
+  return dims.length > 0 && kept > 0 && kept < sample.groups * sample.keys;
+}
+
+function agrees(entry: number, keep: boolean, rule: Rule): boolean {
+  if (rule === "nonzero keeps") return (entry !== 0) === keep;
+  if (rule === "zero keeps") return (entry === 0) === keep;
+  return keep ? entry === 0 : entry <= additiveBound;
+}

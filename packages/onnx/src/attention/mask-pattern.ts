@@ -1,0 +1,229 @@
+/**
+ * What a mask does, read off its weights: exp(bias) of each (query, key), from several evaluations with different
+ * inputs and lengths. Rows that attend to nothing say nothing and are passed over.
+ */
+export interface MaskSample {
+  /** 1 where the largest weight of the row is; NaN in rows that attend to nothing: [groups, queries, keys]. */
+  readonly weights: Float64Array;
+  readonly groups: number;
+  readonly queries: number;
+  readonly keys: number;
+}
+
+export type MaskPattern =
+  | { readonly kind: "none" }
+  /** keep[g, k], the same for every query. */
+  | { readonly kind: "padding" | "causal" | "padding and causal"; readonly keep: readonly Uint8Array[] }
+  | { readonly kind: "other"; readonly found: MaskKindFound; readonly message: string };
+
+export type MaskKindFound =
+  | "alibi"
+  | "relative-position-bias"
+  | "additive-bias"
+  | "sliding-window"
+  | "block-diagonal"
+  | "per-query-mask";
+
+/** Below this a weight counts as masked: exp(-1e4) and exp(-1e9) are 0, exp(-20) is no mask. */
+const masked = 1e-12;
+
+export function classifyMask(samples: readonly MaskSample[]): MaskPattern {
+  if (samples.some(hasFractions)) return classifyBias(samples);
+  if (samples.every((sample) => everyWeight(sample, () => true))) return { kind: "none" };
+  const perKey = samples.map((sample) => keysKept(sample, false));
+  if (perKey.every((keep) => keep !== undefined)) return { kind: "padding", keep: perKey };
+  const causal = samples.map((sample) => keysKept(sample, true));
+  if (causal.every((keep) => keep !== undefined)) {
+    const padded = causal.some((keep) => keep.includes(0));
+    return { kind: padded ? "padding and causal" : "causal", keep: causal };
+  }
+  return classifyBinary(samples);
+}
+
+const isMasked = (weight: number): boolean => weight < masked;
+
+function hasFractions({ weights }: MaskSample): boolean {
+  return weights.some((weight) => weight > masked && weight < 1 - 1e-3);
+}
+
+/** Whether `expected(query, key)` holds for exactly the weights that are kept. */
+function everyWeight(sample: MaskSample, expected: (i: number, k: number, group: number) => boolean): boolean {
+  const { weights, groups, queries, keys } = sample;
+  for (let g = 0; g < groups; g++) {
+    for (let i = 0; i < queries; i++) {
+      const at = (g * queries + i) * keys;
+      if (Number.isNaN(weights[at]!)) continue;
+      for (let k = 0; k < keys; k++) if (isMasked(weights[at + k]!) === expected(i, k, g)) return false;
+    }
+  }
+  return true;
+}
+
+/**
+ * keep[g, k] such that query i attends to key k exactly where keep[g, k] and, if `causal`, k <= i + keys - queries.
+ * Rows of queries that are padding themselves, and rows in which nothing is kept, may also attend to everything that
+ * they could see, or to nothing: exporters differ there.
+ */
+function keysKept(sample: MaskSample, causal: boolean): Uint8Array | undefined {
+  const { groups, queries, keys } = sample;
+  const keep = new Uint8Array(groups * keys);
+  for (let g = 0; g < groups; g++) {
+    const own = groupKept(sample, causal, g);
+    if (own === undefined) return undefined;
+    keep.set(own, g * keys);
+  }
+  return queries > 0 ? keep : undefined;
+}
+
+/** The last row that explains all others shows which keys are kept. */
+function groupKept(sample: MaskSample, causal: boolean, group: number): Uint8Array | undefined {
+  const { weights, queries, keys } = sample;
+  for (let reference = queries - 1; reference >= 0; reference--) {
+    const at = (group * queries + reference) * keys;
+    if (Number.isNaN(weights[at]!)) continue;
+    const visible = causal ? Math.min(keys, reference + keys - queries + 1) : keys;
+    const keep = Uint8Array.from({ length: keys }, (_, k) => (k < visible && !isMasked(weights[at + k]!) ? 1 : 0));
+    if (keep.includes(1) && explainsRows(sample, keep, causal, group)) return keep;
+  }
+  return undefined;
+}
+
+function explainsRows(sample: MaskSample, keep: Uint8Array, causal: boolean, group: number): boolean {
+  const { weights, queries, keys } = sample;
+  for (let i = 0; i < queries; i++) {
+    const at = (group * queries + i) * keys;
+    const visible = causal ? Math.min(keys, i + keys - queries + 1) : keys;
+    if (Number.isNaN(weights[at]!)) continue;
+    const kept = weights.subarray(at, at + keys);
+    const isPadding = queries === keys && keep[i] === 0;
+    const isEmpty = !keep.subarray(0, Math.max(0, visible)).includes(1);
+    // A free row still attends to all that it could see: otherwise a window or a segment would pass for padding.
+    if ((isPadding || isEmpty) && !kept.subarray(0, visible).some(isMasked)) continue;
+    if (kept.some((weight, k) => isMasked(weight) === (k < visible && keep[k] === 1))) return false;
+  }
+  return true;
+}
+
+function classifyBias(samples: readonly MaskSample[]): MaskPattern {
+  if (samples.every((sample) => dependsOnDistance(sample))) {
+    return samples.every((sample) => isLinear(sample))
+      ? other("alibi", "an ALiBi bias, linear in the distance between query and key, is added to the logits")
+      : other(
+          "relative-position-bias",
+          "a bias that depends on the distance between query and key is added to the logits",
+        );
+  }
+  return other("additive-bias", "a bias that depends on both the query and the key is added to the logits");
+}
+
+const other = (found: MaskKindFound, message: string): MaskPattern => ({ kind: "other", found, message });
+
+/** Whether log weights, up to a constant per row, depend on the group and k - i alone (masked ones left out). */
+function dependsOnDistance({ weights, groups, queries, keys }: MaskSample): boolean {
+  for (let g = 0; g < groups; g++) {
+    // Differences between neighbouring keys do not depend on the row's constant.
+    const steps = new Map<number, number>();
+    for (let i = 0; i < queries; i++) {
+      const at = (g * queries + i) * keys;
+      for (let k = 1; k < keys; k++) {
+        const [a, b] = [weights[at + k - 1]!, weights[at + k]!];
+        if (!(a > masked && b > masked)) continue;
+        const step = Math.log(b / a);
+        const seen = steps.get(k - i);
+        if (seen === undefined) steps.set(k - i, step);
+        else if (Math.abs(seen - step) > 1e-3) return false;
+      }
+    }
+  }
+  return true;
+}
+
+function isLinear({ weights, groups, queries, keys }: MaskSample): boolean {
+  for (let g = 0; g < groups; g++) {
+    let slope: number | undefined;
+    for (let i = 0; i < queries; i++) {
+      const at = (g * queries + i) * keys;
+      for (let k = 1; k < keys; k++) {
+        const [a, b] = [weights[at + k - 1]!, weights[at + k]!];
+        if (!(a > masked && b > masked)) continue;
+        const step = Math.abs(Math.log(b / a));
+        slope ??= step;
+        if (Math.abs(step - slope) > 1e-3) return false;
+      }
+    }
+  }
+  return true;
+}
+
+function classifyBinary(samples: readonly MaskSample[]): MaskPattern {
+  const width = Math.max(...samples.map(({ keys }) => keys));
+  for (let before = 0; before < width; before++) {
+    for (const after of before === 0 ? [0] : [before, 0]) {
+      if (samples.every((sample) => withinWindow(sample, before, after))) {
+        return other(
+          "sliding-window",
+          `a sliding window: a query attends to ${before} keys before it${after > 0 ? ` and ${after} after it` : ""} and no further`,
+        );
+      }
+    }
+  }
+  if (samples.every(isBlockDiagonal)) {
+    return other("block-diagonal", "a query attends only to keys of its own segment or window (a block-diagonal mask)");
+  }
+  return other("per-query-mask", "the mask differs from query to query and is neither causal nor padding");
+}
+
+/** Kept keys lie within the window, and every key that is masked inside it is masked for all queries of the group. */
+function withinWindow(sample: MaskSample, before: number, after: number): boolean {
+  const { weights, groups, queries, keys } = sample;
+  const offset = keys - queries;
+  for (let g = 0; g < groups; g++) {
+    const keep = new Uint8Array(keys);
+    for (let i = 0; i < queries; i++) {
+      for (let k = 0; k < keys; k++) {
+        const weight = weights[(g * queries + i) * keys + k]!;
+        const inside = k >= i + offset - before && k <= i + offset + after;
+        if (weight > masked && !inside && hasInside(sample, g, i, before, after)) return false;
+        if (weight > masked && inside) keep[k] = 1;
+      }
+    }
+    for (let i = 0; i < queries; i++) {
+      for (let k = 0; k < keys; k++) {
+        const inside = k >= i + offset - before && k <= i + offset + after;
+        if (inside && keep[k] === 1 && isMasked(weights[(g * queries + i) * keys + k]!)) return false;
+      }
+    }
+  }
+  return true;
+}
+
+/** Whether the row keeps any key within the window; a row that keeps none may do anything. */
+function hasInside(
+  { weights, queries, keys }: MaskSample,
+  g: number,
+  i: number,
+  before: number,
+  after: number,
+): boolean {
+  const offset = keys - queries;
+  for (let k = Math.max(0, i + offset - before); k <= Math.min(keys - 1, i + offset + after); k++) {
+    if (weights[(g * queries + i) * keys + k]! > masked) return true;
+  }
+  return false;
+}
+
+/** keep[i, k] is an equivalence relation: rows are either equal or disjoint. */
+function isBlockDiagonal({ weights, groups, queries, keys }: MaskSample): boolean {
+  if (queries !== keys) return false;
+  for (let g = 0; g < groups; g++) {
+    const kept = (i: number, k: number): boolean => weights[(g * queries + i) * keys + k]! > masked;
+    for (let i = 0; i < queries; i++) {
+      if (!kept(i, i)) return false;
+      for (let k = 0; k < keys; k++) {
+        if (!kept(i, k)) continue;
+        for (let m = 0; m < keys; m++) if (kept(i, m) !== kept(k, m)) return false;
+      }
+    }
+  }
+  return true;
+}

@@ -1,0 +1,73 @@
+import { dimsOf, type AttentionContext } from "./context.ts";
+import type { Factor } from "./product.ts";
+import type { AxisRole, Operand } from "./site.ts";
+
+/** Which labels of a factor are its position and its feature axis; the others are batch and heads. */
+export interface OperandLabels {
+  readonly length: string;
+  readonly dim: string;
+}
+
+/** The size of the batch in the first and second probe: the first axis of the first input that has one. */
+export function batchSizes(context: AttentionContext): { first: number; second: number | undefined } {
+  for (const input of context.graph.inputs) {
+    const dims = dimsOf(context, input.name);
+    if (dims !== undefined && dims.length >= 2) {
+      return { first: dims[0]!, second: context.second?.info.get(input.name)?.dims[0] };
+    }
+  }
+  return { first: 1, second: 1 };
+}
+
+/** Reads the axes of a product's factor; undefined where a batch axis is neither batch nor heads. */
+export function operandOf(context: AttentionContext, factor: Factor, labels: OperandLabels): Operand | undefined {
+  const dims = dimsOf(context, factor.value);
+  if (dims === undefined) return undefined;
+  const roles: AxisRole[] = [];
+  let hasBatch = false;
+  for (let axis = 0; axis < dims.length; axis++) {
+    const label = factor.labels[axis]!;
+    if (label === labels.dim) roles.push("dim");
+    else if (label === labels.length) roles.push("length");
+    else {
+      const role = batchRole(context, factor, axis, hasBatch);
+      if (role === undefined) return undefined;
+      hasBatch ||= role === "batch" || role === "batch-head";
+      roles.push(role);
+    }
+  }
+  const unique = roles.filter((role) => role !== "one");
+  return new Set(unique).size === unique.length ? { value: factor.value, roles } : undefined;
+}
+
+function batchRole(context: AttentionContext, factor: Factor, axis: number, hasBatch: boolean): AxisRole | undefined {
+  const size = dimsOf(context, factor.value)![axis]!;
+  const batch = batchSizes(context);
+  const second = context.second?.info.get(factor.value)?.dims[axis];
+  if (second !== undefined && second !== size) {
+    if (size === batch.first && second === batch.second) return "batch";
+    const heads = size / batch.first;
+    return Number.isInteger(heads) && second === heads * (batch.second ?? 0) ? "batch-head" : undefined;
+  }
+  const batchIsFixed = batch.second === undefined || batch.second === batch.first;
+  // With a fixed batch the sizes alone do not tell; exporters put the batch first.
+  if (batchIsFixed && !hasBatch && axis === 0) {
+    const batchAxes = factor.labels.length - 2;
+    if (size === batch.first && (batchAxes > 1 || size > 1 || batch.first === 1)) return "batch";
+    if (batchAxes === 1 && size % batch.first === 0) return "batch-head";
+  }
+  return size === 1 ? "one" : "head";
+}
+
+/** Heads of an operand: its head axis, or what is folded into the batch; 1 if it has neither. */
+export function headsOf(context: AttentionContext, operand: Operand): number {
+  const dims = dimsOf(context, operand.value)!;
+  const head = operand.roles.indexOf("head");
+  if (head >= 0) return dims[head]!;
+  const folded = operand.roles.indexOf("batch-head");
+  return folded >= 0 ? dims[folded]! / batchSizes(context).first : 1;
+}
+
+export function sizeOf(context: AttentionContext, operand: Operand, role: AxisRole): number {
+  return dimsOf(context, operand.value)![operand.roles.indexOf(role)]!;
+}

@@ -1,0 +1,108 @@
+import type { NodeProto } from "../model/proto.ts";
+import { parseEinsum } from "../graph/einsum.ts";
+import { floatAttribute, intAttribute, stringAttribute } from "../graph/node.ts";
+
+/**
+ * A product of two tensors, whatever operator computes it, in Einstein notation: one label per axis. MatMul, Gemm,
+ * FusedMatMul and a two-operand Einsum are all of this form, and attention is two of them with a softmax between.
+ */
+export interface Product {
+  readonly node: NodeProto;
+  readonly left: Factor;
+  readonly right: Factor;
+  readonly output: Factor;
+  /** The product is multiplied by this. */
+  readonly alpha: number;
+}
+
+/** A value and the labels of its axes. An axis of size 1 stands for any size, as in broadcasting. */
+export interface Factor {
+  readonly value: string;
+  readonly labels: string;
+}
+
+const batchLabels = "abcefgh";
+const row = "i";
+const column = "j";
+const contracted = "d";
+
+/**
+ * The product that a node computes.
+ *
+ * @param rankOf rank of a value, undefined where unknown
+ * @returns undefined if the node is no product of two factors, or their ranks are unknown
+ */
+export function asProduct(node: NodeProto, rankOf: (value: string) => number | undefined): Product | undefined {
+  const [left, right] = node.input;
+  const output = node.output[0];
+  if (left === undefined || right === undefined || output === undefined) return undefined;
+  const named = (labels: readonly [string, string, string], alpha: number): Product => ({
+    node,
+    left: { value: left, labels: labels[0] },
+    right: { value: right, labels: labels[1] },
+    output: { value: output, labels: labels[2] },
+    alpha,
+  });
+  if (node.opType === "Einsum") {
+    const equation = parseEinsum(stringAttribute(node, "equation") ?? "");
+    if (equation?.inputs.length !== 2) return undefined;
+    return named([equation.inputs[0]!, equation.inputs[1]!, equation.output], 1);
+  }
+  if (node.opType === "Gemm") {
+    // A bias would be a second summand; attention has none.
+    if ((node.input[2] ?? "") !== "" && floatAttribute(node, "beta", 1) !== 0) return undefined;
+    const a = intAttribute(node, "transA", 0) === 1 ? contracted + row : row + contracted;
+    const b = intAttribute(node, "transB", 0) === 1 ? column + contracted : contracted + column;
+    return named([a, b, row + column], floatAttribute(node, "alpha", 1));
+  }
+  if (!["MatMul", "FusedMatMul", "TransposeMatMul"].includes(node.opType)) return undefined;
+  if (intAttribute(node, "transBatchA", 0) === 1 || intAttribute(node, "transBatchB", 0) === 1) return undefined;
+  const ranks = [rankOf(left), rankOf(right)];
+  if (ranks[0] === undefined || ranks[1] === undefined || ranks[0] < 2 || ranks[1] < 2) return undefined;
+  const batch = Math.max(ranks[0], ranks[1]) - 2;
+  if (batch > batchLabels.length) return undefined;
+  const shared = batchLabels.slice(0, batch);
+  const operand = (rank: number, core: string): string => shared.slice(batch - (rank - 2)) + core;
+  const a = intAttribute(node, "transA", 0) === 1 ? contracted + row : row + contracted;
+  const b = intAttribute(node, "transB", 0) === 1 ? column + contracted : contracted + column;
+  return named(
+    [operand(ranks[0], a), operand(ranks[1], b), shared + row + column],
+    node.opType === "MatMul" ? 1 : floatAttribute(node, "alpha", 1),
+  );
+}
+
+/** How the labels of a product fall apart, seen from its left factor. */
+export interface ProductAxes {
+  /** In both factors and the output: the product is repeated over them. */
+  readonly batch: string;
+  /** In both factors, not in the output: summed over. */
+  readonly contracted: string;
+  /** In the left factor alone. */
+  readonly left: string;
+  /** In the right factor alone. */
+  readonly right: string;
+}
+
+/** Undefined where a label is summed over within one factor, which no attention does. */
+export function productAxes(product: Product): ProductAxes | undefined {
+  const { left, right, output } = product;
+  const within = (labels: string, others: string): string => [...labels].filter((l) => others.includes(l)).join("");
+  const without = (labels: string, others: string): string => [...labels].filter((l) => !others.includes(l)).join("");
+  const shared = within(left.labels, right.labels);
+  // A batch axis may be missing from one factor of a MatMul, which then broadcasts over it.
+  const axes = {
+    batch: within(output.labels, batchLabelsOf(product)),
+    contracted: without(shared, output.labels),
+    left: without(without(left.labels, right.labels), batchLabelsOf(product)),
+    right: without(without(right.labels, left.labels), batchLabelsOf(product)),
+  };
+  const summedAlone = without(axes.left + axes.right, output.labels);
+  return summedAlone === "" && axes.contracted.length === 1 ? axes : undefined;
+}
+
+function batchLabelsOf({ node, left, right, output }: Product): string {
+  if (node.opType === "Einsum") {
+    return [...output.labels].filter((l) => left.labels.includes(l) && right.labels.includes(l)).join("");
+  }
+  return output.labels.slice(0, -2);
+}

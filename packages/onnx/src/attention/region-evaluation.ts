@@ -1,0 +1,169 @@
+import { tensorOf, type Tensor } from "../evaluate/tensor.ts";
+import { evaluateGraph } from "../evaluate/graph.ts";
+import type { Probe } from "../graph/probe.ts";
+
+import { DataType, type NodeProto, type ValueInfoProto } from "../model/proto.ts";
+import { ancestors, type AttentionContext } from "./context.ts";
+import { relabel } from "./layout.ts";
+import type { Region } from "./region.ts";
+import type { LawShape, Probabilities } from "./softmax-law.ts";
+
+/** Operators that compute with weights: a mask that comes from one depends on the content. */
+const computing = new Set([
+  ..."MatMul Gemm Einsum Conv FusedMatMul MatMulInteger QLinearMatMul MatMulNBits Attention".split(" "),
+  ..."MultiHeadAttention GroupQueryAttention LayerNormalization SkipLayerNormalization LSTM GRU RNN".split(" "),
+]);
+
+/** What a region reads from outside, beside the logits: masks and biases, and the nodes that make them. */
+export interface RegionInputs {
+  readonly values: readonly string[];
+  readonly nodes: ReadonlySet<NodeProto>;
+  /** A node that makes the mask depend on the content, if there is one. */
+  readonly contentDependence: NodeProto | undefined;
+}
+
+export function regionInputs(context: AttentionContext, region: Region, probe: Probe): RegionInputs {
+  const made = new Set([region.logits.output.value, ...region.nodes.flatMap((node) => node.output)]);
+  const values = [...new Set(region.nodes.flatMap((node) => node.input))].filter((v) => v !== "" && !made.has(v));
+  const nodes = ancestors(context.graph, values, (value) => probe.info.get(value)?.value !== undefined);
+  const contentDependence = [...nodes].find((node) => computing.has(node.opType));
+  return { values, nodes, contentDependence };
+}
+
+/** Labels of the region's ends: which axes are batch, query and key. */
+export interface RegionLabels {
+  /** Labels of the logits' axes, in the order of the graph's tensor; the canonical order is batch, query, key. */
+  readonly logits: { readonly labels: string; readonly batch: string; readonly query: string; readonly key: string };
+  readonly probabilities: {
+    readonly labels: string;
+    readonly batch: string;
+    readonly query: string;
+    readonly key: string;
+  };
+}
+
+/** Evaluates one region at the sizes of one probe. */
+export class RegionEvaluation {
+  readonly shape: LawShape;
+  readonly #context: AttentionContext;
+  readonly #region: Region;
+  readonly #inputs: RegionInputs;
+  readonly #labels: RegionLabels;
+  readonly #probe: Probe;
+  readonly #logitsDims: readonly number[];
+
+  constructor(context: AttentionContext, region: Region, inputs: RegionInputs, labels: RegionLabels, probe: Probe) {
+    this.#context = context;
+    this.#region = region;
+    this.#inputs = inputs;
+    this.#labels = labels;
+    this.#probe = probe;
+    this.#logitsDims = probe.info.get(region.logits.output.value)!.dims;
+    const size = (label: string): number => this.#logitsDims[labels.logits.labels.indexOf(label)]!;
+    this.shape = {
+      groups: [...labels.logits.batch].reduce((product, label) => product * size(label), 1),
+      queries: size(labels.logits.query),
+      keys: size(labels.logits.key),
+    };
+  }
+
+  get probe(): Probe {
+    return this.#probe;
+  }
+
+  /** The values that the region reads, and those on the way to them, when the graph is fed `feeds`. */
+  context(feeds: ReadonlyMap<string, Tensor>): Map<string, Tensor> {
+    const { values, nodes } = this.#inputs;
+    const wanted = [...values, ...[...nodes].flatMap((node) => node.output.filter((name) => name !== ""))];
+    const known = new Map(feeds);
+    for (const value of new Set([...wanted, ...[...nodes].flatMap((node) => node.input)])) {
+      const constant = this.#probe.info.get(value)?.value;
+      if (constant !== undefined) known.set(value, constant);
+    }
+    const missing = wanted.filter((value) => !known.has(value));
+    const made = this.#evaluate([...nodes], missing, known);
+    return new Map([...known, ...made]);
+  }
+
+  /** Probabilities [groups, queries, keys] for logits of the same layout, given what {@link context} returned. */
+  probabilities(logits: Float64Array, context: ReadonlyMap<string, Tensor>): Probabilities {
+    const { logits: from, probabilities: to } = this.#labels;
+    const canonical = from.batch + from.query + from.key;
+    const sizes = [...canonical].map((label) => this.#logitsDims[from.labels.indexOf(label)]!);
+    const arranged = relabel(logits, sizes, canonical, from.labels);
+    const dataType = this.#probe.info.get(this.#region.logits.output.value)!.dataType;
+    const known = new Map(context);
+    known.set(this.#region.logits.output.value, tensorOf(dataType, arranged.dims, arranged.data));
+    // Shapes of the logits and of what is made from them are known and need no computing.
+    for (const node of this.#region.nodes) {
+      for (const value of node.input) {
+        const constant = this.#probe.info.get(value)?.value;
+        if (constant !== undefined && !known.has(value)) known.set(value, constant);
+      }
+    }
+    const wanted = this.#region.probabilities.value;
+    const found = this.#evaluate(this.#region.nodes, [wanted], known).get(wanted)!;
+    return relabel(found.data, found.dims, to.labels, to.batch + to.query + to.key).data;
+  }
+
+  #evaluate(nodes: readonly NodeProto[], wanted: string[], feeds: ReadonlyMap<string, Tensor>): Map<string, Tensor> {
+    if (wanted.length === 0) return new Map();
+    const { graph } = this.#context;
+    return evaluateGraph(nodes, wanted, feeds, {
+      opsets: graph.opsets,
+      initializer: (name) => graph.initializer(name),
+    });
+  }
+}
+
+/**
+ * Inputs to probe a mask with: every integer, boolean or float input gets random zeros and ones, mixed with the
+ * constants that the graph compares it with (padding ids), and at least one of the first kind in every row, so that
+ * no row is all padding.
+ */
+export function drawInputs(context: AttentionContext, probe: Probe, random: () => number): Map<string, Tensor> {
+  const feeds = new Map<string, Tensor>();
+  for (const input of context.graph.inputs) {
+    const shape = probe.info.get(input.name);
+    if (shape === undefined) continue;
+    feeds.set(input.name, drawInput(context, input, shape.dims, shape.dataType, random));
+  }
+  return feeds;
+}
+
+function drawInput(
+  context: AttentionContext,
+  input: ValueInfoProto,
+  dims: readonly number[],
+  dataType: number,
+  random: () => number,
+): Tensor {
+  const size = dims.reduce((product, dim) => product * dim, 1);
+  const isBinary = dataType === DataType.BOOL || dims.length !== 2;
+  const compared = isBinary ? [] : comparedConstants(context, input.name);
+  const pool = compared.length === 0 ? [0, 1] : [...compared, ...compared.map((value) => value + 2), 3, 5];
+  const values = Float64Array.from({ length: size }, () => pool[Math.floor(random() * pool.length)]!);
+  // The first position of every row is a real token, as with any tokenizer.
+  const width = dims.at(-1) ?? 1;
+  const real = compared.length === 0 ? 1 : 7;
+  for (let at = 0; at < size && dims.length === 2; at += width) values[at] = real;
+  return tensorOf(dataType, dims, values);
+}
+
+/** Constants that an input is compared with directly or after a cast. */
+function comparedConstants({ graph }: AttentionContext, input: string): number[] {
+  const found = new Set<number>();
+  const pending = [input];
+  for (let value = pending.pop(); value !== undefined; value = pending.pop()) {
+    for (const node of graph.consumers(value)) {
+      if (node.opType === "Cast" || node.opType === "Identity") pending.push(...node.output);
+      if (!["Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Sub"].includes(node.opType)) continue;
+      for (const other of node.input) {
+        const constant = other === value ? undefined : graph.constant(other);
+        if (constant?.data.length === 1 && node.opType === "Equal") found.add(constant.data[0]!);
+      }
+    }
+  }
+  // 0 and 1 are what a mask holds anyway: an input compared with them alone is a mask.
+  return [...found].every((value) => value === 0 || value === 1) && !found.has(1) ? [] : [...found];
+}

@@ -1,0 +1,131 @@
+/**
+ * Proves by evaluation that a region computes P = softmax(c S + bias): whatever operators it is written in, the
+ * probabilities must be the row-normalised product of exp(c S) and a weight that does not depend on S. Soft-capping,
+ * top-k, talking heads and gates all fail; scales, decomposed softmax, masks before or after, guards against NaN and
+ * folded heads all pass.
+ */
+
+/** Probabilities of one evaluation: [groups, rows, columns], groups being batch and heads together. */
+export type Probabilities = Float64Array;
+
+/** Evaluates the region for given logits [groups, rows, columns] and returns the probabilities in the same layout. */
+export type EvaluateRegion = (logits: Float64Array) => Probabilities;
+
+export interface LawShape {
+  readonly groups: number;
+  readonly queries: number;
+  readonly keys: number;
+}
+
+export interface SoftmaxLaw {
+  /** c: what the region multiplies the logits by. */
+  readonly scale: number;
+  /** Largest difference between a probability and the law's, over all evaluations. */
+  readonly error: number;
+  /** exp(bias) of each logit, 1 at the largest of its row: [groups, queries, keys]. NaN in rows that attend to nothing. */
+  readonly weights: Float64Array;
+}
+
+/** Logits within +-20 show a soft cap of 50 clearly, and neither over- nor underflow. */
+const amplitudes: readonly number[] = [1, 4, 20];
+
+/**
+ * The law that the region obeys, or why it obeys none.
+ *
+ * @param tolerance largest difference of a probability, default 2e-4; more for logits of 16 bits
+ */
+export function softmaxLaw(
+  shape: LawShape,
+  evaluate: EvaluateRegion,
+  random: () => number,
+  tolerance: number = 2e-4,
+): SoftmaxLaw | { readonly failure: string } {
+  const size = shape.groups * shape.queries * shape.keys;
+  const uniform = evaluate(new Float64Array(size));
+  const weights = rowWeights(uniform, shape);
+  if (typeof weights === "string") return { failure: weights };
+  const unit = Float64Array.from({ length: size }, () => 2 * random() - 1);
+  const scale = fitScale(evaluate(unit), unit, weights, shape);
+  if (scale === undefined) return { failure: "the probabilities do not depend on the logits" };
+  let error = 0;
+  for (const amplitude of amplitudes) {
+    const logits = Float64Array.from({ length: size }, () => ((2 * random() - 1) * amplitude) / Math.abs(scale));
+    error = Math.max(error, largestDifference(evaluate(logits), logits, weights, scale, shape));
+    if (!(error <= tolerance)) {
+      return { failure: `the probabilities differ from a softmax of the logits by ${error.toPrecision(2)}` };
+    }
+  }
+  return { scale, error, weights };
+}
+
+/** Weights relative to the largest of each row; a row of zeros or NaN attends to nothing and counts as unknown. */
+function rowWeights(probabilities: Probabilities, { groups, queries, keys }: LawShape): Float64Array | string {
+  const weights = new Float64Array(probabilities.length);
+  for (let row = 0; row < groups * queries; row++) {
+    const at = row * keys;
+    let sum = 0;
+    let largest = 0;
+    for (let k = 0; k < keys; k++) {
+      sum += probabilities[at + k]!;
+      largest = Math.max(largest, probabilities[at + k]!);
+    }
+    const empty = Number.isNaN(sum) || largest === 0;
+    if (!empty && Math.abs(sum - 1) > 2e-2) return "the probabilities of a row do not add up to 1 over the keys";
+    for (let k = 0; k < keys; k++) weights[at + k] = empty ? Number.NaN : probabilities[at + k]! / largest;
+  }
+  return weights;
+}
+
+/** c from log ratios within rows: the median, which a few rounded probabilities do not move. */
+function fitScale(
+  probabilities: Probabilities,
+  logits: Float64Array,
+  weights: Float64Array,
+  { groups, queries, keys }: LawShape,
+): number | undefined {
+  const ratios: number[] = [];
+  for (let row = 0; row < groups * queries; row++) {
+    const at = row * keys;
+    const base = usable(probabilities, weights, at, keys)[0];
+    if (base === undefined) continue;
+    for (const k of usable(probabilities, weights, at, keys)) {
+      const distance = logits[k]! - logits[base]!;
+      if (Math.abs(distance) < 0.5) continue;
+      const ratio = Math.log(probabilities[k]! / probabilities[base]!) - Math.log(weights[k]! / weights[base]!);
+      ratios.push(ratio / distance);
+    }
+  }
+  ratios.sort((a, b) => a - b);
+  const median = ratios[ratios.length >> 1];
+  return median === undefined || Math.abs(median) < 1e-6 ? undefined : median;
+}
+
+function usable(probabilities: Probabilities, weights: Float64Array, at: number, keys: number): number[] {
+  const found: number[] = [];
+  for (let k = at; k < at + keys; k++) if (probabilities[k]! > 1e-7 && weights[k]! > 1e-7) found.push(k);
+  return found;
+}
+
+function largestDifference(
+  probabilities: Probabilities,
+  logits: Float64Array,
+  weights: Float64Array,
+  scale: number,
+  { groups, queries, keys }: LawShape,
+): number {
+  let worst = 0;
+  for (let row = 0; row < groups * queries; row++) {
+    const at = row * keys;
+    if (Number.isNaN(weights[at]!)) continue;
+    let largest = -Infinity;
+    for (let k = at; k < at + keys; k++) if (weights[k]! > 0) largest = Math.max(largest, scale * logits[k]!);
+    let sum = 0;
+    for (let k = at; k < at + keys; k++) sum += weights[k]! * Math.exp(scale * logits[k]! - largest);
+    for (let k = at; k < at + keys; k++) {
+      const expected = (weights[k]! * Math.exp(scale * logits[k]! - largest)) / sum;
+      const difference = Math.abs(probabilities[k]! - expected);
+      worst = Number.isNaN(difference) ? Infinity : Math.max(worst, difference);
+    }
+  }
+  return worst;
+}

@@ -1,0 +1,17 @@
+import { FavorError } from "@favor/core";
+
+/** What is wrong with a graph, or stands in the way of rewriting it. Stable. */
+export type GraphErrorCode =
+  | "cyclic-graph"
+  | "nothing-convertible"
+  | "already-converted"
+  | "positions-cannot-grow"
+  | "non-finite-weights"
+  | "calibration-mismatch";
+
+/** A graph that cannot be rewritten as asked: the code says why, `details` name nodes and values. */
+export class GraphError extends FavorError<GraphErrorCode> {
+  constructor(code: GraphErrorCode, message: string, details: Readonly<Record<string, unknown>> = {}, cause?: unknown) {
+    super(message, { code, details, cause });
+  }
+}

@@ -1,0 +1,201 @@
+import { type Tensor } from "../evaluate/tensor.ts";
+import type { GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto } from "../model/proto.ts";
+import { readSmallTensor } from "./constants.ts";
+import { attribute, bodies } from "./node.ts";
+import { topologicalOrder, valuesRead } from "./topological-order.ts";
+
+/** Version of each operator set that a model imports, by domain; the standard domain is "". */
+export type Opsets = ReadonlyMap<string, number>;
+
+export function opsetsOf(model: ModelProto): Opsets {
+  return new Map(
+    model.opsetImport.map(({ domain, version }) => [domain === "ai.onnx" ? "" : domain, version.toNumber()]),
+  );
+}
+
+/**
+ * A graph with its wiring: who makes a value, who reads it, which values are constant. It is an index over a
+ * GraphProto, which stays the one truth: edit the proto through the methods here, or call `reindex()`.
+ *
+ * A body of If, Loop or Scan has an `outer` graph, whose values it may read.
+ */
+export class Graph {
+  readonly proto: GraphProto;
+  readonly opsets: Opsets;
+  readonly outer: Graph | undefined;
+  #producers: Map<string, NodeProto> = new Map();
+  #consumers: Map<string, NodeProto[]> = new Map();
+  #initializers: Map<string, TensorProto> = new Map();
+  #inputs: Map<string, ValueInfoProto> = new Map();
+  #outputs: Set<string> = new Set();
+  #names: Set<string> = new Set();
+  #constants: Map<string, Tensor | undefined> = new Map();
+
+  /** @throws GraphError "cyclic-graph" */
+  constructor(proto: GraphProto, opsets: Opsets, outer?: Graph) {
+    this.proto = proto;
+    this.opsets = opsets;
+    this.outer = outer;
+    this.reindex();
+  }
+
+  static of(model: ModelProto): Graph {
+    return new Graph(model.graph, opsetsOf(model));
+  }
+
+  /** Version of the standard operator set. */
+  get opset(): number {
+    return this.opsets.get("") ?? 1;
+  }
+
+  /** Nodes in topological order. */
+  get nodes(): readonly NodeProto[] {
+    return this.proto.node;
+  }
+
+  reindex(): void {
+    this.proto.node = topologicalOrder(this.proto.node);
+    this.#producers = new Map();
+    this.#consumers = new Map();
+    this.#constants = new Map();
+    this.#initializers = new Map(this.proto.initializer.map((tensor) => [tensor.name, tensor]));
+    this.#inputs = new Map(this.proto.input.map((input) => [input.name, input]));
+    this.#outputs = new Set(this.proto.output.map((output) => output.name));
+    this.#names = new Set([...this.#initializers.keys(), ...this.#inputs.keys(), ...this.#outputs]);
+    for (const node of this.proto.node) {
+      for (const output of node.output) {
+        if (output === "") continue;
+        this.#producers.set(output, node);
+        this.#names.add(output);
+      }
+      for (const value of valuesRead(node)) {
+        const readers = this.#consumers.get(value);
+        if (readers === undefined) this.#consumers.set(value, [node]);
+        else readers.push(node);
+      }
+      for (const body of bodies(node)) collectNames(body, this.#names);
+    }
+  }
+
+  /** The node of this graph that makes the value; undefined for inputs, initializers and outer values. */
+  producer(value: string): NodeProto | undefined {
+    return this.#producers.get(value);
+  }
+
+  /** The nodes of this graph that read the value, each once; nodes whose bodies capture it included. */
+  consumers(value: string): readonly NodeProto[] {
+    return this.#consumers.get(value) ?? [];
+  }
+
+  /** The initializer of that name, here or in an outer graph. */
+  initializer(value: string): TensorProto | undefined {
+    return this.#initializers.get(value) ?? (this.defines(value) ? undefined : this.outer?.initializer(value));
+  }
+
+  /** Whether this graph itself makes or declares the value. */
+  defines(value: string): boolean {
+    return this.#producers.has(value) || this.#initializers.has(value) || this.#inputs.has(value);
+  }
+
+  /** Inputs that a caller must feed: those that no initializer gives a default. */
+  get inputs(): readonly ValueInfoProto[] {
+    return this.proto.input.filter(({ name }) => !this.#initializers.has(name));
+  }
+
+  input(value: string): ValueInfoProto | undefined {
+    return this.#inputs.get(value);
+  }
+
+  isOutput(value: string): boolean {
+    return this.#outputs.has(value);
+  }
+
+  /** Whether the value is an initializer, or the output of a Constant node. */
+  isConstant(value: string): boolean {
+    const node = this.#producers.get(value);
+    if (node !== undefined) return node.opType === "Constant";
+    if (this.#initializers.has(value)) return true;
+    return !this.#inputs.has(value) && (this.outer?.isConstant(value) ?? false);
+  }
+
+  /** Shape and type of an initializer, without reading it. */
+  initializerShape(value: string): { dims: number[]; dataType: number } | undefined {
+    const tensor = this.constantProto(value);
+    return tensor && { dims: tensor.dims.map((dim) => dim.toNumber()), dataType: tensor.dataType };
+  }
+
+  /** The TensorProto behind a constant value. */
+  constantProto(value: string): TensorProto | undefined {
+    const node = this.#producers.get(value);
+    if (node !== undefined) return node.opType === "Constant" ? (attribute(node, "value")?.t ?? undefined) : undefined;
+    return this.#initializers.get(value) ?? (this.#inputs.has(value) ? undefined : this.outer?.constantProto(value));
+  }
+
+  /** The values of a small constant (see `readSmallTensor`); undefined if it is not constant, large or of a strange type. */
+  constant(value: string): Tensor | undefined {
+    if (this.#constants.has(value)) return this.#constants.get(value);
+    const node = this.#producers.get(value);
+    const found =
+      node === undefined && !this.#initializers.has(value)
+        ? this.#inputs.has(value)
+          ? undefined
+          : this.outer?.constant(value)
+        : readSmallTensor(node ?? this.#initializers.get(value)!);
+    this.#constants.set(value, found);
+    return found;
+  }
+
+  /** A name that nothing in this graph, its bodies or its outer graphs uses, beginning with `stem`. */
+  freshName(stem: string): string {
+    let name = stem;
+    for (let i = 1; this.#isTaken(name); i++) name = `${stem}_${i}`;
+    this.#names.add(name);
+    return name;
+  }
+
+  #isTaken(name: string): boolean {
+    return this.#names.has(name) || (this.outer !== undefined && this.outer.#isTaken(name));
+  }
+
+  /** Adds nodes and initializers; call `reindex()` when done with a group of edits. */
+  add(nodes: readonly NodeProto[], initializers: readonly TensorProto[] = []): void {
+    this.proto.node.push(...nodes);
+    this.proto.initializer.push(...initializers);
+  }
+
+  /**
+   * Removes the nodes that no output depends on, and the initializers and value infos that nothing names any more.
+   * Inputs stay: a caller feeds them by name.
+   */
+  removeDead(): void {
+    const live = new Set<NodeProto>();
+    const pending = this.proto.output.map(({ name }) => name);
+    const needed = new Set(pending);
+    for (let value = pending.pop(); value !== undefined; value = pending.pop()) {
+      const node = this.#producers.get(value);
+      if (node === undefined || live.has(node)) continue;
+      live.add(node);
+      for (const read of valuesRead(node)) {
+        if (needed.has(read)) continue;
+        needed.add(read);
+        pending.push(read);
+      }
+    }
+    this.proto.node = this.proto.node.filter((node) => live.has(node));
+    this.proto.initializer = this.proto.initializer.filter(({ name }) => needed.has(name) || this.#inputs.has(name));
+    const made = new Set(this.proto.node.flatMap((node) => node.output));
+    this.proto.valueInfo = this.proto.valueInfo.filter(({ name }) => made.has(name));
+    this.reindex();
+  }
+}
+
+function collectNames(graph: GraphProto, names: Set<string>): void {
+  const pending = [graph];
+  for (let body = pending.pop(); body !== undefined; body = pending.pop()) {
+    for (const { name } of [...body.input, ...body.output, ...body.initializer]) names.add(name);
+    for (const node of body.node) {
+      for (const output of node.output) names.add(output);
+      pending.push(...bodies(node));
+    }
+  }
+}

@@ -1,0 +1,222 @@
+import { evaluateNode } from "../evaluate/graph.ts";
+import { elementCount, tensorOf, type Tensor } from "../evaluate/tensor.ts";
+import { FavorError } from "@favor/core";
+import { DataType, type GraphProto, type NodeProto, type ValueInfoProto } from "../model/proto.ts";
+import { Graph } from "./graph.ts";
+import { attribute, intAttribute } from "./node.ts";
+import { ShapeConflict, shapeFunctions, type ShapeInfo } from "./shape-functions.ts";
+
+/** Sizes given to a model's free dimensions. */
+export interface ProbeSizes {
+  readonly batch: number;
+  readonly length: number;
+  /** Free dimensions of different names get different lengths, so that queries and keys of cross-attention differ. */
+  readonly distinct: boolean;
+}
+
+/** Shapes of all values of a graph, and the values of those that follow from shapes alone, at one choice of input shapes. */
+export interface Probe {
+  readonly sizes: ProbeSizes;
+  readonly inputs: ReadonlyMap<string, readonly number[]>;
+  readonly info: ReadonlyMap<string, ShapeInfo>;
+}
+
+/** Values up to this many elements are carried along. */
+const valueElements = 1 << 16;
+
+/**
+ * Runs a graph's shape arithmetic at concrete input shapes: every Shape, Gather, Concat and Reshape target becomes
+ * a number, whatever detour the exporter took. No weight is read and no activation computed.
+ *
+ * @throws ShapeConflict if the graph cannot run at these sizes
+ */
+export function probe(graph: Graph, sizes: ProbeSizes): Probe {
+  const inputs = new Map<string, readonly number[]>();
+  const info = new Map<string, ShapeInfo>();
+  const named = new Map<string, number>();
+  for (const input of graph.inputs) {
+    const shape = inputShape(input, sizes, named);
+    if (shape === undefined) continue;
+    inputs.set(input.name, shape.dims);
+    info.set(input.name, shape);
+  }
+  propagate(graph, info);
+  return { sizes, inputs, info };
+}
+
+/** Free dimensions: the first is a batch, later ones lengths; the same name has the same size everywhere. */
+function inputShape(input: ValueInfoProto, sizes: ProbeSizes, named: Map<string, number>): ShapeInfo | undefined {
+  const type = input.type?.tensorType;
+  if (!type?.shape) return undefined;
+  const dims = type.shape.dim.map((dim, axis) => {
+    if (dim.dimValue && dim.dimValue.gt(0)) return dim.dimValue.toNumber();
+    const name = dim.dimParam ?? "";
+    const known = name === "" ? undefined : named.get(name);
+    if (known !== undefined) return known;
+    const size =
+      axis === 0 ? sizes.batch : sizes.distinct ? sizes.length + lengthsNamed(named, sizes) * 4 : sizes.length;
+    if (name !== "") named.set(name, size);
+    return size;
+  });
+  return { dims, dataType: type.elemType };
+}
+
+function lengthsNamed(named: ReadonlyMap<string, number>, sizes: ProbeSizes): number {
+  return new Set([...named.values()].filter((size) => size !== sizes.batch)).size;
+}
+
+/** Shapes through the nodes of one graph; `info` holds what is known of its inputs and of outer values. */
+function propagate(graph: Graph, info: Map<string, ShapeInfo>): void {
+  for (const { name } of graph.proto.initializer) learnConstant(graph, name, info);
+  for (const node of graph.nodes) {
+    for (const name of node.input) if (name !== "" && !info.has(name)) learnConstant(graph, name, info);
+    const outputs = inferNode(graph, node, info);
+    outputs?.forEach((output, index) => {
+      const name = node.output[index];
+      if (name && output) info.set(name, output);
+    });
+  }
+}
+
+function learnConstant(graph: Graph, name: string, info: Map<string, ShapeInfo>): void {
+  const value = graph.constant(name);
+  const shape = value ?? graph.initializerShape(name);
+  if (shape === undefined) return;
+  info.set(name, { dims: shape.dims, dataType: shape.dataType, ...(value && { value }) });
+}
+
+function inferNode(
+  graph: Graph,
+  node: NodeProto,
+  info: ReadonlyMap<string, ShapeInfo>,
+): (ShapeInfo | undefined)[] | undefined {
+  const inputs = node.input.map((name) => (name === "" ? undefined : info.get(name)));
+  switch (node.opType) {
+    case "Constant": {
+      const value = graph.constant(node.output[0] ?? "");
+      const shape = value ?? graph.initializerShape(node.output[0] ?? "");
+      return shape && [{ dims: shape.dims, dataType: shape.dataType, ...(value && { value }) }];
+    }
+    case "Shape":
+      return inputs[0] && [known(shapeValue(node, inputs[0].dims))];
+    case "Size":
+      return inputs[0] && [known(tensorOf(DataType.INT64, [], [elementCount(inputs[0].dims)]))];
+    case "If":
+      return inferIf(graph, node, info, inputs[0]?.value);
+    default:
+      return evaluated(graph, node, inputs) ?? shapeFunctions.get(node.opType)?.({ node, inputs, opset: graph.opset });
+  }
+}
+
+function shapeValue(node: NodeProto, dims: readonly number[]): Tensor {
+  const start = intAttribute(node, "start", 0);
+  const part = dims.slice(start, intAttribute(node, "end", dims.length));
+  return tensorOf(DataType.INT64, [part.length], part);
+}
+
+const known = (value: Tensor): ShapeInfo => ({ dims: value.dims, dataType: value.dataType, value });
+
+/** The node's outputs by computing it, where all that it reads is known and small. */
+function evaluated(graph: Graph, node: NodeProto, inputs: readonly (ShapeInfo | undefined)[]): ShapeInfo[] | undefined {
+  const values: (Tensor | null)[] = [];
+  for (let i = 0; i < inputs.length; i++) {
+    const value = inputs[i]?.value;
+    if (value === undefined && node.input[i] !== "") return undefined;
+    values.push(value ?? null);
+  }
+  try {
+    const outputs = evaluateNode(node, values, { opsets: graph.opsets });
+    return outputs.map((value) =>
+      value.data.length <= valueElements ? known(value) : { dims: value.dims, dataType: value.dataType },
+    );
+  } catch (error) {
+    // Whatever cannot be computed may still have a shape.
+    if (FavorError.isInstance(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Both branches of an If must agree where the condition is not known. */
+function inferIf(
+  graph: Graph,
+  node: NodeProto,
+  info: ReadonlyMap<string, ShapeInfo>,
+  condition: Tensor | undefined,
+): (ShapeInfo | undefined)[] | undefined {
+  const branch = (name: string): (ShapeInfo | undefined)[] | undefined => {
+    const body = attribute(node, name)?.g;
+    return body ? inferBody(graph, body, info, []) : undefined;
+  };
+  if (condition !== undefined) return branch(condition.data[0] ? "then_branch" : "else_branch");
+  const taken = branch("then_branch");
+  const other = branch("else_branch");
+  return taken?.map((shape, i) => (shape && shape.dims.join() === other?.[i]?.dims.join() ? shape : undefined));
+}
+
+/** Shapes of a body's outputs, given those of its inputs; outer values are seen as they are. */
+export function inferBody(
+  graph: Graph,
+  body: GraphProto,
+  outer: ReadonlyMap<string, ShapeInfo>,
+  inputs: readonly (ShapeInfo | undefined)[],
+): (ShapeInfo | undefined)[] {
+  const inner = new Map(outer);
+  body.input.forEach(({ name }, i) => {
+    const shape = inputs[i];
+    if (shape) inner.set(name, shape);
+  });
+  propagate(new Graph(body, graph.opsets, graph), inner);
+  return body.output.map(({ name }) => inner.get(name));
+}
+
+/** Sizes to try in turn. Primes, so that a dimension tells what it is made of. */
+const attempts: readonly ProbeSizes[] = [
+  { batch: 3, length: 13, distinct: true },
+  { batch: 3, length: 13, distinct: false },
+  { batch: 1, length: 13, distinct: false },
+  { batch: 3, length: 1_613, distinct: false },
+  { batch: 1, length: 16_001, distinct: false },
+  { batch: 1, length: 224, distinct: false },
+];
+
+/**
+ * A probe at sizes that the graph can run at, and where possible a second one at other sizes, from which one sees
+ * what each dimension depends on. A graph with a length baked into its reshapes is tried at the lengths it names.
+ */
+export function probePair(graph: Graph): { first: Probe; second: Probe | undefined } | { conflict: ShapeConflict } {
+  const queue = [...attempts];
+  const tried = new Set<string>();
+  let conflict: ShapeConflict | undefined;
+  for (let sizes = queue.shift(); sizes !== undefined; sizes = queue.shift()) {
+    const key = JSON.stringify(sizes);
+    if (tried.has(key)) continue;
+    tried.add(key);
+    try {
+      const first = probe(graph, sizes);
+      return { first, second: secondProbe(graph, sizes) };
+    } catch (error) {
+      if (!(error instanceof ShapeConflict)) throw error;
+      conflict ??= error;
+      for (const length of error.wanted.slice(0, 4)) {
+        if (tried.size < 64) queue.push({ batch: sizes.batch, length, distinct: false });
+      }
+    }
+  }
+  return { conflict: conflict! };
+}
+
+function secondProbe(graph: Graph, sizes: ProbeSizes): Probe | undefined {
+  const others: ProbeSizes[] = [
+    { ...sizes, batch: sizes.batch + 2, length: sizes.length + 4 },
+    { ...sizes, length: sizes.length + 4 },
+    { ...sizes, batch: sizes.batch + 2 },
+  ];
+  for (const other of others) {
+    try {
+      return probe(graph, other);
+    } catch (error) {
+      if (!(error instanceof ShapeConflict)) throw error;
+    }
+  }
+  return undefined;
+}
