@@ -163,6 +163,13 @@ export class Graph {
     this.proto.initializer.push(...initializers);
   }
 
+  /** Adds an initializer that can be looked up at once. */
+  addInitializer(tensor: TensorProto): void {
+    this.proto.initializer.push(tensor);
+    this.#initializers.set(tensor.name, tensor);
+    this.#names.add(tensor.name);
+  }
+
   /**
    * Removes the nodes that no output depends on, and the initializers and value infos that nothing names any more.
    * Inputs stay: a caller feeds them by name.

@@ -1,0 +1,188 @@
+import {
+  ArgumentError,
+  calibrate,
+  exponentialForm,
+  trigonometricForm,
+  type FeatureMapDescription,
+  type HeadMoments,
+} from "@favor/core";
+import { findAttention, type FoundAttention } from "./attention/find.ts";
+import type { AttentionSite } from "./attention/site.ts";
+import { conversionOf, recordConversion } from "./conversion-record.ts";
+import { emitExact } from "./favor/exact.ts";
+import { emitExponential } from "./favor/exponential.ts";
+import { foldCalibration } from "./favor/fold.ts";
+import { NodeBuilder } from "./favor/node-builder.ts";
+import { readSite, writeSite, type KeepCache } from "./favor/site-inputs.ts";
+import { emitTrigonometric } from "./favor/trigonometric.ts";
+import { GraphError } from "./graph/errors.ts";
+import { Graph } from "./graph/graph.ts";
+import type { ModelProto } from "./model/proto.ts";
+import { growPositions } from "./positions/grow.ts";
+import { reportSite, type SiteReport } from "./report.ts";
+
+export interface ConvertOptions {
+  /** Default "positive". "exact" writes softmax attention again, to check that the graph was understood. */
+  readonly features?: "positive" | "trigonometric" | "exact";
+  /** Random features per head, M. Default 256. */
+  readonly count?: number;
+  /** Default "orthogonal". */
+  readonly projection?: "orthogonal" | "iid";
+  /** Default 0. */
+  readonly seed?: number;
+  /** Layers that stay softmax, 0-based. Default none. */
+  readonly keep?: readonly number[];
+  /** Statistics per site and head, from {@link tapMoments} runs; sites without any get uncalibrated features. */
+  readonly moments?: readonly (readonly HeadMoments[] | undefined)[];
+  /** Longest input, in tokens: position tables are grown to it. Default: as exported. */
+  readonly maxLength?: number;
+  /** How a position table grows: repeated (default), or stretched by interpolation. */
+  readonly growth?: "tile" | "interpolate";
+}
+
+export interface ConvertedSite extends SiteReport {
+  readonly state: "converted" | "kept" | "refused";
+  /** One description per head; absent for exact attention and sites that stayed. */
+  readonly featureMaps?: readonly FeatureMapDescription[];
+  /** Whether query and key calibration went into the projections' weights, at no cost at run time. */
+  readonly folded?: { readonly query: boolean; readonly key: boolean };
+}
+
+export interface Conversion {
+  readonly model: ModelProto;
+  readonly sites: readonly ConvertedSite[];
+  /** What was done beside the attention: position tables that grew. */
+  readonly notes: readonly string[];
+}
+
+/** Every attention of a model with its verdict; changes nothing. */
+export function inspectAttention(model: ModelProto): { sites: SiteReport[]; notes: readonly string[] } {
+  const { sites, notes } = findAttention(Graph.of(model));
+  return { sites: sites.map(reportSite), notes };
+}
+
+/**
+ * Replaces softmax attention by linear attention wherever that is proved right. The model is changed in place and
+ * returned: inputs, outputs and their axes stay, dead nodes and weights go.
+ *
+ * @throws GraphError "already-converted" or "nothing-convertible", with every site's reasons in `details.sites`
+ * @throws ArgumentError for options that cannot be right
+ */
+export function convertAttention(model: ModelProto, options: ConvertOptions = {}): Conversion {
+  const settings = checkOptions(options);
+  const before = conversionOf(model);
+  if (before !== undefined) {
+    throw new GraphError(
+      "already-converted",
+      `This model was converted before (${before.features} features). Convert the original again with other options.`,
+      { conversion: before },
+    );
+  }
+  const graph = Graph.of(model);
+  const found = findAttention(graph);
+  requireConvertible(found);
+  const keeps: KeepCache = new Map();
+  const shared = new NodeBuilder(graph, "favor");
+  const sites = found.sites.map((entry): ConvertedSite => {
+    const report = reportSite(entry);
+    if ("refused" in entry) return { ...report, state: "refused" };
+    if (settings.keep.includes(entry.site.layer)) return { ...report, state: "kept" };
+    return { ...report, state: "converted", ...rewriteSite(graph, shared, entry.site, settings, keeps, found) };
+  });
+  shared.commit();
+  graph.reindex();
+  graph.removeDead();
+  const notes = settings.maxLength === undefined ? [] : growPositions(graph, settings.maxLength, settings.growth);
+  recordConversion(model, settings, sites);
+  return { model, sites, notes };
+}
+
+type Settings = Required<Omit<ConvertOptions, "moments" | "maxLength">> & Pick<ConvertOptions, "moments" | "maxLength">;
+
+function checkOptions(options: ConvertOptions): Settings {
+  const { count = 256, seed = 0, maxLength, keep = [] } = options;
+  if (!Number.isInteger(count) || count < 1 || count > 65_536) {
+    throw new ArgumentError("options.count", "an integer from 1 to 65536", count);
+  }
+  if (!Number.isSafeInteger(seed) || seed < 0) throw new ArgumentError("options.seed", "an integer of at least 0", seed);
+  if (maxLength !== undefined && (!Number.isInteger(maxLength) || maxLength < 1)) {
+    throw new ArgumentError("options.maxLength", "a positive integer", maxLength);
+  }
+  const bad = keep.find((layer) => !Number.isInteger(layer) || layer < 0);
+  if (bad !== undefined) throw new ArgumentError("options.keep", "layer numbers from 0", bad);
+  return {
+    features: "positive",
+    projection: "orthogonal",
+    growth: "tile",
+    ...options,
+    count,
+    seed,
+    keep,
+  };
+}
+
+function requireConvertible({ sites, notes }: FoundAttention): void {
+  if (sites.some((entry) => "site" in entry)) return;
+  const reports = sites.map(reportSite);
+  const reasons = [...new Set(reports.flatMap((site) => site.reasons.map((reason) => reason.message)))];
+  const what =
+    reports.length === 0
+      ? "No softmax attention was found in this model."
+      : `None of the ${reports.length} attention layers can be replaced: ${reasons.join(" ")}`;
+  throw new GraphError("nothing-convertible", [what, ...notes].join(" "), { sites: reports, notes });
+}
+
+/** Emits one site and takes its old output node away. */
+function rewriteSite(
+  graph: Graph,
+  build: NodeBuilder,
+  site: AttentionSite,
+  settings: Settings,
+  keeps: KeepCache,
+  found: FoundAttention,
+): Pick<ConvertedSite, "featureMaps" | "folded"> {
+  const descriptions = describeFeatures(site, settings);
+  const forms = descriptions?.every((d) => d.kind === "trigonometric")
+    ? undefined
+    : descriptions?.map((description) => exponentialForm(description));
+  const folded =
+    forms === undefined || settings.moments === undefined
+      ? { query: false, key: false }
+      : foldCalibration(graph, found.context!, site, forms);
+  const inputs = readSite(build, site, keeps);
+  const output =
+    descriptions === undefined
+      ? emitExact(build, site, inputs)
+      : forms === undefined
+        ? emitTrigonometric(build, site, inputs, descriptions.map(asTrigonometric))
+        : emitExponential(build, site, inputs, forms, folded);
+  graph.proto.node = graph.proto.node.filter((node) => node !== site.outputNode);
+  writeSite(build, site, output);
+  return descriptions === undefined ? {} : { featureMaps: descriptions, ...(forms && { folded }) };
+}
+
+const asTrigonometric = (description: FeatureMapDescription) => {
+  if (description.kind !== "trigonometric") throw new ArgumentError("features", "trigonometric maps", description.kind);
+  return trigonometricForm(description);
+};
+
+/** The feature map of every head; undefined for exact attention. */
+function describeFeatures(site: AttentionSite, settings: Settings): FeatureMapDescription[] | undefined {
+  const { features, count, projection: kind, seed, moments } = settings;
+  if (features === "exact") return undefined;
+  const calibration = features === "positive" ? moments?.[site.index] : undefined;
+  if (calibration !== undefined && calibration.length !== site.heads) {
+    throw new GraphError(
+      "calibration-mismatch",
+      `Site ${site.index} has ${site.heads} heads, but the statistics are of ${calibration.length}. ` +
+        "Calibrate on the model that is converted.",
+    );
+  }
+  return Array.from({ length: site.heads }, (_, head): FeatureMapDescription => {
+    const projection = { kind, count, dim: site.headDim, seed, layer: site.index, head };
+    const statistics = calibration?.[head];
+    if (statistics !== undefined) return calibrate(statistics, { ...projection, projection: kind });
+    if (features === "positive") return { version: 1, kind: "positive", projection };
+    return { version: 1, kind: "trigonometric", variant: "phase", projection };
+  });
+}

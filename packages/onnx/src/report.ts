@@ -1,0 +1,46 @@
+import type { FoundSite } from "./attention/find.ts";
+import type { AttentionSite, MaskVerdict, Reason } from "./attention/site.ts";
+
+/** One attention of a model as a person or a program is told about it. Plain JSON. */
+export interface SiteReport {
+  /** 0-based, in the order of data flow. */
+  readonly site: number;
+  readonly layer: number;
+  /** The softmax node, or the fused operator. */
+  readonly name: string;
+  readonly kind: "self" | "cross";
+  /** 0 where unknown. */
+  readonly heads: number;
+  readonly keyValueHeads: number;
+  readonly headDim: number;
+  /** What q.k of the projections is multiplied by: d^(-1/2) as a rule. */
+  readonly scale: number;
+  readonly mask: { readonly kind: MaskVerdict["kind"]; readonly evidence: string };
+  readonly causal: boolean;
+  readonly verdict: "convert" | "refuse";
+  /** Why it is refused; empty otherwise. */
+  readonly reasons: readonly Reason[];
+}
+
+export function reportSite(found: FoundSite): SiteReport {
+  const of = "site" in found ? found.site : found.refused;
+  return {
+    site: of.index,
+    layer: of.layer,
+    name: of.name,
+    kind: of.kind,
+    heads: of.heads,
+    keyValueHeads: of.keyValueHeads,
+    headDim: of.headDim,
+    scale: "site" in found ? logitScaleOf(found.site) : found.refused.scale,
+    mask: { kind: of.mask.kind, evidence: of.mask.evidence },
+    causal: of.causal,
+    verdict: "site" in found ? "convert" : "refuse",
+    reasons: "site" in found ? [] : found.refused.reasons,
+  };
+}
+
+/** The scale between the projections and the softmax, rounded to what float32 graphs can say. */
+export function logitScaleOf(site: AttentionSite): number {
+  return Math.fround(site.logitScale * site.queryScale * site.keyScale);
+}
