@@ -63,3 +63,13 @@ export type { HeadMoments, VectorSums } from "./calibration/moments.ts";
 export { orthogonalFactor } from "./linear-algebra/householder.ts";
 export { symmetricEigen, symmetricFunction } from "./linear-algebra/symmetric-eigen.ts";
 export type { SymmetricEigen } from "./linear-algebra/symmetric-eigen.ts";
+
+export { createKernels } from "./kernels/create.ts";
+export type { KernelOptions } from "./kernels/create.ts";
+export type { BlockKernels, KernelKind } from "./kernels/block-kernels.ts";
+export { exactAttention32 } from "./attention/tiled-exact.ts";
+export type { ExactOptions32 } from "./attention/tiled-exact.ts";
+export { favorAttention32 } from "./attention/tiled-favor.ts";
+export { exponentialFeatures32 } from "./attention/tiled-features.ts";
+export type { ExponentialFeatures32 } from "./attention/tiled-features.ts";
+export type { AttentionShape, MaskOptions } from "./attention/tiled-rows.ts";

@@ -1,0 +1,88 @@
+import { TILE } from "./tiled-workspace.ts";
+import type { FavorWorkspace } from "./tiled-workspace.ts";
+
+/** How far the log of a key's feature may exceed the maximum that it is held relative to: exp(30) leaves room to sum. */
+const HEADROOM = 30;
+/** Rows of a chunk's scores that are computed together; columns to the right of them are not computed. */
+const SCORE_ROWS = 16;
+
+/**
+ * The causal order of the steps for one key head: chunk by chunk, each row attends to the prefix sums and to the rows
+ * of its chunk up to itself.
+ *
+ * The maxima that keys are held relative to must not know the future. So a chunk is cut where a key exceeds the
+ * maximum of the keys before by more than {@link HEADROOM}, and within a piece only its first key raises the
+ * maximum: what a row is scaled by depends on rows up to its own. In practice only the first keys of a sequence cut.
+ */
+export function attendCausally(
+  workspace: FavorWorkspace,
+  query: Float32Array,
+  key: Float32Array,
+  value: Float32Array,
+  keyHead: number,
+  hasCore: boolean,
+  out: Float32Array,
+): void {
+  const { at, attention } = workspace;
+  const { queryRows: rows, group } = attention;
+  for (let start = 0; start < rows; start += TILE) {
+    const chunk = Math.min(TILE, rows - start);
+    workspace.loadKeys(key, value, keyHead, undefined, start, start + chunk);
+    for (let first = 0; first < chunk;) {
+      workspace.raiseMaximum(first, 1);
+      const end = endOfPiece(workspace, first, chunk);
+      workspace.exponentiateKeys(first, end - first);
+      const features = hasCore ? joinFeatures(workspace, first, end) : at.keyFeatures;
+      transposeFeatures(workspace, features, first, end);
+      for (let head = keyHead * group; head < (keyHead + 1) * group; head++) {
+        workspace.attendToSums(query, head, start + first, start + end, at.sums, at.normaliser);
+        attendWithinPiece(workspace, first, end);
+        workspace.store(out, head, start + first, start + end);
+      }
+      workspace.addToSums(features, first, end - first);
+      first = end;
+    }
+  }
+}
+
+/** The first row after `first` whose log features exceed the maxima by more than the headroom. */
+function endOfPiece({ kernels, heap, at, count, countWidth }: FavorWorkspace, first: number, chunk: number): number {
+  for (let m = 0; m < count; m++) heap[at.limit + m] = heap[at.maximum + m]! + HEADROOM;
+  heap.fill(Infinity, at.limit + count, at.limit + countWidth);
+  const next = first + 1;
+  const block = at.keyFeatures + next * countWidth;
+  return next + kernels.firstRowAbove(at.limit, block, at.rowShift + next, chunk - next, countWidth);
+}
+
+/** Applies the core to the key features, C phi(k), row by row. */
+function joinFeatures({ kernels, at, countWidth: count }: FavorWorkspace, first: number, end: number): number {
+  const offset = first * count;
+  const from = at.keyFeatures + offset;
+  kernels.matmul(at.joinedFeatures + offset, from, at.core, end - first, count, count, count, count, count, false);
+  return at.joinedFeatures;
+}
+
+function transposeFeatures(
+  { kernels, at, countWidth }: FavorWorkspace,
+  features: number,
+  first: number,
+  end: number,
+): void {
+  kernels.transpose(at.keyFeaturesTransposed, features + first * countWidth, end - first, countWidth, TILE, countWidth);
+}
+
+/** out += tril(phi(Q) phi(K)^T) V and divisor += its row sums, over the rows first..end of the chunk. */
+function attendWithinPiece(workspace: FavorWorkspace, first: number, end: number): void {
+  const { kernels, at, countWidth, valueWidth } = workspace;
+  const rows = end - first;
+  for (let top = 0; top < rows; top += SCORE_ROWS) {
+    const size = Math.min(SCORE_ROWS, rows - top);
+    const cols = Math.min(TILE, Math.ceil((top + size) / 8) * 8);
+    const queries = at.queryFeatures + top * countWidth;
+    const scores = at.scores + top * TILE;
+    kernels.matmul(scores, queries, at.keyFeaturesTransposed, size, cols, countWidth, countWidth, TILE, TILE, false);
+  }
+  const values = at.values + first * valueWidth;
+  kernels.matmulLower(at.out, at.scores, values, rows, valueWidth, TILE, valueWidth, valueWidth);
+  kernels.lowerRowSums(at.divisor, at.scores, rows, TILE);
+}

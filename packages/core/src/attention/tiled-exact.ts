@@ -1,0 +1,162 @@
+import { requirePositive } from "../checks.ts";
+import type { BlockKernels } from "../kernels/block-kernels.ts";
+import { Layout, loadRows, NO_MAXIMUM, padded, resolveAttention, storeNormalised } from "./tiled-rows.ts";
+import type { AttentionShape, MaskOptions, ResolvedAttention, RowSource } from "./tiled-rows.ts";
+
+export interface ExactOptions32 extends MaskOptions {
+  /** Multiplies q.k. Default 1 / sqrt(dim). */
+  readonly scale?: number;
+}
+
+const QUERY_TILE = 64;
+const KEY_TILE = 128;
+
+/**
+ * Softmax attention, exact, in float32: softmax(scale Q K^T) V, tile by tile with a running maximum per query
+ * (2205.14135, algorithm 1). O(L_q L_k d) time; beside its result a workspace of one head's keys and values, no L x L
+ * matrix. A query that sees no key gives 0. A hidden key or value is never read. NaN or Infinity in a key or value
+ * comes out as NaN, under a causal mask also in the up to 127 queries before it that share its tile.
+ *
+ * @returns `[heads, queryRows, valueDim]`.
+ * @throws ArgumentError where arrays and shape do not fit.
+ */
+export function exactAttention32(
+  kernels: BlockKernels,
+  query: Float32Array,
+  key: Float32Array,
+  value: Float32Array,
+  shape: AttentionShape,
+  options: ExactOptions32 = {},
+): Float32Array {
+  const attention = resolveAttention(query, key, value, shape, options);
+  const { keyHeads, queryRows, keyRows, dim, valueDim, group, visible } = attention;
+  const { scale = 1 / Math.sqrt(dim) } = options;
+  requirePositive("options.scale", scale);
+  const out = new Float32Array(attention.heads * queryRows * valueDim);
+  const keys = visible?.length ?? keyRows;
+  const blocks = layOut(dim, valueDim, keys);
+  const heap = kernels.heap(blocks.size);
+  heap.fill(1, blocks.ones, blocks.ones + KEY_TILE);
+  for (let keyHead = 0; keyHead < keyHeads; keyHead++) {
+    const from = { firstRow: keyHead * keyRows, rows: visible };
+    packKeys(kernels, heap, blocks, { ...from, array: key, width: dim }, keys);
+    loadRows(heap, blocks.values, { ...from, array: value, width: valueDim }, 0, keys);
+    // the last tile is read as a whole
+    heap.fill(0, blocks.values + keys * padded(valueDim), blocks.values + tiles(keys) * KEY_TILE * padded(valueDim));
+    fillColumnShift(heap, blocks.columnShift, attention, keys);
+    for (let head = keyHead * group; head < (keyHead + 1) * group; head++) {
+      for (let start = 0; start < queryRows; start += QUERY_TILE) {
+        const rows = Math.min(QUERY_TILE, queryRows - start);
+        const source = { array: query, firstRow: head * queryRows, width: dim, factor: scale };
+        loadRows(heap, blocks.queries, source, start, start + rows);
+        attendTile(kernels, heap, blocks, attention, start, rows, keys);
+        storeNormalised(heap, blocks.out, blocks.sum, rows, valueDim, out, head * queryRows + start);
+      }
+    }
+  }
+  return out;
+}
+
+function tiles(keys: number): number {
+  return Math.ceil(keys / KEY_TILE);
+}
+
+type Blocks = ReturnType<typeof layOut>;
+
+function layOut(dim: number, valueDim: number, keys: number) {
+  const layout = new Layout();
+  return {
+    queries: layout.take(QUERY_TILE, padded(dim)),
+    scores: layout.take(QUERY_TILE, KEY_TILE),
+    out: layout.take(QUERY_TILE, padded(valueDim)),
+    maximum: layout.take(1, QUERY_TILE),
+    rowShift: layout.take(1, QUERY_TILE),
+    factors: layout.take(1, QUERY_TILE),
+    sum: layout.take(1, QUERY_TILE),
+    ones: layout.take(1, KEY_TILE),
+    keyRows: layout.take(KEY_TILE, padded(dim)),
+    columnShift: layout.take(tiles(keys), KEY_TILE),
+    /** `[tiles, padded(dim), KEY_TILE]`: K^T, each tile without gaps. */
+    keys: layout.take(tiles(keys) * KEY_TILE, padded(dim)),
+    values: layout.take(tiles(keys) * KEY_TILE, padded(valueDim)),
+    size: layout.size,
+  };
+}
+
+function packKeys(kernels: BlockKernels, heap: Float32Array, blocks: Blocks, source: RowSource, keys: number): void {
+  const width = padded(source.width);
+  for (let start = 0; start < keys; start += KEY_TILE) {
+    const rows = Math.min(KEY_TILE, keys - start);
+    loadRows(heap, blocks.keyRows, source, start, start + rows);
+    heap.fill(0, blocks.keyRows + rows * width, blocks.keyRows + KEY_TILE * width);
+    kernels.transpose(blocks.keys + start * width, blocks.keyRows, KEY_TILE, width, KEY_TILE, width);
+  }
+}
+
+/** The log of the mask by key, and -Infinity for the keys that fill up the last tile. */
+function fillColumnShift(heap: Float32Array, at: number, { logMask, visible }: ResolvedAttention, keys: number): void {
+  for (let j = 0; j < keys; j++) heap[at + j] = logMask ? logMask[visible ? visible[j]! : j]! : 0;
+  heap.fill(-Infinity, at + keys, at + tiles(keys) * KEY_TILE);
+}
+
+/** out = sum over key tiles of exp(scores - maximum) V and sum = its normaliser, for rows `start`.. of the queries. */
+function attendTile(
+  kernels: BlockKernels,
+  heap: Float32Array,
+  blocks: Blocks,
+  { causal, visible, queryRows, keyRows, dim, valueDim }: ResolvedAttention,
+  start: number,
+  rows: number,
+  keys: number,
+): void {
+  const dimWidth = padded(dim);
+  const valueWidth = padded(valueDim);
+  const { scores, out, maximum, rowShift, factors, sum, ones } = blocks;
+  heap.fill(0, out, out + rows * valueWidth);
+  heap.fill(NO_MAXIMUM, maximum, maximum + rows);
+  heap.fill(0, sum, sum + rows);
+  /** How many of the visible keys query row r of the tile sees. */
+  const seen = (row: number): number => {
+    if (!causal) return keys;
+    const end = start + row + keyRows - queryRows + 1;
+    return visible ? countBelow(visible, end) : end;
+  };
+  const last = seen(rows - 1);
+  for (let first = 0; first < last; first += KEY_TILE) {
+    const columnShift = blocks.columnShift + first;
+    const keyBlock = blocks.keys + first * dimWidth;
+    kernels.matmul(scores, blocks.queries, keyBlock, rows, KEY_TILE, dim, dimWidth, KEY_TILE, KEY_TILE, false);
+    if (causal) {
+      for (let row = 0; row < rows; row++) {
+        const end = Math.max(0, seen(row) - first);
+        if (end < KEY_TILE) heap.fill(-Infinity, scores + row * KEY_TILE + end, scores + (row + 1) * KEY_TILE);
+      }
+    }
+    heap.copyWithin(factors, maximum, maximum + rows);
+    kernels.rowMaximum(maximum, scores, columnShift, rows, KEY_TILE);
+    for (let row = 0; row < rows; row++) {
+      const largest = heap[maximum + row]!;
+      const factor = Math.exp(heap[factors + row]! - largest);
+      heap[factors + row] = factor;
+      heap[sum + row]! *= factor;
+      heap[rowShift + row] = -largest;
+    }
+    if (first > 0) kernels.scaleRows(out, factors, rows, valueWidth);
+    kernels.expRows(scores, rowShift, columnShift, rows, KEY_TILE);
+    kernels.rowDots(sum, scores, ones, rows, KEY_TILE);
+    const values = blocks.values + first * valueWidth;
+    kernels.matmul(out, scores, values, rows, valueWidth, KEY_TILE, KEY_TILE, valueWidth, valueWidth, true);
+  }
+}
+
+/** How many of these ascending numbers are less than `end`. */
+function countBelow(ascending: Int32Array, end: number): number {
+  let low = 0;
+  let high = ascending.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (ascending[middle]! < end) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

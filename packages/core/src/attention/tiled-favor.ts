@@ -1,0 +1,104 @@
+import { ArgumentError } from "../errors.ts";
+import type { BlockKernels } from "../kernels/block-kernels.ts";
+import { attendCausally } from "./tiled-causal.ts";
+import { featuresByHead } from "./tiled-features.ts";
+import type { ExponentialFeatures32 } from "./tiled-features.ts";
+import { resolveAttention } from "./tiled-rows.ts";
+import type { AttentionShape, MaskOptions } from "./tiled-rows.ts";
+import { FavorWorkspace, TILE } from "./tiled-workspace.ts";
+
+/**
+ * FAVOR in float32, the fast form of `favorAttention`: features are made, used and forgotten tile by tile, so that
+ * beside its result it holds a few M x d numbers, whatever the length. O((L_q + L_k) M d) time. Self- and
+ * cross-attention, grouped queries; with `causal` by chunked prefix sums (2009.14794, section 2.5.1), which needs
+ * `keyRows === queryRows`.
+ *
+ * The mask multiplies phi(K), numerator and denominator alike; hidden keys and values are never read. A query with no
+ * key to attend to gives 0. Log features may have any size that float32 holds. Causal: no output depends on later
+ * rows, to the bit. NaN or Infinity in a query gives NaN in its row; in a key or value NaN in every row that sees it.
+ *
+ * @param kernels From `createKernels`.
+ * @param features From {@link exponentialFeatures32}, one for all or one per key head.
+ * @returns `[heads, queryRows, valueDim]`.
+ * @throws ArgumentError where arrays, shape and features do not fit.
+ */
+export function favorAttention32(
+  kernels: BlockKernels,
+  query: Float32Array,
+  key: Float32Array,
+  value: Float32Array,
+  shape: AttentionShape,
+  features: ExponentialFeatures32 | readonly ExponentialFeatures32[],
+  options: MaskOptions = {},
+): Float32Array {
+  const attention = resolveAttention(query, key, value, shape, options);
+  const { heads, keyHeads, queryRows, keyRows, dim, valueDim, causal } = attention;
+  if (causal && queryRows !== keyRows) {
+    throw new ArgumentError("shape.keyRows", `queryRows (${queryRows}), being causal`, keyRows);
+  }
+  const byHead = featuresByHead(features, keyHeads, dim);
+  const hasCore = byHead.some(({ core }) => core !== undefined);
+  const workspace = new FavorWorkspace(kernels, attention, byHead[0]!.count, hasCore);
+  const out = new Float32Array(heads * queryRows * valueDim);
+  for (const [keyHead, each] of byHead.entries()) {
+    workspace.startHead(each);
+    if (causal) attendCausally(workspace, query, key, value, keyHead, each.core !== undefined, out);
+    else attendBothWays(workspace, query, key, value, keyHead, each.core !== undefined, out);
+  }
+  return out;
+}
+
+/** One sweep over the keys, one over the queries. */
+function attendBothWays(
+  workspace: FavorWorkspace,
+  query: Float32Array,
+  key: Float32Array,
+  value: Float32Array,
+  keyHead: number,
+  hasCore: boolean,
+  out: Float32Array,
+): void {
+  const { at, attention } = workspace;
+  const { queryRows, keyRows, group, visible } = attention;
+  const keys = visible?.length ?? keyRows;
+  if (keys === 0) return;
+  for (let start = 0; start < keys; start += TILE) {
+    const end = Math.min(keys, start + TILE);
+    workspace.loadKeys(key, value, keyHead, visible, start, end);
+    workspace.raiseMaximum(0, end - start);
+    workspace.exponentiateKeys(0, end - start);
+    workspace.addToSums(at.keyFeatures, 0, end - start);
+  }
+  if (hasCore) joinSums(workspace);
+  const sums = hasCore ? at.joinedSums : at.sums;
+  const normaliser = hasCore ? at.joinedNormaliser : at.normaliser;
+  for (let head = keyHead * group; head < (keyHead + 1) * group; head++) {
+    for (let start = 0; start < queryRows; start += TILE) {
+      const end = Math.min(queryRows, start + TILE);
+      workspace.attendToSums(query, head, start, end, sums, normaliser);
+      workspace.store(out, head, start, end);
+    }
+  }
+}
+
+/** joinedSums = C S, joinedNormaliser = C z. */
+function joinSums({ kernels, heap, at, countWidth: count, valueWidth }: FavorWorkspace): void {
+  kernels.matmulTransposed(
+    at.joinedSums,
+    at.core,
+    at.sums,
+    count,
+    valueWidth,
+    count,
+    count,
+    valueWidth,
+    valueWidth,
+    false,
+  );
+  heap.fill(0, at.joinedNormaliser, at.joinedNormaliser + count);
+  for (let m = 0; m < count; m++) {
+    const z = heap[at.normaliser + m]!;
+    if (z === 0) continue;
+    for (let n = 0; n < count; n++) heap[at.joinedNormaliser + n]! += z * heap[at.core + m * count + n]!;
+  }
+}

@@ -1,0 +1,98 @@
+import { requirePositive } from "../checks.ts";
+import { ArgumentError } from "../errors.ts";
+import { checkExponentialForm } from "../features/exponential-form.ts";
+import type { ExponentialForm } from "../features/exponential-form.ts";
+import { multiply } from "../linear-algebra/products.ts";
+
+/**
+ * An exponential feature map, folded for speed: with q~ = q - queryMean and k~ = k - keyMean,
+ * log phi_q = queryProjection q~ + logWeight and log phi_k = keyProjection k~ + keyWeight.k~ - |normMatrix k~|^2 / 2,
+ * then phi_q^T core phi_k. Everything is already multiplied by the square root of the scale where q.k is.
+ */
+export interface ExponentialFeatures32 {
+  readonly dim: number;
+  readonly count: number;
+  /** `[dim]`; undefined: 0. */
+  readonly queryMean: Float64Array | undefined;
+  readonly keyMean: Float64Array | undefined;
+  /** `[count, dim]`. */
+  readonly queryProjection: Float64Array;
+  readonly keyProjection: Float64Array;
+  /** `[count]`. */
+  readonly logWeight: Float64Array;
+  /** `[dim]`; undefined: 0. */
+  readonly keyWeight: Float64Array | undefined;
+  /** `[dim, dim]`, a number for that multiple of the identity, 0 for no norm. */
+  readonly normMatrix: Float64Array | number;
+  /** `[count, count]`, rows = query features; undefined: the identity. */
+  readonly core: Float64Array | undefined;
+}
+
+/**
+ * Prepares an exponential feature map ({@link exponentialForm}) for {@link favorAttention32}: the matrices of its
+ * two steps are multiplied once, and the scale of q.k is folded in.
+ *
+ * @param options.scale What q.k is to be multiplied by: 1 (default) where q and k are already times d^(-1/4) each,
+ * 1 / sqrt(d) where they come as a checkpoint's projections give them.
+ * @throws ArgumentError where the form's arrays do not fit.
+ */
+export function exponentialFeatures32(
+  form: ExponentialForm,
+  options: { readonly scale?: number } = {},
+): ExponentialFeatures32 {
+  const { scale = 1 } = options;
+  requirePositive("options.scale", scale);
+  checkExponentialForm(form);
+  const { dim, count } = form;
+  const root = Math.sqrt(scale);
+  const queryMatrix = scaled(form.queryMatrix, root);
+  const keyMatrix = scaled(form.keyMatrix, root);
+  return {
+    dim,
+    count,
+    queryMean: unlessZero(scaled(form.queryMean, 1 / root)),
+    keyMean: unlessZero(scaled(form.keyMean, 1 / root)),
+    queryProjection: multiply(form.queryProjection, queryMatrix, count, dim, dim),
+    keyProjection: multiply(form.keyProjection, keyMatrix, count, dim, dim),
+    logWeight: form.logWeight,
+    keyWeight: unlessZero(scaled(form.keyWeight, root)),
+    normMatrix: form.subtractNorms ? (multipleOfIdentity(keyMatrix, dim) ?? keyMatrix) : 0,
+    core: form.core,
+  };
+}
+
+function scaled(array: Float64Array, factor: number): Float64Array {
+  return array.map((x) => x * factor);
+}
+
+function unlessZero(array: Float64Array): Float64Array | undefined {
+  return array.some((x) => x !== 0) ? array : undefined;
+}
+
+function multipleOfIdentity(matrix: Float64Array, dim: number): number | undefined {
+  const factor = matrix[0]!;
+  const isMultiple = matrix.every((x, i) => x === (i % (dim + 1) === 0 ? factor : 0));
+  return isMultiple ? factor : undefined;
+}
+
+/**
+ * One map for all key heads, or one per key head.
+ * @throws ArgumentError where they do not fit the attention.
+ */
+export function featuresByHead(
+  features: ExponentialFeatures32 | readonly ExponentialFeatures32[],
+  keyHeads: number,
+  dim: number,
+): readonly ExponentialFeatures32[] {
+  const list = "dim" in features ? Array.from({ length: keyHeads }, () => features) : features;
+  if (list.length !== keyHeads) {
+    throw new ArgumentError("features", `one, or ${keyHeads}, one per key head`, `${list.length}`);
+  }
+  for (const [head, each] of list.entries()) {
+    if (each.dim !== dim) throw new ArgumentError(`features[${head}].dim`, `shape.dim (${dim})`, each.dim);
+    if (each.count !== list[0]!.count) {
+      throw new ArgumentError(`features[${head}].count`, `that of head 0 (${list[0]!.count})`, each.count);
+    }
+  }
+  return list;
+}

@@ -1,0 +1,154 @@
+import { ArgumentError } from "../errors.ts";
+import { checkLength, checkSize } from "./linear-shape.ts";
+
+/**
+ * Sizes of float32 attention over queries and keys. Row-major, last index fastest: query `[heads, queryRows, dim]`, key
+ * `[keyHeads, keyRows, dim]`, value `[keyHeads, keyRows, valueDim]`, output `[heads, queryRows, valueDim]`.
+ */
+export interface AttentionShape {
+  readonly heads: number;
+  /** Grouped queries: query head h reads key head floor(h * keyHeads / heads). Default `heads`. */
+  readonly keyHeads?: number;
+  readonly queryRows: number;
+  readonly keyRows: number;
+  readonly dim: number;
+  /** Default `dim`. */
+  readonly valueDim?: number;
+}
+
+export interface MaskOptions {
+  /** `[keyRows]`, shared by the heads: multiplies exp(q.k) or phi(K). 0 hides a key and its value. Default: all 1. */
+  readonly keyMask?: ArrayLike<number>;
+  /** Query i sees the keys up to i + (keyRows - queryRows). Default false. */
+  readonly causal?: boolean;
+}
+
+/** A number that stands for "no maximum yet": finite, so that the difference of two is not NaN. */
+export const NO_MAXIMUM = -1e30;
+
+/** Columns of the blocks come in eights. */
+export function padded(size: number): number {
+  return Math.ceil(size / 8) * 8;
+}
+
+/** Gives out consecutive places of a workspace. */
+export class Layout {
+  size = 0;
+
+  /** The offset of a new block of this many numbers. */
+  take(rows: number, cols: number): number {
+    const offset = this.size;
+    this.size += padded(rows * cols);
+    return offset;
+  }
+}
+
+export interface ResolvedAttention extends Required<AttentionShape> {
+  readonly group: number;
+  readonly causal: boolean;
+  /** The keys that are not hidden, in order; undefined if none is hidden. */
+  readonly visible: Int32Array | undefined;
+  /** `[keyRows]`: log of the mask, undefined where all are 1. */
+  readonly logMask: Float32Array | undefined;
+}
+
+/**
+ * Fills defaults and checks arguments.
+ * @throws ArgumentError naming the argument, what was expected and found.
+ */
+export function resolveAttention(
+  query: Float32Array,
+  key: Float32Array,
+  value: Float32Array,
+  shape: AttentionShape,
+  { keyMask, causal = false }: MaskOptions,
+): ResolvedAttention {
+  const { heads, keyHeads = heads, queryRows, keyRows, dim, valueDim = dim } = shape;
+  const sizes = { heads, keyHeads, dim, valueDim };
+  for (const [name, size] of Object.entries(sizes)) checkSize(`shape.${name}`, size, 1);
+  checkSize("shape.queryRows", queryRows, 0);
+  checkSize("shape.keyRows", keyRows, 0);
+  if (heads % keyHeads !== 0) throw new ArgumentError("shape.keyHeads", `a divisor of heads (${heads})`, keyHeads);
+  checkLength("query", query, "[heads, queryRows, dim]", heads * queryRows * dim);
+  checkLength("key", key, "[keyHeads, keyRows, dim]", keyHeads * keyRows * dim);
+  checkLength("value", value, "[keyHeads, keyRows, valueDim]", keyHeads * keyRows * valueDim);
+  if (causal && keyRows < queryRows) {
+    throw new ArgumentError("shape.keyRows", `at least queryRows (${queryRows}), being causal`, keyRows);
+  }
+  return { ...sizes, queryRows, keyRows, group: heads / keyHeads, causal, ...readMask(keyMask, keyRows) };
+}
+
+function readMask(
+  keyMask: ArrayLike<number> | undefined,
+  keyRows: number,
+): Pick<ResolvedAttention, "visible" | "logMask"> {
+  if (!keyMask) return { visible: undefined, logMask: undefined };
+  checkLength("keyMask", keyMask, "[keyRows]", keyRows);
+  const visible: number[] = [];
+  const logMask = new Float32Array(keyRows);
+  for (let row = 0; row < keyRows; row++) {
+    const mask = keyMask[row]!;
+    if (!(mask >= 0 && mask < Infinity))
+      throw new ArgumentError(`keyMask[${row}]`, "a finite number of at least 0", mask);
+    logMask[row] = Math.log(mask);
+    if (mask > 0) visible.push(row);
+  }
+  return {
+    visible: visible.length < keyRows ? Int32Array.from(visible) : undefined,
+    logMask: logMask.every((log) => log === 0) ? undefined : logMask,
+  };
+}
+
+/** Where rows come from: an array `[..., rows, width]`, and which of its rows. */
+export interface RowSource {
+  readonly array: Float32Array;
+  /** The number of rows before the head's first. */
+  readonly firstRow: number;
+  readonly width: number;
+  /** Rows of the head, instead of consecutive ones. */
+  readonly rows?: Int32Array | undefined;
+  /** Subtracted from every row, `[width]`. */
+  readonly mean?: Float64Array | undefined;
+  /** Multiplied onto every row, after the mean. Default 1. */
+  readonly factor?: number;
+}
+
+/** Copies rows from..to of a source into the block at `block` of the workspace, padding their width with zeros. */
+export function loadRows(heap: Float32Array, block: number, source: RowSource, from: number, to: number): void {
+  const { array, firstRow, width, rows, mean, factor = 1 } = source;
+  const stride = padded(width);
+  if (!rows && !mean && factor === 1 && stride === width) {
+    heap.set(array.subarray((firstRow + from) * width, (firstRow + to) * width), block);
+    return;
+  }
+  for (let row = from; row < to; row++) {
+    const start = (firstRow + (rows ? rows[row]! : row)) * width;
+    const target = block + (row - from) * stride;
+    if (mean) for (let l = 0; l < width; l++) heap[target + l] = (array[start + l]! - mean[l]!) * factor;
+    else for (let l = 0; l < width; l++) heap[target + l] = array[start + l]! * factor;
+    heap.fill(0, target + width, target + stride);
+  }
+}
+
+/**
+ * Divides the block `[rows, padded(width)]` by its normalisers, row by row, and copies it to the result. A normaliser
+ * of 0, nothing to attend to, gives a row of 0.
+ */
+export function storeNormalised(
+  heap: Float32Array,
+  block: number,
+  normaliser: number,
+  rows: number,
+  width: number,
+  out: Float32Array,
+  outRow: number,
+): void {
+  const stride = padded(width);
+  for (let row = 0; row < rows; row++) {
+    const divisor = heap[normaliser + row]!;
+    const target = (outRow + row) * width;
+    if (divisor === 0) continue; // the result is made of zeros
+    const factor = 1 / divisor;
+    for (let c = 0; c < width; c++) out[target + c] = heap[block + row * stride + c]! * factor;
+  }
+}

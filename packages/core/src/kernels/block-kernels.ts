@@ -1,0 +1,80 @@
+/** Which implementation runs: WebAssembly with fused multiply-add, WebAssembly SIMD, or plain TypeScript. */
+export type KernelKind = "relaxed-simd" | "simd" | "typescript";
+
+/**
+ * Float32 products, exponentials and reductions over blocks small enough for a processor's cache: what the tiled
+ * attentions are made of. One interface, three implementations ({@link KernelKind}), equal but for rounding.
+ *
+ * All arguments named like arrays are offsets into `heap`, in numbers, multiples of 4. A block `[rows, cols]` is
+ * row-major; products take the stride of a row in numbers ("...Row"), all else lies without gaps. `cols` is a multiple
+ * of 8 everywhere (pad with zeros), any number of rows is fine. The functions trust their arguments: offsets
+ * outside the heap trap (WebAssembly) or are ignored (TypeScript). Maxima ignore NaN; all else passes it on.
+ */
+export interface BlockKernels {
+  readonly kind: KernelKind;
+  /**
+   * The workspace, of at least `floats` numbers. It is kept, with what lies in it, between calls; a later call that
+   * needs more invalidates arrays returned before.
+   */
+  heap(floats: number): Float32Array;
+  /** C = A B, or C += A B if `accumulate`: A `[rows, depth]`, B `[depth, cols]`. */
+  matmul(
+    c: number,
+    a: number,
+    b: number,
+    rows: number,
+    cols: number,
+    depth: number,
+    aRow: number,
+    bRow: number,
+    cRow: number,
+    accumulate: boolean,
+  ): void;
+  /** C = A^T B, or C += A^T B: A `[depth, rows]`, B `[depth, cols]`. */
+  matmulTransposed(
+    c: number,
+    a: number,
+    b: number,
+    rows: number,
+    cols: number,
+    depth: number,
+    aRow: number,
+    bRow: number,
+    cRow: number,
+    accumulate: boolean,
+  ): void;
+  /** C += tril(A) B with A `[rows, rows]`. Row i depends on rows 0..i of B alone, to the bit, NaN included. */
+  matmulLower(
+    c: number,
+    a: number,
+    b: number,
+    rows: number,
+    cols: number,
+    aRow: number,
+    bRow: number,
+    cRow: number,
+  ): void;
+  /** out `[cols, rows]` = x^T, x `[rows, cols]`; rows is rounded up to a multiple of 4. */
+  transpose(out: number, x: number, rows: number, cols: number, outRow: number, xRow: number): void;
+  /**
+   * x[r, c] = exp(x[r, c] + rowShift[r] + columnShift[c]): within 2 units in the last place of exp; 0 where the result
+   * is less than 2^-126; exp(-Infinity) = 0; NaN stays.
+   */
+  expRows(x: number, rowShift: number, columnShift: number, rows: number, cols: number): void;
+  /** maximum[r] = max(maximum[r], max_c x[r, c] + columnShift[c]). */
+  rowMaximum(maximum: number, x: number, columnShift: number, rows: number, cols: number): void;
+  /** maximum[c] = max(maximum[c], max_r x[r, c] + rowShift[r]). */
+  columnMaximum(maximum: number, x: number, rowShift: number, rows: number, cols: number): void;
+  /** The first row where some x[r, c] + rowShift[r] > limit[c]; `rows` if none. */
+  firstRowAbove(limit: number, x: number, rowShift: number, rows: number, cols: number): number;
+  /** sums[c] += sum_r x[r, c]. */
+  columnSums(sums: number, x: number, rows: number, cols: number): void;
+  /** sums[r] += sum_c x[r, c] weights[c]. */
+  rowDots(sums: number, x: number, weights: number, rows: number, cols: number): void;
+  /** sums[r] -= |x[r]|^2 / 2. */
+  subtractHalfNorms(sums: number, x: number, rows: number, cols: number): void;
+  /** sums[r] += sum_{c <= r} x[r, c]. */
+  lowerRowSums(sums: number, x: number, rows: number, cols: number): void;
+  /** x[r, c] *= factors[r]. */
+  scaleRows(x: number, factors: number, rows: number, cols: number): void;
+}

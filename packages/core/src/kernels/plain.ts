@@ -1,0 +1,145 @@
+import type { BlockKernels } from "./block-kernels.ts";
+
+/** visit(number's offset, row, column) over a block. */
+function overBlock(block: number, rows: number, cols: number, visit: (at: number, r: number, c: number) => void): void {
+  for (let r = 0, at = block; r < rows; r++) for (let c = 0; c < cols; c++, at++) visit(at, r, c);
+}
+
+/**
+ * The kernels in plain TypeScript, for engines without WebAssembly SIMD and as the other implementation to test
+ * against. Sums are held in float64 and rounded when stored.
+ */
+export function typescriptKernels(): BlockKernels {
+  let x = new Float32Array(0);
+
+  function product(
+    c: number,
+    a: number,
+    b: number,
+    rows: number,
+    cols: number,
+    depth: number,
+    aRow: number,
+    aDepth: number,
+    bRow: number,
+    cRow: number,
+    accumulate: boolean,
+  ): void {
+    for (let i = 0; i < rows; i++) {
+      for (let j = 0; j < cols; j += 4) {
+        let s0 = 0;
+        let s1 = 0;
+        let s2 = 0;
+        let s3 = 0;
+        let left = a + i * aRow;
+        let right = b + j;
+        for (let k = 0; k < depth; k++) {
+          const factor = x[left]!;
+          s0 += factor * x[right]!;
+          s1 += factor * x[right + 1]!;
+          s2 += factor * x[right + 2]!;
+          s3 += factor * x[right + 3]!;
+          left += aDepth;
+          right += bRow;
+        }
+        const out = c + i * cRow + j;
+        x[out] = (accumulate ? x[out]! : 0) + s0;
+        x[out + 1] = (accumulate ? x[out + 1]! : 0) + s1;
+        x[out + 2] = (accumulate ? x[out + 2]! : 0) + s2;
+        x[out + 3] = (accumulate ? x[out + 3]! : 0) + s3;
+      }
+    }
+  }
+
+  function addRowSums(
+    sums: number,
+    rows: number,
+    colsOf: (r: number) => number,
+    term: (r: number, c: number) => number,
+  ): void {
+    for (let r = 0; r < rows; r++) {
+      let sum = 0;
+      const cols = colsOf(r);
+      for (let c = 0; c < cols; c++) sum += term(r, c);
+      x[sums + r]! += sum;
+    }
+  }
+
+  return {
+    kind: "typescript",
+    heap(floats) {
+      if (floats > x.length) {
+        const larger = new Float32Array(floats);
+        larger.set(x);
+        x = larger;
+      }
+      return x;
+    },
+    matmul: (c, a, b, rows, cols, depth, aRow, bRow, cRow, accumulate) =>
+      product(c, a, b, rows, cols, depth, aRow, 1, bRow, cRow, accumulate),
+    matmulTransposed: (c, a, b, rows, cols, depth, aRow, bRow, cRow, accumulate) =>
+      product(c, a, b, rows, cols, depth, 1, aRow, bRow, cRow, accumulate),
+    matmulLower(c, a, b, rows, cols, aRow, bRow, cRow) {
+      for (let i = 0; i < rows; i++) product(c + i * cRow, a + i * aRow, b, 1, cols, i + 1, aRow, 1, bRow, cRow, true);
+    },
+    transpose(out, from, rows, cols, outRow, xRow) {
+      for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) x[out + c * outRow + r] = x[from + r * xRow + c]!;
+    },
+    expRows(block, rowShift, columnShift, rows, cols) {
+      overBlock(block, rows, cols, (at, r, c) => {
+        const power = Math.exp(Math.fround(Math.fround(x[at]! + x[columnShift + c]!) + x[rowShift + r]!));
+        x[at] = power < 2 ** -126 ? 0 : power;
+      });
+    },
+    rowMaximum(maximum, block, columnShift, rows, cols) {
+      overBlock(block, rows, cols, (at, r, c) => {
+        const sum = x[at]! + x[columnShift + c]!;
+        if (sum > x[maximum + r]!) x[maximum + r] = sum;
+      });
+    },
+    columnMaximum(maximum, block, rowShift, rows, cols) {
+      overBlock(block, rows, cols, (at, r, c) => {
+        const sum = x[at]! + x[rowShift + r]!;
+        if (sum > x[maximum + c]!) x[maximum + c] = sum;
+      });
+    },
+    firstRowAbove(limit, block, rowShift, rows, cols) {
+      for (let r = 0; r < rows; r++) {
+        for (let c = 0; c < cols; c++) if (x[block + r * cols + c]! + x[rowShift + r]! > x[limit + c]!) return r;
+      }
+      return rows;
+    },
+    columnSums(sums, block, rows, cols) {
+      for (let c = 0; c < cols; c++) {
+        let sum = 0;
+        for (let r = 0; r < rows; r++) sum += x[block + r * cols + c]!;
+        x[sums + c]! += sum;
+      }
+    },
+    rowDots: (sums, block, weights, rows, cols) =>
+      addRowSums(
+        sums,
+        rows,
+        () => cols,
+        (r, c) => x[block + r * cols + c]! * x[weights + c]!,
+      ),
+    subtractHalfNorms: (sums, block, rows, cols) =>
+      addRowSums(
+        sums,
+        rows,
+        () => cols,
+        (r, c) => -0.5 * x[block + r * cols + c]! ** 2,
+      ),
+    lowerRowSums: (sums, block, rows, cols) =>
+      addRowSums(
+        sums,
+        rows,
+        (r) => r + 1,
+        (r, c) => x[block + r * cols + c]!,
+      ),
+    scaleRows: (block, factors, rows, cols) =>
+      overBlock(block, rows, cols, (at, r) => {
+        x[at]! *= x[factors + r]!;
+      }),
+  };
+}

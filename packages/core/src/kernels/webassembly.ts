@@ -1,0 +1,119 @@
+import { FavorError } from "../errors.ts";
+import { relaxedSimdBinary, simdBinary } from "./binaries.ts";
+import type { BlockKernels } from "./block-kernels.ts";
+
+// The few parts of the platform's WebAssembly and base64 interfaces that are used: core's types assume neither
+// browser nor Node.
+interface Memory {
+  readonly buffer: ArrayBuffer;
+  grow(pages: number): number;
+}
+interface Platform {
+  readonly WebAssembly?: {
+    readonly validate: (bytes: Uint8Array) => boolean;
+    readonly Module: new (bytes: Uint8Array) => object;
+    readonly Instance: new (module: object) => { readonly exports: Record<string, unknown> };
+  };
+  readonly atob?: (base64: string) => string;
+}
+
+/** The module's functions, all over addresses in bytes, counts, and strides in bytes. See assembly/. */
+type Exports = Readonly<Record<Exclude<keyof BlockKernels, "kind" | "heap" | "matmulTransposed">, Block>> & {
+  readonly memory: Memory;
+};
+type Block = (...args: (number | boolean)[]) => number;
+
+const platform = globalThis as typeof globalThis & Platform;
+const PAGE = 65_536;
+/** Address 0 is left free, as in C: nothing of ours lies there. */
+const BASE = 1024;
+
+function decode(base64: string): Uint8Array {
+  const { atob } = platform;
+  if (!atob) throw unavailable("this JavaScript engine has no atob");
+  return Uint8Array.from(atob(base64), (character) => character.codePointAt(0)!);
+}
+
+function unavailable(reason: string, cause?: unknown): FavorError<"simd-unavailable"> {
+  return new FavorError(
+    `WebAssembly SIMD kernels cannot run here: ${reason}. Use createKernels({ simd: "off" }), or "auto", for plain TypeScript.`,
+    { code: "simd-unavailable", cause },
+  );
+}
+
+/** Whether the engine runs WebAssembly SIMD, or its relaxed instructions too. */
+export function supportsSimd(kind: "simd" | "relaxed-simd"): boolean {
+  const { WebAssembly, atob } = platform;
+  if (!WebAssembly || !atob) return false;
+  return WebAssembly.validate(decode(kind === "simd" ? simdBinary : relaxedSimdBinary));
+}
+
+/**
+ * The kernels in WebAssembly, compiled anew with a memory of their own.
+ * @throws FavorError `simd-unavailable` where the engine cannot compile them or its security policy forbids it;
+ * `out-of-memory` from `heap` where the memory cannot grow.
+ */
+export function webAssemblyKernels(kind: "simd" | "relaxed-simd"): BlockKernels {
+  const { WebAssembly } = platform;
+  if (!WebAssembly) throw unavailable("this JavaScript engine has no WebAssembly");
+  let exports: Exports;
+  try {
+    const module = new WebAssembly.Module(decode(kind === "simd" ? simdBinary : relaxedSimdBinary));
+    exports = new WebAssembly.Instance(module).exports as Exports;
+  } catch (error) {
+    if (FavorError.isInstance(error)) throw error;
+    throw unavailable(`the ${kind} module was refused (${String(error)})`, error);
+  }
+  return fromExports(kind, exports);
+}
+
+/** The address of a number of the heap. */
+function at(offset: number): number {
+  return BASE + offset * 4;
+}
+
+function fromExports(kind: "simd" | "relaxed-simd", exports: Exports): BlockKernels {
+  let view = new Float32Array(0);
+  return {
+    kind,
+    heap(floats) {
+      const missing = Math.ceil((at(floats) - exports.memory.buffer.byteLength) / PAGE);
+      if (missing > 0) grow(exports.memory, missing);
+      if (view.buffer !== exports.memory.buffer) view = new Float32Array(exports.memory.buffer, BASE);
+      return view;
+    },
+    matmul: (c, a, b, rows, cols, depth, aRow, bRow, cRow, accumulate) =>
+      void exports.matmul(at(c), at(a), at(b), rows, cols, depth, aRow * 4, 4, bRow * 4, cRow * 4, accumulate),
+    matmulTransposed: (c, a, b, rows, cols, depth, aRow, bRow, cRow, accumulate) =>
+      void exports.matmul(at(c), at(a), at(b), rows, cols, depth, 4, aRow * 4, bRow * 4, cRow * 4, accumulate),
+    matmulLower: (c, a, b, rows, cols, aRow, bRow, cRow) =>
+      void exports.matmulLower(at(c), at(a), at(b), rows, cols, aRow * 4, bRow * 4, cRow * 4),
+    transpose: (out, x, rows, cols, outRow, xRow) =>
+      void exports.transpose(at(out), at(x), rows, cols, outRow * 4, xRow * 4),
+    expRows: (x, rowShift, columnShift, rows, cols) =>
+      void exports.expRows(at(x), at(rowShift), at(columnShift), rows, cols),
+    rowMaximum: (maximum, x, columnShift, rows, cols) =>
+      void exports.rowMaximum(at(maximum), at(x), at(columnShift), rows, cols),
+    columnMaximum: (maximum, x, rowShift, rows, cols) =>
+      void exports.columnMaximum(at(maximum), at(x), at(rowShift), rows, cols),
+    firstRowAbove: (limit, x, rowShift, rows, cols) =>
+      exports.firstRowAbove(at(limit), at(x), at(rowShift), rows, cols),
+    columnSums: (sums, x, rows, cols) => void exports.columnSums(at(sums), at(x), rows, cols),
+    rowDots: (sums, x, weights, rows, cols) => void exports.rowDots(at(sums), at(x), at(weights), rows, cols),
+    subtractHalfNorms: (sums, x, rows, cols) => void exports.subtractHalfNorms(at(sums), at(x), rows, cols),
+    lowerRowSums: (sums, x, rows, cols) => void exports.lowerRowSums(at(sums), at(x), rows, cols),
+    scaleRows: (x, factors, rows, cols) => void exports.scaleRows(at(x), at(factors), rows, cols),
+  };
+}
+
+function grow(memory: Memory, pages: number): void {
+  try {
+    memory.grow(pages);
+  } catch (error) {
+    const held = memory.buffer.byteLength / 2 ** 20;
+    throw new FavorError(
+      `The kernels' memory cannot grow by ${Math.ceil((pages * PAGE) / 2 ** 20)} MiB beyond its ${held} MiB: shorten the sequence, or free memory.`,
+      { code: "out-of-memory", cause: error },
+    );
+  }
+}
