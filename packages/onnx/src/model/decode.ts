@@ -151,6 +151,7 @@ class Decoder {
     const value = this.#scalar(field, end);
     if (isRepeated(field)) {
       (target[field.name] as unknown[]).push(value);
+      if (field.rule === "packed") target[presentFields]! |= 1 << field.bit;
       return;
     }
     if (field.rule === "oneof") clearOneof(target, type);
@@ -195,6 +196,7 @@ class Decoder {
     const length = reader.lengthPrefix(end);
     this.#budget.check("maxFieldBytes", length, at);
     const stop = reader.position + length;
+    if (field.rule !== "packed") target[presentFields]! |= 1 << field.bit;
     reader.ahead(length);
     const values = target[field.name] as unknown[];
     while (reader.position < stop) values.push(this.#scalar(field, stop));

@@ -119,7 +119,8 @@ class Encoder {
     if (isRepeated(field)) {
       if (type.name === "TensorProto" && this.#source(message, field)) return;
       const values = (value ?? []) as unknown[];
-      if (field.rule === "packed") this.#packed(field, values);
+      const otherForm = wasPresent(message, field) === true;
+      if (field.wireType !== 2 && (field.rule === "packed") !== otherForm) this.#packed(field, values);
       else for (const element of values) this.#element(field, element);
     } else if (!this.#source(message, field) && isPresent(message, type, field, value)) {
       this.#element(field, value);
@@ -200,15 +201,20 @@ function checkLength(what: string, length: number): void {
  * is not the default, or when the file carried it. In an attribute made by hand the field that `type` names is written
  * too: ONNX tells `i = 0` from no `i`.
  */
-export function isPresent(message: MessageFields, type: MessageType, field: Field, value: unknown): boolean {
+function isPresent(message: MessageFields, type: MessageType, field: Field, value: unknown): boolean {
   if (value === undefined || value === null) return false;
   if (field.type === "message" || field.rule === "oneof") return true;
-  const present = message[presentFields];
-  if (present !== undefined && (present & (1 << field.bit)) !== 0) return true;
-  if (!isDefault(value)) return true;
+  const present = wasPresent(message, field);
+  if (present === true || !isDefault(value)) return true;
   return (
     present === undefined && type.name === "AttributeProto" && attributeValue[message["type"] as number] === field.name
   );
+}
+
+/** The field's bit in `presentFields`; undefined for a message that was not read from a file. */
+function wasPresent(message: MessageFields, field: Field): boolean | undefined {
+  const present = message[presentFields];
+  return present === undefined ? undefined : (present & (1 << field.bit)) !== 0;
 }
 
 function isDefault(value: unknown): boolean {

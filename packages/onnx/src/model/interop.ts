@@ -1,15 +1,14 @@
 import Long from "long";
-import { readRange } from "./byte-range.ts";
 import { checkModel } from "./check.ts";
-import { isPresent } from "./encode.ts";
+import { encodeModel } from "./encode.ts";
 import { presentFields } from "./proto.ts";
-import type { ModelProto, TensorProto } from "./proto.ts";
+import type { ModelProto } from "./proto.ts";
 import { emptyMessage, isRepeated, messageType } from "./schema.ts";
 import type { Field, MessageFields, MessageType } from "./schema.ts";
 
 /** The class `onnx.ModelProto` of the npm package onnx-proto, or of any protobufjs build of ONNX's schema. */
 export interface OnnxProtoClass<T> {
-  fromObject(object: Record<string, unknown>): T;
+  decode(bytes: Uint8Array): T;
 }
 
 /**
@@ -51,34 +50,8 @@ function fromValue(value: unknown, field: Field): unknown {
 
 /**
  * A model as `onnx.ModelProto` of the npm package onnx-proto: `toOnnxProto(model, onnx.ModelProto)`. That package is
- * ONNX 1.10 and drops what came later. Weights that were left in their file are read.
+ * ONNX 1.10 and drops what came later. Weights that were left in their file are read; all are copied once.
  */
 export function toOnnxProto<T>(model: ModelProto, ModelProtoClass: OnnxProtoClass<T>): T {
-  return ModelProtoClass.fromObject(toPlain(model as object as MessageFields, messageType("ModelProto")));
-}
-
-function toPlain(message: MessageFields, type: MessageType): Record<string, unknown> {
-  const plain: Record<string, unknown> = {};
-  for (const field of type.fields) {
-    const value = message[field.name];
-    if (isRepeated(field)) {
-      const elements = (value ?? []) as unknown[];
-      if (elements.length > 0) plain[field.name] = elements.map((element) => toValue(element, field));
-    } else if (isPresent(message, type, field, value)) {
-      plain[field.name] = toValue(value, field);
-    }
-  }
-  const { source } = message as Partial<TensorProto>;
-  if (source !== undefined && source.field !== "externalData") {
-    const bytes = readRange(source.range);
-    if (source.field === "rawData") plain["rawData"] = bytes;
-    else if (source.field === "floatData")
-      plain["floatData"] = Array.from(new Float32Array(bytes.buffer as ArrayBuffer));
-    else plain["doubleData"] = Array.from(new Float64Array(bytes.buffer as ArrayBuffer));
-  }
-  return plain;
-}
-
-function toValue(value: unknown, field: Field): unknown {
-  return field.message === undefined ? value : toPlain(value as MessageFields, field.message);
+  return ModelProtoClass.decode(encodeModel(model));
 }

@@ -1,7 +1,11 @@
 import type Long from "long";
 import type { TensorSource } from "./byte-range.ts";
 
-/** Key of the fields that the file carried: bit i stands for the message's i-th field in the order of field numbers. */
+/**
+ * Key of how the file wrote the fields: bit i stands for the message's i-th field in the order of field numbers. Of a
+ * scalar: the file carried it. Of repeated numbers: they were packed where ONNX's schema does not say so, or not
+ * packed where it does (protobuf allows both; JavaScript's onnx-proto packs everything).
+ */
 export const presentFields: unique symbol = Symbol("favor.onnx.presentFields");
 /** Key of the fields that the schema does not know: each as the file had it, tag included. */
 export const unknownFields: unique symbol = Symbol("favor.onnx.unknownFields");

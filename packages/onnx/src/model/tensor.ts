@@ -63,9 +63,9 @@ const arrays: ReadonlyMap<number, ArrayConstructor<TensorArray>> = new Map<numbe
  * (see {@link tensorStrings}); ExternalDataError when external data has not been attached.
  */
 export function tensorValues(tensor: TensorProto): TensorValues {
+  checkTensor(tensor);
   const type = knownType(tensor);
   if (type.bits === 0) throw new TensorError(tensor.name, "it is of strings; numbers were expected.");
-  checkTensor(tensor);
   const { dims, count } = tensorShape(tensor);
   const { dataType } = tensor;
   const bytes = tensorBytes(tensor, type, count);
@@ -82,9 +82,9 @@ export function tensorValues(tensor: TensorProto): TensorValues {
 
 /** The values of a tensor of strings, row-major. Throws TensorError when it is of something else, or not of UTF-8. */
 export function tensorStrings(tensor: TensorProto): { dims: number[]; data: string[] } {
+  checkTensor(tensor);
   const type = knownType(tensor);
   if (type.bits !== 0) throw new TensorError(tensor.name, `it is of ${type.name}; strings were expected.`);
-  checkTensor(tensor);
   try {
     return {
       dims: tensorShape(tensor).dims,
@@ -167,8 +167,7 @@ function packBits(codes: ArrayLike<number>, bits: number, bytes: Uint8Array): vo
 /**
  * A tensor with its values in `raw_data`. `data` is the typed array of the element type, as {@link tensorValues}
  * returns it; FLOAT16 and BFLOAT16 take Float32Array (rounded to nearest even) or their bit patterns as Uint16Array,
- * FLOAT8* and packed types their bytes as Uint8Array, INT4 and INT2 also Int8Array and UINT4 and UINT2 ... one element
- * per entry. The bytes of `data` are used as they are, not copied, where no conversion is needed.
+ * FLOAT8* and packed types their bytes as Uint8Array, INT4 and INT2 also one element per entry as Int8Array. The bytes of `data` are used as they are, not copied, where no conversion is needed.
  *
  * Throws ArgumentError when `data` is of another type or its length is not the product of `dims`.
  */
