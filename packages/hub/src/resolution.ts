@@ -1,0 +1,158 @@
+import type { CallOptions, HubApi } from "./api.ts";
+import type { HubCache } from "./cache.ts";
+import { HubNetworkError, HubNotFoundError, HubOfflineError } from "./errors.ts";
+import { nearestNames, nearestSentence } from "./names/nearest.ts";
+import { isCommit, repositoryPath, type Repository } from "./names/repository.ts";
+import type { RemoteFile } from "./remote-file.ts";
+import type { Progress } from "./transfer/progress.ts";
+import { defaultRetryPolicy } from "./transport/retry.ts";
+
+/** What a request is about, its names checked. */
+export interface Target {
+  readonly repository: Repository;
+  readonly revision: string;
+  /** The subfolder with a slash at its end, or nothing. */
+  readonly prefix: string;
+}
+
+/** The commit that a revision stands for. */
+export interface ResolvedCommit {
+  readonly hash: string;
+  /** The revision was this hash: its files never change. */
+  readonly immutable: boolean;
+  /** Only the cache may be used: offline by choice, or the Hub cannot be reached (`cause`). */
+  readonly local: boolean;
+  readonly cause?: unknown;
+}
+
+/** How many names a suggestion is searched among. */
+const maxCandidates = 5000;
+const once = { ...defaultRetryPolicy, retries: 0 };
+
+/** Finds out which commit and which file are meant, asking the Hub where allowed and the cache otherwise. */
+export class Resolution {
+  readonly #api: HubApi;
+  readonly #cache: HubCache<unknown>;
+  readonly #offline: boolean;
+
+  constructor(api: HubApi, cache: HubCache<unknown>, offline: boolean) {
+    this.#api = api;
+    this.#cache = cache;
+    this.#offline = offline;
+  }
+
+  /**
+   * The commit of a revision. When the Hub cannot be reached but an earlier download of that revision is in the
+   * cache, that commit is used, with a warning.
+   *
+   * @param isUseful whether the cache holds what is wanted of a commit
+   * @throws HubOfflineError, HubNotFoundError (with nearest names), HubAccessError, HubNetworkError
+   */
+  async commit(
+    target: Target,
+    call: CallOptions,
+    progress: Progress,
+    isUseful: (commit: string) => Promise<boolean>,
+  ): Promise<ResolvedCommit> {
+    const { repository, revision } = target;
+    if (isCommit(revision)) return { hash: revision, immutable: true, local: this.#offline };
+    const known = await this.#cache.readRef(repository, revision);
+    if (this.#offline) {
+      if (known === undefined) throw notCached(target, []);
+      return { hash: known, immutable: false, local: true };
+    }
+    const fallback = known !== undefined && (await isUseful(known)) ? known : undefined;
+    try {
+      // With something to fall back on nobody wants to wait for five attempts.
+      const policy = fallback === undefined ? {} : { policy: once };
+      const hash = await this.#api.commitOf(repository, revision, { ...call, ...policy });
+      return { hash, immutable: false, local: false };
+    } catch (error) {
+      if (error instanceof HubNotFoundError) throw await this.#suggest(target, error);
+      if (fallback === undefined || !(error instanceof HubNetworkError)) throw error;
+      progress.warn(`${error.message} The cached commit ${fallback} of ${repositoryPath(repository)} is used.`);
+      return { hash: fallback, immutable: false, local: true, cause: error };
+    }
+  }
+
+  /** Every file of a commit: as an earlier download listed them, or from the Hub. */
+  async tree(repository: Repository, commit: string, call: CallOptions): Promise<readonly RemoteFile[]> {
+    const known = await this.#cache.readTree(repository, commit);
+    if (known !== undefined) return known;
+    const files: RemoteFile[] = [];
+    for await (const file of this.#api.tree(repository, commit, call)) files.push(file);
+    return files;
+  }
+
+  /**
+   * One file of a commit.
+   *
+   * @throws HubNotFoundError "hub-file-not-found" with the nearest names; the cache remembers that it is missing
+   */
+  async remoteFile(target: Target, commit: string, path: string, call: CallOptions): Promise<RemoteFile> {
+    const { repository } = target;
+    if (!(await this.#cache.isKnownMissing(repository, commit, path))) {
+      const tree = await this.#cache.readTree(repository, commit);
+      const listed = tree ?? (await this.#api.files(repository, commit, [path], call));
+      const file = listed.find((candidate) => candidate.path === path);
+      if (file !== undefined) return file;
+      await this.#cache.markMissing(repository, commit, path);
+    }
+    const nearest = nearestNames(path, await this.#paths(repository, commit));
+    throw new HubNotFoundError(
+      "hub-file-not-found",
+      `${repositoryPath(repository)} has no file ${JSON.stringify(path)} at revision ${JSON.stringify(target.revision)}.${nearestSentence(nearest)}`,
+      { repository: repositoryPath(repository), revision: target.revision, path, nearest },
+    );
+  }
+
+  /** Names for a suggestion: a failure to get them must not hide the error that they illustrate. */
+  async #paths(repository: Repository, commit: string): Promise<string[]> {
+    const paths: string[] = [];
+    try {
+      const known = await this.#cache.readTree(repository, commit);
+      if (known !== undefined) return known.map(({ path }) => path);
+      for await (const { path } of this.#api.tree(repository, commit, { policy: once })) {
+        if (paths.push(path) >= maxCandidates) break;
+      }
+    } catch {
+      return paths;
+    }
+    return paths;
+  }
+
+  async #suggest(target: Target, error: HubNotFoundError): Promise<HubNotFoundError> {
+    const { repository, revision } = target;
+    let nearest: string[] = [];
+    try {
+      nearest =
+        error.code === "hub-revision-not-found"
+          ? nearestNames(revision, await this.#api.revisions(repository, { policy: once }))
+          : nearestNames(repository.id, await this.#api.search(repository, { policy: once }));
+    } catch {
+      // The error itself matters more than a suggestion.
+    }
+    return new HubNotFoundError(error.code, error.message + nearestSentence(nearest), { ...error.details, nearest });
+  }
+}
+
+/** The cache lacks what only the Hub could give. */
+export function notCached(target: Target, missing: readonly string[], cause?: unknown): HubOfflineError {
+  const name = repositoryPath(target.repository);
+  const what =
+    missing.length === 0
+      ? `${name} at revision ${JSON.stringify(target.revision)}`
+      : `${missing
+          .slice(0, 3)
+          .map((path) => JSON.stringify(path))
+          .join(", ")}${missing.length > 3 ? ` and ${missing.length - 3} more` : ""} of ${name}`;
+  const why =
+    cause === undefined
+      ? "and offline mode forbids to ask the Hub. Unset HF_HUB_OFFLINE and run once with a connection."
+      : "and the Hub cannot be reached. Run again with a connection.";
+  return new HubOfflineError(
+    `The cache does not hold ${what}, ${why}`,
+    { repository: name, revision: target.revision, missing: missing.slice(0, 100) },
+    cause,
+  );
+}

@@ -1,0 +1,31 @@
+import { sha1 } from "@noble/hashes/legacy.js";
+import { sha256 } from "@noble/hashes/sha2.js";
+
+import { hashAlgorithm } from "../remote-file.ts";
+
+/** A running hash. */
+export interface Digest {
+  update(bytes: Uint8Array): void;
+  /** The hash of everything so far, in lower-case hexadecimal digits; more bytes may follow. */
+  current(): string;
+}
+
+/** Starts an empty sha256 or sha1. */
+export type DigestFactory = (algorithm: "sha256" | "sha1") => Digest;
+
+/** Starts the hash that a file's `etag` must equal: Git's blob hash begins with a header that holds the size. */
+export function startDigest(create: DigestFactory, file: { etag: string; size: number }): Digest {
+  if (hashAlgorithm(file.etag) === "sha256") return create("sha256");
+  const digest = create("sha1");
+  digest.update(new TextEncoder().encode(`blob ${file.size}\0`));
+  return digest;
+}
+
+/** Hashes in plain JavaScript, for browsers: WebCrypto cannot hash a stream. */
+export const portableDigest: DigestFactory = (algorithm) => {
+  const hash = (algorithm === "sha256" ? sha256 : sha1).create();
+  return {
+    update: (bytes) => void hash.update(bytes),
+    current: () => Array.from(hash.clone().digest(), (byte: number) => byte.toString(16).padStart(2, "0")).join(""),
+  };
+};

@@ -1,0 +1,78 @@
+import type { Checkpoint, PartialFile } from "../cache.ts";
+import type { Digest } from "./digest.ts";
+import { RangeSet } from "./ranges.ts";
+
+/** How much is read back from disk at once. */
+const readBytes = 4 * 2 ** 20;
+
+/**
+ * Hashes a file in order while its parts arrive in any order. Bytes that continue the hashed prefix are hashed as
+ * they come; those written ahead of it are read back (from the system's page cache) once the gap is closed.
+ */
+export class OrderedHash {
+  readonly #digest: Digest;
+  readonly #partial: PartialFile;
+  readonly #done: RangeSet;
+  #hashed = 0;
+  #catchingUp: Promise<void> | undefined;
+
+  /** @param digest empty, but for Git's header */
+  constructor(digest: Digest, partial: PartialFile, done: RangeSet = new RangeSet()) {
+    this.#digest = digest;
+    this.#partial = partial;
+    this.#done = done;
+  }
+
+  get done(): RangeSet {
+    return this.#done;
+  }
+
+  /** Tells that bytes have been written to the partial file. */
+  written(position: number, chunks: readonly Uint8Array[]): void {
+    const start = position;
+    for (const chunk of chunks) {
+      if (this.#catchingUp === undefined && position === this.#hashed) {
+        this.#digest.update(chunk);
+        this.#hashed += chunk.length;
+      }
+      position += chunk.length;
+    }
+    this.#done.add(start, position);
+    this.#catchUp();
+  }
+
+  /** Hashes the first `bytes` bytes, which must be on disk. */
+  async hashPrefix(bytes: number): Promise<string> {
+    await this.#readBack(() => bytes);
+    return this.#digest.current();
+  }
+
+  checkpoint(): Checkpoint {
+    return { done: this.#done.ranges, prefixBytes: this.#hashed, prefixDigest: this.#digest.current() };
+  }
+
+  /** The hash of the whole file, once all of it has been written. */
+  async finish(): Promise<string> {
+    while (this.#catchingUp !== undefined) await this.#catchingUp;
+    await this.#readBack(() => this.#done.endOfRun(this.#hashed));
+    return this.#digest.current();
+  }
+
+  #catchUp(): void {
+    if (this.#catchingUp !== undefined || this.#done.endOfRun(this.#hashed) === this.#hashed) return;
+    this.#catchingUp = this.#readBack(() => this.#done.endOfRun(this.#hashed)).finally(() => {
+      this.#catchingUp = undefined;
+    });
+    // Its failure is thrown by finish(); until then nobody waits for it.
+    this.#catchingUp.catch(() => undefined);
+  }
+
+  async #readBack(end: () => number): Promise<void> {
+    while (this.#hashed < end()) {
+      const bytes = await this.#partial.read(this.#hashed, Math.min(readBytes, end() - this.#hashed));
+      if (bytes.length === 0) throw new RangeError(`The partial file ends at ${this.#hashed}, before ${end()}.`);
+      this.#digest.update(bytes);
+      this.#hashed += bytes.length;
+    }
+  }
+}
