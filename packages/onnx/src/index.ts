@@ -25,3 +25,5 @@ export type { ConvertedSite, ConvertOptions, Conversion } from "./convert.ts";
 export { GraphError } from "./graph/errors.ts";
 export type { GraphErrorCode } from "./graph/errors.ts";
 export type { SiteReport } from "./report.ts";
+export { tapMoments, tapSamples } from "./tap.ts";
+export type { MomentTap, SampleTap } from "./tap.ts";

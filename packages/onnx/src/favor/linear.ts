@@ -1,3 +1,4 @@
+import { DataType } from "../model/proto.ts";
 import type { NodeBuilder } from "./node-builder.ts";
 
 /** Features of a site, ready for the linear product. */
@@ -47,11 +48,11 @@ export function emitLinear(build: NodeBuilder, features: LinearFeatures, valueDi
 /** [batch, heads or 1, keys, 1]: at most 1, 1 at the heaviest key of a head, 0 where masked. */
 function keyWeights(build: NodeBuilder, { logWeight, keep }: LinearFeatures): string | undefined {
   if (logWeight === undefined) {
-    return keep === undefined ? undefined : build.transpose(build.cast(keep, 1), [0, 1, 3, 2]);
+    return keep === undefined ? undefined : build.transpose(build.cast(keep, DataType.FLOAT), [0, 1, 3, 2]);
   }
   const visible = keep === undefined ? logWeight : build.op("Where", [keep, logWeight, build.scalar(maskedLog)]);
   const relative = build.op("Exp", [build.op("Sub", [visible, build.reduceMax(visible, 3)])]);
-  const weight = keep === undefined ? relative : build.op("Mul", [relative, build.cast(keep, 1)]);
+  const weight = keep === undefined ? relative : build.op("Where", [keep, relative, build.scalar(0)]);
   return build.transpose(weight, [0, 1, 3, 2]);
 }
 

@@ -1,0 +1,116 @@
+import { findAttention } from "./attention/find.ts";
+import type { AttentionSite } from "./attention/site.ts";
+import { NodeBuilder } from "./favor/node-builder.ts";
+import { standardScales } from "./favor/scales.ts";
+import { readSite, type KeepCache } from "./favor/site-inputs.ts";
+import { Graph } from "./graph/graph.ts";
+import { DataType, type ModelProto } from "./model/proto.ts";
+import { createMessage } from "./model/schema.ts";
+
+/** Outputs that a tapped model has beside its own, for one site. Queries and keys are times sqrt(scale) each. */
+export interface MomentTap {
+  readonly site: number;
+  readonly heads: number;
+  readonly dim: number;
+  readonly outputs: {
+    /** [heads, dim]: the sum over batch and positions */
+    readonly querySum: string;
+    /** [heads, dim, dim]: the sum of outer products */
+    readonly queryGram: string;
+    readonly keySum: string;
+    readonly keyGram: string;
+  };
+}
+
+export interface SampleTap {
+  readonly site: number;
+  readonly heads: number;
+  readonly dim: number;
+  /** [batch, heads, positions, dim] */
+  readonly query: string;
+  /** [batch, heads, positions, dim] */
+  readonly key: string;
+}
+
+/**
+ * The model with the sums that calibration needs as additional outputs: run it on one unpadded sequence at a time
+ * (sums take no notice of padding) and add the outputs up in float64. The given model is not changed.
+ */
+export function tapMoments(model: ModelProto): { model: ModelProto; taps: MomentTap[] } {
+  return tap(model, (build, site, query, keyColumns) => {
+    const keys = build.transpose(keyColumns, [0, 1, 3, 2]);
+    const queryColumns = build.transpose(query, [0, 1, 3, 2]);
+    const total = (value: string): string => build.squeeze(build.reduceSum(value, 0), [0]);
+    const sum = (columns: string): string => build.squeeze(total(build.reduceSum(columns, 3)), [2]);
+    return {
+      site: site.index,
+      heads: site.heads,
+      dim: site.headDim,
+      outputs: {
+        querySum: sum(queryColumns),
+        queryGram: total(build.op("MatMul", [queryColumns, query])),
+        keySum: sum(keyColumns),
+        keyGram: total(build.op("MatMul", [keyColumns, keys])),
+      },
+    };
+  }, (entry) => Object.values(entry.outputs));
+}
+
+/** The model with every site's queries and keys as additional outputs. The given model is not changed. */
+export function tapSamples(model: ModelProto): { model: ModelProto; taps: SampleTap[] } {
+  return tap(
+    model,
+    (build, site, query, keyColumns) => ({
+      site: site.index,
+      heads: site.heads,
+      dim: site.headDim,
+      query,
+      key: build.transpose(keyColumns, [0, 1, 3, 2]),
+    }),
+    (entry) => [entry.query, entry.key],
+  );
+}
+
+function tap<Entry>(
+  model: ModelProto,
+  emit: (build: NodeBuilder, site: AttentionSite, query: string, keyColumns: string) => Entry,
+  outputsOf: (entry: Entry) => string[],
+): { model: ModelProto; taps: Entry[] } {
+  const { graph: original } = model;
+  const copy: ModelProto = {
+    ...model,
+    graph: {
+      ...original,
+      node: [...original.node],
+      initializer: [...original.initializer],
+      output: [...original.output],
+    },
+  };
+  const graph = Graph.of(copy);
+  const build = new NodeBuilder(graph, "favor_tap");
+  const keeps: KeepCache = new Map();
+  const taps: Entry[] = [];
+  for (const found of findAttention(graph).sites) {
+    if (!("site" in found)) continue;
+    const { site } = found;
+    const scales = standardScales(site);
+    const inputs = readSite(build, site, keeps);
+    const scaled = (value: string, scale: number): string =>
+      build.op("Mul", [spreadHeads(build, value, site), build.scalar(scale)]);
+    const entry = emit(build, site, scaled(inputs.query, scales.query), scaled(inputs.keyColumns, scales.key));
+    taps.push(entry);
+    for (const name of outputsOf(entry)) {
+      const type = { tensorType: { elemType: DataType.FLOAT }, denotation: "" };
+      copy.graph.output.push(createMessage("ValueInfoProto", { name, type }));
+    }
+  }
+  build.commit();
+  graph.reindex();
+  return { model: copy, taps };
+}
+
+/** Keys that all heads share are repeated, so that every head has statistics of its own. */
+function spreadHeads(build: NodeBuilder, value: string, site: AttentionSite): string {
+  if (site.keyValueHeads === site.heads || site.keyValueHeads !== 1) return value;
+  return build.op("Expand", [value, build.integers([1, site.heads, 1, 1])]);
+}
