@@ -50,7 +50,7 @@ export function exactAttention32(
         const source = { array: query, firstRow: head * queryRows, width: dim, factor: scale };
         loadRows(heap, blocks.queries, source, start, start + rows);
         attendTile(kernels, heap, blocks, attention, start, rows, keys);
-        storeNormalised(heap, blocks.out, blocks.sum, rows, valueDim, out, head * queryRows + start);
+        storeNormalised(kernels, heap, blocks.out, blocks.sum, rows, valueDim, out, head * queryRows + start);
       }
     }
   }

@@ -1,4 +1,5 @@
 import { ArgumentError } from "../errors.ts";
+import type { BlockKernels } from "../kernels/block-kernels.ts";
 import { checkLength, checkSize } from "./linear-shape.ts";
 
 /**
@@ -135,6 +136,7 @@ export function loadRows(heap: Float32Array, block: number, source: RowSource, f
  * of 0, nothing to attend to, gives a row of 0.
  */
 export function storeNormalised(
+  kernels: BlockKernels,
   heap: Float32Array,
   block: number,
   normaliser: number,
@@ -146,9 +148,15 @@ export function storeNormalised(
   const stride = padded(width);
   for (let row = 0; row < rows; row++) {
     const divisor = heap[normaliser + row]!;
-    const target = (outRow + row) * width;
-    if (divisor === 0) continue; // the result is made of zeros
-    const factor = 1 / divisor;
-    for (let c = 0; c < width; c++) out[target + c] = heap[block + row * stride + c]! * factor;
+    heap[normaliser + row] = divisor === 0 ? 0 : 1 / divisor;
+  }
+  kernels.scaleRows(block, normaliser, rows, stride);
+  if (stride === width) {
+    out.set(heap.subarray(block, block + rows * width), outRow * width);
+    return;
+  }
+  for (let row = 0; row < rows; row++) {
+    const start = block + row * stride;
+    out.set(heap.subarray(start, start + width), (outRow + row) * width);
   }
 }

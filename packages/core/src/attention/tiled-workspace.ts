@@ -211,9 +211,9 @@ export class FavorWorkspace {
 
   /** Divides `out` by `divisor` into rows from..to of a query head of the result. */
   store(result: Float32Array, head: number, from: number, to: number): void {
-    const { heap, at, attention } = this;
+    const { kernels, heap, at, attention } = this;
     const { queryRows, valueDim } = attention;
-    storeNormalised(heap, at.out, at.divisor, to - from, valueDim, result, head * queryRows + from);
+    storeNormalised(kernels, heap, at.out, at.divisor, to - from, valueDim, result, head * queryRows + from);
   }
 }
 
