@@ -27,3 +27,16 @@ export type { GraphErrorCode } from "./graph/errors.ts";
 export type { SiteReport } from "./report.ts";
 export { tapMoments, tapSamples } from "./tap.ts";
 export type { MomentTap, SampleTap } from "./tap.ts";
+export { defaultEvaluationLimits } from "./evaluate/call.ts";
+export type { EvaluationLimits } from "./evaluate/call.ts";
+export {
+  EvaluationError,
+  EvaluationLimitError,
+  MissingValueError,
+  UnsupportedOperatorError,
+} from "./evaluate/errors.ts";
+export { evaluateGraph, evaluateNode } from "./evaluate/graph.ts";
+export type { EvaluationOptions } from "./evaluate/graph.ts";
+export { supportedOperators } from "./evaluate/registry.ts";
+export { decodeTensor, encodeTensor, tensorOf } from "./evaluate/tensor.ts";
+export type { Tensor, TensorData } from "./evaluate/tensor.ts";

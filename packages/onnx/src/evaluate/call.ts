@@ -1,0 +1,245 @@
+import type Long from "long";
+import { AttributeType, DataType, type AttributeProto, type GraphProto, type NodeProto } from "../model/proto.ts";
+import { EvaluationError, EvaluationLimitError, UnsupportedOperatorError } from "./errors.ts";
+import {
+  decodeTensor,
+  elementCount,
+  isFloat,
+  isSupportedType,
+  makeData,
+  type Tensor,
+  type TensorData,
+} from "./tensor.ts";
+
+/** What one evaluation may use. */
+export interface EvaluationLimits {
+  /** Elements of all tensors made, together. Default 2^25, at most 256 MB. */
+  readonly elements: number;
+  /** Multiplications, comparisons and the like, roughly counted. Default 10^9, a few seconds. */
+  readonly operations: number;
+  /** Depth of If, Loop, Scan bodies and local functions in each other. Default 16. */
+  readonly nesting: number;
+}
+
+export const defaultEvaluationLimits: EvaluationLimits = { elements: 2 ** 25, operations: 1e9, nesting: 16 };
+
+/** What has been used of the limits; one object for an evaluation and all bodies in it. */
+export interface EvaluationUse {
+  elements: number;
+  operations: number;
+}
+
+/** What an operator may know beyond its node and inputs. */
+export interface EvaluationContext {
+  /** Version of each operator set, by domain; "" and "ai.onnx" are the same. */
+  readonly opset: ReadonlyMap<string, number>;
+  readonly limits: EvaluationLimits;
+  readonly use: EvaluationUse;
+  /** Values of the attributes of the local function that the node is in. */
+  readonly functionAttributes: ReadonlyMap<string, AttributeProto>;
+  /** Evaluates the body of an If, Loop or Scan: values for its inputs in, one tensor for each of its outputs out. */
+  readonly runBody: (body: GraphProto, inputs: readonly (Tensor | null)[]) => Tensor[];
+}
+
+/** Computes the outputs of one node. */
+export type Operator = (call: OperatorCall) => Tensor[];
+
+/** Operators by type, of one domain. */
+export type OperatorTable = Readonly<Record<string, Operator>>;
+
+/** Why values of {@link markInexact} cannot be used. */
+export const inexact = "it uses 64-bit integers beyond 2^53, which the evaluator does not hold exactly";
+
+/** One node with its inputs, as an {@link Operator} sees it: typed attributes, and allocation within the limits. */
+export class OperatorCall {
+  readonly node: NodeProto;
+  readonly inputs: readonly (Tensor | null)[];
+  readonly context: EvaluationContext;
+  /** Version of the node's operator set; what is not imported counts as the newest. */
+  readonly opset: number;
+
+  constructor(node: NodeProto, inputs: readonly (Tensor | null)[], context: EvaluationContext) {
+    this.node = node;
+    this.inputs = inputs;
+    this.context = context;
+    const { opset } = context;
+    const standard = node.domain === "" || node.domain === "ai.onnx";
+    this.opset = (standard ? (opset.get("") ?? opset.get("ai.onnx")) : opset.get(node.domain)) ?? Infinity;
+  }
+
+  /** The input at `index`; an error if the node leaves it out. */
+  input(index: number): Tensor {
+    return this.inputs[index] ?? this.fail(`input ${index} is required and absent`);
+  }
+
+  optional(index: number): Tensor | null {
+    return this.inputs[index] ?? null;
+  }
+
+  /** The inputs that are present, at least one. */
+  variadic(): Tensor[] {
+    const present = this.inputs.filter((input) => input !== null);
+    if (present.length === 0) this.fail("at least one input is required");
+    return present;
+  }
+
+  /** Whether the node names the output at `index`, so that it must be computed. */
+  wants(index: number): boolean {
+    return (this.node.output[index] ?? "") !== "";
+  }
+
+  attribute(name: string): AttributeProto | undefined {
+    const found = this.node.attribute.find((attribute) => attribute.name === name);
+    if (found === undefined || found.refAttrName === "") return found;
+    return this.context.functionAttributes.get(found.refAttrName);
+  }
+
+  int(name: string): number | undefined;
+  int(name: string, otherwise: number): number;
+  int(name: string, otherwise?: number): number | undefined {
+    const found = this.attribute(name);
+    return found === undefined ? otherwise : found.i.toNumber();
+  }
+
+  ints(name: string): number[] | undefined {
+    return this.attribute(name)?.ints.map((value: Long) => value.toNumber());
+  }
+
+  float(name: string): number | undefined;
+  float(name: string, otherwise: number): number;
+  float(name: string, otherwise?: number): number | undefined {
+    const found = this.attribute(name);
+    return found === undefined ? otherwise : found.f;
+  }
+
+  string(name: string, otherwise: string): string {
+    const found = this.attribute(name);
+    if (found === undefined) return otherwise;
+    // Names of modes and equations are ASCII.
+    return String.fromCharCode(...found.s.subarray(0, 4096));
+  }
+
+  tensor(name: string): Tensor | undefined {
+    const proto = this.attribute(name)?.t;
+    if (proto === undefined || proto === null) return undefined;
+    try {
+      return this.charge(decodeTensor(proto));
+    } catch (error) {
+      if (error instanceof EvaluationLimitError) throw error;
+      return this.fail(`attribute ${name} cannot be read`, error);
+    }
+  }
+
+  graph(name: string): GraphProto {
+    const found = this.attribute(name);
+    if (found === undefined || found.type !== AttributeType.GRAPH || found.g === null) {
+      return this.fail(`attribute ${name} must be a graph`);
+    }
+    return found.g;
+  }
+
+  /** An integer input, as a list: shapes, axes, indices. `undefined` if absent. */
+  integers(index: number): number[] | undefined {
+    return this.optional(index) === null ? undefined : Array.from(this.exact(index).data);
+  }
+
+  /** The input at `index`, all of whose integers must be known: the result depends on their values. */
+  exact(index: number): Tensor {
+    const found = this.input(index);
+    if (hasInexact(found)) throw this.unsupported(inexact);
+    return found;
+  }
+
+  /** What older operator sets keep in the attribute `name` and newer ones in input `index`. */
+  integersOr(index: number, name: string): number[] | undefined {
+    return this.integers(index) ?? this.ints(name);
+  }
+
+  /** The only value of an input. */
+  scalar(index: number): number {
+    const found = this.exact(index);
+    if (found.data.length !== 1) this.fail(`input ${index} must hold one value, its shape is ${shown(found.dims)}`);
+    return found.data[0]!;
+  }
+
+  /** `axis` counted from the front, in [0, rank - 1], or in [0, rank] with `end`. */
+  axis(axis: number, rank: number, end: boolean = false): number {
+    const bound = end ? rank : rank - 1;
+    const positive = axis < 0 ? axis + rank : axis;
+    // Scalars have no axis, but exporters do say 0 or -1 for them.
+    if (rank === 0 && (axis === 0 || axis === -1)) return 0;
+    if (!(positive >= 0 && positive <= bound)) this.fail(`axis ${axis} is out of bounds for rank ${rank}`);
+    return positive;
+  }
+
+  /** Array of zeros for a new tensor, counted against the limits before it is made. */
+  data(dims: readonly number[], dataType: number): TensorData {
+    if (!isSupportedType(dataType)) throw this.unsupported(`data type ${dataType} is not held by the evaluator`);
+    for (const dim of dims) {
+      if (!(Number.isSafeInteger(dim) && dim >= 0)) this.fail(`its output would have the shape ${shown(dims)}`);
+    }
+    const count = elementCount(dims);
+    this.chargeElements(count);
+    this.operations(count);
+    return makeData(dataType, count);
+  }
+
+  charge(tensor: Tensor): Tensor {
+    this.chargeElements(tensor.data.length);
+    return tensor;
+  }
+
+  private chargeElements(count: number): void {
+    const { use, limits } = this.context;
+    const wanted = use.elements + count;
+    if (!(wanted <= limits.elements)) throw new EvaluationLimitError("elements", limits.elements, wanted, this.node);
+    use.elements = wanted;
+  }
+
+  /** Counts work that {@link data} does not: products, sorts, passes over the input. */
+  operations(count: number): void {
+    const { use, limits } = this.context;
+    const wanted = use.operations + count;
+    if (!(wanted <= limits.operations)) {
+      throw new EvaluationLimitError("operations", limits.operations, wanted, this.node);
+    }
+    use.operations = wanted;
+  }
+
+  /** Fails unless `tensor` is of a floating-point type. */
+  requireFloat(tensor: Tensor): void {
+    if (!isFloat(tensor.dataType)) this.fail(`it needs floating-point input, found data type ${tensor.dataType}`);
+  }
+
+  fail(found: string, cause?: unknown): never {
+    throw new EvaluationError(this.node, found, cause);
+  }
+
+  unsupported(reason: string): UnsupportedOperatorError {
+    return new UnsupportedOperatorError(this.node, reason);
+  }
+}
+
+/** Whether integer arithmetic on this type is done in doubles, so that results beyond 2^53 would be rounded. */
+export function isWide(dataType: number): boolean {
+  return dataType === DataType.INT64 || dataType === DataType.UINT64;
+}
+
+/**
+ * Marks what 64-bit integer arithmetic has made beyond 2^53, where doubles are no longer exact: it becomes NaN, an
+ * integer of unknown value. T5's position buckets, for example, compute such values and then discard them by Where.
+ */
+export function markInexact(dataType: number, data: TensorData): void {
+  if (!isWide(dataType)) return;
+  for (let i = 0; i < data.length; i++) if (!(Math.abs(data[i]!) <= Number.MAX_SAFE_INTEGER)) data[i] = NaN;
+}
+
+/** Whether a tensor holds integers of unknown value, see {@link markInexact}. */
+export function hasInexact(tensor: Tensor): boolean {
+  return isWide(tensor.dataType) && tensor.data.some(Number.isNaN);
+}
+
+/** A shape for messages. */
+export function shown(dims: readonly number[]): string {
+  return `[${dims.join(", ")}]`;
+}

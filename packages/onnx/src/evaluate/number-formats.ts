@@ -1,0 +1,67 @@
+/**
+ * Floating-point formats that JavaScript has no array for. Their values are kept in Float32Array, each a value that
+ * the format can hold.
+ */
+
+/** Layout of a small floating-point format and what it does with special values. */
+export interface FloatFormat {
+  readonly exponentBits: number;
+  readonly mantissaBits: number;
+  readonly bias: number;
+  /** Largest finite value. */
+  readonly max: number;
+  readonly hasInfinity: boolean;
+  readonly hasNaN: boolean;
+  /** The FNUZ formats have no negative zero: its code is NaN. */
+  readonly hasNegativeZero: boolean;
+}
+
+const format = (exponentBits: number, mantissaBits: number, bias: number, max: number, kind: string): FloatFormat => ({
+  exponentBits,
+  mantissaBits,
+  bias,
+  max,
+  hasInfinity: kind === "ieee",
+  hasNaN: kind !== "finite",
+  hasNegativeZero: kind !== "fnuz",
+});
+
+/** IEEE half precision. */
+export const float16: FloatFormat = format(5, 10, 15, 65504, "ieee");
+export const bfloat16: FloatFormat = format(8, 7, 127, (2 - 2 ** -7) * 2 ** 127, "ieee");
+export const float8E4M3FN: FloatFormat = format(4, 3, 7, 448, "fn");
+export const float8E4M3FNUZ: FloatFormat = format(4, 3, 8, 240, "fnuz");
+export const float8E5M2: FloatFormat = format(5, 2, 15, 57344, "ieee");
+export const float8E5M2FNUZ: FloatFormat = format(5, 2, 16, 57344, "fnuz");
+export const float4E2M1: FloatFormat = format(2, 1, 1, 6, "finite");
+
+/**
+ * `value` rounded to the nearest number of the format, ties to even. What lies beyond `max` becomes infinite (NaN
+ * where the format has no infinity), or `max` if `saturate`, as ONNX Cast defines. NaN becomes 0 in
+ * a format without it.
+ */
+export function roundTo(value: number, target: FloatFormat, saturate: boolean = false): number {
+  if (Number.isNaN(value)) return target.hasNaN ? value : 0;
+  const sign = value < 0 || Object.is(value, -0) ? -1 : 1;
+  const magnitude = Math.abs(value);
+  if (magnitude === 0) return target.hasNegativeZero ? value : 0;
+  const saturates = saturate || !target.hasNaN;
+  const overflow = target.hasInfinity ? sign * Infinity : NaN;
+  if (magnitude === Infinity) return saturates ? sign * target.max : overflow;
+  const exponent = Math.max(floorLog2(magnitude), 1 - target.bias);
+  const unit = 2 ** (exponent - target.mantissaBits);
+  const steps = magnitude / unit;
+  let whole = Math.floor(steps);
+  const rest = steps - whole;
+  if (rest > 0.5 || (rest === 0.5 && whole % 2 === 1)) whole += 1;
+  const rounded = whole * unit;
+  if (rounded > target.max) return saturates ? sign * target.max : overflow;
+  if (rounded === 0 && !target.hasNegativeZero) return 0;
+  return sign * rounded;
+}
+
+function floorLog2(magnitude: number): number {
+  const guess = Math.floor(Math.log2(magnitude));
+  // log2 is rounded, so that just below a power of two it may give the power itself.
+  return 2 ** guess > magnitude ? guess - 1 : 2 ** (guess + 1) <= magnitude ? guess + 1 : guess;
+}

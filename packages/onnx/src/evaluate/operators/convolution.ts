@@ -1,0 +1,123 @@
+import { shown, type OperatorCall, type OperatorTable } from "../call.ts";
+import { computed, stridesOf } from "../positions.ts";
+import { elementCount, type Tensor } from "../tensor.ts";
+
+/** How a kernel moves over the spatial dimensions. */
+interface Window {
+  readonly kernel: readonly number[];
+  readonly strides: readonly number[];
+  readonly dilations: readonly number[];
+  /** Padding before each dimension. */
+  readonly before: readonly number[];
+  /** Spatial dimensions of the output. */
+  readonly output: readonly number[];
+}
+
+function windowOf(call: OperatorCall, spatial: readonly number[], kernel: readonly number[]): Window {
+  const ones = spatial.map(() => 1);
+  const strides = call.ints("strides") ?? ones;
+  const dilations = call.ints("dilations") ?? ones;
+  const mode = call.string("auto_pad", "NOTSET");
+  const pads = (mode === "NOTSET" ? call.ints("pads") : undefined) ?? spatial.flatMap(() => [0, 0]);
+  if (kernel.length !== spatial.length || pads.length !== 2 * spatial.length || strides.length !== spatial.length) {
+    call.fail(`its kernel ${shown(kernel)}, strides or pads do not fit spatial dimensions ${shown(spatial)}`);
+  }
+  const before: number[] = [];
+  const output: number[] = [];
+  for (const [i, dim] of spatial.entries()) {
+    const extent = (kernel[i]! - 1) * dilations[i]! + 1;
+    if (mode.startsWith("SAME")) {
+      output.push(Math.ceil(dim / strides[i]!));
+      const total = Math.max(0, (output[i]! - 1) * strides[i]! + extent - dim);
+      before.push(mode === "SAME_UPPER" ? Math.floor(total / 2) : Math.ceil(total / 2));
+    } else {
+      before.push(pads[i]!);
+      output.push(Math.floor((dim + pads[i]! + pads[i + spatial.length]! - extent) / strides[i]!) + 1);
+    }
+  }
+  return { kernel, strides, dilations, before, output };
+}
+
+/** Index of flat position `at` along dimension `i` of a shape with those strides. */
+const indexAt = (at: number, i: number, dims: readonly number[], strides: readonly number[]): number =>
+  Math.floor(at / strides[i]!) % dims[i]!;
+
+/** Convolution (cross-correlation) of [N, C, ...] with [M, C / group, ...], any number of spatial dimensions. */
+const conv = (call: OperatorCall): Tensor[] => {
+  const source = call.input(0);
+  const weight = call.input(1);
+  const bias = call.optional(2);
+  const group = call.int("group", 1);
+  const [batch = 0, channels = 0, ...spatial] = source.dims;
+  const [filters = 0, perGroup = 0, ...kernel] = weight.dims;
+  if (perGroup * group !== channels || filters % group !== 0) {
+    call.fail(`a weight of shape ${shown(weight.dims)} in ${group} groups does not fit ${shown(source.dims)}`);
+  }
+  const window = windowOf(call, spatial, kernel);
+  const dims = [batch, filters, ...window.output];
+  const data = call.data(dims, source.dataType);
+  const outputSize = elementCount(window.output);
+  const kernelSize = elementCount(kernel);
+  const spatialSize = elementCount(spatial);
+  call.operations(data.length * kernelSize * perGroup);
+  const outputStrides = stridesOf(window.output);
+  const kernelStrides = stridesOf(kernel);
+  const spatialStrides = stridesOf(spatial);
+  // For one place of the kernel at one output position: where in a channel it reads, or -1 in the padding.
+  const reads = new Int32Array(outputSize * kernelSize);
+  for (let out = 0; out < outputSize; out++) {
+    for (let tap = 0; tap < kernelSize; tap++) {
+      let position = 0;
+      for (let i = 0; i < spatial.length && position >= 0; i++) {
+        const index =
+          indexAt(out, i, window.output, outputStrides) * window.strides[i]! -
+          window.before[i]! +
+          indexAt(tap, i, kernel, kernelStrides) * window.dilations[i]!;
+        position = index >= 0 && index < spatial[i]! ? position + index * spatialStrides[i]! : -1;
+      }
+      reads[out * kernelSize + tap] = position;
+    }
+  }
+  for (let image = 0; image < batch; image++) {
+    for (let filter = 0; filter < filters; filter++) {
+      const firstChannel = Math.floor(filter / (filters / group)) * perGroup;
+      for (let out = 0; out < outputSize; out++) {
+        let total = bias === null ? 0 : bias.data[filter]!;
+        for (let c = 0; c < perGroup; c++) {
+          const from = (image * channels + firstChannel + c) * spatialSize;
+          const weights = (filter * perGroup + c) * kernelSize;
+          for (let tap = 0; tap < kernelSize; tap++) {
+            const read = reads[out * kernelSize + tap]!;
+            if (read >= 0) total += source.data[from + read]! * weight.data[weights + tap]!;
+          }
+        }
+        data[(image * filters + filter) * outputSize + out] = total;
+      }
+    }
+  }
+  return [computed(dims, source.dataType, data)];
+};
+
+/** One value for each channel of [N, C, ...]. */
+const globalPool =
+  (start: number, combine: (total: number, x: number) => number, mean: boolean) =>
+  (call: OperatorCall): Tensor[] => {
+    const source = call.input(0);
+    const dims = source.dims.map((dim, i) => (i < 2 ? dim : 1));
+    const size = elementCount(source.dims.slice(2));
+    call.operations(source.data.length);
+    const data = call.data(dims, source.dataType);
+    for (let i = 0; i < data.length; i++) {
+      let total = start;
+      for (let j = 0; j < size; j++) total = combine(total, source.data[i * size + j]!);
+      data[i] = mean ? total / size : total;
+    }
+    return [computed(dims, source.dataType, data)];
+  };
+
+/** Convolution and global pooling. */
+export const convolutionOperators: OperatorTable = {
+  Conv: conv,
+  GlobalAveragePool: globalPool(0, (total, x) => total + x, true),
+  GlobalMaxPool: globalPool(-Infinity, Math.max, false),
+};

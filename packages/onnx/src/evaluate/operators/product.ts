@@ -1,0 +1,213 @@
+import { DataType } from "../../model/proto.ts";
+import { markInexact, shown, type OperatorCall, type OperatorTable } from "../call.ts";
+import { broadcastDims, broadcastPositions, broadcastStrides, computed, stridedPositions } from "../positions.ts";
+import { elementCount, type Tensor, type TensorData } from "../tensor.ts";
+import { transposed } from "./layout.ts";
+
+/**
+ * out[m, n] = scale * a[m, k] b[k, n], summed in float64.
+ *
+ * @param a row-major at `aAt`; likewise `b` and `out`
+ */
+export function multiplyMatrices(
+  call: OperatorCall,
+  out: TensorData,
+  outAt: number,
+  a: TensorData,
+  aAt: number,
+  b: TensorData,
+  bAt: number,
+  [m, k, n]: readonly [number, number, number],
+  scale: number = 1,
+): void {
+  call.operations(m * k * n);
+  const row = new Float64Array(n);
+  for (let i = 0; i < m; i++) {
+    row.fill(0);
+    for (let l = 0; l < k; l++) {
+      const factor = a[aAt + i * k + l]!;
+      // Not skipped where the factor is 0: 0 * Infinity is NaN.
+      const start = bAt + l * n;
+      for (let j = 0; j < n; j++) row[j]! += factor * b[start + j]!;
+    }
+    for (let j = 0; j < n; j++) out[outAt + i * n + j] = scale * row[j]!;
+  }
+}
+
+/** numpy's matmul: batches broadcast, vectors count as one row or column, which the result then lacks. */
+export function matmul(call: OperatorCall, a: Tensor, b: Tensor, dataType: number, scale: number = 1): Tensor {
+  if (a.dims.length === 0 || b.dims.length === 0) call.fail("its operands must not be scalars");
+  const left = a.dims.length === 1 ? [1, ...a.dims] : a.dims;
+  const right = b.dims.length === 1 ? [...b.dims, 1] : b.dims;
+  const [m, k] = left.slice(-2) as [number, number];
+  const n = right.at(-1)!;
+  if (right.at(-2) !== k) call.fail(`shapes ${shown(a.dims)} and ${shown(b.dims)} cannot be multiplied`);
+  const batch = broadcastDims(call, left.slice(0, -2), right.slice(0, -2));
+  const dims = [...batch, ...(a.dims.length === 1 ? [] : [m]), ...(b.dims.length === 1 ? [] : [n])];
+  const data = call.data(dims, dataType);
+  const leftAt = stridedPositions(batch, broadcastStrides(left.slice(0, -2), batch));
+  const rightAt = stridedPositions(batch, broadcastStrides(right.slice(0, -2), batch));
+  for (let i = 0; i < leftAt.length; i++) {
+    multiplyMatrices(call, data, i * m * n, a.data, leftAt[i]! * m * k, b.data, rightAt[i]! * k * n, [m, k, n], scale);
+  }
+  markInexact(dataType, data);
+  return computed(dims, dataType, data);
+}
+
+const matMul = (call: OperatorCall): Tensor[] => [matmul(call, call.input(0), call.input(1), call.input(0).dataType)];
+
+/** `source` with its last two axes exchanged. */
+export function matrixTransposed(call: OperatorCall, source: Tensor): Tensor {
+  const perm = source.dims.map((_, i) => i);
+  [perm[perm.length - 2], perm[perm.length - 1]] = [perm.length - 1, perm.length - 2];
+  return source.dims.length < 2 ? source : transposed(call, source, perm);
+}
+
+/** alpha * A' B' + beta * C */
+const gemm = (call: OperatorCall): Tensor[] => {
+  const a = call.int("transA", 0) !== 0 ? matrixTransposed(call, call.input(0)) : call.input(0);
+  const b = call.int("transB", 0) !== 0 ? matrixTransposed(call, call.input(1)) : call.input(1);
+  if (a.dims.length !== 2 || b.dims.length !== 2) call.fail("its operands must be matrices");
+  const c = call.optional(2);
+  const beta = call.float("beta", 1);
+  const product = matmul(call, a, b, a.dataType, call.float("alpha", 1));
+  if (c === null) return [product];
+  const data = call.data(product.dims, a.dataType);
+  if (broadcastDims(call, product.dims, c.dims).join() !== product.dims.join())
+    call.fail("C does not broadcast to A B");
+  const cAt = broadcastPositions(c.dims, product.dims);
+  for (let i = 0; i < data.length; i++) data[i] = product.data[i]! + beta * c.data[cAt === null ? i : cAt[i]!]!;
+  return [computed(product.dims, a.dataType, data)];
+};
+
+/**
+ * A matrix less its zero points, as doubles: one for all, or one for each row (`rows`) or column.
+ */
+export function shifted(call: OperatorCall, source: Tensor, zeroPoint: Tensor | null, rows: boolean): Tensor {
+  if (zeroPoint === null) return source;
+  const count = zeroPoint.data.length;
+  const data = call.data(source.dims, DataType.DOUBLE);
+  const columns = source.dims.at(-1) ?? 1;
+  // A matrix has one zero point a row; a batch may have one for each row of each matrix.
+  for (let i = 0; i < data.length; i++) {
+    const at = count === 1 ? 0 : rows ? Math.floor(i / columns) % count : i % columns;
+    data[i] = source.data[i]! - zeroPoint.data[at]!;
+  }
+  return { dims: source.dims, dataType: DataType.DOUBLE, data };
+}
+
+/** (A - a_zero_point) (B - b_zero_point), int32 */
+const matMulInteger = (call: OperatorCall): Tensor[] => [
+  matmul(
+    call,
+    shifted(call, call.input(0), call.optional(2), true),
+    shifted(call, call.input(1), call.optional(3), false),
+    DataType.INT32,
+  ),
+];
+
+interface EinsumTerm {
+  readonly labels: readonly string[];
+  readonly tensor: Tensor;
+}
+
+/** The letters of one side's term; an ellipsis becomes labels "0", "1", ... counted from its last dimension. */
+function einsumLabels(call: OperatorCall, term: string, rank: number | null, ellipsisRank: number): string[] {
+  const dots = term.indexOf("...");
+  const letters = (part: string) => {
+    if (!/^[A-Za-z]*$/.test(part)) call.fail(`equation term "${term}" is malformed`);
+    return part.split("");
+  };
+  if (dots < 0) return letters(term);
+  const before = letters(term.slice(0, dots));
+  const after = letters(term.slice(dots + 3));
+  const span = rank === null ? ellipsisRank : rank - before.length - after.length;
+  if (span < 0) call.fail(`equation term "${term}" has more labels than its operand has dimensions`);
+  return [...before, ...Array.from({ length: span }, (_, i) => String(span - 1 - i)), ...after];
+}
+
+/** Sums of products over labelled indices, any number of operands, repeated labels and ellipses. */
+const einsum = (call: OperatorCall): Tensor[] => {
+  const equation = call.string("equation", "").replaceAll(" ", "");
+  const [left = "", right] = equation.split("->");
+  const written = left.split(",");
+  if (written.length !== call.inputs.length) call.fail(`equation "${equation}" has ${written.length} terms`);
+  const terms: EinsumTerm[] = written.map((term, i) => {
+    const tensor = call.input(i);
+    const labels = einsumLabels(call, term, tensor.dims.length, 0);
+    if (labels.length !== tensor.dims.length) call.fail(`"${term}" does not label the shape ${shown(tensor.dims)}`);
+    return { labels, tensor };
+  });
+  const sizes = new Map<string, number>();
+  for (const { labels, tensor } of terms) {
+    for (const [i, label] of labels.entries()) {
+      const dim = tensor.dims[i]!;
+      const known = sizes.get(label) ?? 1;
+      if (known !== 1 && dim !== 1 && known !== dim) call.fail(`label ${label} has the sizes ${known} and ${dim}`);
+      sizes.set(label, known === 1 ? dim : known);
+    }
+  }
+  const broadcast = [...sizes.keys()].filter((label) => /\d/.test(label)).toSorted((a, b) => Number(b) - Number(a));
+  const output =
+    right === undefined
+      ? [...broadcast, ...implicitOutput(written)]
+      : einsumLabels(call, right, null, broadcast.length);
+  const summed = [...sizes.keys()].filter((label) => !output.includes(label));
+  const sizeOf = (label: string) => sizes.get(label) ?? call.fail(`output label ${label} is in no operand`);
+  return [contract(call, terms, output, summed, output.map(sizeOf), summed.map(sizeOf))];
+};
+
+/** Without an arrow: the letters that occur once, in alphabetical order. */
+function implicitOutput(terms: readonly string[]): string[] {
+  const letters = terms.join("").replaceAll(".", "").split("");
+  return letters.filter((letter) => letters.indexOf(letter) === letters.lastIndexOf(letter)).toSorted();
+}
+
+function contract(
+  call: OperatorCall,
+  terms: readonly EinsumTerm[],
+  output: readonly string[],
+  summed: readonly string[],
+  dims: readonly number[],
+  summedDims: readonly number[],
+): Tensor {
+  const { dataType } = terms[0]!.tensor;
+  const data = call.data(dims, dataType);
+  const count = elementCount(summedDims);
+  call.operations(data.length * count * terms.length);
+  const operands = terms.map(({ labels, tensor }) => {
+    const strideOf = (wanted: string) => {
+      let stride = 0;
+      let step = 1;
+      for (let i = labels.length - 1; i >= 0; i--) {
+        if (labels[i] === wanted && tensor.dims[i] !== 1) stride += step;
+        step *= tensor.dims[i]!;
+      }
+      return stride;
+    };
+    return {
+      data: tensor.data,
+      outputAt: stridedPositions(dims, output.map(strideOf)),
+      summedAt: stridedPositions(summedDims, summed.map(strideOf)),
+    };
+  });
+  for (let i = 0; i < data.length; i++) {
+    let total = 0;
+    for (let j = 0; j < count; j++) {
+      let product = 1;
+      for (const operand of operands) product *= operand.data[operand.outputAt[i]! + operand.summedAt[j]!]!;
+      total += product;
+    }
+    data[i] = total;
+  }
+  markInexact(dataType, data);
+  return computed(dims, dataType, data);
+}
+
+/** Products of matrices, and Einstein sums. */
+export const productOperators: OperatorTable = {
+  MatMul: matMul,
+  Gemm: gemm,
+  MatMulInteger: matMulInteger,
+  Einsum: einsum,
+};
