@@ -56,7 +56,8 @@ export function externalLocation(tensor: TensorProto): ExternalLocation {
     }
     return Number(value);
   };
-  return { location, offset: natural("offset") ?? 0, length: natural("length") };
+  const parts = location.split("/").filter((part) => part !== ".");
+  return { location: parts.join("/"), offset: natural("offset") ?? 0, length: natural("length") };
 }
 
 /** Why a location is refused, under the rules of POSIX and Windows alike; undefined when it is fine. */
@@ -66,6 +67,7 @@ function locationProblem(location: string): string | undefined {
   if (/\p{Cc}/u.test(location)) return "its location has a control character";
   if (/^[/\\]/.test(location) || /^[A-Za-z]:/.test(location)) return "its location is absolute";
   if (/[\\:*?"<>|]/.test(location)) return 'its location has one of \\ : * ? " < > |';
+  if (/^[./]+$/.test(location)) return "its location names a folder";
   for (const part of location.split("/")) {
     if (part === "..") return 'its location has ".."';
     if (part === "") return "its location has an empty part";
