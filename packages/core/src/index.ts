@@ -73,3 +73,8 @@ export { favorAttention32 } from "./attention/tiled-favor.ts";
 export { exponentialFeatures32 } from "./attention/tiled-features.ts";
 export type { ExponentialFeatures32 } from "./attention/tiled-features.ts";
 export type { AttentionShape, MaskOptions } from "./attention/tiled-rows.ts";
+
+export { lshAttention, lshBuckets, lshSubsets, sharedKeys } from "./comparison/lsh.ts";
+export type { LshAttentionOptions, LshHashing } from "./comparison/lsh.ts";
+export { sparseAttention, sparseSubset } from "./comparison/sparse.ts";
+export type { SparseAttentionOptions, SparsePattern } from "./comparison/sparse.ts";
