@@ -13,7 +13,7 @@ import {
 
 /** What one evaluation may use. */
 export interface EvaluationLimits {
-  /** Elements of all tensors made, together. Default 2^25, at most 256 MB. */
+  /** Elements of all tensors that nodes make, together; feeds and initializers do not count. Default 2^25, at most 256 MB. */
   readonly elements: number;
   /** Multiplications, comparisons and the like, roughly counted. Default 10^9, a few seconds. */
   readonly operations: number;
@@ -31,7 +31,7 @@ export interface EvaluationUse {
 
 /** What an operator may know beyond its node and inputs. */
 export interface EvaluationContext {
-  /** Version of each operator set, by domain; "" and "ai.onnx" are the same. */
+  /** Version of each operator set, by domain; the standard one is "". */
   readonly opset: ReadonlyMap<string, number>;
   readonly limits: EvaluationLimits;
   readonly use: EvaluationUse;
@@ -62,9 +62,7 @@ export class OperatorCall {
     this.node = node;
     this.inputs = inputs;
     this.context = context;
-    const { opset } = context;
-    const standard = node.domain === "" || node.domain === "ai.onnx";
-    this.opset = (standard ? (opset.get("") ?? opset.get("ai.onnx")) : opset.get(node.domain)) ?? Infinity;
+    this.opset = context.opset.get(node.domain === "ai.onnx" ? "" : node.domain) ?? Infinity;
   }
 
   /** The input at `index`; an error if the node leaves it out. */
@@ -189,7 +187,8 @@ export class OperatorCall {
     return tensor;
   }
 
-  private chargeElements(count: number): void {
+  /** Counts elements that are neither in a new tensor nor bounded by the size of one: scratch space. */
+  chargeElements(count: number): void {
     const { use, limits } = this.context;
     const wanted = use.elements + count;
     if (!(wanted <= limits.elements)) throw new EvaluationLimitError("elements", limits.elements, wanted, this.node);

@@ -34,7 +34,8 @@ export function freeNames(body: GraphProto): string[] {
     if (node === undefined) free.add(name);
     else if (!seen.has(node)) {
       seen.add(node);
-      pending.push(...node.input, ...namesReadInside(node));
+      for (const read of node.input) pending.push(read);
+      for (const read of namesReadInside(node)) pending.push(read);
     }
   }
   return [...free];
@@ -52,7 +53,7 @@ function namesReadInside(node: NodeProto): string[] {
     for (const inner of graph.node) {
       for (const name of inner.input) read.add(name);
       for (const name of inner.output) defined.add(name);
-      graphs.push(...bodiesOf(inner));
+      for (const innermost of bodiesOf(inner)) graphs.push(innermost);
     }
   }
   return [...read].filter((name) => !defined.has(name));

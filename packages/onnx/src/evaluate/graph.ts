@@ -32,8 +32,15 @@ interface Evaluation {
   readonly use: EvaluationUse;
 }
 
+/** The standard domain has two names. */
+const canonical = (domain: string): string => (domain === "ai.onnx" ? "" : domain);
+
 const functionKey = (domain: string, name: string, overload: string): string =>
-  `${domain === "ai.onnx" ? "" : domain}:${name}:${overload}`;
+  `${canonical(domain)}:${name}:${overload}`;
+
+function canonicalOpsets(opsets: ReadonlyMap<string, number>): Map<string, number> {
+  return new Map([...opsets].map(([domain, version]) => [canonical(domain), version]));
+}
 
 function startEvaluation(options: EvaluationOptions): Evaluation {
   const functions = (options.functions ?? []).map((fn): [string, FunctionProto] => [
@@ -206,7 +213,7 @@ class Scope {
       if (value !== undefined) attributes.set(name, value);
     }
     const opset = new Map(this.opset);
-    for (const { domain, version } of fn.opsetImport) opset.set(domain, version.toNumber());
+    for (const { domain, version } of fn.opsetImport) opset.set(canonical(domain), version.toNumber());
     const scope = new Scope(this.evaluation, fn.node, opset, () => undefined, null, this.deeper(call.node), attributes);
     for (const [i, name] of fn.input.entries()) scope.set(name, call.optional(i));
     const wanted = fn.output.slice(0, call.node.output.length);
@@ -252,7 +259,7 @@ export function evaluateGraph(
   options: EvaluationOptions,
 ): Map<string, Tensor> {
   const evaluation = startEvaluation(options);
-  const scope = new Scope(evaluation, nodes, options.opsets, options.initializer ?? (() => undefined));
+  const scope = new Scope(evaluation, nodes, canonicalOpsets(options.opsets), options.initializer ?? (() => undefined));
   for (const [name, tensor] of feeds) scope.set(name, tensor);
   scope.demand(wanted);
   return new Map(wanted.map((name) => [name, scope.result(name)]));
@@ -270,5 +277,8 @@ export function evaluateNode(
   options: EvaluationOptions,
 ): Tensor[] {
   const evaluation = startEvaluation(options);
-  return new Scope(evaluation, [], options.opsets, options.initializer ?? (() => undefined)).run(node, inputs);
+  return new Scope(evaluation, [], canonicalOpsets(options.opsets), options.initializer ?? (() => undefined)).run(
+    node,
+    inputs,
+  );
 }

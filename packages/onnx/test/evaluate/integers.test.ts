@@ -24,10 +24,15 @@ describe("integers", () => {
     expect(values("Mul", [int32(123456789), int32(987654321)])).toEqual([Math.imul(123456789, 987654321)]);
   });
 
-  test("cast as onnxruntime does: truncated, saturated, wrapped", () => {
+  test("are cast as on all processors, else saturated, wrapped or unknown", () => {
     const floats = float32([4], [-1.7, 1.7, 3e38, NaN]);
     expect(values("Cast", [floats], { to: DataType.INT32 })).toEqual([-1, 1, 2 ** 31 - 1, 0]);
-    expect(values("Cast", [float32([1], [-Infinity])], { to: DataType.INT64 })).toEqual([int64Min]);
+    expect(values("Cast", [float32([3], [-Infinity, -1e30, 5.5])], { to: DataType.INT64 })).toEqual([
+      int64Min,
+      int64Min,
+      5,
+    ]);
+    expect(values("Cast", [float32([3], [NaN, Infinity, 1e30])], { to: DataType.INT64 })).toEqual([NaN, NaN, NaN]);
     expect(values("Cast", [list(300, -1)], { to: DataType.UINT8 })).toEqual([44, 255]);
     expect(values("Cast", [list(int64Max)], { to: DataType.INT32 })).toEqual([-1]);
     expect(values("Cast", [floats], { to: DataType.BOOL })).toEqual([1, 1, 1, 1]);

@@ -109,7 +109,7 @@ function positionBias(call: OperatorCall, queries: number, keys: number, past: n
   const causal = call.int("is_causal", 0) !== 0;
   const left = call.int("left_window_size", -1);
   const right = call.int("right_window_size", -1);
-  const lengths = call.optional(6);
+  const lengths = call.optional(6) === null ? null : call.exact(6);
   if (!causal && left < 0 && right < 0 && lengths === null) return null;
   const batch = lengths?.data.length ?? 1;
   const dims = [batch, 1, queries, keys];

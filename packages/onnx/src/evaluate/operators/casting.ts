@@ -25,9 +25,20 @@ export function integerRange(dataType: number): readonly [number, number] | unde
 }
 
 /**
- * The conversion of Cast from one type to another. Floating-point numbers become integers by truncation; out of the
- * range of the integer, which ONNX leaves undefined, they saturate (those of 4 and 2 bits wrap), NaN is 0. Integers
- * wrap. Any number but 0, NaN included, is true.
+ * Floating-point numbers to integers. Out of range, and for NaN, ONNX leaves the result undefined, and processors
+ * differ. Where all agree, on INT64_MIN for what is below it, that is the result; otherwise a 64-bit integer is of
+ * unknown value, one of 8 to 32 bits saturates, a smaller one wraps, and NaN is 0.
+ */
+function truncation(to: number, low: number, high: number, wrap: (value: number) => number): (value: number) => number {
+  // `+ 0` turns -0 into 0, which integers do not tell apart.
+  if (to === DataType.INT64) return (value) => (value >= high ? NaN : Math.max(Math.trunc(value), low) + 0);
+  if (to === DataType.UINT64) return (value) => (value >= high || value <= -1 ? NaN : Math.trunc(value) + 0);
+  const fit = high - low < 16 ? wrap : (value: number) => Math.min(Math.max(value, low), high);
+  return (value) => (Number.isNaN(value) ? 0 : fit(Math.trunc(value)) + 0);
+}
+
+/**
+ * The conversion of Cast from one type to another. Integers wrap. Any number but 0, NaN included, is true.
  */
 function conversion(from: number, to: number, saturate: boolean): (value: number) => number {
   if (to === DataType.BOOL) return (value) => (value === 0 ? 0 : 1);
@@ -42,11 +53,7 @@ function conversion(from: number, to: number, saturate: boolean): (value: number
   const [low, high] = range;
   const span = high - low + 1;
   const wrap = (value: number) => value - span * Math.floor((value - low) / span);
-  if (isFloat(from)) {
-    const fit = span <= 16 ? wrap : (value: number) => Math.min(Math.max(value, low), high);
-    // `+ 0` turns -0 into 0, which integers do not tell apart.
-    return (value) => (Number.isNaN(value) ? 0 : fit(Math.trunc(value)) + 0);
-  }
+  if (isFloat(from)) return truncation(to, low, high, wrap);
   if (to === DataType.INT64) return (value) => (value >= 2 ** 63 && from === DataType.UINT64 ? value - 2 ** 64 : value);
   if (to === DataType.UINT64) return (value) => (value < 0 ? value + 2 ** 64 : value);
   // 2^63 stands for INT64_MAX, all of whose lower bits are set, and 2^64 for UINT64_MAX.

@@ -64,6 +64,7 @@ const conv = (call: OperatorCall): Tensor[] => {
   const kernelStrides = stridesOf(kernel);
   const spatialStrides = stridesOf(spatial);
   // For one place of the kernel at one output position: where in a channel it reads, or -1 in the padding.
+  call.chargeElements(outputSize * kernelSize);
   const reads = new Int32Array(outputSize * kernelSize);
   for (let out = 0; out < outputSize; out++) {
     for (let tap = 0; tap < kernelSize; tap++) {

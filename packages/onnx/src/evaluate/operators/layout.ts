@@ -67,7 +67,8 @@ const split = (call: OperatorCall): Tensor[] => {
   const axis = call.axis(call.int("axis", 0), source.dims.length);
   const length = source.dims[axis]!;
   const given = call.integersOr(1, "split");
-  const count = call.int("num_outputs", call.node.output.length);
+  const count = call.node.output.length;
+  if (call.int("num_outputs", count) !== count) call.fail(`num_outputs is not ${count}, the number of its outputs`);
   const each = Math.ceil(length / count);
   const lengths = given ?? Array.from({ length: count }, (_, i) => Math.max(0, Math.min(each, length - i * each)));
   if (lengths.some((part) => part < 0) || lengths.reduce((a, b) => a + b, 0) !== length) {
@@ -223,7 +224,7 @@ const trilu = (call: OperatorCall): Tensor[] => {
 /** The first sequence_lens[b] steps of each sequence, backwards. */
 const reverseSequence = (call: OperatorCall): Tensor[] => {
   const source = call.input(0);
-  const lengths = call.input(1).data;
+  const lengths = call.exact(1).data;
   const timeAxis = call.int("time_axis", 0);
   const strides = stridesOf(source.dims);
   const data = call.data(source.dims, source.dataType);

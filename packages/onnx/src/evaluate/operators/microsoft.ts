@@ -1,5 +1,5 @@
 import { DataType } from "../../model/proto.ts";
-import { shown, type OperatorCall, type OperatorTable } from "../call.ts";
+import { hasInexact, inexact, shown, type OperatorCall, type OperatorTable } from "../call.ts";
 import { computed, mapBinary, mapUnary } from "../positions.ts";
 import type { Tensor } from "../tensor.ts";
 import { gelu, geluTanh, sigmoid } from "./activations.ts";
@@ -7,6 +7,7 @@ import { attentionProbabilities, mergeHeads, rotate, splitHeads } from "./attent
 import { sliceAxis } from "./layout.ts";
 import { layerNormalised } from "./normalisation.ts";
 import { matmul, matrixTransposed } from "./product.ts";
+import { quantisationOperators } from "./quantisation.ts";
 import { reshaped } from "./shape.ts";
 
 function added(call: OperatorCall, a: Tensor, b: Tensor | null): Tensor {
@@ -69,6 +70,7 @@ const embedLayerNormalization = (call: OperatorCall): Tensor[] => {
  */
 function keyBias(call: OperatorCall, mask: Tensor | null, batch: number, keys: number, filter: number): Tensor | null {
   if (mask === null) return null;
+  if (hasInexact(mask)) throw call.unsupported(inexact);
   if (mask.dims.length > 1) {
     const bias = call.data(mask.dims, DataType.DOUBLE);
     for (let i = 0; i < bias.length; i++) bias[i] = mask.data[i] === 0 ? filter : 0;
@@ -224,6 +226,8 @@ const rotaryEmbedding = (call: OperatorCall): Tensor[] => {
 
 /** Operators of onnxruntime's optimizer (com.microsoft), as far as float models use them. */
 export const microsoftOperators: OperatorTable = {
+  QuantizeLinear: quantisationOperators.QuantizeLinear!,
+  DequantizeLinear: quantisationOperators.DequantizeLinear!,
   BiasGelu: biased(gelu),
   FastGelu: biased(geluTanh),
   Gelu: (call) => [mapUnary(call, call.input(0).dataType, gelu)],

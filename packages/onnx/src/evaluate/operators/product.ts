@@ -175,6 +175,7 @@ function contract(
   const data = call.data(dims, dataType);
   const count = elementCount(summedDims);
   call.operations(data.length * count * terms.length);
+  call.chargeElements((data.length + count) * terms.length);
   const operands = terms.map(({ labels, tensor }) => {
     const strideOf = (wanted: string) => {
       let stride = 0;
