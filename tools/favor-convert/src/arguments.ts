@@ -1,0 +1,193 @@
+import yargs from "yargs";
+import type { Argv } from "yargs";
+
+import type { ConvertRequest } from "./commands/convert.ts";
+import type { VerifyRequest } from "./commands/verify.ts";
+import { UsageError } from "./errors.ts";
+import { version } from "./versions.ts";
+
+/** How the answer is given. */
+export interface Presentation {
+  readonly json: boolean;
+  readonly quiet: boolean;
+}
+
+/** What the command line asks for. */
+export type Command = Presentation &
+  (
+    | { readonly command: "convert"; readonly request: ConvertRequest }
+    | { readonly command: "inspect"; readonly source: string }
+    | { readonly command: "verify"; readonly request: VerifyRequest }
+    /** --help or --version: the text to print. */
+    | { readonly command: "text"; readonly text: string }
+  );
+
+/** A `coerce` for an option that takes a whole number. */
+function wholeNumber(name: string, minimum: number, maximum: number): (value: unknown) => number | undefined {
+  return (value) => {
+    if (value === undefined) return undefined;
+    const isWhole = typeof value === "number" && Number.isSafeInteger(value);
+    if (isWhole && value >= minimum && value <= maximum) return value;
+    const found = Number.isNaN(value) ? "something that is no number" : JSON.stringify(value);
+    throw new UsageError(`--${name} takes a whole number from ${minimum} to ${maximum}, found ${found}.`, {
+      code: "bad-arguments",
+    });
+  };
+}
+
+/** Layers as `0,1,8-11`, counted from 0. */
+export function parseLayers(value: unknown): number[] {
+  const parts = typeof value === "string" ? value.split(",") : [];
+  const layers = parts.flatMap((part) => {
+    const [, first, last = first] = /^\s*(\d{1,4})(?:-(\d{1,4}))?\s*$/.exec(part) ?? [];
+    if (first === undefined || Number(first) > Number(last)) return [Number.NaN];
+    return Array.from({ length: Number(last) - Number(first) + 1 }, (_, i) => Number(first) + i);
+  });
+  if (layers.length > 0 && !layers.some(Number.isNaN)) return layers;
+  throw new UsageError(`--keep takes layers such as 0,1 or 0-2,7, counted from 0; found ${JSON.stringify(value)}.`, {
+    code: "bad-arguments",
+  });
+}
+
+/** A `coerce` for an option that takes a path. */
+function somePath(name: string): (value: unknown) => string | undefined {
+  return (value) => {
+    if (value === undefined || (typeof value === "string" && value !== "")) return value;
+    throw new UsageError(`--${name} takes a path, found ${JSON.stringify(value)}.`, { code: "bad-arguments" });
+  };
+}
+
+const presentation = {
+  json: { type: "boolean", default: false, describe: "print the result as JSON" },
+  quiet: { type: "boolean", default: false, describe: "no progress" },
+} as const;
+
+const number = (name: string, describe: string, minimum: number, maximum: number) =>
+  ({ number: true, describe, coerce: wholeNumber(name, minimum, maximum) }) as const;
+const file = (name: string, describe: string) => ({ string: true, describe, coerce: somePath(name) }) as const;
+
+function convertOptions(parser: Argv) {
+  return parser
+    .positional("source", { type: "string", demandOption: true, describe: "checkpoint folder or .onnx file" })
+    .options({
+      output: { ...file("output", "folder to write"), alias: "o" },
+      features: {
+        choices: ["positive", "trigonometric", "exact"],
+        default: "positive",
+        describe: "what replaces softmax",
+      },
+      count: number("count", "features a head [default: 256]", 1, 65536),
+      projection: { choices: ["orthogonal", "iid"], default: "orthogonal", describe: "rows of the random projection" },
+      seed: number("seed", "of everything drawn at random [default: 0]", 0, Number.MAX_SAFE_INTEGER),
+      calibrate: file("calibrate", "FASTA, text or JSON Lines to fit the features to"),
+      "calibrate-count": number("calibrate-count", "sequences of it [default: 200]", 1, 1_000_000),
+      evaluate: file("evaluate", "FASTA, text or JSON Lines to compare both models on"),
+      "evaluate-count": number("evaluate-count", "sequences of it [default: 500]", 1, 1_000_000),
+      truncate: { type: "boolean", default: false, describe: "cut sequences that are too long" },
+      keep: { string: true, describe: "layers that stay softmax: 0,1 or 0-2,7", coerce: parseLayers },
+      "max-length": number("max-length", "grow the position table to this many tokens", 1, 1 << 24),
+      growth: { choices: ["tile", "interpolate"], describe: "how it grows [default: tile]" },
+      threads: number("threads", "of onnxruntime [default: every core]", 1, 1024),
+      "dry-run": { type: "boolean", default: false, describe: "show what would be done, write nothing" },
+      force: { type: "boolean", default: false, describe: "replace a folder that favor-convert wrote" },
+      ...presentation,
+    } as const);
+}
+
+function verifyOptions(parser: Argv) {
+  return parser
+    .positional("original", { type: "string", demandOption: true, describe: "the checkpoint that was converted" })
+    .positional("converted", { type: "string", demandOption: true, describe: "the folder that was written" })
+    .options({
+      data: file("data", "FASTA, text or JSON Lines to compare both models on"),
+      threads: number("threads", "of onnxruntime [default: every core]", 1, 1024),
+      ...presentation,
+    } as const);
+}
+
+/** `object` without the entries that are undefined. */
+function defined<T extends object>(object: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  const entries = Object.entries(object).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
+}
+
+/**
+ * Parses the command line (without the program's name).
+ *
+ * @throws {UsageError} `bad-arguments`: an unknown option or command, a missing or malformed value.
+ */
+export async function parseArguments(argv: readonly string[]): Promise<Command> {
+  let command: Command | undefined;
+  let text = "";
+  const parser = yargs([])
+    .scriptName("favor-convert")
+    .usage("$0 <source> -o <dir>\n\nConverts a Transformer checkpoint (ONNX) to linear attention.")
+    .command(
+      ["$0 <source>", "convert <source>"],
+      "convert a checkpoint",
+      convertOptions,
+      ({ source, json, quiet, ...options }) => {
+        const { output, features, count, projection, seed, calibrate, evaluate, truncate, keep, threads, force } =
+          options;
+        const { calibrateCount, evaluateCount, maxLength, growth, dryRun } = options;
+        const given = defined({
+          output,
+          count,
+          seed,
+          calibrate,
+          calibrateCount,
+          evaluate,
+          evaluateCount,
+          keep,
+          threads,
+          maxLength,
+          growth,
+        });
+        const request = { source, features, projection, truncate, force, dryRun, ...given };
+        command = { command: "convert", json, quiet, request };
+      },
+    )
+    .command(
+      "inspect <source>",
+      "list every attention: may it be replaced, and why not",
+      (inspected) =>
+        inspected
+          .positional("source", { type: "string", demandOption: true, describe: "checkpoint folder or .onnx file" })
+          .options(presentation),
+      ({ source, json, quiet }) => {
+        command = { command: "inspect", json, quiet, source };
+      },
+    )
+    .command(
+      "verify <original> <converted>",
+      "check a converted folder against its original",
+      verifyOptions,
+      ({ original, converted, json, quiet, data, threads }) => {
+        command = { command: "verify", json, quiet, request: { original, converted, ...defined({ data, threads }) } };
+      },
+    )
+    .epilogue("Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad input or nothing convertible, 4 verification failed.")
+    .parserConfiguration({
+      "duplicate-arguments-array": false,
+      "boolean-negation": false,
+      "parse-positional-numbers": false,
+    })
+    .strict()
+    .locale("en")
+    .wrap(100)
+    .version(version)
+    .help()
+    .exitProcess(false)
+    .fail((message, error) => {
+      throw usage(message ?? error.message);
+    });
+  await parser.parseAsync([...argv], {}, (_error: unknown, _arguments: unknown, output: string) => {
+    text += output;
+  });
+  if (command !== undefined) return command;
+  return { command: "text", text, json: false, quiet: false };
+}
+
+function usage(message: string): UsageError {
+  return new UsageError(`${message.replace(/\.$/, "")}. See favor-convert --help.`, { code: "bad-arguments" });
+}

@@ -1,0 +1,51 @@
+import { availableParallelism } from "node:os";
+
+import { compareModels } from "../measure/evaluation.ts";
+import { silent } from "../progress/progress.ts";
+import type { Progress } from "../progress/progress.ts";
+import type { Evaluation } from "../report/favor-file.ts";
+import { maximumTokens } from "../source/config.ts";
+import { openSource } from "../source/source.ts";
+import { checkVocabulary, loadSequences } from "../tokens/load-sequences.ts";
+import { loadTokenizer } from "../tokens/tokenizer.ts";
+
+export interface EvaluateRequest {
+  /** The reference: a checkpoint folder or an `.onnx` file; its tokenizer is used. */
+  readonly original: string;
+  /** Converted folders or `.onnx` files. */
+  readonly converted: readonly string[];
+  /** FASTA, text or JSON Lines. */
+  readonly data: string;
+  /** Sequences, drawn from the whole file; default 500. */
+  readonly count?: number;
+  /** Of the draw and the masks; default 0. */
+  readonly seed?: number;
+  /** Cut sequences that are too long instead of refusing them. */
+  readonly truncate?: boolean;
+  /** Threads of onnxruntime; default: every core. */
+  readonly threads?: number;
+}
+
+/**
+ * Compares any number of converted models with their original on the same inputs; see {@link Evaluation}.
+ *
+ * @returns one evaluation a converted model, in that order.
+ * @throws {InputError} for sources or data that cannot be read, and models that do not run.
+ */
+export async function evaluate(request: EvaluateRequest, progress: Progress = silent): Promise<Evaluation[]> {
+  const source = await openSource(request.original);
+  const converted: string[] = [];
+  for (const path of request.converted) converted.push((await openSource(path)).modelPath);
+  const tokenizer = await loadTokenizer(source.folder);
+  checkVocabulary(tokenizer, source.config.vocab_size ?? undefined, source.folder);
+  const loaded = await loadSequences(request.data, tokenizer, {
+    count: request.count ?? 500,
+    seed: request.seed ?? 0,
+    maximumTokens: maximumTokens(source.config),
+    truncate: request.truncate ?? false,
+  });
+  const threads = request.threads ?? availableParallelism();
+  const evaluations = await compareModels(converted, { source, tokenizer, threads, ...loaded }, progress);
+  progress.end();
+  return evaluations;
+}

@@ -1,0 +1,152 @@
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+
+import { hashFile } from "@favor/onnx/node";
+
+import { InputError } from "../errors.ts";
+import { compareModels } from "../measure/evaluation.ts";
+import { checkPadding, checkSignature, checkSoftmaxEquality, probeSequences } from "../measure/probes.ts";
+import type { Check } from "../measure/probes.ts";
+import { ModelRunner } from "../measure/runner.ts";
+import { silent } from "../progress/progress.ts";
+import type { Progress } from "../progress/progress.ts";
+import { favorFileSchema } from "../report/favor-file.ts";
+import type { Evaluation, FavorFile } from "../report/favor-file.ts";
+import { maximumTokens, readJson } from "../source/config.ts";
+import { openSource } from "../source/source.ts";
+import type { Source } from "../source/source.ts";
+import { checkVocabulary, loadSequences } from "../tokens/load-sequences.ts";
+import { loadTokenizer } from "../tokens/tokenizer.ts";
+
+export interface VerifyRequest {
+  /** The checkpoint that was converted: a folder or an `.onnx` file. */
+  readonly original: string;
+  /** The folder that `convert` wrote. */
+  readonly converted: string;
+  /** Data file to compare both models on. */
+  readonly data?: string;
+  readonly threads?: number;
+}
+
+export interface Verification {
+  readonly passed: boolean;
+  readonly checks: readonly Check[];
+  /** The comparison on `data`, if it was given. */
+  readonly evaluation: Evaluation | undefined;
+}
+
+const favorFileLimit = 64 * 1024 * 1024;
+
+/** How far two evaluations of the same models on the same inputs may lie apart: other processors round otherwise. */
+const evaluationTolerance = 0.005;
+
+/**
+ * Checks a converted folder against its original: the files are those that `favor.json` names, inputs and outputs are
+ * the original's, padding changes nothing, exact attention gives the original's numbers, and, with data, the recorded
+ * quality is found again.
+ *
+ * @throws {InputError} `converted-malformed` for a folder without a valid `favor.json`; what reading the models and
+ * the data throws. A check that fails is not thrown but reported.
+ */
+export async function verify(request: VerifyRequest, progress: Progress = silent): Promise<Verification> {
+  const original = await openSource(request.original);
+  const converted = await openSource(request.converted);
+  const favor = await readFavorFile(converted.folder);
+  const threads = request.threads ?? availableParallelism();
+  progress.stage("Checking the files");
+  const checks = [
+    await checkFile("source is the one converted", original.modelPath, favor.source.sha256),
+    await checkFile("model is unchanged", converted.modelPath, favor.model.sha256),
+  ];
+  progress.stage("Running both models");
+  checks.push(...(await probe(original, converted, favor, threads)));
+  let evaluation: Evaluation | undefined;
+  if (request.data !== undefined) {
+    evaluation = await evaluateAgain(request.data, original, converted, favor, threads, progress);
+    checks.push(...checkEvaluation(evaluation, favor.evaluation));
+  }
+  progress.end();
+  return { passed: checks.every((check) => check.passed), checks, evaluation };
+}
+
+async function readFavorFile(folder: string): Promise<FavorFile> {
+  const path = join(folder, "favor.json");
+  const problem = (what: string, cause?: unknown): InputError =>
+    new InputError(`${path} ${what}. Name the folder that favor-convert wrote.`, {
+      code: "converted-malformed",
+      details: { path },
+      ...(cause === undefined ? {} : { cause }),
+    });
+  try {
+    const file = await readJson(path, favorFileSchema, favorFileLimit);
+    if (file !== undefined) return file;
+  } catch (error) {
+    throw problem(`is not a favor.json that this version reads`, error);
+  }
+  throw problem("does not exist");
+}
+
+async function checkFile(name: string, path: string, expected: string): Promise<Check> {
+  const sha256 = await hashFile(path);
+  const passed = sha256 === expected;
+  const found = passed ? `sha256 ${sha256}` : `sha256 ${sha256}, favor.json says ${expected}`;
+  return { name, passed, found };
+}
+
+async function probe(original: Source, converted: Source, favor: FavorFile, threads: number): Promise<Check[]> {
+  const before = await ModelRunner.open(original.modelPath, { threads });
+  try {
+    const after = await ModelRunner.open(converted.modelPath, { threads });
+    try {
+      const sequences = probeSequences(original.config.vocab_size ?? 2, maximumTokens(original.config), before);
+      const checks = [checkSignature(before, after), await checkPadding(after, sequences)];
+      if (favor.options.features === "exact") checks.push(await checkSoftmaxEquality(before, after, sequences));
+      return checks;
+    } finally {
+      await after.close();
+    }
+  } finally {
+    await before.close();
+  }
+}
+
+async function evaluateAgain(
+  data: string,
+  original: Source,
+  converted: Source,
+  favor: FavorFile,
+  threads: number,
+  progress: Progress,
+): Promise<Evaluation> {
+  const tokenizer = await loadTokenizer(original.folder);
+  checkVocabulary(tokenizer, original.config.vocab_size ?? undefined, original.folder);
+  const recorded = favor.evaluation?.data;
+  const loaded = await loadSequences(data, tokenizer, {
+    count: recorded?.sequences ?? 500,
+    seed: recorded?.seed ?? favor.options.seed,
+    maximumTokens: maximumTokens(original.config),
+    truncate: true,
+  });
+  const input = { source: original, tokenizer, threads, ...loaded };
+  const [evaluation] = await compareModels([converted.modelPath], input, progress);
+  return evaluation!;
+}
+
+function quality(evaluation: Evaluation): number {
+  return evaluation.kind === "masked-language" ? evaluation.converted.accuracy.value : evaluation.cosine.value;
+}
+
+/** With the data of the recorded evaluation, its outcome must be found again; other data can only be reported. */
+function checkEvaluation(found: Evaluation, recorded: Evaluation | undefined): Check[] {
+  if (recorded === undefined || recorded.kind !== found.kind || recorded.data.sha256 !== found.data.sha256) return [];
+  const [now, then] = [quality(found), quality(recorded)];
+  const passed = Math.abs(now - then) <= evaluationTolerance;
+  const what = found.kind === "masked-language" ? "masked accuracy" : "mean cosine";
+  return [
+    {
+      name: "recorded quality is found again",
+      passed,
+      found: `${what} ${now.toFixed(4)}, recorded ${then.toFixed(4)}`,
+    },
+  ];
+}

@@ -1,0 +1,66 @@
+import { parseFasta } from "./fasta.ts";
+import { parseJsonLines } from "./json-lines.ts";
+import { readLines } from "./lines.ts";
+import type { Line } from "./lines.ts";
+import type { DataRecord } from "./record.ts";
+import { parseText } from "./text.ts";
+
+export type DataFormat = "fasta" | "text" | "json-lines";
+
+const extensions: Readonly<Record<string, DataFormat>> = {
+  fasta: "fasta",
+  fa: "fasta",
+  faa: "fasta",
+  fas: "fasta",
+  txt: "text",
+  text: "text",
+  jsonl: "json-lines",
+  ndjson: "json-lines",
+};
+
+/** The format by the file's name (`.gz` aside), or `undefined`. */
+export function formatByName(path: string): DataFormat | undefined {
+  const extension = /\.([a-z]+)(?:\.gz)?$/i.exec(path)?.[1]?.toLowerCase() ?? "";
+  return Object.hasOwn(extensions, extension) ? extensions[extension] : undefined;
+}
+
+/** The format by the first line that is not blank: `>` FASTA, `{` JSON Lines, else text. */
+function formatByFirstLine(text: string): DataFormat {
+  if (text.startsWith(">")) return "fasta";
+  return text.trimStart().startsWith("{") ? "json-lines" : "text";
+}
+
+/**
+ * Streams the records of a data file: FASTA, text (one sequence a line) or JSON Lines (field `text`), each plain or
+ * gzip-compressed. The format is told by the extension (`.fasta .fa .faa .fas`, `.txt .text`, `.jsonl .ndjson`), and by the
+ * first line where the extension says nothing.
+ *
+ * @throws {InputError} `file-unreadable`, `data-malformed`.
+ */
+export async function* readRecords(path: string): AsyncGenerator<DataRecord, void> {
+  const lines = readLines(path);
+  const { first, all } = await peeked(lines);
+  const format = formatByName(path) ?? formatByFirstLine(first);
+  if (format === "fasta") yield* parseFasta(all, path);
+  else if (format === "json-lines") yield* parseJsonLines(all, path);
+  else yield* parseText(all);
+}
+
+/** The first line that is not blank, and all lines from there on. */
+async function peeked(lines: AsyncGenerator<Line, void>): Promise<{ first: string; all: AsyncIterable<Line> }> {
+  for (;;) {
+    const { value } = await lines.next();
+    if (value === undefined) return { first: "", all: lines };
+    if (value.text.trim() !== "") return { first: value.text, all: prepended(value, lines) };
+  }
+}
+
+async function* prepended(line: Line, rest: AsyncGenerator<Line, void>): AsyncGenerator<Line, void> {
+  try {
+    yield line;
+    yield* rest;
+  } finally {
+    // A reader that stops at the first line would else leave the file open.
+    await rest.return();
+  }
+}

@@ -1,0 +1,79 @@
+import { malformed } from "./lines.ts";
+import type { Line } from "./lines.ts";
+import type { DataRecord } from "./record.ts";
+
+/** The longest sequence that we take, in residues; the longest known protein has 38,138. */
+const residueLimit = 1024 * 1024;
+
+/** A sequence under construction: its pieces, one a line. */
+interface Pending {
+  readonly line: number;
+  readonly pieces: { readonly start: number; readonly line: number; readonly text: string }[];
+  length: number;
+  /** The line of a final `*` (stop), after which nothing may follow. */
+  stop?: number;
+}
+
+/**
+ * Parses FASTA: `>` headers, sequences over any number of lines, blank lines and `;` comments skipped, a final `*`
+ * (stop codon) dropped, letters kept in the case they are in (the tokenizer decides about lower case and about U, Z,
+ * O, B, X, J). Gaps, digits and a `*` inside a sequence are refused.
+ *
+ * @param lines - the file's lines.
+ * @param path - for messages.
+ * @throws {InputError} `data-malformed`, naming the line.
+ */
+export async function* parseFasta(lines: AsyncIterable<Line>, path: string): AsyncGenerator<DataRecord, void> {
+  let pending: Pending | undefined;
+  for await (const { text, number } of lines) {
+    if (text.startsWith(">")) {
+      if (pending !== undefined) yield finished(pending, path);
+      pending = { line: number, pieces: [], length: 0 };
+      continue;
+    }
+    if (text.startsWith(";") || text.trim() === "") continue;
+    if (pending === undefined) {
+      throw malformed(path, number, `a FASTA file begins with a header line ">name", found ${shown(text)}`);
+    }
+    append(pending, text.trim(), number, path);
+  }
+  if (pending !== undefined) yield finished(pending, path);
+}
+
+function append(pending: Pending, piece: string, line: number, path: string): void {
+  if (pending.stop !== undefined) {
+    throw malformed(path, pending.stop, `the stop "*" stands inside a sequence; only a final one is taken`);
+  }
+  const text = piece.endsWith("*") ? piece.slice(0, -1) : piece;
+  if (text.length < piece.length) pending.stop = line;
+  const illegal = /[^A-Za-z]/u.exec(text);
+  if (illegal !== null) {
+    const found = illegal[0];
+    const hint =
+      found === "-" || found === "."
+        ? " (a gap: take the sequences from before the alignment, or remove the gaps)"
+        : found === "*"
+          ? " (a stop inside the sequence)"
+          : "";
+    throw malformed(path, line, `${JSON.stringify(found)} at column ${illegal.index + 1} is not a residue${hint}`);
+  }
+  if (text !== "") pending.pieces.push({ start: pending.length, line, text });
+  pending.length += text.length;
+  if (pending.length > residueLimit)
+    throw malformed(path, line, `the sequence is longer than ${residueLimit} residues`);
+}
+
+function finished(pending: Pending, path: string): DataRecord {
+  const { pieces } = pending;
+  if (pieces.length === 0) throw malformed(path, pending.line, "the header has no sequence");
+  return {
+    kind: "residues",
+    text: pieces.map((piece) => piece.text).join(""),
+    line: pending.line,
+    lineOf: (offset) => pieces.findLast((piece) => piece.start <= offset)?.line ?? pending.line,
+  };
+}
+
+function shown(text: string): string {
+  return JSON.stringify(text.length > 30 ? `${text.slice(0, 30)}...` : text);
+}

@@ -1,0 +1,14 @@
+/** One sequence of a data file. */
+export interface DataRecord {
+  /** `residues`: one token per character. `text`: whatever the tokenizer makes of it. */
+  readonly kind: "residues" | "text";
+  readonly text: string;
+  /** The line, counted from 1, where the record begins. */
+  readonly line: number;
+  /** The line of the character at an offset into `text`. */
+  lineOf(offset: number): number;
+}
+
+export function textRecord(text: string, line: number): DataRecord {
+  return { kind: "text", text, line, lineOf: () => line };
+}

@@ -1,0 +1,58 @@
+import { FavorError } from "@favor/core";
+
+/** What the user typed cannot be carried out as it stands: exit code 2. */
+export type UsageErrorCode =
+  | "bad-arguments"
+  | "output-exists"
+  | "output-not-favor"
+  | "output-is-source"
+  | "output-holds-source";
+
+export class UsageError extends FavorError<UsageErrorCode> {}
+
+/** A file that we were given is missing, malformed, or does not fit the others: exit code 3. */
+export type InputErrorCode =
+  | "file-unreadable"
+  | "file-too-large"
+  | "source-without-model"
+  | "source-ambiguous"
+  | "config-malformed"
+  | "tokenizer-missing"
+  | "tokenizer-malformed"
+  | "tokenizer-mismatch"
+  | "data-malformed"
+  | "data-empty"
+  | "sequence-too-long"
+  | "model-inputs-unknown"
+  | "model-fails-to-run"
+  | "weights-not-finite"
+  | "nothing-convertible"
+  | "converted-malformed";
+
+export class InputError extends FavorError<InputErrorCode> {}
+
+/** The output could not be written (disk full, read-only, no permission): exit code 1. */
+export class OutputError extends FavorError<"output-unwritable"> {}
+
+/** The converted model is not what its `favor.json` says, or does not compute what it should: exit code 4. */
+export class VerificationError extends FavorError<"verification-failed"> {}
+
+/** The user pressed Ctrl-C, or the process was asked to end: exit code 130 or 143. */
+export class InterruptedError extends FavorError<"interrupted"> {
+  readonly signal: "SIGINT" | "SIGTERM";
+
+  constructor(signal: "SIGINT" | "SIGTERM") {
+    super(`Interrupted by ${signal}. Nothing was written.`, { code: "interrupted" });
+    this.signal = signal;
+  }
+}
+
+/** The operating system's code of an error (`ENOENT`, `ENOSPC`, ...), or undefined. */
+export function systemCode(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+}
+
+/** The message of anything thrown, on one line. */
+export function messageOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).replaceAll(/\s*\n\s*/g, " ").trim();
+}

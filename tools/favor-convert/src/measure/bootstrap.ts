@@ -1,0 +1,46 @@
+import { RandomStream, streamPurpose } from "@favor/core";
+
+/** A measured value and the 95 % interval around it. */
+export interface Estimate {
+  readonly value: number;
+  readonly low: number;
+  readonly high: number;
+}
+
+/** Stream number of the resampling; see masking.ts. */
+const bootstrapStream = 2;
+
+/**
+ * A statistic of summed quantities with its 95 % percentile bootstrap interval, resampling whole sequences: tokens
+ * of one sequence are not independent, so an interval that counts tokens (Wilson's, for instance) would be too narrow.
+ *
+ * @param sums - `[units, width]` row-major: what each sequence contributes to each of `width` sums.
+ * @param statistic - of the `width` sums.
+ * @param seed - of the resampling.
+ * @param resamples - default 1000.
+ */
+export function bootstrap(
+  sums: Float64Array,
+  width: number,
+  statistic: (totals: Float64Array) => number,
+  seed: number,
+  resamples = 1000,
+): Estimate {
+  const units = sums.length / width;
+  const random = new RandomStream({ seed, purpose: streamPurpose.sampling, layer: bootstrapStream });
+  const totals = new Float64Array(width);
+  const add = (unit: number): void => {
+    for (let i = 0; i < width; i++) totals[i]! += sums[unit * width + i]!;
+  };
+  for (let unit = 0; unit < units; unit++) add(unit);
+  const value = statistic(totals);
+  const values = new Float64Array(resamples);
+  for (let resample = 0; resample < resamples; resample++) {
+    totals.fill(0);
+    for (let draw = 0; draw < units; draw++) add(random.integer(units));
+    values[resample] = statistic(totals);
+  }
+  values.sort();
+  const at = (share: number): number => values[Math.min(resamples - 1, Math.floor(share * resamples))]!;
+  return { value, low: at(0.025), high: at(0.975) };
+}

@@ -1,0 +1,226 @@
+import { availableParallelism } from "node:os";
+
+import { InferenceSession, Tensor } from "onnxruntime-node";
+
+import { InputError, messageOf } from "../errors.ts";
+
+/** What a model input means. */
+type InputRole = "ids" | "mask" | "types" | "positions";
+
+interface ModelInput {
+  readonly name: string;
+  readonly role: InputRole;
+  readonly type: "int64" | "int32" | "float32" | "bool";
+  /** Fixed sizes of the batch and length dimension, where the graph has them. */
+  readonly batch: number | undefined;
+  readonly length: number | undefined;
+}
+
+/** Token sequences of one batch and the values of one output for them. */
+export interface BatchOutput {
+  /** `[rows, length, width]` (rank 3) or `[rows, width]` (rank 2), row-major; padding rows included. */
+  readonly data: Float32Array;
+  readonly length: number;
+  readonly width: number;
+  readonly perToken: boolean;
+}
+
+export interface RunnerOptions {
+  /** Threads of onnxruntime; default: every core. */
+  readonly threads?: number;
+  /** The id at padded positions; default 0. */
+  readonly padId?: number;
+  /** RoBERTa's position ids begin after this id, if the model takes position ids at all. */
+  readonly firstPosition?: number;
+}
+
+const roleByName: readonly (readonly [RegExp, InputRole])[] = [
+  [/mask/i, "mask"],
+  [/token_?type|segment/i, "types"],
+  [/position/i, "positions"],
+  [/ids?\b|tokens?\b|^input|ids?:|ids_/i, "ids"],
+];
+
+/** A model in onnxruntime on the CPU, fed with token ids. Close it with {@link ModelRunner.close}. */
+export class ModelRunner {
+  readonly path: string;
+  readonly outputs: readonly string[];
+  readonly #session: InferenceSession;
+  readonly #inputs: readonly ModelInput[];
+  readonly #padId: number;
+  readonly #firstPosition: number;
+
+  private constructor(path: string, session: InferenceSession, options: RunnerOptions) {
+    this.path = path;
+    this.#session = session;
+    this.outputs = session.outputNames;
+    this.#inputs = session.inputMetadata.map((metadata) => describeInput(metadata, path));
+    this.#padId = options.padId ?? 0;
+    this.#firstPosition = options.firstPosition ?? 0;
+    for (const role of ["ids", "mask", "types", "positions"] as const) {
+      const found = this.#inputs.filter((input) => input.role === role);
+      if (found.length > 1 || (role === "ids" && found.length === 0)) throw unknownInputs(path, session.inputNames);
+    }
+  }
+
+  /**
+   * Loads a model.
+   *
+   * @throws {InputError} `model-fails-to-run` if onnxruntime refuses it, `model-inputs-unknown` if it takes anything
+   * but token ids, an attention mask, token types and position ids.
+   */
+  static async open(path: string, options: RunnerOptions = {}): Promise<ModelRunner> {
+    let session: InferenceSession;
+    try {
+      session = await InferenceSession.create(path, {
+        intraOpNumThreads: options.threads ?? availableParallelism(),
+        interOpNumThreads: 1,
+        executionMode: "sequential",
+        executionProviders: ["cpu"],
+        logSeverityLevel: 3,
+      });
+    } catch (error) {
+      throw runFailure(path, "onnxruntime cannot load the model", error);
+    }
+    return new ModelRunner(path, session, options);
+  }
+
+  /** The fixed number of rows that every batch must have, or undefined. */
+  get fixedBatch(): number | undefined {
+    return this.#inputs.find((input) => input.role === "ids")!.batch;
+  }
+
+  /** The fixed length that every sequence must be padded to, or undefined. */
+  get fixedLength(): number | undefined {
+    return this.#inputs.find((input) => input.role === "ids")!.length;
+  }
+
+  /** Whether sequences of different lengths can share a batch. */
+  get takesMask(): boolean {
+    return this.#inputs.some((input) => input.role === "mask");
+  }
+
+  /**
+   * Runs a batch; shorter rows are padded on the right and masked.
+   *
+   * @param rows - token ids, one array a sequence.
+   * @param output - name of the output to return.
+   * @param length - the padded length; default: the longest row.
+   * @throws {InputError} `model-fails-to-run`.
+   */
+  async run(rows: readonly (readonly number[])[], output: string, length?: number): Promise<BatchOutput> {
+    const values = await this.runAll(rows, [output], length);
+    const tensor = values[output]!;
+    const { dims, data } = tensor;
+    if (!(data instanceof Float32Array) || dims.length < 2 || dims.length > 3) {
+      const what = `the output "${output}" is ${tensor.type}[${dims.join(", ")}], not float32 of rank 2 or 3`;
+      throw runFailure(this.path, what, undefined);
+    }
+    return { data, perToken: dims.length === 3, length: dims.length === 3 ? dims[1]! : 1, width: dims.at(-1)! };
+  }
+
+  /** Runs a batch and returns several outputs as onnxruntime has them. See {@link ModelRunner.run}. */
+  async runAll(
+    rows: readonly (readonly number[])[],
+    outputs: readonly string[],
+    length?: number,
+  ): Promise<InferenceSession.OnnxValueMapType & Record<string, Tensor>> {
+    const padded = length ?? this.fixedLength ?? Math.max(...rows.map((row) => row.length));
+    const batch = this.fixedBatch ?? rows.length;
+    const feeds: Record<string, Tensor> = {};
+    for (const input of this.#inputs) feeds[input.name] = this.#tensor(input, rows, batch, padded);
+    try {
+      return (await this.#session.run(feeds, outputs)) as Record<string, Tensor>;
+    } catch (error) {
+      const lengths = rows.map((row) => row.length);
+      const what = `it fails on ${rows.length} sequences of ${Math.min(...lengths)} to ${Math.max(...lengths)} tokens`;
+      throw runFailure(this.path, what, error);
+    }
+  }
+
+  /** Names and types of inputs and outputs, in the model's order. */
+  get signature(): string {
+    return `(${namesAndTypes(this.#session.inputMetadata)}) -> (${namesAndTypes(this.#session.outputMetadata)})`;
+  }
+
+  /**
+   * Runs a batch and returns, for each row, the values of every float32 output at its unpadded positions, one after
+   * the other. Outputs `[batch, length, ...]` have positions; any other counts whole.
+   */
+  async unpaddedOutputs(rows: readonly (readonly number[])[]): Promise<Float32Array[]> {
+    const values = await this.runAll(rows, this.outputs);
+    const padded = this.fixedLength ?? Math.max(...rows.map((row) => row.length));
+    return rows.map((row, index) => {
+      const pieces = this.outputs.flatMap((name) => {
+        const { data, dims } = values[name]!;
+        if (!(data instanceof Float32Array)) return [];
+        const rowSize = data.length / dims[0]!;
+        const used = dims.length > 1 && dims[1] === padded ? (rowSize / padded) * row.length : rowSize;
+        return [...data.subarray(index * rowSize, index * rowSize + used)];
+      });
+      return Float32Array.from(pieces);
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#session.release();
+  }
+
+  #tensor(input: ModelInput, rows: readonly (readonly number[])[], batch: number, length: number): Tensor {
+    const values = new Int32Array(batch * length);
+    for (let row = 0; row < batch; row++) {
+      // Rows beyond the sequences (a fixed batch) repeat the last one, so that none is fully padded.
+      const ids = rows[Math.min(row, rows.length - 1)]!;
+      for (let at = 0; at < length; at++) values[row * length + at] = this.#value(input.role, ids, at);
+    }
+    const dims = [batch, length];
+    if (input.type === "int64") return new Tensor("int64", BigInt64Array.from(values, BigInt), dims);
+    if (input.type === "float32") return new Tensor("float32", Float32Array.from(values), dims);
+    if (input.type === "bool") return new Tensor("bool", Uint8Array.from(values), dims);
+    return new Tensor("int32", values, dims);
+  }
+
+  #value(role: InputRole, ids: readonly number[], at: number): number {
+    if (role === "ids") return ids[at] ?? this.#padId;
+    if (role === "mask") return at < ids.length ? 1 : 0;
+    return role === "positions" ? at + this.#firstPosition : 0;
+  }
+}
+
+function describeInput(metadata: InferenceSession.ValueMetadata, path: string): ModelInput {
+  const role = roleByName.find(([pattern]) => pattern.test(metadata.name))?.[1];
+  if (!metadata.isTensor || role === undefined || metadata.shape.length !== 2) {
+    throw unknownInputs(path, [metadata.name]);
+  }
+  const { type } = metadata;
+  if (type !== "int64" && type !== "int32" && type !== "float32" && type !== "bool") {
+    throw unknownInputs(path, [`${metadata.name} (${type})`]);
+  }
+  return { name: metadata.name, role, type, batch: fixedSize(metadata.shape[0]), length: fixedSize(metadata.shape[1]) };
+}
+
+function fixedSize(size: number | string | undefined): number | undefined {
+  return typeof size === "number" && size > 0 ? size : undefined;
+}
+
+function namesAndTypes(all: readonly InferenceSession.ValueMetadata[]): string {
+  return all.map((value) => `${value.name}: ${value.isTensor ? value.type : "no tensor"}`).join(", ");
+}
+
+function unknownInputs(path: string, names: readonly string[]): InputError {
+  return new InputError(
+    `${path} has inputs that we cannot feed from token ids: ${names.join(", ")}. Measuring and calibrating need a ` +
+      `model of token ids [batch, length], with at most one attention mask, one token type and one position input. ` +
+      `Convert without --calibrate and --evaluate.`,
+    { code: "model-inputs-unknown", details: { path, names } },
+  );
+}
+
+function runFailure(path: string, what: string, cause: unknown): InputError {
+  const reason = cause === undefined ? "" : `: ${messageOf(cause)}`;
+  return new InputError(`${path}: ${what}${reason}. Check the model with onnxruntime before converting it.`, {
+    code: "model-fails-to-run",
+    details: { path },
+    ...(cause === undefined ? {} : { cause }),
+  });
+}

@@ -1,0 +1,88 @@
+import { SingleBar } from "cli-progress";
+
+/** Tells a waiting person what is being done. Everything goes to stderr; results alone go to stdout. */
+export interface Progress {
+  /** Begins a stage; `total`: how many steps {@link Progress.advance} will count, if known. */
+  stage(name: string, total?: number): void;
+  advance(steps: number): void;
+  /** A line that stays. */
+  note(text: string): void;
+  /** Ends the last stage. */
+  end(): void;
+}
+
+export const silent: Progress = { stage: () => {}, advance: () => {}, note: () => {}, end: () => {} };
+
+/** One line a stage: for logs, pipes and continuous integration. */
+class LineProgress implements Progress {
+  readonly #stream: NodeJS.WritableStream;
+
+  constructor(stream: NodeJS.WritableStream) {
+    this.#stream = stream;
+  }
+
+  stage(name: string, total?: number): void {
+    this.#stream.write(total === undefined ? `${name} ...\n` : `${name} (${total}) ...\n`);
+  }
+
+  advance(): void {}
+
+  note(text: string): void {
+    this.#stream.write(`${text}\n`);
+  }
+
+  end(): void {}
+}
+
+/** A bar that moves, for a terminal. */
+class BarProgress implements Progress {
+  readonly #stream: NodeJS.WritableStream;
+  #bar: SingleBar | undefined;
+
+  constructor(stream: NodeJS.WritableStream) {
+    this.#stream = stream;
+  }
+
+  stage(name: string, total?: number): void {
+    this.end();
+    if (total === undefined) {
+      this.#stream.write(`${name} ...\n`);
+      return;
+    }
+    this.#bar = new SingleBar({
+      stream: this.#stream,
+      format: `${name} {bar} {value}/{total}, {eta_formatted} left`,
+      barCompleteChar: "=",
+      barIncompleteChar: " ",
+      hideCursor: null,
+      gracefulExit: false,
+    });
+    this.#bar.start(total, 0);
+  }
+
+  advance(steps: number): void {
+    this.#bar?.increment(steps);
+  }
+
+  note(text: string): void {
+    this.end();
+    this.#stream.write(`${text}\n`);
+  }
+
+  end(): void {
+    this.#bar?.stop();
+    this.#bar = undefined;
+  }
+}
+
+/**
+ * Progress on a stream: a bar on a terminal, plain lines elsewhere. Neither uses colour, so NO_COLOR has nothing to
+ * turn off; a "dumb" terminal gets lines.
+ */
+export function progressOn(
+  stream: NodeJS.WritableStream,
+  environment: Readonly<Record<string, string | undefined>>,
+): Progress {
+  const terminal = "isTTY" in stream && stream.isTTY === true && environment["TERM"] !== "dumb";
+  return terminal ? new BarProgress(stream) : new LineProgress(stream);
+}

@@ -1,0 +1,29 @@
+/** Lengths at which the cost is shown. */
+const lengths = [128, 256, 512, 1024, 2048, 4096, 8192, 16384];
+
+/** Heads of an attention site, and how many features replace its softmax; 0: it stays softmax. */
+export interface SiteCost {
+  readonly heads: number;
+  readonly headDim: number;
+  readonly features: number;
+}
+
+/**
+ * Multiply-adds of the attention of all sites by sequence length L, projections and feed-forward aside.
+ * Softmax: QK^T and PV, 2 L^2 d a head. Linear: Omega.Q and Omega.K, phi(K)^T [V 1] and phi(Q) times that, 4 L M d
+ * a head (Choromanski et al. 2020, section 2.2).
+ *
+ * @returns for each length: [length, multiply-adds with softmax everywhere, multiply-adds as converted].
+ */
+export function attentionCost(sites: readonly SiteCost[]): [length: number, softmax: number, converted: number][] {
+  return lengths.map((length) => {
+    let softmax = 0;
+    let converted = 0;
+    for (const { heads, headDim, features } of sites) {
+      const quadratic = 2 * heads * length * length * headDim;
+      softmax += quadratic;
+      converted += features === 0 ? quadratic : 4 * heads * length * features * headDim;
+    }
+    return [length, softmax, converted];
+  });
+}

@@ -1,0 +1,161 @@
+import { z } from "zod";
+
+import type { Estimate } from "../measure/bootstrap.ts";
+import type { MaskedComparison } from "../measure/masked-language.ts";
+import type { CosineComparison } from "../measure/output-cosine.ts";
+
+/** A data file, and what was read of it. */
+export interface DataUse {
+  readonly file: string;
+  readonly sha256: string;
+  readonly sequences: number;
+  readonly tokens: number;
+  /** How many tokens the tokenizer did not know. */
+  readonly unknown: number;
+  /** How many sequences were cut to the position table. */
+  readonly truncated: number;
+  /** Of the draw, and of the masks. */
+  readonly seed: number;
+}
+
+/** Original and converted model on the same inputs. */
+export type Evaluation =
+  | ({ readonly kind: "masked-language"; readonly data: DataUse } & MaskedComparison)
+  | ({ readonly kind: "output-cosine"; readonly data: DataUse } & CosineComparison);
+
+/** One attention, and what became of it. */
+export interface FavorSite {
+  /** In the order of data flow, from 0. */
+  readonly site: number;
+  readonly layer: number;
+  /** The softmax node of the original graph. */
+  readonly name: string;
+  readonly kind: "self" | "cross";
+  readonly heads: number;
+  readonly keyValueHeads: number;
+  readonly headDim: number;
+  readonly scale: number;
+  readonly mask: { readonly kind: string; readonly evidence: string };
+  readonly causal: boolean;
+  /** `converted`: linear now; `kept`: softmax because the user said so; `refused`: softmax, for these reasons. */
+  readonly state: "converted" | "kept" | "refused";
+  readonly reasons: readonly { readonly code: string; readonly message: string }[];
+  readonly featureMap?: {
+    readonly kind: string;
+    /** Head h of the site has the projection with these and the head number h (`createProjection` of @favor/core). */
+    readonly projection: {
+      readonly kind: string;
+      readonly count: number;
+      readonly seed: number;
+      readonly layer: number;
+    };
+    /** Whether the calibration went into the projections' weights. */
+    readonly folded?: { readonly query: boolean; readonly key: boolean };
+  };
+}
+
+/** How the user wanted it. */
+export interface FavorOptions {
+  readonly features: "positive" | "trigonometric" | "exact";
+  /** Features a head. */
+  readonly count: number;
+  readonly projection: "orthogonal" | "iid";
+  readonly seed: number;
+  /** Layers that stayed softmax. */
+  readonly keep: readonly number[];
+  /** Tokens that the position table was grown to. */
+  readonly maxLength?: number;
+  readonly growth?: "tile" | "interpolate";
+}
+
+/** `favor.json`, which every converted folder holds. */
+export interface FavorFile {
+  /** Of this file; raised when a reader of the old one would be misled. */
+  readonly format: 1;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly source: { readonly name: string; readonly model: string; readonly sha256: string; readonly bytes: number };
+  readonly model: { readonly file: string; readonly sha256: string; readonly bytes: number };
+  readonly options: FavorOptions;
+  readonly sites: readonly FavorSite[];
+  readonly notes: readonly string[];
+  readonly calibration?: DataUse;
+  readonly evaluation?: Evaluation;
+}
+
+const count = z.int().nonnegative();
+const estimate: z.ZodType<Estimate> = z.object({ value: z.number(), low: z.number(), high: z.number() });
+const quality = z.object({ accuracy: estimate, perplexity: estimate });
+
+const dataUse: z.ZodType<DataUse> = z.object({
+  file: z.string(),
+  sha256: z.string(),
+  sequences: count,
+  tokens: count,
+  unknown: count,
+  truncated: count,
+  seed: count,
+});
+
+const evaluation: z.ZodType<Evaluation> = z.union([
+  z.object({
+    kind: z.literal("masked-language"),
+    data: dataUse,
+    maskedTokens: count,
+    original: quality,
+    converted: quality,
+    accuracyKept: estimate,
+  }),
+  z.object({
+    kind: z.literal("output-cosine"),
+    data: dataUse,
+    output: z.string(),
+    vectors: count,
+    cosine: estimate,
+    perSequence: z.array(z.number()),
+  }),
+]);
+
+const site: z.ZodType<FavorSite> = z.object({
+  site: count,
+  layer: z.int(),
+  name: z.string(),
+  kind: z.enum(["self", "cross"]),
+  heads: count,
+  keyValueHeads: count,
+  headDim: count,
+  scale: z.number(),
+  mask: z.object({ kind: z.string(), evidence: z.string() }),
+  causal: z.boolean(),
+  state: z.enum(["converted", "kept", "refused"]),
+  reasons: z.array(z.object({ code: z.string(), message: z.string() })),
+  featureMap: z
+    .object({
+      kind: z.string(),
+      projection: z.object({ kind: z.string(), count, seed: count, layer: count }),
+      folded: z.object({ query: z.boolean(), key: z.boolean() }).exactOptional(),
+    })
+    .exactOptional(),
+});
+
+const file = z.object({ sha256: z.string(), bytes: count });
+
+/** The schema of `favor.json`. Unknown keys are dropped. */
+export const favorFileSchema: z.ZodType<FavorFile> = z.object({
+  format: z.literal(1),
+  versions: z.record(z.string(), z.string()),
+  source: file.extend({ name: z.string(), model: z.string() }),
+  model: file.extend({ file: z.string() }),
+  options: z.object({
+    features: z.enum(["positive", "trigonometric", "exact"]),
+    count,
+    projection: z.enum(["orthogonal", "iid"]),
+    seed: count,
+    keep: z.array(count),
+    maxLength: count.exactOptional(),
+    growth: z.enum(["tile", "interpolate"]).exactOptional(),
+  }),
+  sites: z.array(site),
+  notes: z.array(z.string()),
+  calibration: dataUse.exactOptional(),
+  evaluation: evaluation.exactOptional(),
+});

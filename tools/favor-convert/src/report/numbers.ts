@@ -1,0 +1,24 @@
+import type { Estimate } from "../measure/bootstrap.ts";
+
+/** 0.8921 as `89.2 %`. */
+export function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`;
+}
+
+/** An accuracy with its interval: `89.2 % (88.7 to 89.6)`. */
+export function percentWithInterval({ value, low, high }: Estimate): string {
+  return `${percent(value)} (${(low * 100).toFixed(1)} to ${(high * 100).toFixed(1)})`;
+}
+
+/** A number with its interval, three significant digits or two decimals. */
+export function withInterval({ value, low, high }: Estimate): string {
+  return `${short(value)} (${short(low)} to ${short(high)})`;
+}
+
+/** Up to four significant digits, without an exponent for everyday sizes. */
+export function short(value: number): string {
+  if (!Number.isFinite(value)) return String(value);
+  return value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6)
+    ? value.toExponential(2)
+    : String(Number(value.toPrecision(4)));
+}

@@ -1,0 +1,171 @@
+import { attentionCost } from "./attention-cost.ts";
+import { barChart, barOf, cosineHistogram, lineChart } from "./charts.ts";
+import type { Evaluation, FavorFile, FavorSite } from "./favor-file.ts";
+import { percent, percentWithInterval, short, withInterval } from "./numbers.ts";
+import { Html, html, page, table } from "./page.ts";
+
+/** One sentence on what a conversion did: for the page, the model card and the terminal. */
+export function summary(file: FavorFile): string {
+  const count = (state: FavorSite["state"]): number => file.sites.filter((site) => site.state === state).length;
+  const [converted, kept, refused] = [count("converted"), count("kept"), count("refused")];
+  const rest = [
+    kept > 0 ? `${kept} kept as softmax on request` : "",
+    refused > 0 ? `${refused} left as softmax because they may not be replaced` : "",
+  ].filter((part) => part !== "");
+  const what =
+    file.options.features === "exact"
+      ? "emitted again as exact softmax attention"
+      : `replaced by linear attention (${describeFeatures(file)})`;
+  return `${converted} of ${file.sites.length} attention sites ${what}${rest.length > 0 ? `; ${rest.join(", ")}` : ""}.`;
+}
+
+/** `256 positive features, orthogonal, calibrated on 200 sequences`. */
+export function describeFeatures({ options, calibration }: FavorFile): string {
+  if (options.features === "exact") return "exact softmax";
+  const on = calibration === undefined ? "not calibrated" : `calibrated on ${calibration.sequences} sequences`;
+  const plain = options.features === "trigonometric" ? "" : `, ${on}`;
+  return `${options.count} ${options.features} features a head, ${options.projection} projection${plain}`;
+}
+
+/** The outcome of a comparison in one sentence. */
+export function describeEvaluation(evaluation: Evaluation): string {
+  const { data } = evaluation;
+  if (evaluation.kind === "output-cosine") {
+    return (
+      `Mean cosine of the output "${evaluation.output}" between original and converted: ` +
+      `${withInterval(evaluation.cosine)} over ${evaluation.vectors} vectors of ${data.sequences} sequences.`
+    );
+  }
+  const { original, converted } = evaluation;
+  return (
+    `Masked accuracy ${percentWithInterval(original.accuracy)} before, ${percentWithInterval(converted.accuracy)} after: ` +
+    `${percent(evaluation.accuracyKept.value)} of the original; perplexity ${short(original.perplexity.value)} before, ` +
+    `${short(converted.perplexity.value)} after (${evaluation.maskedTokens} masked tokens of ${data.sequences} sequences).`
+  );
+}
+
+/** How the numbers were got; the intervals need it. */
+export const evaluationMethod: string =
+  "Both models see the same inputs: 15 % of the tokens are chosen (of these 80 % masked, 10 % replaced at random, " +
+  "10 % left), seeded. Intervals are 95 % percentile bootstraps over whole sequences.";
+
+/** `report.html`: the conversion as a page of its own, with charts as SVG and nothing loaded from elsewhere. */
+export function reportPage(file: FavorFile): string {
+  return page(
+    `${file.source.name} with linear attention`,
+    html`<h1>${file.source.name} with linear attention</h1>
+      <p class="lead">${summary(file)}</p>
+      ${file.evaluation === undefined ? html`<p>Its quality was not measured. Pass <code>--evaluate</code> with a data file to do so.</p>` : quality(file.evaluation)}
+      ${cost(file)}
+      <h2>Attention sites</h2>
+      ${sites(file)} ${file.notes.map((note) => html`<p>${note}</p>`)}
+      <h2>How it was made</h2>
+      ${table(["", ""], provenance(file))}`,
+  );
+}
+
+function quality(evaluation: Evaluation): Html {
+  if (evaluation.kind === "output-cosine") {
+    return html`<h2>Quality</h2>
+      <p>${describeEvaluation(evaluation)}</p>
+      ${new Html(cosineHistogram(evaluation.perSequence, { title: "Mean cosine by sequence", axis: "cosine", id: "cosine" }))}`;
+  }
+  const { original, converted } = evaluation;
+  return html`<h2>Quality</h2>
+    <p>${describeEvaluation(evaluation)}</p>
+    <p class="muted">${evaluationMethod}</p>
+    ${new Html(
+      barChart([barOf("original", original.accuracy, 100), barOf("converted", converted.accuracy, 100)], {
+        title: "Masked accuracy, higher is better",
+        axis: "%",
+        id: "accuracy",
+      }),
+    )}
+    ${new Html(
+      barChart([barOf("original", original.perplexity), barOf("converted", converted.perplexity)], {
+        title: "Perplexity of the masked tokens, lower is better",
+        axis: "",
+        id: "perplexity",
+      }),
+    )}`;
+}
+
+function cost(file: FavorFile): Html {
+  const costs = attentionCost(
+    file.sites.map((site) => ({
+      heads: site.heads,
+      headDim: site.headDim,
+      features: site.state === "converted" && file.options.features !== "exact" ? file.options.count : 0,
+    })),
+  );
+  return html`<h2>Cost of the attention</h2>
+    <p class="muted">
+      Computed, not measured: multiply-adds of the attention alone, one sequence, projections and feed-forward aside.
+    </p>
+    ${new Html(
+      lineChart(
+        [
+          { name: "softmax everywhere", points: costs.map(([length, softmax]) => [length, softmax] as const) },
+          { name: "as converted", points: costs.map(([length, , converted]) => [length, converted] as const) },
+        ],
+        { title: "Multiply-adds by sequence length", axis: "multiply-adds", across: "tokens", id: "cost" },
+      ),
+    )}`;
+}
+
+function sites(file: FavorFile): Html {
+  return table(
+    ["layer", "site", "heads", "head dim", "scale", "mask", "now", "why"],
+    file.sites.map((site) => [
+      site.layer,
+      html`<code>${site.name}</code>`,
+      site.heads === site.keyValueHeads ? String(site.heads) : `${site.heads} (${site.keyValueHeads} of keys)`,
+      site.headDim,
+      short(site.scale),
+      site.mask.kind,
+      site.state === "converted" ? file.options.features : "softmax",
+      site.state === "kept" ? "kept on request" : site.reasons.map((reason) => reason.message).join(" "),
+    ]),
+  );
+}
+
+function provenance(file: FavorFile): (string | Html)[][] {
+  const { options, calibration, evaluation } = file;
+  const rows: (string | Html)[][] = [
+    [
+      "source model",
+      html`<code>${file.source.model}</code>, ${file.source.bytes} bytes, sha256 <code>${file.source.sha256}</code>`,
+    ],
+    [
+      "this model",
+      html`<code>${file.model.file}</code>, ${file.model.bytes} bytes, sha256 <code>${file.model.sha256}</code>`,
+    ],
+    ["features", describeFeatures(file)],
+    ["seed", String(options.seed)],
+  ];
+  if (options.maxLength !== undefined)
+    rows.push(["longest input", `${options.maxLength} tokens (position table grown)`]);
+  for (const [name, use] of [
+    ["calibration data", calibration],
+    ["evaluation data", evaluation?.data],
+  ] as const) {
+    if (use === undefined) continue;
+    const odd = [
+      use.unknown > 0 ? `${use.unknown} tokens unknown to the tokenizer` : "",
+      use.truncated > 0 ? `${use.truncated} sequences cut` : "",
+    ].filter((part) => part !== "");
+    const notes = odd.length > 0 ? `; ${odd.join(", ")}` : "";
+    rows.push([
+      name,
+      html`<code>${use.file}</code>, ${use.sequences} sequences, ${use.tokens} tokens${notes}, sha256
+        <code>${use.sha256}</code>`,
+    ]);
+  }
+  rows.push([
+    "versions",
+    Object.entries(file.versions)
+      .map(([name, version]) => `${name} ${version}`)
+      .join(", "),
+  ]);
+  return rows;
+}
