@@ -55,9 +55,9 @@ function conversion(from: number, to: number, saturate: boolean): (value: number
   const wrap = (value: number) => value - span * Math.floor((value - low) / span);
   if (isFloat(from)) return truncation(to, low, high, wrap);
   if (to === DataType.INT64) {
+    if (from !== DataType.UINT64) return (value) => value;
     // 2^64 stands for UINT64_MAX.
-    const reread = (value: number) => (value >= 2 ** 64 ? -1 : value - 2 ** 64);
-    return (value) => (from === DataType.UINT64 && value >= 2 ** 63 ? reread(value) : value);
+    return (value) => (value >= 2 ** 64 ? -1 : value >= 2 ** 63 ? value - 2 ** 64 : value);
   }
   if (to === DataType.UINT64) return (value) => (value < 0 ? value + 2 ** 64 : value);
   // 2^63 stands for INT64_MAX, all of whose lower bits are set, and 2^64 for UINT64_MAX.
