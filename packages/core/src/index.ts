@@ -57,8 +57,15 @@ export { balance } from "./calibration/balance.ts";
 export type { Balance } from "./calibration/balance.ts";
 export { calibrate } from "./calibration/calibrate.ts";
 export type { CalibrateOptions } from "./calibration/calibrate.ts";
+export { kMeans } from "./calibration/k-means.ts";
+export type { KMeansOptions } from "./calibration/k-means.ts";
+export { fitLandmarks } from "./calibration/landmarks.ts";
+export type { FitLandmarksOptions } from "./calibration/landmarks.ts";
 export { MomentAccumulator } from "./calibration/moments.ts";
 export type { HeadMoments, VectorSums } from "./calibration/moments.ts";
+export { fitCore } from "./calibration/non-negative-core.ts";
+export type { CoreFit, CoreFitOptions, CoreSystem } from "./calibration/non-negative-core.ts";
+export type { AttentionInput } from "./calibration/sample-attention.ts";
 
 export { orthogonalFactor } from "./linear-algebra/householder.ts";
 export { symmetricEigen, symmetricFunction } from "./linear-algebra/symmetric-eigen.ts";

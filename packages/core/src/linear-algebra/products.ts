@@ -1,6 +1,6 @@
 /**
- * `a b^T`: a `[rows, inner]`, b `[columns, inner]`, result `[rows, columns]`; all row-major. Four columns are summed
- * at a time, each in order of `inner`, so the result does not depend on how the rows are split over calls.
+ * `a b^T`: a `[rows, inner]`, b `[columns, inner]`, result `[rows, columns]`; all row-major. Blocks of 2 x 4 results
+ * stay in registers; each is summed in order of `inner`, so the result does not depend on how rows are split over calls.
  */
 export function multiplyTransposed(
   a: Float64Array,
@@ -10,35 +10,64 @@ export function multiplyTransposed(
   columns: number,
 ): Float64Array {
   const out = new Float64Array(rows * columns);
-  const blocked = columns - (columns % 4);
+  const blockedRows = rows - (rows % 2);
+  const blockedColumns = columns - (columns % 4);
+  for (let i = 0; i < blockedRows; i += 2) {
+    for (let j = 0; j < blockedColumns; j += 4) multiplyBlock(a, b, i, j, inner, columns, out);
+  }
   for (let i = 0; i < rows; i++) {
-    const start = i * inner;
-    for (let j = 0; j < blocked; j += 4) {
-      let sum0 = 0;
-      let sum1 = 0;
-      let sum2 = 0;
-      let sum3 = 0;
-      let at = j * inner;
-      for (let l = 0; l < inner; l++, at++) {
-        const value = a[start + l]!;
-        sum0 += value * b[at]!;
-        sum1 += value * b[at + inner]!;
-        sum2 += value * b[at + 2 * inner]!;
-        sum3 += value * b[at + 3 * inner]!;
-      }
-      const target = i * columns + j;
-      out[target] = sum0;
-      out[target + 1] = sum1;
-      out[target + 2] = sum2;
-      out[target + 3] = sum3;
-    }
-    for (let j = blocked; j < columns; j++) {
-      let sum = 0;
-      for (let l = 0; l < inner; l++) sum += a[start + l]! * b[j * inner + l]!;
-      out[i * columns + j] = sum;
+    for (let j = i < blockedRows ? blockedColumns : 0; j < columns; j++) {
+      out[i * columns + j] = dot(a, i * inner, b, j * inner, inner);
     }
   }
   return out;
+}
+
+/** Two rows of a times four rows of b. */
+function multiplyBlock(
+  a: Float64Array,
+  b: Float64Array,
+  i: number,
+  j: number,
+  inner: number,
+  columns: number,
+  out: Float64Array,
+): void {
+  const a0 = i * inner;
+  const b0 = j * inner;
+  let s00 = 0;
+  let s01 = 0;
+  let s02 = 0;
+  let s03 = 0;
+  let s10 = 0;
+  let s11 = 0;
+  let s12 = 0;
+  let s13 = 0;
+  for (let l = 0; l < inner; l++) {
+    const x0 = a[a0 + l]!;
+    const x1 = a[a0 + inner + l]!;
+    const y0 = b[b0 + l]!;
+    const y1 = b[b0 + inner + l]!;
+    const y2 = b[b0 + 2 * inner + l]!;
+    const y3 = b[b0 + 3 * inner + l]!;
+    s00 += x0 * y0;
+    s01 += x0 * y1;
+    s02 += x0 * y2;
+    s03 += x0 * y3;
+    s10 += x1 * y0;
+    s11 += x1 * y1;
+    s12 += x1 * y2;
+    s13 += x1 * y3;
+  }
+  const first = i * columns + j;
+  out[first] = s00;
+  out[first + 1] = s01;
+  out[first + 2] = s02;
+  out[first + 3] = s03;
+  out[first + columns] = s10;
+  out[first + columns + 1] = s11;
+  out[first + columns + 2] = s12;
+  out[first + columns + 3] = s13;
 }
 
 /** `a b`: a `[rows, inner]`, b `[inner, columns]`, result `[rows, columns]`; all row-major. */
@@ -46,10 +75,10 @@ export function multiply(a: Float64Array, b: Float64Array, rows: number, inner: 
   return multiplyTransposed(a, transpose(b, inner, columns), rows, inner, columns);
 }
 
-/**
- * Adds `a^T b` to `out`: a `[rows, left]`, b `[rows, right]`, out `[left, right]`; all row-major. Four rows at a
- * time, because the traffic to `out` is what costs.
- */
+/** Rows of a block that {@link addTransposedProduct} transposes at a time: its columns then stay in cache. */
+const blockRows = 256;
+
+/** Adds `a^T b` to `out`: a `[rows, left]`, b `[rows, right]`, out `[left, right]`; all row-major. */
 export function addTransposedProduct(
   a: Float64Array,
   b: Float64Array,
@@ -58,28 +87,13 @@ export function addTransposedProduct(
   right: number,
   out: Float64Array,
 ): void {
-  const blocked = rows - (rows % 4);
-  for (let r = 0; r < blocked; r += 4) {
-    const b0 = r * right;
-    const b1 = b0 + right;
-    const b2 = b1 + right;
-    const b3 = b2 + right;
-    for (let i = 0; i < left; i++) {
-      const a0 = a[r * left + i]!;
-      const a1 = a[(r + 1) * left + i]!;
-      const a2 = a[(r + 2) * left + i]!;
-      const a3 = a[(r + 3) * left + i]!;
-      const target = i * right;
-      for (let j = 0; j < right; j++) {
-        out[target + j]! += a0 * b[b0 + j]! + a1 * b[b1 + j]! + (a2 * b[b2 + j]! + a3 * b[b3 + j]!);
-      }
-    }
-  }
-  for (let r = blocked; r < rows; r++) {
-    for (let i = 0; i < left; i++) {
-      const value = a[r * left + i]!;
-      for (let j = 0; j < right; j++) out[i * right + j]! += value * b[r * right + j]!;
-    }
+  for (let first = 0; first < rows; first += blockRows) {
+    const count = Math.min(blockRows, rows - first);
+    const leftBlock = transpose(a.subarray(first * left, (first + count) * left), count, left);
+    const same = a === b && left === right;
+    const rightBlock = same ? leftBlock : transpose(b.subarray(first * right, (first + count) * right), count, right);
+    const product = multiplyTransposed(leftBlock, rightBlock, left, count, right);
+    for (let i = 0; i < out.length; i++) out[i]! += product[i]!;
   }
 }
 

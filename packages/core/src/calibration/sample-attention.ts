@@ -1,0 +1,116 @@
+import { multiplyTransposed } from "../linear-algebra/products.ts";
+import type { RandomStream } from "../random/stream.ts";
+import type { Balance } from "./balance.ts";
+
+/** One head's queries `[rows, dim]` and keys `[rows, dim]` in one input sequence, both times d^(-1/4), unpadded. */
+export interface AttentionInput {
+  readonly query: Float64Array;
+  readonly key: Float64Array;
+}
+
+/** The exact attention of some queries of one input, in the balanced coordinates. */
+export interface SampledAttention {
+  /** q', [queries, dim] */
+  readonly query: Float64Array;
+  /** k', [keys, dim] */
+  readonly key: Float64Array;
+  /** queryMean.(k - keyMean), [keys] */
+  readonly keyLogWeight: Float64Array;
+  /** P, [queries, keys]; rows sum to 1. */
+  readonly attention: Float64Array;
+  /** log sum_j exp(q'.k'_j + keyLogWeight_j), [queries] */
+  readonly logNormalizer: Float64Array;
+  /** sum_j P_ij^2, [queries] */
+  readonly queryWeight: Float64Array;
+  /** sum_i P_ij^2, [keys] */
+  readonly keyWeight: Float64Array;
+}
+
+/** Queries taken from one input at most: of long inputs more inputs rather than more rows. */
+const queriesPerInput = 256;
+
+/**
+ * Exact attention of about `rows` queries: inputs in an order drawn from the stream until there are enough, and of a
+ * long input a random part of its queries (an even spacing would see few positions only) against all of its keys.
+ */
+export function sampleAttention(
+  inputs: readonly AttentionInput[],
+  balance: Balance,
+  rows: number,
+  stream: RandomStream,
+): SampledAttention[] {
+  const dim = balance.queryMean.length;
+  const sample: SampledAttention[] = [];
+  let taken = 0;
+  for (const index of permutation(inputs.length, stream)) {
+    if (taken >= rows) break;
+    const { query, key } = inputs[index]!;
+    if (query.length === 0 || key.length === 0) continue;
+    const queries = query.length / dim;
+    const chosen = permutation(queries, stream).subarray(0, queriesPerInput).toSorted();
+    const selected = new Float64Array(chosen.length * dim);
+    for (const [target, row] of chosen.entries()) {
+      selected.set(query.subarray(row * dim, (row + 1) * dim), target * dim);
+    }
+    taken += chosen.length;
+    sample.push(attend(selected, key, balance));
+  }
+  return sample;
+}
+
+function attend(query: Float64Array, key: Float64Array, balance: Balance): SampledAttention {
+  const { queryMean, keyMean, queryMatrix, keyMatrix } = balance;
+  const dim = queryMean.length;
+  const queries = query.length / dim;
+  const keys = key.length / dim;
+  const q = transform(query, queryMean, queryMatrix);
+  const k = transform(key, keyMean, keyMatrix);
+  const keyLogWeight = new Float64Array(keys);
+  for (let i = 0; i < key.length; i++) {
+    keyLogWeight[Math.floor(i / dim)]! += (key[i]! - keyMean[i % dim]!) * queryMean[i % dim]!;
+  }
+  const attention = multiplyTransposed(q, k, queries, dim, keys);
+  const logNormalizer = new Float64Array(queries);
+  const queryWeight = new Float64Array(queries);
+  const keyWeight = new Float64Array(keys);
+  for (let i = 0; i < queries; i++) {
+    const row = attention.subarray(i * keys, (i + 1) * keys);
+    let largest = -Infinity;
+    for (let j = 0; j < keys; j++) {
+      row[j]! += keyLogWeight[j]!;
+      largest = Math.max(largest, row[j]!);
+    }
+    let total = 0;
+    for (let j = 0; j < keys; j++) {
+      row[j] = Math.exp(row[j]! - largest);
+      total += row[j]!;
+    }
+    logNormalizer[i] = largest + Math.log(total);
+    for (let j = 0; j < keys; j++) {
+      row[j]! /= total;
+      const square = row[j]! * row[j]!;
+      queryWeight[i]! += square;
+      keyWeight[j]! += square;
+    }
+  }
+  return { query: q, key: k, keyLogWeight, attention, logNormalizer, queryWeight, keyWeight };
+}
+
+/** matrix (x - mean), [rows, dim]. */
+function transform(x: Float64Array, mean: Float64Array, matrix: Float64Array): Float64Array {
+  const dim = mean.length;
+  const centred = x.map((value, i) => value - mean[i % dim]!);
+  return multiplyTransposed(centred, matrix, x.length / dim, dim, dim);
+}
+
+/** 0 to count - 1 in random order (Fisher and Yates). */
+function permutation(count: number, stream: RandomStream): Uint32Array {
+  const order = Uint32Array.from({ length: count }, (_, i) => i);
+  for (let i = count - 1; i > 0; i--) {
+    const j = stream.integer(i + 1);
+    const kept = order[i]!;
+    order[i] = order[j]!;
+    order[j] = kept;
+  }
+  return order;
+}
