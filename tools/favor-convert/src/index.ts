@@ -10,9 +10,12 @@ export { InputError, InterruptedError, OutputError, UsageError, VerificationErro
 export type { InputErrorCode, UsageErrorCode } from "./errors.ts";
 export type { Estimate } from "./measure/bootstrap.ts";
 export type { Check } from "./measure/probes.ts";
+export type { MaskedQuality } from "./measure/masked-language.ts";
 export { measureSpeed } from "./measure/speed.ts";
 export type { SpeedMeasurement, SpeedOptions } from "./measure/speed.ts";
 export { progressOn, silent } from "./progress/progress.ts";
 export type { Progress } from "./progress/progress.ts";
+export { comparisonPage } from "./report/comparison.ts";
+export type { ComparedModel } from "./report/comparison.ts";
 export { favorFileSchema } from "./report/favor-file.ts";
 export type { DataUse, Evaluation, FavorFile, FavorSite } from "./report/favor-file.ts";

@@ -1,6 +1,7 @@
 import { MomentAccumulator } from "@favor/core";
 import type { HeadMoments } from "@favor/core";
 import type { MomentTap } from "@favor/onnx";
+import type { Tensor } from "onnxruntime-node";
 
 import { InputError } from "../errors.ts";
 import { ModelRunner } from "../measure/runner.ts";
@@ -27,42 +28,51 @@ export async function gatherMoments(
 ): Promise<(HeadMoments[] | undefined)[]> {
   const runner = await ModelRunner.open(tapped, options);
   try {
-    const accumulators = taps.map((tap) => Array.from({ length: tap.heads }, () => new MomentAccumulator(tap.dim)));
+    // Sums add up: one float64 array an output over all sequences, and the moments once at the end.
+    const sums = new Map<string, Float64Array>();
     const names = taps.flatMap((tap) => Object.values(tap.outputs));
+    let tokens = 0;
     for (const { ids } of sequences) {
       const values = await runner.runAll([ids], names);
-      for (const [index, { site, heads, dim, outputs }] of taps.entries()) {
-        const read = (output: string): Float64Array => finiteValues(values[output]!.data, site);
-        const [querySum, queryGram] = [read(outputs.querySum), read(outputs.queryGram)];
-        const [keySum, keyGram] = [read(outputs.keySum), read(outputs.keyGram)];
-        for (let head = 0; head < heads; head++) {
-          const sumAt = (all: Float64Array): Float64Array => all.subarray(head * dim, (head + 1) * dim);
-          const gramAt = (all: Float64Array): Float64Array => all.subarray(head * dim * dim, (head + 1) * dim * dim);
-          accumulators[index]![head]!.addMoments(
-            { count: ids.length, sum: sumAt(querySum), gram: gramAt(queryGram) },
-            { count: ids.length, sum: sumAt(keySum), gram: gramAt(keyGram) },
-          );
-        }
-      }
+      for (const name of names) sums.set(name, added(sums.get(name), values[name]!.data));
+      tokens += ids.length;
       tick(1);
     }
     const moments: (HeadMoments[] | undefined)[] = [];
-    for (const [index, { site }] of taps.entries()) {
-      moments[site] = accumulators[index]!.map((accumulator) => accumulator.moments());
-    }
+    for (const tap of taps) moments[tap.site] = momentsOf(tap, sums, tokens);
     return Array.from(moments);
   } finally {
     await runner.close();
   }
 }
 
-function finiteValues(data: unknown, site: number): Float64Array {
+function added(sum: Float64Array | undefined, data: Tensor["data"]): Float64Array {
   if (!(data instanceof Float32Array) && !(data instanceof Float64Array)) {
-    throw new InputError(`The moments of attention site ${site} are not floating-point numbers.`, {
+    throw new InputError("The model's queries and keys are not float32. Convert it without --calibrate.", {
       code: "model-fails-to-run",
     });
   }
-  const values = Float64Array.from(data);
+  if (sum === undefined) return Float64Array.from(data);
+  for (let i = 0; i < sum.length; i++) sum[i]! += data[i]!;
+  return sum;
+}
+
+/** The moments of every head of a site, from its sums over `tokens` tokens. */
+function momentsOf(tap: MomentTap, sums: ReadonlyMap<string, Float64Array>, tokens: number): HeadMoments[] {
+  const { site, heads, dim, outputs } = tap;
+  return Array.from({ length: heads }, (_, head) => {
+    const of = (name: string, size: number): Float64Array =>
+      finite(sums.get(name)!.subarray(head * size, (head + 1) * size), site);
+    const accumulator = new MomentAccumulator(dim);
+    accumulator.addMoments(
+      { count: tokens, sum: of(outputs.querySum, dim), gram: of(outputs.queryGram, dim * dim) },
+      { count: tokens, sum: of(outputs.keySum, dim), gram: of(outputs.keyGram, dim * dim) },
+    );
+    return accumulator.moments();
+  });
+}
+
+function finite(values: Float64Array, site: number): Float64Array {
   if (values.every((value) => Number.isFinite(value))) return values;
   throw new InputError(
     `The queries or keys of attention site ${site} are not finite on the calibration data: a weight before it is NaN ` +
