@@ -7,7 +7,7 @@ const conditions = ["@favor/source", "module", "node", "import", "default"];
 export function favorProject(name: string, options: { timeout?: number } = {}): UserWorkspaceConfig {
   return defineProject({
     resolve: { conditions },
-    ssr: { resolve: { conditions, externalConditions: conditions } },
+    ssr: { resolve: { conditions, externalConditions: ["@favor/source"] } },
     test: {
       name,
       include: ["test/**/*.test.ts"],

@@ -10,11 +10,14 @@ import { findAttention, type FoundAttention } from "./attention/find.ts";
 import type { AttentionSite } from "./attention/site.ts";
 import { conversionOf, recordConversion } from "./conversion-record.ts";
 import { emitExact } from "./favor/exact.ts";
-import { emitExponential } from "./favor/exponential.ts";
+import { emitCausal } from "./favor/causal.ts";
+import { exponentialFeatures } from "./favor/exponential.ts";
 import { foldCalibration } from "./favor/fold.ts";
+import { emitLinearOperator } from "./favor/linear-operator.ts";
+import { emitLinear, type LinearFeatures } from "./favor/linear.ts";
 import { NodeBuilder } from "./favor/node-builder.ts";
 import { readSite, writeSite, type KeepCache } from "./favor/site-inputs.ts";
-import { emitTrigonometric } from "./favor/trigonometric.ts";
+import { trigonometricFeatures } from "./favor/trigonometric.ts";
 import { GraphError } from "./graph/errors.ts";
 import { Graph } from "./graph/graph.ts";
 import type { ModelProto } from "./model/proto.ts";
@@ -36,6 +39,13 @@ export interface ConvertOptions {
   readonly moments?: readonly (readonly HeadMoments[] | undefined)[];
   /** Longest input, in tokens: position tables are grown to it. Default: as exported. */
   readonly maxLength?: number;
+  /**
+   * What causal attention is written in: "standard" operators (a chunked prefix sum), "onnxruntime"'s own
+   * LinearAttention, or the standard one of opset "onnx27", which no runtime had in 2026. Default "standard".
+   */
+  readonly target?: "standard" | "onnxruntime" | "onnx27";
+  /** Also convert cross-attention. Default false: it stays, with a note. */
+  readonly cross?: boolean;
   /** How a position table grows: repeated (default), or stretched by interpolation. */
   readonly growth?: "tile" | "interpolate";
 }
@@ -86,7 +96,9 @@ export function convertAttention(model: ModelProto, options: ConvertOptions = {}
   const sites = found.sites.map((entry): ConvertedSite => {
     const report = reportSite(entry);
     if ("refused" in entry) return { ...report, state: "refused" };
-    if (settings.keep.includes(entry.site.layer)) return { ...report, state: "kept" };
+    if (settings.keep.includes(entry.site.layer) || (entry.site.kind === "cross" && !settings.cross)) {
+      return { ...report, state: "kept" };
+    }
     return { ...report, state: "converted", ...rewriteSite(graph, shared, entry.site, settings, keeps, found) };
   });
   shared.commit();
@@ -114,6 +126,8 @@ function checkOptions(options: ConvertOptions): Settings {
     features: "positive",
     projection: "orthogonal",
     growth: "tile",
+    target: "standard",
+    cross: false,
     ...options,
     count,
     seed,
@@ -150,15 +164,29 @@ function rewriteSite(
       ? { query: false, key: false }
       : foldCalibration(graph, found.context!, site, forms);
   const inputs = readSite(build, site, keeps);
-  const output =
-    descriptions === undefined
-      ? emitExact(build, site, inputs)
-      : forms === undefined
-        ? emitTrigonometric(build, site, inputs, descriptions.map(asTrigonometric))
-        : emitExponential(build, site, inputs, forms, folded);
+  let output: string;
+  if (descriptions === undefined) output = emitExact(build, site, inputs);
+  else {
+    const features =
+      forms === undefined
+        ? trigonometricFeatures(build, site, inputs, descriptions.map(asTrigonometric))
+        : exponentialFeatures(build, site, inputs, forms, folded);
+    output = linearAttention(build, site, features, settings.target);
+  }
   graph.proto.node = graph.proto.node.filter((node) => node !== site.outputNode);
   writeSite(build, site, output);
   return descriptions === undefined ? {} : { featureMaps: descriptions, ...(forms && { folded }) };
+}
+
+function linearAttention(
+  build: NodeBuilder,
+  site: AttentionSite,
+  features: LinearFeatures,
+  target: Settings["target"],
+): string {
+  if (!site.causal) return emitLinear(build, features, site.valueDim);
+  if (target === "standard") return emitCausal(build, features, site.valueDim).output;
+  return emitLinearOperator(build, features, site.heads, site.valueDim, target).output;
 }
 
 const asTrigonometric = (description: FeatureMapDescription) => {

@@ -1,6 +1,6 @@
 import type { ExponentialForm } from "@favor/core";
 import type { AttentionSite } from "../attention/site.ts";
-import { emitLinear, type LinearFeatures } from "./linear.ts";
+import type { LinearFeatures } from "./linear.ts";
 import type { NodeBuilder } from "./node-builder.ts";
 import { standardScales } from "./scales.ts";
 import type { SiteInputs } from "./site-inputs.ts";
@@ -21,15 +21,14 @@ export interface FoldedSides {
  * so that no exponent is ever positive: nothing overflows, and every key keeps at least one feature.
  *
  * @param forms one per head
- * @returns [batch, heads, queries, valueDim]
  */
-export function emitExponential(
+export function exponentialFeatures(
   build: NodeBuilder,
   site: AttentionSite,
   inputs: SiteInputs,
   forms: readonly ExponentialForm[],
   folded: FoldedSides,
-): string {
+): LinearFeatures {
   const { count, dim } = forms[0]!;
   const heads = forms.length;
   const scales = standardScales(site);
@@ -62,7 +61,7 @@ export function emitExponential(
       build.op("MatMul", [build.floats("weight_key", [heads, 1, dim], linear), keys.value]),
     ]);
   }
-  const features: LinearFeatures = {
+  return {
     query: build.softmax(query),
     keyColumns,
     logWeight,
@@ -71,7 +70,6 @@ export function emitExponential(
     positive: true,
     ...stateCore(build, forms),
   };
-  return emitLinear(build, features, site.valueDim);
 }
 
 /** P_q A_q (scale q - mean) as a matrix [count, dim] and a bias [count]; P_q alone where A_q is folded. */

@@ -1,4 +1,5 @@
 import { DataType } from "../model/proto.ts";
+import { leastNormaliser, maskedLog } from "./log-range.ts";
 import type { NodeBuilder } from "./node-builder.ts";
 
 /** Features of a site, ready for the linear product. */
@@ -19,10 +20,6 @@ export interface LinearFeatures {
   readonly positive: boolean;
 }
 
-/** What log weights of masked keys become before the largest is sought: far below any other, yet finite. */
-const maskedLog = -1e30;
-/** Keeps 0 / 0 of a row without any key at 0; any real normaliser is far above. */
-const leastNormaliser = 1e-30;
 
 /**
  * Bidirectional linear attention, O(L M d) (2009.14794, eq. 3 and 4): out = phi(Q) S / (phi(Q) z) with the state
@@ -34,14 +31,18 @@ const leastNormaliser = 1e-30;
 export function emitLinear(build: NodeBuilder, features: LinearFeatures, valueDim: number): string {
   const weight = keyWeights(build, features);
   const weighted = weight === undefined ? features.value : build.op("Mul", [features.value, weight]);
-  const ones = weight ?? onesLike(build, features.value);
+  const ones = weight ?? onesColumn(build, features.value);
   let state = build.op("MatMul", [features.keyColumns, build.concat(sameHeads(build, weighted, ones, features), 3)]);
   if (features.core?.kind === "factor") state = build.op("Mul", [state, features.core.value]);
   if (features.core?.kind === "matrix") state = build.op("MatMul", [features.core.value, state]);
-  const sums = build.op("MatMul", [features.query, state]);
+  return normalised(build, build.op("MatMul", [features.query, state]), valueDim, features.positive);
+}
+
+/** The first valueDim columns over the last one. */
+export function normalised(build: NodeBuilder, sums: string, valueDim: number, positive: boolean): string {
   const numerator = build.slice(sums, 3, 0, valueDim);
   const normaliser = build.slice(sums, 3, valueDim, valueDim + 1);
-  const safe = features.positive ? build.op("Max", [normaliser, build.scalar(leastNormaliser)]) : normaliser;
+  const safe = positive ? build.op("Max", [normaliser, build.scalar(leastNormaliser)]) : normaliser;
   return build.op("Div", [numerator, safe]);
 }
 
@@ -56,11 +57,19 @@ function keyWeights(build: NodeBuilder, { logWeight, keep }: LinearFeatures): st
   return build.transpose(weight, [0, 1, 3, 2]);
 }
 
-/** [batch, heads, keys, 1] of ones. */
-function onesLike(build: NodeBuilder, value: string): string {
-  const column = build.slice(value, 3, 0, 1);
-  const shape = build.op("Shape", [column]);
-  return build.op("Expand", [build.floats("one", [1], [1]), shape]);
+/** log weights with masked keys far below, [batch, heads or 1, 1, keys]; zeros where nothing weighs or masks. */
+export function keyLogWeights(build: NodeBuilder, { logWeight, keep, value }: LinearFeatures): string {
+  const zeros = (): string => {
+    const column = build.op("Shape", [build.transpose(build.slice(value, 3, 0, 1), [0, 1, 3, 2])]);
+    return build.op("Expand", [build.scalar(0), column]);
+  };
+  const logs = logWeight ?? zeros();
+  return keep === undefined ? logs : build.op("Where", [keep, logs, build.scalar(maskedLog)]);
+}
+
+/** A column of ones beside the values, [batch, heads, keys, 1]: it sums up to the normaliser. */
+export function onesColumn(build: NodeBuilder, value: string): string {
+  return build.op("Expand", [build.scalar(1), build.op("Shape", [build.slice(value, 3, 0, 1)])]);
 }
 
 /** Concat does not broadcast: a weight that all heads share is spread over the values' heads. */

@@ -1,6 +1,6 @@
 import type { TrigonometricForm } from "@favor/core";
 import type { AttentionSite } from "../attention/site.ts";
-import { emitLinear } from "./linear.ts";
+import type { LinearFeatures } from "./linear.ts";
 import type { NodeBuilder } from "./node-builder.ts";
 import { standardScales } from "./scales.ts";
 import type { SiteInputs } from "./site-inputs.ts";
@@ -10,14 +10,13 @@ import type { SiteInputs } from "./site-inputs.ts";
  * D_q = exp(|q|^2/2), which cancels, and D_k = exp(|k|^2/2) divided by its largest value over the keys.
  *
  * @param forms one per head
- * @returns [batch, heads, queries, valueDim]
  */
-export function emitTrigonometric(
+export function trigonometricFeatures(
   build: NodeBuilder,
   site: AttentionSite,
   inputs: SiteInputs,
   forms: readonly TrigonometricForm[],
-): string {
+): LinearFeatures {
   const { dim, variant } = forms[0]!;
   const rows = forms[0]!.projection.length / dim;
   const heads = forms.length;
@@ -36,11 +35,7 @@ export function emitTrigonometric(
   }
   const squares = build.reduceSum(build.op("Mul", [inputs.keyColumns, inputs.keyColumns]), 2);
   const logWeight = build.op("Mul", [squares, build.scalar(scales.key ** 2 / 2)]);
-  return emitLinear(
-    build,
-    { query, keyColumns: key, logWeight, value: inputs.value, keep: inputs.keep, positive: false },
-    site.valueDim,
-  );
+  return { query, keyColumns: key, logWeight, value: inputs.value, keep: inputs.keep, positive: false };
 }
 
 /** Arrays of equal length, one after another. */

@@ -57,6 +57,7 @@ function makeAttribute(name: string, value: AttributeValue): AttributeProto {
   if ("ints" in value) return make({ type: AttributeType.INTS, ints: value.ints.map((i) => Long.fromNumber(i)) });
   if ("float" in value) return make({ type: AttributeType.FLOAT, f: value.float });
   if ("string" in value) return make({ type: AttributeType.STRING, s: encodeAscii(value.string) });
+  if ("node" in value) return make({ type: AttributeType.GRAPH, g: value });
   return make({ type: AttributeType.TENSOR, t: value });
 }
 

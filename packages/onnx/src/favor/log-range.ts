@@ -1,0 +1,5 @@
+/** What log weights of masked keys become before the largest is sought: far below any other, yet finite. */
+export const maskedLog = -1e30;
+
+/** Keeps 0 / 0 of a row without any key at 0; any real normaliser is far above. */
+export const leastNormaliser = 1e-30;
