@@ -23,10 +23,10 @@ export type InputErrorCode =
   | "data-malformed"
   | "data-empty"
   | "sequence-too-long"
+  | "model-malformed"
   | "model-inputs-unknown"
   | "model-fails-to-run"
   | "weights-not-finite"
-  | "nothing-convertible"
   | "converted-malformed";
 
 export class InputError extends FavorError<InputErrorCode> {}

@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 import type { HeadMoments } from "@favor/core";
 import { convertAttention, inspectAttention, tapMoments } from "@favor/onnx";
 import type { ConvertOptions, ConvertedSite } from "@favor/onnx";
-import { hashFile, openModel, writeModel } from "@favor/onnx/node";
+import { hashFile, writeModel } from "@favor/onnx/node";
 import type { OpenedModel } from "@favor/onnx/node";
 
 import { UsageError } from "../errors.ts";
@@ -16,6 +16,7 @@ import type { Evaluation, FavorFile } from "../report/favor-file.ts";
 import { checkConfiguration } from "../source/check-configuration.ts";
 import { maximumTokens } from "../source/config.ts";
 import { checkWeights } from "../source/finite-weights.ts";
+import { openSourceModel } from "../source/open-source-model.ts";
 import { openSource } from "../source/source.ts";
 import type { Source } from "../source/source.ts";
 import { checkVocabulary, loadSequences } from "../tokens/load-sequences.ts";
@@ -93,10 +94,10 @@ export async function convert(request: ConvertRequest, progress: Progress = sile
       code: "bad-arguments",
     });
   }
-  const outputOptions = { force: request.force ?? false, sources: [source.modelPath, source.folder] };
+  const outputOptions = { force: request.force ?? false, sources: [source.folder, source.modelPath] };
   if (request.output !== undefined) await checkOutput(request.output, outputOptions);
   progress.stage("Reading the model");
-  const opened = await openModel(source.modelPath);
+  const opened = await openSourceModel(source);
   try {
     const { model } = opened;
     checkWeights(model, source.modelPath);

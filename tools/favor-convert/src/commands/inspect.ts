@@ -1,8 +1,8 @@
 import { inspectAttention } from "@favor/onnx";
 import type { SiteReport } from "@favor/onnx";
-import { openModel } from "@favor/onnx/node";
 
 import { checkConfiguration } from "../source/check-configuration.ts";
+import { openSourceModel } from "../source/open-source-model.ts";
 import { openSource } from "../source/source.ts";
 
 export interface Inspection {
@@ -21,7 +21,7 @@ export interface Inspection {
  */
 export async function inspect(path: string): Promise<Inspection> {
   const source = await openSource(path);
-  const opened = await openModel(source.modelPath);
+  const opened = await openSourceModel(source);
   try {
     const { sites, notes } = inspectAttention(opened.model);
     return { model: source.modelPath, sites, notes: [...notes, ...checkConfiguration(source.config, sites)] };

@@ -199,6 +199,7 @@ const diskAdvice: Readonly<Record<string, string>> = {
   EROFS: "The disk is read-only: name a folder on another disk after -o.",
   EACCES: "You may not write there: name another folder after -o, or change its permissions.",
   EPERM: "You may not write there: name another folder after -o, or change its permissions.",
+  EEXIST: "A part of the path is a file: name another folder after -o.",
   ENOTDIR: "A part of the path is a file: name another folder after -o.",
   ENAMETOOLONG: "The path is too long: name a shorter one after -o.",
 };

@@ -5,10 +5,11 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { convertAttention, inspectAttention } from "@favor/onnx";
-import { openModel, writeModel } from "@favor/onnx/node";
+import { writeModel } from "@favor/onnx/node";
 
 import { InputError } from "../errors.ts";
 import { maximumTokens } from "../source/config.ts";
+import { openSourceModel } from "../source/open-source-model.ts";
 import { openSource } from "../source/source.ts";
 import type { Source } from "../source/source.ts";
 import type { SpeedAnswer, SpeedTask } from "./speed-child.ts";
@@ -61,7 +62,7 @@ async function longEnough(source: Source, length: number, scratch: string): Prom
   const maximum = maximumTokens(source.config);
   if (maximum === undefined || maximum >= length) return source.modelPath;
   const path = join(scratch, "model.onnx");
-  const opened = await openModel(source.modelPath);
+  const opened = await openSourceModel(source);
   try {
     const { sites } = inspectAttention(opened.model);
     // Every layer kept: nothing changes but the position table.

@@ -30,22 +30,27 @@ export function comparisonPage(title: string, models: readonly ComparedModel[], 
   return page(
     title,
     html`<h1>${title}</h1>
-${text.map((paragraph) => html`<p>${paragraph}</p>\n`)}
-<h2>Quality</h2>
-<p class="muted">${evaluationMethod}</p>
-${new Html(barChart(accuracy, { title: "Masked accuracy, higher is better", axis: "%", id: "accuracy" }))}
-${new Html(barChart(perplexity, { title: "Perplexity, lower is better", axis: "", id: "perplexity" }))}
-<h2>Speed</h2>
-${lengths.map((length, i) => new Html(barChart(times(i), { title: `Forward pass of ${length} tokens`, axis: "ms", id: `speed-${length}` })))}
-<h2>All numbers</h2>
-${table(
-  ["attention", "masked accuracy (95 %)", "perplexity (95 %)", ...lengths.flatMap((length) => [`ms at ${length}`, `MB at ${length}`])],
-  models.map(({ name, quality, speed }) => [
-    name,
-    percentWithInterval(quality.accuracy),
-    withInterval(quality.perplexity),
-    ...speed.flatMap(({ seconds, peakBytes }) => [short(seconds * 1000), Math.round(peakBytes / 1e6)]),
-  ]),
-)}`,
+      ${text.map((paragraph) => html`<p>${paragraph}</p> `)}
+      <h2>Quality</h2>
+      <p class="muted">${evaluationMethod}</p>
+      ${new Html(barChart(accuracy, { title: "Masked accuracy, higher is better", axis: "%", id: "accuracy" }))}
+      ${new Html(barChart(perplexity, { title: "Perplexity, lower is better", axis: "", id: "perplexity" }))}
+      <h2>Speed</h2>
+      ${lengths.map((length, i) => new Html(barChart(times(i), { title: `Forward pass of ${length} tokens`, axis: "ms", id: `speed-${length}` })))}
+      <h2>All numbers</h2>
+      ${table(
+        [
+          "attention",
+          "masked accuracy (95 %)",
+          "perplexity (95 %)",
+          ...lengths.flatMap((length) => [`ms at ${length}`, `MB at ${length}`]),
+        ],
+        models.map(({ name, quality, speed }) => [
+          name,
+          percentWithInterval(quality.accuracy),
+          withInterval(quality.perplexity),
+          ...speed.flatMap(({ seconds, peakBytes }) => [short(seconds * 1000), Math.round(peakBytes / 1e6)]),
+        ]),
+      )}`,
   );
 }

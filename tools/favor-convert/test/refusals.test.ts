@@ -1,0 +1,160 @@
+import { existsSync } from "node:fs";
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+
+import { describe, expect, test } from "vitest";
+
+import { tiny, validation } from "./checkpoints.ts";
+import { exposeProbabilities, poison, withBytes, withModel, withoutAttention } from "./damaged-models.ts";
+import { temporaryFile, temporaryFolder } from "./temporary-folder.ts";
+import { favorConvert } from "./terminal.ts";
+
+/** Runs a conversion that must fail; returns its message. */
+async function refused(status: number, source: string, ...options: string[]): Promise<string> {
+  const output = join(await temporaryFolder(), "new", "out");
+  const answer = await favorConvert(source, "-o", output, "--quiet", ...options);
+  expect(answer).toMatchObject({ status, stdout: "" });
+  expect(answer.stderr).toMatch(/^favor-convert: [^\n]+\n$/);
+  // Neither the output folder nor the parent that would be made for it.
+  expect(existsSync(dirname(output))).toBe(false);
+  return answer.stderr;
+}
+
+describe("damaged models: exit code 3, one paragraph, no output", () => {
+  test("empty", async () => {
+    expect(await refused(3, await withBytes(() => Buffer.alloc(0)))).toMatch(/empty/i);
+  });
+
+  test.each([0.2, 0.7, 0.999])("truncated at %d of its length", async (share) => {
+    const message = await refused(3, await withBytes((bytes) => bytes.subarray(0, Math.floor(bytes.length * share))));
+    expect(message).toMatch(/truncated|cut|ends|incomplete/i);
+  });
+
+  test("an HTML page", async () => {
+    expect(
+      await refused(3, await withBytes(() => Buffer.from("<!doctype html><html><body>404</body></html>"))),
+    ).toContain("is a web page, not a model");
+  });
+
+  test("a git-LFS pointer", async () => {
+    const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${"0".repeat(64)}\nsize 3605200\n`;
+    expect(await refused(3, await withBytes(() => Buffer.from(pointer)))).toMatch(/git-lfs|Git LFS|git lfs/);
+  });
+
+  test("a NaN weight: named, with its element", async () => {
+    expect(await refused(3, await withModel(poison))).toMatch(/weight ".+" is NaN at element 5000/);
+  });
+
+  test("no attention", async () => {
+    expect(await refused(3, await withModel(withoutAttention))).toContain("No softmax attention was found");
+  });
+
+  test("attention probabilities as outputs", async () => {
+    expect(await refused(3, await withModel(exposeProbabilities))).toMatch(
+      /None of the 4 attention layers can be replaced.*output/,
+    );
+  });
+
+  test("a folder without a model, one with weights of another format, one with several models", async () => {
+    const folder = await temporaryFolder();
+    expect(await refused(3, folder)).toContain("holds no ONNX model");
+    await writeFile(join(folder, "model.safetensors"), "");
+    expect(await refused(3, folder)).toContain("optimum-cli export onnx");
+    await writeFile(join(folder, "a.onnx"), "");
+    await writeFile(join(folder, "b.onnx"), "");
+    expect(await refused(3, folder)).toContain("holds 2 ONNX models (a.onnx, b.onnx)");
+    expect(await refused(3, join(folder, "none"))).toContain("does not exist");
+  });
+
+  test("a converted model is not converted twice", async () => {
+    const output = join(await temporaryFolder(), "out");
+    expect((await favorConvert(tiny, "-o", output, "--count", "16", "--quiet")).status).toBe(0);
+    expect(await refused(3, output)).toContain("was converted before");
+  });
+});
+
+describe("damaged data and configuration: exit code 3, one paragraph, no output", () => {
+  test.each(["--calibrate", "--evaluate"])("%s: empty, missing, a folder, malformed, too long", async (option) => {
+    expect(await refused(3, tiny, option, await temporaryFile("x.fasta", ""))).toContain("holds no sequence");
+    expect(await refused(3, tiny, option, "/nowhere/x.fasta")).toContain("/nowhere/x.fasta cannot be read");
+    expect(await refused(3, tiny, option, tiny)).toMatch(/not a regular file|cannot be read/);
+    expect(await refused(3, tiny, option, await temporaryFile("x.fasta", ">a\nQV1\n"))).toContain("x.fasta, line 2");
+    expect(await refused(3, tiny, option, await temporaryFile("x.fasta", `>a\n${"A".repeat(600)}\n`))).toMatch(
+      /line 1: the sequence has 602 tokens, and the model's position table holds 512/,
+    );
+  });
+
+  test("a tokenizer larger than the embedding", async () => {
+    const folder = await withModel(() => {});
+    await writeFile(join(folder, "config.json"), JSON.stringify({ vocab_size: 20, max_position_embeddings: 512 }));
+    expect(await refused(3, folder, "--evaluate", validation)).toContain(
+      "ids up to 24, but the model's embedding has 20 rows",
+    );
+  });
+
+  test("no tokenizer, and a config.json that is none", async () => {
+    const folder = await withModel(() => {});
+    await rm(join(folder, "tokenizer.json"));
+    await rm(join(folder, "vocab.txt"));
+    expect(await refused(3, folder, "--evaluate", validation)).toContain("holds neither tokenizer.json nor vocab.txt");
+    await writeFile(join(folder, "config.json"), "<html>");
+    expect(await refused(3, folder)).toContain("config.json is not JSON");
+    await writeFile(join(folder, "config.json"), '{"vocab_size": "many"}');
+    expect(await refused(3, folder)).toMatch(/config\.json: "vocab_size" is not as expected/);
+  });
+});
+
+describe("usage: exit code 2", () => {
+  test.each([
+    [["--featuers", "positive"], /Unknown argument: featuers/],
+    [["--features", "cosine"], /Invalid values.*features.*cosine/s],
+    [["--count", "0"], /--count takes a whole number from 1 to 65536, found 0/],
+    [["--count", "many"], /--count takes a whole number/],
+    [["--seed", "-1"], /--seed takes a whole number/],
+    [["--seed", "1.5"], /--seed takes a whole number/],
+    [["--keep", "first"], /--keep takes layers such as 0,1/],
+    [["--keep", "2-1"], /--keep takes layers such as 0,1/],
+    [["--keep", "0,4"], /--keep names layer 4, but the model's attention is in layers 0 to 3/],
+    [["--growth", "tile"], /--growth says how --max-length grows/],
+    [["--features", "trigonometric", "--calibrate", validation], /--calibrate shapes positive features/],
+    [["stray"], /Unknown argument: stray/],
+  ])("%j", async (options, message) => {
+    const output = join(await temporaryFolder(), "out");
+    const answer = await favorConvert(tiny, "-o", output, "--quiet", ...options);
+    expect(answer).toMatchObject({ status: 2, stdout: "" });
+    expect(answer.stderr).toMatch(message);
+    expect(existsSync(output)).toBe(false);
+  });
+
+  test("no output, no source, an existing output, the source as output", async () => {
+    expect(await favorConvert(tiny, "--quiet")).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("-o <dir>") as string,
+    });
+    expect(await favorConvert()).toMatchObject({ status: 2 });
+    const existing = join(await temporaryFolder(), "out");
+    await mkdir(existing);
+    expect(await favorConvert(tiny, "-o", existing, "--quiet")).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("pass --force to replace it") as string,
+    });
+    expect(await favorConvert(tiny, "-o", tiny, "--force", "--quiet")).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("is the source itself") as string,
+    });
+  });
+});
+
+test("--json: nothing but JSON on stdout, for errors too", async () => {
+  const answer = await favorConvert("/nowhere", "-o", "/tmp/never", "--json");
+  expect(answer.status).toBe(3);
+  expect(JSON.parse(answer.stdout)).toEqual({
+    error: {
+      code: "file-unreadable",
+      message: expect.stringContaining("/nowhere does not exist") as string,
+      details: { path: "/nowhere" },
+    },
+  });
+  const usage = await favorConvert(tiny, "--json", "--nonsense");
+  expect(JSON.parse(usage.stdout)).toMatchObject({ error: { code: "bad-arguments" } });
+});
