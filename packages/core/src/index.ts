@@ -63,6 +63,8 @@ export { fitLandmarks } from "./calibration/landmarks.ts";
 export type { FitLandmarksOptions } from "./calibration/landmarks.ts";
 export { MomentAccumulator } from "./calibration/moments.ts";
 export type { HeadMoments, VectorSums } from "./calibration/moments.ts";
+export { selectFeatureMap, selectSeed } from "./calibration/select.ts";
+export type { Selection } from "./calibration/select.ts";
 export { fitCore } from "./calibration/non-negative-core.ts";
 export type { CoreFit, CoreFitOptions, CoreSystem } from "./calibration/non-negative-core.ts";
 export type { AttentionInput } from "./calibration/sample-attention.ts";
@@ -85,3 +87,16 @@ export { lshAttention, lshBuckets, lshSubsets, sharedKeys } from "./comparison/l
 export type { LshAttentionOptions, LshHashing } from "./comparison/lsh.ts";
 export { sparseAttention, sparseSubset } from "./comparison/sparse.ts";
 export type { SparseAttentionOptions, SparsePattern } from "./comparison/sparse.ts";
+
+export { attentionError, exactSample, featuresForError } from "./theory/attention-error.ts";
+export type {
+  AttentionError,
+  ExactSample,
+  FeaturesForError,
+  FeaturesForErrorOptions,
+} from "./theory/attention-error.ts";
+export { attentionComplexity, crossoverLength } from "./theory/complexity.ts";
+export type { AttentionMethod, Complexity, ComplexityOptions } from "./theory/complexity.ts";
+export { theorem1, theorem1Failure } from "./theory/theorem1.ts";
+export type { UniformBound, UniformBoundOptions } from "./theory/theorem1.ts";
+export { kernelVariance } from "./theory/variance.ts";

@@ -1,0 +1,56 @@
+import { requireInteger } from "../checks.ts";
+import { ArgumentError } from "../errors.ts";
+import { createFeatureMap } from "../features/create.ts";
+import type { CalibratedDescription, FeatureMapDescription } from "../features/description.ts";
+import { attentionError } from "../theory/attention-error.ts";
+import type { ExactSample } from "../theory/attention-error.ts";
+import { calibrate } from "./calibrate.ts";
+import type { CalibrateOptions } from "./calibrate.ts";
+import type { HeadMoments } from "./moments.ts";
+
+export interface Selection<Description extends FeatureMapDescription> {
+  /** The candidate of the least error; the first of equals. */
+  readonly description: Description;
+  /** The relative attention error of each candidate, in order. */
+  readonly errors: readonly number[];
+}
+
+/**
+ * The candidate whose attention is nearest to softmax on a sample ({@link attentionError}, relative). Choosing on the
+ * sample flatters the chosen one's error there: measure it on other data.
+ *
+ * Throws ArgumentError when there is no candidate, or one of another dimension.
+ */
+export function selectFeatureMap<Description extends FeatureMapDescription>(
+  candidates: readonly Description[],
+  sample: ExactSample,
+): Selection<Description> {
+  const errors = candidates.map((candidate) => attentionError(createFeatureMap(candidate), sample).relative);
+  let best = 0;
+  for (let i = 1; i < errors.length; i++) {
+    // A candidate that gives NaN is never chosen over one that does not.
+    if (errors[i]! < errors[best]! || Number.isNaN(errors[best]!)) best = i;
+  }
+  const description = candidates[best];
+  if (description === undefined) throw new ArgumentError("candidates", "at least one description", "none");
+  return { description, errors };
+}
+
+/**
+ * Seed selection: the best of `draws` (default 16) redraws of a head's calibrated features on a sample. The redraws are
+ * epochs 0 to draws - 1 of the seed, so that the description says which one it is.
+ */
+export function selectSeed(
+  moments: HeadMoments,
+  sample: ExactSample,
+  options: CalibrateOptions & { readonly draws?: number },
+): Selection<CalibratedDescription> {
+  const { draws = 16 } = options;
+  requireInteger("options.draws", draws, 1, 1 << 20);
+  const calibrated = calibrate(moments, options);
+  const candidates = Array.from({ length: draws }, (_, epoch) => ({
+    ...calibrated,
+    projection: { ...calibrated.projection, epoch },
+  }));
+  return selectFeatureMap(candidates, sample);
+}

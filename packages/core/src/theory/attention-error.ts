@@ -1,0 +1,176 @@
+import { requireInteger, requireLength, requirePositive, rowCount } from "../checks.ts";
+import { ArgumentError } from "../errors.ts";
+import { calibrate } from "../calibration/calibrate.ts";
+import { MomentAccumulator } from "../calibration/moments.ts";
+import type { AttentionInput } from "../calibration/sample-attention.ts";
+import { createFeatureMap } from "../features/create.ts";
+import type { FeatureMapDescription } from "../features/description.ts";
+import type { FeatureMap } from "../features/feature-map.ts";
+import { multiplyTransposed } from "../linear-algebra/products.ts";
+
+/** How far a feature map's attention is from softmax on a sample. */
+export interface AttentionError {
+  /** |P_hat - P|_F / |P|_F over the sample, P the row-normalised attention matrices. */
+  readonly relative: number;
+  /** The mean over queries of sum_j |P_hat_ij - P_ij| / 2: the share of attention that is misplaced. */
+  readonly misplaced: number;
+}
+
+/** A row of an input's softmax attention needs no feature map: computed once for all candidates. */
+export interface ExactSample {
+  readonly dim: number;
+  readonly inputs: readonly {
+    readonly query: Float64Array;
+    readonly key: Float64Array;
+    readonly attention: Float64Array;
+  }[];
+}
+
+/**
+ * The softmax attention of a sample: one input for each sequence, query and key `[rows, dim]`, times d^(-1/4), unpadded.
+ * O(rows^2 dim) time and rows^2 numbers per input. Throws ArgumentError for shapes that disagree or no input.
+ */
+export function exactSample(inputs: readonly AttentionInput[], dim: number): ExactSample {
+  requireInteger("dim", dim, 1, 1 << 20);
+  const filled = inputs.filter(({ query, key }) => query.length > 0 && key.length > 0);
+  if (filled.length === 0) {
+    throw new ArgumentError("inputs", "at least one input with queries and keys", `${inputs.length} empty ones`);
+  }
+  return {
+    dim,
+    inputs: filled.map(({ query, key }, i) => {
+      const queries = rowCount(`inputs[${i}].query`, query, dim);
+      const keys = rowCount(`inputs[${i}].key`, key, dim);
+      const attention = multiplyTransposed(query, key, queries, dim, keys);
+      for (let row = 0; row < queries; row++) softmax(attention.subarray(row * keys, (row + 1) * keys));
+      return { query, key, attention };
+    }),
+  };
+}
+
+function softmax(row: Float64Array): void {
+  let largest = -Infinity;
+  for (const value of row) largest = Math.max(largest, value);
+  let total = 0;
+  for (let j = 0; j < row.length; j++) total += row[j] = Math.exp(row[j]! - largest);
+  for (let j = 0; j < row.length; j++) row[j]! /= total;
+}
+
+/** The error of a feature map on a sample. Throws ArgumentError when their dimensions differ. */
+export function attentionError(featureMap: FeatureMap, sample: ExactSample): AttentionError {
+  const { dim, count } = featureMap;
+  if (dim !== sample.dim) throw new ArgumentError("featureMap.dim", `the sample's ${sample.dim}`, dim);
+  let squares = 0;
+  let norm = 0;
+  let misplaced = 0;
+  let rows = 0;
+  for (const { query, key, attention } of sample.inputs) {
+    const queries = query.length / dim;
+    const keys = key.length / dim;
+    requireLength("attention", attention, queries * keys);
+    const phiQuery = featureMap.queryStabilized(query).features;
+    const estimate = multiplyTransposed(phiQuery, featureMap.keyStabilized(key).features, queries, count, keys);
+    rows += queries;
+    for (let start = 0; start < estimate.length; start += keys) {
+      let total = 0;
+      for (let j = start; j < start + keys; j++) total += estimate[j]!;
+      for (let j = start; j < start + keys; j++) {
+        // A row without a normaliser attends to nothing, as in the attention itself.
+        const difference = (total === 0 ? 0 : estimate[j]! / total) - attention[j]!;
+        squares += difference * difference;
+        norm += attention[j]! * attention[j]!;
+        misplaced += Math.abs(difference) / 2;
+      }
+    }
+  }
+  return { relative: Math.sqrt(squares / norm), misplaced: misplaced / rows };
+}
+
+export interface FeaturesForErrorOptions {
+  /** d */
+  readonly dim: number;
+  /**
+   * The description for `count` features and redraw number `epoch`. Default: calibrated on the sample itself, over
+   * orthogonal projections of seed 0.
+   */
+  readonly describe?: (count: number, epoch: number) => FeatureMapDescription;
+  /** Redraws whose errors are averaged; default 3. */
+  readonly draws?: number;
+  /** The most features to try; default 4096. */
+  readonly maximum?: number;
+}
+
+export interface FeaturesForError {
+  /** False when even the maximum is not enough: count and error are then the maximum's. */
+  readonly reached: boolean;
+  readonly count: number;
+  /** The mean relative error at `count`. */
+  readonly error: number;
+  /** All that was measured, by count. */
+  readonly measured: readonly { readonly count: number; readonly error: number }[];
+}
+
+/**
+ * The smallest number of features, to within an eighth, whose mean {@link AttentionError.relative} on the sample is at
+ * most `epsilon`: doubling from 8, then bisection. Measured, because the bound of {@link theorem1} asks for far more.
+ *
+ * Throws ArgumentError for an epsilon that is not positive, shapes that disagree or no input.
+ */
+export function featuresForError(
+  inputs: readonly AttentionInput[],
+  epsilon: number,
+  options: FeaturesForErrorOptions,
+): FeaturesForError {
+  const { dim, draws = 3, maximum = 4096 } = options;
+  requirePositive("epsilon", epsilon);
+  requireInteger("options.draws", draws, 1, 1 << 20);
+  requireInteger("options.maximum", maximum, 1, 1 << 20);
+  const sample = exactSample(inputs, dim);
+  const describe = options.describe ?? calibratedOn(inputs, dim);
+  const measured: { count: number; error: number }[] = [];
+  const measure = (count: number): number => {
+    let error = 0;
+    for (let epoch = 0; epoch < draws; epoch++) {
+      error += attentionError(createFeatureMap(describe(count, epoch)), sample).relative / draws;
+    }
+    measured.push({ count, error });
+    return error;
+  };
+
+  let enough = Math.min(8, maximum);
+  let error = measure(enough);
+  let tooFew = 0;
+  while (!(error <= epsilon) && enough < maximum) {
+    tooFew = enough;
+    enough = Math.min(2 * enough, maximum);
+    error = measure(enough);
+  }
+  const done = (reached: boolean): FeaturesForError => ({
+    reached,
+    count: enough,
+    error,
+    measured: measured.toSorted((a, b) => a.count - b.count),
+  });
+  if (!(error <= epsilon)) return done(false);
+  while (enough - tooFew > Math.max(1, enough / 8)) {
+    const middle = Math.floor((enough + tooFew) / 2);
+    const found = measure(middle);
+    if (found <= epsilon) {
+      enough = middle;
+      error = found;
+    } else {
+      tooFew = middle;
+    }
+  }
+  return done(true);
+}
+
+function calibratedOn(
+  inputs: readonly AttentionInput[],
+  dim: number,
+): (count: number, epoch: number) => FeatureMapDescription {
+  const accumulator = new MomentAccumulator(dim);
+  for (const { query, key } of inputs) accumulator.add(query, key);
+  const calibrated = calibrate(accumulator.moments(), { count: 1, seed: 0 });
+  return (count, epoch) => ({ ...calibrated, projection: { ...calibrated.projection, count, epoch } });
+}

@@ -1,0 +1,71 @@
+import { requireInteger, requirePositive } from "../checks.ts";
+import { ArgumentError } from "../errors.ts";
+
+export interface UniformBoundOptions {
+  /** d */
+  readonly dim: number;
+  /** R: no query and no key, before the factor d^(-1/4), is longer. */
+  readonly radius: number;
+  /** The largest error allowed of any entry of A = exp(q.k / sqrt(d)). */
+  readonly epsilon: number;
+  /** The probability that the bound may fail with, in (0, 1); default 0.05. */
+  readonly failure?: number;
+  /** The trigonometric variant; default "pair". */
+  readonly variant?: "phase" | "pair";
+}
+
+export interface UniformBound {
+  /** delta = epsilon / (g* h*), the error allowed of the Gaussian kernel; g* = h* = exp(R^2 / (2 sqrt(d))). */
+  readonly delta: number;
+  /** M_opt = (d / delta^2) log(4 sigma R / (delta d^(1/4))), sigma = sqrt(d): the theorem's order, constant 1. */
+  readonly order: number;
+  /** Rows of the projection that suffice, all constants included. Usually far more than are needed in practice. */
+  readonly count: number;
+}
+
+/**
+ * Theorem 1 of 2006.03555 (uniform convergence): with M = Theta(M_opt) random vectors, every entry of the estimate of A
+ * is within epsilon of its true value, for all queries and keys of length at most R at once.
+ *
+ * The theorem leaves the constant open. Here it is that of random Fourier features on a ball, to which its proof goes
+ * back: with sigma^2 = E |w|^2 = d and queries and keys in a ball of diameter l = 2 R d^(-1/4),
+ *
+ *     P[sup |B_hat - B| > delta] <= 256 (sigma l / delta)^2 exp(-M delta^2 / c),
+ *
+ * c = 4 (d + 2) for the sin/cos pair (Rahimi and Recht, 2007, Claim 1), c = 32 (d + 1) for the cosine with phase
+ * (Sutherland and Schneider, 2015, Proposition 2, whose 98 is replaced by the larger 256). It is for independent
+ * vectors; orthogonal ones have no more variance, but no proven constant. Throws ArgumentError for sizes out of range.
+ */
+export function theorem1(options: UniformBoundOptions): UniformBound {
+  const { failure = 0.05 } = options;
+  const { delta, sigmaDiameter, scale } = parts(options);
+  if (!(failure > 0 && failure < 1)) throw new ArgumentError("options.failure", "a number between 0 and 1", failure);
+  const ratio = sigmaDiameter / delta;
+  // sigma l = 2 sigma R / d^(1/4): the theorem's argument of the logarithm is twice that over delta.
+  const order = (options.dim / delta ** 2) * Math.max(0, Math.log(2 * ratio));
+  const count = Math.max(1, Math.ceil((scale / delta ** 2) * Math.log((256 * ratio ** 2) / failure)));
+  return { delta, order, count };
+}
+
+/** The same bound read the other way: the probability, at most 1, that `count` random vectors do not suffice. */
+export function theorem1Failure(options: Omit<UniformBoundOptions, "failure">, count: number): number {
+  requireInteger("count", count, 1, Number.MAX_SAFE_INTEGER);
+  const { delta, sigmaDiameter, scale } = parts(options);
+  return Math.min(1, 256 * (sigmaDiameter / delta) ** 2 * Math.exp((-count * delta ** 2) / scale));
+}
+
+function parts(options: Omit<UniformBoundOptions, "failure">): { delta: number; sigmaDiameter: number; scale: number } {
+  const { dim, radius, epsilon, variant = "pair" } = options;
+  requireInteger("options.dim", dim, 1, 1 << 20);
+  requirePositive("options.radius", radius);
+  requirePositive("options.epsilon", epsilon);
+  if (variant !== "pair" && variant !== "phase") {
+    throw new ArgumentError("options.variant", "pair or phase", variant);
+  }
+  const length = radius * dim ** -0.25;
+  return {
+    delta: epsilon * Math.exp(-length * length),
+    sigmaDiameter: Math.sqrt(dim) * 2 * length,
+    scale: variant === "pair" ? 4 * (dim + 2) : 32 * (dim + 1),
+  };
+}
