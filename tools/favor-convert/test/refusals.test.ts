@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 
 import { tiny, validation } from "./checkpoints.ts";
-import { exposeProbabilities, poison, withBytes, withModel, withoutAttention } from "./damaged-models.ts";
+import { exposeProbabilities, poison, withBytes, withModel, withoutAttention } from "./edited-models.ts";
 import { temporaryFile, temporaryFolder } from "./temporary-folder.ts";
 import { favorConvert } from "./terminal.ts";
 

@@ -35,6 +35,9 @@ export interface Verification {
   readonly evaluation: Evaluation | undefined;
 }
 
+/** The check that the others, and the evaluation, rest on. */
+const runs = "model runs in onnxruntime";
+
 const favorFileLimit = 64 * 1024 * 1024;
 
 /** How far two evaluations of the same models on the same inputs may lie apart: other processors round otherwise. */
@@ -61,7 +64,7 @@ export async function verify(request: VerifyRequest, progress: Progress = silent
   progress.stage("Running both models");
   checks.push(...(await probe(original, converted, favor, threads)));
   let evaluation: Evaluation | undefined;
-  if (request.data !== undefined) {
+  if (request.data !== undefined && checks.every((check) => check.name !== runs || check.passed)) {
     evaluation = await evaluateAgain(request.data, original, converted, favor, threads, progress);
     checks.push(...checkEvaluation(evaluation, favor.evaluation));
   }
@@ -93,20 +96,22 @@ async function checkFile(name: string, path: string, expected: string): Promise<
   return { name, passed, found };
 }
 
+/** Runs both models on probes. A converted model that does not run is a failed check, not bad input. */
 async function probe(original: Source, converted: Source, favor: FavorFile, threads: number): Promise<Check[]> {
   const before = await ModelRunner.open(original.modelPath, { threads });
+  const sequences = probeSequences(original.config.vocab_size ?? 2, maximumTokens(original.config), before);
+  let after: ModelRunner | undefined;
   try {
-    const after = await ModelRunner.open(converted.modelPath, { threads });
-    try {
-      const sequences = probeSequences(original.config.vocab_size ?? 2, maximumTokens(original.config), before);
-      const checks = [checkSignature(before, after), await checkPadding(after, sequences)];
-      if (favor.options.features === "exact") checks.push(await checkSoftmaxEquality(before, after, sequences));
-      return checks;
-    } finally {
-      await after.close();
-    }
+    after = await ModelRunner.open(converted.modelPath, { threads });
+    const checks = [checkSignature(before, after), await checkPadding(after, sequences)];
+    if (favor.options.features === "exact") checks.push(await checkSoftmaxEquality(before, after, sequences));
+    return checks;
+  } catch (error) {
+    if (!(error instanceof InputError) || error.details["path"] !== converted.modelPath) throw error;
+    return [{ name: runs, passed: false, found: error.message }];
   } finally {
     await before.close();
+    await after?.close();
   }
 }
 

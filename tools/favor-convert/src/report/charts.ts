@@ -37,6 +37,7 @@ export function barChart(bars: readonly Bar[], text: ChartText): string {
     series: [
       {
         type: "bar",
+        silent: true,
         barWidth: 18,
         data: bars.map((bar, i) => ({ value: bar.value, itemStyle: { color: palette[i % palette.length] } })),
       },
@@ -53,6 +54,7 @@ function stroke(x1: number, y1: number, x2: number, y2: number): object {
 function whiskers(bars: readonly Bar[]): object {
   return {
     type: "custom",
+    silent: true,
     encode: { x: [0, 1], y: 2 },
     data: bars.flatMap((bar, i) => (bar.low === undefined || bar.high === undefined ? [] : [[bar.low, bar.high, i]])),
     renderItem: (_: unknown, api: { value(i: number): number; coord(point: number[]): number[] }) => {
@@ -79,12 +81,13 @@ export function lineChart(lines: readonly Line[], text: ChartText & { readonly a
     animation: false,
     color: palette,
     title: { text: text.title, left: 0, textStyle: { fontSize: 14, fontWeight: 600 } },
-    legend: { top: 26, left: 0, icon: "roundRect", itemHeight: 3 },
+    legend: { top: 26, left: 0, icon: "roundRect", selectedMode: false, itemHeight: 3 },
     grid: { left: 8, right: 60, top: 76, bottom: 8 },
     xAxis: { type: "category", data: ticks, name: text.across, nameLocation: "end", boundaryGap: false },
     yAxis: { type: "log", name: text.axis },
     series: lines.map((line) => ({
       type: "line",
+      silent: true,
       name: line.name,
       symbolSize: 6,
       data: line.points.map(([, y]) => y),
@@ -108,7 +111,7 @@ export function cosineHistogram(values: readonly number[], text: ChartText): str
     grid: { left: 8, right: 60, top: 48, bottom: 8 },
     xAxis: { type: "category", data: counts.map((_, i) => (low + ((1 - low) * i) / bins).toFixed(3)), name: text.axis },
     yAxis: { type: "value", name: "sequences" },
-    series: [{ type: "bar", barCategoryGap: "5%", data: counts }],
+    series: [{ type: "bar", silent: true, barCategoryGap: "5%", data: counts }],
   });
 }
 

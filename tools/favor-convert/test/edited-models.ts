@@ -60,3 +60,14 @@ export function withoutAttention(model: ModelProto): void {
   graph.output[0]!.name = gather.output[0]!;
   graph.input = graph.input.filter((input) => input.name === "input_ids");
 }
+
+/** Takes the language-model head away: the output is then the hidden state that the last matrix product reads. */
+export function withoutHead(model: ModelProto): void {
+  const graph = model.graph!;
+  const head = graph.node.findLast((node) => node.opType === "MatMul")!;
+  graph.node = graph.node.slice(0, graph.node.indexOf(head));
+  const type = createMessage("TypeProto", {
+    tensorType: createMessage("TensorTypeProto", { elemType: DataType.FLOAT }),
+  });
+  graph.output = [createMessage("ValueInfoProto", { name: head.input[0]!, type })];
+}

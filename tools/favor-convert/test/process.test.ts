@@ -1,0 +1,101 @@
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { describe, expect, test } from "vitest";
+
+import { measureSpeed } from "../src/measure/speed.ts";
+import { tiny, validation } from "./checkpoints.ts";
+import { temporaryFolder } from "./temporary-folder.ts";
+
+const cli = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
+
+interface Ended {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a shell command with `$cli` and `$tiny` set; `on` sees stderr as it grows. */
+async function shell(
+  command: string,
+  variables: Record<string, string> = {},
+  on: (stderr: string, kill: (signal: NodeJS.Signals) => void) => void = () => {},
+): Promise<Ended> {
+  const child = spawn("bash", ["-c", command], { env: { ...process.env, cli, tiny, validation, ...variables } });
+  const text = { stdout: "", stderr: "" };
+  child.stdout.on("data", (chunk: Buffer) => (text.stdout += chunk.toString("utf8")));
+  child.stderr.on("data", (chunk: Buffer) => {
+    text.stderr += chunk.toString("utf8");
+    on(text.stderr, (signal) => child.kill(signal));
+  });
+  return new Promise((resolve, reject) => {
+    child.on("error", reject).on("close", (status, signal) => resolve({ status, signal, ...text }));
+  });
+}
+
+describe.skipIf(!existsSync(cli))("the built command line (needs `npm run build`)", () => {
+  test("converts in a process of its own", async () => {
+    const out = join(await temporaryFolder(), "out");
+    const ended = await shell('node "$cli" "$tiny" -o "$out" --count 16 --quiet', { out });
+    expect(ended).toMatchObject({ status: 0, stderr: "" });
+    expect(existsSync(join(out, "onnx", "model.onnx"))).toBe(true);
+  });
+
+  test("exit codes: 2 for usage, 3 for input", async () => {
+    expect((await shell('node "$cli" --nonsense')).status).toBe(2);
+    expect((await shell('node "$cli" inspect /nowhere')).status).toBe(3);
+  });
+
+  test.each(["SIGINT", "SIGTERM"] as const)("%s leaves nothing behind", async (signal) => {
+    const parent = await temporaryFolder();
+    let seen: string[] = [];
+    const ended = await shell(
+      'exec node "$cli" "$tiny" -o "$out" --count 16 --evaluate "$validation" --threads 1',
+      { out: join(parent, "made", "out") },
+      (stderr, kill) => {
+        if (!stderr.includes("Evaluating the original") || seen.length > 0) return;
+        void readdir(join(parent, "made")).then((names) => {
+          seen = names;
+          kill(signal);
+        });
+      },
+    );
+    // It was under way when the signal came.
+    expect(seen).toEqual([expect.stringMatching(/^\.out\.partial-/)]);
+    expect(ended).toMatchObject({ signal, stdout: "" });
+    expect(await readdir(parent)).toEqual([]);
+  });
+
+  test("a reader that goes away is no error", async () => {
+    const ended = await shell('node "$cli" inspect "$tiny" --json | head -c 1; echo " ${PIPESTATUS[0]}"');
+    expect(ended).toMatchObject({ status: 0, stdout: "{ 0\n", stderr: "" });
+  });
+
+  test("a disk that refuses in the middle of the model: one paragraph, exit code 1, nothing left", async () => {
+    const parent = await temporaryFolder();
+    // No file above 1 MB: writing the model of 3.6 MB fails half-way as it does on a full disk.
+    const ended = await shell('ulimit -f 1000; node "$cli" "$tiny" -o "$out" --quiet', { out: join(parent, "out") });
+    expect(ended.status).toBe(1);
+    expect(ended.stderr).toMatch(/^favor-convert: .*out cannot be written \(EFBIG.*Nothing was left behind\.\n$/);
+    expect(await readdir(parent)).toEqual([]);
+  });
+
+  test("a place that cannot be written: exit code 1", async () => {
+    const ended = await shell('node "$cli" "$tiny" -o /proc/self/out --quiet');
+    expect(ended.status).toBe(1);
+    expect(ended.stderr).toMatch(/^favor-convert: \/proc\/self\/out cannot be written \(E[A-Z]+/);
+  });
+
+  test("speed: time and peak memory of each length, beyond the position table too", async () => {
+    const [short, long] = await measureSpeed(tiny, { lengths: [64, 768], runs: 1, threads: 1 });
+    expect(short).toMatchObject({ length: 64 });
+    expect(long).toMatchObject({ length: 768 });
+    expect(long!.seconds).toBeGreaterThan(short!.seconds);
+    // Four heads of 768 x 768 attention weights in float32 alone are 9 MB.
+    expect(long!.peakBytes - short!.peakBytes).toBeGreaterThan(9e6);
+  });
+});
