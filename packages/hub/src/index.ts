@@ -1,5 +1,5 @@
 export { AccessToken } from "./access-token.ts";
-export { OpfsCache } from "./browser/opfs-cache.ts";
+export { OpfsCache, type FileHandle, type FolderHandle } from "./browser/opfs-cache.ts";
 export type { CachedFile, Checkpoint, HubCache, PartialFile } from "./cache.ts";
 export {
   HubAccessError,

@@ -20,7 +20,9 @@ describe("the cache of huggingface_hub", () => {
     expect(await readlink(join(snapshot.folder, "config.json"))).toMatch(/^\.\.\/\.\.\/blobs\/[0-9a-f]{40}$/);
     expect(await holdsWeights(snapshot.files.get("onnx/model.onnx")!)).toBe(true);
     expect((await readdir(join(repository, "blobs"))).filter((name) => !/^[0-9a-f]+$/.test(name))).toEqual([]);
-    expect(await readFile(join(folder, "CACHEDIR.TAG"), "utf8")).toMatch(/^Signature: 8a477f597d28d172789f06886806bc55\n/);
+    expect(await readFile(join(folder, "CACHEDIR.TAG"), "utf8")).toMatch(
+      /^Signature: 8a477f597d28d172789f06886806bc55\n/,
+    );
     const tree = JSON.parse(await readFile(join(repository, "trees", `${commit}.json`), "utf8")) as {
       format_version: number;
       files: Record<string, Record<string, unknown>>;
@@ -51,7 +53,11 @@ describe("the cache of huggingface_hub", () => {
     const shared = "the same in both";
     const server = await startServer({
       repositories: [
-        { id: "org/tiny", files: { a: shared, b: "old" }, branches: { "refs/pr/1": { a: shared, b: "new" }, v1: { a: shared } } },
+        {
+          id: "org/tiny",
+          files: { a: shared, b: "old" },
+          branches: { "refs/pr/1": { a: shared, b: "new" }, v1: { a: shared } },
+        },
         { id: "org/data", type: "dataset", files: { "train.csv": "1,2" } },
         { id: "org/demo", type: "space", files: { "app.py": "pass" } },
       ],
@@ -61,7 +67,9 @@ describe("the cache of huggingface_hub", () => {
     await hub.snapshot("org/tiny");
     await hub.snapshot("org/tiny", { revision: "refs/pr/1" });
     expect(await readdir(join(folder, "models--org--tiny/blobs"))).toHaveLength(3);
-    expect(await readFile(join(folder, "models--org--tiny/refs/refs/pr/1"), "utf8")).toBe(server.commit("org/tiny", "refs/pr/1"));
+    expect(await readFile(join(folder, "models--org--tiny/refs/refs/pr/1"), "utf8")).toBe(
+      server.commit("org/tiny", "refs/pr/1"),
+    );
     expect(server.requests.filter(({ path }) => path.includes("/resolve/"))).toHaveLength(3);
     expect(await readFile(await hub.file("datasets/org/data", "train.csv"), "utf8")).toBe("1,2");
     expect(await readFile(await hub.file({ type: "space", id: "org/demo" }, "app.py"), "utf8")).toBe("pass");
@@ -128,19 +136,27 @@ describe("the cache of huggingface_hub", () => {
     const stopped = rejection(
       hub.file("org/tiny", "onnx/model.onnx", {
         signal: controller.signal,
-        onEvent: (event) => event.type === "progress" && event.fileBytes === 0 && setTimeout(() => controller.abort(), 100),
+        onEvent: (event) =>
+          event.type === "progress" && event.fileBytes === 0 && setTimeout(() => controller.abort(), 100),
       }),
     );
     expect((await stopped).name).toBe("AbortError");
     const blobs = await readdir(join(folder, "models--org--tiny/blobs"));
-    expect(blobs.toSorted()).toEqual([expect.stringMatching(/\.incomplete$/), expect.stringMatching(/\.incomplete\.json$/)]);
+    expect(blobs.toSorted()).toEqual([
+      expect.stringMatching(/\.incomplete$/),
+      expect.stringMatching(/\.incomplete\.json$/),
+    ]);
     await hub.file("org/tiny", "onnx/model.onnx");
-    expect(server.requests.filter(({ part }) => part === "storage").at(-1)!.headers["range"]).toBe("bytes=150000-399999");
+    expect(server.requests.filter(({ part }) => part === "storage").at(-1)!.headers["range"]).toBe(
+      "bytes=150000-399999",
+    );
     expect(await readdir(join(folder, "models--org--tiny/blobs"))).toHaveLength(1);
   });
 
   it("writes one file for many", async () => {
-    const files = Object.fromEntries(Array.from({ length: 60 }, (_, index) => [`d/${index}.bin`, noise(100, index + 1)]));
+    const files = Object.fromEntries(
+      Array.from({ length: 60 }, (_, index) => [`d/${index}.bin`, noise(100, index + 1)]),
+    );
     const server = await startServer({ repositories: [{ id: "org/many", files }], pageSize: 7 });
     const { files: found } = await client(server.endpoint, await emptyCache()).snapshot("org/many", { concurrency: 8 });
     expect(found.size).toBe(60);

@@ -27,7 +27,9 @@ describe("wrong content", () => {
   ])("%s is deleted, asked for once more, and an error", async (_, path) => {
     const server = await startServer();
     const folder = await emptyCache();
-    server.fault({ path: /\/resolve\/|\/lfs\// }, (answer) => (answer.status === 302 ? answer : faults.corrupt(answer)));
+    server.fault({ path: /\/resolve\/|\/lfs\// }, (answer) =>
+      answer.status === 302 ? answer : faults.corrupt(answer),
+    );
     const error = await rejection(client(server.endpoint, folder).file("org/tiny", path));
     expect(error).toBeInstanceOf(HubIntegrityError);
     expect(error).toMatchObject({ code: "hub-hash-mismatch", details: { path } });
@@ -108,7 +110,11 @@ describe("wrong content", () => {
   it("fault 76: a server that sends 206 to everything is an error", async () => {
     const server = await startServer();
     const folder = await emptyCache();
-    server.fault({ part: "storage" }, (answer) => ({ ...answer, status: 206, headers: { "content-range": "bytes 5-9/10" } }));
+    server.fault({ part: "storage" }, (answer) => ({
+      ...answer,
+      status: 206,
+      headers: { "content-range": "bytes 5-9/10" },
+    }));
     const error = await rejection(client(server.endpoint, folder).file("org/tiny", large));
     expect(error).toBeInstanceOf(HubResponseError);
     expect(await leftovers(folder)).toEqual([]);
@@ -158,7 +164,10 @@ describe("wrong content", () => {
     server.fault({ part: "storage" }, faults.bomb(64 * 2 ** 20));
     const before = process.memoryUsage().rss;
     const error = await rejection(client(server.endpoint, folder).file("org/tiny", large));
-    expect(error).toMatchObject({ code: "hub-content-changed", message: expect.stringContaining("more than") as string });
+    expect(error).toMatchObject({
+      code: "hub-content-changed",
+      message: expect.stringContaining("more than") as string,
+    });
     expect(process.memoryUsage().rss - before).toBeLessThan(200 * 2 ** 20);
     expect(await leftovers(folder)).toEqual([]);
   });
@@ -178,7 +187,10 @@ describe("wrong content", () => {
     server.clearFaults();
     server.fault({ path: /resolve/ }, faults.body("too short"));
     const error = await rejection(client(server.endpoint, folder).file("org/tiny", "config.json"));
-    expect(error).toMatchObject({ code: "hub-content-changed", message: expect.stringContaining("9 bytes instead of 21") as string });
+    expect(error).toMatchObject({
+      code: "hub-content-changed",
+      message: expect.stringContaining("9 bytes instead of 21") as string,
+    });
   });
 
   it("a page of HTML in place of the API is told as such", async () => {
@@ -189,11 +201,16 @@ describe("wrong content", () => {
   });
 
   it("an empty file needs no request, but its hash must be that of nothing", async () => {
-    const server = await startServer({ repositories: [{ id: "org/e", files: { none: "", lfs: memoryContent("", "lfs") } }] });
+    const server = await startServer({
+      repositories: [{ id: "org/e", files: { none: "", lfs: memoryContent("", "lfs") } }],
+    });
     const { files } = await client(server.endpoint, await emptyCache()).snapshot("org/e");
     expect(await readFile(files.get("none")!, "utf8")).toBe("");
     expect(await readFile(files.get("lfs")!, "utf8")).toBe("");
-    server.fault({ path: /\/tree\// }, faults.body(JSON.stringify([{ type: "file", path: "x", size: 0, oid: "b".repeat(40) }])));
+    server.fault(
+      { path: /\/tree\// },
+      faults.body(JSON.stringify([{ type: "file", path: "x", size: 0, oid: "b".repeat(40) }])),
+    );
     const error = await rejection(client(server.endpoint, await emptyCache()).snapshot("org/e"));
     expect(error).toMatchObject({ code: "hub-hash-mismatch" });
   });

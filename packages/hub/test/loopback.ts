@@ -73,7 +73,9 @@ export function recorder(): { events: HubEvent[]; onEvent: (event: HubEvent) => 
 }
 
 /** What a promise is rejected with; fails when it is not. */
-export async function rejection(promise: Promise<unknown>): Promise<Error & { code?: string; details?: Record<string, unknown> }> {
+export async function rejection(
+  promise: Promise<unknown>,
+): Promise<Error & { code?: string; details?: Record<string, unknown> }> {
   try {
     await promise;
   } catch (error) {

@@ -32,7 +32,8 @@ export function diskContent(diskPath: string, kind?: StorageKind): Content {
     const digest = createHash("sha256");
     const file = openSync(diskPath, "r");
     const piece = new Uint8Array(2 ** 22);
-    for (let read = readSync(file, piece); read > 0; read = readSync(file, piece)) digest.update(piece.subarray(0, read));
+    for (let read = readSync(file, piece); read > 0; read = readSync(file, piece))
+      digest.update(piece.subarray(0, read));
     closeSync(file);
     return digest.digest("hex");
   };

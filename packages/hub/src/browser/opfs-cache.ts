@@ -4,6 +4,25 @@ import { isCommit, repositoryFolder, type Repository } from "../names/repository
 import { isEtag, type RemoteFile } from "../remote-file.ts";
 import { formatTree, parseTree } from "../tree-listing.ts";
 
+/** The part of the standard's `FileSystemDirectoryHandle` that is used. */
+export interface FolderHandle {
+  getDirectoryHandle(name: string, options: { create: boolean }): Promise<FolderHandle>;
+  getFileHandle(name: string, options: { create: boolean }): Promise<FileHandle>;
+  removeEntry(name: string): Promise<void>;
+  entries(): AsyncIterable<[string, { readonly kind: string }]>;
+}
+
+/** The part of the standard's `FileSystemFileHandle` that is used. */
+export interface FileHandle {
+  getFile(): Promise<File>;
+  createWritable(): Promise<{
+    write(data: string | { type: "write"; position: number; data: Uint8Array<ArrayBuffer> }): Promise<void>;
+    truncate(size: number): Promise<void>;
+    close(): Promise<void>;
+    abort(): Promise<void>;
+  }>;
+}
+
 /**
  * The cache of a browser, in the origin private file system: the layout of huggingface_hub, where a file below
  * `snapshots` holds the name of its blob in place of a link. A `Location` is a `File` that reads from disk.
@@ -12,10 +31,10 @@ import { formatTree, parseTree } from "../tree-listing.ts";
  * new bytes only when it is closed.
  */
 export class OpfsCache implements HubCache<File> {
-  readonly #root: () => Promise<FileSystemDirectoryHandle>;
+  readonly #root: () => Promise<FolderHandle>;
 
   /** @param root the folder to use; by default `huggingface` in the origin's private file system */
-  constructor(root?: FileSystemDirectoryHandle) {
+  constructor(root?: FolderHandle) {
     this.#root = async () =>
       root ?? (await (await navigator.storage.getDirectory()).getDirectoryHandle("huggingface", { create: true }));
   }
@@ -135,11 +154,7 @@ export class OpfsCache implements HubCache<File> {
     };
   }
 
-  async #folder(
-    repository: Repository,
-    names: readonly string[],
-    create: boolean,
-  ): Promise<FileSystemDirectoryHandle | undefined> {
+  async #folder(repository: Repository, names: readonly string[], create: boolean): Promise<FolderHandle | undefined> {
     let folder = await this.#root();
     try {
       for (const name of [repositoryFolder(repository), ...names]) {
@@ -156,7 +171,7 @@ export class OpfsCache implements HubCache<File> {
     const folder = await this.#folder(repository, names.slice(0, -1), false);
     if (folder === undefined) return undefined;
     try {
-      return await (await folder.getFileHandle(names.at(-1)!)).getFile();
+      return await (await folder.getFileHandle(names.at(-1)!, { create: false })).getFile();
     } catch (error) {
       if (isAbsent(error)) return undefined;
       throw error;
@@ -180,11 +195,11 @@ function isAbsent(error: unknown): boolean {
   return name === "NotFoundError" || name === "TypeMismatchError";
 }
 
-async function paths(folder: FileSystemDirectoryHandle, prefix = ""): Promise<string[]> {
+async function paths(folder: FolderHandle, prefix = ""): Promise<string[]> {
   const found: string[] = [];
   for await (const [name, handle] of folder.entries()) {
     if (handle.kind === "file") found.push(prefix + name);
-    else found.push(...(await paths(handle as FileSystemDirectoryHandle, `${prefix}${name}/`)));
+    else found.push(...(await paths(await folder.getDirectoryHandle(name, { create: false }), `${prefix}${name}/`)));
   }
   return found;
 }

@@ -25,35 +25,16 @@ function compile(patterns: Patterns): RegExp[] {
   });
 }
 
-/** Python's `fnmatch.translate`: `*`, `?`, `[seq]`, `[!seq]`; an unclosed bracket is literal. */
+/**
+ * Python's `fnmatch.translate`: `*`, `?`, `[seq]`, `[!seq]`; an unclosed bracket is literal. As there, each `*` but the
+ * last takes the shortest text that lets what follows match and is never tried again (a look-ahead captured and
+ * repeated), so that many stars do not take exponential time.
+ */
 function fnmatch(pattern: string): RegExp {
-  let source = "";
-  for (let at = 0; at < pattern.length; at++) {
-    const char = pattern[at]!;
-    if (char === "*") {
-      // Runs of stars mean one: kept apart they would backtrack exponentially.
-      while (pattern[at + 1] === "*") at++;
-      source += ".*";
-    } else if (char === "?") {
-      source += ".";
-    } else if (char === "[") {
-      let end = at + 1;
-      if (pattern[end] === "!") end++;
-      if (pattern[end] === "]") end++;
-      while (end < pattern.length && pattern[end] !== "]") end++;
-      if (end >= pattern.length) {
-        source += "\\[";
-      } else {
-        const body = pattern.slice(at + 1, end);
-        const negated = body.startsWith("!");
-        const members = (negated ? body.slice(1) : body).replace(/[\\\]^[]/g, "\\$&");
-        source += `[${negated ? "^" : ""}${members}]`;
-        at = end;
-      }
-    } else {
-      source += char.replace(/[.+^${}()|\\/\]]/g, "\\$&");
-    }
-  }
+  const [first = "", ...rest] = starSeparated(pattern);
+  const last = rest.pop();
+  const middle = rest.filter((part) => part !== "").map((part, index) => `(?=(.*?${part}))\\${index + 1}`);
+  const source = first + middle.join("") + (last === undefined ? "" : `.*${last}`);
   try {
     return new RegExp(`^${source}$`, "s");
   } catch {
@@ -61,4 +42,30 @@ function fnmatch(pattern: string): RegExp {
       pattern,
     });
   }
+}
+
+/** The parts between the stars, as sources of regular expressions. */
+function starSeparated(pattern: string): string[] {
+  const parts = [""];
+  for (let at = 0; at < pattern.length; at++) {
+    const char = pattern[at]!;
+    if (char === "*") {
+      parts.push("");
+      continue;
+    }
+    const bracket = char === "[" ? /^\[!?\]?[^\]]*\]/.exec(pattern.slice(at))?.[0] : undefined;
+    if (bracket !== undefined) at += bracket.length - 1;
+    parts[parts.length - 1] += bracket === undefined ? literal(char) : set(bracket);
+  }
+  return parts;
+}
+
+function literal(char: string): string {
+  return char === "?" ? "." : char.replace(/[.+^${}()|\\/[\]]/, "\\$&");
+}
+
+function set(bracket: string): string {
+  const negated = bracket.startsWith("[!");
+  const members = bracket.slice(negated ? 2 : 1, -1).replace(/[\\\]^[]/g, "\\$&");
+  return `[${negated ? "^" : ""}${members}]`;
 }

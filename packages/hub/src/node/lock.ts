@@ -23,7 +23,6 @@ export async function withLockFile<T>(
   signal: AbortSignal | undefined,
   work: () => Promise<T>,
 ): Promise<T> {
-  await fs.mkdir(dirname(path), { recursive: true });
   const mine = JSON.stringify({ ...thisOwner(), nonce: crypto.randomUUID() });
   let seen = "";
   let seenSince = 0;
@@ -56,11 +55,13 @@ export async function withLockFile<T>(
 }
 
 async function create(fs: FileSystem, path: string, content: string): Promise<boolean> {
+  await fs.mkdir(dirname(path), { recursive: true });
   try {
     await fs.writeFile(path, content, { flag: "wx" });
     return true;
   } catch (error) {
-    if (systemCode(error) === "EEXIST") return false;
+    // ENOENT: somebody cleaned the folder of locks up at this moment.
+    if (systemCode(error) === "EEXIST" || systemCode(error) === "ENOENT") return false;
     throw error;
   }
 }

@@ -63,6 +63,8 @@ export class BlobPartialFile implements PartialFile {
         await fs.rm(abandoned, { force: true });
         await fs.rm(`${abandoned}.json`, { force: true });
       }
+      // The journal is there before the file, so that no file of ours is ever without: it could not be cleaned up.
+      await fs.writeFile(`${path}.json`, journalText(file, nothing, thisOwner()));
       return new BlobPartialFile(fs, folder, file, { path, handle: await fs.open(path, "wx+"), checkpoint: undefined });
     });
   }
@@ -123,19 +125,25 @@ export class BlobPartialFile implements PartialFile {
 
   /** Replaces the journal in one step; one write at a time. */
   #write(checkpoint: Checkpoint, owner: unknown): Promise<void> {
-    const { etag, size } = this.#file;
-    const journal: Journal = { version: 1, etag, size, owner, ...checkpoint };
+    const text = journalText(this.#file, checkpoint, owner);
     const path = `${this.#path}.json`;
     this.#saving = this.#saving
       .catch(() => undefined)
       .then(() =>
         writing(this.#folder, async () => {
-          await this.#fs.writeFile(`${path}.tmp`, JSON.stringify(journal));
+          await this.#fs.writeFile(`${path}.tmp`, text);
           await this.#fs.rename(`${path}.tmp`, path);
         }),
       );
     return this.#saving;
   }
+}
+
+const nothing: Checkpoint = { done: [], prefixBytes: 0, prefixDigest: "" };
+
+function journalText({ etag, size }: RemoteFile, checkpoint: Checkpoint, owner: unknown): string {
+  const journal: Journal = { version: 1, etag, size, owner, ...checkpoint };
+  return JSON.stringify(journal);
 }
 
 /** Partial files of a blob whose journal says that nobody writes them any more. */
@@ -180,6 +188,7 @@ function fits(journal: Journal, file: RemoteFile, length: number): boolean {
     Number.isSafeInteger(journal.prefixBytes) &&
     journal.prefixBytes >= 0 &&
     Array.isArray(journal.done) &&
+    journal.done.length > 0 &&
     journal.done.every((range) => isRangeWithin(range, end))
   );
 }

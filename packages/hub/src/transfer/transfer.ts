@@ -62,7 +62,7 @@ class Transfer {
   #validator: string | undefined;
   #failures = 0;
   #bytesAtFailure = 0;
-  #lastSave = performance.now();
+  #lastSave = -Infinity;
 
   constructor(options: TransferOptions) {
     this.#options = options;
