@@ -47,7 +47,9 @@ export type {
 export { optimalExponent } from "./features/dense-exponential.ts";
 export type { ExponentialForm } from "./features/exponential-form.ts";
 export type { FeatureMap, KeyStabilizerOptions, StabilizedFeatures } from "./features/feature-map.ts";
-export { elementwiseFunctions, generalizedFeatureMap } from "./features/generalized.ts";
+export { elementwiseFunctions } from "./features/elementwise.ts";
+export type { Elementwise } from "./features/elementwise.ts";
+export { generalizedFeatureMap } from "./features/generalized.ts";
 export { linearExponential } from "./features/linear-exponential.ts";
 export { optimalOprf } from "./features/oprf.ts";
 export { trigonometricForm } from "./features/trigonometric.ts";

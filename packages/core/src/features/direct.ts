@@ -1,16 +1,32 @@
-import { rowCount } from "../checks.ts";
+import { requireLength, rowCount } from "../checks.ts";
 import type { FeatureMapDescription } from "./description.ts";
 import type { FeatureMap, StabilizedFeatures } from "./feature-map.ts";
-import { scaleKeys } from "./stabilizer.ts";
+import { scaleKeys, scaleOfRow } from "./stabilizer.ts";
 
 /** A map that is the same for queries and keys and needs no stabiliser: its log scale is 0. */
+export interface DirectMap {
+  /** [rows, dim] to [rows, count] */
+  readonly features: (x: Float64Array) => Float64Array;
+  /** x and the gradient with respect to the features to that with respect to x. */
+  readonly backward: (x: Float64Array, upstream: Float64Array) => Float64Array;
+}
+
 export function directFeatureMap(
   description: FeatureMapDescription,
   dim: number,
   count: number,
-  features: (x: Float64Array, rows: number) => Float64Array,
+  { features, backward }: DirectMap,
 ): FeatureMap {
-  const apply = (x: Float64Array): Float64Array => features(x, rowCount("x", x, dim));
+  function apply(x: Float64Array): Float64Array {
+    rowCount("x", x, dim);
+    return features(x);
+  }
+  function applyBackward(x: Float64Array, upstream: Float64Array, logScale?: Float64Array): Float64Array {
+    const rows = rowCount("x", x, dim);
+    requireLength("upstream", upstream, rows * count);
+    const scaled = upstream.map((value, i) => value * Math.exp(-scaleOfRow(logScale, Math.floor(i / count), rows)));
+    return backward(x, scaled);
+  }
   return {
     description,
     dim,
@@ -19,5 +35,7 @@ export function directFeatureMap(
     key: apply,
     queryStabilized: (x): StabilizedFeatures => ({ features: apply(x), logScale: new Float64Array(x.length / dim) }),
     keyStabilized: (x, options = {}) => scaleKeys(apply(x), new Float64Array(x.length / dim), count, options),
+    queryBackward: applyBackward,
+    keyBackward: applyBackward,
   };
 }

@@ -7,5 +7,8 @@ import type { FeatureMap } from "./feature-map.ts";
 export function eluFeatureMap(description: EluDescription): FeatureMap {
   const { dim } = description;
   requireInteger("description.dim", dim, 1, 1 << 20);
-  return directFeatureMap(description, dim, dim, (x) => x.map((value) => (value > 0 ? value + 1 : Math.exp(value))));
+  return directFeatureMap(description, dim, dim, {
+    features: (x) => x.map((value) => (value > 0 ? value + 1 : Math.exp(value))),
+    backward: (x, upstream) => upstream.map((value, i) => value * (x[i]! > 0 ? 1 : Math.exp(x[i]!))),
+  });
 }

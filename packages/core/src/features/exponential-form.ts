@@ -1,9 +1,9 @@
 import { requireFinite, requireLength, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
-import { multiplyTransposed } from "../linear-algebra/products.ts";
+import { multiply, multiplyTransposed } from "../linear-algebra/products.ts";
 import type { FeatureMapDescription } from "./description.ts";
 import type { FeatureMap, StabilizedFeatures } from "./feature-map.ts";
-import { exponentialOfKeys, exponentialPerRow } from "./stabilizer.ts";
+import { exponentialOfKeys, exponentialPerRow, scaleOfRow } from "./stabilizer.ts";
 
 /**
  * The one form that every exponential feature map takes, and all that an emitter needs:
@@ -66,70 +66,117 @@ export function checkExponentialForm(form: ExponentialForm): void {
   }
 }
 
-/** The feature map of an exponential form. C and diag(exp(logWeight)) are applied on the key side. */
+/** log phi(x) = projection x' + linear.(x - mean) or linear.x + bias, less |x'|^2/2 if the form says so; x' = matrix (x - mean). */
+interface Side {
+  readonly mean: Float64Array;
+  readonly matrix: Float64Array;
+  readonly projection: Float64Array;
+  readonly linear: Float64Array;
+  /** Whether `linear` is applied to x - mean or to x. */
+  readonly centred: boolean;
+  /** [count] */
+  readonly bias: Float64Array;
+}
+
+/**
+ * The feature map of an exponential form. const(q) is part of phi_q; C and diag(exp(logWeight)) are applied on the key
+ * side.
+ */
 export function exponentialFeatureMap(description: FeatureMapDescription, form: ExponentialForm): FeatureMap {
   const { dim, count } = form;
-
-  function logQuery(x: Float64Array): Float64Array {
-    const rows = rowCount("x", x, dim);
-    const logs = projected(x, rows, form.queryMean, form.queryMatrix, form.queryProjection, form);
-    for (let row = 0; row < rows; row++) {
-      let constant = form.subtractNorms ? -logs.halfNorms[row]! : 0;
-      for (let i = 0; i < dim; i++) constant += x[row * dim + i]! * form.keyMean[i]!;
-      for (let m = 0; m < count; m++) logs.values[row * count + m]! += constant;
-    }
-    return logs.values;
-  }
-
-  function logKey(x: Float64Array): Float64Array {
-    const rows = rowCount("x", x, dim);
-    const logs = projected(x, rows, form.keyMean, form.keyMatrix, form.keyProjection, form);
-    for (let row = 0; row < rows; row++) {
-      let weight = form.subtractNorms ? -logs.halfNorms[row]! : 0;
-      for (let i = 0; i < dim; i++) weight += (x[row * dim + i]! - form.keyMean[i]!) * form.keyWeight[i]!;
-      for (let m = 0; m < count; m++) {
-        // With a core the weight belongs to the query feature, that is, after the core.
-        logs.values[row * count + m]! += form.core === undefined ? weight + form.logWeight[m]! : weight;
-      }
-    }
-    return logs.values;
-  }
-
-  const weightedCore = form.core && Float64Array.from(form.core);
-  if (weightedCore) {
-    for (let i = 0; i < count * count; i++) weightedCore[i]! *= Math.exp(form.logWeight[Math.floor(i / count)]!);
-  }
-
-  function joined(stabilized: StabilizedFeatures): StabilizedFeatures {
-    if (weightedCore === undefined) return stabilized;
-    const rows = stabilized.features.length / count;
-    return { ...stabilized, features: multiplyTransposed(stabilized.features, weightedCore, rows, count, count) };
-  }
+  const core = form.core && weightedCore(form.core, form.logWeight);
+  const query: Side = {
+    mean: form.queryMean,
+    matrix: form.queryMatrix,
+    projection: form.queryProjection,
+    linear: form.keyMean,
+    centred: false,
+    bias: new Float64Array(count),
+  };
+  const key: Side = {
+    mean: form.keyMean,
+    matrix: form.keyMatrix,
+    projection: form.keyProjection,
+    linear: form.keyWeight,
+    centred: true,
+    // With a core, the weight of a query feature comes after it.
+    bias: core === undefined ? form.logWeight : new Float64Array(count),
+  };
+  const join = (features: Float64Array): Float64Array =>
+    core === undefined ? features : multiplyTransposed(features, core, features.length / count, count, count);
 
   return {
     description,
     dim,
     count,
-    query: (x) => logQuery(x).map((value) => Math.exp(value)),
-    key: (x) => joined({ features: logKey(x).map((value) => Math.exp(value)), logScale: new Float64Array(1) }).features,
-    queryStabilized: (x) => exponentialPerRow(logQuery(x), x.length / dim, count),
-    keyStabilized: (x, options = {}) => joined(exponentialOfKeys(logKey(x), x.length / dim, count, options)),
+    query: (x) => logFeatures(x, query, form).map(Math.exp),
+    key: (x) => join(logFeatures(x, key, form).map(Math.exp)),
+    queryStabilized: (x) => exponentialPerRow(logFeatures(x, query, form), x.length / dim, count),
+    keyStabilized(x, options = {}): StabilizedFeatures {
+      const { features, logScale } = exponentialOfKeys(logFeatures(x, key, form), x.length / dim, count, options);
+      return { features: join(features), logScale };
+    },
+    queryBackward: (x, upstream, logScale) => backward(x, upstream, logScale, query, form),
+    keyBackward(x, upstream, logScale) {
+      requireLength("upstream", upstream, (x.length / dim) * count);
+      const inner = core === undefined ? upstream : multiply(upstream, core, x.length / dim, count, count);
+      return backward(x, inner, logScale, key, form);
+    },
   };
 }
 
-/** P A (x - mean) `[rows, count]` and |A (x - mean)|^2 / 2 `[rows]`. */
-function projected(
+function weightedCore(core: Float64Array, logWeight: Float64Array): Float64Array {
+  const count = logWeight.length;
+  return core.map((value, i) => value * Math.exp(logWeight[Math.floor(i / count)]!));
+}
+
+/** x', [rows, dim]. */
+function transform(x: Float64Array, { mean, matrix }: Side, dim: number): Float64Array {
+  const centred = x.map((value, i) => value - mean[i % dim]!);
+  return multiplyTransposed(centred, matrix, x.length / dim, dim, dim);
+}
+
+/** [rows, count] */
+function logFeatures(x: Float64Array, side: Side, { dim, count, subtractNorms }: ExponentialForm): Float64Array {
+  const rows = rowCount("x", x, dim);
+  const transformed = transform(x, side, dim);
+  const out = multiplyTransposed(transformed, side.projection, rows, dim, count);
+  for (let row = 0; row < rows; row++) {
+    let common = 0;
+    for (let l = 0; l < dim; l++) {
+      const at = row * dim + l;
+      common += (side.centred ? x[at]! - side.mean[l]! : x[at]!) * side.linear[l]!;
+      if (subtractNorms) common -= 0.5 * transformed[at]! * transformed[at]!;
+    }
+    for (let m = 0; m < count; m++) out[row * count + m]! += common + side.bias[m]!;
+  }
+  return out;
+}
+
+/** With g = upstream * phi: dx = (g projection - (sum g) x') matrix + (sum g) linear. */
+function backward(
   x: Float64Array,
-  rows: number,
-  mean: Float64Array,
-  matrix: Float64Array,
-  projection: Float64Array,
-  { dim, count }: ExponentialForm,
-): { values: Float64Array; halfNorms: Float64Array } {
-  const centred = new Float64Array(x.length);
-  for (let i = 0; i < x.length; i++) centred[i] = x[i]! - mean[i % dim]!;
-  const transformed = multiplyTransposed(centred, matrix, rows, dim, dim);
-  const halfNorms = new Float64Array(rows);
-  for (let i = 0; i < x.length; i++) halfNorms[Math.floor(i / dim)]! += 0.5 * transformed[i]! * transformed[i]!;
-  return { values: multiplyTransposed(transformed, projection, rows, dim, count), halfNorms };
+  upstream: Float64Array,
+  logScale: Float64Array | undefined,
+  side: Side,
+  form: ExponentialForm,
+): Float64Array {
+  const { dim, count, subtractNorms } = form;
+  const weighted = logFeatures(x, side, form);
+  const rows = x.length / dim;
+  requireLength("upstream", upstream, rows * count);
+  const sums = new Float64Array(rows);
+  for (let i = 0; i < weighted.length; i++) {
+    const row = Math.floor(i / count);
+    weighted[i] = upstream[i]! * Math.exp(weighted[i]! - scaleOfRow(logScale, row, rows));
+    sums[row]! += weighted[i]!;
+  }
+  const inner = multiply(weighted, side.projection, rows, count, dim);
+  if (subtractNorms) {
+    const transformed = transform(x, side, dim);
+    for (let i = 0; i < inner.length; i++) inner[i]! -= sums[Math.floor(i / dim)]! * transformed[i]!;
+  }
+  const out = multiply(inner, side.matrix, rows, dim, dim);
+  for (let i = 0; i < out.length; i++) out[i]! += sums[Math.floor(i / dim)]! * side.linear[i % dim]!;
+  return out;
 }

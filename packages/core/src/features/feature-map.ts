@@ -32,6 +32,14 @@ export interface FeatureMap {
    * rescales by it.
    */
   keyStabilized(x: Float64Array, options?: KeyStabilizerOptions): StabilizedFeatures;
+  /**
+   * The gradient with respect to x `[rows, dim]`, given `upstream` `[rows, count]`, the gradient with respect to
+   * phi_q(x) exp(-logScale); logScale is a constant, [rows] or one number for all, default 0. Throws ArgumentError where
+   * the map has no derivative that it knows.
+   */
+  queryBackward(x: Float64Array, upstream: Float64Array, logScale?: Float64Array): Float64Array;
+  /** As {@link queryBackward}, for phi_k. A row whose `logScale` is -Infinity (a hidden key) has gradient 0. */
+  keyBackward(x: Float64Array, upstream: Float64Array, logScale?: Float64Array): Float64Array;
 }
 
 export interface KeyStabilizerOptions {

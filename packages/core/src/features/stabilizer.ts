@@ -92,3 +92,14 @@ function finiteLargest(values: Float64Array, start: number, count: number): numb
   }
   return found;
 }
+
+/**
+ * The log scale of one row: of none, of one number for all, or of one for each. A hidden row's -Infinity becomes
+ * +Infinity, so that exp(log - scale) is the 0 that the row has in the features.
+ */
+export function scaleOfRow(logScale: Float64Array | undefined, row: number, rows: number): number {
+  if (logScale === undefined) return 0;
+  if (logScale.length !== 1) requireLength("logScale", logScale, rows);
+  const scale = logScale[logScale.length === 1 ? 0 : row]!;
+  return scale === -Infinity ? Infinity : scale;
+}

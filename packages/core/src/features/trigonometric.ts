@@ -1,10 +1,10 @@
-import { rowCount } from "../checks.ts";
-import { multiplyTransposed } from "../linear-algebra/products.ts";
+import { requireLength, rowCount } from "../checks.ts";
+import { multiply, multiplyTransposed } from "../linear-algebra/products.ts";
 import { drawProjection } from "../projections/projection.ts";
 import { RandomStream, streamPurpose } from "../random/stream.ts";
 import type { TrigonometricDescription } from "./description.ts";
 import type { FeatureMap } from "./feature-map.ts";
-import { scaleKeys } from "./stabilizer.ts";
+import { scaleKeys, scaleOfRow } from "./stabilizer.ts";
 
 /**
  * What an emitter of trigonometric features needs.
@@ -74,10 +74,36 @@ export function trigonometricFeatureMap(description: TrigonometricDescription): 
     return features.map((value, i) => value * Math.exp(halfNorms[Math.floor(i / count)]!));
   }
 
+  /** phi = exp(|x|^2/2 - logScale) wave(w.x), so dx = (sum of upstream phi) x + upstream exp(..) wave'(w.x) w. */
+  function backward(x: Float64Array, upstream: Float64Array, logScale?: Float64Array): Float64Array {
+    const { features, halfNorms } = waves(x);
+    const rows = halfNorms.length;
+    requireLength("upstream", upstream, rows * count);
+    const angles = multiplyTransposed(x, form.projection, rows, dim, frequencies);
+    const slopes = new Float64Array(rows * frequencies);
+    const sums = new Float64Array(rows);
+    for (let row = 0; row < rows; row++) {
+      const factor = Math.exp(halfNorms[row]! - scaleOfRow(logScale, row, rows));
+      for (let m = 0; m < frequencies; m++) {
+        const at = row * count + m;
+        const angle = angles[row * frequencies + m]! + (form.phase?.[m] ?? 0);
+        let slope = -upstream[at]! * Math.sin(angle);
+        if (!form.phase) slope += upstream[at + frequencies]! * Math.cos(angle);
+        slopes[row * frequencies + m] = factor * form.scale * slope;
+      }
+      for (let m = row * count; m < (row + 1) * count; m++) sums[row]! += factor * upstream[m]! * features[m]!;
+    }
+    const out = multiply(slopes, form.projection, rows, frequencies, dim);
+    for (let i = 0; i < out.length; i++) out[i]! += sums[Math.floor(i / dim)]! * x[i]!;
+    return out;
+  }
+
   return {
     description,
     dim,
     count,
+    queryBackward: backward,
+    keyBackward: backward,
     query: renormalized,
     key: renormalized,
     queryStabilized(x) {

@@ -163,7 +163,7 @@ describe("closed forms", () => {
     expect(relativeDifference(createFeatureMap(description).query(x), expected)).toBeLessThan(1e-12);
     expect(
       relativeDifference(
-        generalizedFeatureMap(description, () => 2).query(x),
+        generalizedFeatureMap(description, { value: () => 2 }).query(x),
         new Float64Array(6).fill(2.001 / Math.sqrt(6)),
       ),
     ).toBeLessThan(1e-12);
