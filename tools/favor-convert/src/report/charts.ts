@@ -10,6 +10,9 @@ use([BarChart, CustomChart, LineChart, GridComponent, LegendComponent, TitleComp
 
 const palette = ["#4c6ef5", "#e8590c", "#2b8a3e", "#862e9c"];
 
+/** Space around the plot; the font that the labels will have is not known here, so none is fitted. */
+const room = { right: 60, bottom: 28, outerBoundsMode: "none" };
+
 /** A bar of a bar chart, with its interval where there is one. */
 export interface Bar {
   readonly name: string;
@@ -31,7 +34,7 @@ export function barChart(bars: readonly Bar[], text: ChartText): string {
     animation: false,
     color: palette,
     title: { text: text.title, left: 0, textStyle: { fontSize: 14, fontWeight: 600 } },
-    grid: { left: 8, right: 60, top: 36, bottom: 8 },
+    grid: { ...room, left: 12 + 8 * Math.max(...bars.map((bar) => bar.name.length)), top: 36 },
     xAxis: { type: "value", min: 0, name: text.axis, nameLocation: "end" },
     yAxis: { type: "category", inverse: true, data: bars.map((bar) => bar.name), axisTick: { show: false } },
     series: [
@@ -54,6 +57,7 @@ function stroke(x1: number, y1: number, x2: number, y2: number): object {
 function whiskers(bars: readonly Bar[]): object {
   return {
     type: "custom",
+    z: 10,
     silent: true,
     encode: { x: [0, 1], y: 2 },
     data: bars.flatMap((bar, i) => (bar.low === undefined || bar.high === undefined ? [] : [[bar.low, bar.high, i]])),
@@ -81,8 +85,8 @@ export function lineChart(lines: readonly Line[], text: ChartText & { readonly a
     animation: false,
     color: palette,
     title: { text: text.title, left: 0, textStyle: { fontSize: 14, fontWeight: 600 } },
-    legend: { top: 26, left: 0, icon: "roundRect", selectedMode: false, itemHeight: 3 },
-    grid: { left: 8, right: 60, top: 76, bottom: 8 },
+    legend: { top: 30, left: 0, icon: "roundRect", selectedMode: false, itemGap: 30, itemHeight: 3 },
+    grid: { ...room, left: 70, top: 86 },
     xAxis: { type: "category", data: ticks, name: text.across, nameLocation: "end", boundaryGap: false },
     yAxis: { type: "log", name: text.axis },
     series: lines.map((line) => ({
@@ -108,7 +112,7 @@ export function cosineHistogram(values: readonly number[], text: ChartText): str
     animation: false,
     color: palette,
     title: { text: text.title, left: 0, textStyle: { fontSize: 14, fontWeight: 600 } },
-    grid: { left: 8, right: 60, top: 48, bottom: 8 },
+    grid: { ...room, left: 60, top: 70 },
     xAxis: { type: "category", data: counts.map((_, i) => (low + ((1 - low) * i) / bins).toFixed(3)), name: text.axis },
     yAxis: { type: "value", name: "sequences" },
     series: [{ type: "bar", silent: true, barCategoryGap: "5%", data: counts }],

@@ -105,10 +105,10 @@ function cost(file: FavorFile): Html {
     ${new Html(
       lineChart(
         [
-          { name: "softmax everywhere", points: costs.map(([length, softmax]) => [length, softmax] as const) },
-          { name: "as converted", points: costs.map(([length, , converted]) => [length, converted] as const) },
+          { name: "softmax everywhere", points: costs.map(([length, softmax]) => [length, softmax / 1e9] as const) },
+          { name: "as converted", points: costs.map(([length, , converted]) => [length, converted / 1e9] as const) },
         ],
-        { title: "Multiply-adds by sequence length", axis: "multiply-adds", across: "tokens", id: "cost" },
+        { title: "Multiply-adds by sequence length", axis: "billions", across: "tokens", id: "cost" },
       ),
     )}`;
 }
