@@ -1,5 +1,5 @@
 import { makeNode } from "../graph/node.ts";
-import { DataType, type GraphProto, type ValueInfoProto } from "../model/proto.ts";
+import { DataType, type NodeProto, type ValueInfoProto } from "../model/proto.ts";
 import { createMessage } from "../model/schema.ts";
 import type { CarriedState } from "./causal.ts";
 import { maskedLog } from "./log-range.ts";
@@ -15,7 +15,7 @@ export interface PrefixStates {
 }
 
 /**
- * Running sums of the chunks' states by a Scan, each relative to the largest log weight so far: a plain cumulative sum
+ * Running sums of the chunks' states by Scans, each relative to the largest log weight so far: a plain cumulative sum
  * would need one scale for the whole sequence, which looks at keys to come.
  *
  *     scale' = max(scale, chunk scale),   S' = S exp(scale - scale') + chunk S exp(chunk scale - scale')
@@ -32,41 +32,52 @@ export function prefixStates(build: NodeBuilder, own: string, scales: string, ca
   };
   // Scales that the heads share are spread, so that the state keeps its shape.
   const spread = build.op("Expand", [scales, build.concat([outer, build.integers([1, 1, 1])], 0)]);
-  const inputs = [state.sums, state.logScale, own, spread];
-  const [sums, logScale, sumsBefore, logScalesBefore] = build.ops("Scan", inputs, 4, {
-    body: scanBody(),
-    num_scan_inputs: { int: 2 },
-    scan_input_axes: { ints: [2, 2] },
-    scan_output_axes: { ints: [2, 2] },
-  }) as [string, string, string, string];
-  return { sumsBefore, logScalesBefore, last: { sums, logScale } };
+  const [logScale, before] = scan(build, runningMaximum, state.logScale, [spread]);
+  const after = build.op("Max", [before, spread]);
+  const decay = build.op("Exp", [build.op("Sub", [before, after])]);
+  const gain = build.op("Exp", [build.op("Sub", [spread, after])]);
+  const [sums, sumsBefore] = scan(build, decayedSum, state.sums, [own, decay, gain]);
+  return { sumsBefore, logScalesBefore: before, last: { sums, logScale } };
 }
 
 function filled(build: NodeBuilder, shape: string, value: number): string {
   return build.op("Expand", [build.scalar(value), shape]);
 }
 
-/** One step: the state before goes out, the chunk's sums go in. Names are the body's own. */
-function scanBody(): GraphProto {
-  const nodes = [
-    makeNode("Max", ["scale", "chunk_scale"], ["scale_next"]),
-    makeNode("Sub", ["scale", "scale_next"], ["fall"]),
-    makeNode("Exp", ["fall"], ["decay"]),
-    makeNode("Mul", ["sums", "decay"], ["kept"]),
-    makeNode("Sub", ["chunk_scale", "scale_next"], ["chunk_fall"]),
-    makeNode("Exp", ["chunk_fall"], ["chunk_decay"]),
-    makeNode("Mul", ["chunk_sums", "chunk_decay"], ["added"]),
-    makeNode("Add", ["kept", "added"], ["sums_next"]),
-    makeNode("Identity", ["sums"], ["sums_before"]),
-    makeNode("Identity", ["scale"], ["scale_before"]),
-  ];
-  const float = (name: string): ValueInfoProto =>
-    createMessage("ValueInfoProto", { name, type: { tensorType: { elemType: DataType.FLOAT }, denotation: "" } });
-  return createMessage("GraphProto", {
-    name: "favor_prefix_sum",
-    node: nodes,
-    input: ["sums", "scale", "chunk_sums", "chunk_scale"].map(float),
-    output: ["sums_next", "scale_next", "sums_before", "scale_before"].map(float),
-  });
+/** What one step of a Scan does with the state and the chunk's inputs, named in this order: `state`, then `inputs`. */
+interface Step {
+  readonly inputs: readonly string[];
+  readonly nodes: readonly NodeProto[];
 }
 
+const runningMaximum: Step = { inputs: ["chunk"], nodes: [makeNode("Max", ["state", "chunk"], ["next"])] };
+
+const decayedSum: Step = {
+  inputs: ["chunk", "decay", "gain"],
+  nodes: [
+    makeNode("Mul", ["state", "decay"], ["kept"]),
+    makeNode("Mul", ["chunk", "gain"], ["added"]),
+    makeNode("Add", ["kept", "added"], ["next"]),
+  ],
+};
+
+/** Runs a step over the chunks, axis 2: the state after the last one, and the states before each. */
+function scan(build: NodeBuilder, step: Step, state: string, inputs: readonly string[]): [string, string] {
+  const body = createMessage("GraphProto", {
+    name: "favor_prefix",
+    node: [...step.nodes, makeNode("Identity", ["state"], ["before"])],
+    input: ["state", ...step.inputs].map(float),
+    output: ["next", "before"].map(float),
+  });
+  const [last, before] = build.ops("Scan", [state, ...inputs], 2, {
+    body: { graph: body },
+    num_scan_inputs: { int: inputs.length },
+    scan_input_axes: { ints: inputs.map(() => 2) },
+    scan_output_axes: { ints: [2] },
+  }) as [string, string];
+  return [last, before];
+}
+
+function float(name: string): ValueInfoProto {
+  return createMessage("ValueInfoProto", { name, type: { tensorType: { elemType: DataType.FLOAT }, denotation: "" } });
+}

@@ -42,12 +42,13 @@ export function bodies(node: NodeProto): GraphProto[] {
   return node.attribute.flatMap((attr) => (attr.g ? [attr.g] : attr.graphs));
 }
 
-/** What a new node's attribute may be given as: an integer, integers, a float, a text or a tensor. */
+/** What a new node's attribute may be given as: an integer, integers, a float, a text, a body or a tensor. */
 export type AttributeValue =
   | { int: number }
   | { ints: number[] }
   | { float: number }
   | { string: string }
+  | { graph: GraphProto }
   | TensorProto;
 
 function makeAttribute(name: string, value: AttributeValue): AttributeProto {
@@ -57,7 +58,7 @@ function makeAttribute(name: string, value: AttributeValue): AttributeProto {
   if ("ints" in value) return make({ type: AttributeType.INTS, ints: value.ints.map((i) => Long.fromNumber(i)) });
   if ("float" in value) return make({ type: AttributeType.FLOAT, f: value.float });
   if ("string" in value) return make({ type: AttributeType.STRING, s: encodeAscii(value.string) });
-  if ("node" in value) return make({ type: AttributeType.GRAPH, g: value });
+  if ("graph" in value) return make({ type: AttributeType.GRAPH, g: value.graph });
   return make({ type: AttributeType.TENSOR, t: value });
 }
 
