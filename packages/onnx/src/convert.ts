@@ -6,6 +6,7 @@ import {
   type FeatureMapDescription,
   type HeadMoments,
 } from "@favor/core";
+import type { AttentionContext } from "./attention/context.ts";
 import { findAttention, type FoundAttention } from "./attention/find.ts";
 import type { AttentionSite } from "./attention/site.ts";
 import { conversionOf, recordConversion } from "./conversion-record.ts";
@@ -19,8 +20,9 @@ import { NodeBuilder } from "./favor/node-builder.ts";
 import { readSite, writeSite, type KeepCache } from "./favor/site-inputs.ts";
 import { trigonometricFeatures } from "./favor/trigonometric.ts";
 import { GraphError } from "./graph/errors.ts";
-import { Graph } from "./graph/graph.ts";
+import type { Graph } from "./graph/graph.ts";
 import type { ModelProto } from "./model/proto.ts";
+import { normaliseModel, restoreFused } from "./normalise/normalise.ts";
 import { growPositions } from "./positions/grow.ts";
 import { reportSite, type SiteReport } from "./report.ts";
 
@@ -67,8 +69,9 @@ export interface Conversion {
 
 /** Every attention of a model with its verdict; changes nothing. */
 export function inspectAttention(model: ModelProto): { sites: SiteReport[]; notes: readonly string[] } {
-  const { sites, notes } = findAttention(Graph.of(model));
-  return { sites: sites.map(reportSite), notes };
+  const { graph, notes } = normaliseModel(model);
+  const found = findAttention(graph);
+  return { sites: found.sites.map(reportSite), notes: [...notes, ...found.notes] };
 }
 
 /**
@@ -88,22 +91,26 @@ export function convertAttention(model: ModelProto, options: ConvertOptions = {}
       { conversion: before },
     );
   }
-  const graph = Graph.of(model);
+  const normalised = normaliseModel(model);
+  const { graph } = normalised;
   const found = findAttention(graph);
-  requireConvertible(found);
-  const keeps: KeepCache = new Map();
-  const shared = new NodeBuilder(graph, "favor");
+  requireConvertible(found, normalised.notes);
+  const writers = new SiteWriters();
   const sites = found.sites.map((entry): ConvertedSite => {
     const report = reportSite(entry);
     if ("refused" in entry) return { ...report, state: "refused" };
     if (settings.keep.includes(entry.site.layer) || (entry.site.kind === "cross" && !settings.cross)) {
       return { ...report, state: "kept" };
     }
-    return { ...report, state: "converted", ...rewriteSite(graph, shared, entry.site, settings, keeps, found) };
+    return { ...report, state: "converted", ...rewriteSite(writers.of(entry.context.graph), entry, settings) };
   });
-  shared.commit();
+  writers.commit();
+  restoreFused(normalised.decomposed);
+  writers.removeDead();
   graph.reindex();
   graph.removeDead();
+  const { functions, opsetImport } = normalised.model;
+  Object.assign(model, { graph: graph.proto, functions, opsetImport });
   const notes = settings.maxLength === undefined ? [] : growPositions(graph, settings.maxLength, settings.growth);
   recordConversion(model, settings, sites);
   return { model, sites, notes };
@@ -116,7 +123,8 @@ function checkOptions(options: ConvertOptions): Settings {
   if (!Number.isInteger(count) || count < 1 || count > 65_536) {
     throw new ArgumentError("options.count", "an integer from 1 to 65536", count);
   }
-  if (!Number.isSafeInteger(seed) || seed < 0) throw new ArgumentError("options.seed", "an integer of at least 0", seed);
+  if (!Number.isSafeInteger(seed) || seed < 0)
+    throw new ArgumentError("options.seed", "an integer of at least 0", seed);
   if (maxLength !== undefined && (!Number.isInteger(maxLength) || maxLength < 1)) {
     throw new ArgumentError("options.maxLength", "a positive integer", maxLength);
   }
@@ -135,7 +143,39 @@ function checkOptions(options: ConvertOptions): Settings {
   };
 }
 
-function requireConvertible({ sites, notes }: FoundAttention): void {
+/** What is built for the sites of one graph, and the masks that they share. */
+interface SiteWriter {
+  readonly graph: Graph;
+  readonly build: NodeBuilder;
+  readonly keeps: KeepCache;
+}
+
+/** One writer for each graph that has sites: the main one, or a body of If, Loop or Scan. */
+class SiteWriters {
+  readonly #writers = new Map<Graph, SiteWriter>();
+
+  of(graph: Graph): SiteWriter {
+    const known = this.#writers.get(graph);
+    if (known !== undefined) return known;
+    const writer = { graph, build: new NodeBuilder(graph, "favor"), keeps: new Map() };
+    this.#writers.set(graph, writer);
+    return writer;
+  }
+
+  commit(): void {
+    for (const { graph, build } of this.#writers.values()) {
+      build.commit();
+      graph.reindex();
+    }
+  }
+
+  removeDead(): void {
+    for (const { graph } of this.#writers.values()) graph.removeDead();
+  }
+}
+
+function requireConvertible({ sites, notes: found }: FoundAttention, normalising: readonly string[]): void {
+  const notes = [...normalising, ...found];
   if (sites.some((entry) => "site" in entry)) return;
   const reports = sites.map(reportSite);
   const reasons = [...new Set(reports.flatMap((site) => site.reasons.map((reason) => reason.message)))];
@@ -148,12 +188,9 @@ function requireConvertible({ sites, notes }: FoundAttention): void {
 
 /** Emits one site and takes its old output node away. */
 function rewriteSite(
-  graph: Graph,
-  build: NodeBuilder,
-  site: AttentionSite,
+  { graph, build, keeps }: SiteWriter,
+  { site, context }: { site: AttentionSite; context: AttentionContext },
   settings: Settings,
-  keeps: KeepCache,
-  found: FoundAttention,
 ): Pick<ConvertedSite, "featureMaps" | "folded"> {
   const descriptions = describeFeatures(site, settings);
   const forms = descriptions?.every((d) => d.kind === "trigonometric")
@@ -162,7 +199,7 @@ function rewriteSite(
   const folded =
     forms === undefined || settings.moments === undefined
       ? { query: false, key: false }
-      : foldCalibration(graph, found.context!, site, forms);
+      : foldCalibration(graph, context, site, forms);
   const inputs = readSite(build, site, keeps);
   let output: string;
   if (descriptions === undefined) output = emitExact(build, site, inputs);

@@ -1,4 +1,4 @@
-import type { FoundSite } from "./attention/find.ts";
+import type { FoundSite } from "./attention/site.ts";
 import type { AttentionSite, MaskVerdict, Reason } from "./attention/site.ts";
 
 /** One attention of a model as a person or a program is told about it. Plain JSON. */

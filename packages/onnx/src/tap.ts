@@ -3,9 +3,9 @@ import type { AttentionSite } from "./attention/site.ts";
 import { NodeBuilder } from "./favor/node-builder.ts";
 import { standardScales } from "./favor/scales.ts";
 import { readSite, type KeepCache } from "./favor/site-inputs.ts";
-import { Graph } from "./graph/graph.ts";
 import { DataType, type ModelProto } from "./model/proto.ts";
 import { createMessage } from "./model/schema.ts";
+import { normaliseModel } from "./normalise/normalise.ts";
 
 /** Outputs that a tapped model has beside its own, for one site. Queries and keys are times sqrt(scale) each. */
 export interface MomentTap {
@@ -37,23 +37,27 @@ export interface SampleTap {
  * (sums take no notice of padding) and add the outputs up in float64. The given model is not changed.
  */
 export function tapMoments(model: ModelProto): { model: ModelProto; taps: MomentTap[] } {
-  return tap(model, (build, site, query, keyColumns) => {
-    const keys = build.transpose(keyColumns, [0, 1, 3, 2]);
-    const queryColumns = build.transpose(query, [0, 1, 3, 2]);
-    const total = (value: string): string => build.squeeze(build.reduceSum(value, 0), [0]);
-    const sum = (columns: string): string => build.squeeze(total(build.reduceSum(columns, 3)), [2]);
-    return {
-      site: site.index,
-      heads: site.heads,
-      dim: site.headDim,
-      outputs: {
-        querySum: sum(queryColumns),
-        queryGram: total(build.op("MatMul", [queryColumns, query])),
-        keySum: sum(keyColumns),
-        keyGram: total(build.op("MatMul", [keyColumns, keys])),
-      },
-    };
-  }, (entry) => Object.values(entry.outputs));
+  return tap(
+    model,
+    (build, site, query, keyColumns) => {
+      const keys = build.transpose(keyColumns, [0, 1, 3, 2]);
+      const queryColumns = build.transpose(query, [0, 1, 3, 2]);
+      const total = (value: string): string => build.squeeze(build.reduceSum(value, 0), [0]);
+      const sum = (columns: string): string => build.squeeze(total(build.reduceSum(columns, 3)), [2]);
+      return {
+        site: site.index,
+        heads: site.heads,
+        dim: site.headDim,
+        outputs: {
+          querySum: sum(queryColumns),
+          queryGram: total(build.op("MatMul", [queryColumns, query])),
+          keySum: sum(keyColumns),
+          keyGram: total(build.op("MatMul", [keyColumns, keys])),
+        },
+      };
+    },
+    (entry) => Object.values(entry.outputs),
+  );
 }
 
 /** The model with every site's queries and keys as additional outputs. The given model is not changed. */
@@ -76,22 +80,14 @@ function tap<Entry>(
   emit: (build: NodeBuilder, site: AttentionSite, query: string, keyColumns: string) => Entry,
   outputsOf: (entry: Entry) => string[],
 ): { model: ModelProto; taps: Entry[] } {
-  const { graph: original } = model;
-  const copy: ModelProto = {
-    ...model,
-    graph: {
-      ...original,
-      node: [...original.node],
-      initializer: [...original.initializer],
-      output: [...original.output],
-    },
-  };
-  const graph = Graph.of(copy);
+  const normalised = normaliseModel(model);
+  const { graph, model: copy } = normalised;
   const build = new NodeBuilder(graph, "favor_tap");
   const keeps: KeepCache = new Map();
   const taps: Entry[] = [];
   for (const found of findAttention(graph).sites) {
-    if (!("site" in found)) continue;
+    // A value inside a body of If, Loop or Scan cannot be an output of the model.
+    if (!("site" in found) || found.context.graph !== graph) continue;
     const { site } = found;
     const scales = standardScales(site);
     const inputs = readSite(build, site, keeps);

@@ -1,29 +1,26 @@
-import { FavorError, RandomStream, streamPurpose } from "@favor/core";
 import type { Graph } from "../graph/graph.ts";
-import { probePair } from "../graph/probe.ts";
-import { describeNode } from "../graph/node.ts";
+import { probePair, type ProbePair } from "../graph/probe.ts";
+import { bodies, describeNode } from "../graph/node.ts";
 import type { NodeProto } from "../model/proto.ts";
-import { dimsOf, makeContext, shapeOf, varies, type AttentionContext } from "./context.ts";
+import { bodyContext, dimsOf, makeContext, varies, type AttentionContext } from "./context.ts";
+import { examineRegion } from "./examine.ts";
 import { fusedCandidates } from "./fused.ts";
-import { proveMask } from "./mask-proof.ts";
-import { headsOf, operandOf, sizeOf } from "./operand-roles.ts";
+import { LayerCounter } from "./layer-counter.ts";
 import { productAxes, type Product } from "./product.ts";
-import { projectionSources, scaleAbove } from "./projection-source.ts";
-import { dataProducts, findRegion, type Region } from "./region.ts";
-import { describeRefusal } from "./refusal.ts";
-import { regionInputs, type RegionLabels } from "./region-evaluation.ts";
-import type { AttentionSite, MaskVerdict, Operand, Reason, RefusedSite } from "./site.ts";
-
-export type FoundSite = { readonly site: AttentionSite } | { readonly refused: RefusedSite };
+import { dataProducts, findRegion } from "./region.ts";
+import type { FoundSite } from "./site.ts";
 
 export interface FoundAttention {
   readonly sites: readonly FoundSite[];
   /** Remarks on the graph as a whole: shapes that could not be followed, operators that hide something. */
   readonly notes: readonly string[];
-  readonly context: AttentionContext | undefined;
 }
 
-/** All softmax attention of a graph, in the order of data flow, each proved replaceable or refused with reasons. */
+/**
+ * All softmax attention of a model, in the order of data flow, each proved replaceable or refused with reasons.
+ *
+ * @param graph the main graph of a model whose functions are inlined and whose fused operators are decomposed
+ */
 export function findAttention(graph: Graph): FoundAttention {
   const pair = probePair(graph);
   if ("conflict" in pair) {
@@ -31,35 +28,45 @@ export function findAttention(graph: Graph): FoundAttention {
     return {
       sites: [],
       notes: [`The graph's shapes contradict each other at ${describeNode(conflict.node)}: ${conflict.message}.`],
-      context: undefined,
     };
   }
-  const context = makeContext(graph, pair.first, pair.second);
+  const sites: FoundSite[] = [];
+  findInGraph(makeContext(graph, pair.first, pair.second), pair, 0, sites);
+  return { sites, notes: [] };
+}
+
+interface Candidate {
+  readonly node: NodeProto;
+  readonly examine: (index: number, layer: number) => FoundSite | undefined;
+}
+
+/** Appends the attention of one graph, and of the bodies that its nodes carry at their place. */
+function findInGraph(context: AttentionContext, probes: ProbePair, firstLayer: number, sites: FoundSite[]): void {
+  const { graph } = context;
+  const layers = new LayerCounter(graph);
+  const candidates = new Map(candidatesOf(context).map((candidate) => [candidate.node, candidate]));
+  for (const node of graph.nodes) {
+    const before = sites.length;
+    const layer = firstLayer + layers.below(node);
+    for (const body of bodies(node)) {
+      const inner = bodyContext(context, body, probes);
+      if (inner !== undefined) findInGraph(inner, probes, layer, sites);
+    }
+    const found = candidates.get(node)?.examine(sites.length, layer);
+    if (found !== undefined) sites.push(found);
+    if (sites.length > before) layers.add(node);
+  }
+}
+
+function candidatesOf(context: AttentionContext): Candidate[] {
   const products = dataProducts(context);
   const byNode = new Map(products.map((product) => [product.node, product]));
-  const layers = new LayerCounter(graph);
-  const candidates: { node: NodeProto; examine: (index: number, layer: number) => FoundSite | undefined }[] = [
-    ...fusedCandidates(context),
-  ];
-  for (const product of products) {
-    if (!isQuadratic(context, product)) continue;
-    const region = findRegion(context, product, byNode);
-    if (region === undefined) continue;
-    candidates.push({
-      node: region.output.node,
-      examine: (index, layer) => examineRegion(context, region, index, layer),
-    });
-  }
-  const order = new Map(graph.nodes.map((node, position) => [node, position]));
-  candidates.sort((a, b) => order.get(a.node)! - order.get(b.node)!);
-  const sites: FoundSite[] = [];
-  for (const { node, examine } of candidates) {
-    const found = examine(sites.length, layers.below(node));
-    if (found === undefined) continue;
-    layers.add(node);
-    sites.push(found);
-  }
-  return { sites, notes: [], context };
+  const regions = products.flatMap((product): Candidate[] => {
+    const region = isQuadratic(context, product) ? findRegion(context, product, byNode) : undefined;
+    if (region === undefined) return [];
+    return [{ node: region.output.node, examine: (index, layer) => examineRegion(context, region, index, layer) }];
+  });
+  return [...fusedCandidates(context), ...regions];
 }
 
 /** Attention's logits grow with the length along both positions; d x d products and single queries do not. */
@@ -79,212 +86,7 @@ function isBatchAxis(product: Product, axis: number): boolean {
 }
 
 function lengthsVary(context: AttentionContext): boolean {
-  return context.graph.inputs.some((input) =>
+  return context.graph.root.inputs.some((input) =>
     (dimsOf(context, input.name) ?? []).some((_, axis) => axis > 0 && varies(context, input.name, axis)),
   );
-}
-
-/** Counts how many attentions lie above a node on its longest way to the inputs. */
-class LayerCounter {
-  readonly #graph: Graph;
-  readonly #counted = new Set<NodeProto>();
-  #depths: Map<NodeProto, number> | undefined;
-
-  constructor(graph: Graph) {
-    this.#graph = graph;
-  }
-
-  add(node: NodeProto): void {
-    this.#counted.add(node);
-    this.#depths = undefined;
-  }
-
-  below(node: NodeProto): number {
-    this.#depths ??= this.#compute();
-    return this.#depths.get(node) ?? 0;
-  }
-
-  #compute(): Map<NodeProto, number> {
-    const depths = new Map<NodeProto, number>();
-    for (const node of this.#graph.nodes) {
-      let depth = 0;
-      for (const input of node.input) {
-        const producer = this.#graph.producer(input);
-        if (producer === undefined) continue;
-        depth = Math.max(depth, (depths.get(producer) ?? 0) + (this.#counted.has(producer) ? 1 : 0));
-      }
-      depths.set(node, depth);
-    }
-    return depths;
-  }
-}
-
-interface Orientation {
-  readonly labels: RegionLabels;
-  readonly query: "left" | "right";
-}
-
-/** The two ways to read the logits: rows are queries, or rows are keys. */
-function orientations(region: Region): Orientation[] {
-  const logits = productAxes(region.logits);
-  const output = productAxes(region.output);
-  if (logits?.left.length !== 1 || logits.right.length !== 1 || output === undefined) return [];
-  const { side } = region.probabilities;
-  const factor = region.output[side];
-  const own = side === "left" ? output.left : output.right;
-  if (own.length !== 1) return [];
-  const probabilities = {
-    labels: factor.labels,
-    batch: [...factor.labels].filter((label) => output.batch.includes(label)).join(""),
-    query: own,
-    key: output.contracted,
-  };
-  return (["left", "right"] as const).map((query) => ({
-    query,
-    labels: {
-      logits: {
-        labels: region.logits.output.labels,
-        batch: [...region.logits.output.labels].filter((label) => logits.batch.includes(label)).join(""),
-        query: logits[query],
-        key: logits[query === "left" ? "right" : "left"],
-      },
-      probabilities,
-    },
-  }));
-}
-
-function examineRegion(context: AttentionContext, region: Region, index: number, layer: number): FoundSite | undefined {
-  const softmax = region.nodes.find((node) => node.opType === "Softmax") ?? region.output.node;
-  const name = softmax.name || softmax.output[0] || "";
-  const inputs = regionInputs(context, region, context.first);
-  const refuse = (reasons: Reason[], mask: MaskVerdict, facts: Partial<RefusedSite> = {}): FoundSite => ({
-    refused: {
-      index,
-      layer,
-      name,
-      kind: "self",
-      heads: 0,
-      keyValueHeads: 0,
-      headDim: 0,
-      scale: 1,
-      causal: mask.kind === "causal" || mask.kind === "padding and causal",
-      mask,
-      reasons,
-      ...facts,
-    },
-  });
-  const unknownMask: MaskVerdict = { kind: "other", evidence: "not examined" };
-  if (region.nodes.every((node) => node.opType !== "Softmax" && node.opType !== "Exp")) return undefined;
-  const early = describeRefusal(region, inputs);
-  if (early !== undefined) return refuse([early], unknownMask, basicFacts(context, region));
-  const random = new RandomStream({ seed: 0, purpose: streamPurpose.sampling, layer: index });
-  for (const orientation of orientations(region)) {
-    let proof;
-    try {
-      proof = proveMask(context, region, inputs, orientation.labels, () => random.uniform());
-    } catch (error) {
-      if (!FavorError.isInstance(error)) throw error;
-      const reason = { code: "mask-not-evaluated", message: `The mask could not be evaluated: ${error.message}` };
-      return refuse([reason], unknownMask, basicFacts(context, region));
-    }
-    if ("failure" in proof) {
-      if (orientation.query === "left") continue;
-      const message = `What stands between the two products is not a softmax of the logits: ${proof.failure}.`;
-      return refuse([{ code: "not-softmax", message }], unknownMask, basicFacts(context, region));
-    }
-    const built = buildSite(context, region, orientation, proof.scale, proof.mask, { index, layer, name });
-    const reasons = [...(built === undefined ? [layoutReason(region)] : []), ...proof.reasons];
-    if (region.escapes.length > 0) {
-      const output = region.escapes.find((value) => context.graph.isOutput(value));
-      reasons.push(
-        output === undefined
-          ? {
-              code: "probabilities-used",
-              message: `The attention probabilities are also used elsewhere ("${region.escapes[0]}"), and linear attention never computes them.`,
-            }
-          : {
-              code: "probabilities-are-output",
-              message: `The attention probabilities are a graph output ("${output}"), and linear attention never computes them. Export the model without output_attentions.`,
-            },
-      );
-    }
-    if (built === undefined || reasons.length > 0) {
-      return refuse(reasons, proof.mask, built ? factsOf(built) : basicFacts(context, region));
-    }
-    return { site: built };
-  }
-  return undefined;
-}
-
-const layoutReason = (region: Region): Reason => ({
-  code: "layout-not-understood",
-  message: `The axes of ${describeNode(region.logits.node)} or ${describeNode(region.output.node)} could not be told apart as batch, heads and positions.`,
-});
-
-function factsOf(site: AttentionSite): Partial<RefusedSite> {
-  return {
-    kind: site.kind,
-    heads: site.heads,
-    keyValueHeads: site.keyValueHeads,
-    headDim: site.headDim,
-    scale: site.logitScale * site.queryScale * site.keyScale,
-  };
-}
-
-function basicFacts(context: AttentionContext, region: Region): Partial<RefusedSite> {
-  const orientation = orientations(region)[0];
-  const site =
-    orientation &&
-    buildSite(context, region, orientation, 1, { kind: "none", evidence: "" }, { index: 0, layer: 0, name: "" });
-  return site ? factsOf(site) : {};
-}
-
-function buildSite(
-  context: AttentionContext,
-  region: Region,
-  orientation: Orientation,
-  scale: number,
-  mask: MaskVerdict,
-  named: { index: number; layer: number; name: string },
-): AttentionSite | undefined {
-  const { logits, output } = region;
-  const axes = productAxes(logits)!;
-  const outputAxes = productAxes(output)!;
-  const keySide = orientation.query === "left" ? "right" : "left";
-  const valueSide = region.probabilities.side === "left" ? "right" : "left";
-  const query = operandOf(context, logits[orientation.query], {
-    length: axes[orientation.query],
-    dim: axes.contracted,
-  });
-  const key = operandOf(context, logits[keySide], { length: axes[keySide], dim: axes.contracted });
-  const valueDims = outputAxes[valueSide];
-  const value = operandOf(context, output[valueSide], { length: outputAxes.contracted, dim: valueDims });
-  const made = operandOf(context, output.output, { length: outputAxes[region.probabilities.side], dim: valueDims });
-  if (!query || !key || !value || !made || valueDims.length !== 1) return undefined;
-  const dataType = shapeOf(context, query.value)!.dataType;
-  return {
-    ...named,
-    kind: isSelf(context, query, key) ? "self" : "cross",
-    heads: headsOf(context, query),
-    keyValueHeads: Math.min(headsOf(context, key), headsOf(context, value)),
-    headDim: sizeOf(context, query, "dim"),
-    valueDim: sizeOf(context, value, "dim"),
-    query,
-    key,
-    value,
-    output: made,
-    dataType,
-    logitScale: scale * logits.alpha,
-    queryScale: scaleAbove(context, query.value),
-    keyScale: scaleAbove(context, key.value),
-    mask,
-    causal: mask.kind === "causal" || mask.kind === "padding and causal",
-    outputNode: output.node,
-  };
-}
-
-function isSelf(context: AttentionContext, query: Operand, key: Operand): boolean {
-  if (sizeOf(context, query, "length") !== sizeOf(context, key, "length")) return false;
-  const [a, b] = [projectionSources(context, query.value), projectionSources(context, key.value)];
-  return a.size === b.size && [...a].every((source) => b.has(source));
 }

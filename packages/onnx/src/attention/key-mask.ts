@@ -1,3 +1,4 @@
+import type { Graph } from "../graph/graph.ts";
 import type { Tensor } from "../evaluate/tensor.ts";
 import { isSupportedType } from "../evaluate/tensor.ts";
 import { varies, type AttentionContext } from "./context.ts";
@@ -24,8 +25,7 @@ const additiveBound = -1e3;
  * the quadratic part of the mask behind it falls away.
  */
 export function findKeyMask(context: AttentionContext, samples: readonly KeyMaskSample[]): KeyMask | undefined {
-  const order = [...context.graph.inputs.map(({ name }) => name), ...context.graph.nodes.flatMap((n) => n.output)];
-  for (const value of order) {
+  for (const value of visibleValues(context.graph)) {
     if (!samples.every((sample) => sample.values.has(value))) continue;
     const roles = keyRoles(context, value, samples[0]!);
     if (roles === undefined) continue;
@@ -33,6 +33,12 @@ export function findKeyMask(context: AttentionContext, samples: readonly KeyMask
     if (rule !== undefined) return { value, roles, rule, dataType: samples[0]!.values.get(value)!.dataType };
   }
   return undefined;
+}
+
+/** All values that a graph may read, outer ones first, inputs before what nodes make. */
+function visibleValues(graph: Graph): string[] {
+  const own = [...graph.inputs.map(({ name }) => name), ...graph.nodes.flatMap((node) => node.output)];
+  return graph.outer === undefined ? own : [...visibleValues(graph.outer), ...own];
 }
 
 /** Roles of axes of a value of size [batch, keys] with ones anywhere; undefined for any other size. */

@@ -1,11 +1,11 @@
 import type { Tensor } from "../evaluate/tensor.ts";
 import { DataType, type NodeProto } from "../model/proto.ts";
-import { probe, type Probe } from "../graph/probe.ts";
-import { ShapeConflict } from "../graph/shape-functions.ts";
-import type { AttentionContext } from "./context.ts";
+import { probe } from "../graph/probe.ts";
+import { ShapeConflict } from "../graph/shape-info.ts";
+import { graphProbe, type AttentionContext, type GraphProbe } from "./context.ts";
 import { findKeyMask, type KeyMaskSample } from "./key-mask.ts";
 import { classifyMask, type MaskSample } from "./mask-pattern.ts";
-import { batchSizes } from "./operand-roles.ts";
+import { batchSizeOf } from "./operand-roles.ts";
 import type { Region } from "./region.ts";
 import { drawInputs, RegionEvaluation, type RegionInputs, type RegionLabels } from "./region-evaluation.ts";
 import type { MaskVerdict, Reason } from "./site.ts";
@@ -35,7 +35,7 @@ export function proveMask(
   random: () => number,
 ): MaskProof | { readonly failure: string } {
   const first = new RegionEvaluation(context, region, inputs, labels, context.first);
-  const samples: { mask: MaskSample; values: ReadonlyMap<string, Tensor>; probe: Probe }[] = [];
+  const samples: { mask: MaskSample; values: ReadonlyMap<string, Tensor>; probe: GraphProbe }[] = [];
   let scale: number | undefined;
   for (let draw = 0; draw < draws; draw++) {
     const values = first.context(drawInputs(context, context.first, random));
@@ -85,7 +85,7 @@ function uniformWeights(evaluation: RegionEvaluation, values: ReadonlyMap<string
 
 function verdict(
   context: AttentionContext,
-  samples: readonly { mask: MaskSample; values: ReadonlyMap<string, Tensor>; probe: Probe }[],
+  samples: readonly { mask: MaskSample; values: ReadonlyMap<string, Tensor>; probe: GraphProbe }[],
   evidence: string,
 ): { mask: MaskVerdict; reasons: Reason[] } {
   const pattern = classifyMask(samples.map(({ mask }) => mask));
@@ -106,7 +106,7 @@ function verdict(
         keep: pattern.keep[i]!,
         groups: mask.groups,
         keys: mask.keys,
-        batch: batchOf(context, at),
+        batch: batchSizeOf(context, at),
       }));
       const telling = keySamples.filter(({ keep }) => keep.includes(0) && keep.includes(1));
       const keyMask = findKeyMask(context, telling);
@@ -128,12 +128,6 @@ function verdict(
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
-function batchOf(context: AttentionContext, at: Probe): number {
-  if (at === context.first) return batchSizes(context).first;
-  if (at === context.second) return batchSizes(context).second ?? 1;
-  return [...at.inputs.values()].find((dims) => dims.length >= 2)?.[0] ?? 1;
-}
-
 const windowOperators = new Set("Less LessOrEqual Greater GreaterOrEqual Sub Add Clip Min Max Trilu".split(" "));
 
 /**
@@ -141,7 +135,7 @@ const windowOperators = new Set("Less LessOrEqual Greater GreaterOrEqual Sub Add
  * compare or shift positions by, and than every side of a constant mask. Undefined if the graph cannot run longer
  * than it was probed, so that such a window can never matter.
  */
-function windowProbe(context: AttentionContext, inputs: RegionInputs): Probe | undefined {
+function windowProbe(context: AttentionContext, inputs: RegionInputs): GraphProbe | undefined {
   const shortest = context.second?.sizes.length ?? context.first.sizes.length;
   let needed = 0;
   for (const node of inputs.nodes) for (const size of windowSizes(context, node)) needed = Math.max(needed, size + 3);
@@ -149,7 +143,7 @@ function windowProbe(context: AttentionContext, inputs: RegionInputs): Probe | u
   // The longest length up to the needed one that the graph can run at, by bisection: tables bound it.
   let low = shortest;
   let high = Math.min(needed, longestProbe);
-  let found: Probe | undefined = tryProbe(context, high);
+  let found: GraphProbe | undefined = tryProbe(context, high);
   if (found !== undefined) return found;
   while (high - low > 1) {
     const middle = (low + high) >> 1;
@@ -163,9 +157,9 @@ function windowProbe(context: AttentionContext, inputs: RegionInputs): Probe | u
   return found;
 }
 
-function tryProbe(context: AttentionContext, length: number): Probe | undefined {
+function tryProbe(context: AttentionContext, length: number): GraphProbe | undefined {
   try {
-    return probe(context.graph, { ...context.first.sizes, batch: 1, length });
+    return graphProbe(context.graph, probe(context.graph.root, { ...context.first.sizes, batch: 1, length }));
   } catch (error) {
     if (error instanceof ShapeConflict) return undefined;
     throw error;

@@ -1,4 +1,4 @@
-import { dimsOf, type AttentionContext } from "./context.ts";
+import { dimsOf, type AttentionContext, type GraphProbe } from "./context.ts";
 import type { Factor } from "./product.ts";
 import type { AxisRole, Operand } from "./site.ts";
 
@@ -10,13 +10,15 @@ export interface OperandLabels {
 
 /** The size of the batch in the first and second probe: the first axis of the first input that has one. */
 export function batchSizes(context: AttentionContext): { first: number; second: number | undefined } {
-  for (const input of context.graph.inputs) {
-    const dims = dimsOf(context, input.name);
-    if (dims !== undefined && dims.length >= 2) {
-      return { first: dims[0]!, second: context.second?.info.get(input.name)?.dims[0] };
-    }
+  return { first: batchSizeOf(context, context.first), second: context.second && batchSizeOf(context, context.second) };
+}
+
+export function batchSizeOf({ graph }: AttentionContext, { info }: GraphProbe): number {
+  for (const input of graph.root.inputs) {
+    const dims = info.get(input.name)?.dims;
+    if (dims !== undefined && dims.length >= 2) return dims[0]!;
   }
-  return { first: 1, second: 1 };
+  return 1;
 }
 
 /** Reads the axes of a product's factor; undefined where a batch axis is neither batch nor heads. */

@@ -83,11 +83,12 @@ export interface ProductAxes {
   readonly right: string;
 }
 
+const within = (labels: string, others: string): string => [...labels].filter((l) => others.includes(l)).join("");
+const without = (labels: string, others: string): string => [...labels].filter((l) => !others.includes(l)).join("");
+
 /** Undefined where a label is summed over within one factor, which no attention does. */
 export function productAxes(product: Product): ProductAxes | undefined {
   const { left, right, output } = product;
-  const within = (labels: string, others: string): string => [...labels].filter((l) => others.includes(l)).join("");
-  const without = (labels: string, others: string): string => [...labels].filter((l) => !others.includes(l)).join("");
   const shared = within(left.labels, right.labels);
   // A batch axis may be missing from one factor of a MatMul, which then broadcasts over it.
   const axes = {

@@ -27,7 +27,11 @@ const moving = new Set("Reshape Transpose Squeeze Unsqueeze Flatten Identity Sli
  * @returns undefined where something else stands between (rotary embedding, shared heads), where the weight or bias is
  *   not a plain float32 initializer, or where another reader would see the columns change
  */
-export function traceProjection(context: AttentionContext, operand: Operand, heads: number): ProjectionTrace | undefined {
+export function traceProjection(
+  context: AttentionContext,
+  operand: Operand,
+  heads: number,
+): ProjectionTrace | undefined {
   const chain = chainAbove(context, operand.value);
   if (chain === undefined) return undefined;
   const { product, steps, bias } = chain;
@@ -36,7 +40,11 @@ export function traceProjection(context: AttentionContext, operand: Operand, hea
   if (dims === undefined) return undefined;
   const width = dims.at(-1)!;
   const size = dims.reduce((total, dim) => total * dim, 1);
-  let numbers = tensorOf(DataType.INT32, dims, Int32Array.from({ length: size }, (_, i) => i % width));
+  let numbers = tensorOf(
+    DataType.INT32,
+    dims,
+    Int32Array.from({ length: size }, (_, i) => i % width),
+  );
   const along = [{ value: made, numbers }];
   for (const step of steps) {
     const moved = step.moves ? move(context, step.node, step.from, step.to, numbers) : numbers;
@@ -121,7 +129,13 @@ function isPlainBias(context: AttentionContext, bias: string, value: string): bo
   return tensor?.dataType === DataType.FLOAT && tensor.dims.length === 1 && tensor.dims[0]!.toNumber() === width;
 }
 
-function move(context: AttentionContext, node: NodeProto, from: string, to: string, numbers: Tensor): Tensor | undefined {
+function move(
+  context: AttentionContext,
+  node: NodeProto,
+  from: string,
+  to: string,
+  numbers: Tensor,
+): Tensor | undefined {
   const inputs = node.input.map((input) => {
     if (input === "") return null;
     return input === from ? numbers : (context.first.info.get(input)?.value ?? undefined);

@@ -1,9 +1,8 @@
 import { tensorOf, type Tensor } from "../evaluate/tensor.ts";
 import { evaluateGraph } from "../evaluate/graph.ts";
-import type { Probe } from "../graph/probe.ts";
-
 import { DataType, type NodeProto, type ValueInfoProto } from "../model/proto.ts";
-import { ancestors, type AttentionContext } from "./context.ts";
+import { valuesRead } from "../graph/topological-order.ts";
+import { ancestors, type AttentionContext, type GraphProbe } from "./context.ts";
 import { relabel } from "./layout.ts";
 import type { Region } from "./region.ts";
 import type { LawShape, Probabilities } from "./softmax-law.ts";
@@ -22,7 +21,7 @@ export interface RegionInputs {
   readonly contentDependence: NodeProto | undefined;
 }
 
-export function regionInputs(context: AttentionContext, region: Region, probe: Probe): RegionInputs {
+export function regionInputs(context: AttentionContext, region: Region, probe: GraphProbe): RegionInputs {
   const made = new Set([region.logits.output.value, ...region.nodes.flatMap((node) => node.output)]);
   const values = [...new Set(region.nodes.flatMap((node) => node.input))].filter((v) => v !== "" && !made.has(v));
   const nodes = ancestors(context.graph, values, (value) => probe.info.get(value)?.value !== undefined);
@@ -49,10 +48,16 @@ export class RegionEvaluation {
   readonly #region: Region;
   readonly #inputs: RegionInputs;
   readonly #labels: RegionLabels;
-  readonly #probe: Probe;
+  readonly #probe: GraphProbe;
   readonly #logitsDims: readonly number[];
 
-  constructor(context: AttentionContext, region: Region, inputs: RegionInputs, labels: RegionLabels, probe: Probe) {
+  constructor(
+    context: AttentionContext,
+    region: Region,
+    inputs: RegionInputs,
+    labels: RegionLabels,
+    probe: GraphProbe,
+  ) {
     this.#context = context;
     this.#region = region;
     this.#inputs = inputs;
@@ -67,7 +72,7 @@ export class RegionEvaluation {
     };
   }
 
-  get probe(): Probe {
+  get probe(): GraphProbe {
     return this.#probe;
   }
 
@@ -76,9 +81,15 @@ export class RegionEvaluation {
     const { values, nodes } = this.#inputs;
     const wanted = [...values, ...[...nodes].flatMap((node) => node.output.filter((name) => name !== ""))];
     const known = new Map(feeds);
-    for (const value of new Set([...wanted, ...[...nodes].flatMap((node) => node.input)])) {
+    for (const value of new Set([...wanted, ...[...nodes].flatMap((node) => [...valuesRead(node)])])) {
       const constant = this.#probe.info.get(value)?.value;
       if (constant !== undefined) known.set(value, constant);
+    }
+    // Where a node takes the type of a value and nothing else, any value of that type does.
+    for (const node of nodes) {
+      const like = node.opType === "CastLike" ? (node.input[1] ?? "") : "";
+      const shape = this.#probe.info.get(like);
+      if (shape !== undefined && !known.has(like)) known.set(like, tensorOf(shape.dataType, [0], []));
     }
     const missing = wanted.filter((value) => !known.has(value));
     const made = this.#evaluate([...nodes], missing, known);
@@ -96,7 +107,7 @@ export class RegionEvaluation {
     known.set(this.#region.logits.output.value, tensorOf(dataType, arranged.dims, arranged.data));
     // Shapes of the logits and of what is made from them are known and need no computing.
     for (const node of this.#region.nodes) {
-      for (const value of node.input) {
+      for (const value of valuesRead(node)) {
         const constant = this.#probe.info.get(value)?.value;
         if (constant !== undefined && !known.has(value)) known.set(value, constant);
       }
@@ -121,9 +132,9 @@ export class RegionEvaluation {
  * constants that the graph compares it with (padding ids), and at least one of the first kind in every row, so that
  * no row is all padding.
  */
-export function drawInputs(context: AttentionContext, probe: Probe, random: () => number): Map<string, Tensor> {
+export function drawInputs(context: AttentionContext, probe: GraphProbe, random: () => number): Map<string, Tensor> {
   const feeds = new Map<string, Tensor>();
-  for (const input of context.graph.inputs) {
+  for (const input of context.graph.root.inputs) {
     const shape = probe.info.get(input.name);
     if (shape === undefined) continue;
     feeds.set(input.name, drawInput(context, input, shape.dims, shape.dataType, random));

@@ -1,4 +1,5 @@
 import type { NodeProto } from "../model/proto.ts";
+import type { AttentionContext } from "./context.ts";
 
 /** What an axis of an operand ranges over. `batch-head` is batch and heads folded into one, batch slowest. */
 export type AxisRole = "batch" | "head" | "batch-head" | "length" | "dim" | "head-dim" | "one";
@@ -89,3 +90,8 @@ export interface RefusedSite {
   readonly causal: boolean;
   readonly reasons: readonly Reason[];
 }
+
+/** A site or a refusal, with the graph that it lies in: the main one, or a body of If, Loop or Scan. */
+export type FoundSite =
+  | { readonly site: AttentionSite; readonly context: AttentionContext }
+  | { readonly refused: RefusedSite; readonly context: AttentionContext };

@@ -30,6 +30,7 @@ export class Graph {
   #outputs: Set<string> = new Set();
   #names: Set<string> = new Set();
   #constants: Map<string, Tensor | undefined> = new Map();
+  readonly #bodies: Map<GraphProto, Graph> = new Map();
 
   /** @throws GraphError "cyclic-graph" */
   constructor(proto: GraphProto, opsets: Opsets, outer?: Graph) {
@@ -41,6 +42,20 @@ export class Graph {
 
   static of(model: ModelProto): Graph {
     return new Graph(model.graph, opsetsOf(model));
+  }
+
+  /** The graph of a body that one of this graph's nodes carries: the same object at every call. */
+  body(proto: GraphProto): Graph {
+    const known = this.#bodies.get(proto);
+    if (known !== undefined) return known;
+    const body = new Graph(proto, this.opsets, this);
+    this.#bodies.set(proto, body);
+    return body;
+  }
+
+  /** The model's main graph: this one, or the outermost around it. */
+  get root(): Graph {
+    return this.outer?.root ?? this;
   }
 
   /** Version of the standard operator set. */
@@ -106,6 +121,12 @@ export class Graph {
     return this.#inputs.get(value);
   }
 
+  /** The graph, this or an outer one, whose node makes the value; undefined for inputs and initializers. */
+  owner(value: string): Graph | undefined {
+    if (this.#producers.has(value)) return this;
+    return this.defines(value) ? undefined : this.outer?.owner(value);
+  }
+
   isOutput(value: string): boolean {
     return this.#outputs.has(value);
   }
@@ -149,7 +170,8 @@ export class Graph {
   freshName(stem: string): string {
     let name = stem;
     for (let i = 1; this.#isTaken(name); i++) name = `${stem}_${i}`;
-    this.#names.add(name);
+    // Outer graphs must not take the name later: a body's names are not to shadow theirs.
+    for (let graph: Graph | undefined = this as Graph; graph !== undefined; graph = graph.outer) graph.#names.add(name);
     return name;
   }
 

@@ -3,8 +3,10 @@ import { elementCount, tensorOf, type Tensor } from "../evaluate/tensor.ts";
 import { FavorError } from "@favor/core";
 import { DataType, type GraphProto, type NodeProto, type ValueInfoProto } from "../model/proto.ts";
 import { Graph } from "./graph.ts";
-import { attribute, intAttribute } from "./node.ts";
-import { ShapeConflict, shapeFunctions, type ShapeInfo } from "./shape-functions.ts";
+import { inferControlFlow } from "./control-flow-shapes.ts";
+import { intAttribute } from "./node.ts";
+import { shapeFunctions } from "./shape-functions.ts";
+import { ShapeConflict, type ShapeInfo } from "./shape-info.ts";
 
 /** Sizes given to a model's free dimensions. */
 export interface ProbeSizes {
@@ -19,6 +21,8 @@ export interface Probe {
   readonly sizes: ProbeSizes;
   readonly inputs: ReadonlyMap<string, readonly number[]>;
   readonly info: ReadonlyMap<string, ShapeInfo>;
+  /** The same of the bodies of If, Loop and Scan, at any depth; outer values included. Of bodies that run at these sizes. */
+  readonly bodies: ReadonlyMap<GraphProto, ReadonlyMap<string, ShapeInfo>>;
 }
 
 /** Values up to this many elements are carried along. */
@@ -40,9 +44,12 @@ export function probe(graph: Graph, sizes: ProbeSizes): Probe {
     inputs.set(input.name, shape.dims);
     info.set(input.name, shape);
   }
-  propagate(graph, info);
-  return { sizes, inputs, info };
+  const bodies: BodyInfo = new Map();
+  propagate(graph, info, bodies);
+  return { sizes, inputs, info, bodies };
 }
+
+type BodyInfo = Map<GraphProto, Map<string, ShapeInfo>>;
 
 /** Free dimensions: the first is a batch, later ones lengths; the same name has the same size everywhere. */
 function inputShape(input: ValueInfoProto, sizes: ProbeSizes, named: Map<string, number>): ShapeInfo | undefined {
@@ -66,11 +73,11 @@ function lengthsNamed(named: ReadonlyMap<string, number>, sizes: ProbeSizes): nu
 }
 
 /** Shapes through the nodes of one graph; `info` holds what is known of its inputs and of outer values. */
-function propagate(graph: Graph, info: Map<string, ShapeInfo>): void {
+function propagate(graph: Graph, info: Map<string, ShapeInfo>, bodies: BodyInfo): void {
   for (const { name } of graph.proto.initializer) learnConstant(graph, name, info);
   for (const node of graph.nodes) {
     for (const name of node.input) if (name !== "" && !info.has(name)) learnConstant(graph, name, info);
-    const outputs = inferNode(graph, node, info);
+    const outputs = inferNode(graph, node, info, bodies);
     outputs?.forEach((output, index) => {
       const name = node.output[index];
       if (name && output) info.set(name, output);
@@ -89,6 +96,7 @@ function inferNode(
   graph: Graph,
   node: NodeProto,
   info: ReadonlyMap<string, ShapeInfo>,
+  bodies: BodyInfo,
 ): (ShapeInfo | undefined)[] | undefined {
   const inputs = node.input.map((name) => (name === "" ? undefined : info.get(name)));
   switch (node.opType) {
@@ -102,7 +110,19 @@ function inferNode(
     case "Size":
       return inputs[0] && [known(tensorOf(DataType.INT64, [], [elementCount(inputs[0].dims)]))];
     case "If":
-      return inferIf(graph, node, info, inputs[0]?.value);
+    case "Loop":
+    case "Scan":
+      return inferControlFlow(node, inputs, (body, shapes) => {
+        const inner = new Map(info);
+        const own = graph.body(body);
+        body.input.forEach(({ name }, i) => {
+          const shape = shapes[i];
+          if (shape) inner.set(name, shape);
+        });
+        propagate(own, inner, bodies);
+        bodies.set(body, inner);
+        return body.output.map(({ name }) => inner.get(name));
+      });
     default:
       return evaluated(graph, node, inputs) ?? shapeFunctions.get(node.opType)?.({ node, inputs, opset: graph.opset });
   }
@@ -136,37 +156,9 @@ function evaluated(graph: Graph, node: NodeProto, inputs: readonly (ShapeInfo | 
   }
 }
 
-/** Both branches of an If must agree where the condition is not known. */
-function inferIf(
-  graph: Graph,
-  node: NodeProto,
-  info: ReadonlyMap<string, ShapeInfo>,
-  condition: Tensor | undefined,
-): (ShapeInfo | undefined)[] | undefined {
-  const branch = (name: string): (ShapeInfo | undefined)[] | undefined => {
-    const body = attribute(node, name)?.g;
-    return body ? inferBody(graph, body, info, []) : undefined;
-  };
-  if (condition !== undefined) return branch(condition.data[0] ? "then_branch" : "else_branch");
-  const taken = branch("then_branch");
-  const other = branch("else_branch");
-  return taken?.map((shape, i) => (shape && shape.dims.join() === other?.[i]?.dims.join() ? shape : undefined));
-}
-
-/** Shapes of a body's outputs, given those of its inputs; outer values are seen as they are. */
-export function inferBody(
-  graph: Graph,
-  body: GraphProto,
-  outer: ReadonlyMap<string, ShapeInfo>,
-  inputs: readonly (ShapeInfo | undefined)[],
-): (ShapeInfo | undefined)[] {
-  const inner = new Map(outer);
-  body.input.forEach(({ name }, i) => {
-    const shape = inputs[i];
-    if (shape) inner.set(name, shape);
-  });
-  propagate(new Graph(body, graph.opsets, graph), inner);
-  return body.output.map(({ name }) => inner.get(name));
+export interface ProbePair {
+  readonly first: Probe;
+  readonly second: Probe | undefined;
 }
 
 /** Sizes to try in turn. Primes, so that a dimension tells what it is made of. */
@@ -183,7 +175,7 @@ const attempts: readonly ProbeSizes[] = [
  * A probe at sizes that the graph can run at, and where possible a second one at other sizes, from which one sees
  * what each dimension depends on. A graph with a length baked into its reshapes is tried at the lengths it names.
  */
-export function probePair(graph: Graph): { first: Probe; second: Probe | undefined } | { conflict: ShapeConflict } {
+export function probePair(graph: Graph): ProbePair | { conflict: ShapeConflict } {
   const queue = [...attempts];
   const tried = new Set<string>();
   let conflict: ShapeConflict | undefined;

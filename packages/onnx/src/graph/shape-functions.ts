@@ -1,65 +1,17 @@
 import { DataType, type NodeProto } from "../model/proto.ts";
-import { elementCount, type Tensor } from "../evaluate/tensor.ts";
+import { attentionShapes } from "./attention-shapes.ts";
 import { parseEinsum } from "./einsum.ts";
 import { intAttribute, intsAttribute, stringAttribute } from "./node.ts";
-
-/** What is known of a value when the model's inputs have concrete shapes. */
-export interface ShapeInfo {
-  readonly dims: readonly number[];
-  readonly dataType: number;
-  /** Present where the value follows from shapes and constants alone. */
-  readonly value?: Tensor;
-}
-
-export interface ShapeCall {
-  readonly node: NodeProto;
-  readonly inputs: readonly (ShapeInfo | undefined)[];
-  readonly opset: number;
-}
-
-/** Shapes of a node's outputs, or undefined if they do not follow from what is known. */
-export type ShapeFunction = (call: ShapeCall) => (ShapeInfo | undefined)[] | undefined;
-
-/** Thrown where shapes contradict each other: the probing length is not one that this graph can run at. */
-export class ShapeConflict extends Error {
-  readonly node: NodeProto;
-  /** Lengths that the graph insists on: constants of the reshape that failed. */
-  readonly wanted: readonly number[];
-
-  constructor(node: NodeProto, message: string, wanted: readonly number[] = []) {
-    super(message);
-    this.node = node;
-    this.wanted = wanted;
-  }
-}
-
-export function broadcast(node: NodeProto, shapes: readonly (readonly number[])[]): number[] {
-  const rank = Math.max(0, ...shapes.map((dims) => dims.length));
-  const out = Array.from<number>({ length: rank }).fill(1);
-  for (const dims of shapes) {
-    dims.forEach((dim, index) => {
-      const at = rank - dims.length + index;
-      if (dim === 1) return;
-      if (out[at] !== 1 && out[at] !== dim) {
-        throw new ShapeConflict(node, `cannot broadcast ${shapes.map((s) => `[${s.join(", ")}]`).join(" and ")}`);
-      }
-      out[at] = dim;
-    });
-  }
-  return out;
-}
-
-const axisOf = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);
-
-/** An integer list that newer operator sets give as an input and older ones as an attribute. */
-function integers({ node, inputs }: ShapeCall, index: number, name: string): number[] | undefined | "unknown" {
-  const given = node.input[index];
-  if (given !== undefined && given !== "") {
-    const value = inputs[index]?.value;
-    return value === undefined ? "unknown" : Array.from(value.data);
-  }
-  return intsAttribute(node, name);
-}
+import * as layout from "./layout-shapes.ts";
+import {
+  axisOf,
+  broadcast,
+  integers,
+  ShapeConflict,
+  type ShapeCall,
+  type ShapeFunction,
+  type ShapeInfo,
+} from "./shape-info.ts";
 
 const first = ({ inputs }: ShapeCall): ShapeInfo[] | undefined => {
   const info = inputs[0];
@@ -91,10 +43,11 @@ export function productDims(node: NodeProto, a: readonly number[], b: readonly n
   return [...batch, ...rows, ...columns];
 }
 
+const swapped = (dims: readonly number[], swap: boolean): number[] =>
+  swap && dims.length > 1 ? [...dims.slice(0, -2), dims.at(-1)!, dims.at(-2)!] : [...dims];
+
 const matMul: ShapeFunction = ({ node, inputs: [a, b] }) => {
   if (!a || !b) return undefined;
-  const swapped = (dims: readonly number[], swap: boolean): number[] =>
-    swap && dims.length > 1 ? [...dims.slice(0, -2), dims.at(-1)!, dims.at(-2)!] : [...dims];
   const left = swapped(a.dims, intAttribute(node, "transA", 0) === 1);
   const right = swapped(b.dims, intAttribute(node, "transB", 0) === 1);
   return [{ dims: productDims(node, left, right), dataType: a.dataType }];
@@ -124,121 +77,6 @@ function argReduce({ node, inputs: [info] }: ShapeCall): ShapeInfo[] | undefined
   const dims = info.dims.flatMap((dim, i) => (i === axis ? (keep ? [1] : []) : [dim]));
   return [{ dims, dataType: DataType.INT64 }];
 }
-
-const gather: ShapeFunction = ({ node, inputs: [data, indices] }) => {
-  if (!data || !indices) return undefined;
-  const axis = axisOf(intAttribute(node, "axis", 0), data.dims.length);
-  const dims = [...data.dims.slice(0, axis), ...indices.dims, ...data.dims.slice(axis + 1)];
-  return [{ dims, dataType: data.dataType }];
-};
-
-const gatherND: ShapeFunction = ({ node, inputs: [data, indices] }) => {
-  if (!data || !indices) return undefined;
-  const batch = intAttribute(node, "batch_dims", 0);
-  const depth = indices.dims.at(-1)!;
-  return [{ dims: [...indices.dims.slice(0, -1), ...data.dims.slice(batch + depth)], dataType: data.dataType }];
-};
-
-const reshape: ShapeFunction = ({ node, inputs: [data, shape] }) => {
-  const target = shape?.value ? Array.from(shape.value.data) : intsAttribute(node, "shape");
-  if (!data || target === undefined) return undefined;
-  const allowZero = intAttribute(node, "allowzero", 0) === 1;
-  const dims = target.map((dim, i) => (dim === 0 && !allowZero ? (data.dims[i] ?? 0) : dim));
-  const unknown = dims.indexOf(-1);
-  const have = elementCount(data.dims);
-  if (unknown >= 0) dims[unknown] = have / elementCount(dims.filter((_, i) => i !== unknown));
-  if (elementCount(dims) !== have || !dims.every((dim) => Number.isInteger(dim))) {
-    throw new ShapeConflict(
-      node,
-      `cannot reshape [${data.dims.join(", ")}] to [${target.join(", ")}]`,
-      target.filter((dim) => dim > 1),
-    );
-  }
-  return [{ dims, dataType: data.dataType }];
-};
-
-const transpose: ShapeFunction = ({ node, inputs: [data] }) => {
-  if (!data) return undefined;
-  const perm = intsAttribute(node, "perm") ?? data.dims.map((_, i) => data.dims.length - 1 - i);
-  return [{ dims: perm.map((from) => data.dims[from]!), dataType: data.dataType }];
-};
-
-const squeeze: ShapeFunction = (call) => {
-  const data = call.inputs[0];
-  const axes = integers(call, 1, "axes");
-  if (!data || axes === "unknown") return undefined;
-  const dropped = axes && new Set(axes.map((axis) => axisOf(axis, data.dims.length)));
-  const dims = data.dims.filter((dim, i) => (dropped ? !dropped.has(i) : dim !== 1));
-  return [{ dims, dataType: data.dataType }];
-};
-
-const unsqueeze: ShapeFunction = (call) => {
-  const data = call.inputs[0];
-  const axes = integers(call, 1, "axes");
-  if (!data || axes === "unknown" || axes === undefined) return undefined;
-  const rank = data.dims.length + axes.length;
-  const added = new Set(axes.map((axis) => axisOf(axis, rank)));
-  let from = 0;
-  const dims = Array.from({ length: rank }, (_, i) => (added.has(i) ? 1 : data.dims[from++]!));
-  return [{ dims, dataType: data.dataType }];
-};
-
-const expand: ShapeFunction = ({ node, inputs: [data, shape] }) => {
-  if (!data || !shape?.value) return undefined;
-  return [{ dims: broadcast(node, [data.dims, Array.from(shape.value.data)]), dataType: data.dataType }];
-};
-
-const slice: ShapeFunction = (call) => {
-  const data = call.inputs[0];
-  const [starts, ends, axes, steps] = ["starts", "ends", "axes", "steps"].map((name, i) => integers(call, i + 1, name));
-  if (!data || !Array.isArray(starts) || !Array.isArray(ends) || axes === "unknown" || steps === "unknown") {
-    return undefined;
-  }
-  const dims = [...data.dims];
-  starts.forEach((start, i) => {
-    const axis = axisOf(axes?.[i] ?? i, dims.length);
-    const step = steps?.[i] ?? 1;
-    const length = data.dims[axis]!;
-    const clamp = (at: number, low: number, high: number): number =>
-      Math.min(Math.max(at < 0 ? at + length : at, low), high);
-    const [from, to] =
-      step > 0
-        ? [clamp(start, 0, length), clamp(ends[i]!, 0, length)]
-        : [clamp(start, 0, length - 1), clamp(ends[i]!, -1, length - 1)];
-    dims[axis] = Math.max(0, Math.ceil((to - from) / step));
-  });
-  return [{ dims, dataType: data.dataType }];
-};
-
-const split: ShapeFunction = (call) => {
-  const { node } = call;
-  const data = call.inputs[0];
-  const sizes = integers(call, 1, "split");
-  if (!data || sizes === "unknown") return undefined;
-  const axis = axisOf(intAttribute(node, "axis", 0), data.dims.length);
-  const parts = node.output.length;
-  const length = data.dims[axis]!;
-  const chunk = Math.ceil(length / parts);
-  return node.output.map((_, i) => {
-    const size = sizes?.[i] ?? Math.min(chunk, length - i * chunk);
-    return { dims: data.dims.map((dim, at) => (at === axis ? size : dim)), dataType: data.dataType };
-  });
-};
-
-const concat: ShapeFunction = ({ node, inputs }) => {
-  if (inputs.length === 0 || inputs.some((info) => info === undefined)) return undefined;
-  const head = inputs[0]!;
-  const axis = axisOf(intAttribute(node, "axis", 0), head.dims.length);
-  const total = inputs.reduce((sum, info) => sum + (info!.dims[axis] ?? 0), 0);
-  return [{ dims: head.dims.map((dim, i) => (i === axis ? total : dim)), dataType: head.dataType }];
-};
-
-const flatten: ShapeFunction = ({ node, inputs: [data] }) => {
-  if (!data) return undefined;
-  const axis = axisOf(intAttribute(node, "axis", 1), data.dims.length);
-  const dims = [elementCount(data.dims.slice(0, axis)), elementCount(data.dims.slice(axis))];
-  return [{ dims, dataType: data.dataType }];
-};
 
 const gemm: ShapeFunction = ({ node, inputs: [a, b] }) => {
   if (!a || !b) return undefined;
@@ -308,67 +146,6 @@ const castLike: ShapeFunction = ({ inputs: [data, like] }) =>
 
 const where: ShapeFunction = (call) => call.inputs[1] && elementwise(call, call.inputs[1].dataType);
 
-const constantOfShape: ShapeFunction = ({ node, inputs: [shape] }) => {
-  if (!shape?.value) return undefined;
-  const type = node.attribute.find(({ name }) => name === "value")?.t?.dataType ?? DataType.FLOAT;
-  return [{ dims: Array.from(shape.value.data), dataType: type }];
-};
-
-const range: ShapeFunction = ({ inputs: [start, limit, delta] }) => {
-  const values = [start, limit, delta].map((info) => info?.value?.data[0]);
-  if (values.some((value) => value === undefined)) return undefined;
-  const count = Math.max(0, Math.ceil((values[1]! - values[0]!) / values[2]!));
-  return [{ dims: [count], dataType: start!.dataType }];
-};
-
-const tile: ShapeFunction = ({ inputs: [data, repeats] }) =>
-  data &&
-  repeats?.value && [{ dims: data.dims.map((dim, i) => dim * repeats.value!.data[i]!), dataType: data.dataType }];
-
-const pad: ShapeFunction = (call) => {
-  const data = call.inputs[0];
-  const pads = integers(call, 1, "pads");
-  const axes = call.inputs[3]?.value ? Array.from(call.inputs[3].value.data) : undefined;
-  if (!data || !Array.isArray(pads)) return undefined;
-  const dims = [...data.dims];
-  const padded = axes ?? dims.map((_, i) => i);
-  padded.forEach((axis, i) => {
-    const at = axisOf(axis, dims.length);
-    dims[at] = dims[at]! + pads[i]! + pads[i + padded.length]!;
-  });
-  return [{ dims, dataType: data.dataType }];
-};
-
-const oneHot: ShapeFunction = ({ node, inputs: [indices, depth, values] }) => {
-  if (!indices || !values || !depth?.value) return undefined;
-  const dims = [...indices.dims];
-  dims.splice(axisOf(intAttribute(node, "axis", -1), dims.length + 1), 0, depth.value.data[0]!);
-  return [{ dims, dataType: values.dataType }];
-};
-
-const topK: ShapeFunction = ({ node, inputs: [data, k] }) => {
-  const count = k?.value?.data[0] ?? intAttribute(node, "k");
-  if (!data || count === undefined) return undefined;
-  const axis = axisOf(intAttribute(node, "axis", -1), data.dims.length);
-  const dims = data.dims.map((dim, i) => (i === axis ? count : dim));
-  return [
-    { dims, dataType: data.dataType },
-    { dims, dataType: DataType.INT64 },
-  ];
-};
-
-const indexed: ShapeFunction = ({ inputs: [data, indices] }) =>
-  data && indices && [{ dims: indices.dims, dataType: data.dataType }];
-
-const depthToSpace: ShapeFunction = ({ node, inputs: [data] }) => {
-  if (!data || data.dims.length !== 4) return undefined;
-  const block = intAttribute(node, "blocksize", 1);
-  const [n, c, h, w] = data.dims as [number, number, number, number];
-  return node.opType === "DepthToSpace"
-    ? [{ dims: [n, c / block ** 2, h * block, w * block], dataType: data.dataType }]
-    : [{ dims: [n, c * block ** 2, h / block, w / block], dataType: data.dataType }];
-};
-
 const sameAsFirstWithStatistics: ShapeFunction = (call) => {
   const same = first(call);
   return same && [same[0]!];
@@ -427,6 +204,11 @@ const reductions =
     " ",
   );
 
+const fusedAttention = [
+  ..."Attention QAttention MultiHeadAttention GroupQueryAttention SparseAttention LongformerAttention".split(" "),
+  ..."PackedAttention PackedMultiHeadAttention LinearAttention DecoderMaskedMultiHeadAttention".split(" "),
+];
+
 /** Shape functions by operator; the few domains whose operators matter here share no names with different meanings. */
 export const shapeFunctions: ReadonlyMap<string, ShapeFunction> = new Map<string, ShapeFunction>([
   ...sameShape.map((name) => [name, sameAsFirstWithStatistics] as const),
@@ -460,31 +242,32 @@ export const shapeFunctions: ReadonlyMap<string, ShapeFunction> = new Map<string
   ["AveragePool", pool],
   ["GlobalAveragePool", globalPool],
   ["GlobalMaxPool", globalPool],
-  ["Gather", gather],
-  ["GatherND", gatherND],
-  ["GatherElements", indexed],
-  ["Reshape", reshape],
-  ["Transpose", transpose],
-  ["Squeeze", squeeze],
-  ["Unsqueeze", unsqueeze],
-  ["Expand", expand],
-  ["Slice", slice],
-  ["Split", split],
-  ["Concat", concat],
-  ["Flatten", flatten],
+  ["Gather", layout.gather],
+  ["GatherND", layout.gatherND],
+  ["GatherElements", layout.indexed],
+  ["Reshape", layout.reshape],
+  ["Transpose", layout.transpose],
+  ["Squeeze", layout.squeeze],
+  ["Unsqueeze", layout.unsqueeze],
+  ["Expand", layout.expand],
+  ["Slice", layout.slice],
+  ["Split", layout.split],
+  ["Concat", layout.concat],
+  ["Flatten", layout.flatten],
   ["Cast", cast],
   ["CastLike", castLike],
   ["Where", where],
-  ["ConstantOfShape", constantOfShape],
-  ["Range", range],
-  ["Tile", tile],
-  ["Pad", pad],
-  ["OneHot", oneHot],
-  ["TopK", topK],
-  ["SpaceToDepth", depthToSpace],
-  ["DepthToSpace", depthToSpace],
+  ["ConstantOfShape", layout.constantOfShape],
+  ["Range", layout.range],
+  ["Tile", layout.tile],
+  ["Pad", layout.pad],
+  ["OneHot", layout.oneHot],
+  ["TopK", layout.topK],
+  ["SpaceToDepth", layout.depthToSpace],
+  ["DepthToSpace", layout.depthToSpace],
   ["DequantizeLinear", dequantize],
   ["QuantizeLinear", quantize],
   ["DynamicQuantizeLinear", dynamicQuantize],
   ["EmbedLayerNormalization", embedLayerNorm],
+  ...fusedAttention.map((name) => [name, attentionShapes] as const),
 ]);
