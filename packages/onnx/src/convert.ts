@@ -1,3 +1,4 @@
+import Long from "long";
 import {
   ArgumentError,
   calibrate,
@@ -11,6 +12,7 @@ import { findAttention, type FoundAttention } from "./attention/find.ts";
 import type { AttentionSite } from "./attention/site.ts";
 import { conversionOf, recordConversion } from "./conversion-record.ts";
 import { emitExact } from "./favor/exact.ts";
+import { detachShapes } from "./favor/detach-shapes.ts";
 import { emitCausal } from "./favor/causal.ts";
 import { exponentialFeatures } from "./favor/exponential.ts";
 import { foldCalibration } from "./favor/fold.ts";
@@ -22,6 +24,7 @@ import { trigonometricFeatures } from "./favor/trigonometric.ts";
 import { GraphError } from "./graph/errors.ts";
 import type { Graph } from "./graph/graph.ts";
 import type { ModelProto } from "./model/proto.ts";
+import { createMessage } from "./model/schema.ts";
 import { normaliseModel, restoreFused } from "./normalise/normalise.ts";
 import { growPositions } from "./positions/grow.ts";
 import { reportSite, type SiteReport } from "./report.ts";
@@ -102,7 +105,7 @@ export function convertAttention(model: ModelProto, options: ConvertOptions = {}
     if (settings.keep.includes(entry.site.layer) || (entry.site.kind === "cross" && !settings.cross)) {
       return { ...report, state: "kept" };
     }
-    return { ...report, state: "converted", ...rewriteSite(writers.of(entry.context.graph), entry, settings) };
+    return { ...report, state: "converted", ...rewriteSite(writers.of(entry.context), entry.site, settings) };
   });
   writers.commit();
   restoreFused(normalised.decomposed);
@@ -112,8 +115,16 @@ export function convertAttention(model: ModelProto, options: ConvertOptions = {}
   const { functions, opsetImport } = normalised.model;
   Object.assign(model, { graph: graph.proto, functions, opsetImport });
   const notes = settings.maxLength === undefined ? [] : growPositions(graph, settings.maxLength, settings.growth);
+  if (settings.target === "onnxruntime") importMicrosoft(model);
   recordConversion(model, settings, sites);
   return { model, sites, notes };
+}
+
+/** onnxruntime's own operators need their domain among the imports. */
+function importMicrosoft(model: ModelProto): void {
+  const domain = "com.microsoft";
+  if (model.opsetImport.some((entry) => entry.domain === domain)) return;
+  model.opsetImport.push(createMessage("OperatorSetIdProto", { domain, version: Long.ONE }));
 }
 
 type Settings = Required<Omit<ConvertOptions, "moments" | "maxLength">> & Pick<ConvertOptions, "moments" | "maxLength">;
@@ -145,7 +156,7 @@ function checkOptions(options: ConvertOptions): Settings {
 
 /** What is built for the sites of one graph, and the masks that they share. */
 interface SiteWriter {
-  readonly graph: Graph;
+  readonly context: AttentionContext;
   readonly build: NodeBuilder;
   readonly keeps: KeepCache;
 }
@@ -154,23 +165,27 @@ interface SiteWriter {
 class SiteWriters {
   readonly #writers = new Map<Graph, SiteWriter>();
 
-  of(graph: Graph): SiteWriter {
+  of(context: AttentionContext): SiteWriter {
+    const { graph } = context;
     const known = this.#writers.get(graph);
     if (known !== undefined) return known;
-    const writer = { graph, build: new NodeBuilder(graph, "favor"), keeps: new Map() };
+    const writer = { context, build: new NodeBuilder(graph, "favor"), keeps: new Map() };
     this.#writers.set(graph, writer);
     return writer;
   }
 
   commit(): void {
-    for (const { graph, build } of this.#writers.values()) {
+    for (const { context, build } of this.#writers.values()) {
       build.commit();
-      graph.reindex();
+      context.graph.reindex();
+      detachShapes(context, build);
+      build.commit();
+      context.graph.reindex();
     }
   }
 
   removeDead(): void {
-    for (const { graph } of this.#writers.values()) graph.removeDead();
+    for (const { context } of this.#writers.values()) context.graph.removeDead();
   }
 }
 
@@ -188,8 +203,8 @@ function requireConvertible({ sites, notes: found }: FoundAttention, normalising
 
 /** Emits one site and takes its old output node away. */
 function rewriteSite(
-  { graph, build, keeps }: SiteWriter,
-  { site, context }: { site: AttentionSite; context: AttentionContext },
+  { context, build, keeps }: SiteWriter,
+  site: AttentionSite,
   settings: Settings,
 ): Pick<ConvertedSite, "featureMaps" | "folded"> {
   const descriptions = describeFeatures(site, settings);
@@ -199,7 +214,7 @@ function rewriteSite(
   const folded =
     forms === undefined || settings.moments === undefined
       ? { query: false, key: false }
-      : foldCalibration(graph, context, site, forms);
+      : foldCalibration(context.graph, context, site, forms);
   const inputs = readSite(build, site, keeps);
   let output: string;
   if (descriptions === undefined) output = emitExact(build, site, inputs);
@@ -210,7 +225,8 @@ function rewriteSite(
         : exponentialFeatures(build, site, inputs, forms, folded);
     output = linearAttention(build, site, features, settings.target);
   }
-  graph.proto.node = graph.proto.node.filter((node) => node !== site.outputNode);
+  const { proto } = context.graph;
+  proto.node = proto.node.filter((node) => node !== site.outputNode);
   writeSite(build, site, output);
   return descriptions === undefined ? {} : { featureMaps: descriptions, ...(forms && { folded }) };
 }

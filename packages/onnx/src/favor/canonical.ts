@@ -22,10 +22,19 @@ export function toCanonical(build: NodeBuilder, operand: Operand, order: Canonic
   if (roles.includes("head-dim")) return splitHiddenAxis(build, operand, order, shape);
   const named = nameOnes(roles);
   const present = order.filter((axis) => named.includes(axis));
-  const squeezed = build.squeeze(value, named.flatMap((role, axis) => (role === "one" ? [axis] : [])));
+  const squeezed = build.squeeze(
+    value,
+    named.flatMap((role, axis) => (role === "one" ? [axis] : [])),
+  );
   const kept = named.filter((role) => role !== "one");
-  const moved = build.transpose(squeezed, present.map((axis) => kept.indexOf(axis)));
-  return build.unsqueeze(moved, order.flatMap((axis, at) => (named.includes(axis) ? [] : [at])));
+  const moved = build.transpose(
+    squeezed,
+    present.map((axis) => kept.indexOf(axis)),
+  );
+  return build.unsqueeze(
+    moved,
+    order.flatMap((axis, at) => (named.includes(axis) ? [] : [at])),
+  );
 }
 
 /** Axes of size 1 stand in for the head and batch axes that an operand lacks, from the right. */
@@ -44,7 +53,10 @@ function unfoldHeads(build: NodeBuilder, operand: Operand, order: CanonicalOrder
   const folded: AxisRole[] = ["batch-head", order[2], order[3]];
   const kept: AxisRole[] = roles.filter((role) => role !== "one");
   const rows = build.transpose(
-    build.squeeze(value, roles.flatMap((role, axis) => (role === "one" ? [axis] : []))),
+    build.squeeze(
+      value,
+      roles.flatMap((role, axis) => (role === "one" ? [axis] : [])),
+    ),
     folded.map((role) => kept.indexOf(role)),
   );
   const length = build.dimension(rows, order.indexOf("length") - 1);
@@ -54,12 +66,23 @@ function unfoldHeads(build: NodeBuilder, operand: Operand, order: CanonicalOrder
 }
 
 /** [batch, length, heads x dim] to four axes. */
-function splitHiddenAxis(build: NodeBuilder, operand: Operand, order: CanonicalOrder, { heads, dim }: HeadShape): string {
+function splitHiddenAxis(
+  build: NodeBuilder,
+  operand: Operand,
+  order: CanonicalOrder,
+  { heads, dim }: HeadShape,
+): string {
   const { value, roles } = operand;
-  const sequence = build.transpose(value, (["batch", "length", "head-dim"] as const).map((role) => roles.indexOf(role)));
+  const sequence = build.transpose(
+    value,
+    (["batch", "length", "head-dim"] as const).map((role) => roles.indexOf(role)),
+  );
   const split = build.op("Reshape", [sequence, build.integers([0, 0, heads, dim])]);
   const axes: readonly CanonicalAxis[] = ["batch", "length", "head", "dim"];
-  return build.transpose(split, order.map((axis) => axes.indexOf(axis)));
+  return build.transpose(
+    split,
+    order.map((axis) => axes.indexOf(axis)),
+  );
 }
 
 /** Brings [batch, heads, length, dim] back to how the graph held its output, under the output's own name. */
@@ -102,7 +125,10 @@ function finish(build: NodeBuilder, value: string, have: readonly AxisRole[], ou
 /** Which keys count, as booleans [batch, 1, 1, keys]. */
 export function keepKeys(build: NodeBuilder, mask: KeyMask): string {
   const { roles, rule } = mask;
-  const squeezed = build.squeeze(mask.value, roles.flatMap((role, axis) => (role === "one" ? [axis] : [])));
+  const squeezed = build.squeeze(
+    mask.value,
+    roles.flatMap((role, axis) => (role === "one" ? [axis] : [])),
+  );
   const spread = build.unsqueeze(squeezed, roles.includes("batch") ? [1, 2] : [0, 1, 2]);
   if (rule === "additive") {
     const float = mask.dataType === DataType.FLOAT ? spread : build.cast(spread, DataType.FLOAT);

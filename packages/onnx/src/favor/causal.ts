@@ -105,7 +105,8 @@ function joinRows({ build, chunks, chunk }: Chunks, value: string, length: strin
 }
 
 function pad(build: NodeBuilder, value: string, axis: number, extra: string, filler: number): string {
-  const zeros = (count: number): string[] => (count > 0 ? [build.integers(Array.from({ length: count }, () => 0))] : []);
+  const zeros = (count: number): string[] =>
+    count > 0 ? [build.integers(Array.from({ length: count }, () => 0))] : [];
   const pads = build.concat([...zeros(4 + axis), extra, ...zeros(3 - axis)], 0);
   return build.op("Pad", [value, pads, build.scalar(filler)]);
 }
@@ -115,4 +116,3 @@ function lowerTriangle(build: NodeBuilder, chunk: string): string {
   const positions = build.op("Range", [build.integer(0), build.squeeze(chunk, [0]), build.integer(1)]);
   return build.op("Not", [build.op("Less", [build.unsqueeze(positions, [1]), build.unsqueeze(positions, [0])])]);
 }
-

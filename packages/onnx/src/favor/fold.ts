@@ -20,7 +20,12 @@ export function foldCalibration(
   forms: readonly ExponentialForm[],
 ): FoldedSides {
   const scales = standardScales(site);
-  const fold = (trace: ProjectionTrace | undefined, upstream: number, scale: number, sides: readonly Side[]): boolean => {
+  const fold = (
+    trace: ProjectionTrace | undefined,
+    upstream: number,
+    scale: number,
+    sides: readonly Side[],
+  ): boolean => {
     if (trace === undefined) return false;
     if (trace.bias === undefined && sides.some(({ mean }) => mean.some((m) => m !== 0))) return false;
     foldSide(graph, trace, sides, scale, upstream);
@@ -30,8 +35,18 @@ export function foldCalibration(
   const queryTrace = traceProjection(context, site.query, site.heads);
   const keyTrace = site.keyValueHeads === site.heads ? traceProjection(context, site.key, site.heads) : undefined;
   return {
-    query: fold(queryTrace, site.queryScale, scales.query, forms.map((f) => ({ matrix: f.queryMatrix, mean: f.queryMean }))),
-    key: fold(keyTrace, site.keyScale, scales.key, forms.map((f) => ({ matrix: f.keyMatrix, mean: f.keyMean }))),
+    query: fold(
+      queryTrace,
+      site.queryScale,
+      scales.query,
+      forms.map((f) => ({ matrix: f.queryMatrix, mean: f.queryMean })),
+    ),
+    key: fold(
+      keyTrace,
+      site.keyScale,
+      scales.key,
+      forms.map((f) => ({ matrix: f.keyMatrix, mean: f.keyMean })),
+    ),
   };
 }
 
@@ -52,9 +67,14 @@ function foldSide(graph: Graph, trace: ProjectionTrace, sides: readonly Side[], 
   const entry = (row: number, column: number): number => (transposed ? column * rows + row : row * width + column);
   const folded = Float32Array.from(weight.data as Float32Array);
   for (let row = 0; row < rows; row++) {
-    applyHeads(sides, columns, (column) => weight.data[entry(row, column)] as number, (column, value) => {
-      folded[entry(row, column)] = scale * value;
-    });
+    applyHeads(
+      sides,
+      columns,
+      (column) => weight.data[entry(row, column)] as number,
+      (column, value) => {
+        folded[entry(row, column)] = scale * value;
+      },
+    );
   }
   product.input[1] = replaceTensor(graph, product.input[1]!, weight.dims, folded);
   if (bias === undefined) return;
@@ -67,9 +87,14 @@ function foldSide(graph: Graph, trace: ProjectionTrace, sides: readonly Side[], 
     centred[at] = scale * (old.data[column] as number) - sides[Math.floor(at / dim)]!.mean[at % dim]! / upstream;
   });
   const byColumn = new Map(Array.from(columns, (column, at) => [column, centred[at]!]));
-  applyHeads(sides, columns, (column) => byColumn.get(column)!, (column, value) => {
-    shifted[column] = value;
-  });
+  applyHeads(
+    sides,
+    columns,
+    (column) => byColumn.get(column)!,
+    (column, value) => {
+      shifted[column] = value;
+    },
+  );
   bias.node.input[bias.input] = replaceTensor(graph, bias.node.input[bias.input]!, old.dims, shifted);
 }
 

@@ -20,7 +20,6 @@ export interface LinearFeatures {
   readonly positive: boolean;
 }
 
-
 /**
  * Bidirectional linear attention, O(L M d) (2009.14794, eq. 3 and 4): out = phi(Q) S / (phi(Q) z) with the state
  * S = phi(K)^T diag(w) V and z = phi(K)^T w. The weights w_k = exp(logWeight_k - max) keep [k] go onto the values and a

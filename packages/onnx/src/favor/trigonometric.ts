@@ -24,7 +24,10 @@ export function trigonometricFeatures(
   const projection = (scale: number): Float64Array => stack(forms.map((form) => form.projection.map((w) => w * scale)));
   const queryWeights = transposeLast(projection(scales.query), heads, rows, dim);
   let query = build.op("MatMul", [inputs.query, build.floats("omega_query", [heads, dim, rows], queryWeights)]);
-  let key = build.op("MatMul", [build.floats("omega_key", [heads, rows, dim], projection(scales.key)), inputs.keyColumns]);
+  let key = build.op("MatMul", [
+    build.floats("omega_key", [heads, rows, dim], projection(scales.key)),
+    inputs.keyColumns,
+  ]);
   if (variant === "phase") {
     const phase = stack(forms.map((form) => form.phase!));
     query = build.op("Cos", [build.op("Add", [query, build.floats("phase_query", [heads, 1, rows], phase)])]);
