@@ -75,8 +75,10 @@ export interface PartialFile {
   readonly checkpoint: Checkpoint | undefined;
   /** Whether what was written can be read back: without, bytes must arrive in order. */
   readonly readable: boolean;
-  write(position: number, chunks: readonly Uint8Array[]): Promise<void>;
-  read(position: number, length: number): Promise<Uint8Array>;
+  /** The caller leaves `bytes` as they are until the promise is settled. */
+  write(position: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
+  /** Fills `into` from there on; tells how many bytes there were. */
+  read(position: number, into: Uint8Array<ArrayBuffer>): Promise<number>;
   /** Records progress, for a later process to continue from. */
   save(checkpoint: Checkpoint): Promise<void>;
   /** Moves the finished file to its place. */

@@ -32,12 +32,13 @@ function fullDisk(code: string, bytes: number): FileSystem {
   return brokenFs({
     open: async (...args: Parameters<FileSystem["open"]>) => {
       const handle = await nodeFs.open(...args);
-      const write = handle.writev.bind(handle);
-      handle.writev = (async (buffers: NodeJS.ArrayBufferView[], position?: number) => {
-        left -= buffers.reduce((sum, { byteLength }) => sum + byteLength, 0);
+      const write = handle.write.bind(handle);
+      const limited = async (source: Uint8Array, from: number, length: number, position: number): Promise<unknown> => {
+        left -= length;
         if (left < 0) throw systemError(code);
-        return write(buffers, position);
-      }) as typeof handle.writev;
+        return write(source, from, length, position);
+      };
+      Object.assign(handle, { write: limited });
       return handle;
     },
   });

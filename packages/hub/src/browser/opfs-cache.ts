@@ -136,13 +136,7 @@ export class OpfsCache implements HubCache<File> {
     return {
       checkpoint: undefined,
       readable: false,
-      write: async (position, chunks) => {
-        let at = position;
-        for (const chunk of chunks) {
-          await stream.write({ type: "write", position: at, data: chunk.slice() });
-          at += chunk.length;
-        }
-      },
+      write: (position, bytes) => stream.write({ type: "write", position, data: bytes }),
       read: () => Promise.reject(new TypeError("What is being written cannot be read back in a browser.")),
       save: async () => undefined,
       complete: async () => {

@@ -69,23 +69,18 @@ export class BlobPartialFile implements PartialFile {
     });
   }
 
-  async write(position: number, chunks: readonly Uint8Array[]): Promise<void> {
+  async write(position: number, bytes: Uint8Array): Promise<void> {
     await writing(this.#folder, async () => {
-      let pending = [...chunks];
-      let at = position;
-      while (pending.length > 0) {
-        // writev may write less than everything, for instance when the disk fills up.
-        let { bytesWritten } = await this.#handle.writev(pending, at);
+      // A write may take less than everything, for instance when the disk fills up.
+      for (let at = 0; at < bytes.length;) {
+        const { bytesWritten } = await this.#handle.write(bytes, at, bytes.length - at, position + at);
         at += bytesWritten;
-        while (pending.length > 0 && bytesWritten >= pending[0]!.length) bytesWritten -= pending.shift()!.length;
-        if (bytesWritten > 0) pending = [pending[0]!.subarray(bytesWritten), ...pending.slice(1)];
       }
     });
   }
 
-  async read(position: number, length: number): Promise<Uint8Array> {
-    const { buffer, bytesRead } = await this.#handle.read(Buffer.allocUnsafe(length), 0, length, position);
-    return buffer.subarray(0, bytesRead);
+  async read(position: number, into: Uint8Array): Promise<number> {
+    return (await this.#handle.read(into, 0, into.length, position)).bytesRead;
   }
 
   save(checkpoint: Checkpoint): Promise<void> {

@@ -3,7 +3,7 @@ import type { Digest } from "./digest.ts";
 import { RangeSet } from "./ranges.ts";
 
 /** How much is read back from disk at once. */
-const readBytes = 4 * 2 ** 20;
+const readBytes = 2 ** 20;
 
 /**
  * Hashes a file in order while its parts arrive in any order. Bytes that continue the hashed prefix are hashed as
@@ -14,6 +14,8 @@ export class OrderedHash {
   readonly #partial: PartialFile;
   readonly #done: RangeSet;
   #hashed = 0;
+  /** One for all reads: fresh memory of this size costs more than the hashing. */
+  #buffer: Uint8Array<ArrayBuffer> | undefined;
   #catchingUp: Promise<void> | undefined;
 
   /** @param digest empty, but for Git's header */
@@ -28,16 +30,12 @@ export class OrderedHash {
   }
 
   /** Tells that bytes have been written to the partial file. */
-  written(position: number, chunks: readonly Uint8Array[]): void {
-    const start = position;
-    for (const chunk of chunks) {
-      if (this.#catchingUp === undefined && position === this.#hashed) {
-        this.#digest.update(chunk);
-        this.#hashed += chunk.length;
-      }
-      position += chunk.length;
+  written(position: number, bytes: Uint8Array): void {
+    if (this.#catchingUp === undefined && position === this.#hashed) {
+      this.#digest.update(bytes);
+      this.#hashed += bytes.length;
     }
-    this.#done.add(start, position);
+    this.#done.add(position, position + bytes.length);
     this.#catchUp();
   }
 
@@ -69,10 +67,12 @@ export class OrderedHash {
 
   async #readBack(end: () => number): Promise<void> {
     while (this.#hashed < end()) {
-      const bytes = await this.#partial.read(this.#hashed, Math.min(readBytes, end() - this.#hashed));
-      if (bytes.length === 0) throw new RangeError(`The partial file ends at ${this.#hashed}, before ${end()}.`);
-      this.#digest.update(bytes);
-      this.#hashed += bytes.length;
+      this.#buffer ??= new Uint8Array(readBytes);
+      const into = this.#buffer.subarray(0, Math.min(readBytes, end() - this.#hashed));
+      const count = await this.#partial.read(this.#hashed, into);
+      if (count === 0) throw new RangeError(`The partial file ends at ${this.#hashed}, before ${end()}.`);
+      this.#digest.update(into.subarray(0, count));
+      this.#hashed += count;
     }
   }
 }

@@ -136,32 +136,38 @@ class Transfer {
     const { file, partial } = this.#options;
     const whole = piece.start === 0 && piece.end === file.size;
     const exchange = await this.#open(whole ? undefined : piece, signal);
-    let position = piece.start;
+    // Chunks are gathered in two blocks: one is written while the other fills.
+    const blockBytes = Math.min(writeBytes, piece.end - piece.start);
+    let [block, spare] = [new Uint8Array(blockBytes), new Uint8Array(blockBytes)];
     let received = piece.start;
-    let batch: Uint8Array[] = [];
+    let filled = 0;
     let writing: Promise<void> | undefined;
     const flush = async (): Promise<void> => {
       await writing;
-      writing = undefined;
-      if (batch.length === 0) return;
-      const chunks = batch;
-      const start = position;
-      batch = [];
-      position = received;
-      // One write runs while the next megabyte arrives.
-      writing = partial.write(start, chunks).then(() => this.#written(start, chunks));
-      writing.catch(() => undefined);
+      const bytes = block.subarray(0, filled);
+      const position = received - filled;
+      [block, spare] = [spare, block];
+      filled = 0;
+      writing =
+        bytes.length === 0 ? undefined : partial.write(position, bytes).then(() => this.#written(position, bytes));
+      // Its failure is thrown by whoever awaits it next.
+      writing?.catch(() => undefined);
     };
     try {
       for await (const chunk of exchange.body) {
-        received += chunk.length;
-        if (received > piece.end) {
+        if (received + chunk.length > piece.end) {
           throw changed(file, `the server sends more than the ${piece.end - piece.start} bytes asked for`);
         }
-        batch.push(chunk);
-        if (received - position >= writeBytes) {
-          await flush();
-          await this.#save(false);
+        for (let at = 0; at < chunk.length;) {
+          const part = chunk.subarray(at, at + blockBytes - filled);
+          block.set(part, filled);
+          filled += part.length;
+          received += part.length;
+          at += part.length;
+          if (filled === blockBytes) {
+            await flush();
+            await this.#save(false);
+          }
         }
       }
     } finally {
@@ -211,8 +217,8 @@ class Transfer {
     return exchange;
   }
 
-  #written(position: number, chunks: readonly Uint8Array[]): void {
-    this.#hash.written(position, chunks);
+  #written(position: number, bytes: Uint8Array): void {
+    this.#hash.written(position, bytes);
     this.#report();
   }
 
