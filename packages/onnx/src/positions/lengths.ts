@@ -1,6 +1,6 @@
 import type { Graph } from "../graph/graph.ts";
 import { probe, type Probe } from "../graph/probe.ts";
-import { ShapeConflict } from "../graph/shape-functions.ts";
+import { ShapeConflict } from "../graph/shape-info.ts";
 import { DataType, type ValueInfoProto } from "../model/proto.ts";
 import { cannotGrow, foldedForm, lengthConflict } from "./refusal.ts";
 

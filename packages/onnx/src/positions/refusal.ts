@@ -2,7 +2,7 @@ import { countingOf } from "./index-evaluation.ts";
 import { GraphError } from "../graph/errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { describeNode, intAttribute } from "../graph/node.ts";
-import type { ShapeConflict } from "../graph/shape-functions.ts";
+import type { ShapeConflict } from "../graph/shape-info.ts";
 import type { NodeProto } from "../model/proto.ts";
 
 const advice =

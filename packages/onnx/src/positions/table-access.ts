@@ -37,7 +37,9 @@ export function tableAccesses(
       // Expand may have put axes in front; an axis that an earlier Slice has cut is that Slice's.
       const own = axis - (before.length - dims.length);
       const rows = dims[own];
-      return rows === undefined || rows !== before[axis] ? [] : [{ ...source, node, slot, axis: own, rows, index }];
+      return rows === undefined || rows !== before[axis]
+        ? []
+        : [{ ...source, node, slot, axis: own, rows, index: index() }];
     }),
   );
 }
@@ -45,32 +47,34 @@ export function tableAccesses(
 interface Read {
   readonly slot: number;
   readonly axis: number;
-  readonly index: readonly Tensor[];
+  /** Computed only for what turns out to be a table. */
+  readonly index: () => readonly Tensor[];
 }
 
 function readsOf(node: NodeProto, evaluation: IndexEvaluation): Read[] {
   const { info } = evaluation.probe;
-  const at = (slot: number, index: readonly Tensor[], axis = 0): Read[] =>
+  const at = (slot: number, index: Read["index"], axis = 0): Read[] =>
     (node.input[slot] ?? "") === "" ? [] : [{ slot, axis, index }];
   switch (node.opType) {
     case "Gather":
     case "GatherElements": {
       const axis = intAttribute(node, "axis", 0);
       const rank = info.get(node.input[0]!)?.dims.length ?? 0;
-      return at(0, evaluation.values(node.input[1]!), axis < 0 ? axis + rank : axis);
+      return at(0, () => evaluation.values(node.input[1]!), axis < 0 ? axis + rank : axis);
     }
     case "Slice":
       return sliceReads(node, evaluation);
     case "EmbedLayerNormalization": {
       const given = node.input[8] ?? "";
       const length = info.get(node.input[0]!)?.dims[1];
-      if (given !== "") return at(3, evaluation.values(given));
-      return length === undefined ? [] : at(3, [consecutive(0, length)]);
+      if (given !== "") return at(3, () => evaluation.values(given));
+      return length === undefined ? [] : at(3, () => [consecutive(0, length)]);
     }
     case "RotaryEmbedding": {
       const [positions, cosines, sines] = node.domain === "com.microsoft" ? [1, 2, 3] : [3, 1, 2];
       if ((node.input[positions] ?? "") === "") return [];
-      const index = evaluation.values(node.input[positions]!);
+      const length = info.get(node.input[0]!)?.dims.at(-2) ?? 1;
+      const index = () => evaluation.values(node.input[positions]!).map((given) => fromOffset(given, length));
       return [...at(cosines, index), ...at(sines, index)];
     }
     default:
@@ -95,7 +99,7 @@ function sliceReads(node: NodeProto, { probe }: IndexEvaluation): Read[] {
   return axes.flatMap((given, i) => {
     const axis = given < 0 ? given + before.length : given;
     const start = starts[i]! < 0 ? Math.max(0, starts[i]! + before[axis]!) : starts[i]!;
-    return (steps?.[i] ?? 1) === 1 ? [{ slot: 0, axis, index: [consecutive(start, after[axis]!)] }] : [];
+    return (steps?.[i] ?? 1) === 1 ? [{ slot: 0, axis, index: () => [consecutive(start, after[axis]!)] }] : [];
   });
 }
 
@@ -105,6 +109,10 @@ const consecutive = (start: number, count: number): Tensor =>
     [count],
     Float64Array.from({ length: count }, (_, i) => start + i),
   );
+
+/** com.microsoft.RotaryEmbedding may be given the first position alone. */
+const fromOffset = (positions: Tensor, length: number): Tensor =>
+  positions.dims.length < 2 && positions.data.length === 1 ? consecutive(positions.data[0]!, length) : positions;
 
 const transparent = new Set(["Slice", "Expand", "Identity", "Cast"]);
 

@@ -1,7 +1,7 @@
 import type { Graph } from "../graph/graph.ts";
 import { describeNode } from "../graph/node.ts";
 import type { Probe } from "../graph/probe.ts";
-import { ShapeConflict } from "../graph/shape-functions.ts";
+import { ShapeConflict } from "../graph/shape-info.ts";
 import type { Tensor } from "../evaluate/tensor.ts";
 import { accessIndex, type PositionBound } from "./bounds.ts";
 import { constantValues } from "./constant-values.ts";
