@@ -85,15 +85,22 @@ export class RegionEvaluation {
       const constant = this.#probe.info.get(value)?.value;
       if (constant !== undefined) known.set(value, constant);
     }
-    // Where a node takes the type of a value and nothing else, any value of that type does.
+    const missing = wanted.filter((value) => !known.has(value));
+    const made = this.#evaluate([...nodes], missing, new Map([...known, ...this.#typesOnly(nodes, known)]));
+    return new Map([...known, ...made]);
+  }
+
+  /** Where a node takes the type of a value and nothing else, an empty tensor of that type does. */
+  #typesOnly(nodes: ReadonlySet<NodeProto>, known: ReadonlyMap<string, Tensor>): Map<string, Tensor> {
+    const types = new Map<string, Tensor>();
     for (const node of nodes) {
       const like = node.opType === "CastLike" ? (node.input[1] ?? "") : "";
       const shape = this.#probe.info.get(like);
-      if (shape !== undefined && !known.has(like)) known.set(like, tensorOf(shape.dataType, [0], []));
+      const isMade = this.#context.graph.owner(like)?.producer(like);
+      if (shape === undefined || known.has(like) || (isMade && nodes.has(isMade))) continue;
+      types.set(like, tensorOf(shape.dataType, [0], []));
     }
-    const missing = wanted.filter((value) => !known.has(value));
-    const made = this.#evaluate([...nodes], missing, known);
-    return new Map([...known, ...made]);
+    return types;
   }
 
   /** Probabilities [groups, queries, keys] for logits of the same layout, given what {@link context} returned. */

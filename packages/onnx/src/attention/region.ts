@@ -1,6 +1,6 @@
 import { elementCount } from "../evaluate/tensor.ts";
 import type { NodeProto } from "../model/proto.ts";
-import { dimsOf, type AttentionContext } from "./context.ts";
+import { dimsOf, readsData, type AttentionContext } from "./context.ts";
 import { asProduct, productAxes, type Product, type ProductAxes } from "./product.ts";
 
 /**
@@ -53,14 +53,12 @@ export function findRegion(
     const escapes = made.filter(
       (name) =>
         graph.isOutput(name) ||
-        graph.consumers(name).some((node) => !inside.has(node) && node !== output.node && !readsShapeOnly(node)),
+        graph.consumers(name).some((node) => !inside.has(node) && node !== output.node && readsData(node).has(name)),
     );
     return { logits, output, probabilities: { value, side }, nodes, escapes };
   }
   return undefined;
 }
-
-const readsShapeOnly = (node: NodeProto): boolean => node.opType === "Shape" || node.opType === "Size";
 
 /** What can be reached from the logits through values of their size, or of one statistic per row. */
 function forward(
@@ -77,7 +75,7 @@ function forward(
   const pending = [logits.output.value];
   for (let value = pending.shift(); value !== undefined; value = pending.shift()) {
     for (const node of context.graph.consumers(value)) {
-      if (nodes.has(node) || node === logits.node || readsShapeOnly(node)) continue;
+      if (nodes.has(node) || node === logits.node || !readsData(node).has(value)) continue;
       const product = products.get(node);
       if (product !== undefined) {
         if (!found.includes(product) && carriesProbabilities(context, product, values, size)) found.push(product);

@@ -61,12 +61,21 @@ function inputShape(input: ValueInfoProto, sizes: ProbeSizes, named: Map<string,
     const known = name === "" ? undefined : named.get(name);
     if (known !== undefined) return known;
     const size =
-      axis === 0 ? sizes.batch : sizes.distinct ? sizes.length + lengthsNamed(named, sizes) * 4 : sizes.length;
+      axis === 0
+        ? sizes.batch
+        : isChannel(type.shape!.dim.length, axis)
+          ? 3
+          : sizes.distinct
+            ? sizes.length + lengthsNamed(named, sizes) * 4
+            : sizes.length;
     if (name !== "") named.set(name, size);
     return size;
   });
   return { dims, dataType: type.elemType };
 }
+
+/** The channels of an image whose number the exporter left open. */
+const isChannel = (rank: number, axis: number): boolean => rank === 4 && axis === 1;
 
 function lengthsNamed(named: ReadonlyMap<string, number>, sizes: ProbeSizes): number {
   return new Set([...named.values()].filter((size) => size !== sizes.batch)).size;
@@ -168,15 +177,25 @@ const attempts: readonly ProbeSizes[] = [
   { batch: 1, length: 13, distinct: false },
   { batch: 3, length: 1_613, distinct: false },
   { batch: 1, length: 16_001, distinct: false },
-  { batch: 1, length: 224, distinct: false },
 ];
+
+/** Sides of images to try: position tables fit one size and its patches only, and many tiny models exist. */
+const imageSides: readonly number[] = [
+  ...[224, 16, 32, 64, 384, 256, 128, 96, 48, 112, 192, 448, 512, 518, 336, 378, 8, 12, 20, 24, 28, 36, 40, 56, 30],
+  ...[72, 80, 84, 98, 120, 140, 144, 160, 168, 196, 240, 280, 288, 320, 392, 420, 480, 560, 576, 640, 768, 800, 1024],
+];
+
+function attemptsFor(graph: Graph): ProbeSizes[] {
+  const isImage = graph.inputs.some((input) => (input.type?.tensorType?.shape?.dim.length ?? 0) >= 4);
+  return [...attempts, ...(isImage ? imageSides : []).map((length) => ({ batch: 3, length, distinct: false }))];
+}
 
 /**
  * A probe at sizes that the graph can run at, and where possible a second one at other sizes, from which one sees
  * what each dimension depends on. A graph with a length baked into its reshapes is tried at the lengths it names.
  */
 export function probePair(graph: Graph): ProbePair | { conflict: ShapeConflict } {
-  const queue = [...attempts];
+  const queue = attemptsFor(graph);
   const tried = new Set<string>();
   let conflict: ShapeConflict | undefined;
   for (let sizes = queue.shift(); sizes !== undefined; sizes = queue.shift()) {
@@ -191,6 +210,7 @@ export function probePair(graph: Graph): ProbePair | { conflict: ShapeConflict }
       conflict ??= error;
       for (const length of error.wanted.slice(0, 4)) {
         if (tried.size < 64) queue.push({ batch: sizes.batch, length, distinct: false });
+        if (tried.size < 64 && sizes.batch > 1) queue.push({ batch: 1, length, distinct: false });
       }
     }
   }
@@ -198,9 +218,11 @@ export function probePair(graph: Graph): ProbePair | { conflict: ShapeConflict }
 }
 
 function secondProbe(graph: Graph, sizes: ProbeSizes): Probe | undefined {
+  // Convolutions may shorten a sequence some hundred times.
+  const length = sizes.length + Math.max(4, sizes.length >> 2);
   const others: ProbeSizes[] = [
-    { ...sizes, batch: sizes.batch + 2, length: sizes.length + 4 },
-    { ...sizes, length: sizes.length + 4 },
+    { ...sizes, batch: sizes.batch + 2, length },
+    { ...sizes, length },
     { ...sizes, batch: sizes.batch + 2 },
   ];
   for (const other of others) {

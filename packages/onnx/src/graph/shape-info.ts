@@ -40,7 +40,8 @@ export function broadcast(node: NodeProto, shapes: readonly (readonly number[])[
       const at = rank - dims.length + index;
       if (dim === 1) return;
       if (out[at] !== 1 && out[at] !== dim) {
-        throw new ShapeConflict(node, `cannot broadcast ${shapes.map((s) => `[${s.join(", ")}]`).join(" and ")}`);
+        const message = `cannot broadcast ${shapes.map((s) => `[${s.join(", ")}]`).join(" and ")}`;
+        throw new ShapeConflict(node, message, [dim, out[at]!]);
       }
       out[at] = dim;
     });
