@@ -17,6 +17,8 @@ const { values } = parseArgs({
     python: { type: "string", default: "python3" },
     megabytes: { type: "string", default: "1000" },
     rounds: { type: "string", default: "3" },
+    // Megabytes per second of each connection, as a distant storage has a limit.
+    rate: { type: "string" },
   },
 });
 
@@ -61,7 +63,8 @@ try {
   const source = join(folder, "model.safetensors");
   await writeNoise(source, Number(values.megabytes));
   const files = { "model.safetensors": diskContent(source, "lfs") };
-  const server = await HubServer.start({ repositories: [{ id: "bench/large", files }] });
+  const rate = values.rate === undefined ? {} : { connectionRate: Number(values.rate) * 1e6 };
+  const server = await HubServer.start({ repositories: [{ id: "bench/large", files }], ...rate });
   const results = new Map<string, Measured[]>(Object.keys(clients).map((name) => [name, []]));
   for (let round = 0; round < Number(values.rounds); round++) {
     for (const [name, client] of Object.entries(clients)) {
@@ -102,7 +105,10 @@ function median(numbers: readonly number[]): number {
 
 function report(results: ReadonlyMap<string, readonly Measured[]>, megabytes: number): void {
   const reference = median(results.get("huggingface_hub")!.map(({ seconds }) => seconds));
-  console.log(`${megabytes} MB on loopback, median of ${results.get("huggingface_hub")!.length} (all: seconds)`);
+  const limit = values.rate === undefined ? "" : `, ${values.rate} MB/s per connection`;
+  console.log(
+    `${megabytes} MB on loopback${limit}, median of ${results.get("huggingface_hub")!.length} (all: seconds)`,
+  );
   for (const [name, measured] of results) {
     const seconds = median(measured.map((one) => one.seconds));
     const all = measured.map((one) => one.seconds.toFixed(2)).join(" ");

@@ -114,7 +114,9 @@ function treeAnswer(
   if (folder !== "" && all.length === 0) return failure(404, "EntryNotFound", `${folder} does not exist`);
   const page = all.slice(start, start + hosting.pageSize).map(([path, content]) => entry(path, content));
   const folders = new Set(
-    start > 0 ? [] : all.map(([path]) => path.slice(0, path.lastIndexOf("/"))).filter((path) => path !== ""),
+    start > 0
+      ? []
+      : all.map(([path]) => path.slice(0, Math.max(0, path.lastIndexOf("/")))).filter((path) => path !== ""),
   );
   const directories = [...folders].map((path) => ({ type: "directory", path, oid: "0".repeat(40), size: 0 }));
   const next = new URL(hosting.endpoint + request.url.pathname + request.url.search);

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
 import { bodyLength, type Answer } from "./answer.ts";
@@ -38,6 +39,8 @@ export interface HubServerOptions {
   readonly pageSize?: number;
   /** A path that the endpoint lies under, such as `/mirror`. */
   readonly basePath?: string;
+  /** Bytes per second of each connection, as a distant server has a limit; none by default. */
+  readonly connectionRate?: number;
   /** 0, the default, for any free port. */
   readonly port?: number;
 }
@@ -112,7 +115,7 @@ export class HubServer {
         rule.hit++;
         answer = rule.fault(answer);
       }
-      await send(answer, request.method, response);
+      await send(answer, request.method, response, this.#options.connectionRate);
     } catch {
       response.destroy();
     }
@@ -156,7 +159,12 @@ async function read(incoming: IncomingMessage, basePath: string): Promise<HubReq
   return { method: incoming.method ?? "GET", url, headers, body: Buffer.concat(chunks).toString("utf8") };
 }
 
-async function send(answer: Answer, method: string, response: ServerResponse): Promise<void> {
+async function send(
+  answer: Answer,
+  method: string,
+  response: ServerResponse,
+  connectionRate: number | undefined,
+): Promise<void> {
   const { status, headers, body, cutAfter, stallAfter } = answer;
   const length = bodyLength(body);
   const sized = headers["transfer-encoding"] === undefined ? { "content-length": String(length) } : {};
@@ -170,11 +178,28 @@ async function send(answer: Answer, method: string, response: ServerResponse): P
   const part =
     body instanceof Uint8Array ? body.subarray(0, limit) : readRange(body.content, body.start, body.start + limit);
   if (limit === length) {
-    if (part instanceof Uint8Array) response.end(part);
+    if (connectionRate !== undefined) await pipeline(slowly(part, connectionRate), response);
+    else if (part instanceof Uint8Array) response.end(part);
     else await pipeline(part, response);
     return;
   }
   if (part instanceof Uint8Array) await new Promise((resolve) => response.write(part, resolve));
   else await pipeline(part, response, { end: false });
   if (cutAfter === limit) setTimeout(() => response.destroy(), 5);
+}
+
+/** Passes bytes on at a steady rate, a hundredth of a second's worth at a time. */
+async function* slowly(part: Uint8Array | Readable, rate: number): AsyncGenerator<Uint8Array> {
+  const piece = Math.max(1, Math.floor(rate / 100));
+  const started = performance.now();
+  let sent = 0;
+  for await (const chunk of part instanceof Uint8Array ? [part] : (part as AsyncIterable<Uint8Array>)) {
+    for (let at = 0; at < chunk.length; at += piece) {
+      const bytes = chunk.subarray(at, at + piece);
+      yield bytes;
+      sent += bytes.length;
+      const early = started + (sent / rate) * 1000 - performance.now();
+      if (early > 1) await new Promise((resolve) => setTimeout(resolve, early));
+    }
+  }
 }
