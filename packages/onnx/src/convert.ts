@@ -42,6 +42,11 @@ export interface ConvertOptions {
   readonly keep?: readonly number[];
   /** Statistics per site and head, from {@link tapMoments} runs; sites without any get uncalibrated features. */
   readonly moments?: readonly (readonly HeadMoments[] | undefined)[];
+  /**
+   * Feature maps per site and head, made elsewhere (`calibrate`, `fitLandmarks`): they go before `features` and
+   * `moments`. Sites without any are converted as the other options say.
+   */
+  readonly featureMaps?: readonly (readonly FeatureMapDescription[] | undefined)[];
   /** Longest input, in tokens: position tables are grown to it. Default: as exported. */
   readonly maxLength?: number;
   /**
@@ -127,7 +132,8 @@ function importMicrosoft(model: ModelProto): void {
   model.opsetImport.push(createMessage("OperatorSetIdProto", { domain, version: Long.ONE }));
 }
 
-type Settings = Required<Omit<ConvertOptions, "moments" | "maxLength">> & Pick<ConvertOptions, "moments" | "maxLength">;
+type Given = "moments" | "featureMaps" | "maxLength";
+type Settings = Required<Omit<ConvertOptions, Given>> & Pick<ConvertOptions, Given>;
 
 function checkOptions(options: ConvertOptions): Settings {
   const { count = 256, seed = 0, maxLength, keep = [] } = options;
@@ -212,7 +218,7 @@ function rewriteSite(
     ? undefined
     : descriptions?.map((description) => exponentialForm(description));
   const folded =
-    forms === undefined || settings.moments === undefined
+    forms === undefined || descriptions!.every((description) => description.kind === "positive")
       ? { query: false, key: false }
       : foldCalibration(context.graph, context, site, forms);
   const inputs = readSite(build, site, keeps);
@@ -249,16 +255,24 @@ const asTrigonometric = (description: FeatureMapDescription) => {
 
 /** The feature map of every head; undefined for exact attention. */
 function describeFeatures(site: AttentionSite, settings: Settings): FeatureMapDescription[] | undefined {
-  const { features, count, projection: kind, seed, moments } = settings;
+  const { features, count, projection: kind, seed, moments, featureMaps } = settings;
   if (features === "exact") return undefined;
   const calibration = features === "positive" ? moments?.[site.index] : undefined;
-  if (calibration !== undefined && calibration.length !== site.heads) {
-    throw new GraphError(
-      "calibration-mismatch",
-      `Site ${site.index} has ${site.heads} heads, but the statistics are of ${calibration.length}. ` +
-        "Calibrate on the model that is converted.",
-    );
+  const given = featureMaps?.[site.index];
+  for (const [what, heads] of [
+    ["statistics", calibration?.length],
+    ["feature maps", given?.length],
+  ] as const) {
+    if (heads !== undefined && heads !== site.heads) {
+      throw new GraphError(
+        "calibration-mismatch",
+        `Site ${site.index} has ${site.heads} heads, but the ${what} are of ${heads}. ` +
+          "Calibrate on the model that is converted.",
+        { site: site.index, heads: site.heads, found: heads },
+      );
+    }
   }
+  if (given !== undefined) return [...given];
   return Array.from({ length: site.heads }, (_, head): FeatureMapDescription => {
     const projection = { kind, count, dim: site.headDim, seed, layer: site.index, head };
     const statistics = calibration?.[head];
