@@ -65,6 +65,8 @@ export { fitLandmarks } from "./calibration/landmarks.ts";
 export type { FitLandmarksOptions } from "./calibration/landmarks.ts";
 export { MomentAccumulator } from "./calibration/moments.ts";
 export type { HeadMoments, VectorSums } from "./calibration/moments.ts";
+export { refineLandmarks } from "./calibration/refine-landmarks.ts";
+export type { RefineLandmarksOptions } from "./calibration/refine-landmarks.ts";
 export { selectFeatureMap, selectSeed } from "./calibration/select.ts";
 export type { Selection } from "./calibration/select.ts";
 export { fitCore } from "./calibration/non-negative-core.ts";

@@ -1,5 +1,4 @@
-import { requireFinite, requireInteger, requireLength, rowCount } from "../checks.ts";
-import { ArgumentError } from "../errors.ts";
+import { requireInteger, requireLength } from "../checks.ts";
 import { descriptionVersion } from "../features/description.ts";
 import type { LandmarkDescription } from "../features/description.ts";
 import { addTransposedProduct, multiplyTransposed, transpose } from "../linear-algebra/products.ts";
@@ -9,7 +8,7 @@ import { kMeans } from "./k-means.ts";
 import type { HeadMoments } from "./moments.ts";
 import { fitCore } from "./non-negative-core.ts";
 import type { CoreFitOptions } from "./non-negative-core.ts";
-import { sampleAttention } from "./sample-attention.ts";
+import { checkInputs, sampleAttention } from "./sample-attention.ts";
 import type { AttentionInput, SampledAttention } from "./sample-attention.ts";
 
 export interface FitLandmarksOptions extends CoreFitOptions {
@@ -75,18 +74,6 @@ export function fitLandmarks(
     logWeight: Array.from(queryLogScale, (value) => -value),
     core: Array.from(core),
   };
-}
-
-function checkInputs(inputs: readonly AttentionInput[], dim: number): void {
-  for (const [i, { query, key }] of inputs.entries()) {
-    rowCount(`inputs[${i}].query`, query, dim);
-    rowCount(`inputs[${i}].key`, key, dim);
-    requireFinite(`inputs[${i}].query`, query);
-    requireFinite(`inputs[${i}].key`, key);
-  }
-  if (!inputs.some(({ query, key }) => query.length > 0 && key.length > 0)) {
-    throw new ArgumentError("inputs", "at least one input with queries and keys", `${inputs.length} empty ones`);
-  }
 }
 
 /** Weighted k-means centres of one side of a sample, `[count, dim]`. */

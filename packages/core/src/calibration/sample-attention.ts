@@ -1,3 +1,5 @@
+import { requireFinite, rowCount } from "../checks.ts";
+import { ArgumentError } from "../errors.ts";
 import { multiplyTransposed } from "../linear-algebra/products.ts";
 import type { RandomStream } from "../random/stream.ts";
 import type { Balance } from "./balance.ts";
@@ -26,6 +28,19 @@ export interface SampledAttention {
   readonly keyWeight: Float64Array;
 }
 
+/** Throws ArgumentError, naming the input, unless all have the width `dim` and finite values and one is not empty. */
+export function checkInputs(inputs: readonly AttentionInput[], dim: number): void {
+  for (const [i, { query, key }] of inputs.entries()) {
+    rowCount(`inputs[${i}].query`, query, dim);
+    rowCount(`inputs[${i}].key`, key, dim);
+    requireFinite(`inputs[${i}].query`, query);
+    requireFinite(`inputs[${i}].key`, key);
+  }
+  if (!inputs.some(({ query, key }) => query.length > 0 && key.length > 0)) {
+    throw new ArgumentError("inputs", "at least one input with queries and keys", `${inputs.length} empty ones`);
+  }
+}
+
 /** Queries taken from one input at most: of long inputs more inputs rather than more rows. */
 const queriesPerInput = 256;
 
@@ -35,7 +50,7 @@ const queriesPerInput = 256;
  */
 export function sampleAttention(
   inputs: readonly AttentionInput[],
-  balance: Balance,
+  balance: Omit<Balance, "eigenvalues">,
   rows: number,
   stream: RandomStream,
 ): SampledAttention[] {
@@ -58,7 +73,7 @@ export function sampleAttention(
   return sample;
 }
 
-function attend(query: Float64Array, key: Float64Array, balance: Balance): SampledAttention {
+function attend(query: Float64Array, key: Float64Array, balance: Omit<Balance, "eigenvalues">): SampledAttention {
   const { queryMean, keyMean, queryMatrix, keyMatrix } = balance;
   const dim = queryMean.length;
   const queries = query.length / dim;

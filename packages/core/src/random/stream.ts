@@ -12,6 +12,7 @@ export const streamPurpose = {
   clustering: 4,
   sampling: 5,
   trials: 6,
+  refinement: 7,
 } as const;
 
 /** Names one stream of random numbers. */

@@ -12,10 +12,11 @@ import {
   kMeans,
   streamPurpose,
 } from "../../src/index.ts";
-import type { AttentionInput, CoreSystem, FeatureMap } from "../../src/index.ts";
+import type { CoreSystem, FeatureMap } from "../../src/index.ts";
 import { addTransposedProduct, multiply, multiplyTransposed } from "../../src/linear-algebra/products.ts";
 import { largestDifference } from "../features/differences.ts";
 import { normals } from "../features/samples.ts";
+import { sequences } from "./sequences.ts";
 
 const stream = (): RandomStream => new RandomStream({ seed: 1, purpose: streamPurpose.clustering });
 
@@ -121,21 +122,6 @@ describe("fitCore", () => {
     expect(() => fitCore({ ...system, target: new Float64Array(36) })).toThrow("nothing to fit");
   });
 });
-
-/** A peaked head: queries and keys share noisy prototypes, off-centre. */
-function sequences(number: number, length: number, seed: number, amplitude = 0.9): AttentionInput[] {
-  const dim = 8;
-  const prototypes = normals(12 * dim, 77, amplitude);
-  return Array.from({ length: number }, (_, s) => {
-    const noise = normals(2 * length * dim, seed + s, 0.35);
-    const side = (offset: number, shift: number): Float64Array =>
-      Float64Array.from({ length: length * dim }, (__, i) => {
-        const row = Math.floor(i / dim);
-        return prototypes[((row * 7 + offset + s) % 12) * dim + (i % dim)]! + noise[offset * length * dim + i]! + shift;
-      });
-    return { query: side(0, 0.5), key: side(1, -0.8) };
-  });
-}
 
 function mean(values: Float64Array): number {
   return values.reduce((total, value) => total + value, 0) / values.length;

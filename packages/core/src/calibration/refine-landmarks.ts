@@ -1,0 +1,173 @@
+import { requireInteger, requirePositive } from "../checks.ts";
+import type { LandmarkDescription } from "../features/description.ts";
+import { addTransposedProduct, multiply, multiplyTransposed, transpose } from "../linear-algebra/products.ts";
+import { RandomStream, streamPurpose } from "../random/stream.ts";
+import { Adam } from "./adam.ts";
+import { checkInputs, sampleAttention } from "./sample-attention.ts";
+import type { AttentionInput, SampledAttention } from "./sample-attention.ts";
+
+export interface RefineLandmarksOptions {
+  readonly seed: number;
+  readonly layer?: number;
+  readonly head?: number;
+  /** Default 60. */
+  readonly steps?: number;
+  /** Query rows per step, about; default 512. */
+  readonly rows?: number;
+  /** The largest change of a landmark's coordinate per step, default 0.05; cosine decay after a short warm-up. */
+  readonly learningRate?: number;
+}
+
+/** Steps over which the learning rate rises. */
+const warmUp = 5;
+/** log C may move faster than a landmark: its unit is not that of the coordinates. */
+const coreRate = 3;
+/** Entries of the core smaller than exp(-30) of the largest are raised to it, for their gradient to reach them. */
+const coreFloor = 30;
+
+/**
+ * Moves the landmarks and the core of {@link fitLandmarks} by gradient descent (Adam) so that the normalised attention
+ * comes nearer to softmax: the loss is the mean over queries of the Kullback-Leibler divergence of the estimate from P,
+ *
+ *     P_hat_ij = A_ij / sum_j A_ij,   A = Phi_q C Phi_k^T,   dKL_i/dA_ij = 1 / sum_j A_ij - P_ij / A_ij.
+ *
+ * Each head alone, on its own queries and keys: nothing is propagated through the model, no weight of it is touched, and
+ * what comes out is a landmark description as before. A step costs about 3 rows (count^2 + 2 count dim + keys count)
+ * multiplications. Inputs as for {@link fitLandmarks}, of which each step takes another random part.
+ *
+ * Throws ArgumentError for options or inputs that cannot be right.
+ */
+export function refineLandmarks(
+  description: LandmarkDescription,
+  inputs: readonly AttentionInput[],
+  options: RefineLandmarksOptions,
+): LandmarkDescription {
+  const { seed, layer = 0, head = 0, steps = 60, rows = 512, learningRate = 0.05 } = options;
+  requireInteger("options.steps", steps, 1, 1 << 20);
+  requireInteger("options.rows", rows, 1, 1 << 30);
+  requirePositive("options.learningRate", learningRate);
+  const { count, dim } = description;
+  checkInputs(inputs, dim);
+  const balance = {
+    queryMean: Float64Array.from(description.queryMean),
+    keyMean: Float64Array.from(description.keyMean),
+    queryMatrix: Float64Array.from(description.queryMatrix),
+    keyMatrix: Float64Array.from(description.keyMatrix),
+  };
+  const stream = new RandomStream({ seed, layer, head, purpose: streamPurpose.refinement });
+  const parameters: Parameters = {
+    keyLandmarks: Float64Array.from(description.keyLandmarks),
+    queryLandmarks: Float64Array.from(description.queryLandmarks),
+    logCore: flooredLog(description),
+  };
+  const optimizers = {
+    keyLandmarks: new Adam(count * dim),
+    queryLandmarks: new Adam(count * dim),
+    logCore: new Adam(count * count),
+  };
+  for (let step = 1; step <= steps; step++) {
+    const rate = learningRate * Math.min(1, step / warmUp) * 0.5 * (1 + Math.cos((Math.PI * (step - 1)) / steps));
+    const sample = sampleAttention(inputs, balance, rows, stream);
+    const { gradient } = attentionLoss(parameters, sample, dim, count);
+    for (const name of ["keyLandmarks", "queryLandmarks", "logCore"] as const) {
+      optimizers[name].update(parameters[name], gradient[name], name === "logCore" ? coreRate * rate : rate);
+    }
+  }
+  return {
+    ...description,
+    keyLandmarks: Array.from(parameters.keyLandmarks),
+    queryLandmarks: Array.from(parameters.queryLandmarks),
+    // The core holds the weights of both sides now.
+    logWeight: description.logWeight.map(() => 0),
+    core: Array.from(parameters.logCore, Math.exp),
+  };
+}
+
+/** What refinement moves. */
+interface Parameters {
+  /** z, [count, dim] */
+  readonly keyLandmarks: Float64Array;
+  /** y, [count, dim] */
+  readonly queryLandmarks: Float64Array;
+  /** log(diag(exp(logWeight)) C), [count, count] */
+  readonly logCore: Float64Array;
+}
+
+function flooredLog({ core, logWeight, count }: LandmarkDescription): Float64Array {
+  const logs = Float64Array.from(core, (value, i) => Math.log(value) + logWeight[Math.floor(i / count)]!);
+  const floor = logs.reduce((a, b) => Math.max(a, b), -Infinity) - coreFloor;
+  return logs.map((value) => Math.max(value, floor));
+}
+
+/** The mean over the sampled queries of KL(P, P_hat), and its gradient. */
+export function attentionLoss(
+  parameters: Parameters,
+  sample: readonly SampledAttention[],
+  dim: number,
+  count: number,
+): { loss: number; gradient: Parameters } {
+  const gradient: Parameters = {
+    keyLandmarks: new Float64Array(count * dim),
+    queryLandmarks: new Float64Array(count * dim),
+    logCore: new Float64Array(count * count),
+  };
+  const total = sample.reduce((sum, { logNormalizer }) => sum + logNormalizer.length, 0);
+  // The scale of the core cancels; without it exp cannot overflow.
+  const largest = parameters.logCore.reduce((a, b) => Math.max(a, b), -Infinity);
+  const core = parameters.logCore.map((value) => Math.exp(value - largest));
+  const transposedCore = transpose(core, count, count);
+  let loss = 0;
+  for (const { query, key, keyLogWeight, attention } of sample) {
+    const queries = query.length / dim;
+    const keys = key.length / dim;
+    const phiQuery = multiplyTransposed(query, parameters.keyLandmarks, queries, dim, count);
+    for (let i = 0; i < queries; i++) exponential(phiQuery.subarray(i * count, (i + 1) * count));
+    const phiKey = multiplyTransposed(key, parameters.queryLandmarks, keys, dim, count);
+    for (let i = 0; i < phiKey.length; i++) phiKey[i]! += keyLogWeight[Math.floor(i / count)]!;
+    exponential(phiKey);
+
+    const joined = multiplyTransposed(phiQuery, transposedCore, queries, count, count);
+    const estimate = multiplyTransposed(joined, phiKey, queries, count, keys);
+    loss += divergence(estimate, attention, queries, keys) / total;
+    // `estimate` holds the gradient with respect to A now.
+    const towardsJoined = multiply(estimate, phiKey, queries, keys, count);
+    const towardsQuery = multiplyTransposed(towardsJoined, core, queries, count, count);
+    const towardsKey = multiply(transpose(estimate, queries, keys), joined, keys, queries, count);
+    addTransposedProduct(phiQuery, towardsJoined, queries, count, count, gradient.logCore);
+    for (let i = 0; i < phiQuery.length; i++) towardsQuery[i]! *= phiQuery[i]!;
+    for (let i = 0; i < phiKey.length; i++) towardsKey[i]! *= phiKey[i]!;
+    addTransposedProduct(towardsQuery, query, queries, count, dim, gradient.keyLandmarks);
+    addTransposedProduct(towardsKey, key, keys, count, dim, gradient.queryLandmarks);
+  }
+  for (let i = 0; i < core.length; i++) gradient.logCore[i]! *= core[i]!;
+  for (const array of Object.values<Float64Array>({ ...gradient })) {
+    for (let i = 0; i < array.length; i++) array[i]! /= total;
+  }
+  return { loss, gradient };
+}
+
+/** exp(x - max x) in place: a common factor cancels in the normalised attention. */
+function exponential(values: Float64Array): void {
+  const largest = values.reduce((a, b) => Math.max(a, b), -Infinity);
+  for (let i = 0; i < values.length; i++) values[i] = Math.exp(values[i]! - largest);
+}
+
+/** A share of its row below this counts as this: a key that no landmark reaches must not drown the others. */
+const leastShare = 1e-6;
+
+/** The sum over rows of KL(P_i, A_i / sum A_i); A, [queries, keys], is overwritten by the gradient with respect to it. */
+function divergence(estimate: Float64Array, attention: Float64Array, queries: number, keys: number): number {
+  let sum = 0;
+  for (let i = 0; i < queries; i++) {
+    let normalizer = 0;
+    for (let j = 0; j < keys; j++) normalizer += estimate[i * keys + j]!;
+    for (let j = 0; j < keys; j++) {
+      const at = i * keys + j;
+      const share = Math.max(estimate[at]! / normalizer, leastShare);
+      const p = attention[at]!;
+      if (p > 0) sum += p * Math.log(p / share);
+      estimate[at] = (1 - p / share) / normalizer;
+    }
+  }
+  return sum;
+}
