@@ -229,14 +229,15 @@ export class Hub<Location> {
     cause: unknown,
   ): Promise<Map<string, Location>> {
     const { repository } = target;
-    const tree = await this.#cache.readTree(repository, commit);
-    const listed = tree ?? (await this.#cache.list(repository, commit)).map((path) => ({ path }));
+    const listed: readonly { path: string; size?: number }[] =
+      (await this.#cache.readTree(repository, commit)) ??
+      (await this.#cache.list(repository, commit)).map((path) => ({ path }));
     const files = new Map<string, Location>();
     const missing: string[] = [];
-    for (const file of listed.filter(chosen)) {
-      const cached = await this.#find(repository, commit, file.path);
-      if (cached === undefined) missing.push(file.path);
-      else files.set(file.path, cached.location);
+    for (const { path, size } of listed.filter(chosen)) {
+      const cached = await this.#cache.find(repository, commit, path);
+      if (cached === undefined || (size !== undefined && size !== cached.size)) missing.push(path);
+      else files.set(path, cached.location);
     }
     if (missing.length > 0 || listed.length === 0) throw notCached(target, missing, cause);
     return files;
