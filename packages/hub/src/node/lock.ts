@@ -4,9 +4,8 @@ import { pause } from "../transport/retry.ts";
 import { isGone, parseOwner, thisOwner } from "./owner.ts";
 import { ifPresent, systemCode, type FileSystem } from "./storage.ts";
 
-/** How often the holder of a lock shows that it lives, and how long others watch before they take it. */
+/** How often the holder of a lock shows that it lives. */
 const heartbeatMs = 5000;
-const patienceMs = 30_000;
 const pollMs = 100;
 
 /**
@@ -16,12 +15,16 @@ const pollMs = 100;
  *
  * Nothing depends on the lock but bandwidth. Each process writes a file of its own and renames it into place, so two
  * that both believe to hold the lock do no harm. (Python's lock is an `flock`, which Node cannot take.)
+ *
+ * @param patienceMs how long we watch the lock of an owner elsewhere, 30 seconds by default
+ * @throws the signal's reason when it aborts while we wait; system errors of the folder
  */
 export async function withLockFile<T>(
   fs: FileSystem,
   path: string,
   signal: AbortSignal | undefined,
   work: () => Promise<T>,
+  patienceMs: number = 30_000,
 ): Promise<T> {
   const mine = JSON.stringify({ ...thisOwner(), nonce: crypto.randomUUID() });
   let seen = "";
