@@ -1,10 +1,13 @@
 import { FavorError, RandomStream, streamPurpose } from "@favor/core";
 import { describeNode } from "../graph/node.ts";
+import { cacheInput, cacheReason } from "./key-value-cache.ts";
+import { channelAxes } from "./channel-axes.ts";
 import { shapeOf, type AttentionContext } from "./context.ts";
 import { proveMask } from "./mask-proof.ts";
-import { headsOf, operandOf, sizeOf } from "./operand-roles.ts";
+import { batchOf, headsOf, operandOf, sizeOf } from "./operand-roles.ts";
 import { productAxes } from "./product.ts";
-import { projectionSources, scaleAbove } from "./projection-source.ts";
+import { projectionSources } from "./projection-source.ts";
+import { scaleAbove } from "./scale-above.ts";
 import { describeRefusal } from "./refusal.ts";
 import type { Region } from "./region.ts";
 import { regionInputs, type RegionLabels } from "./region-evaluation.ts";
@@ -77,13 +80,22 @@ export function examineRegion(
   });
   const unknownMask: MaskVerdict = { kind: "other", evidence: "not examined" };
   if (region.nodes.every((node) => node.opType !== "Softmax" && node.opType !== "Exp")) return undefined;
+  if (isCrossCovariance(context, region)) return undefined;
   const early = describeRefusal(region, inputs);
   if (early !== undefined) return refuse([early], unknownMask, basicFacts(context, region));
   const random = new RandomStream({ seed: 0, purpose: streamPurpose.sampling, layer: index });
   for (const orientation of orientations(region)) {
+    const operands = readOperands(context, region, orientation);
     let proof;
     try {
-      proof = proveMask(context, region, inputs, orientation.labels, () => random.uniform());
+      proof = proveMask({
+        context,
+        region,
+        inputs,
+        labels: orientation.labels,
+        batchAt: (probe) => batchOf(context, operands?.query, probe),
+        random: () => random.uniform(),
+      });
     } catch (error) {
       if (!FavorError.isInstance(error)) throw error;
       const reason = { code: "mask-not-evaluated", message: `The mask could not be evaluated: ${error.message}` };
@@ -94,22 +106,13 @@ export function examineRegion(
       const message = `What stands between the two products is not a softmax of the logits: ${proof.failure}.`;
       return refuse([{ code: "not-softmax", message }], unknownMask, basicFacts(context, region));
     }
-    const built = buildSite(context, region, orientation, proof.scale, proof.mask, { index, layer, name });
-    const reasons = [...(built === undefined ? [layoutReason(region)] : []), ...proof.reasons];
-    if (region.escapes.length > 0) {
-      const output = region.escapes.find((value) => context.graph.isOutput(value));
-      reasons.push(
-        output === undefined
-          ? {
-              code: "probabilities-used",
-              message: `The attention probabilities are also used elsewhere ("${region.escapes[0]}"), and linear attention never computes them.`,
-            }
-          : {
-              code: "probabilities-are-output",
-              message: `The attention probabilities are a graph output ("${output}"), and linear attention never computes them. Export the model without output_attentions.`,
-            },
-      );
-    }
+    const built = operands && buildSite(context, region, operands, proof.scale, proof.mask, { index, layer, name });
+    const reasons = [
+      ...(built === undefined ? [layoutReason(region)] : []),
+      ...proof.reasons,
+      ...cacheReasons(context, operands),
+      ...escapeReasons(context, region),
+    ];
     if (built === undefined || reasons.length > 0) {
       return refuse(reasons, proof.mask, built ? factsOf(built) : basicFacts(context, region));
     }
@@ -118,52 +121,87 @@ export function examineRegion(
   return undefined;
 }
 
+/** What reads the probabilities beside the product with the values. */
+function escapeReasons({ graph }: AttentionContext, { escapes }: Region): Reason[] {
+  if (escapes.length === 0) return [];
+  const output = escapes.find((value) => graph.isOutput(value));
+  if (output === undefined) {
+    const message = `The attention probabilities are also used elsewhere ("${escapes[0]}"), and linear attention never computes them.`;
+    return [{ code: "probabilities-used", message }];
+  }
+  const message = `The attention probabilities are a graph output ("${output}"), and linear attention never computes them. Export the model without output_attentions.`;
+  return [{ code: "probabilities-are-output", message }];
+}
+
+function cacheReasons(context: AttentionContext, operands: Operands | undefined): Reason[] {
+  const cache = operands && cacheInput(context, operands);
+  return cache === undefined ? [] : [cacheReason(`Input "${cache}"`)];
+}
+
+/** Whether the logits compare channels and sum over positions, as in XCiT: their size does not grow with the length. */
+function isCrossCovariance(context: AttentionContext, region: Region): boolean {
+  const axes = productAxes(region.logits);
+  const { value, labels } = region.logits.left;
+  const channels = axes && channelAxes(context, value);
+  if (channels === undefined || channels.size === 0) return false;
+  return !channels.has(labels.indexOf(axes!.contracted)) && channels.has(labels.indexOf(axes!.left));
+}
+
 const layoutReason = (region: Region): Reason => ({
   code: "layout-not-understood",
   message: `The axes of ${describeNode(region.logits.node)} or ${describeNode(region.output.node)} could not be told apart as batch, heads and positions.`,
 });
 
-function factsOf(site: AttentionSite): Partial<RefusedSite> {
-  return {
-    kind: site.kind,
-    heads: site.heads,
-    keyValueHeads: site.keyValueHeads,
-    headDim: site.headDim,
-    scale: site.logitScale * site.queryScale * site.keyScale,
-  };
+/** What a refusal says of an attention whose operands are understood. */
+export function factsOf(
+  site: AttentionSite,
+): Pick<RefusedSite, "kind" | "heads" | "keyValueHeads" | "headDim" | "scale"> {
+  const { kind, heads, keyValueHeads, headDim } = site;
+  return { kind, heads, keyValueHeads, headDim, scale: site.logitScale * site.queryScale * site.keyScale };
 }
 
 function basicFacts(context: AttentionContext, region: Region): Partial<RefusedSite> {
   const orientation = orientations(region)[0];
-  const site =
-    orientation &&
-    buildSite(context, region, orientation, 1, { kind: "none", evidence: "" }, { index: 0, layer: 0, name: "" });
-  return site ? factsOf(site) : {};
+  const operands = orientation && readOperands(context, region, orientation);
+  if (operands === undefined) return {};
+  const mask: MaskVerdict = { kind: "none", evidence: "" };
+  return factsOf(buildSite(context, region, operands, 1, mask, { index: 0, layer: 0, name: "" }));
+}
+
+/** A region's four tensors with their axes read. */
+interface Operands {
+  readonly query: Operand;
+  readonly key: Operand;
+  readonly value: Operand;
+  readonly output: Operand;
+}
+
+function readOperands(
+  context: AttentionContext,
+  { logits, output, probabilities }: Region,
+  orientation: Orientation,
+): Operands | undefined {
+  const axes = productAxes(logits)!;
+  const outputAxes = productAxes(output)!;
+  const keySide = orientation.query === "left" ? "right" : "left";
+  const valueSide = probabilities.side === "left" ? "right" : "left";
+  const dim = axes.contracted;
+  const valueDim = outputAxes[valueSide];
+  const query = operandOf(context, logits[orientation.query], { length: axes[orientation.query], dim });
+  const key = operandOf(context, logits[keySide], { length: axes[keySide], dim });
+  const value = operandOf(context, output[valueSide], { length: outputAxes.contracted, dim: valueDim });
+  const made = operandOf(context, output.output, { length: outputAxes[probabilities.side], dim: valueDim });
+  return query && key && value && made && valueDim.length === 1 ? { query, key, value, output: made } : undefined;
 }
 
 function buildSite(
   context: AttentionContext,
-  region: Region,
-  orientation: Orientation,
+  { logits, output: { node: outputNode } }: Region,
+  { query, key, value, output }: Operands,
   scale: number,
   mask: MaskVerdict,
   named: { index: number; layer: number; name: string },
-): AttentionSite | undefined {
-  const { logits, output } = region;
-  const axes = productAxes(logits)!;
-  const outputAxes = productAxes(output)!;
-  const keySide = orientation.query === "left" ? "right" : "left";
-  const valueSide = region.probabilities.side === "left" ? "right" : "left";
-  const query = operandOf(context, logits[orientation.query], {
-    length: axes[orientation.query],
-    dim: axes.contracted,
-  });
-  const key = operandOf(context, logits[keySide], { length: axes[keySide], dim: axes.contracted });
-  const valueDims = outputAxes[valueSide];
-  const value = operandOf(context, output[valueSide], { length: outputAxes.contracted, dim: valueDims });
-  const made = operandOf(context, output.output, { length: outputAxes[region.probabilities.side], dim: valueDims });
-  if (!query || !key || !value || !made || valueDims.length !== 1) return undefined;
-  const dataType = shapeOf(context, query.value)!.dataType;
+): AttentionSite {
   return {
     ...named,
     kind: isSelf(context, query, key) ? "self" : "cross",
@@ -174,14 +212,14 @@ function buildSite(
     query,
     key,
     value,
-    output: made,
-    dataType,
+    output,
+    dataType: shapeOf(context, query.value)!.dataType,
     logitScale: scale * logits.alpha,
     queryScale: scaleAbove(context, query.value),
     keyScale: scaleAbove(context, key.value),
     mask,
     causal: mask.kind === "causal" || mask.kind === "padding and causal",
-    outputNode: output.node,
+    outputNode,
   };
 }
 

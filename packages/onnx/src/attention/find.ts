@@ -3,8 +3,9 @@ import { probePair, type ProbePair } from "../graph/probe.ts";
 import { bodies, describeNode } from "../graph/node.ts";
 import type { NodeProto } from "../model/proto.ts";
 import { bodyContext, dimsOf, makeContext, varies, type AttentionContext } from "./context.ts";
-import { examineRegion } from "./examine.ts";
+import { examineRegion, factsOf } from "./examine.ts";
 import { fusedCandidates } from "./fused.ts";
+import { cacheReason } from "./key-value-cache.ts";
 import { LayerCounter } from "./layer-counter.ts";
 import { productAxes, type Product } from "./product.ts";
 import { dataProducts, findRegion } from "./region.ts";
@@ -52,9 +53,23 @@ function findInGraph(context: AttentionContext, probes: ProbePair, firstLayer: n
       const inner = bodyContext(context, body, probes);
       if (inner !== undefined) findInGraph(inner, probes, layer, sites);
     }
+    if (node.opType === "If") refuseBesideCache(sites, before);
     const found = candidates.get(node)?.examine(sites.length, layer);
     if (found !== undefined) sites.push(found);
     if (sites.length > before) layers.add(node);
+  }
+}
+
+/** A branch without a cache is one step of the same decoder as the branch with it: the two stay alike. */
+function refuseBesideCache(sites: FoundSite[], from: number): void {
+  const hasCache = (entry: FoundSite): boolean =>
+    "refused" in entry && entry.refused.reasons.some((reason) => reason.code === "kv-cache");
+  if (!sites.slice(from).some(hasCache)) return;
+  for (let i = from; i < sites.length; i++) {
+    const entry = sites[i]!;
+    if (!("site" in entry)) continue;
+    const reason = cacheReason("The other branch of the same If");
+    sites[i] = { context: entry.context, refused: { ...entry.site, ...factsOf(entry.site), reasons: [reason] } };
   }
 }
 

@@ -1,15 +1,14 @@
 import type { Tensor } from "../evaluate/tensor.ts";
-import { DataType, type NodeProto } from "../model/proto.ts";
-import { probe } from "../graph/probe.ts";
-import { ShapeConflict } from "../graph/shape-info.ts";
-import { graphProbe, type AttentionContext, type GraphProbe } from "./context.ts";
+import { DataType } from "../model/proto.ts";
+import type { AttentionContext, GraphProbe } from "./context.ts";
 import { findKeyMask, type KeyMaskSample } from "./key-mask.ts";
 import { classifyMask, type MaskSample } from "./mask-pattern.ts";
-import { batchSizeOf } from "./operand-roles.ts";
 import type { Region } from "./region.ts";
-import { drawInputs, RegionEvaluation, type RegionInputs, type RegionLabels } from "./region-evaluation.ts";
+import { drawInputs } from "./probing-inputs.ts";
+import { RegionEvaluation, regionInputs, uniformWeights } from "./region-evaluation.ts";
 import type { MaskVerdict, Reason } from "./site.ts";
 import { softmaxLaw } from "./softmax-law.ts";
+import { hiddenWindow, windowProbe, type MaskQuestion } from "./window-proof.ts";
 
 export interface MaskProof {
   /** What the region multiplies the logits by. */
@@ -18,27 +17,20 @@ export interface MaskProof {
   readonly reasons: readonly Reason[];
 }
 
-/** Different inputs tried at the first probe's length. */
+/** Different random inputs tried at the first probe's length. */
 const draws = 4;
-/** Longest length at which a mask is evaluated to see a window that shorter ones do not show. */
-const longestProbe = 1_100;
 
 /**
  * Proves that a region is a softmax and says what its mask is, by evaluating it on random logits and inputs at
  * several lengths; or says what it is instead.
  */
-export function proveMask(
-  context: AttentionContext,
-  region: Region,
-  inputs: RegionInputs,
-  labels: RegionLabels,
-  random: () => number,
-): MaskProof | { readonly failure: string } {
+export function proveMask(question: MaskQuestion): MaskProof | { readonly failure: string } {
+  const { context, region, inputs, labels, random } = question;
   const first = new RegionEvaluation(context, region, inputs, labels, context.first);
-  const samples: { mask: MaskSample; values: ReadonlyMap<string, Tensor>; probe: GraphProbe }[] = [];
+  const samples: Sample[] = [];
   let scale: number | undefined;
   for (let draw = 0; draw < draws; draw++) {
-    const values = first.context(drawInputs(context, context.first, random));
+    const values = first.context(drawInputs(context, context.first, random, "mixed"));
     const law = softmaxLaw(
       first.shape,
       (logits) => first.probabilities(logits, values),
@@ -52,16 +44,36 @@ export function proveMask(
     scale ??= law.scale;
     samples.push({ mask: { ...first.shape, weights: law.weights }, values, probe: context.first });
   }
+  const longer = windowProbe(question, first.shape.groups);
   const lengths = [context.first.sizes.length];
-  for (const other of [context.second, windowProbe(context, inputs)]) {
+  for (const other of [context.first, context.second, longer]) {
     if (other === undefined) continue;
-    const evaluation = new RegionEvaluation(context, region, inputs, labels, other);
-    const values = evaluation.context(drawInputs(context, other, random));
-    samples.push({ mask: { ...evaluation.shape, weights: uniformWeights(evaluation, values) }, values, probe: other });
-    lengths.push(other.sizes.length);
+    const evaluation =
+      other === context.first
+        ? first
+        : new RegionEvaluation(context, region, regionInputs(context, region, other), labels, other);
+    // Where nothing is padding, or everything is, causal order and windows show without it.
+    for (const mode of ["ones", "zeros", ...(other === context.second ? (["mixed"] as const) : [])] as const) {
+      const values = evaluation.context(drawInputs(context, other, random, mode));
+      const weights = uniformWeights(evaluation, values);
+      // Where all keys are masked many exporters' rows fall back to all of them, which says nothing.
+      if (mode !== "mixed" && weights.every((weight) => weight > 1 - 1e-6)) continue;
+      samples.push({ mask: { ...evaluation.shape, weights }, values, probe: other });
+    }
+    if (other !== context.first) lengths.push(other.sizes.length);
   }
-  const evidence = `evaluated on ${samples.length} random inputs at ${lengths.length > 1 ? "lengths" : "length"} ${lengths.join(", ")}`;
-  return { scale: scale!, ...verdict(context, samples, evidence) };
+  const evidence = `evaluated on ${samples.length} inputs at ${lengths.length > 1 ? "lengths" : "length"} ${lengths.join(", ")}`;
+  const window = hiddenWindow(question, Math.max(...lengths));
+  if (window !== undefined) {
+    return { scale: scale!, mask: { kind: "other", evidence: window.message }, reasons: [window] };
+  }
+  return { scale: scale!, ...verdict(question, samples, evidence) };
+}
+
+interface Sample {
+  readonly mask: MaskSample;
+  readonly values: ReadonlyMap<string, Tensor>;
+  readonly probe: GraphProbe;
 }
 
 /** fp16 and bf16 logits carry their own rounding. */
@@ -71,23 +83,13 @@ function toleranceOf(context: AttentionContext, region: Region): number {
   return type === DataType.BFLOAT16 ? 1e-1 : 2e-4;
 }
 
-/** Weights without a proof of the law: the probabilities at logits of zero, relative to the largest of the row. */
-function uniformWeights(evaluation: RegionEvaluation, values: ReadonlyMap<string, Tensor>): Float64Array {
-  const { groups, queries, keys } = evaluation.shape;
-  const weights = evaluation.probabilities(new Float64Array(groups * queries * keys), values);
-  for (let at = 0; at < weights.length; at += keys) {
-    const row = weights.subarray(at, at + keys);
-    const largest = row.reduce((a, b) => Math.max(a, b), 0);
-    row.forEach((weight, k) => (row[k] = largest > 0 ? weight / largest : Number.NaN));
-  }
-  return weights;
-}
-
 function verdict(
-  context: AttentionContext,
-  samples: readonly { mask: MaskSample; values: ReadonlyMap<string, Tensor>; probe: GraphProbe }[],
+  { context, batchAt }: MaskQuestion,
+  all: readonly Sample[],
   evidence: string,
 ): { mask: MaskVerdict; reasons: Reason[] } {
+  // A sample in which some group attends to nothing at all says nothing of the others.
+  const samples = all.filter(({ mask }) => !hasEmptyGroup(mask));
   const pattern = classifyMask(samples.map(({ mask }) => mask));
   switch (pattern.kind) {
     case "none":
@@ -106,7 +108,7 @@ function verdict(
         keep: pattern.keep[i]!,
         groups: mask.groups,
         keys: mask.keys,
-        batch: batchSizeOf(context, at),
+        batch: batchAt(at),
       }));
       const telling = keySamples.filter(({ keep }) => keep.includes(0) && keep.includes(1));
       const keyMask = findKeyMask(context, telling);
@@ -126,55 +128,11 @@ function verdict(
   }
 }
 
+function hasEmptyGroup({ weights, groups, queries, keys }: MaskSample): boolean {
+  return Array.from({ length: groups }, (_, g) => g).some((g) => {
+    const own = weights.subarray(g * queries * keys, (g + 1) * queries * keys);
+    return own.every((weight) => Number.isNaN(weight));
+  });
+}
+
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
-
-const windowOperators = new Set("Less LessOrEqual Greater GreaterOrEqual Sub Add Clip Min Max Trilu".split(" "));
-
-/**
- * A probe long enough to show any window that the mask may have: longer than every constant that its operators
- * compare or shift positions by, and than every side of a constant mask. Undefined if the graph cannot run longer
- * than it was probed, so that such a window can never matter.
- */
-function windowProbe(context: AttentionContext, inputs: RegionInputs): GraphProbe | undefined {
-  const shortest = context.second?.sizes.length ?? context.first.sizes.length;
-  let needed = 0;
-  for (const node of inputs.nodes) for (const size of windowSizes(context, node)) needed = Math.max(needed, size + 3);
-  if (needed <= shortest || context.second === undefined) return undefined;
-  // The longest length up to the needed one that the graph can run at, by bisection: tables bound it.
-  let low = shortest;
-  let high = Math.min(needed, longestProbe);
-  let found: GraphProbe | undefined = tryProbe(context, high);
-  if (found !== undefined) return found;
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    const attempt = tryProbe(context, middle);
-    if (attempt === undefined) high = middle;
-    else {
-      low = middle;
-      found = attempt;
-    }
-  }
-  return found;
-}
-
-function tryProbe(context: AttentionContext, length: number): GraphProbe | undefined {
-  try {
-    return graphProbe(context.graph, probe(context.graph.root, { ...context.first.sizes, batch: 1, length }));
-  } catch (error) {
-    if (error instanceof ShapeConflict) return undefined;
-    throw error;
-  }
-}
-
-function windowSizes(context: AttentionContext, node: NodeProto): number[] {
-  const sizes: number[] = [];
-  for (const input of node.input) {
-    const constant = context.graph.isConstant(input) ? context.graph.initializerShape(input) : undefined;
-    const long = constant?.dims.filter((dim) => dim > 1) ?? [];
-    if (long.length >= 2) sizes.push(Math.min(...long) - 3);
-    if (!windowOperators.has(node.opType)) continue;
-    const value = context.graph.constant(input);
-    if (value?.data.length === 1) sizes.push(Math.abs(value.data[0]!));
-  }
-  return sizes.filter((size) => Number.isInteger(size) && size >= 2 && size <= 8_192);
-}

@@ -38,6 +38,8 @@ export function operandOf(context: AttentionContext, factor: Factor, labels: Ope
       roles.push(role);
     }
   }
+  // Time or windows folded into the batch, with heads of their own: one batch.
+  if (roles.includes("head")) roles.forEach((role, axis) => role === "batch-head" && (roles[axis] = "batch"));
   const unique = roles.filter((role) => role !== "one");
   return new Set(unique).size === unique.length ? { value: factor.value, roles } : undefined;
 }
@@ -59,6 +61,16 @@ function batchRole(context: AttentionContext, factor: Factor, axis: number, hasB
     if (batchAxes === 1 && size % batch.first === 0) return "batch-head";
   }
   return size === 1 ? "one" : "head";
+}
+
+/** Size of an operand's batch at a probe, heads not included; the model's batch where there is no operand. */
+export function batchOf(context: AttentionContext, operand: Operand | undefined, probe: GraphProbe): number {
+  const dims = operand && probe.info.get(operand.value)?.dims;
+  if (operand === undefined || dims === undefined) return batchSizeOf(context, probe);
+  const folded = operand.roles.indexOf("batch-head");
+  if (folded >= 0) return dims[folded]! / headsOf(context, operand);
+  const batch = operand.roles.indexOf("batch");
+  return batch >= 0 ? dims[batch]! : 1;
 }
 
 /** Heads of an operand: its head axis, or what is folded into the batch; 1 if it has neither. */

@@ -1,7 +1,8 @@
 import type { NodeProto } from "../model/proto.ts";
 import type { AttentionContext } from "./context.ts";
 
-const products = new Set(
+/** Products of data with weights, or of data with data. */
+export const projecting: ReadonlySet<string> = new Set(
   "MatMul Gemm Einsum Conv FusedMatMul MatMulInteger MatMulNBits QLinearMatMul MatMulIntegerToFloat DynamicQuantizeMatMul".split(
     " ",
   ),
@@ -20,7 +21,7 @@ export function projectionSources(context: AttentionContext, value: string): Set
     seen.add(at);
     const node = context.graph.producer(at);
     if (node === undefined) sources.add(at);
-    else if (products.has(node.opType)) for (const source of activationInputs(context, node)) sources.add(source);
+    else if (projecting.has(node.opType)) for (const source of activationInputs(context, node)) sources.add(source);
     else pending.push(...node.input);
   }
   return sources;
@@ -43,47 +44,4 @@ function throughLayout(context: AttentionContext, value: string): string {
     at = node.input[0]!;
   }
   return at;
-}
-
-/** What the graph multiplies by between the nearest weight product and the operand: scalar Mul and Div nodes. */
-export function scaleAbove(context: AttentionContext, value: string): number {
-  let scale = 1;
-  let at = value;
-  for (;;) {
-    const node = context.graph.producer(at);
-    if (node === undefined || products.has(node.opType)) return scale;
-    const factor = scalarFactor(context, node);
-    const next = factor?.input ?? passThrough(context, node);
-    if (next === undefined) return scale;
-    scale *= factor?.factor ?? 1;
-    at = next;
-  }
-}
-
-/** The scalar that a Mul or Div multiplies its data input by. */
-function scalarFactor(context: AttentionContext, node: NodeProto): { input: string; factor: number } | undefined {
-  if (node.opType !== "Mul" && node.opType !== "Div") return undefined;
-  const [a, b] = node.input as [string, string];
-  const [first, second] = [scalar(context, a), scalar(context, b)];
-  if (second !== undefined && first === undefined) {
-    return { input: a, factor: node.opType === "Mul" ? second : 1 / second };
-  }
-  return first !== undefined && second === undefined && node.opType === "Mul" ? { input: b, factor: first } : undefined;
-}
-
-function scalar(context: AttentionContext, value: string): number | undefined {
-  const known = context.first.info.get(value)?.value;
-  return known?.data.length === 1 ? known.data[0] : undefined;
-}
-
-const moving = new Set(
-  "Reshape Transpose Squeeze Unsqueeze Flatten Identity Cast Expand Split Slice Gather Concat".split(" "),
-);
-
-/** The one data input of a node that only moves elements, or adds a constant; undefined for any other node. */
-function passThrough(context: AttentionContext, node: NodeProto): string | undefined {
-  const data = node.input.filter((input) => context.dynamic.has(input));
-  if (moving.has(node.opType))
-    return context.dynamic.has(node.input[0] ?? "") && data.length === 1 ? data[0] : undefined;
-  return node.opType === "Add" && data.length === 1 ? data[0] : undefined;
 }

@@ -17,7 +17,10 @@ export interface ProjectionTrace {
   readonly columns: Int32Array;
 }
 
-const moving = new Set("Reshape Transpose Squeeze Unsqueeze Flatten Identity Slice Split Gather".split(" "));
+/** Operators that put elements of their first input in other places, and do nothing else. */
+export const movingOperators: ReadonlySet<string> = new Set(
+  "Reshape Transpose Squeeze Unsqueeze Flatten Identity Slice Split Gather".split(" "),
+);
 
 /**
  * Follows an operand up to the weights that project it, through nodes that only move or scale elements. Where each
@@ -47,7 +50,7 @@ export function traceProjection(
   );
   const along = [{ value: made, numbers }];
   for (const step of steps) {
-    const moved = step.moves ? move(context, step.node, step.from, step.to, numbers) : numbers;
+    const moved = step.moves ? moveNumbers(context, step.node, step.from, step.to, numbers) : numbers;
     if (moved === undefined) return undefined;
     numbers = moved;
     along.push({ value: step.to, numbers });
@@ -87,7 +90,7 @@ function chainAbove(
     const data = node.input.filter((input) => context.dynamic.has(input));
     const from = data[0];
     if (from === undefined || data.length > 1) return undefined;
-    if (moving.has(node.opType)) {
+    if (movingOperators.has(node.opType)) {
       if (from !== node.input[0]) return undefined;
       steps.push({ node, from, to: at, moves: true });
     } else if (node.opType === "Mul" || node.opType === "Div") {
@@ -129,7 +132,8 @@ function isPlainBias(context: AttentionContext, bias: string, value: string): bo
   return tensor?.dataType === DataType.FLOAT && tensor.dims.length === 1 && tensor.dims[0]!.toNumber() === width;
 }
 
-function move(
+/** What a node that moves elements makes of numbers that stand for its input `from`, at its output `to`. */
+export function moveNumbers(
   context: AttentionContext,
   node: NodeProto,
   from: string,
@@ -180,10 +184,10 @@ function isExclusive(
     if (reader.opType === "Shape" || reader.opType === "Size") return true;
     // The operand itself may be read by the attention product alone.
     if (value === operand) return graph.consumers(value).filter((n) => n.opType !== "Shape").length === 1;
-    if (!moving.has(reader.opType)) return inChain.has(reader);
+    if (!movingOperators.has(reader.opType)) return inChain.has(reader);
     return reader.output.every((output) => {
       if (output === "" || (inChain.has(reader) && leadsToOperand(graph, output, operand, inChain))) return true;
-      const seen = move(context, reader, value, output, numbers);
+      const seen = moveNumbers(context, reader, value, output, numbers);
       return seen !== undefined && !seen.data.some((column: number) => own.has(column));
     });
   });

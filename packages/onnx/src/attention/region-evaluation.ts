@@ -1,6 +1,6 @@
 import { tensorOf, type Tensor } from "../evaluate/tensor.ts";
 import { evaluateGraph } from "../evaluate/graph.ts";
-import { DataType, type NodeProto, type ValueInfoProto } from "../model/proto.ts";
+import type { NodeProto } from "../model/proto.ts";
 import { valuesRead } from "../graph/topological-order.ts";
 import { ancestors, type AttentionContext, type GraphProbe } from "./context.ts";
 import { relabel } from "./layout.ts";
@@ -134,54 +134,14 @@ export class RegionEvaluation {
   }
 }
 
-/**
- * Inputs to probe a mask with: every integer, boolean or float input gets random zeros and ones, mixed with the
- * constants that the graph compares it with (padding ids), and at least one of the first kind in every row, so that
- * no row is all padding.
- */
-export function drawInputs(context: AttentionContext, probe: GraphProbe, random: () => number): Map<string, Tensor> {
-  const feeds = new Map<string, Tensor>();
-  for (const input of context.graph.root.inputs) {
-    const shape = probe.info.get(input.name);
-    if (shape === undefined) continue;
-    feeds.set(input.name, drawInput(context, input, shape.dims, shape.dataType, random));
+/** Weights without a proof of the law: the probabilities at logits of zero, relative to the largest of the row. */
+export function uniformWeights(evaluation: RegionEvaluation, values: ReadonlyMap<string, Tensor>): Float64Array {
+  const { groups, queries, keys } = evaluation.shape;
+  const weights = evaluation.probabilities(new Float64Array(groups * queries * keys), values);
+  for (let at = 0; at < weights.length; at += keys) {
+    const row = weights.subarray(at, at + keys);
+    const largest = row.reduce((a, b) => Math.max(a, b), 0);
+    row.forEach((weight, k) => (row[k] = largest > 0 ? weight / largest : Number.NaN));
   }
-  return feeds;
-}
-
-function drawInput(
-  context: AttentionContext,
-  input: ValueInfoProto,
-  dims: readonly number[],
-  dataType: number,
-  random: () => number,
-): Tensor {
-  const size = dims.reduce((product, dim) => product * dim, 1);
-  const isBinary = dataType === DataType.BOOL || dims.length !== 2;
-  const compared = isBinary ? [] : comparedConstants(context, input.name);
-  const pool = compared.length === 0 ? [0, 1] : [...compared, ...compared.map((value) => value + 2), 3, 5];
-  const values = Float64Array.from({ length: size }, () => pool[Math.floor(random() * pool.length)]!);
-  // The first position of every row is a real token, as with any tokenizer.
-  const width = dims.at(-1) ?? 1;
-  const real = compared.length === 0 ? 1 : 7;
-  for (let at = 0; at < size && dims.length === 2; at += width) values[at] = real;
-  return tensorOf(dataType, dims, values);
-}
-
-/** Constants that an input is compared with directly or after a cast. */
-function comparedConstants({ graph }: AttentionContext, input: string): number[] {
-  const found = new Set<number>();
-  const pending = [input];
-  for (let value = pending.pop(); value !== undefined; value = pending.pop()) {
-    for (const node of graph.consumers(value)) {
-      if (node.opType === "Cast" || node.opType === "Identity") pending.push(...node.output);
-      if (!["Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Sub"].includes(node.opType)) continue;
-      for (const other of node.input) {
-        const constant = other === value ? undefined : graph.constant(other);
-        if (constant?.data.length === 1 && node.opType === "Equal") found.add(constant.data[0]!);
-      }
-    }
-  }
-  // 0 and 1 are what a mask holds anyway: an input compared with them alone is a mask.
-  return [...found].every((value) => value === 0 || value === 1) && !found.has(1) ? [] : [...found];
+  return weights;
 }

@@ -2,7 +2,7 @@ import { describeNode, floatAttribute, intAttribute } from "../graph/node.ts";
 import { DataType } from "../model/proto.ts";
 import type { NodeBuilder } from "../favor/node-builder.ts";
 import { unknownForm, type FusedOperator, type Writer } from "./fused-operator.ts";
-import { cacheReason, lengthMask, outputReason } from "./operator-masks.ts";
+import { operatorCacheReason, lengthMask, outputReason } from "./operator-masks.ts";
 import { mergeHeads, splitColumns, splitHeads, writeSoftmaxAttention } from "./softmax-attention.ts";
 
 /**
@@ -11,7 +11,7 @@ import { mergeHeads, splitColumns, splitHeads, writeSoftmaxAttention } from "./s
  */
 export const writeGroupQueryAttention: Writer = (build, operator) => {
   const { node, has, input } = operator;
-  if (has(3) || has(4)) return cacheReason(node);
+  if (has(3) || has(4)) return operatorCacheReason(node);
   if (intAttribute(node, "local_window_size", -1) > 0) {
     return { code: "sliding-window", message: `${describeNode(node)} lets a query attend to a window of keys only.` };
   }

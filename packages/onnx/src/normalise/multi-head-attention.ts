@@ -2,7 +2,7 @@ import { floatAttribute, intAttribute } from "../graph/node.ts";
 import type { Reason } from "../attention/site.ts";
 import type { NodeBuilder } from "../favor/node-builder.ts";
 import { unknownForm, type FusedOperator, type Writer } from "./fused-operator.ts";
-import { cacheReason, microsoftMask, outputReason } from "./operator-masks.ts";
+import { operatorCacheReason, microsoftMask, outputReason } from "./operator-masks.ts";
 import { mergeHeads, splitHeads, writeSoftmaxAttention } from "./softmax-attention.ts";
 
 interface Operands {
@@ -21,7 +21,7 @@ interface Operands {
  */
 export const writeMultiHeadAttention: Writer = (build, operator) => {
   const { node, has, input } = operator;
-  if (has(6) || has(7)) return cacheReason(node);
+  if (has(6) || has(7)) return operatorCacheReason(node);
   if ((node.output[3] ?? "") !== "") return outputReason(node, "qk");
   const heads = intAttribute(node, "num_heads", 0);
   const operands = operandsOf(build, operator, heads);

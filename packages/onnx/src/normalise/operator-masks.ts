@@ -1,18 +1,14 @@
 import { describeNode, operatorName } from "../graph/node.ts";
 import type { ShapeInfo } from "../graph/shape-info.ts";
 import { DataType, type NodeProto } from "../model/proto.ts";
+import { cacheReason } from "../attention/key-value-cache.ts";
 import type { Reason } from "../attention/site.ts";
 import type { NodeBuilder } from "../favor/node-builder.ts";
 import { positions } from "./softmax-attention.ts";
 
 /** Why an operator with a past cannot be replaced. */
-export function cacheReason(node: NodeProto): Reason {
-  return {
-    code: "kv-cache",
-    message:
-      `${describeNode(node)} reads keys and values of earlier steps from a cache; linear attention keeps a state of ` +
-      "constant size instead. Export the model without past_key_values (for optimum: the task without -with-past).",
-  };
+export function operatorCacheReason(node: NodeProto): Reason {
+  return cacheReason(describeNode(node));
 }
 
 export function outputReason(node: NodeProto, output: string): Reason {

@@ -1,6 +1,6 @@
 import { describeNode, floatAttribute, intAttribute, intsAttribute } from "../graph/node.ts";
 import { unknownForm, type Writer } from "./fused-operator.ts";
-import { cacheReason, microsoftMask } from "./operator-masks.ts";
+import { operatorCacheReason, microsoftMask } from "./operator-masks.ts";
 import { mergeHeads, splitColumns, splitHeads, writeSoftmaxAttention } from "./softmax-attention.ts";
 
 /**
@@ -8,7 +8,7 @@ import { mergeHeads, splitColumns, splitHeads, writeSoftmaxAttention } from "./s
  * and value, mask, additive bias. The projection becomes a product of its own.
  */
 export const writePackedAttention: Writer = (build, { node, has, input }) => {
-  if (has(4)) return cacheReason(node);
+  if (has(4)) return operatorCacheReason(node);
   if (intAttribute(node, "do_rotary", 0) !== 0) {
     return {
       code: "rotary-inside",

@@ -2,7 +2,7 @@ import { describeNode, floatAttribute, intAttribute } from "../graph/node.ts";
 import { DataType } from "../model/proto.ts";
 import type { NodeBuilder } from "../favor/node-builder.ts";
 import { unknownForm, type FusedOperator, type Writer } from "./fused-operator.ts";
-import { cacheReason, lengthMask, outputReason } from "./operator-masks.ts";
+import { operatorCacheReason, lengthMask, outputReason } from "./operator-masks.ts";
 import { mergeHeads, splitHeads, writeSoftmaxAttention } from "./softmax-attention.ts";
 
 /**
@@ -11,14 +11,14 @@ import { mergeHeads, splitHeads, writeSoftmaxAttention } from "./softmax-attenti
  */
 export const writeStandardAttention: Writer = (build, operator) => {
   const { node, has, input } = operator;
-  if (has(4) || has(5)) return cacheReason(node);
+  if (has(4) || has(5)) return operatorCacheReason(node);
   if (intAttribute(node, "left_window_size", -1) >= 0 || intAttribute(node, "right_window_size", -1) >= 0) {
     return { code: "sliding-window", message: `${describeNode(node)} lets a query attend to a window of keys only.` };
   }
   if ((node.output[3] ?? "") !== "") return outputReason(node, "qk_matmul_output");
   const causal = intAttribute(node, "is_causal", 0) !== 0;
   // With lengths, causal order is counted from the end of each row's keys: a cache that the caller holds.
-  if (has(6) && causal) return cacheReason(node);
+  if (has(6) && causal) return operatorCacheReason(node);
   const query = input(0);
   const rank = query?.dims.length;
   if (!query || (rank !== 3 && rank !== 4)) return unknownForm(node, "the shape of its query is unknown");
