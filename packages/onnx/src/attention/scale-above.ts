@@ -88,16 +88,18 @@ function beforeRotation(context: AttentionContext, result: string): string | und
   return undefined;
 }
 
-/** Whether a value is made of sines or cosines of positions. */
-function isTable({ graph }: AttentionContext, value: string): boolean {
+/** Whether a value is made of sines or cosines of positions, and of nothing that is projected. */
+function isTable({ graph, dynamic }: AttentionContext, value: string): boolean {
+  let isPeriodic = false;
   const pending = [value];
   for (let step = 0; step < longestRotation; step++) {
     const at = pending.pop();
-    if (at === undefined) return false;
-    const node = graph.producer(at);
-    if (node === undefined || projecting.has(node.opType)) continue;
-    if (node.opType === "Cos" || node.opType === "Sin") return true;
-    if (rotating.has(node.opType) || node.opType === "Where") pending.push(...node.input);
+    if (at === undefined) return isPeriodic;
+    const node = dynamic.has(at) ? graph.producer(at) : undefined;
+    if (node === undefined) continue;
+    if (node.opType === "Cos" || node.opType === "Sin") isPeriodic = true;
+    else if (rotating.has(node.opType) || node.opType === "Where") pending.push(...node.input);
+    else return false;
   }
   return false;
 }
