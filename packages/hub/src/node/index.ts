@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 
 import { EnvHttpProxyAgent, fetch as undiciFetch } from "undici";
@@ -6,8 +5,8 @@ import { EnvHttpProxyAgent, fetch as undiciFetch } from "undici";
 import { AccessToken } from "../access-token.ts";
 import { Hub } from "../hub.ts";
 import type { HubOptions } from "../options.ts";
-import type { DigestFactory } from "../transfer/digest.ts";
 import type { Fetch } from "../transport/fetch.ts";
+import { nodeDigest } from "./digest.ts";
 import { FileCache } from "./file-cache.ts";
 import { readSettings, type Environment, type HubSettings } from "./settings.ts";
 
@@ -85,8 +84,3 @@ function proxiedFetch(environment: Environment): Fetch {
   });
   return (url, init) => undiciFetch(url, { ...init, dispatcher });
 }
-
-const nodeDigest: DigestFactory = (algorithm) => {
-  const hash = createHash(algorithm);
-  return { update: (bytes) => void hash.update(bytes), current: () => hash.copy().digest("hex") };
-};

@@ -29,13 +29,13 @@ export class OrderedHash {
     return this.#done;
   }
 
-  /** Tells that bytes have been written to the partial file. */
-  written(position: number, bytes: Uint8Array): void {
-    if (this.#catchingUp === undefined && position === this.#hashed) {
-      this.#digest.update(bytes);
-      this.#hashed += bytes.length;
-    }
+  /** Tells that bytes have been written to the partial file; they may change once the promise is settled. */
+  async written(position: number, bytes: Uint8Array): Promise<void> {
     this.#done.add(position, position + bytes.length);
+    if (this.#catchingUp === undefined && position === this.#hashed) {
+      this.#hashed += bytes.length;
+      await this.#digest.update(bytes);
+    }
     this.#catchUp();
   }
 
@@ -45,8 +45,14 @@ export class OrderedHash {
     return this.#digest.current();
   }
 
-  checkpoint(): Checkpoint {
-    return { done: this.#done.ranges, prefixBytes: this.#hashed, prefixDigest: this.#digest.current() };
+  async checkpoint(): Promise<Checkpoint> {
+    // Taken together: what is given to the digest meanwhile does not count.
+    const [done, prefixBytes, digest] = [this.#done.ranges, this.#hashed, this.#digest.current()];
+    return { done, prefixBytes, prefixDigest: await digest };
+  }
+
+  close(): void {
+    this.#digest.close();
   }
 
   /** The hash of the whole file, once all of it has been written. */
@@ -71,8 +77,8 @@ export class OrderedHash {
       const into = this.#buffer.subarray(0, Math.min(readBytes, end() - this.#hashed));
       const count = await this.#partial.read(this.#hashed, into);
       if (count === 0) throw new RangeError(`The partial file ends at ${this.#hashed}, before ${end()}.`);
-      this.#digest.update(into.subarray(0, count));
       this.#hashed += count;
+      await this.#digest.update(into.subarray(0, count));
     }
   }
 }

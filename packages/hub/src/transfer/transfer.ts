@@ -48,9 +48,13 @@ export interface TransferOptions {
  */
 export async function transfer(options: TransferOptions): Promise<string> {
   const run = new Transfer(options);
-  await run.resume();
-  await run.download();
-  return run.finish();
+  try {
+    await run.resume();
+    await run.download();
+    return await run.finish();
+  } finally {
+    run.close();
+  }
 }
 
 class Transfer {
@@ -78,7 +82,9 @@ class Transfer {
     const done = new RangeSet(checkpoint.done);
     if (done.endOfRun(0) < checkpoint.prefixBytes) return;
     const hash = new OrderedHash(startDigest(this.#options.digest, file), partial, done);
-    if ((await hash.hashPrefix(checkpoint.prefixBytes)) === checkpoint.prefixDigest) this.#hash = hash;
+    const sound = (await hash.hashPrefix(checkpoint.prefixBytes)) === checkpoint.prefixDigest;
+    (sound ? this.#hash : hash).close();
+    if (sound) this.#hash = hash;
   }
 
   async download(): Promise<void> {
@@ -111,8 +117,12 @@ class Transfer {
     this.#report();
   }
 
-  async finish(): Promise<string> {
+  finish(): Promise<string> {
     return this.#hash.finish();
+  }
+
+  close(): void {
+    this.#hash.close();
   }
 
   #connections(): number {
@@ -217,8 +227,8 @@ class Transfer {
     return exchange;
   }
 
-  #written(position: number, bytes: Uint8Array): void {
-    this.#hash.written(position, bytes);
+  async #written(position: number, bytes: Uint8Array): Promise<void> {
+    await this.#hash.written(position, bytes);
     this.#report();
   }
 
@@ -246,6 +256,7 @@ class Transfer {
 
   #startOver(): void {
     this.#plain = true;
+    this.#hash.close();
     this.#hash = this.#emptyHash();
     this.#validator = undefined;
     this.#bytesAtFailure = 0;
@@ -259,7 +270,7 @@ class Transfer {
   async #save(now: boolean): Promise<void> {
     if (this.#hash.done.bytes === 0 || (!now && performance.now() - this.#lastSave < saveEveryMs)) return;
     this.#lastSave = performance.now();
-    await this.#options.partial.save(this.#hash.checkpoint());
+    await this.#options.partial.save(await this.#hash.checkpoint());
   }
 
   #report(): void {
