@@ -54,12 +54,11 @@ export function exponentialFeatures(
     const squares = build.reduceSum(build.op("Mul", [keys.value, keys.value]), 2);
     logWeight = build.op("Sub", [logWeight, build.op("Mul", [squares, build.scalar(keys.scale ** 2 / 2)])]);
   }
-  const linear = stack(forms.map((form) => keyWeightVector(form, keys)));
-  if (linear.some((w) => w !== 0)) {
-    logWeight = build.op("Add", [
-      logWeight,
-      build.op("MatMul", [build.floats("weight_key", [heads, 1, dim], linear), keys.value]),
-    ]);
+  // w.k instead of w.(k - mean): the difference is the same for all keys of a head.
+  const linear = forms.map((form) => (folded.key ? foldedKeyWeight(form) : form.keyWeight.map((w) => w * scales.key)));
+  if (linear.some((vector) => vector.some((w) => w !== 0))) {
+    const product = build.op("MatMul", [build.floats("weight_key", [heads, 1, dim], stack(linear)), inputs.keyColumns]);
+    logWeight = build.op("Add", [logWeight, product]);
   }
   return {
     query: build.softmax(query),
@@ -94,8 +93,6 @@ interface KeyVectors {
   readonly value: string;
   /** k' is this times the value. */
   readonly scale: number;
-  /** Whether the value is k', rather than k times the scale. */
-  readonly primed: boolean;
 }
 
 function keyVectors(
@@ -105,8 +102,8 @@ function keyVectors(
   scale: number,
   folded: boolean,
 ): KeyVectors {
-  if (folded) return { value: columns, scale: 1, primed: true };
-  if (forms.every(isPlainKey)) return { value: columns, scale, primed: false };
+  if (folded) return { value: columns, scale: 1 };
+  if (forms.every(({ keyMean, keyMatrix }) => isPlain(keyMean, keyMatrix))) return { value: columns, scale };
   const { dim } = forms[0]!;
   const heads = forms.length;
   const matrix = stack(forms.map((form) => form.keyMatrix.map((a) => a * scale)));
@@ -121,21 +118,31 @@ function keyVectors(
   );
   const rotated = build.op("MatMul", [build.floats("balance_key", [heads, dim, dim], matrix), columns]);
   const value = build.op("Add", [rotated, build.floats("shift_key", [heads, dim, 1], shift)]);
-  return { value, scale: 1, primed: true };
+  return { value, scale: 1 };
 }
 
-/** Whether k' = k: no mean, no matrix. */
-function isPlainKey({ keyMatrix, keyMean, dim }: ExponentialForm): boolean {
-  return keyMean.every((m) => m === 0) && keyMatrix.every((a, i) => a === (i % (dim + 1) === 0 ? 1 : 0));
+/** Whether a side is neither centred nor multiplied by a matrix: x' = x. */
+export function isPlain(mean: Float64Array, matrix: Float64Array): boolean {
+  return mean.every((m) => m === 0) && matrix.every((a, i) => a === (i % (mean.length + 1) === 0 ? 1 : 0));
 }
 
 /**
- * w.(k - mean) as a vector for the value at hand. For k' = A_k (k - mean) it is (A_k^-T w).k', and A_k^-T = A_q in every
- * balance, since q'.k' = q.k.
+ * Whether w.(k - mean) can be had from k' = A_k (k - mean) alone: it is (A_k^-T w).k', and A_k^-T = A_q in every balance,
+ * where q'.k' = q.k. Learned forms need not be one.
  */
-function keyWeightVector(form: ExponentialForm, keys: KeyVectors): Float64Array {
-  const { dim, keyWeight, queryMatrix } = form;
-  if (!keys.primed) return keyWeight.map((w) => w * keys.scale);
+export function isBalanced({ dim, queryMatrix, keyMatrix }: ExponentialForm): boolean {
+  for (let row = 0; row < dim; row++) {
+    for (let column = 0; column < dim; column++) {
+      let product = 0;
+      for (let i = 0; i < dim; i++) product += queryMatrix[row * dim + i]! * keyMatrix[column * dim + i]!;
+      if (!(Math.abs(product - (row === column ? 1 : 0)) < 1e-6)) return false;
+    }
+  }
+  return true;
+}
+
+/** w of w.(k - mean) for the folded operand k', where {@link isBalanced}. */
+function foldedKeyWeight({ dim, keyWeight, queryMatrix }: ExponentialForm): Float64Array {
   const vector = new Float64Array(dim);
   for (let i = 0; i < dim; i++) {
     for (let j = 0; j < dim; j++) vector[i]! += queryMatrix[i * dim + j]! * keyWeight[j]!;

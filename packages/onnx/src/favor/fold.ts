@@ -5,7 +5,7 @@ import type { AttentionSite } from "../attention/site.ts";
 import type { Graph } from "../graph/graph.ts";
 import { DataType } from "../model/proto.ts";
 import { makeTensor, tensorValues } from "../model/tensor.ts";
-import type { FoldedSides } from "./exponential.ts";
+import { isBalanced, type FoldedSides } from "./exponential.ts";
 import { standardScales } from "./scales.ts";
 
 /**
@@ -33,7 +33,8 @@ export function foldCalibration(
   };
   // Both are traced before either changes a weight: in a packed projection they share one.
   const queryTrace = traceProjection(context, site.query, site.heads);
-  const keyTrace = site.keyValueHeads === site.heads ? traceProjection(context, site.key, site.heads) : undefined;
+  const foldsKey = site.keyValueHeads === site.heads && forms.every(isBalanced);
+  const keyTrace = foldsKey ? traceProjection(context, site.key, site.heads) : undefined;
   return {
     query: fold(
       queryTrace,

@@ -16,7 +16,7 @@ export interface LinearFeatures {
   readonly keep: string | undefined;
   /** Applied to the state from the left: [heads, M, 1] as a factor, or [heads, M, M] as a matrix. */
   readonly core?: { readonly value: string; readonly kind: "factor" | "matrix" };
-  /** Whether all features are positive, so that the normaliser may be kept away from zero. */
+  /** Whether features are positive and the heaviest key's of the order of 1: a normaliser near 0 then has no key. */
   readonly positive: boolean;
 }
 
@@ -37,11 +37,13 @@ export function emitLinear(build: NodeBuilder, features: LinearFeatures, valueDi
   return normalised(build, build.op("MatMul", [features.query, state]), valueDim, features.positive);
 }
 
-/** The first valueDim columns over the last one. */
+/** The first valueDim columns over the last one; 0 where a query attends to nothing. */
 export function normalised(build: NodeBuilder, sums: string, valueDim: number, positive: boolean): string {
   const numerator = build.slice(sums, 3, 0, valueDim);
   const normaliser = build.slice(sums, 3, valueDim, valueDim + 1);
-  const safe = positive ? build.op("Max", [normaliser, build.scalar(leastNormaliser)]) : normaliser;
+  const safe = positive
+    ? build.op("Max", [normaliser, build.scalar(leastNormaliser)])
+    : build.op("Where", [build.cast(normaliser, DataType.BOOL), normaliser, build.scalar(1)]);
   return build.op("Div", [numerator, safe]);
 }
 

@@ -1,0 +1,98 @@
+import {
+  ArgumentError,
+  elementwiseFunctions,
+  type ElementwiseFunction,
+  type FeatureMapDescription,
+  type HeadMoments,
+  type ProjectionKind,
+} from "@favor/core";
+
+/**
+ * Feature maps by name. Estimates of the softmax kernel: "positive" (FAVOR+), "trigonometric" (2006.03555),
+ * "hyperbolic", "oprf" (FAVOR++), "dense-exponential" (FAVOR#). Kernels of their own: an elementwise function
+ * ("relu", "exp", ... : generalized attention, f(w.x) + 0.001), "elu1" (elu(x) + 1) and "squared-relu", both of width
+ * d. "exact" writes softmax attention again, to check that the graph was understood.
+ */
+export type FeatureChoice =
+  | "positive"
+  | "trigonometric"
+  | "hyperbolic"
+  | "oprf"
+  | "dense-exponential"
+  | "elu1"
+  | ElementwiseFunction
+  | "exact";
+
+/** Every {@link FeatureChoice}, the default first. */
+export const featureChoices: readonly FeatureChoice[] = [
+  "positive",
+  "trigonometric",
+  "hyperbolic",
+  "oprf",
+  "dense-exponential",
+  "elu1",
+  ...(Object.keys(elementwiseFunctions) as ElementwiseFunction[]),
+  "exact",
+];
+
+const projectionKinds: readonly ProjectionKind[] = ["orthogonal", "iid", "hadamard", "givens"];
+
+export interface ConvertOptions {
+  /** Default "positive". */
+  readonly features?: FeatureChoice;
+  /** Random features per head, M. Default 256. "elu1" and "squared-relu" have none and do not read it. */
+  readonly count?: number;
+  /** Default "orthogonal". Every kind is written as a dense matrix. */
+  readonly projection?: ProjectionKind;
+  /** Default 0. */
+  readonly seed?: number;
+  /** Layers that stay softmax, 0-based. Default none. */
+  readonly keep?: readonly number[];
+  /**
+   * Statistics per site and head, from {@link tapMoments} runs: "positive" becomes `calibrate`'s feature map, "oprf"
+   * and "dense-exponential" take their exponents from them. Sites without any get uncalibrated features.
+   */
+  readonly moments?: readonly (readonly HeadMoments[] | undefined)[];
+  /**
+   * Feature maps per site and head, made elsewhere (`calibrate`, `fitLandmarks`): they go before `features` and
+   * `moments`. Sites without any are converted as the other options say.
+   */
+  readonly featureMaps?: readonly (readonly FeatureMapDescription[] | undefined)[];
+  /** Longest input, in tokens: position tables are grown to it. Default: as exported. */
+  readonly maxLength?: number;
+  /**
+   * What causal attention is written in: "standard" operators (a chunked prefix sum), "onnxruntime"'s own
+   * LinearAttention, or the standard one of opset "onnx27", which no runtime had in 2026. Default "standard".
+   */
+  readonly target?: "standard" | "onnxruntime" | "onnx27";
+  /** Also convert cross-attention. Default false: it stays, with a note. */
+  readonly cross?: boolean;
+  /** How a position table grows: repeated (default), or stretched by interpolation. */
+  readonly growth?: "tile" | "interpolate";
+}
+
+type Given = "moments" | "featureMaps" | "maxLength";
+/** Options with their defaults. */
+export type Settings = Required<Omit<ConvertOptions, Given>> & Pick<ConvertOptions, Given>;
+
+/** @throws ArgumentError for options that cannot be right */
+export function checkOptions(options: ConvertOptions): Settings {
+  const { features = "positive", count = 256, projection = "orthogonal", seed = 0, maxLength, keep = [] } = options;
+  if (!featureChoices.includes(features)) {
+    throw new ArgumentError("options.features", `one of ${featureChoices.join(", ")}`, features);
+  }
+  if (!projectionKinds.includes(projection)) {
+    throw new ArgumentError("options.projection", `one of ${projectionKinds.join(", ")}`, projection);
+  }
+  if (!Number.isInteger(count) || count < 1 || count > 65_536) {
+    throw new ArgumentError("options.count", "an integer from 1 to 65536", count);
+  }
+  if (!Number.isSafeInteger(seed) || seed < 0)
+    throw new ArgumentError("options.seed", "an integer of at least 0", seed);
+  if (maxLength !== undefined && (!Number.isInteger(maxLength) || maxLength < 1)) {
+    throw new ArgumentError("options.maxLength", "a positive integer", maxLength);
+  }
+  const bad = keep.find((layer) => !Number.isInteger(layer) || layer < 0);
+  if (bad !== undefined) throw new ArgumentError("options.keep", "layer numbers from 0", bad);
+  return { growth: "tile", target: "standard", cross: false, ...options, features, count, projection, seed, keep };
+}
