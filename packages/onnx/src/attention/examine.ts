@@ -224,7 +224,6 @@ function buildSite(
 }
 
 function isSelf(context: AttentionContext, query: Operand, key: Operand): boolean {
-  if (sizeOf(context, query, "length") !== sizeOf(context, key, "length")) return false;
   const [a, b] = [projectionSources(context, query.value), projectionSources(context, key.value)];
   return a.size === b.size && [...a].every((source) => b.has(source));
 }

@@ -29,20 +29,22 @@ export function proveMask(question: MaskQuestion): MaskProof | { readonly failur
   const first = new RegionEvaluation(context, region, inputs, labels, context.first);
   const samples: Sample[] = [];
   let scale: number | undefined;
-  for (let draw = 0; draw < draws; draw++) {
-    const values = first.context(drawInputs(context, context.first, random, "mixed"));
-    const law = softmaxLaw(
-      first.shape,
-      (logits) => first.probabilities(logits, values),
-      random,
-      toleranceOf(context, region),
-    );
+  const tolerance = toleranceOf(context, region);
+  /** Proves the law for one mixed input; the failure, if it fails. */
+  const proveLaw = (evaluation: RegionEvaluation, probe: GraphProbe): { failure: string } | undefined => {
+    const values = evaluation.context(drawInputs(context, probe, random, "mixed"));
+    const law = softmaxLaw(evaluation.shape, (logits) => evaluation.probabilities(logits, values), random, tolerance);
     if ("failure" in law) return law;
     if (scale !== undefined && Math.abs(law.scale - scale) > 1e-2 * Math.abs(scale)) {
-      return { failure: "the logits are scaled by something that depends on the input" };
+      return { failure: "the logits are scaled by something that depends on the input or its length" };
     }
     scale ??= law.scale;
-    samples.push({ mask: { ...first.shape, weights: law.weights }, values, probe: context.first });
+    samples.push({ mask: { ...evaluation.shape, weights: law.weights }, values, probe });
+    return undefined;
+  };
+  for (let draw = 0; draw < draws; draw++) {
+    const failure = proveLaw(first, context.first);
+    if (failure !== undefined) return failure;
   }
   const longer = windowProbe(question, first.shape.groups);
   const lengths = [context.first.sizes.length];
@@ -53,11 +55,15 @@ export function proveMask(question: MaskQuestion): MaskProof | { readonly failur
         ? first
         : new RegionEvaluation(context, region, regionInputs(context, region, other), labels, other);
     // Where nothing is padding, or everything is, causal order and windows show without it.
-    for (const mode of ["ones", "zeros", ...(other === context.second ? (["mixed"] as const) : [])] as const) {
+    if (other === context.second) {
+      const failure = proveLaw(evaluation, other);
+      if (failure !== undefined) return failure;
+    }
+    for (const mode of ["ones", "zeros"] as const) {
       const values = evaluation.context(drawInputs(context, other, random, mode));
       const weights = uniformWeights(evaluation, values);
       // Where all keys are masked many exporters' rows fall back to all of them, which says nothing.
-      if (mode !== "mixed" && weights.every((weight) => weight > 1 - 1e-6)) continue;
+      if (weights.every((weight) => weight > 1 - 1e-6)) continue;
       samples.push({ mask: { ...evaluation.shape, weights }, values, probe: other });
     }
     if (other !== context.first) lengths.push(other.sizes.length);

@@ -8,7 +8,7 @@ export type DrawMode = "mixed" | "ones" | "zeros";
 /**
  * Inputs to probe a mask with: every integer, boolean or float input gets zeros and ones, mixed with the constants
  * that the graph compares it with (padding ids), and in mixed ones at least one real token first in every row, as with
- * any tokenizer, so that no row is all padding. Vectors of integers are lengths.
+ * any tokenizer, so that no row is all padding. Single integers and vectors of them are lengths.
  */
 export function drawInputs(
   context: AttentionContext,
@@ -31,8 +31,7 @@ export function drawInputs(
   return feeds;
 }
 
-const isLengths = (dims: readonly number[], dataType: number): boolean =>
-  dims.length === 1 && isInteger(dataType) && dataType !== DataType.BOOL;
+const isLengths = (dims: readonly number[], dataType: number): boolean => dims.length <= 1 && isInteger(dataType);
 
 /** Lengths of sequences, at least 1. */
 function drawLengths(
@@ -43,7 +42,7 @@ function drawLengths(
   mode: DrawMode,
 ): Tensor {
   const draw = mode === "ones" ? () => longest : mode === "zeros" ? () => 1 : () => 1 + Math.floor(random() * longest);
-  return tensorOf(dataType, dims, Float64Array.from({ length: dims[0]! }, draw));
+  return tensorOf(dataType, dims, Float64Array.from({ length: dims[0] ?? 1 }, draw));
 }
 
 function drawInput(
