@@ -161,10 +161,15 @@ test("a query whose features are all 0 gets 0, not NaN", async () => {
   expect(out.every(Number.isFinite)).toBe(true);
 });
 
-describe("refused", () => {
-  const convert = (options: ConvertOptions) => () =>
-    convertAttention(attentionModel(shape), { cross: true, ...options });
+const convert = (options: ConvertOptions) => () => convertAttention(attentionModel(shape), { cross: true, ...options });
 
+const positive = (count: number): FeatureMapDescription => ({
+  version: 1,
+  kind: "positive",
+  projection: { ...projection(0), count },
+});
+
+describe("refused", () => {
   test("feature maps of another number of heads or another dimension", () => {
     expect(convert({ featureMaps: [[learned(0)]] })).toThrow(
       expect.objectContaining({ code: "calibration-mismatch", message: expect.stringContaining("2 heads of 8") }),
@@ -174,11 +179,6 @@ describe("refused", () => {
   });
 
   test("heads of one site with different kinds or widths", () => {
-    const positive = (count: number): FeatureMapDescription => ({
-      version: 1,
-      kind: "positive",
-      projection: { ...projection(0), count },
-    });
     expect(convert({ featureMaps: [[positive(8), learned(1)]] })).toThrow(/head 0 has positive 8, head 1 has linear/);
     expect(convert({ featureMaps: [[positive(8), positive(16)]] })).toThrow(/positive 8, head 1 has positive 16/);
   });
