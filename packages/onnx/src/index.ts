@@ -42,3 +42,5 @@ export type { EvaluationOptions } from "./evaluate/graph.ts";
 export { supportedOperators } from "./evaluate/registry.ts";
 export { decodeTensor, encodeTensor, tensorOf } from "./evaluate/tensor.ts";
 export type { Tensor, TensorData } from "./evaluate/tensor.ts";
+export { growModel } from "./positions/grow-model.ts";
+export type { GrowOptions } from "./positions/grow-model.ts";

@@ -4,7 +4,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { convertAttention, inspectAttention } from "@favor/onnx";
+import { growModel } from "@favor/onnx";
 import { writeModel } from "@favor/onnx/node";
 
 import { InputError } from "../errors.ts";
@@ -64,10 +64,8 @@ async function longEnough(source: Source, length: number, scratch: string): Prom
   const path = join(scratch, "model.onnx");
   const opened = await openSourceModel(source);
   try {
-    const { sites } = inspectAttention(opened.model);
-    // Every layer kept: nothing changes but the position table.
-    const keep = sites.map((site) => site.layer);
-    await writeModel(convertAttention(opened.model, { keep, maxLength: length }).model, path);
+    growModel(opened.model, { maxLength: length });
+    await writeModel(opened.model, path);
   } finally {
     opened.close();
   }
