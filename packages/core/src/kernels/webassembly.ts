@@ -8,13 +8,10 @@ interface Memory {
   readonly buffer: ArrayBuffer;
   grow(pages: number): number;
 }
-interface Platform {
-  readonly WebAssembly?: {
-    readonly validate: (bytes: Uint8Array) => boolean;
-    readonly Module: new (bytes: Uint8Array) => object;
-    readonly Instance: new (module: object) => { readonly exports: Record<string, unknown> };
-  };
-  readonly atob?: (base64: string) => string;
+interface Engine {
+  readonly validate: (bytes: Uint8Array<ArrayBuffer>) => boolean;
+  readonly Module: new (bytes: Uint8Array<ArrayBuffer>) => object;
+  readonly Instance: new (module: object) => { readonly exports: Record<string, unknown> };
 }
 
 /** The module's functions, all over addresses in bytes, counts, and strides in bytes. See assembly/. */
@@ -23,13 +20,14 @@ type Exports = Readonly<Record<Exclude<keyof BlockKernels, "kind" | "heap" | "ma
 };
 type Block = (...args: (number | boolean)[]) => number;
 
-const platform = globalThis as typeof globalThis & Platform;
+// Read by name, because the types of a program that includes a browser's or Node's would contradict ours.
+const engine: Engine | undefined = Reflect.get(globalThis, "WebAssembly");
+const atob: ((base64: string) => string) | undefined = Reflect.get(globalThis, "atob");
 const PAGE = 65_536;
 /** Address 0 is left free, as in C: nothing of ours lies there. */
 const BASE = 1024;
 
-function decode(base64: string): Uint8Array {
-  const { atob } = platform;
+function decode(base64: string): Uint8Array<ArrayBuffer> {
   if (!atob) throw unavailable("this JavaScript engine has no atob");
   return Uint8Array.from(atob(base64), (character) => character.codePointAt(0)!);
 }
@@ -43,9 +41,8 @@ function unavailable(reason: string, cause?: unknown): FavorError<"simd-unavaila
 
 /** Whether the engine runs WebAssembly SIMD, or its relaxed instructions too. */
 export function supportsSimd(kind: "simd" | "relaxed-simd"): boolean {
-  const { WebAssembly, atob } = platform;
-  if (!WebAssembly || !atob) return false;
-  return WebAssembly.validate(decode(kind === "simd" ? simdBinary : relaxedSimdBinary));
+  if (!engine || !atob) return false;
+  return engine.validate(decode(kind === "simd" ? simdBinary : relaxedSimdBinary));
 }
 
 /**
@@ -54,12 +51,11 @@ export function supportsSimd(kind: "simd" | "relaxed-simd"): boolean {
  * `out-of-memory` from `heap` where the memory cannot grow.
  */
 export function webAssemblyKernels(kind: "simd" | "relaxed-simd"): BlockKernels {
-  const { WebAssembly } = platform;
-  if (!WebAssembly) throw unavailable("this JavaScript engine has no WebAssembly");
+  if (!engine) throw unavailable("this JavaScript engine has no WebAssembly");
   let exports: Exports;
   try {
-    const module = new WebAssembly.Module(decode(kind === "simd" ? simdBinary : relaxedSimdBinary));
-    exports = new WebAssembly.Instance(module).exports as Exports;
+    const module = new engine.Module(decode(kind === "simd" ? simdBinary : relaxedSimdBinary));
+    exports = new engine.Instance(module).exports as Exports;
   } catch (error) {
     if (FavorError.isInstance(error)) throw error;
     throw unavailable(`the ${kind} module was refused (${String(error)})`, error);

@@ -1,0 +1,32 @@
+import { describe, expect, it } from "vitest";
+import { judge, table } from "../src/report.ts";
+import { logSlope } from "../src/timing.ts";
+
+const at = (name: string, causal: boolean, time: (length: number) => number) =>
+  [1024, 2048, 4096].map((length) => ({ name, causal, length, milliseconds: time(length) }));
+
+const timings = [
+  ...at("favor", false, (l) => l / 100),
+  ...at("favor", true, (l) => (l / 100) ** 1.2),
+  ...at("sdpa", false, (l) => l / 20),
+  ...at("performer-pytorch", false, (l) => l / 200),
+];
+
+describe("the report", () => {
+  it("fits the exponent of a power law", () => {
+    expect(logSlope(at("x", false, (l) => 3 * l ** 1.7))).toBeCloseTo(1.7, 12);
+  });
+
+  it("judges the goals that were measured, at the longest length", () => {
+    expect(judge(timings).map(({ measured, met }) => [Number(measured.toFixed(3)), met])).toEqual([
+      [0.5, false],
+      [5, true],
+      [1, true],
+      [1.2, false],
+    ]);
+  });
+
+  it("prints times and ratios", () => {
+    expect(table(timings)).toContain("sdpa              51.2 (5.00)");
+  });
+});

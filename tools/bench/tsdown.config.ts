@@ -1,0 +1,9 @@
+import { defineConfig } from "tsdown";
+
+export default defineConfig({
+  entry: ["src/attention.ts"],
+  format: "esm",
+  dts: false,
+  platform: "node",
+  outExtensions: () => ({ js: ".js" }),
+});
