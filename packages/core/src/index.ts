@@ -104,3 +104,6 @@ export type { AttentionMethod, Complexity, ComplexityOptions } from "./theory/co
 export { theorem1, theorem1Failure } from "./theory/theorem1.ts";
 export type { UniformBound, UniformBoundOptions } from "./theory/theorem1.ts";
 export { kernelVariance } from "./theory/variance.ts";
+
+export { favorCausalAttention, startFavor } from "./attention/causal-favor.ts";
+export type { FavorCausalOptions } from "./attention/causal-favor.ts";
