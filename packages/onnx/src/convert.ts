@@ -4,6 +4,8 @@ import type { AttentionContext } from "./attention/context.ts";
 import { findAttention, type FoundAttention } from "./attention/find.ts";
 import { conversionOf, recordConversion } from "./conversion-record.ts";
 import { detachShapes } from "./favor/detach-shapes.ts";
+import { refusePositionMixing, cannotBeStateful } from "./favor/position-mixing.ts";
+import { offsetPositions } from "./favor/position-offset.ts";
 import { NodeBuilder } from "./favor/node-builder.ts";
 import { rewriteSite, type SiteWriter } from "./favor/rewrite-site.ts";
 import { GraphError } from "./graph/errors.ts";
@@ -42,6 +44,7 @@ export function inspectAttention(model: ModelProto): { sites: SiteReport[]; note
  * returned: inputs, outputs and their axes stay, dead nodes and weights go.
  *
  * @throws GraphError "already-converted" or "nothing-convertible", with every site's reasons in `details.sites`
+ * @throws GraphError "cannot-be-stateful" if `stateful` is asked for and anything but attention stands against it
  * @throws ArgumentError for options that cannot be right
  */
 export function convertAttention(model: ModelProto, options: ConvertOptions = {}): Conversion {
@@ -75,9 +78,24 @@ export function convertAttention(model: ModelProto, options: ConvertOptions = {}
   const { functions, opsetImport } = normalised.model;
   Object.assign(model, { graph: graph.proto, functions, opsetImport });
   const notes = settings.maxLength === undefined ? [] : growPositions(graph, settings.maxLength, settings.growth);
+  if (settings.stateful) continueFrom(found, sites, graph);
   if (settings.target === "onnxruntime") importMicrosoft(model);
   recordConversion(model, settings, sites);
   return { model, sites, notes };
+}
+
+/** Lets a model whose attention carries its state go on from a piece to the next in all else, or refuses. */
+function continueFrom({ sites: found }: FoundAttention, sites: readonly ConvertedSite[], graph: Graph): void {
+  const other = sites.find((site) => site.kind === "self" && (site.state !== "converted" || !site.causal));
+  if (other !== undefined) {
+    const how = other.causal ? `stays softmax (${other.state})` : "is not causal";
+    throw cannotBeStateful(`attention ${other.site}, "${other.name}", ${how}`, { site: other.site });
+  }
+  const inBody = found.find(({ context }) => context.graph !== graph);
+  if (inBody !== undefined) throw cannotBeStateful("it has attention inside a body of If, Loop or Scan", {});
+  const { context } = found[0]!;
+  refusePositionMixing(context);
+  offsetPositions(context);
 }
 
 /** onnxruntime's own operators need their domain among the imports. */

@@ -24,6 +24,8 @@ export { convertAttention, inspectAttention } from "./convert.ts";
 export type { ConvertedSite, Conversion } from "./convert.ts";
 export { featureChoices } from "./options.ts";
 export type { ConvertOptions, FeatureChoice } from "./options.ts";
+export { statefulInputs } from "./favor/state.ts";
+export type { StatefulInputs, StateInput } from "./favor/state.ts";
 export { GraphError } from "./graph/errors.ts";
 export type { GraphErrorCode } from "./graph/errors.ts";
 export type { SiteReport } from "./report.ts";

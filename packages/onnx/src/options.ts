@@ -65,6 +65,11 @@ export interface ConvertOptions {
    * LinearAttention, or the standard one of opset "onnx27", which no runtime had in 2026. Default "standard".
    */
   readonly target?: "standard" | "onnxruntime" | "onnx27";
+  /**
+   * The model takes and gives the state of every attention, of constant size, so that a sequence may be fed token by
+   * token or in pieces; see {@link statefulInputs}. All its self-attention must be causal and converted. Default false.
+   */
+  readonly stateful?: boolean;
   /** Also convert cross-attention. Default false: it stays, with a note. */
   readonly cross?: boolean;
   /** How a position table grows: repeated (default), or stretched by interpolation. */
@@ -92,7 +97,21 @@ export function checkOptions(options: ConvertOptions): Settings {
   if (maxLength !== undefined && (!Number.isInteger(maxLength) || maxLength < 1)) {
     throw new ArgumentError("options.maxLength", "a positive integer", maxLength);
   }
+  if (options.stateful === true && features === "exact") {
+    throw new ArgumentError("options.features", "linear attention where options.stateful is set", features);
+  }
   const bad = keep.find((layer) => !Number.isInteger(layer) || layer < 0);
   if (bad !== undefined) throw new ArgumentError("options.keep", "layer numbers from 0", bad);
-  return { growth: "tile", target: "standard", cross: false, ...options, features, count, projection, seed, keep };
+  return {
+    growth: "tile",
+    target: "standard",
+    cross: false,
+    stateful: false,
+    ...options,
+    features,
+    count,
+    projection,
+    seed,
+    keep,
+  };
 }

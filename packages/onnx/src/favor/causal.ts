@@ -1,18 +1,11 @@
 import { keyLogWeights, normalised, onesColumn, type LinearFeatures } from "./linear.ts";
-import { maskedLog } from "./log-range.ts";
+import { leastLog, maskedLog } from "./log-range.ts";
 import type { NodeBuilder } from "./node-builder.ts";
 import { prefixStates } from "./prefix-states.ts";
+import type { CarriedState } from "./state.ts";
 
 /** Positions per chunk: intra-chunk work costs chunk x M, states cost M x valueDim / chunk for each position. */
 const chunkLength = 64;
-
-/** The state that a causal site carries from one call to the next; see {@link prefixStates}. */
-export interface CarriedState {
-  /** [batch, heads, M, valueDim + 1] */
-  readonly sums: string;
-  /** [batch, heads, 1, 1], the log scale of the sums */
-  readonly logScale: string;
-}
 
 /**
  * Causal linear attention by chunked prefix sums (2009.14794, section 3.2.1), O(L) in time and memory, of standard
@@ -21,6 +14,7 @@ export interface CarriedState {
  *
  * Every exponent is relative to the largest log weight seen so far: of the keys up to the query, never a later one.
  *
+ * @param carried the state before the first key; undefined to begin with none
  * @returns [batch, heads, queries, valueDim], and the state after the last key
  */
 export function emitCausal(
@@ -44,14 +38,14 @@ export function emitCausal(
 
   // States: every chunk's own sums, relative to its largest weight, then their running sums before each chunk.
   const largest = build.reduceMax(logs, 4);
-  const weighted = build.op("Mul", [keys, build.op("Exp", [build.op("Sub", [logs, largest])])]);
+  const weighted = build.op("Mul", [keys, build.op("Exp", [build.op("Sub", [logs, atLeast(build, largest)])])]);
   const own = build.op("MatMul", [weighted, values]);
   const prefix = prefixStates(build, own, largest, carried);
 
   // The reference of each query: the largest log weight among the keys that it sees.
   const triangle = lowerTriangle(build, chunk);
   const visible = build.op("Where", [triangle, logs, build.scalar(maskedLog)]);
-  const reference = build.op("Max", [build.reduceMax(visible, 4), prefix.logScalesBefore]);
+  const reference = atLeast(build, build.op("Max", [build.reduceMax(visible, 4), prefix.logScalesBefore]));
   const within = build.op("Mul", [
     build.op("MatMul", [queries, keys]),
     build.op("Exp", [build.op("Sub", [visible, reference])]),
@@ -62,6 +56,11 @@ export function emitCausal(
   ]);
   const sums = joinRows(cut, build.op("Add", [build.op("MatMul", [within, values]), before]), length);
   return { output: normalised(build, sums, valueDim, features.positive), state: prefix.last };
+}
+
+/** Where no key is seen, hidden ones must not count as the heaviest: all weigh 0 then, and so does what comes later. */
+function atLeast(build: NodeBuilder, logs: string): string {
+  return build.op("Max", [logs, build.scalar(leastLog)]);
 }
 
 /** The core joins the features on the query's side, so that the state stays a sum over keys. */

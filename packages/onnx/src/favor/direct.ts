@@ -39,14 +39,15 @@ export function directFeatures(
   const scales = standardScales(site);
   const { value, keep } = inputs;
   // Features may be 0, or cancel: the normaliser has no least value.
-  const rest = { value, keep, logWeight: undefined, positive: false };
+  const shared = { value, keep, logWeight: undefined, positive: false };
   const [first] = descriptions;
   if (first!.kind !== "generalized") {
     const apply = first!.kind === "elu" ? eluPlusOne : elementwiseNodes["squared-relu"];
     return {
+      count: first!.dim,
       query: apply(build, scaled(build, inputs.query, scales.query)),
       keyColumns: apply(build, scaled(build, everyHead(build, inputs.keyColumns, site), scales.key)),
-      ...rest,
+      ...shared,
     };
   }
   const { epsilon = 1e-3 } = first!;
@@ -63,9 +64,10 @@ export function directFeatures(
   if (first!.function === "exp") {
     const keys = boundedExponential(build, key, 2, epsilon);
     return {
+      ...shared,
+      count,
       query: boundedExponential(build, query, 3, epsilon).features,
       keyColumns: keys.features,
-      ...rest,
       logWeight: keys.logScale,
     };
   }
@@ -73,7 +75,7 @@ export function directFeatures(
     const features = elementwiseNodes[first!.function](build, x);
     return epsilon === 0 ? features : build.op("Add", [features, build.scalar(epsilon)]);
   };
-  return { query: apply(query), keyColumns: apply(key), ...rest };
+  return { ...shared, count, query: apply(query), keyColumns: apply(key) };
 }
 
 function scaled(build: NodeBuilder, value: string, scale: number): string {

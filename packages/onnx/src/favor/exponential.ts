@@ -61,6 +61,7 @@ export function exponentialFeatures(
     logWeight = build.op("Add", [logWeight, product]);
   }
   return {
+    count,
     query: build.softmax(query),
     keyColumns,
     logWeight,

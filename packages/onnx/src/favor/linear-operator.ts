@@ -1,6 +1,8 @@
 import { applyCore } from "./causal.ts";
 import { keyLogWeights, normalised, onesColumn, type LinearFeatures } from "./linear.ts";
+import { leastLog } from "./log-range.ts";
 import type { NodeBuilder } from "./node-builder.ts";
+import type { CarriedState } from "./state.ts";
 
 /** The operator to use: onnxruntime's own, or the standard one of opset 27. */
 export type LinearOperatorTarget = "onnxruntime" | "onnx27";
@@ -13,8 +15,7 @@ const largestExponent = 75;
  * The operator has no running rescale, so weights are relative to the first key's, which every query sees, and are
  * held below exp(75); {@link emitCausal} has no such bound.
  *
- * @param past the state so far, [batch, heads, M, valueDim + 1], or undefined to begin with none
- * @param reference the log weight that a carried state is relative to, [batch, heads, 1, 1]
+ * @param past the state before the first key; undefined to begin with none
  * @returns [batch, heads, queries, valueDim], and the state after the last key
  */
 export function emitLinearOperator(
@@ -23,10 +24,11 @@ export function emitLinearOperator(
   heads: number,
   valueDim: number,
   target: LinearOperatorTarget,
-  past?: { readonly sums: string; readonly logScale: string },
-): { output: string; state: { sums: string; logScale: string } } {
+  past?: CarriedState,
+): { output: string; state: CarriedState } {
   const logs = keyLogWeights(build, features);
-  const reference = past?.logScale ?? build.slice(features.logWeight ?? logs, 3, 0, 1);
+  const first = build.slice(features.logWeight ?? logs, 3, 0, 1);
+  const reference = past === undefined ? first : startedReference(build, past, first);
   const relative = build.op("Min", [build.op("Sub", [logs, reference]), build.scalar(largestExponent)]);
   const weighted = build.op("Mul", [features.keyColumns, build.op("Exp", [relative])]);
   const values = build.concat([features.value, onesColumn(build, features.value)], 3);
@@ -51,6 +53,12 @@ export function emitLinearOperator(
   const split = build.op("Reshape", [output, build.integers([0, 0, heads, valueDim + 1])]);
   const rows = build.transpose(split, [0, 2, 1, 3]);
   return { output: normalised(build, rows, valueDim, features.positive), state: { sums, logScale: reference } };
+}
+
+/** What a state's sums are relative to, or the first key's weight where the state is still empty. */
+function startedReference(build: NodeBuilder, past: CarriedState, first: string): string {
+  const isEmpty = build.op("Less", [past.logScale, build.scalar(leastLog)]);
+  return build.op("Where", [isEmpty, first, past.logScale]);
 }
 
 /** [batch, heads, ...] to [batch, length, heads x width]. */

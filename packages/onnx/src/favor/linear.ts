@@ -4,6 +4,8 @@ import type { NodeBuilder } from "./node-builder.ts";
 
 /** Features of a site, ready for the linear product. */
 export interface LinearFeatures {
+  /** M, the width of phi. */
+  readonly count: number;
   /** phi(Q), [batch, heads, queries, M]; its scale per query cancels. */
   readonly query: string;
   /** phi(K)^T, [batch, heads, M, keys]. */

@@ -1,9 +1,9 @@
 import { makeNode } from "../graph/node.ts";
 import { DataType, type NodeProto, type ValueInfoProto } from "../model/proto.ts";
 import { createMessage } from "../model/schema.ts";
-import type { CarriedState } from "./causal.ts";
 import { maskedLog } from "./log-range.ts";
 import type { NodeBuilder } from "./node-builder.ts";
+import type { CarriedState } from "./state.ts";
 
 export interface PrefixStates {
   /** Sums over all keys before each chunk, [batch, heads, chunks, M, width], times exp(-logScale). */

@@ -13,6 +13,7 @@ import { emitLinearOperator } from "./linear-operator.ts";
 import { emitLinear, type LinearFeatures } from "./linear.ts";
 import type { NodeBuilder } from "./node-builder.ts";
 import { readSite, writeSite, type KeepCache, type SiteInputs } from "./site-inputs.ts";
+import { declarePast, declarePresent } from "./state.ts";
 import { trigonometricFeatures } from "./trigonometric.ts";
 
 /** What is built for the sites of one graph, and the masks that they share. */
@@ -39,7 +40,7 @@ export function rewriteSite(
   const output =
     maps === undefined
       ? emitExact(build, site, inputs)
-      : linearAttention(build, site, maps.emit(build, site, inputs, folded), settings.target);
+      : linearAttention(build, site, maps.emit(build, site, inputs, folded), settings);
   const { proto } = context.graph;
   proto.node = proto.node.filter((node) => node !== site.outputNode);
   writeSite(build, site, output);
@@ -83,9 +84,15 @@ function linearAttention(
   build: NodeBuilder,
   site: AttentionSite,
   features: LinearFeatures,
-  target: Settings["target"],
+  { target, stateful }: Settings,
 ): string {
-  if (!site.causal) return emitLinear(build, features, site.valueDim);
-  if (target === "standard") return emitCausal(build, features, site.valueDim).output;
-  return emitLinearOperator(build, features, site.heads, site.valueDim, target).output;
+  const { heads, valueDim } = site;
+  if (!site.causal) return emitLinear(build, features, valueDim);
+  const past = stateful ? declarePast(build.graph, site, features.count) : undefined;
+  const { output, state } =
+    target === "standard"
+      ? emitCausal(build, features, valueDim, past)
+      : emitLinearOperator(build, features, heads, valueDim, target, past);
+  if (stateful) declarePresent(build, site, features.count, state);
+  return output;
 }

@@ -38,7 +38,8 @@ export function trigonometricFeatures(
   }
   const squares = build.reduceSum(build.op("Mul", [inputs.keyColumns, inputs.keyColumns]), 2);
   const logWeight = build.op("Mul", [squares, build.scalar(scales.key ** 2 / 2)]);
-  return { query, keyColumns: key, logWeight, value: inputs.value, keep: inputs.keep, positive: false };
+  const { count } = forms[0]!;
+  return { count, query, keyColumns: key, logWeight, value: inputs.value, keep: inputs.keep, positive: false };
 }
 
 /** Arrays of equal length, one after another. */

@@ -9,6 +9,7 @@ export type GraphErrorCode =
   | "already-converted"
   | "positions-cannot-grow"
   | "non-finite-weights"
+  | "cannot-be-stateful"
   | "calibration-mismatch";
 
 /** A graph that cannot be rewritten as asked: the code says why, `details` name nodes and values. */
