@@ -7,6 +7,8 @@ import { moveNumbers, movingOperators } from "./projection-trace.ts";
 
 /** Longest way from an operand up to the weights that project it. */
 const longestWay = 64;
+/** One number for each element of a projection at the probed sizes: a large image's patches have a few million. */
+const mostChannelNumbers = 2 ** 24;
 
 /**
  * The axes of an operand along which the channels of its projection lie: its dim, and its head where it has one. The
@@ -51,8 +53,9 @@ function channelNumbers(context: AttentionContext, node: NodeProto): Tensor | un
   const dims = dimsOf(context, node.output[0] ?? "");
   if (data.length !== 1 || dims === undefined) return undefined;
   const axes = weightAxes(node, dims.length, node.input.indexOf(data[0]!));
-  if (axes === undefined) return undefined;
-  const numbers = new Int32Array(elementCount(dims));
+  const count = elementCount(dims);
+  if (axes === undefined || count > mostChannelNumbers) return undefined;
+  const numbers = new Int32Array(count);
   const index = dims.map(() => 0);
   for (let i = 0; i < numbers.length; i++) {
     numbers[i] = axes.reduce((number, axis) => number * dims[axis]! + index[axis]!, 0);

@@ -84,6 +84,7 @@ export function examineRegion(
   const early = describeRefusal(region, inputs);
   if (early !== undefined) return refuse([early], unknownMask, basicFacts(context, region));
   const random = new RandomStream({ seed: 0, purpose: streamPurpose.sampling, layer: index });
+  let failure: string | undefined;
   for (const orientation of orientations(region)) {
     const operands = readOperands(context, region, orientation);
     let proof;
@@ -102,8 +103,9 @@ export function examineRegion(
       return refuse([reason], unknownMask, basicFacts(context, region));
     }
     if ("failure" in proof) {
+      failure ??= proof.failure;
       if (orientation.query === "left") continue;
-      const message = `What stands between the two products is not a softmax of the logits: ${proof.failure}.`;
+      const message = `What stands between the two products is not a softmax of the logits: ${failure}.`;
       return refuse([{ code: "not-softmax", message }], unknownMask, basicFacts(context, region));
     }
     const built = operands && buildSite(context, region, operands, proof.scale, proof.mask, { index, layer, name });

@@ -60,10 +60,11 @@ function findInGraph(context: AttentionContext, probes: ProbePair, firstLayer: n
   }
 }
 
+const hasCache = (entry: FoundSite): boolean =>
+  "refused" in entry && entry.refused.reasons.some((reason) => reason.code === "kv-cache");
+
 /** A branch without a cache is one step of the same decoder as the branch with it: the two stay alike. */
 function refuseBesideCache(sites: FoundSite[], from: number): void {
-  const hasCache = (entry: FoundSite): boolean =>
-    "refused" in entry && entry.refused.reasons.some((reason) => reason.code === "kv-cache");
   if (!sites.slice(from).some(hasCache)) return;
   for (let i = from; i < sites.length; i++) {
     const entry = sites[i]!;

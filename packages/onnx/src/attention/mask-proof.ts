@@ -4,10 +4,10 @@ import type { AttentionContext, GraphProbe } from "./context.ts";
 import { findKeyMask, type KeyMaskSample } from "./key-mask.ts";
 import { classifyMask, type MaskSample } from "./mask-pattern.ts";
 import type { Region } from "./region.ts";
-import { drawInputs } from "./probing-inputs.ts";
-import { RegionEvaluation, regionInputs, uniformWeights } from "./region-evaluation.ts";
+import { drawInputs, type DrawMode } from "./probing-inputs.ts";
+import { RegionEvaluation, regionInputs } from "./region-evaluation.ts";
 import type { MaskVerdict, Reason } from "./site.ts";
-import { softmaxLaw } from "./softmax-law.ts";
+import { softmaxLaw, type LawShape } from "./softmax-law.ts";
 import { hiddenWindow, windowProbe, type MaskQuestion } from "./window-proof.ts";
 
 export interface MaskProof {
@@ -30,56 +30,66 @@ export function proveMask(question: MaskQuestion): MaskProof | { readonly failur
   const samples: Sample[] = [];
   let scale: number | undefined;
   const tolerance = toleranceOf(context, region);
-  /** Proves the law for one mixed input; the failure, if it fails. */
-  const proveLaw = (evaluation: RegionEvaluation, probe: GraphProbe): { failure: string } | undefined => {
-    const values = evaluation.context(drawInputs(context, probe, random, "mixed"));
-    const law = softmaxLaw(evaluation.shape, (logits) => evaluation.probabilities(logits, values), random, tolerance);
-    if ("failure" in law) return law;
-    if (scale !== undefined && Math.abs(law.scale - scale) > 1e-2 * Math.abs(scale)) {
-      return { failure: "the logits are scaled by something that depends on the input or its length" };
+  /** Evaluates the region on one input; a sentence where it is no softmax there. */
+  const prove = (evaluation: RegionEvaluation, probe: GraphProbe, mode: DrawMode): string | undefined => {
+    const values = evaluation.context(drawInputs(context, probe, random, mode));
+    const run = (logits: Float64Array): Float64Array => evaluation.probabilities(logits, values);
+    // A mask of -1e4 that hides everything rounds the logits coarsely; the law itself is proved on mixed inputs.
+    const law = softmaxLaw(evaluation.shape, run, random, mode === "mixed" ? tolerance : 50 * tolerance);
+    if ("failure" in law) return law.failure;
+    if (scale !== undefined && law.scale !== undefined && Math.abs(law.scale - scale) > 1e-2 * Math.abs(scale)) {
+      return "the logits are scaled by something that depends on the input or its length";
     }
     scale ??= law.scale;
-    samples.push({ mask: { ...evaluation.shape, weights: law.weights }, values, probe });
+    samples.push({ mask: { ...evaluation.shape, weights: law.weights }, values, probe, mode });
     return undefined;
   };
-  for (let draw = 0; draw < draws; draw++) {
-    const failure = proveLaw(first, context.first);
-    if (failure !== undefined) return failure;
+  const mixed = Array.from({ length: isLarge(first.shape) ? 1 : draws }, (): DrawMode => "mixed");
+  // Where nothing is padding, or everything is, causal order and windows show without it.
+  for (const mode of [...mixed, "ones", "zeros"] as const) {
+    const failure = prove(first, context.first, mode);
+    if (failure !== undefined) return { failure };
   }
-  const longer = windowProbe(question, first.shape.groups);
+  if (scale === undefined || !everyQuerySeen(samples))
+    return { failure: "the probabilities do not depend on the logits" };
   const lengths = [context.first.sizes.length];
-  for (const other of [context.first, context.second, longer]) {
-    if (other === undefined) continue;
-    const evaluation =
-      other === context.first
-        ? first
-        : new RegionEvaluation(context, region, regionInputs(context, region, other), labels, other);
-    // Where nothing is padding, or everything is, causal order and windows show without it.
-    if (other === context.second) {
-      const failure = proveLaw(evaluation, other);
-      if (failure !== undefined) return failure;
+  for (const probe of [context.second, windowProbe(question, first.shape.groups)]) {
+    if (probe === undefined) continue;
+    const evaluation = new RegionEvaluation(context, region, regionInputs(context, region, probe), labels, probe);
+    for (const mode of ["mixed", "ones", "zeros"] as const) {
+      const failure = prove(evaluation, probe, mode);
+      if (failure !== undefined) return { failure };
     }
-    for (const mode of ["ones", "zeros"] as const) {
-      const values = evaluation.context(drawInputs(context, other, random, mode));
-      const weights = uniformWeights(evaluation, values);
-      // Where all keys are masked many exporters' rows fall back to all of them, which says nothing.
-      if (weights.every((weight) => weight > 1 - 1e-6)) continue;
-      samples.push({ mask: { ...evaluation.shape, weights }, values, probe: other });
-    }
-    if (other !== context.first) lengths.push(other.sizes.length);
+    lengths.push(probe.sizes.length);
   }
   const evidence = `evaluated on ${samples.length} inputs at ${lengths.length > 1 ? "lengths" : "length"} ${lengths.join(", ")}`;
   const window = hiddenWindow(question, Math.max(...lengths));
   if (window !== undefined) {
-    return { scale: scale!, mask: { kind: "other", evidence: window.message }, reasons: [window] };
+    return { scale, mask: { kind: "other", evidence: window.message }, reasons: [window] };
   }
-  return { scale: scale!, ...verdict(question, samples, evidence) };
+  return { scale, ...verdict(question, samples, evidence) };
 }
 
 interface Sample {
   readonly mask: MaskSample;
   readonly values: ReadonlyMap<string, Tensor>;
   readonly probe: GraphProbe;
+  readonly mode: DrawMode;
+}
+
+/** Evaluations of logits beyond this many are few. */
+const manyLogits = 1 << 19;
+
+const isLarge = ({ groups, queries, keys }: LawShape): boolean => groups * queries * keys > manyLogits;
+
+/** Whether each query attended to something, by the law, in one sample at least. */
+function everyQuerySeen(samples: readonly Sample[]): boolean {
+  const { queries } = samples[0]!.mask;
+  const seen = new Uint8Array(queries);
+  for (const { weights, groups, keys } of samples.map((sample) => sample.mask)) {
+    for (let row = 0; row < groups * queries; row++) if (!Number.isNaN(weights[row * keys]!)) seen[row % queries] = 1;
+  }
+  return !seen.includes(0);
 }
 
 /** fp16 and bf16 logits carry their own rounding. */
@@ -94,8 +104,9 @@ function verdict(
   all: readonly Sample[],
   evidence: string,
 ): { mask: MaskVerdict; reasons: Reason[] } {
-  // A sample in which some group attends to nothing at all says nothing of the others.
-  const samples = all.filter(({ mask }) => !hasEmptyGroup(mask));
+  const telling = all.filter(isTelling);
+  const hiding = telling.filter(({ mask }) => mask.weights.some((weight) => !(weight > 1 - 1e-6)));
+  const samples = hiding.length > 0 ? hiding : telling;
   const pattern = classifyMask(samples.map(({ mask }) => mask));
   switch (pattern.kind) {
     case "none":
@@ -116,8 +127,8 @@ function verdict(
         keys: mask.keys,
         batch: batchAt(at),
       }));
-      const telling = keySamples.filter(({ keep }) => keep.includes(0) && keep.includes(1));
-      const keyMask = findKeyMask(context, telling);
+      const dropping = keySamples.filter(({ keep }) => keep.includes(0) && keep.includes(1));
+      const keyMask = findKeyMask(context, dropping);
       const who =
         pattern.kind === "padding"
           ? "the same keys count for every query"
@@ -134,11 +145,16 @@ function verdict(
   }
 }
 
-function hasEmptyGroup({ weights, groups, queries, keys }: MaskSample): boolean {
-  return Array.from({ length: groups }, (_, g) => g).some((g) => {
-    const own = weights.subarray(g * queries * keys, (g + 1) * queries * keys);
-    return own.every((weight) => Number.isNaN(weight));
-  });
+/**
+ * Whether a sample says something of the mask. One in which a group attends to nothing at all does not; nor does an
+ * input of nothing but padding, whose rows attend to nothing or fall back to all keys.
+ */
+function isTelling({ mask: { weights, groups, queries, keys }, mode }: Sample): boolean {
+  const group = queries * keys;
+  if (mode !== "mixed") return !weights.some(Number.isNaN);
+  return Array.from({ length: groups }, (_, g) => g).every((g) =>
+    weights.subarray(g * group, (g + 1) * group).some((weight) => !Number.isNaN(weight)),
+  );
 }
 
 const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);

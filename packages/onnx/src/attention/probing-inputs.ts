@@ -1,6 +1,9 @@
-import { isInteger, tensorOf, type Tensor } from "../evaluate/tensor.ts";
+import { elementCount, isInteger, tensorOf, type Tensor } from "../evaluate/tensor.ts";
 import { DataType, type ValueInfoProto } from "../model/proto.ts";
 import type { AttentionContext, GraphProbe } from "./context.ts";
+
+/** Inputs with more elements are left out, and what needs them cannot be evaluated. */
+const largestInput = 2 ** 24;
 
 /** Random zeros and ones; all ones and real tokens; all zeros and padding. */
 export type DrawMode = "mixed" | "ones" | "zeros";
@@ -19,7 +22,7 @@ export function drawInputs(
   const feeds = new Map<string, Tensor>();
   for (const input of context.graph.root.inputs) {
     const shape = probe.info.get(input.name);
-    if (shape === undefined) continue;
+    if (shape === undefined || elementCount(shape.dims) > largestInput) continue;
     const { dims, dataType } = shape;
     feeds.set(
       input.name,
@@ -53,7 +56,7 @@ function drawInput(
   random: () => number,
   mode: DrawMode,
 ): Tensor {
-  const size = dims.reduce((product, dim) => product * dim, 1);
+  const size = elementCount(dims);
   const isBinary = dataType === DataType.BOOL || dims.length !== 2;
   const compared = isBinary ? [] : comparedConstants(context, input.name);
   // Real tokens are none of the constants that padding is told by.

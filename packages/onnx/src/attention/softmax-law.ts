@@ -18,11 +18,14 @@ export interface LawShape {
 }
 
 export interface SoftmaxLaw {
-  /** c: what the region multiplies the logits by. */
-  readonly scale: number;
+  /** c: what the region multiplies the logits by. Undefined where no row depends on the logits. */
+  readonly scale: number | undefined;
   /** Largest difference between a probability and the law's, over all evaluations. */
   readonly error: number;
-  /** exp(bias) of each logit, 1 at the largest of its row: [groups, queries, keys]. NaN in rows that attend to nothing. */
+  /**
+   * exp(bias) of each logit, 1 at the largest of its row: [groups, queries, keys]. NaN in rows that attend to nothing:
+   * all zeros, NaN, or the same whatever the logits are, as where a mask hides every key.
+   */
   readonly weights: Float64Array;
 }
 
@@ -45,17 +48,33 @@ export function softmaxLaw(
   const weights = rowWeights(uniform, shape);
   if (typeof weights === "string") return { failure: weights };
   const unit = Float64Array.from({ length: size }, () => 2 * random() - 1);
-  const scale = fitScale(evaluate(unit), unit, weights, shape);
-  if (scale === undefined) return { failure: "the probabilities do not depend on the logits" };
+  const atUnit = evaluate(unit);
+  forgetConstantRows(weights, uniform, atUnit, shape);
+  const scale = fitScale(atUnit, unit, weights, shape);
+  if (scale === 0) return { failure: "the probabilities do not depend on the logits" };
   let error = 0;
-  for (const amplitude of amplitudes) {
-    const logits = Float64Array.from({ length: size }, () => ((2 * random() - 1) * amplitude) / Math.abs(scale));
-    error = Math.max(error, largestDifference(evaluate(logits), logits, weights, scale, shape));
+  for (const amplitude of scale === undefined ? [] : amplitudes) {
+    const logits = Float64Array.from({ length: size }, () => ((2 * random() - 1) * amplitude) / Math.abs(scale!));
+    error = Math.max(error, largestDifference(evaluate(logits), logits, weights, scale!, shape));
     if (!(error <= tolerance)) {
       return { failure: `the probabilities differ from a softmax of the logits by ${error.toPrecision(2)}` };
     }
   }
   return { scale, error, weights };
+}
+
+/** Rows that spread over several keys and stay as they are for other logits attend to nothing: their mask hides all. */
+function forgetConstantRows(
+  weights: Float64Array,
+  before: Probabilities,
+  after: Probabilities,
+  { groups, queries, keys }: LawShape,
+): void {
+  for (let row = 0; row < groups * queries; row++) {
+    const own = weights.subarray(row * keys, (row + 1) * keys);
+    if (own.filter((weight) => weight > 1e-7).length < 2) continue;
+    if (own.every((_, k) => before[row * keys + k] === after[row * keys + k])) own.fill(Number.NaN);
+  }
 }
 
 /** Weights relative to the largest of each row; a row of zeros or NaN attends to nothing and counts as unknown. */
@@ -76,7 +95,10 @@ function rowWeights(probabilities: Probabilities, { groups, queries, keys }: Law
   return weights;
 }
 
-/** c from log ratios within rows: the median, which a few rounded probabilities do not move. */
+/**
+ * c from log ratios within rows: the median, which a few rounded probabilities do not move. Undefined where no row has
+ * two keys to compare, 0 where the probabilities take no notice.
+ */
 function fitScale(
   probabilities: Probabilities,
   logits: Float64Array,
@@ -97,7 +119,7 @@ function fitScale(
   }
   ratios.sort((a, b) => a - b);
   const median = ratios[ratios.length >> 1];
-  return median === undefined || Math.abs(median) < 1e-6 ? undefined : median;
+  return median !== undefined && Math.abs(median) < 1e-6 ? 0 : median;
 }
 
 function usable(probabilities: Probabilities, weights: Float64Array, at: number, keys: number): number[] {

@@ -180,3 +180,18 @@ export const depthToSpace: ShapeFunction = ({ node, inputs: [data] }) => {
     ? [{ dims: [n, c / block ** 2, h * block, w * block], dataType: data.dataType }]
     : [{ dims: [n, c * block ** 2, h / block, w / block], dataType: data.dataType }];
 };
+
+/** Resize and the older Upsample: sizes, or scales of the axes named. */
+export const resize: ShapeFunction = ({ node, inputs }) => {
+  const data = inputs[0];
+  if (!data) return undefined;
+  const [scaleAt, sizeAt] = node.opType === "Upsample" || inputs.length === 2 ? [1, -1] : [2, 3];
+  const scales = inputs[scaleAt]?.value?.data;
+  const sizes = sizeAt < 0 ? undefined : inputs[sizeAt]?.value?.data;
+  const axes = intsAttribute(node, "axes")?.map((axis) => axisOf(axis, data.dims.length)) ?? data.dims.map((_, i) => i);
+  const given = sizes?.length === axes.length ? sizes : scales;
+  if (given?.length !== axes.length) return undefined;
+  const dims = [...data.dims];
+  axes.forEach((axis, i) => (dims[axis] = given === sizes ? given[i]! : Math.floor(dims[axis]! * given[i]!)));
+  return [{ dims, dataType: data.dataType }];
+};

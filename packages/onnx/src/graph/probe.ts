@@ -1,3 +1,4 @@
+import type { EvaluationLimits } from "../evaluate/call.ts";
 import { evaluateNode } from "../evaluate/graph.ts";
 import { elementCount, tensorOf, type Tensor } from "../evaluate/tensor.ts";
 import { FavorError } from "@favor/core";
@@ -27,6 +28,8 @@ export interface Probe {
 
 /** Values up to this many elements are carried along. */
 const valueElements = 1 << 16;
+/** What one node of shape arithmetic may cost: where it makes more than is carried along, its shape is enough. */
+const shapeArithmetic: Partial<EvaluationLimits> = { elements: 1 << 18, operations: 1 << 24 };
 
 /**
  * Runs a graph's shape arithmetic at concrete input shapes: every Shape, Gather, Concat and Reshape target becomes
@@ -89,10 +92,14 @@ function propagate(graph: Graph, info: Map<string, ShapeInfo>, bodies: BodyInfo)
     const outputs = inferNode(graph, node, info, bodies);
     outputs?.forEach((output, index) => {
       const name = node.output[index];
-      if (name && output) info.set(name, output);
+      if (name && output && isShape(output.dims)) info.set(name, output);
     });
   }
 }
+
+/** What a malformed node makes of its inputs may be no shape at all: sizes negative, fractional, absent or immense. */
+const isShape = (dims: readonly number[]): boolean =>
+  dims.every((dim) => Number.isSafeInteger(dim) && dim >= 0) && elementCount(dims) <= Number.MAX_SAFE_INTEGER;
 
 function learnConstant(graph: Graph, name: string, info: Map<string, ShapeInfo>): void {
   const value = graph.constant(name);
@@ -154,7 +161,7 @@ function evaluated(graph: Graph, node: NodeProto, inputs: readonly (ShapeInfo | 
     values.push(value ?? null);
   }
   try {
-    const outputs = evaluateNode(node, values, { opsets: graph.opsets });
+    const outputs = evaluateNode(node, values, { opsets: graph.opsets, limits: shapeArithmetic });
     return outputs.map((value) =>
       value.data.length <= valueElements ? known(value) : { dims: value.dims, dataType: value.dataType },
     );
@@ -180,10 +187,12 @@ const attempts: readonly ProbeSizes[] = [
 ];
 
 /** Sides of images to try: position tables fit one size and its patches only, and many tiny models exist. */
-const imageSides: readonly number[] = [
-  ...[224, 16, 32, 64, 384, 256, 128, 96, 48, 112, 192, 448, 512, 518, 336, 378, 8, 12, 20, 24, 28, 36, 40, 56, 30],
-  ...[72, 80, 84, 98, 120, 140, 144, 160, 168, 196, 240, 280, 288, 320, 392, 420, 480, 560, 576, 640, 768, 800, 1024],
-];
+const imageSides: readonly number[] = (
+  "224 16 32 64 384 256 128 96 48 112 192 448 512 518 336 378 8 12 20 24 28 36 40 56 30 " +
+  "72 80 84 98 120 140 144 160 168 196 240 280 288 320 392 420 480 560 576 640 768 800 1024"
+)
+  .split(" ")
+  .map(Number);
 
 function attemptsFor(graph: Graph): ProbeSizes[] {
   const isImage = graph.inputs.some((input) => (input.type?.tensorType?.shape?.dim.length ?? 0) >= 4);

@@ -26,7 +26,8 @@ function elementwise(call: ShapeCall, dataType?: number): ShapeInfo[] | undefine
     if (info === undefined) return undefined;
     shapes.push(info.dims);
   }
-  return [{ dims: broadcast(call.node, shapes), dataType: dataType ?? call.inputs[0]!.dataType }];
+  const type = dataType ?? call.inputs[0]?.dataType;
+  return type === undefined ? undefined : [{ dims: broadcast(call.node, shapes), dataType: type }];
 }
 
 const compare: ShapeFunction = (call) => elementwise(call, DataType.BOOL);
@@ -135,6 +136,47 @@ const pool = windowed(
   ({ inputs }) => inputs[0]!.dims[1]!,
 );
 
+const quantisedConv: ShapeFunction = (call) => {
+  const made = conv({ ...call, inputs: [call.inputs[0], call.inputs[3]] });
+  return made?.map((info) => ({ ...info, dataType: call.inputs[7]?.dataType ?? info.dataType }));
+};
+
+const quantisedBroadcast: ShapeFunction = ({ node, inputs: [a, , , b] }) =>
+  a && b && [{ dims: broadcast(node, [a.dims, b.dims]), dataType: a.dataType }];
+
+const convTranspose: ShapeFunction = ({ node, inputs: [data, weight] }) => {
+  if (!data || !weight) return undefined;
+  const kernel = weight.dims.slice(2);
+  const list = (name: string, otherwise: number): number[] => intsAttribute(node, name) ?? kernel.map(() => otherwise);
+  const [strides, dilations, added] = [list("strides", 1), list("dilations", 1), list("output_padding", 0)];
+  const pads = intsAttribute(node, "pads") ?? kernel.flatMap(() => [0, 0]);
+  if ((stringAttribute(node, "auto_pad") ?? "NOTSET") !== "NOTSET") return undefined;
+  const spatial =
+    intsAttribute(node, "output_shape") ??
+    kernel.map((size, i) => {
+      const reach = strides[i]! * (data.dims[i + 2]! - 1) + added[i]! + (size - 1) * dilations[i]! + 1;
+      return reach - pads[i]! - pads[i + kernel.length]!;
+    });
+  const channels = weight.dims[1]! * intAttribute(node, "group", 1);
+  return [{ dims: [data.dims[0]!, channels, ...spatial], dataType: data.dataType }];
+};
+
+const random: ShapeFunction = ({ node, inputs }) => {
+  const dims = node.opType.endsWith("Like") ? inputs[0]?.dims : intsAttribute(node, "shape");
+  return dims && [{ dims, dataType: intAttribute(node, "dtype", inputs[0]?.dataType ?? DataType.FLOAT) }];
+};
+
+/** [length, directions, batch, hidden], then the last states. */
+const recurrent: ShapeFunction = ({ node, inputs: [data] }) => {
+  const hidden = intAttribute(node, "hidden_size");
+  if (!data || hidden === undefined || intAttribute(node, "layout", 0) !== 0) return undefined;
+  const directions = stringAttribute(node, "direction") === "bidirectional" ? 2 : 1;
+  const [length, batch] = data.dims as [number, number];
+  const { dataType } = data;
+  const last = { dims: [directions, batch, hidden], dataType };
+  return [{ dims: [length, directions, batch, hidden], dataType }, last, last];
+};
+
 const globalPool: ShapeFunction = ({ inputs: [data] }) =>
   data && [{ dims: data.dims.map((dim, i) => (i < 2 ? dim : 1)), dataType: data.dataType }];
 
@@ -183,7 +225,7 @@ const embedLayerNorm: ShapeFunction = ({ inputs }) => {
 
 /** Operators that keep the value of their first input in its shape and type. */
 const sameShape = [
-  ..."Abs Neg Sqrt Exp Log Erf Tanh Sigmoid Relu Gelu Elu LeakyRelu Selu Celu HardSigmoid HardSwish Mish Softplus Softsign".split(
+  ..."Abs Neg Sqrt Exp Log Erf Tanh Sigmoid Relu Gelu Elu LeakyRelu Selu Celu HardSigmoid HardSwish Mish Softplus Softsign Bernoulli".split(
     " ",
   ),
   ..."Floor Ceil Round Sign Reciprocal Sin Cos Tan Asin Acos Atan Sinh Cosh Identity Dropout Clip Softmax LogSoftmax".split(
@@ -263,6 +305,19 @@ export const shapeFunctions: ReadonlyMap<string, ShapeFunction> = new Map<string
   ["Pad", layout.pad],
   ["OneHot", layout.oneHot],
   ["TopK", layout.topK],
+  ["Resize", layout.resize],
+  ["Upsample", layout.resize],
+  ["RandomUniformLike", random],
+  ["RandomNormalLike", random],
+  ["RandomUniform", random],
+  ["RandomNormal", random],
+  ["LSTM", recurrent],
+  ["GRU", recurrent],
+  ["RNN", recurrent],
+  ["ConvTranspose", convTranspose],
+  ["QLinearConv", quantisedConv],
+  ["QLinearAdd", quantisedBroadcast],
+  ["QLinearMul", quantisedBroadcast],
   ["SpaceToDepth", layout.depthToSpace],
   ["DepthToSpace", layout.depthToSpace],
   ["DequantizeLinear", dequantize],
