@@ -1,6 +1,5 @@
 import { DataType, type NodeProto, type TensorProto } from "../model/proto.ts";
-import { isSupportedType, tensorOf, type Tensor } from "../evaluate/tensor.ts";
-import { tensorValues } from "../model/tensor.ts";
+import { decodeTensor, isSupportedType, tensorOf, type Tensor } from "../evaluate/tensor.ts";
 import { attribute } from "./node.ts";
 
 /**
@@ -15,21 +14,7 @@ export function readSmallTensor(source: NodeProto | TensorProto): Tensor | undef
   if (tensor === undefined || "data" in tensor) return tensor;
   let elements = 1;
   for (const dim of tensor.dims) elements *= dim.toNumber();
-  return elements <= smallElements ? readTensor(tensor) : undefined;
-}
-
-/**
- * The values of a tensor as the evaluator holds them, wherever they lie; undefined for types that it does not hold.
- *
- * @throws OnnxError if the data does not fit the shape or cannot be read
- */
-export function readTensor(tensor: TensorProto): Tensor | undefined {
-  if (!isSupportedType(tensor.dataType)) return undefined;
-  const { dims, dataType, data } = tensorValues(tensor);
-  if (data instanceof BigInt64Array || data instanceof BigUint64Array) {
-    return tensorOf(dataType, dims, Array.from(data as ArrayLike<bigint>, Number));
-  }
-  return tensorOf(dataType, dims, data);
+  return elements <= smallElements && isSupportedType(tensor.dataType) ? decodeTensor(tensor) : undefined;
 }
 
 function constantTensor(node: NodeProto): TensorProto | Tensor | undefined {
