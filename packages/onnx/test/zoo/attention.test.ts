@@ -1,0 +1,99 @@
+import { describe, expect, test } from "vitest";
+import { convertAttention, inspectAttention } from "../../src/convert.ts";
+import type { ModelProto, ValueInfoProto } from "../../src/model/proto.ts";
+import { openModel } from "../../src/node/open-model.ts";
+import { writeModel } from "../../src/node/write-model.ts";
+import { temporaryFolder } from "../model/temporary-folder.ts";
+import { openSession } from "../positions/running.ts";
+import { coreZoo, readSample, sharedZoo, validDifference, type ZooFolder } from "./folder.ts";
+import type { ZooEntry } from "./manifest.ts";
+
+/** Layers with a window of their own stay, the global ones are converted: which, the manifest says in words only. */
+const mixedLayers: ReadonlyMap<string, number> = new Map([
+  ["modernbert-ts-eager-op14-dyn", 2],
+  ["mixed-ts-op17-dyn", 1],
+]);
+/** Entries that the manifest lets a tool convert or refuse: quantisation stands inside the attention. */
+const eitherWay = /qdq/;
+/** onnxruntime has no kernels for it. */
+const notRunnable = new Set(["bert-ts113-eager-op16-bf16"]);
+
+async function withModel<T>(folder: ZooFolder, entry: ZooEntry, use: (model: ModelProto) => T): Promise<T> {
+  const { model, close } = await openModel(folder.path(entry.model));
+  try {
+    return await use(model);
+  } finally {
+    close();
+  }
+}
+
+const isRefused = (entry: ZooEntry): boolean => entry.verdict.startsWith("refuse");
+
+const signature = (values: readonly ValueInfoProto[]): unknown =>
+  values.map(({ name, type }) => [
+    name,
+    type?.tensorType?.elemType,
+    type?.tensorType?.shape?.dim.map((dim) => dim.dimParam || dim.dimValue?.toNumber()),
+  ]);
+
+function describeZoo(folder: ZooFolder, entries: readonly ZooEntry[]): void {
+  const inFolder = temporaryFolder();
+
+  test.each(entries)("$name: $verdict", async (entry) => {
+    const { sites } = await withModel(folder, entry, (model) => inspectAttention(model));
+    const converted = sites.filter((site) => site.verdict === "convert");
+    const mixed = mixedLayers.get(entry.name);
+    if (isRefused(entry)) expect(converted).toEqual([]);
+    else if (mixed !== undefined) expect(converted).toHaveLength(mixed);
+    else if (!eitherWay.test(entry.name)) expect(converted).toHaveLength(entry.attention_count);
+    if (mixed === undefined) expect(sites).toHaveLength(entry.attention_count);
+    for (const site of sites) {
+      expect(site.verdict === "refuse").toBe(site.reasons.length > 0);
+      for (const { code, message } of site.reasons) {
+        expect(code).toMatch(/^[a-z-]+$/);
+        expect(message).toMatch(/^[A-Z].*\.$/);
+      }
+    }
+    if (isRefused(entry) || mixed !== undefined || eitherWay.test(entry.name)) return;
+    entry.attention.forEach((attention, i) => {
+      const site = sites[i]!;
+      expect(site.kind).toBe(attention.kind);
+      if (attention.heads !== undefined) expect(site.heads).toBe(attention.heads);
+      if (attention.head_dim !== undefined) expect(site.headDim).toBe(attention.head_dim);
+      if (attention.scale !== undefined) expect(site.scale / attention.scale).toBeCloseTo(1, 3);
+      if (attention.causal !== undefined) expect(site.causal).toBe(attention.causal);
+    });
+  });
+
+  const convertible = entries.filter((entry) => !isRefused(entry) && !eitherWay.test(entry.name));
+  test.each(convertible.filter(({ name }) => !notRunnable.has(name)))(
+    "$name: exact attention written again gives the expected outputs",
+    async (entry) => {
+      const file = inFolder(`${entry.name}.onnx`);
+      await withModel(folder, entry, async (model) => {
+        const before = [signature(model.graph.input), signature(model.graph.output)];
+        convertAttention(model, { features: "exact", cross: true });
+        expect([signature(model.graph.input), signature(model.graph.output)]).toEqual(before);
+        await writeModel(model, file, { externalData: "inline" });
+      });
+      const session = await openSession(file);
+      for (const sample of entry.samples.slice(0, entry.core ? 2 : 1)) {
+        const { feeds, expected, mask } = readSample(folder, sample);
+        const outputs = await session.run(feeds);
+        for (const [name, value] of expected) {
+          expect(validDifference(outputs[name]!, value, mask)).toBeLessThanOrEqual(entry.tol);
+        }
+      }
+    },
+  );
+}
+
+describe("attention in the core of the zoo", () => {
+  test("is of every family", () => expect(coreZoo.entries).toHaveLength(61));
+  describeZoo(coreZoo, coreZoo.entries);
+});
+
+const others = sharedZoo.entries.filter(({ core }) => !core);
+describe.skipIf(others.length === 0)("attention in the rest of the zoo (skipped if ../shared/zoo is absent)", () => {
+  describeZoo(sharedZoo, others);
+});
