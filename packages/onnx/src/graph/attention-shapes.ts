@@ -6,6 +6,7 @@ type Shapes = (ShapeInfo | undefined)[] | undefined;
 /** Outputs of the fused attention operators as far as their inputs tell: the result, then keys and values. */
 export function attentionShapes(call: ShapeCall): Shapes {
   const { node, inputs } = call;
+  if (node.opType === "LinearAttention") return linearAttention(call);
   if (isStandard(node)) return standardAttention(call);
   const query = inputs[0];
   if (!query) return undefined;
@@ -35,6 +36,19 @@ export function attentionShapes(call: ShapeCall): Shapes {
     default:
       return [{ dims: query.dims, dataType: query.dataType }];
   }
+}
+
+/** Queries, keys and values as [batch, length, heads x width]: the result, and the state [batch, heads, key, value]. */
+function linearAttention({ node, inputs: [query, key, value] }: ShapeCall): Shapes {
+  if (!query || !key || !value) return undefined;
+  const groups = intAttribute(node, "kv_num_heads", 1);
+  const [batch, length] = query.dims as [number, number];
+  const [keyWidth, valueWidth] = [key.dims[2]! / groups, value.dims[2]! / groups];
+  const { dataType } = query;
+  return [
+    { dims: [batch, length, valueWidth * intAttribute(node, "q_num_heads", groups)], dataType },
+    { dims: [batch, groups, keyWidth, valueWidth], dataType },
+  ];
 }
 
 function standardAttention({ node, inputs: [query, key, value] }: ShapeCall): Shapes {

@@ -11,7 +11,7 @@ export interface Sequence {
   readonly mask?: readonly number[];
 }
 
-/** Columns from `start` to `end` of a sequence, as the inputs that a causal language model of the zoo has. */
+/** Columns from `start` to `end` of a sequence, as the inputs that a language model of the zoo has. */
 export function pieceFeeds(session: InferenceSession, sequence: Sequence, start: number, end: number): Feeds {
   const { batch, length, tokens, mask } = sequence;
   const cut = (values: readonly number[], type: string): Tensor => {
@@ -22,11 +22,15 @@ export function pieceFeeds(session: InferenceSession, sequence: Sequence, start:
   };
   const ones = tokens.map(() => 1);
   const positions = tokens.map((_, i) => i % length);
+  const valuesOf = (name: string): readonly number[] => {
+    if (name === "attention_mask") return mask ?? ones;
+    if (name === "position_ids") return positions;
+    return name === "token_type_ids" ? tokens.map(() => 0) : tokens;
+  };
   const feeds: Feeds = {};
   for (const { name, ...metadata } of session.inputMetadata) {
     if (name.startsWith("favor_") || !metadata.isTensor) continue;
-    const values = name === "attention_mask" ? (mask ?? ones) : name === "position_ids" ? positions : tokens;
-    feeds[name] = cut(values, metadata.type);
+    feeds[name] = cut(valuesOf(name), metadata.type);
   }
   return feeds;
 }
