@@ -1,5 +1,5 @@
 import { tensorOf, type Tensor } from "../evaluate/tensor.ts";
-import { readTensor } from "../graph/constants.ts";
+import { decodeTensor } from "../evaluate/tensor.ts";
 import { probe } from "../graph/probe.ts";
 import { ShapeConflict } from "../graph/shape-info.ts";
 import { describeNode } from "../graph/node.ts";
@@ -151,10 +151,8 @@ function constantMasks({ context, region, inputs }: MaskQuestion, seen: number):
 function isCausalOrFull({ graph }: AttentionContext, value: string): boolean {
   const dims = graph.initializerShape(value)!.dims;
   if (dims.reduce((a, b) => a * b, 1) > largestConstant) return false;
-  const tensor = readTensor(graph.constantProto(value)!);
-  if (tensor === undefined) return false;
+  const { data } = decodeTensor(graph.constantProto(value)!);
   const [rows, columns] = dims.slice(-2) as [number, number];
-  const { data } = tensor;
   const [low, high] = [data[columns - 1]!, data[(rows - 1) * columns]!];
   const allEqual = data.every((entry) => entry === low);
   if (allEqual || rows !== columns) return allEqual;
