@@ -1,9 +1,10 @@
 import { tensorOf, type Tensor } from "../evaluate/tensor.ts";
 import { evaluateGraph } from "../evaluate/graph.ts";
-import type { NodeProto } from "../model/proto.ts";
+import { DataType, type NodeProto } from "../model/proto.ts";
 import { valuesRead } from "../graph/topological-order.ts";
 import { ancestors, type AttentionContext, type GraphProbe } from "./context.ts";
 import { relabel } from "./layout.ts";
+import { probedLogits } from "./probed-logits.ts";
 import type { Region } from "./region.ts";
 import type { LawShape, Probabilities } from "./softmax-law.ts";
 
@@ -51,6 +52,7 @@ export class RegionEvaluation {
   readonly #probe: GraphProbe;
   readonly #logitsDims: readonly number[];
 
+  /** @throws EvaluationLimitError if the logits are too large to evaluate at the probe's sizes */
   constructor(
     context: AttentionContext,
     region: Region,
@@ -63,7 +65,7 @@ export class RegionEvaluation {
     this.#inputs = inputs;
     this.#labels = labels;
     this.#probe = probe;
-    this.#logitsDims = probe.info.get(region.logits.output.value)!.dims;
+    this.#logitsDims = probedLogits(region, inputs.values, labels, probe);
     const size = (label: string): number => this.#logitsDims[labels.logits.labels.indexOf(label)]!;
     this.shape = {
       groups: [...labels.logits.batch].reduce((product, label) => product * size(label), 1),
@@ -83,7 +85,7 @@ export class RegionEvaluation {
     const known = new Map(feeds);
     for (const value of new Set([...wanted, ...[...nodes].flatMap((node) => [...valuesRead(node)])])) {
       const constant = this.#probe.info.get(value)?.value;
-      if (constant !== undefined) known.set(value, constant);
+      if (constant !== undefined) known.set(value, finite(constant));
     }
     const missing = wanted.filter((value) => !known.has(value));
     const made = this.#evaluate([...nodes], missing, new Map([...known, ...this.#typesOnly(nodes, known)]));
@@ -132,6 +134,20 @@ export class RegionEvaluation {
       initializer: (name) => graph.initializer(name),
     });
   }
+}
+
+/**
+ * float32's lowest number is no bfloat16: exporters that write it into such a mask get -Infinity, and 0 times that is
+ * NaN. What was meant is the lowest bfloat16, and that is what the mask is proved with.
+ */
+function finite(constant: Tensor): Tensor {
+  if (constant.dataType !== DataType.BFLOAT16 || constant.data.every(Number.isFinite)) return constant;
+  const largest = 3.3895313892515355e38;
+  return tensorOf(
+    constant.dataType,
+    constant.dims,
+    Array.from(constant.data, (v) => Math.min(Math.max(v, -largest), largest)),
+  );
 }
 
 /** Weights without a proof of the law: the probabilities at logits of zero, relative to the largest of the row. */

@@ -1,0 +1,46 @@
+import { elementCount } from "../evaluate/tensor.ts";
+import { EvaluationLimitError } from "../evaluate/errors.ts";
+import type { GraphProbe } from "./context.ts";
+import type { Region } from "./region.ts";
+import type { RegionLabels } from "./region-evaluation.ts";
+
+/** Operators that treat every batch, head and row alike, so that a few of them stand for all. */
+const uniform = new Set([
+  ..."Softmax LogSoftmax Exp Log Neg Reciprocal Add Sub Mul Div Max Min Clip Where ReduceMax ReduceSum".split(" "),
+  ..."Cast CastLike Identity Dropout IsNaN Equal Not And Or".split(" "),
+]);
+/** Heads, and positions where no mask tells them apart, that are enough to see what a region computes. */
+const fewHeads = 2;
+const fewPositions = 17;
+/** Logits beyond this many take minutes to evaluate, and several such arrays more than a gigabyte. */
+const mostLogits = 2 ** 24;
+
+/**
+ * The shape in which a region's logits are evaluated: the probe's own, or smaller where the region's operators and what
+ * it reads from outside treat all heads, and without a mask all positions, alike.
+ *
+ * @throws EvaluationLimitError if that is too large to evaluate
+ */
+export function probedLogits(
+  region: Region,
+  values: readonly string[],
+  labels: RegionLabels,
+  probe: GraphProbe,
+): number[] {
+  const dims = [...probe.info.get(region.logits.output.value)!.dims];
+  const shapes = values.map((value) => probe.info.get(value)?.dims);
+  if (region.nodes.every((node) => uniform.has(node.opType)) && shapes.every((shape) => shape !== undefined)) {
+    const isPlain = shapes.every((shape) => elementCount(shape!) === 1);
+    const { logits } = labels;
+    dims.forEach((size, axis) => {
+      const label = logits.labels[axis]!;
+      const isAlike = isPlain || shapes.every((shape) => (shape!.at(axis - dims.length) ?? 1) === 1);
+      // The first axis is the batch, which a mask's samples are told apart by.
+      if (logits.batch.includes(label) && isAlike && (isPlain || axis > 0)) dims[axis] = Math.min(size, fewHeads);
+      else if (isPlain) dims[axis] = Math.min(size, fewPositions);
+    });
+  }
+  const count = elementCount(dims);
+  if (!(count <= mostLogits)) throw new EvaluationLimitError("logits", mostLogits, count, region.logits.node);
+  return dims;
+}
