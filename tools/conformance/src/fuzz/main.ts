@@ -1,0 +1,51 @@
+/**
+ * Mutates ONNX models and runs `decodeModel` and `inspectAttention` on each: only Favor's errors may come out, within
+ * one second and 500 MB.
+ *
+ *   npm run build && npm run fuzz -w @favor/conformance -- --from 0 --to 100000
+ *
+ * --seed 0         another seed makes other cases
+ * --case 17        runs one case and prints what came out; --save FILE writes its bytes
+ * --corpus FOLDER  models to mutate; default: ../shared/zoo, else those of the repository's tests
+ * --convert        converts each model too
+ */
+import { writeFileSync, writeSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { makeCase, runCase } from "./case.ts";
+import { defaultCorpus, readCorpus } from "./corpus.ts";
+import { runAll } from "./supervise.ts";
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: "string", default: "0" },
+    from: { type: "string", default: "0" },
+    to: { type: "string", default: "1000" },
+    case: { type: "string" },
+    save: { type: "string" },
+    corpus: { type: "string", default: defaultCorpus() },
+    convert: { type: "boolean", default: false },
+    child: { type: "boolean", default: false },
+  },
+});
+const seed = Number(values.seed);
+const [from, to] = [Number(values.from), Number(values.to)];
+
+if (values.case !== undefined) {
+  const corpus = readCorpus(values.corpus);
+  if (values.save !== undefined) writeFileSync(values.save, makeCase(corpus, seed, Number(values.case)).bytes);
+  const { stack, ...outcome } = runCase(corpus, seed, Number(values.case), values.convert);
+  console.log(JSON.stringify(outcome), stack ?? "");
+} else if (values.child) {
+  const corpus = readCorpus(values.corpus);
+  // Written at once: the supervisor must know which case it was when this process dies of it.
+  const tell = (message: unknown): void => void writeSync(1, `${JSON.stringify(message)}\n`);
+  for (let index = from; index < to; index++) {
+    tell({ index });
+    const outcome = runCase(corpus, seed, index, values.convert);
+    tell({ index, outcome, megabytes: process.resourceUsage().maxRSS / 1024 });
+  }
+} else {
+  const rerun = `npm run fuzz -w @favor/conformance -- --corpus ${values.corpus} --seed ${seed}${values.convert ? " --convert" : ""}`;
+  const passed = await runAll({ seed, from, to, corpus: values.corpus, convert: values.convert, rerun });
+  process.exitCode = passed ? 0 : 1;
+}

@@ -1,0 +1,9 @@
+import { defineConfig } from "tsdown";
+
+export default defineConfig({
+  entry: { fuzz: "src/fuzz/main.ts" },
+  format: "esm",
+  dts: false,
+  platform: "node",
+  outExtensions: () => ({ js: ".js" }),
+});
