@@ -49,9 +49,9 @@ function batchRole(context: AttentionContext, factor: Factor, axis: number, hasB
   const batch = batchSizes(context);
   const second = context.second?.info.get(factor.value)?.dims[axis];
   if (second !== undefined && second !== size) {
-    if (size === batch.first && second === batch.second) return "batch";
-    const heads = size / batch.first;
-    return Number.isInteger(heads) && second === heads * (batch.second ?? 0) ? "batch-head" : undefined;
+    const heads = foldedHeads(context, size, second);
+    // Whatever else varies is a batch too: attention over each of its entries stands alone.
+    return heads === undefined || heads === 1 ? "batch" : "batch-head";
   }
   const batchIsFixed = batch.second === undefined || batch.second === batch.first;
   // With a fixed batch the sizes alone do not tell; exporters put the batch first.
@@ -61,6 +61,18 @@ function batchRole(context: AttentionContext, factor: Factor, axis: number, hasB
     if (batchAxes === 1 && size % batch.first === 0) return "batch-head";
   }
   return size === 1 ? "one" : "head";
+}
+
+/** How many heads are folded into an axis of these sizes in the two probes: its ratio to the batch, or to another free dimension of an input. */
+function foldedHeads(context: AttentionContext, first: number, second: number): number | undefined {
+  const batch = batchSizes(context);
+  const free: [number, number][] = [[batch.first, batch.second ?? batch.first]];
+  for (const { name } of context.graph.root.inputs) {
+    const dims = context.second?.info.get(name)?.dims ?? [];
+    dims.forEach((dim, axis) => free.push([dimsOf(context, name)![axis]!, dim]));
+  }
+  for (const [a, b] of free) if (a !== b && Number.isInteger(first / a) && first / a === second / b) return first / a;
+  return undefined;
 }
 
 /** Size of an operand's batch at a probe, heads not included; the model's batch where there is no operand. */
@@ -79,7 +91,11 @@ export function headsOf(context: AttentionContext, operand: Operand): number {
   const head = operand.roles.indexOf("head");
   if (head >= 0) return dims[head]!;
   const folded = operand.roles.indexOf("batch-head");
-  return folded >= 0 ? dims[folded]! / batchSizes(context).first : 1;
+  if (folded < 0) return 1;
+  const second = context.second?.info.get(operand.value)?.dims[folded];
+  const heads =
+    second !== undefined && second !== dims[folded] ? foldedHeads(context, dims[folded]!, second) : undefined;
+  return heads ?? dims[folded]! / batchSizes(context).first;
 }
 
 export function sizeOf(context: AttentionContext, operand: Operand, role: AxisRole): number {

@@ -85,7 +85,7 @@ export class RegionEvaluation {
     const known = new Map(feeds);
     for (const value of new Set([...wanted, ...[...nodes].flatMap((node) => [...valuesRead(node)])])) {
       const constant = this.#probe.info.get(value)?.value;
-      if (constant !== undefined) known.set(value, finite(constant));
+      if (constant !== undefined && !known.has(value)) known.set(value, finite(constant));
     }
     const missing = wanted.filter((value) => !known.has(value));
     const made = this.#evaluate([...nodes], missing, new Map([...known, ...this.#typesOnly(nodes, known)]));

@@ -82,7 +82,9 @@ function forward(
         continue;
       }
       const outputs = node.output.filter((name) => name !== "");
-      const fits = node.opType === "TopK" || outputs.some((name) => sizes.has(sizeOf(context, name)));
+      const fits =
+        node.opType === "TopK" ||
+        outputs.some((name) => sizes.has(sizeOf(context, name)) || hasExtraKeys(dimsOf(context, name), dims));
       if (!fits || nodes.size > maximalRegion) continue;
       nodes.add(node);
       for (const output of outputs) {
@@ -92,6 +94,13 @@ function forward(
     }
   }
   return { nodes, values, products: found };
+}
+
+/** Whether some more keys stand beside the logits, all other axes being alike: an attention sink. */
+function hasExtraKeys(dims: readonly number[] | undefined, logits: readonly number[]): boolean {
+  if (dims?.length !== logits.length) return false;
+  const extra = dims.map((dim, axis) => dim - logits[axis]!);
+  return extra.every((more) => more >= 0 && more <= 8) && extra.filter((more) => more > 0).length === 1;
 }
 
 function sizeOf(context: AttentionContext, value: string): number {

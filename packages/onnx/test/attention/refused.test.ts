@@ -1,0 +1,224 @@
+import { describe, expect, test } from "vitest";
+import { inspectAttention } from "../../src/convert.ts";
+import { DataType } from "../../src/model/proto.ts";
+import { dim, heads, hidden, hiddenStates, layerModel } from "./layer.ts";
+import type { Layer, LayerOptions } from "./layer.ts";
+
+interface Case extends LayerOptions {
+  readonly name: string;
+  readonly write: (layer: Layer) => string;
+  /** Undefined: nothing is reported as attention at all. */
+  readonly code: string | undefined;
+}
+
+const lone = { inputs: [hiddenStates] };
+const past = (b: Layer): string => b.op("Not", [b.op("Greater", [b.distances(), b.integer(0)])]);
+const within = (b: Layer, size: number): string => b.op("LessOrEqual", [b.op("Abs", [b.distances()]), b.integer(size)]);
+
+const windows = [3, 8, 16, 64, 128, 512, 4096];
+
+const cases: Case[] = [
+  ...windows.map((size): Case => ({
+    name: `a window of ${size} on both sides`,
+    code: "sliding-window",
+    ...lone,
+    write: (b) => b.attend((s) => b.softmax(b.masked(within(b, size), s))),
+  })),
+  ...windows.map((size): Case => ({
+    name: `a causal window of ${size}`,
+    code: "sliding-window",
+    ...lone,
+    write: (b) => b.attend((s) => b.softmax(b.masked(b.op("And", [past(b), within(b, size)]), s))),
+  })),
+  {
+    name: "a window inside a long constant causal mask",
+    code: "sliding-window",
+    ...lone,
+    write: (b) =>
+      b.attend((s) => {
+        const length = b.dimension("x", 1);
+        const keeps = (q: number, k: number): boolean => k <= q && k > q - 100;
+        const table = Float32Array.from({ length: 300 ** 2 }, (_, i) =>
+          keeps(Math.floor(i / 300), i % 300) ? 0 : -1e9,
+        );
+        const ends = b.concat([length, length], 0);
+        const part = b.op("Slice", [b.floats("tril", [300, 300], table), b.integers([0, 0]), ends, b.integers([0, 1])]);
+        return b.softmax(b.op("Add", [s, part]));
+      }),
+  },
+  {
+    name: "a window in a graph of fixed length",
+    code: "sliding-window",
+    inputs: [{ ...hiddenStates, dims: [1, 32, hidden] }],
+    write: (b) =>
+      b.attend((s) => {
+        const table = Float32Array.from({ length: 1024 }, (_, i) =>
+          Math.abs((i % 32) - Math.floor(i / 32)) <= 8 ? 0 : -1e9,
+        );
+        return b.softmax(b.op("Add", [s, b.floats("band", [1, 1, 32, 32], table)]));
+      }),
+  },
+  {
+    name: "blocks of 64",
+    code: "block-diagonal",
+    ...lone,
+    write: (b) =>
+      b.attend((s) => {
+        const block = b.op("Div", [b.positions(), b.integer(64)]);
+        return b.softmax(b.masked(b.op("Equal", [b.unsqueeze(block, [0]), b.unsqueeze(block, [1])]), s));
+      }),
+  },
+  {
+    name: "soft-capping at 50",
+    code: "soft-capping",
+    ...lone,
+    write: (b) =>
+      b.attend((s) => b.softmax(b.op("Mul", [b.op("Tanh", [b.op("Div", [s, b.scalar(50)])]), b.scalar(50)]))),
+  },
+  {
+    name: "the three largest logits",
+    code: "top-k",
+    ...lone,
+    write: (b) =>
+      b.attend((s) => {
+        const [values] = b.ops("TopK", [s, b.integers([3])], 2, { axis: { int: -1 } }) as [string, string];
+        return b.softmax(b.masked(b.op("GreaterOrEqual", [s, b.slice(values, 3, 2, 3)]), s));
+      }),
+  },
+  {
+    name: "heads mixed before the softmax",
+    code: "talking-heads",
+    ...lone,
+    write: (b) =>
+      b.attend((s) =>
+        b.softmax(b.op("Einsum", [s, b.weights([heads, heads])], { equation: { string: "bhqk,hg->bgqk" } })),
+      ),
+  },
+  {
+    name: "a learned bias of the distance",
+    code: "relative-position-bias",
+    ...lone,
+    write: (b) =>
+      b.attend((s) => {
+        const clipped = b.op("Add", [
+          b.op("Max", [b.op("Min", [b.distances(), b.integer(5)]), b.integer(-5)]),
+          b.integer(5),
+        ]);
+        const bias = b.op("Gather", [b.weights([11, heads], 2), clipped]);
+        return b.softmax(b.op("Add", [s, b.unsqueeze(b.transpose(bias, [2, 0, 1]), [0])]));
+      }),
+  },
+  {
+    name: "ALiBi",
+    code: "alibi",
+    ...lone,
+    write: (b) =>
+      b.attend((s) => {
+        const slope = b.op("Mul", [b.cast(b.op("Abs", [b.distances()]), DataType.FLOAT), b.scalar(-0.1)]);
+        return b.softmax(b.op("Add", [s, slope]));
+      }),
+  },
+  {
+    name: "a mask for each query from outside",
+    code: "per-query-mask",
+    inputs: [hiddenStates, { name: "mask", dataType: DataType.BOOL, dims: ["batch", "length", "length"] }],
+    write: (b) => b.attend((s) => b.softmax(b.masked(b.unsqueeze("mask", [1]), s))),
+  },
+  {
+    name: "segments",
+    code: "block-diagonal",
+    write: (b) =>
+      b.attend((s) =>
+        b.softmax(b.masked(b.unsqueeze(b.op("Equal", [b.unsqueeze("mask", [1]), b.unsqueeze("mask", [2])]), [1]), s)),
+      ),
+  },
+  {
+    name: "a prefix that all see",
+    code: "per-query-mask",
+    inputs: [hiddenStates, { name: "prefix", dataType: DataType.INT64, dims: ["batch"] }],
+    write: (b) =>
+      b.attend((s) => {
+        const inPrefix = b.op("Less", [b.unsqueeze(b.positions(), [0]), b.unsqueeze("prefix", [1])]);
+        return b.softmax(b.masked(b.op("Or", [past(b), b.unsqueeze(inPrefix, [1, 2])]), s));
+      }),
+  },
+  {
+    name: "a second term that depends on the content",
+    code: "content-dependent-bias",
+    ...lone,
+    write: (b) =>
+      b.attend((s) => {
+        const term = b.op("MatMul", [b.project("x"), b.weights([dim, 1])]);
+        return b.softmax(b.op("Add", [s, b.transpose(term, [0, 1, 3, 2])]));
+      }),
+  },
+  {
+    name: "sigmoid in the softmax's place",
+    code: undefined,
+    ...lone,
+    write: (b) => b.attend((s) => b.op("Sigmoid", [s])),
+  },
+  {
+    name: "a sink in the normaliser",
+    code: "not-softmax",
+    ...lone,
+    write: (b) =>
+      b.attend((s) => {
+        const sink = b.op("Add", [b.op("Mul", [b.slice(s, 3, 0, 1), b.scalar(0)]), b.scalar(1)]);
+        const length = b.dimension("x", 1);
+        return b.op("Slice", [b.softmax(b.concat([s, sink], 3)), b.integers([0]), length, b.integers([3])]);
+      }),
+  },
+  {
+    name: "a scale that grows with the length",
+    code: "not-softmax",
+    ...lone,
+    write: (b) =>
+      b.attend((s) => b.softmax(b.op("Mul", [s, b.op("Log", [b.cast(b.dimension("x", 1), DataType.FLOAT)])]))),
+  },
+  {
+    name: "a temperature for each head",
+    code: "not-softmax",
+    ...lone,
+    write: (b) => b.attend((s) => b.softmax(b.op("Mul", [s, b.floats("heat", [heads, 1, 1], [1, 3])]))),
+  },
+  {
+    name: "probabilities used elsewhere",
+    code: "probabilities-used",
+    ...lone,
+    write: (b) => {
+      let probabilities = "";
+      const context = b.attend((s) => (probabilities = b.softmax(s)));
+      return b.op("Add", [context, b.squeeze(b.unsqueeze(b.reduceMax(b.reduceMax(probabilities, 3), 1), [2]), [1, 2])]);
+    },
+  },
+  {
+    name: "keys of earlier steps",
+    code: "kv-cache",
+    inputs: [hiddenStates, { name: "past", dataType: DataType.FLOAT, dims: ["batch", heads, "steps", dim] }],
+    write: (b) => {
+      const [q, k, v] = [b.project("x"), b.concat(["past", b.project("x")], 2), b.concat(["past", b.project("x")], 2)];
+      return b.merge(b.op("MatMul", [b.softmax(b.logits(q, k)), v]));
+    },
+  },
+  {
+    name: "channels compared over positions",
+    code: undefined,
+    inputs: [{ ...hiddenStates, dims: ["batch", 9, hidden] }],
+    write: (b) => {
+      const columns = (): string => b.transpose(b.project("x"), [0, 1, 3, 2]);
+      const [q, k, v] = [columns(), columns(), columns()];
+      const p = b.softmax(b.logits(q, k));
+      return b.merge(b.transpose(b.op("MatMul", [p, v]), [0, 1, 3, 2]));
+    },
+  },
+];
+
+describe("attention that stays", () => {
+  test.each(cases)("$name: $code", ({ write, code, ...options }) => {
+    const { sites } = inspectAttention(layerModel(write, options));
+    expect(sites.map(({ reasons }) => reasons.map((reason) => reason.code))).toEqual(
+      code === undefined ? [] : [[code]],
+    );
+  });
+});
