@@ -1,4 +1,4 @@
-// The float32 block kernels of @favor/core in WebAssembly SIMD. `npm run kernels` compiles them twice, with and without
+// The float32 block kernels of @favor/core in WebAssembly SIMD. `npm run build` compiles them twice, with and without
 // relaxed SIMD, into src/kernels/binaries.ts. What each does is documented on BlockKernels in src/kernels/.
 
 export { matmul, matmulLower, transpose } from "./matmul";

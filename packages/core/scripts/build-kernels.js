@@ -1,9 +1,8 @@
 // Compiles assembly/ (AssemblyScript) to WebAssembly, with and without relaxed SIMD, and embeds both as base64 in
-// src/kernels/binaries.ts, so that no bundler needs to know of .wasm files. The result is committed; a test compiles
-// again and compares. Run by `npm run kernels -w @favor/core`.
-import { readFileSync, writeFileSync } from "node:fs";
+// src/kernels/binaries.ts, so that no bundler needs to know of .wasm files. Run by build-embedded.js.
+import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
 import { main } from "assemblyscript/asc";
 
 const folder = resolve(dirname(fileURLToPath(import.meta.url)), "../assembly");
@@ -41,8 +40,4 @@ export const simdBinary: string =
 export const relaxedSimdBinary: string =
   "${relaxed}";
 `;
-}
-
-if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  writeFileSync(resolve(folder, "../src/kernels/binaries.ts"), await kernelBinaries());
 }

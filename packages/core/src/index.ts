@@ -87,6 +87,9 @@ export { exponentialFeatures32 } from "./attention/tiled-features.ts";
 export type { ExponentialFeatures32 } from "./attention/tiled-features.ts";
 export type { AttentionShape, MaskOptions } from "./attention/tiled-rows.ts";
 
+export { createWorkers } from "./threads/workers.ts";
+export type { AttentionWorkers, WorkerOptions } from "./threads/workers.ts";
+
 export { lshAttention, lshBuckets, lshSubsets, sharedKeys } from "./comparison/lsh.ts";
 export type { LshAttentionOptions, LshHashing } from "./comparison/lsh.ts";
 export { sparseAttention, sparseSubset } from "./comparison/sparse.ts";

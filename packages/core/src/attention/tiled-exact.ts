@@ -27,7 +27,7 @@ export function exactAttention32(
   value: Float32Array,
   shape: AttentionShape,
   options: ExactOptions32 = {},
-): Float32Array {
+): Float32Array<ArrayBuffer> {
   const attention = resolveAttention(query, key, value, shape, options);
   const { keyHeads, queryRows, keyRows, dim, valueDim, group, visible } = attention;
   const { scale = 1 / Math.sqrt(dim) } = options;

@@ -4,7 +4,7 @@ import { attendCausally } from "./tiled-causal.ts";
 import { featuresByHead } from "./tiled-features.ts";
 import type { ExponentialFeatures32 } from "./tiled-features.ts";
 import { resolveAttention } from "./tiled-rows.ts";
-import type { AttentionShape, MaskOptions } from "./tiled-rows.ts";
+import type { AttentionShape, MaskOptions, ResolvedAttention } from "./tiled-rows.ts";
 import { FavorWorkspace, TILE } from "./tiled-workspace.ts";
 
 /**
@@ -30,12 +30,10 @@ export function favorAttention32(
   shape: AttentionShape,
   features: ExponentialFeatures32 | readonly ExponentialFeatures32[],
   options: MaskOptions = {},
-): Float32Array {
+): Float32Array<ArrayBuffer> {
   const attention = resolveAttention(query, key, value, shape, options);
-  const { heads, keyHeads, queryRows, keyRows, dim, valueDim, causal } = attention;
-  if (causal && queryRows !== keyRows) {
-    throw new ArgumentError("shape.keyRows", `queryRows (${queryRows}), being causal`, keyRows);
-  }
+  checkCausalRows(attention);
+  const { heads, keyHeads, queryRows, dim, valueDim, causal } = attention;
   const byHead = featuresByHead(features, keyHeads, dim);
   const hasCore = byHead.some(({ core }) => core !== undefined);
   const workspace = new FavorWorkspace(kernels, attention, byHead[0]!.count, hasCore);
@@ -46,6 +44,13 @@ export function favorAttention32(
     else attendBothWays(workspace, query, key, value, keyHead, each.core !== undefined, out);
   }
   return out;
+}
+
+/** @throws ArgumentError for causal attention with more keys than queries: there is no state to continue from. */
+export function checkCausalRows({ causal, queryRows, keyRows }: ResolvedAttention): void {
+  if (causal && queryRows !== keyRows) {
+    throw new ArgumentError("shape.keyRows", `queryRows (${queryRows}), being causal`, keyRows);
+  }
 }
 
 /** One sweep over the keys, one over the queries. */

@@ -1,0 +1,96 @@
+// Workers of browsers, Deno and Bun, and those of Node, behind one interface. The few parts of them that are used are
+// declared here: core's types assume no platform.
+import { FavorError } from "../errors.ts";
+
+export interface MessagePort {
+  addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
+  postMessage(message: unknown, transfer: readonly ArrayBuffer[]): void;
+}
+
+/** A worker that runs a script, with what it says going to the listeners it was made with. */
+export interface WorkerThread {
+  post(message: unknown, transfer: readonly ArrayBuffer[]): void;
+  /** Whether the process waits for this worker; browsers have no such thing. */
+  hold(held: boolean): void;
+  terminate(): void;
+}
+
+export interface WorkerListeners {
+  readonly message: (data: unknown) => void;
+  /** The worker is lost. */
+  readonly failure: (cause: unknown) => void;
+}
+
+interface WebWorker extends MessagePort {
+  addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
+  addEventListener(type: "error", listener: (event: { readonly message?: string }) => void): void;
+  terminate(): void;
+}
+interface WebPlatform {
+  readonly Worker?: new (url: string) => WebWorker;
+  readonly Blob?: new (parts: readonly string[], options: { readonly type: string }) => object;
+  readonly URL?: { createObjectURL(blob: object): string; revokeObjectURL(url: string): void };
+  readonly process?: { getBuiltinModule?(name: "worker_threads"): WorkerThreads | undefined };
+}
+interface NodeWorker {
+  postMessage(message: unknown, transfer: readonly ArrayBuffer[]): void;
+  on(event: "message" | "error", listener: (data: unknown) => void): void;
+  ref(): void;
+  unref(): void;
+  terminate(): unknown;
+}
+interface WorkerThreads {
+  readonly Worker: new (source: string, options: { readonly eval: true }) => NodeWorker;
+  readonly parentPort: MessagePort | null;
+}
+
+const platform = globalThis as typeof globalThis & WebPlatform;
+
+/** Node's module for workers, found without an import, which would keep this package from running in browsers. */
+export function workerThreads(): WorkerThreads | undefined {
+  return platform.process?.getBuiltinModule?.("worker_threads");
+}
+
+/** @throws FavorError `workers-unavailable` where there are no workers, or the page's policy forbids them. */
+export function startWorker(source: string, listeners: WorkerListeners): WorkerThread {
+  if (platform.Worker && platform.Blob && platform.URL) return startWebWorker(source, listeners);
+  const threads = workerThreads();
+  if (!threads) throw unavailable("this JavaScript engine has no workers");
+  const worker = new threads.Worker(source, { eval: true });
+  worker.on("message", listeners.message);
+  worker.on("error", listeners.failure);
+  worker.unref();
+  return {
+    post: (message, transfer) => worker.postMessage(message, transfer),
+    hold: (held) => (held ? worker.ref() : worker.unref()),
+    terminate: () => void worker.terminate(),
+  };
+}
+
+function startWebWorker(source: string, { message, failure }: WorkerListeners): WorkerThread {
+  const url = platform.URL!.createObjectURL(new platform.Blob!([source], { type: "text/javascript" }));
+  let worker: WebWorker;
+  try {
+    worker = new platform.Worker!(url);
+  } catch (error) {
+    platform.URL!.revokeObjectURL(url);
+    throw unavailable(`the page's security policy must allow "worker-src blob:" (${String(error)})`, error);
+  }
+  worker.addEventListener("message", ({ data }) => message(data));
+  worker.addEventListener("error", (event) => failure(event.message ?? "it could not be loaded"));
+  return {
+    post: (data, transfer) => worker.postMessage(data, transfer),
+    hold: () => undefined,
+    terminate() {
+      worker.terminate();
+      platform.URL!.revokeObjectURL(url);
+    },
+  };
+}
+
+function unavailable(reason: string, cause?: unknown): FavorError<"workers-unavailable"> {
+  return new FavorError(
+    `Workers cannot run here: ${reason}. Use createKernels, favorAttention32 and exactAttention32 for one thread.`,
+    { code: "workers-unavailable", cause },
+  );
+}

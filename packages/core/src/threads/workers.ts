@@ -1,0 +1,178 @@
+import { requirePositive } from "../checks.ts";
+import { checkCausalRows } from "../attention/tiled-favor.ts";
+import type { ExactOptions32 } from "../attention/tiled-exact.ts";
+import { featuresByHead } from "../attention/tiled-features.ts";
+import type { ExponentialFeatures32 } from "../attention/tiled-features.ts";
+import { checkSize } from "../attention/linear-shape.ts";
+import { resolveAttention } from "../attention/tiled-rows.ts";
+import type { AttentionShape, MaskOptions, ResolvedAttention } from "../attention/tiled-rows.ts";
+import { FavorError } from "../errors.ts";
+import { createKernels } from "../kernels/create.ts";
+import type { KernelOptions } from "../kernels/create.ts";
+import type { KernelKind } from "../kernels/block-kernels.ts";
+import { startWorker } from "./platform.ts";
+import type { WorkerThread } from "./platform.ts";
+import type { AttentionTask, TaskMessage, TaskReply } from "./task.ts";
+import { workerSource } from "./worker-source.ts";
+
+export interface WorkerOptions extends KernelOptions {
+  /** How many workers; more than `keyHeads` have nothing to do. */
+  readonly threads: number;
+}
+
+/** Float32 attention on several threads: the key heads of a call are divided among workers. */
+export interface AttentionWorkers {
+  readonly threads: number;
+  /** The kernels that every worker runs. */
+  readonly kind: KernelKind;
+  /**
+   * Whether arrays in shared memory are passed without a copy, and results lie there: in Node, and in browsers where
+   * the page is cross-origin isolated. Elsewhere everything is copied once each way.
+   */
+  readonly sharedMemory: boolean;
+  /** An array of zeros in shared memory, where there is any: query, key and value that lie in one are not copied. */
+  allocate(length: number): Float32Array;
+  /** As the function of this name, to the bit. The arrays must not change before the promise is settled. */
+  favorAttention32(
+    query: Float32Array,
+    key: Float32Array,
+    value: Float32Array,
+    shape: AttentionShape,
+    features: ExponentialFeatures32 | readonly ExponentialFeatures32[],
+    options?: MaskOptions,
+  ): Promise<Float32Array>;
+  /** As the function of this name, to the bit. The arrays must not change before the promise is settled. */
+  exactAttention32(
+    query: Float32Array,
+    key: Float32Array,
+    value: Float32Array,
+    shape: AttentionShape,
+    options?: ExactOptions32,
+  ): Promise<Float32Array>;
+  /** Ends the workers. Calls that are not settled are rejected with `workers-closed`, and so are later ones. */
+  close(): void;
+}
+
+interface Pending {
+  readonly resolve: (reply: TaskReply) => void;
+  readonly reject: (error: Error) => void;
+}
+
+const simdOf = { "relaxed-simd": "relaxed", simd: "strict", typescript: "off" } as const;
+
+/**
+ * Starts workers for `favorAttention32` and `exactAttention32`. Starting takes some 50 ms; keep them. An idle worker does
+ * not keep Node running. A worker that fails (`worker-failed`) ends all.
+ *
+ * @throws ArgumentError where `threads` is no whole number of at least 1.
+ * @throws FavorError `workers-unavailable` where there are none, `simd-unavailable` as `createKernels`.
+ */
+export function createWorkers({ threads, ...kernelOptions }: WorkerOptions): AttentionWorkers {
+  checkSize("threads", threads, 1);
+  const { kind } = createKernels(kernelOptions);
+  const sharedMemory = typeof SharedArrayBuffer === "function";
+  const pending = new Map<number, Pending>();
+  const workers: WorkerThread[] = [];
+  let closed: FavorError | undefined;
+  let lastId = 0;
+
+  function end(reason: FavorError): void {
+    if (closed) return;
+    closed = reason;
+    for (const worker of workers) worker.terminate();
+    for (const { reject } of pending.values()) reject(reason);
+    pending.clear();
+  }
+
+  function receive(data: unknown): void {
+    const reply = data as TaskReply;
+    const call = pending.get(reply.id);
+    pending.delete(reply.id);
+    if (pending.size === 0) for (const worker of workers) worker.hold(false);
+    if (reply.error) call?.reject(new FavorError(reply.error.message, { code: reply.error.code }));
+    else call?.resolve(reply);
+  }
+
+  function send(worker: WorkerThread, task: AttentionTask): Promise<TaskReply> {
+    const id = ++lastId;
+    const message: TaskMessage = { id, simd: simdOf[kind], task };
+    return new Promise((resolve, reject) => {
+      pending.set(id, { resolve, reject });
+      worker.hold(true);
+      worker.post(message, [task.query, task.key, task.value].flatMap(unsharedBuffer));
+    });
+  }
+
+  async function attend(
+    arrays: Pick<AttentionTask, "query" | "key" | "value">,
+    attention: ResolvedAttention,
+    features: readonly ExponentialFeatures32[] | undefined,
+    options: ExactOptions32,
+  ): Promise<Float32Array> {
+    if (closed) throw closed;
+    const { heads, keyHeads, queryRows, keyRows, dim, valueDim, group } = attention;
+    const out = allocate(heads * queryRows * valueDim);
+    const { keyMask, ...others } = options;
+    const copied = keyMask ? { ...others, keyMask: Float64Array.from(keyMask) } : others;
+    const shares = workers.map(async (worker, index): Promise<void> => {
+      const first = Math.floor((index * keyHeads) / threads);
+      const last = Math.floor(((index + 1) * keyHeads) / threads);
+      if (first === last) return;
+      const outRows = queryRows * valueDim * group;
+      const { result } = await send(worker, {
+        query: part(arrays.query, first, last, queryRows * dim * group),
+        key: part(arrays.key, first, last, keyRows * dim),
+        value: part(arrays.value, first, last, keyRows * valueDim),
+        shape: { ...attention, heads: (last - first) * group, keyHeads: last - first },
+        features: features?.slice(first, last),
+        options: copied,
+        out: sharedMemory ? out.subarray(first * outRows, last * outRows) : undefined,
+      });
+      if (result) out.set(result, first * outRows);
+    });
+    await Promise.all(shares);
+    return out;
+  }
+
+  function allocate(length: number): Float32Array {
+    return new Float32Array(sharedMemory ? new SharedArrayBuffer(4 * length) : new ArrayBuffer(4 * length));
+  }
+
+  for (let index = 0; index < threads; index++) {
+    const failure = (cause: unknown): void => {
+      const message = `A worker failed: ${String(cause)}. Start others with createWorkers, with fewer threads if memory is short.`;
+      end(new FavorError(message, { code: "worker-failed", cause }));
+    };
+    workers.push(startWorker(workerSource, { message: receive, failure }));
+  }
+
+  return {
+    threads,
+    kind,
+    sharedMemory,
+    allocate,
+    async favorAttention32(query, key, value, shape, features, options = {}) {
+      const attention = resolveAttention(query, key, value, shape, options);
+      checkCausalRows(attention);
+      const byHead = featuresByHead(features, attention.keyHeads, attention.dim);
+      return attend({ query, key, value }, attention, byHead, options);
+    },
+    async exactAttention32(query, key, value, shape, options = {}) {
+      const attention = resolveAttention(query, key, value, shape, options);
+      if (options.scale !== undefined) requirePositive("options.scale", options.scale);
+      return attend({ query, key, value }, attention, undefined, options);
+    },
+    close: () => end(new FavorError("These workers were closed: start others.", { code: "workers-closed" })),
+  };
+}
+
+/** Heads first..last of an array: where they lie if that is shared memory, else a copy, to be handed over. */
+function part(array: Float32Array, first: number, last: number, size: number): Float32Array {
+  return unsharedBuffer(array).length === 0
+    ? array.subarray(first * size, last * size)
+    : array.slice(first * size, last * size);
+}
+
+function unsharedBuffer({ buffer }: Float32Array): ArrayBuffer[] {
+  return buffer instanceof ArrayBuffer ? [buffer] : [];
+}
