@@ -7,6 +7,7 @@ import { detachShapes } from "./favor/detach-shapes.ts";
 import { refusePositionMixing, cannotBeStateful } from "./favor/position-mixing.ts";
 import { offsetPositions } from "./favor/position-offset.ts";
 import { NodeBuilder } from "./favor/node-builder.ts";
+import { raiseOpset } from "./favor/raise-opset.ts";
 import { rewriteSite, type SiteWriter } from "./favor/rewrite-site.ts";
 import { GraphError } from "./graph/errors.ts";
 import type { Graph } from "./graph/graph.ts";
@@ -44,6 +45,7 @@ export function inspectAttention(model: ModelProto): { sites: SiteReport[]; note
  * returned: inputs, outputs and their axes stay, dead nodes and weights go.
  *
  * @throws GraphError "already-converted" or "nothing-convertible", with every site's reasons in `details.sites`
+ * @throws GraphError "cannot-raise-opset" for the target "onnx27", where the model's operators cannot be those of opset 27
  * @throws GraphError "cannot-be-stateful" if `stateful` is asked for and anything but attention stands against it
  * @throws ArgumentError for options that cannot be right
  */
@@ -80,6 +82,10 @@ export function convertAttention(model: ModelProto, options: ConvertOptions = {}
   const notes = settings.maxLength === undefined ? [] : growPositions(graph, settings.maxLength, settings.growth);
   if (settings.stateful) continueFrom(found, sites, graph);
   if (settings.target === "onnxruntime") importMicrosoft(model);
+  if (settings.target === "onnx27" && sites.some(({ state, causal }) => state === "converted" && causal)) {
+    const { info } = found.sites[0]!.context.first;
+    raiseOpset(model, graph, (value) => info.get(value)?.dims.length);
+  }
   recordConversion(model, settings, sites);
   return { model, sites, notes };
 }

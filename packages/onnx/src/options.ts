@@ -62,7 +62,7 @@ export interface ConvertOptions {
   readonly maxLength?: number;
   /**
    * What causal attention is written in: "standard" operators (a chunked prefix sum), "onnxruntime"'s own
-   * LinearAttention, or the standard one of opset "onnx27", which no runtime had in 2026. Default "standard".
+   * LinearAttention, or the standard one of "onnx27", to which the model's opset is raised. Default "standard".
    */
   readonly target?: "standard" | "onnxruntime" | "onnx27";
   /**

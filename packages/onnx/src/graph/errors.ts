@@ -10,6 +10,7 @@ export type GraphErrorCode =
   | "positions-cannot-grow"
   | "non-finite-weights"
   | "cannot-be-stateful"
+  | "cannot-raise-opset"
   | "calibration-mismatch";
 
 /** A graph that cannot be rewritten as asked: the code says why, `details` name nodes and values. */

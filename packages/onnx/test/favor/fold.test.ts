@@ -67,16 +67,19 @@ async function compareFolding(load: () => ModelProto, feeds: Feeds): Promise<Com
 const both = { query: true, key: true };
 const neither = { query: false, key: false };
 
+const width = 16;
+const matrix = (rows: number, columns: number, seed: number) =>
+  float32([rows, columns], Array.from(gaussians(rows * columns, seed, rows ** -0.5)));
+const vector = (size: number, seed: number) => float32([size], Array.from(gaussians(size, seed, 0.5)));
+const heads = (value: string, made: string) => [
+  node("Reshape", [value, "split"], [`${made}_split`]),
+  node("Transpose", [`${made}_split`], [made], { perm: [0, 2, 1, 3] }),
+];
+const number = (value: number) => ({ ...list(value), dims: [] });
+const loadAlbert = () => decodeModel(readZooFile("albert-dy-sdpa-op18-dyn.onnx"));
+
 describe("projections", () => {
-  const width = 16;
-  const matrix = (rows: number, columns: number, seed: number) =>
-    float32([rows, columns], Array.from(gaussians(rows * columns, seed, rows ** -0.5)));
-  const vector = (size: number, seed: number) => float32([size], Array.from(gaussians(size, seed, 0.5)));
   const x = valueInfo("x", 1, ["batch", "length", width]);
-  const heads = (value: string, made: string) => [
-    node("Reshape", [value, "split"], [`${made}_split`]),
-    node("Transpose", [`${made}_split`], [made], { perm: [0, 2, 1, 3] }),
-  ];
   const attention = [
     node("Transpose", ["k"], ["k_columns"], { perm: [0, 1, 3, 2] }),
     node("MatMul", ["q", "k_columns"], ["products"]),
@@ -160,7 +163,6 @@ describe("projections", () => {
       node("Transpose", ["packed_parts"], ["moved"], { perm: byHead ? [3, 0, 2, 1, 4] : [2, 0, 3, 1, 4] }),
       ...["q", "k", "v"].map((side, i) => node("Gather", ["moved", `n${i}`], [side], { axis: 0 })),
     ];
-    const number = (value: number) => ({ ...list(value), dims: [] });
     const more = {
       ...constants,
       w: matrix(width, 3 * width, 8),
@@ -202,11 +204,10 @@ describe.skipIf(!hasZoo)("exporters (skipped if ../shared/zoo is absent)", () =>
   });
 
   test("ALBERT's shared weights are copied for each layer, never changed", () => {
-    const load = () => decodeModel(readZooFile("albert-dy-sdpa-op18-dyn.onnx"));
-    const { sites, model } = convertAttention(load(), { moments: momentsOf(load()), keep: [1] });
+    const { sites, model } = convertAttention(loadAlbert(), { moments: momentsOf(loadAlbert()), keep: [1] });
     expect(sites.map(({ state }) => state)).toEqual(["converted", "kept"]);
     // The layer that stays reads the very weights of the original.
-    const before = new Map(load().graph.initializer.map((tensor) => [tensor.name, tensor]));
+    const before = new Map(loadAlbert().graph.initializer.map((tensor) => [tensor.name, tensor]));
     const shared = model.graph.initializer.filter(({ name }) => before.has(name));
     expect(shared.length).toBeGreaterThan(10);
     for (const tensor of shared) expect(tensor).toEqual(before.get(tensor.name));
