@@ -157,7 +157,7 @@ function isLinear({ weights, groups, queries, keys }: MaskSample): boolean {
 
 function classifyBinary(samples: readonly MaskSample[]): MaskPattern {
   const width = Math.max(...samples.map(({ keys }) => keys));
-  for (let before = 0; before < width; before++) {
+  for (let before = 0; before + 1 < width; before++) {
     for (const after of before === 0 ? [0] : [before, 0]) {
       if (samples.every((sample) => withinWindow(sample, before, after))) {
         return other(
@@ -187,6 +187,7 @@ function withinWindow(sample: MaskSample, before: number, after: number): boolea
         if (weight > masked && inside) keep[k] = 1;
       }
     }
+    if (!keep.includes(1)) return false;
     for (let i = 0; i < queries; i++) {
       for (let k = 0; k < keys; k++) {
         const inside = k >= i + offset - before && k <= i + offset + after;

@@ -109,9 +109,7 @@ export function layerModel(write: (layer: Layer) => string, options: LayerOption
   const layer = new Layer(graph, "layer");
   const made = write(layer);
   layer.op("Identity", [made], {}, { output: "out" });
-  proto.output.push(
-    createMessage("ValueInfoProto", { name: "out", type: { tensorType: { elemType: DataType.FLOAT } } }),
-  );
+  proto.output.push(valueInfo("out", DataType.FLOAT, null));
   layer.commit();
   graph.reindex();
   return createMessage("ModelProto", { irVersion: Long.fromNumber(9), opsetImport: imports, graph: proto });

@@ -15,6 +15,9 @@ const lone = { inputs: [hiddenStates] };
 const past = (b: Layer): string => b.op("Not", [b.op("Greater", [b.distances(), b.integer(0)])]);
 const within = (b: Layer, size: number): string => b.op("LessOrEqual", [b.op("Abs", [b.distances()]), b.integer(size)]);
 
+/** Causal, and no further back than 100. */
+const isNear = (q: number, k: number): boolean => k <= q && k > q - 100;
+
 const windows = [3, 8, 16, 64, 128, 512, 4096];
 
 const cases: Case[] = [
@@ -37,9 +40,8 @@ const cases: Case[] = [
     write: (b) =>
       b.attend((s) => {
         const length = b.dimension("x", 1);
-        const keeps = (q: number, k: number): boolean => k <= q && k > q - 100;
         const table = Float32Array.from({ length: 300 ** 2 }, (_, i) =>
-          keeps(Math.floor(i / 300), i % 300) ? 0 : -1e9,
+          isNear(Math.floor(i / 300), i % 300) ? 0 : -1e9,
         );
         const ends = b.concat([length, length], 0);
         const part = b.op("Slice", [b.floats("tril", [300, 300], table), b.integers([0, 0]), ends, b.integers([0, 1])]);
