@@ -13,7 +13,7 @@ const uniform = new Set([
 const fewHeads = 2;
 const fewPositions = 17;
 /** Logits beyond this many take minutes to evaluate, and several such arrays more than a gigabyte. */
-const mostLogits = 2 ** 24;
+const mostLogits = 2 ** 23;
 
 /**
  * The shape in which a region's logits are evaluated: the probe's own, or smaller where the region's operators and what

@@ -97,9 +97,14 @@ function propagate(graph: Graph, info: Map<string, ShapeInfo>, bodies: BodyInfo)
   }
 }
 
+/** No runtime has tensors of more axes. */
+const largestRank = 64;
+
 /** What a malformed node makes of its inputs may be no shape at all: sizes negative, fractional, absent or immense. */
 const isShape = (dims: readonly number[]): boolean =>
-  dims.every((dim) => Number.isSafeInteger(dim) && dim >= 0) && elementCount(dims) <= Number.MAX_SAFE_INTEGER;
+  dims.length <= largestRank &&
+  dims.every((dim) => Number.isSafeInteger(dim) && dim >= 0) &&
+  elementCount(dims) <= Number.MAX_SAFE_INTEGER;
 
 function learnConstant(graph: Graph, name: string, info: Map<string, ShapeInfo>): void {
   const value = graph.constant(name);

@@ -27,6 +27,9 @@ const { values } = parseArgs({
     child: { type: "boolean", default: false },
   },
 });
+/** Written at once: the supervisor must know which case it was when this process dies of it. */
+const tell = (message: unknown): void => void writeSync(1, `${JSON.stringify(message)}\n`);
+
 const seed = Number(values.seed);
 const [from, to] = [Number(values.from), Number(values.to)];
 
@@ -37,8 +40,6 @@ if (values.case !== undefined) {
   console.log(JSON.stringify(outcome), stack ?? "");
 } else if (values.child) {
   const corpus = readCorpus(values.corpus);
-  // Written at once: the supervisor must know which case it was when this process dies of it.
-  const tell = (message: unknown): void => void writeSync(1, `${JSON.stringify(message)}\n`);
   for (let index = from; index < to; index++) {
     tell({ index });
     const outcome = runCase(corpus, seed, index, values.convert);
