@@ -5,7 +5,7 @@ import { findKeyMask, type KeyMaskSample } from "./key-mask.ts";
 import { classifyMask, type MaskSample } from "./mask-pattern.ts";
 import type { Region } from "./region.ts";
 import { drawInputs, type DrawMode } from "./probing-inputs.ts";
-import { RegionEvaluation, regionInputs } from "./region-evaluation.ts";
+import { RegionEvaluation, regionInputs, uniformWeights } from "./region-evaluation.ts";
 import type { MaskVerdict, Reason } from "./site.ts";
 import { softmaxLaw, type LawShape } from "./softmax-law.ts";
 import { hiddenWindow, windowProbe, type MaskQuestion } from "./window-proof.ts";
@@ -33,6 +33,11 @@ export function proveMask(question: MaskQuestion): MaskProof | { readonly failur
   /** Evaluates the region on one input; a sentence where it is no softmax there. */
   const prove = (evaluation: RegionEvaluation, probe: GraphProbe, mode: DrawMode): string | undefined => {
     const values = evaluation.context(drawInputs(context, probe, random, mode));
+    if (mode !== "mixed" && isLarge(evaluation.shape)) {
+      const weights = uniformWeights(evaluation, values);
+      samples.push({ mask: { ...evaluation.shape, weights }, values, probe, mode });
+      return undefined;
+    }
     const run = (logits: Float64Array): Float64Array => evaluation.probabilities(logits, values);
     // A mask of -1e4 that hides everything rounds the logits coarsely; the law itself is proved on mixed inputs.
     const law = softmaxLaw(evaluation.shape, run, random, mode === "mixed" ? tolerance : 50 * tolerance);
@@ -77,7 +82,7 @@ interface Sample {
   readonly mode: DrawMode;
 }
 
-/** Evaluations of logits beyond this many are few. */
+/** Evaluations of logits beyond this many are few, and mixed inputs alone prove the law. */
 const manyLogits = 1 << 19;
 
 const isLarge = ({ groups, queries, keys }: LawShape): boolean => groups * queries * keys > manyLogits;

@@ -30,7 +30,7 @@ export interface SoftmaxLaw {
 }
 
 /** Logits within +-20 show a soft cap of 50 clearly, and neither over- nor underflow. */
-const amplitudes: readonly number[] = [1, 4, 20];
+const amplitudes: readonly number[] = [20, 4];
 
 /**
  * The law that the region obeys, or why it obeys none.
