@@ -29,6 +29,8 @@ export interface SoftmaxLaw {
   readonly weights: Float64Array;
 }
 
+/** So many log ratios give the scale; the law itself is checked on all logits. */
+const enoughRatios = 20_000;
 /** Logits within +-20 show a soft cap of 50 clearly, and neither over- nor underflow. */
 const amplitudes: readonly number[] = [20, 4];
 
@@ -106,11 +108,11 @@ function fitScale(
   { groups, queries, keys }: LawShape,
 ): number | undefined {
   const ratios: number[] = [];
-  for (let row = 0; row < groups * queries; row++) {
+  for (let row = 0; row < groups * queries && ratios.length < enoughRatios; row++) {
     const at = row * keys;
-    const base = usable(probabilities, weights, at, keys)[0];
+    const [base, ...others] = usable(probabilities, weights, at, keys);
     if (base === undefined) continue;
-    for (const k of usable(probabilities, weights, at, keys)) {
+    for (const k of others) {
       const distance = logits[k]! - logits[base]!;
       if (Math.abs(distance) < 0.5) continue;
       const ratio = Math.log(probabilities[k]! / probabilities[base]!) - Math.log(weights[k]! / weights[base]!);
