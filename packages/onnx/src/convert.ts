@@ -3,6 +3,7 @@ import type { FeatureMapDescription } from "@favor/core";
 import type { AttentionContext } from "./attention/context.ts";
 import { findAttention, type FoundAttention } from "./attention/find.ts";
 import { conversionOf, recordConversion } from "./conversion-record.ts";
+import { requireFiniteWeights } from "./favor/finite-weights.ts";
 import { detachShapes } from "./favor/detach-shapes.ts";
 import { refusePositionMixing, cannotBeStateful } from "./favor/position-mixing.ts";
 import { offsetPositions } from "./favor/position-offset.ts";
@@ -44,7 +45,8 @@ export function inspectAttention(model: ModelProto): { sites: SiteReport[]; note
  * Replaces softmax attention by linear attention wherever that is proved right. The model is changed in place and
  * returned: inputs, outputs and their axes stay, dead nodes and weights go.
  *
- * @throws GraphError "already-converted" or "nothing-convertible", with every site's reasons in `details.sites`
+ * @throws GraphError "already-converted" or "nothing-convertible", with every site's reasons in `details.sites`;
+ *   "non-finite-weights" if a weight that projects a converted attention's queries, keys or values has NaN or infinity
  * @throws GraphError "cannot-raise-opset" for the target "onnx27", where the model's operators cannot be those of opset 27
  * @throws GraphError "cannot-be-stateful" if `stateful` is asked for and anything but attention stands against it
  * @throws ArgumentError for options that cannot be right
@@ -64,12 +66,14 @@ export function convertAttention(model: ModelProto, options: ConvertOptions = {}
   const found = findAttention(graph);
   requireConvertible(found, normalised.notes);
   const writers = new SiteWriters();
+  const checked = new Set<string>();
   const sites = found.sites.map((entry): ConvertedSite => {
     const report = reportSite(entry);
     if ("refused" in entry) return { ...report, state: "refused" };
     if (settings.keep.includes(entry.site.layer) || (entry.site.kind === "cross" && !settings.cross)) {
       return { ...report, state: "kept" };
     }
+    requireFiniteWeights(entry.context, entry.site, checked);
     return { ...report, state: "converted", ...rewriteSite(writers.of(entry.context), entry.site, settings) };
   });
   writers.commit();
