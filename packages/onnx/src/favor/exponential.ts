@@ -16,9 +16,10 @@ export interface FoldedSides {
  * Every exponential feature map: positive, dense-exponential, calibrated, landmark.
  *
  *     phi(q) = softmax over the features of P_q q' (a scale per query, which cancels)
- *     phi(k) = exp(P_k k' - c_k), c_k its largest exponent; weight of the key exp(c_k - |k'|^2/2 + w.(k - mean) - max)
+ *     phi(k) = exp(P_k k' - c_k); weight of the key exp(c_k - |k'|^2/2 + w.(k - mean) - max)
  *
- * so that no exponent is ever positive: nothing overflows, and every key keeps at least one feature.
+ * with c_k the log of the sum of the exponentials, or the largest exponent where attention is causal. No exponent is ever
+ * positive: nothing overflows, and every key keeps at least one feature.
  *
  * @param forms one per head
  */
@@ -37,7 +38,10 @@ export function exponentialFeatures(
   const queryMaps = forms.map((form) => queryMap(form, folded.query ? undefined : scales.query));
   const queryWeights = transposeLast(stack(queryMaps.map(({ matrix }) => matrix)), heads, count, dim);
   let query = build.op("MatMul", [inputs.query, build.floats("omega_query", [heads, dim, count], queryWeights)]);
-  const queryBias = stack(queryMaps.map(({ bias }) => bias));
+  const isWide = forms.some(({ logWeight }) => spread(logWeight) > widestFactor);
+  const queryBias = stack(
+    queryMaps.map(({ bias }, head) => (isWide ? bias.map((b, m) => b + forms[head]!.logWeight[m]!) : bias)),
+  );
   if (queryBias.some((b) => b !== 0)) {
     query = build.op("Add", [query, build.floats("bias_query", [heads, 1, count], queryBias)]);
   }
@@ -45,11 +49,9 @@ export function exponentialFeatures(
   // Keys: |k'|^2 needs k' itself, unless A_k is a multiple of the identity.
   const keys = keyVectors(build, forms, inputs.keyColumns, folded.key ? 1 : scales.key, folded.key);
   const keyWeights = stack(forms.map((form) => form.keyProjection.map((w) => w * keys.scale)));
-  const exponents = build.op("MatMul", [build.floats("omega_key", [heads, count, dim], keyWeights), keys.value]);
-  const largest = build.reduceMax(exponents, 2);
-  const keyColumns = build.op("Exp", [build.op("Sub", [exponents, largest])]);
+  const key = (site.causal ? columnFeatures : rowFeatures)(build, keyWeights, [heads, count, dim], keys.value);
 
-  let logWeight = largest;
+  let logWeight = key.logScale;
   if (forms[0]!.subtractNorms) {
     const squares = build.reduceSum(build.op("Mul", [keys.value, keys.value]), 2);
     logWeight = build.op("Sub", [logWeight, build.op("Mul", [squares, build.scalar(keys.scale ** 2 / 2)])]);
@@ -63,12 +65,12 @@ export function exponentialFeatures(
   return {
     count,
     query: build.softmax(query),
-    keyColumns,
+    keyColumns: key.columns,
     logWeight,
     value: inputs.value,
     keep: inputs.keep,
     positive: true,
-    ...stateCore(build, forms),
+    ...stateCore(build, forms, isWide),
   };
 }
 
@@ -151,19 +153,76 @@ function foldedKeyWeight({ dim, keyWeight, queryMatrix }: ExponentialForm): Floa
   return vector;
 }
 
-/** diag(exp(logWeight)) C of each head, relative to its largest weight: the scale of a head cancels. */
-function stateCore(build: NodeBuilder, forms: readonly ExponentialForm[]): Pick<LinearFeatures, "core"> {
+/** Features of keys with the log of what they were divided by, [batch, heads, 1, keys]. */
+interface KeyFeatures {
+  /** [batch, heads, M, keys] */
+  readonly columns: string;
+  readonly logScale: string;
+}
+
+type Sizes = readonly [heads: number, count: number, dim: number];
+
+/** exp(P_k k' - c_k), c_k the largest exponent: laid out as a prefix sum cuts them. */
+function columnFeatures(build: NodeBuilder, weights: Float64Array, sizes: Sizes, columns: string): KeyFeatures {
+  const exponents = build.op("MatMul", [build.floats("omega_key", sizes, weights), columns]);
+  const logScale = build.reduceMax(exponents, 2);
+  return { columns: build.op("Exp", [build.op("Sub", [exponents, logScale])]), logScale };
+}
+
+/**
+ * The same by a softmax of rows, which runtimes compute in one pass where exp(e - max e) takes three; the transposition
+ * becomes part of the product that reads it. log sum exp e = max e - log max softmax(e), and that is at least 1 / M.
+ * Measured against {@link columnFeatures}: 8 to 24 % off the time of the whole attention (8 heads of 64, 512 to 8192
+ * keys, onnxruntime on one thread).
+ */
+function rowFeatures(build: NodeBuilder, weights: Float64Array, sizes: Sizes, columns: string): KeyFeatures {
+  const [heads, count, dim] = sizes;
+  const omega = build.floats("omega_key", [heads, dim, count], transposeLast(weights, heads, count, dim));
+  const exponents = build.op("MatMul", [build.transpose(columns, [0, 1, 3, 2]), omega]);
+  const features = build.softmax(exponents);
+  const logScale = build.op("Sub", [build.reduceMax(exponents, 3), build.op("Log", [build.reduceMax(features, 3)])]);
+  return {
+    columns: build.transpose(features, [0, 1, 3, 2]),
+    logScale: build.transpose(logScale, [0, 1, 3, 2]),
+  };
+}
+
+/** Log weights of features further apart than this would leave float32 as factors; then they go into the exponents. */
+const widestFactor = 60;
+
+function spread(values: Float64Array): number {
+  let [least, largest] = [Infinity, -Infinity];
+  for (const value of values) {
+    least = Math.min(least, value);
+    largest = Math.max(largest, value);
+  }
+  return largest - least;
+}
+
+/** Numbers below this are slow in many processors, and nothing beside the largest entry, which is 1. */
+const leastNormal = 1.2e-38;
+
+/**
+ * diag(exp(logWeight)) C of each head, relative to its largest weight: the scale of a head cancels.
+ *
+ * @param weighted whether the queries' exponents hold logWeight already
+ */
+function stateCore(
+  build: NodeBuilder,
+  forms: readonly ExponentialForm[],
+  weighted: boolean,
+): Pick<LinearFeatures, "core"> {
   const { count } = forms[0]!;
   const heads = forms.length;
   const factors = forms.map(({ logWeight }) => {
     const largest = logWeight.reduce((a, b) => Math.max(a, b), -Infinity);
-    return logWeight.map((log) => Math.exp(log - largest));
+    return logWeight.map((log) => (weighted ? 1 : Math.exp(log - largest)));
   });
   if (forms.every((form) => form.core !== undefined)) {
     const cores = forms.map((form, h) => {
       const scaled = form.core!.map((c, i) => c * factors[h]![Math.floor(i / count)]!);
       const largest = scaled.reduce((a, b) => Math.max(a, b), 0) || 1;
-      return scaled.map((c) => c / largest);
+      return scaled.map((c) => (c / largest < leastNormal ? 0 : c / largest));
     });
     return { core: { value: build.floats("core", [heads, count, count], stack(cores)), kind: "matrix" } };
   }

@@ -139,6 +139,13 @@ test.each(["orthogonal", "iid", "hadamard", "givens"] as const)("%s projections"
   expect(await differenceOf(shape, { projection: kind })).toBeLessThan(1e-4);
 });
 
+test("weights of features that span more than float32 does", async () => {
+  const featureMaps = [
+    [0, 1].map((head): FeatureMapDescription => ({ version: 1, kind: "oprf", projection: projection(head), a: -4 })),
+  ];
+  for (const form of forms) expect(await differenceOf(form, { featureMaps }, 3)).toBeLessThan(1e-4);
+});
+
 test("statistics choose the exponents of FAVOR++ and FAVOR#", () => {
   const moments = [[momentsOf(0).moments, momentsOf(1).moments]];
   for (const features of ["oprf", "dense-exponential"] as const) {
