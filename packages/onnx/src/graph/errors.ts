@@ -3,6 +3,8 @@ import { FavorError } from "@favor/core";
 /** What is wrong with a graph, or stands in the way of rewriting it. Stable. */
 export type GraphErrorCode =
   | "cyclic-graph"
+  | "duplicate-value"
+  | "undefined-value"
   | "recursive-function"
   | "expansion-too-large"
   | "nothing-convertible"

@@ -87,6 +87,9 @@ function lengthsNamed(named: ReadonlyMap<string, number>, sizes: ProbeSizes): nu
 /** Shapes through the nodes of one graph; `info` holds what is known of its inputs and of outer values. */
 function propagate(graph: Graph, info: Map<string, ShapeInfo>, bodies: BodyInfo): void {
   for (const { name } of graph.proto.initializer) learnConstant(graph, name, info);
+  for (const { values, dims } of graph.proto.sparseInitializer) {
+    if (values) info.set(values.name, { dims: dims.map((dim) => dim.toNumber()), dataType: values.dataType });
+  }
   for (const node of graph.nodes) {
     for (const name of node.input) if (name !== "" && !info.has(name)) learnConstant(graph, name, info);
     const outputs = inferNode(graph, node, info, bodies);

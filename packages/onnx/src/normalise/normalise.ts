@@ -5,6 +5,7 @@ import { bodies } from "../graph/node.ts";
 import { copyModel } from "./copy.ts";
 import { decomposeAttention, isAttentionOperator, type Decomposed } from "./decompose.ts";
 import { inlineFunctions } from "./functions.ts";
+import { checkWiring } from "./wiring.ts";
 
 /** A model in the one form that attention is looked for in: no function calls, no fused attention operators. */
 export interface NormalisedModel {
@@ -28,11 +29,12 @@ export interface DecomposedOperator extends Decomposed {
  * Inlines local functions and writes fused attention operators out in plain ones, so that one way of finding and
  * proving attention serves all. Operators that no plain form stands for (a key/value cache, quantised weights) stay.
  *
- * @throws GraphError "cyclic-graph", "recursive-function", "expansion-too-large"
+ * @throws GraphError "duplicate-value", "undefined-value", "cyclic-graph", "recursive-function", "expansion-too-large"
  */
 export function normaliseModel(original: ModelProto): NormalisedModel {
   const model = copyModel(original);
   const notes = inlineFunctions(model);
+  checkWiring(model);
   const graph = Graph.of(model);
   return { graph, model, decomposed: decomposeAll(graph), notes };
 }
