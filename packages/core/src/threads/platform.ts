@@ -4,12 +4,12 @@ import { FavorError } from "../errors.ts";
 
 export interface MessagePort {
   addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
-  postMessage(message: unknown, transfer: readonly ArrayBuffer[]): void;
+  postMessage(message: unknown, transfer: ArrayBuffer[]): void;
 }
 
 /** A worker that runs a script, with what it says going to the listeners it was made with. */
 export interface WorkerThread {
-  post(message: unknown, transfer: readonly ArrayBuffer[]): void;
+  post(message: unknown, transfer: ArrayBuffer[]): void;
   /** Whether the process waits for this worker; browsers have no such thing. */
   hold(held: boolean): void;
   terminate(): void;
@@ -27,13 +27,15 @@ interface WebWorker extends MessagePort {
   terminate(): void;
 }
 interface WebPlatform {
-  readonly Worker?: new (url: string) => WebWorker;
-  readonly Blob?: new (parts: readonly string[], options: { readonly type: string }) => object;
-  readonly URL?: { createObjectURL(blob: object): string; revokeObjectURL(url: string): void };
-  readonly process?: { getBuiltinModule?(name: "worker_threads"): WorkerThreads | undefined };
+  readonly Worker: new (url: string) => WebWorker;
+  readonly Blob: new (parts: string[], options: { type: string }) => object;
+  readonly URL: { createObjectURL(blob: object): string; revokeObjectURL(url: string): void };
+}
+interface NodeProcess {
+  getBuiltinModule?(name: "worker_threads"): WorkerThreads | undefined;
 }
 interface NodeWorker {
-  postMessage(message: unknown, transfer: readonly ArrayBuffer[]): void;
+  postMessage(message: unknown, transfer: ArrayBuffer[]): void;
   on(event: "message" | "error", listener: (data: unknown) => void): void;
   ref(): void;
   unref(): void;
@@ -44,16 +46,23 @@ interface WorkerThreads {
   readonly parentPort: MessagePort | null;
 }
 
-const platform = globalThis as typeof globalThis & WebPlatform;
+// Read by name, because the types of a program that includes a browser's or Node's would contradict ours.
+const web: Partial<WebPlatform> = {
+  Worker: Reflect.get(globalThis, "Worker"),
+  Blob: Reflect.get(globalThis, "Blob"),
+  URL: Reflect.get(globalThis, "URL"),
+};
+const process: NodeProcess | undefined = Reflect.get(globalThis, "process");
 
 /** Node's module for workers, found without an import, which would keep this package from running in browsers. */
 export function workerThreads(): WorkerThreads | undefined {
-  return platform.process?.getBuiltinModule?.("worker_threads");
+  return process?.getBuiltinModule?.("worker_threads");
 }
 
 /** @throws FavorError `workers-unavailable` where there are no workers, or the page's policy forbids them. */
 export function startWorker(source: string, listeners: WorkerListeners): WorkerThread {
-  if (platform.Worker && platform.Blob && platform.URL) return startWebWorker(source, listeners);
+  const { Worker, Blob, URL } = web;
+  if (Worker && Blob && URL) return startWebWorker({ Worker, Blob, URL }, source, listeners);
   const threads = workerThreads();
   if (!threads) throw unavailable("this JavaScript engine has no workers");
   const worker = new threads.Worker(source, { eval: true });
@@ -67,13 +76,17 @@ export function startWorker(source: string, listeners: WorkerListeners): WorkerT
   };
 }
 
-function startWebWorker(source: string, { message, failure }: WorkerListeners): WorkerThread {
-  const url = platform.URL!.createObjectURL(new platform.Blob!([source], { type: "text/javascript" }));
+function startWebWorker(
+  { Worker, Blob, URL }: WebPlatform,
+  source: string,
+  { message, failure }: WorkerListeners,
+): WorkerThread {
+  const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
   let worker: WebWorker;
   try {
-    worker = new platform.Worker!(url);
+    worker = new Worker(url);
   } catch (error) {
-    platform.URL!.revokeObjectURL(url);
+    URL.revokeObjectURL(url);
     throw unavailable(`the page's security policy must allow "worker-src blob:" (${String(error)})`, error);
   }
   worker.addEventListener("message", ({ data }) => message(data));
@@ -83,7 +96,7 @@ function startWebWorker(source: string, { message, failure }: WorkerListeners): 
     hold: () => undefined,
     terminate() {
       worker.terminate();
-      platform.URL!.revokeObjectURL(url);
+      URL.revokeObjectURL(url);
     },
   };
 }
