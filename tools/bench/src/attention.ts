@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { mkdirSync, writeFileSync } from "node:fs";
-import { cpus } from "node:os";
+import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { timeFavor } from "./favor.ts";
@@ -13,7 +13,7 @@ import type { Setting } from "./timing.ts";
 
 const { values } = parseArgs({
   options: {
-    lengths: { type: "string", default: "512,1024,2048,4096,8192" },
+    lengths: { type: "string", default: "512,1024,2048,4096,8192,16384" },
     heads: { type: "string", default: "8" },
     dim: { type: "string", default: "64" },
     count: { type: "string", default: "128" },
@@ -37,7 +37,8 @@ const setting: Setting = {
   seconds: Number(values.seconds),
 };
 
-const favor = timeFavor(setting);
+const load = loadavg()[0]!;
+const favor = await timeFavor(setting);
 const peak = await simdPeak(favor.kernels === "relaxed-simd", setting.seconds);
 const python = values["no-python"] ? undefined : timePython(pythonEnvironment(), setting);
 const timings = [...favor.timings, ...(python?.timings ?? [])];
@@ -47,6 +48,8 @@ const longest = Math.max(...setting.lengths);
 const rate = favorOperations(setting, longest) / timeOf(timings, "favor", false, longest)! / 1e6;
 const machine = {
   processor: cpus()[0]?.model ?? "unknown",
+  /** Of the minute before the start: others' programs. */
+  load,
   node: process.version,
   kernels: favor.kernels,
   torch: python?.torch,
@@ -59,7 +62,9 @@ const title = `Attention, ${setting.heads} heads of ${setting.dim}, M = ${settin
 writeFileSync(join(values.out, "attention.json"), `${JSON.stringify({ setting, machine, timings, goals }, null, 2)}\n`);
 writeFileSync(join(values.out, "attention.svg"), plot(timings, title));
 
-console.log(`${title}; ${machine.processor}, Node ${machine.node}, kernels: ${favor.kernels}`);
+console.log(
+  `${title}; ${machine.processor}, Node ${machine.node}, kernels: ${favor.kernels}, load ${load.toFixed(1)} before`,
+);
 console.log("milliseconds (times FAVOR's)\n");
 console.log(table(timings));
 for (const { statement, measured, met } of goals) {

@@ -23,5 +23,5 @@ export async function simdPeak(relaxed: boolean, seconds: number): Promise<numbe
   const { instance } = await WebAssembly.instantiate(binary as BufferSource);
   const chains = instance.exports.chains as (turns: number, factor: number) => number;
   const turns = 1_000_000;
-  return (OPERATIONS_PER_TURN * turns) / shortest(() => void chains(turns, 0.5), seconds) / 1e6;
+  return (OPERATIONS_PER_TURN * turns) / (await shortest(() => void chains(turns, 0.5), seconds)) / 1e6;
 }

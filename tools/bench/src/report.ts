@@ -1,6 +1,9 @@
 import { logSlope } from "./timing.ts";
 import type { Timing } from "./timing.ts";
 
+/** FAVOR on two workers, in the table. */
+export const TWO_THREADS = "favor, 2 threads";
+
 /** A goal of the project, held against what was measured. */
 export interface Goal {
   readonly statement: string;
@@ -15,7 +18,7 @@ export function timeOf(timings: readonly Timing[], name: string, causal: boolean
 
 /**
  * The goals that these timings can judge, at the longest length up to 8192 that was measured: ratios of other
- * implementations' times to FAVOR's, and the growth of FAVOR's with the length from 1024 on.
+ * implementations' times to FAVOR's, one thread's to two's, and the growth of FAVOR's with the length from 1024 on.
  */
 export function judge(timings: readonly Timing[]): Goal[] {
   const length = Math.max(...timings.map((t) => t.length).filter((l) => l <= 8192));
@@ -33,6 +36,12 @@ export function judge(timings: readonly Timing[]): Goal[] {
   ratio("performer-pytorch", true, 10);
   ratio("sdpa", true, 1.5);
   for (const causal of [false, true]) {
+    const one = timeOf(timings, "favor", causal, length);
+    const two = timeOf(timings, TWO_THREADS, causal, length);
+    if (one !== undefined && two !== undefined) {
+      const statement = `${causal ? "causal" : "bidirectional"}, L = ${length}: two threads at least 1.7 times one`;
+      goals.push({ statement, measured: one / two, met: one / two >= 1.7 });
+    }
     const ours = timings.filter((t) => t.name === "favor" && t.causal === causal && t.length >= 1024);
     if (ours.length < 2) continue;
     const slope = logSlope(ours);

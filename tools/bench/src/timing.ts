@@ -6,9 +6,11 @@ export interface Timing {
   readonly length: number;
   /** The shortest of several runs. */
   readonly milliseconds: number;
+  /** Processor time of a run, of all threads together, where it was measured: the mean of several. */
+  readonly processorMilliseconds?: number;
 }
 
-/** What every implementation is timed on: one thread, batch 1. */
+/** What every implementation is timed on: one thread unless its name says more, batch 1. */
 export interface Setting {
   readonly heads: number;
   readonly dim: number;
@@ -20,16 +22,25 @@ export interface Setting {
 }
 
 /** The shortest of several runs after a warm-up, in milliseconds. */
-export function shortest(run: () => void, seconds: number): number {
-  run();
+export async function shortest(run: () => unknown, seconds: number): Promise<number> {
+  await run();
   let best = Infinity;
   const end = performance.now() + 1000 * seconds;
   for (let runs = 0; runs < 3 || (performance.now() < end && runs < 50); runs++) {
     const start = performance.now();
-    run();
+    await run();
     best = Math.min(best, performance.now() - start);
   }
   return best;
+}
+
+/** The processor time of a run, of all threads, in milliseconds: the mean of several. */
+export async function processorTime(run: () => unknown): Promise<number> {
+  const runs = 5;
+  const start = process.cpuUsage();
+  for (let i = 0; i < runs; i++) await run();
+  const { user, system } = process.cpuUsage(start);
+  return (user + system) / 1000 / runs;
 }
 
 /** The slope of log time over log length by least squares: 1 is linear, 2 quadratic. NaN from fewer than two. */
