@@ -130,7 +130,8 @@ class Encoder {
   /** Writes the field whose bytes are still in a file. False when that is not this field. */
   #source(message: MessageFields, field: Field): boolean {
     const { source } = message as Partial<TensorProto>;
-    if (source === undefined || source.field !== field.name) return false;
+    // External data stays where it is: the field says where, the range is only how to read it.
+    if (source === undefined || source.field !== field.name || source.field === "externalData") return false;
     this.#delimited(field, source.range);
     return true;
   }
