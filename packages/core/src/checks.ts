@@ -15,6 +15,30 @@ export function requireLength(argument: string, array: ArrayLike<number>, length
   }
 }
 
+/** Throws {@link ArgumentError}, naming the layout, unless `array` holds the `expected` number of values. */
+export function requireLayout(argument: string, array: ArrayLike<number>, layout: string, expected: number): void {
+  if (array.length !== expected) {
+    throw new ArgumentError(argument, `${layout} = ${expected} numbers`, `${array.length} numbers`);
+  }
+}
+
+/** Throws {@link ArgumentError} unless `mask` has `length` values, each finite and none negative. */
+export function requireMask(argument: string, mask: ArrayLike<number>, length: number): void {
+  requireLength(argument, mask, length);
+  for (let i = 0; i < length; i++) {
+    if (!(mask[i]! >= 0 && mask[i]! < Infinity)) {
+      throw new ArgumentError(`${argument}[${i}]`, "a finite number of at least 0", mask[i]);
+    }
+  }
+}
+
+/** Throws {@link ArgumentError} unless `size` is a whole number of at least `least`. */
+export function requireSize(argument: string, size: number, least: number): void {
+  if (!Number.isSafeInteger(size) || size < least) {
+    throw new ArgumentError(argument, `a whole number of at least ${least}`, size);
+  }
+}
+
 /** Throws {@link ArgumentError} unless `value` is an integer within `[minimum, maximum]`. */
 export function requireInteger(argument: string, value: number, minimum: number, maximum: number): void {
   if (!Number.isInteger(value) || value < minimum || value > maximum) {

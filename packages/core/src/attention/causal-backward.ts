@@ -1,10 +1,11 @@
+import { requireLayout, requireSize } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { addToSums, runningMaximum } from "./causal.ts";
 import type { CausalRows } from "./causal.ts";
 import { rescale } from "./causal-state.ts";
 import { keyValueGradient, rowGradient } from "./linear-backward.ts";
 import type { LinearGradients } from "./linear-backward.ts";
-import { checkLength, checkLinearInput, checkSize, keyLogWeights, resolveShape } from "./linear-shape.ts";
+import { checkLinearInput, keyLogWeights, resolveShape } from "./linear-shape.ts";
 import type { LinearInput, LinearShape } from "./linear-shape.ts";
 
 /**
@@ -26,9 +27,9 @@ export function causalLinearAttentionBackward(
   const { heads, keyHeads, queryRows: rows, keyRows, count, valueDim, group } = resolved;
   if (rows !== keyRows) throw new ArgumentError("shape.keyRows", `queryRows (${rows}), being causal`, keyRows);
   checkLinearInput(input, resolved);
-  checkLength("gradient", gradient, "[heads, queryRows, valueDim]", heads * rows * valueDim);
+  requireLayout("gradient", gradient, "[heads, queryRows, valueDim]", heads * rows * valueDim);
   const { chunk = 64 } = options;
-  checkSize("options.chunk", chunk, 1);
+  requireSize("options.chunk", chunk, 1);
   const weights = keyLogWeights(input, resolved);
   const gradients = {
     query: new Float64Array(input.query.length),

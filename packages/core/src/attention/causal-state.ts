@@ -1,5 +1,4 @@
-import { checkSize } from "./linear-shape.ts";
-
+import { requireSize } from "../checks.ts";
 /**
  * All that causal linear attention remembers of the past, per key head, whatever its length: the prefix sums
  * S = sum_j phi(k_j) v_j^T and z = sum_j phi(k_j), stored joined and divided by `exp(logScale)`. Plain data: it can
@@ -25,7 +24,7 @@ export function startCausal(shape: {
   readonly valueDim: number;
 }): CausalState {
   const { keyHeads, count, valueDim } = shape;
-  for (const [name, size] of Object.entries({ keyHeads, count, valueDim })) checkSize(`shape.${name}`, size, 1);
+  for (const [name, size] of Object.entries({ keyHeads, count, valueDim })) requireSize(`shape.${name}`, size, 1);
   return {
     keyHeads,
     count,

@@ -1,7 +1,8 @@
+import { requireSize } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { rescale, startCausal } from "./causal-state.ts";
 import type { CausalState } from "./causal-state.ts";
-import { checkLinearInput, checkSize, keyLogWeights, resolveShape } from "./linear-shape.ts";
+import { checkLinearInput, keyLogWeights, resolveShape } from "./linear-shape.ts";
 import type { LinearInput, LinearShape } from "./linear-shape.ts";
 
 export interface CausalOptions {
@@ -44,7 +45,7 @@ export function causalLinearAttention(
   if (rows !== keyRows) throw new ArgumentError("shape.keyRows", `queryRows (${rows}), being causal`, keyRows);
   checkLinearInput(input, resolved);
   const { chunk = 64, state = startCausal({ keyHeads, count, valueDim }) } = options;
-  checkSize("options.chunk", chunk, 1);
+  requireSize("options.chunk", chunk, 1);
   checkState(state, keyHeads, count, valueDim);
   const weights = keyLogWeights(input, resolved);
   const out = new Float64Array(heads * rows * valueDim);

@@ -1,5 +1,4 @@
-import { requireInteger, requireLength, requirePositive, rowCount } from "../checks.ts";
-import { ArgumentError } from "../errors.ts";
+import { headShape } from "./head-shape.ts";
 
 export interface ExactAttentionOptions {
   /** d, the width of a query and a key. */
@@ -25,16 +24,8 @@ export function exactAttention(
   value: Float64Array,
   options: ExactAttentionOptions,
 ): Float64Array {
-  const { dim, valueDim = dim, scale = 1, keyMask, causal = false } = options;
-  requireInteger("options.dim", dim, 1, 1 << 20);
-  requireInteger("options.valueDim", valueDim, 1, 1 << 20);
-  requirePositive("options.scale", scale);
-  const queries = rowCount("query", query, dim);
-  const keys = rowCount("key", key, dim);
-  requireLength("value", value, keys * valueDim);
-  if (keyMask !== undefined) requireLength("options.keyMask", keyMask, keys);
-  if (causal && keys < queries) throw new ArgumentError("key", `at least ${queries} rows in causal attention`, keys);
-
+  const { keyMask, causal = false } = options;
+  const { dim, valueDim, scale, queries, keys } = headShape(query, key, value, options);
   const out = new Float64Array(queries * valueDim);
   const logits = new Float64Array(keys);
   for (let i = 0; i < queries; i++) {

@@ -1,5 +1,6 @@
+import { requireLayout } from "../checks.ts";
 import { attend, keyValueSums, keyWeights } from "./linear.ts";
-import { checkLength, checkLinearInput, keyLogWeights, resolveShape } from "./linear-shape.ts";
+import { checkLinearInput, keyLogWeights, resolveShape } from "./linear-shape.ts";
 import type { LinearInput, LinearShape } from "./linear-shape.ts";
 
 /** Gradients of a scalar loss with respect to each array of a {@link LinearInput}, in its layout. */
@@ -27,7 +28,7 @@ export function linearAttentionBackward(
   const resolved = resolveShape(shape);
   checkLinearInput(input, resolved);
   const { heads, keyHeads, queryRows, keyRows, count, valueDim, group } = resolved;
-  checkLength("gradient", gradient, "[heads, queryRows, valueDim]", heads * queryRows * valueDim);
+  requireLayout("gradient", gradient, "[heads, queryRows, valueDim]", heads * queryRows * valueDim);
   const width = valueDim + 1;
   const weights = keyWeights(keyLogWeights(input, resolved), keyHeads);
   const query = new Float64Array(input.query.length);

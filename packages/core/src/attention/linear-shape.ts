@@ -1,3 +1,4 @@
+import { requireLayout, requireMask, requireSize } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 
 /**
@@ -46,25 +47,11 @@ export interface ResolvedShape extends Required<LinearShape> {
 export function resolveShape(shape: LinearShape): ResolvedShape {
   const { heads, keyHeads = heads, queryRows, keyRows, count, valueDim } = shape;
   const sizes = { heads, keyHeads, count, valueDim };
-  for (const [name, size] of Object.entries(sizes)) checkSize(`shape.${name}`, size, 1);
-  checkSize("shape.queryRows", queryRows, 0);
-  checkSize("shape.keyRows", keyRows, 0);
+  for (const [name, size] of Object.entries(sizes)) requireSize(`shape.${name}`, size, 1);
+  requireSize("shape.queryRows", queryRows, 0);
+  requireSize("shape.keyRows", keyRows, 0);
   if (heads % keyHeads !== 0) throw new ArgumentError("shape.keyHeads", `a divisor of heads (${heads})`, keyHeads);
   return { ...sizes, queryRows, keyRows, group: heads / keyHeads };
-}
-
-/** @throws ArgumentError where `size` is not a whole number of at least `least`. */
-export function checkSize(name: string, size: number, least: number): void {
-  if (!Number.isSafeInteger(size) || size < least) {
-    throw new ArgumentError(name, `a whole number of at least ${least}`, size);
-  }
-}
-
-/** @throws ArgumentError where an array does not hold `expected` numbers. */
-export function checkLength(name: string, array: ArrayLike<number>, layout: string, expected: number): void {
-  if (array.length !== expected) {
-    throw new ArgumentError(name, `${layout} = ${expected} numbers`, `${array.length} numbers`);
-  }
 }
 
 /**
@@ -73,24 +60,23 @@ export function checkLength(name: string, array: ArrayLike<number>, layout: stri
  */
 export function checkLinearInput(input: LinearInput, shape: ResolvedShape): void {
   const { heads, keyHeads, queryRows, keyRows, count, valueDim } = shape;
-  checkLength("query", input.query, "[heads, queryRows, count]", heads * queryRows * count);
-  checkLength("key", input.key, "[keyHeads, keyRows, count]", keyHeads * keyRows * count);
-  checkLength("value", input.value, "[keyHeads, keyRows, valueDim]", keyHeads * keyRows * valueDim);
-  if (input.keyLogScale) checkLength("keyLogScale", input.keyLogScale, "[keyHeads, keyRows]", keyHeads * keyRows);
-  if (input.keyMask) checkLength("keyMask", input.keyMask, "[keyRows]", keyRows);
+  requireLayout("query", input.query, "[heads, queryRows, count]", heads * queryRows * count);
+  requireLayout("key", input.key, "[keyHeads, keyRows, count]", keyHeads * keyRows * count);
+  requireLayout("value", input.value, "[keyHeads, keyRows, valueDim]", keyHeads * keyRows * valueDim);
+  if (input.keyLogScale) requireLayout("keyLogScale", input.keyLogScale, "[keyHeads, keyRows]", keyHeads * keyRows);
+  if (input.keyMask) requireMask("keyMask", input.keyMask, keyRows);
 }
 
 /**
  * `[keyHeads, keyRows]`: log of mask times scale of every key, -Infinity for a hidden one. With it phi(K) has one
  * form everywhere: `exp(weight[j]) * key[j]`.
- * @throws ArgumentError where a mask value is negative or not a number, or a scale is +Infinity.
+ * @throws ArgumentError where a scale is +Infinity.
  */
 export function keyLogWeights(input: LinearInput, shape: ResolvedShape): Float64Array {
   const { keyHeads, keyRows } = shape;
   const weights = input.keyLogScale?.slice() ?? new Float64Array(keyHeads * keyRows);
   for (let row = 0; row < keyRows; row++) {
     const mask = input.keyMask?.[row] ?? 1;
-    if (!(mask >= 0)) throw new ArgumentError(`keyMask[${row}]`, "a number of at least 0", mask);
     if (mask === 1) continue;
     const log = Math.log(mask);
     for (let head = 0; head < keyHeads; head++) weights[head * keyRows + row]! += log;

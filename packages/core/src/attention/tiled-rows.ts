@@ -1,6 +1,6 @@
+import { requireLayout, requireMask, requireSize } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import type { BlockKernels } from "../kernels/block-kernels.ts";
-import { checkLength, checkSize } from "./linear-shape.ts";
 
 /**
  * Sizes of float32 attention over queries and keys. Row-major, last index fastest: query `[heads, queryRows, dim]`, key
@@ -66,13 +66,13 @@ export function resolveAttention(
 ): ResolvedAttention {
   const { heads, keyHeads = heads, queryRows, keyRows, dim, valueDim = dim } = shape;
   const sizes = { heads, keyHeads, dim, valueDim };
-  for (const [name, size] of Object.entries(sizes)) checkSize(`shape.${name}`, size, 1);
-  checkSize("shape.queryRows", queryRows, 0);
-  checkSize("shape.keyRows", keyRows, 0);
+  for (const [name, size] of Object.entries(sizes)) requireSize(`shape.${name}`, size, 1);
+  requireSize("shape.queryRows", queryRows, 0);
+  requireSize("shape.keyRows", keyRows, 0);
   if (heads % keyHeads !== 0) throw new ArgumentError("shape.keyHeads", `a divisor of heads (${heads})`, keyHeads);
-  checkLength("query", query, "[heads, queryRows, dim]", heads * queryRows * dim);
-  checkLength("key", key, "[keyHeads, keyRows, dim]", keyHeads * keyRows * dim);
-  checkLength("value", value, "[keyHeads, keyRows, valueDim]", keyHeads * keyRows * valueDim);
+  requireLayout("query", query, "[heads, queryRows, dim]", heads * queryRows * dim);
+  requireLayout("key", key, "[keyHeads, keyRows, dim]", keyHeads * keyRows * dim);
+  requireLayout("value", value, "[keyHeads, keyRows, valueDim]", keyHeads * keyRows * valueDim);
   if (causal && keyRows < queryRows) {
     throw new ArgumentError("shape.keyRows", `at least queryRows (${queryRows}), being causal`, keyRows);
   }
@@ -84,13 +84,11 @@ function readMask(
   keyRows: number,
 ): Pick<ResolvedAttention, "visible" | "logMask"> {
   if (!keyMask) return { visible: undefined, logMask: undefined };
-  checkLength("keyMask", keyMask, "[keyRows]", keyRows);
+  requireMask("keyMask", keyMask, keyRows);
   const visible: number[] = [];
   const logMask = new Float32Array(keyRows);
   for (let row = 0; row < keyRows; row++) {
     const mask = keyMask[row]!;
-    if (!(mask >= 0 && mask < Infinity))
-      throw new ArgumentError(`keyMask[${row}]`, "a finite number of at least 0", mask);
     logMask[row] = Math.log(mask);
     if (mask > 0) visible.push(row);
   }

@@ -1,41 +1,24 @@
-import { requireInteger, requireLength, requirePositive, rowCount } from "../checks.ts";
+import type { ExactAttentionOptions } from "../attention/exact.ts";
+import { headShape } from "../attention/head-shape.ts";
+import type { HeadShape } from "../attention/head-shape.ts";
 import { ArgumentError } from "../errors.ts";
 
-/** Sizes of one head's attention over subsets, read from its arrays. */
-export interface SubsetShape {
-  readonly dim: number;
-  readonly valueDim: number;
-  readonly scale: number;
-  readonly queries: number;
-  readonly keys: number;
-}
-
 /**
- * Checks the arrays and options that the attentions of this folder share with `exactAttention`.
+ * {@link headShape} for the attentions of this folder, which are causal between equal rows alone.
  * @throws ArgumentError for shapes that disagree.
  */
 export function subsetShape(
   query: Float64Array,
   key: Float64Array,
   value: Float64Array,
-  options: {
-    readonly dim: number;
-    readonly valueDim?: number;
-    readonly scale?: number;
-    readonly keyMask?: ArrayLike<number>;
-    readonly causal?: boolean;
-  },
-): SubsetShape {
-  const { dim, valueDim = dim, scale = 1, keyMask, causal = false } = options;
-  requireInteger("options.dim", dim, 1, 1 << 20);
-  requireInteger("options.valueDim", valueDim, 1, 1 << 20);
-  requirePositive("options.scale", scale);
-  const queries = rowCount("query", query, dim);
-  const keys = rowCount("key", key, dim);
-  requireLength("value", value, keys * valueDim);
-  if (keyMask !== undefined) requireLength("options.keyMask", keyMask, keys);
-  if (causal && keys !== queries) throw new ArgumentError("key", `${queries} rows in causal attention`, keys);
-  return { dim, valueDim, scale, queries, keys };
+  options: ExactAttentionOptions,
+): HeadShape {
+  const shape = headShape(query, key, value, options);
+  const { queries, keys } = shape;
+  if (options.causal === true && keys !== queries) {
+    throw new ArgumentError("key", `${queries} rows in causal attention`, keys);
+  }
+  return shape;
 }
 
 /**
@@ -49,7 +32,7 @@ export function attendSubset(
   i: number,
   subset: readonly number[],
   keyMask: ArrayLike<number> | undefined,
-  { dim, valueDim, scale }: SubsetShape,
+  { dim, valueDim, scale }: HeadShape,
   out: Float64Array,
 ): void {
   const shown = keyMask ? subset.filter((j) => keyMask[j] !== 0) : subset;

@@ -1,9 +1,8 @@
-import { requirePositive } from "../checks.ts";
+import { requirePositive, requireSize } from "../checks.ts";
 import { checkCausalRows } from "../attention/tiled-favor.ts";
 import type { ExactOptions32 } from "../attention/tiled-exact.ts";
 import { featuresByHead } from "../attention/tiled-features.ts";
 import type { ExponentialFeatures32 } from "../attention/tiled-features.ts";
-import { checkSize } from "../attention/linear-shape.ts";
 import { resolveAttention } from "../attention/tiled-rows.ts";
 import type { AttentionShape, MaskOptions, ResolvedAttention } from "../attention/tiled-rows.ts";
 import { FavorError } from "../errors.ts";
@@ -68,7 +67,7 @@ const simdOf = { "relaxed-simd": "relaxed", simd: "strict", typescript: "off" } 
  * @throws FavorError `workers-unavailable` where there are none, `simd-unavailable` as `createKernels`.
  */
 export function createWorkers({ threads, ...kernelOptions }: WorkerOptions): AttentionWorkers {
-  checkSize("threads", threads, 1);
+  requireSize("threads", threads, 1);
   const { kind } = createKernels(kernelOptions);
   const sharedMemory = typeof SharedArrayBuffer === "function";
   const pending = new Map<number, Pending>();
