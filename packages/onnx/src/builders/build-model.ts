@@ -127,7 +127,7 @@ function requireVocabulary(config: Configuration, { embedding }: Architecture, b
   );
 }
 
-/** Heads of checkpointTasks that were not asked for, by the names that transformers and AntiBERTy give them. */
+/** Heads of tasks that were not asked for, by the names that transformers and AntiBERTy give them. */
 const otherHeads =
   /^(cls|lm_head|predictions|sop_classifier|generator_predictions|generator_lm_head|discriminator_predictions|classifier|pre_classifier|vocab_transform|vocab_layer_norm|vocab_projector|qa_outputs|head|decoder)\./;
 

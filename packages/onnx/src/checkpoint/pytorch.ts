@@ -4,7 +4,7 @@ import { CheckpointError } from "./errors.ts";
 import { unpickle } from "./pickle.ts";
 import type { CheckpointTensor, StateDict } from "./state-dict.ts";
 import { StoredTensor, TorchStorages, torchGlobals } from "./torch-tensors.ts";
-import { readZip } from "./zip.ts";
+import { zipDirectory, zipMembers } from "./zip.ts";
 
 const pickleLimit = 1 << 25;
 /** What `torch.save` before 1.6 begins with: a pickle of the number 0x1950a86a20f9469cfc6c. */
@@ -25,16 +25,17 @@ const wrappings = ["state_dict", "model_state_dict", "model"];
  */
 export function readPyTorch(file: ByteRange, name = "The PyTorch file"): StateDict {
   refuseOtherForms(file, name);
-  const members = readZip(file, name);
+  const directory = zipDirectory(file, name);
+  if (directory.some((member) => /^[^/]*\/constants\.pkl$/.test(member.name))) {
+    throw unsupported(name, "a TorchScript program", "Save model.state_dict() by torch.save.");
+  }
+  const members = zipMembers(file, name, directory);
   const pickles = [...members.keys()].filter((member) => /^[^/]*\/data\.pkl$/.test(member));
   const [picklePath] = pickles;
   if (picklePath === undefined || pickles.length > 1) {
     throw unsupported(name, "a ZIP archive, but not one of torch.save", "Save model.state_dict() by torch.save.");
   }
   const folder = picklePath.slice(0, -"data.pkl".length);
-  if (members.has(`${folder}constants.pkl`)) {
-    throw unsupported(name, "a TorchScript program", "Save model.state_dict() by torch.save.");
-  }
   refuseByteOrder(members.get(`${folder}byteorder`), name);
   const pickle = members.get(picklePath)!;
   if (pickle.length > pickleLimit) {

@@ -10,24 +10,39 @@ const directoryLimit = 1 << 26;
 const elsewhere32 = 0xffffffff;
 const elsewhere16 = 0xffff;
 
-interface Entry {
+/** A member as the central directory describes it. */
+export interface ZipEntry {
   readonly name: string;
+  /** in bytes, uncompressed */
   readonly size: number;
   /** of the local header, in bytes from the start of the file */
   readonly local: number;
+  /** How it is kept from being read as it is: undefined when it is not. */
+  readonly obstacle: "compressed" | "encrypted" | undefined;
 }
 
 /**
- * The members of a ZIP archive by name, each a range of the file. Names and sizes come from the central directory
- * (APPNOTE 4.3.12; ZIP64 4.3.14): local headers of streamed archives do not have them. Only what PyTorch writes is
- * read: one disk, members stored without compression or encryption. Checksums are not verified.
+ * The members of a ZIP archive by name, each a range of the file, given its directory. Only what PyTorch writes is read:
+ * one disk, members stored without compression or encryption. Checksums are not verified.
  *
- * @throws CheckpointError "truncated", "malformed", "unsupported-format", "limit-exceeded"
+ * @throws CheckpointError "malformed", "unsupported-format"
  */
-export function readZip(file: ByteRange, archive: string): ReadonlyMap<string, ByteRange> {
+export function zipMembers(
+  file: ByteRange,
+  archive: string,
+  directory: readonly ZipEntry[],
+): ReadonlyMap<string, ByteRange> {
   const members = new Map<string, ByteRange>();
   let covered = 0;
-  for (const entry of centralDirectory(file, archive).toSorted((a, b) => a.local - b.local)) {
+  for (const entry of directory.toSorted((a, b) => a.local - b.local)) {
+    if (entry.obstacle !== undefined) {
+      throw new CheckpointError(
+        "unsupported-format",
+        `${archive}: member ${JSON.stringify(entry.name)} is ${entry.obstacle}; torch.save stores members as they are. ` +
+          "Save the checkpoint again by torch.save.",
+        { member: entry.name },
+      );
+    }
     const fail = (what: string): CheckpointError => malformed(archive, `member ${JSON.stringify(entry.name)} ${what}`);
     if (members.has(entry.name)) throw fail("occurs twice");
     if (entry.local < covered) throw fail("overlaps the member before it");
@@ -42,7 +57,13 @@ export function readZip(file: ByteRange, archive: string): ReadonlyMap<string, B
   return members;
 }
 
-function centralDirectory(file: ByteRange, archive: string): Entry[] {
+/**
+ * What a ZIP archive holds. Names and sizes come from the central directory (APPNOTE 4.3.12; ZIP64 4.3.14): local headers
+ * of streamed archives do not have them.
+ *
+ * @throws CheckpointError "truncated", "malformed", "limit-exceeded"
+ */
+export function zipDirectory(file: ByteRange, archive: string): ZipEntry[] {
   const { count, offset, length } = directoryPlace(file, archive);
   if (offset > file.length || length > file.length - offset) {
     throw malformed(archive, "its directory lies behind its end");
@@ -55,7 +76,7 @@ function centralDirectory(file: ByteRange, archive: string): Entry[] {
   }
   const bytes = readRange(file, offset, length);
   const view = new DataView(bytes.buffer);
-  const entries: Entry[] = [];
+  const entries: ZipEntry[] = [];
   let at = 0;
   for (let index = 0; index < count; index++) {
     if (at + 46 > length || view.getUint32(at, true) !== 0x02014b50) {
@@ -73,23 +94,16 @@ function centralDirectory(file: ByteRange, archive: string): Entry[] {
     }
     const flags = view.getUint16(at + 8, true);
     const method = view.getUint16(at + 10, true);
-    if (method !== 0 || (flags & 1) !== 0) {
-      throw new CheckpointError(
-        "unsupported-format",
-        `${archive}: member ${JSON.stringify(name)} is ${method === 0 ? "encrypted" : "compressed"}; torch.save ` +
-          "stores members as they are. Save the checkpoint again by torch.save.",
-        { member: name },
-      );
-    }
+    const obstacle = (flags & 1) !== 0 ? "encrypted" : method !== 0 ? "compressed" : undefined;
     const wide = wideFields(view, nameEnd, extraEnd);
     // The ZIP64 record holds the fields that are elsewhere, in this order.
     const size = wide(view.getUint32(at + 24, true));
     const stored = wide(view.getUint32(at + 20, true));
     const local = wide(view.getUint32(at + 42, true));
-    if (size === undefined || local === undefined || stored !== size) {
+    if (size === undefined || local === undefined || (obstacle === undefined && stored !== size)) {
       throw malformed(archive, `member ${JSON.stringify(name)} has no size or place`);
     }
-    entries.push({ name, size, local });
+    entries.push({ name, size, local, obstacle });
     at = next;
   }
   return entries;

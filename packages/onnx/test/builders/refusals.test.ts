@@ -1,5 +1,5 @@
 import { expect, it, describe } from "vitest";
-import { buildModel, checkpointTask, CheckpointError, memoryRange } from "../../src/index.ts";
+import { buildModel, checkpointTask, memoryRange } from "../../src/index.ts";
 import type { CheckpointTensor, CheckpointErrorCode, StateDict } from "../../src/index.ts";
 import {
   largestDifference,
@@ -9,16 +9,7 @@ import {
   readWeights,
   runSample,
 } from "./checkpoints.ts";
-
-function failure(run: () => unknown): CheckpointError {
-  try {
-    run();
-  } catch (error) {
-    if (error instanceof CheckpointError) return error;
-    throw error;
-  }
-  throw new Error("Nothing was thrown.");
-}
+import { failure } from "../checkpoint/failure.ts";
 
 function changed(weights: StateDict, change: (map: Map<string, CheckpointTensor>) => void): StateDict {
   const map = new Map(weights);
