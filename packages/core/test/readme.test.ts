@@ -1,15 +1,26 @@
 import { readFileSync } from "node:fs";
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 
-it("the README's example prints what the README says", async () => {
-  const core: Record<string, unknown> = await import("../src/index.ts");
-  const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
-  const [, imports, body] = /```js\nimport \{([^}]*)\} from "@favor\/core";\n([\s\S]*?)```/.exec(readme) ?? [];
-  const [, printed] = /```js[\s\S]*?```\s+```\n([\s\S]*?)```/.exec(readme) ?? [];
-  const names = imports!.split(",").map((name) => name.trim());
-  const lines: string[] = [];
-  new Function(...names, "console", body!)(...names.map((name) => core[name]), {
-    log: (...values: unknown[]) => lines.push(values.join(" ")),
+const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+const example = /```js\nimport \{([^}]*)\} from "@favor\/core";\n([\s\S]*?)```\s+```\n([\s\S]*?)```/g;
+const examples = [...readme.matchAll(example)].map(([, names, body, printed]) => ({
+  names: names!.split(",").map((name) => name.trim()),
+  body: body!,
+  printed: printed!,
+}));
+const AsyncFunction = Object.getPrototypeOf(async () => undefined).constructor as FunctionConstructor;
+
+describe("the README's examples print what the README says", () => {
+  it("there are two", () => {
+    expect(examples.length).toBe(2);
   });
-  expect(`${lines.join("\n")}\n`).toBe(printed);
+
+  it.each(examples)("$names", async ({ names, body, printed }) => {
+    const core: Record<string, unknown> = await import("../src/index.ts");
+    const lines: string[] = [];
+    await new AsyncFunction(...names, "console", body)(...names.map((name) => core[name]), {
+      log: (...values: unknown[]) => lines.push(values.join(" ")),
+    });
+    expect(`${lines.join("\n")}\n`).toBe(printed);
+  });
 });
