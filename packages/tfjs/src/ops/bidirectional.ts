@@ -1,0 +1,65 @@
+import * as tf from "@tensorflow/tfjs";
+import type { FeatureParameters } from "./feature-parameters.ts";
+import { keyFeatures, queryFeatures, sumsThroughCore } from "./features.ts";
+import { constant, recomputed } from "./recompute.ts";
+
+/** Query, key, value `[groups, length, width]` and the key weights `[groups, keys]`, 0 for a hidden key. */
+export interface GroupedInputs {
+  readonly q: tf.Tensor;
+  readonly k: tf.Tensor;
+  readonly v: tf.Tensor;
+  readonly weights: tf.Tensor;
+}
+
+/** Below every exponent that counts, and far enough from the end of float32 for a difference of two. */
+export const lowest = -1e30;
+
+/** A tensor of one number. */
+export function constantOf(shape: number[], value: number): tf.Tensor {
+  return tf.broadcastTo(tf.scalar(value), shape);
+}
+
+/**
+ * Bidirectional FAVOR (2006.03555, section 2.3): phi(Q) (phi(K)^T [V 1]), the last column the normaliser. Two
+ * recomputed halves, joined by sums `[groups, count, valueDim + 1]`: the backward pass holds the features of one side
+ * at a time. Result `[groups, queries, valueDim]`.
+ */
+export function bidirectionalFavor({ q, k, v, weights }: GroupedInputs, parameters: FeatureParameters): tf.Tensor {
+  const names = Object.keys(parameters.tensors);
+  const arrays = Object.values(parameters.tensors);
+  const named = (tensors: tf.Tensor[]): Record<string, tf.Tensor> =>
+    Object.fromEntries(names.map((name, i) => [name, tensors[i]!]));
+
+  const sums = recomputed((key, value, shown, ...rest) => {
+    const t = named(rest);
+    const { features, logWeight } = keyFeatures(key!, parameters, t);
+    const weighted = weightedValues(value!, relativeWeights(logWeight, shown!));
+    return sumsThroughCore(tf.matMul(features, weighted, true, false), t);
+  })(k, v, weights, ...arrays);
+  return recomputed((query, sum, ...rest) =>
+    normalized(tf.matMul(queryFeatures(query!, parameters, named(rest)), sum!)),
+  )(q, sums, ...arrays);
+}
+
+/** exp(logWeight - the largest of the shown keys) times the mask's weights, `[groups, keys]`. */
+function relativeWeights(logWeight: tf.Tensor, weights: tf.Tensor): tf.Tensor {
+  const floor = constantOf(logWeight.shape, lowest);
+  const shown = constant(() => tf.greater(weights, 0));
+  const largest = constant(() => tf.max(tf.where(shown, logWeight, floor), 1, true));
+  return tf.mul(tf.exp(tf.where(shown, tf.sub(logWeight, largest), floor)), weights);
+}
+
+/** [V 1] times a weight per key, `[groups, keys, valueDim + 1]`. */
+function weightedValues(value: tf.Tensor, weights: tf.Tensor): tf.Tensor {
+  const column = tf.expandDims(weights, 2);
+  return tf.concat([tf.mul(value, column), column], 2);
+}
+
+/** Divides by the last column; a row whose normaliser is 0 gives 0. x `[groups, queries, valueDim + 1]`. */
+export function normalized(x: tf.Tensor): tf.Tensor {
+  const [groups, rows, width] = x.shape as [number, number, number];
+  const numerator = tf.slice(x, [0, 0, 0], [groups, rows, width - 1]);
+  const normalizer = tf.slice(x, [0, 0, width - 1], [groups, rows, 1]);
+  const one = constant(() => tf.cast(tf.equal(normalizer, 0), "float32"));
+  return tf.div(numerator, tf.add(normalizer, one));
+}

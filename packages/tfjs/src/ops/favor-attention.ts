@@ -1,0 +1,80 @@
+import { ArgumentError } from "@favor/core";
+import * as tf from "@tensorflow/tfjs";
+import { attentionSizes, requireShape } from "./attention-inputs.ts";
+import type { AttentionOptions, AttentionSizes } from "./attention-inputs.ts";
+import { bidirectionalFavor } from "./bidirectional.ts";
+import { causalFavor } from "./causal.ts";
+import { featureParameters, listDescriptions } from "./feature-parameters.ts";
+import type { FeatureMaps } from "./feature-parameters.ts";
+
+export interface FavorAttentionOptions extends AttentionOptions {
+  /** Any feature map of @favor/core: one for all heads, or one for each. Its `dim` is that of a query. */
+  readonly featureMap: FeatureMaps;
+  /**
+   * `[count, dim]` or `[heads, count, dim]`, instead of the projection that the description draws; gradients flow to it.
+   * Only for maps with a random projection. Rows of numbers that are not finite give NaN.
+   */
+  readonly projection?: tf.Tensor | undefined;
+}
+
+/**
+ * FAVOR attention (2006.03555, 2009.14794) of query `[batch, heads, queries, dim]`, key `[batch, heads, keys, dim]` and
+ * value `[batch, heads, keys, valueDim]`: `[batch, heads, queries, valueDim]`, which estimates
+ * softmax(scale q.k) v in O(length) time and memory. A query that sees no key gives 0.
+ *
+ * Differentiable in q, k, v and `projection`. Only the inputs stay alive between the passes: features, `[batch, heads,
+ * length, count]`, are computed again in the backward pass, nothing of length x length ever.
+ *
+ * @throws ArgumentError, naming the argument: wrong rank, shapes that disagree, a mask per query, a feature map or
+ * projection of another size.
+ */
+export function favorAttention(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options: FavorAttentionOptions): tf.Tensor4D {
+  const sizes = attentionSizes(q, k, v, options);
+  const { batch, heads, queries, keys, dim, valueDim, scale } = sizes;
+  const descriptions = listDescriptions(options.featureMap, heads);
+  if (options.mask) requireKeyMask(options.mask, sizes);
+  return tf.tidy(() => {
+    const parameters = featureParameters(descriptions, options.projection);
+    const { maps } = parameters;
+    if (parameters.dim !== dim) throw new ArgumentError("featureMap", `a map of dim ${dim}, as q`, parameters.dim);
+    if (maps !== 1 && maps !== heads) throw new ArgumentError("projection", `one for each of ${heads} heads`, maps);
+    // groups are ordered by map first, so that one matrix product serves all sequences of a map
+    const byHead = maps > 1;
+    const fold = (x: tf.Tensor): tf.Tensor => {
+      const ordered = byHead ? tf.transpose(x, [1, 0, 2, 3]) : x;
+      return tf.reshape(ordered, [batch * heads, x.shape[2]!, x.shape[3]!]);
+    };
+    const mask = options.mask && foldMask(options.mask, sizes, byHead);
+    const show = (x: tf.Tensor): tf.Tensor => {
+      if (!mask) return x;
+      const shown = tf.tile(tf.expandDims(tf.greater(mask, 0), 2), [1, 1, x.shape[2]!]);
+      return tf.where(shown, x, tf.zerosLike(x));
+    };
+    const root = Math.sqrt(scale);
+    const inputs = {
+      q: tf.mul(fold(q), root),
+      k: tf.mul(show(fold(k)), root),
+      v: show(fold(v)),
+      weights: mask ?? tf.ones([batch * heads, keys]),
+    };
+    const out = options.causal ? causalFavor(inputs, parameters) : bidirectionalFavor(inputs, parameters);
+    const [outer, inner] = byHead ? [heads, batch] : [batch, heads];
+    const unfolded = tf.reshape(out, [outer, inner, queries, valueDim]);
+    return (byHead ? tf.transpose(unfolded, [1, 0, 2, 3]) : unfolded) as tf.Tensor4D;
+  });
+}
+
+/** A mask that depends on the query as well would need the whole matrix, which linear attention never forms. */
+function requireKeyMask(mask: tf.Tensor, { batch, keys }: AttentionSizes): void {
+  if (mask.rank > 2) {
+    const expected = `a padding mask [${batch}, ${keys}]: FAVOR cannot honour one per query (use causal: true, or softmax)`;
+    throw new ArgumentError("mask", expected, `[${mask.shape}]`);
+  }
+  requireShape("mask", mask, [batch, keys]);
+}
+
+/** `[batch, keys]` to `[groups, keys]` in float32. */
+function foldMask(mask: tf.Tensor, { batch, heads, keys }: AttentionSizes, byHead: boolean): tf.Tensor {
+  const weights = tf.expandDims(tf.cast(mask, "float32"), byHead ? 0 : 1);
+  return tf.reshape(tf.tile(weights, byHead ? [heads, 1, 1] : [1, heads, 1]), [batch * heads, keys]);
+}

@@ -1,0 +1,204 @@
+import { ArgumentError, drawProjection, exponentialForm, trigonometricForm } from "@favor/core";
+import type { ExponentialForm, FeatureMapDescription, TrigonometricForm } from "@favor/core";
+import * as tf from "@tensorflow/tfjs";
+
+/** One description for all heads, or one for each. */
+export type FeatureMaps = FeatureMapDescription | readonly FeatureMapDescription[];
+
+/** The arrays of a feature map as tensors, stacked over `maps` descriptions: 1 for all heads, or one for each head. */
+export interface FeatureParameters {
+  readonly kind: FeatureMapDescription["kind"];
+  readonly description: FeatureMapDescription;
+  /** 1, or the number of heads. */
+  readonly maps: number;
+  /** d */
+  readonly dim: number;
+  /** Everything that phi is computed from, by name; gradients flow to all of it. */
+  readonly tensors: Readonly<Record<string, tf.Tensor>>;
+}
+
+/** Every description of `featureMap`, all of one kind and size. Throws ArgumentError if they are not. */
+export function listDescriptions(featureMap: FeatureMaps, heads: number): readonly FeatureMapDescription[] {
+  const all: readonly FeatureMapDescription[] = Array.isArray(featureMap) ? featureMap : [featureMap];
+  const [first] = all;
+  if (first === undefined || (all.length !== 1 && all.length !== heads)) {
+    throw new ArgumentError(
+      "featureMap",
+      `one description, or one for each of ${heads} heads`,
+      `${all.length} of them`,
+    );
+  }
+  for (const [head, other] of all.entries()) {
+    if (other.kind !== first.kind || describedSize(other) !== describedSize(first)) {
+      const expected = `the kind and size of featureMap[0], ${first.kind} ${describedSize(first)}`;
+      throw new ArgumentError(`featureMap[${head}]`, expected, `${other.kind} ${describedSize(other)}`);
+    }
+  }
+  return all;
+}
+
+/** "variant count x dim": what descriptions of several heads must share. */
+function describedSize(description: FeatureMapDescription): string {
+  const { count, dim } = { count: "", ...("projection" in description ? description.projection : description) };
+  const variant =
+    "variant" in description ? description.variant : "function" in description ? description.function : "";
+  return `${variant} ${count} x ${dim}`;
+}
+
+/** d of a description. */
+export function describedDim(description: FeatureMapDescription): number {
+  return "projection" in description ? description.projection.dim : description.dim;
+}
+
+/** The drawn projections `[maps, count, dim]`, what a layer keeps as its non-trainable weight. */
+export function drawProjections(descriptions: readonly FeatureMapDescription[]): tf.Tensor3D {
+  const drawn = descriptions.map((description) => {
+    if (!("projection" in description)) {
+      throw new ArgumentError("featureMap", "a map with a random projection", description.kind);
+    }
+    const { count, dim } = description.projection;
+    return tf.tensor2d(Float32Array.from(drawProjection(description.projection)), [count, dim]);
+  });
+  return tf.stack(drawn) as tf.Tensor3D;
+}
+
+/**
+ * The tensors of `descriptions`. `projection` `[count, dim]` or `[maps, count, dim]` stands for the drawn ones: give a
+ * variable to train it. Throws ArgumentError for a shape that does not fit or a map without a projection.
+ */
+export function featureParameters(
+  descriptions: readonly FeatureMapDescription[],
+  projection: tf.Tensor | undefined,
+): FeatureParameters {
+  const description = descriptions[0]!;
+  const given = projection && checkedProjection(descriptions, projection);
+  const maps = given ? Math.max(given.shape[0]!, descriptions.length) : descriptions.length;
+  const common = { kind: description.kind, description, maps, dim: describedDim(description) };
+  switch (description.kind) {
+    case "elu":
+    case "squared-relu":
+      return { ...common, tensors: {} };
+    case "generalized":
+      return { ...common, tensors: { projection: transposed(given ?? drawProjections(descriptions)) } };
+    case "trigonometric": {
+      const forms = descriptions.map((each) => cached(trigonometricForms, each, () => trigonometric(each)));
+      const drawn = given ?? stacked(forms, (form) => form.projection, [-1, common.dim]);
+      const phase =
+        forms[0]!.phase &&
+        repeated(
+          stacked(forms, (form) => form.phase!, [1, -1]),
+          maps,
+        );
+      return { ...common, tensors: { projection: transposed(drawn), ...(phase && { phase }) } };
+    }
+    default: {
+      const forms = descriptions.map((each) => cached(exponentialForms, each, () => exponentialForm(each)));
+      return { ...common, tensors: exponentialTensors(descriptions, forms, given, maps) };
+    }
+  }
+}
+
+function trigonometric(description: FeatureMapDescription): TrigonometricForm {
+  if (description.kind !== "trigonometric") throw new ArgumentError("kind", "trigonometric", description.kind);
+  return trigonometricForm(description);
+}
+
+/** Drawing costs a QR decomposition: once per description object, not per call. */
+const exponentialForms = new WeakMap<FeatureMapDescription, ExponentialForm>();
+const trigonometricForms = new WeakMap<FeatureMapDescription, TrigonometricForm>();
+
+function cached<T>(cache: WeakMap<FeatureMapDescription, T>, key: FeatureMapDescription, make: () => T): T {
+  const found = cache.get(key) ?? make();
+  cache.set(key, found);
+  return found;
+}
+
+function checkedProjection(descriptions: readonly FeatureMapDescription[], projection: tf.Tensor): tf.Tensor {
+  const description = descriptions[0]!;
+  if (!("projection" in description)) {
+    throw new ArgumentError("projection", `nothing, for ${description.kind} has no random projection`, "a tensor");
+  }
+  const { count, dim } = description.projection;
+  const maps = projection.rank === 3 ? projection.shape[0]! : 1;
+  const [rows, columns] = projection.shape.slice(-2);
+  const fits = projection.rank === 2 || projection.rank === 3;
+  if (!fits || rows !== count || columns !== dim || (descriptions.length > 1 && maps !== descriptions.length)) {
+    throw new ArgumentError("projection", `[${count}, ${dim}] or [heads, ${count}, ${dim}]`, `[${projection.shape}]`);
+  }
+  return projection.reshape([maps, count, dim]);
+}
+
+/** One array of every form, stacked: `[maps, ...shape]`. */
+function stacked<Form>(forms: readonly Form[], array: (form: Form) => Float64Array, shape: number[]): tf.Tensor {
+  return tf.stack(forms.map((form) => tf.tensor1d(Float32Array.from(array(form))).reshape(shape)));
+}
+
+/** A stack of one, as many times as there are maps: matMul does not broadcast batches in its gradient. */
+function repeated(stack: tf.Tensor, maps: number): tf.Tensor {
+  return stack.shape[0] === maps ? stack : tf.tile(stack, [maps, ...stack.shape.slice(1).map(() => 1)]);
+}
+
+/** Un-transposed operands are the fast ones of matMul on most backends. */
+function transposed(matrices: tf.Tensor): tf.Tensor {
+  return tf.transpose(matrices, [0, 2, 1]);
+}
+
+function exponentialTensors(
+  descriptions: readonly FeatureMapDescription[],
+  forms: readonly ExponentialForm[],
+  projection: tf.Tensor | undefined,
+  maps: number,
+): Record<string, tf.Tensor> {
+  const { dim } = forms[0]!;
+  const stack = (array: (form: ExponentialForm) => Float64Array, shape: number[]): tf.Tensor =>
+    repeated(stacked(forms, array, shape), maps);
+  const tensors: Record<string, tf.Tensor> = {};
+  const moved = forms.some((form) => [...form.queryMean, ...form.keyMean].some((x) => x !== 0));
+  if (moved) {
+    tensors["queryMean"] = stack((form) => form.queryMean, [1, dim]);
+    tensors["keyMean"] = stack((form) => form.keyMean, [1, dim]);
+  }
+  if (forms.some((form) => !isIdentity(form.queryMatrix, dim) || !isIdentity(form.keyMatrix, dim))) {
+    tensors["queryMatrix"] = transposed(stack((form) => form.queryMatrix, [dim, dim]));
+    tensors["keyMatrix"] = transposed(stack((form) => form.keyMatrix, [dim, dim]));
+  }
+  if (forms.some((form) => form.keyWeight.some((x) => x !== 0))) {
+    tensors["keyWeight"] = stack((form) => form.keyWeight, [dim, 1]);
+  }
+  if (forms[0]!.core) {
+    const { count } = forms[0]!;
+    tensors["core"] = stack((form) => form.core!, [count, count]);
+  }
+  if (projection) {
+    Object.assign(tensors, projectedTensors(descriptions, repeated(projection, maps)));
+  } else {
+    tensors["queryProjection"] = transposed(stack((form) => form.queryProjection, [-1, dim]));
+    tensors["keyProjection"] = transposed(stack((form) => form.keyProjection, [-1, dim]));
+    tensors["logWeight"] = stack((form) => form.logWeight, [1, -1]);
+  }
+  return tensors;
+}
+
+/**
+ * The parts of the form that depend on the projection W: b_l w_ml and 2 sum_l a_l w_ml^2 (2302.00787, section 3.2), as
+ * functions that tfjs differentiates. A constant common to all features cancels in the normaliser and is left out.
+ */
+function projectedTensors(descriptions: readonly FeatureMapDescription[], w: tf.Tensor): Record<string, tf.Tensor> {
+  const [maps, , dim] = w.shape as [number, number, number];
+  if (descriptions[0]!.kind === "hyperbolic") {
+    const both = transposed(tf.concat([w, tf.neg(w)], 1));
+    return { queryProjection: both, keyProjection: both, logWeight: tf.zeros([maps, 1, both.shape[2]!]) };
+  }
+  const exponents = descriptions.map((description) => {
+    const a = "a" in description ? description.a : 0;
+    return tf.tensor2d(typeof a === "number" ? Array.from({ length: dim }, () => a) : [...a], [1, dim]);
+  });
+  const a = repeated(tf.stack(exponents), maps);
+  const scaled = transposed(tf.mul(w, tf.sqrt(tf.sub(1, tf.mul(4, a)))));
+  const logWeight = tf.expandDims(tf.sum(tf.mul(tf.mul(2, a), tf.square(w)), 2), 1);
+  return { queryProjection: scaled, keyProjection: scaled, logWeight };
+}
+
+function isIdentity(matrix: Float64Array, dim: number): boolean {
+  return matrix.every((value, i) => value === (i % (dim + 1) === 0 ? 1 : 0));
+}
