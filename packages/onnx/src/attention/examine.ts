@@ -1,9 +1,9 @@
-import { FavorError, RandomStream, streamPurpose } from "@favor/core";
+import { RandomStream, streamPurpose } from "@favor/core";
 import { describeNode } from "../graph/node.ts";
 import { cacheInput, cacheReason } from "./key-value-cache.ts";
 import { channelAxes } from "./channel-axes.ts";
 import { shapeOf, type AttentionContext } from "./context.ts";
-import { proveMask } from "./mask-proof.ts";
+import type { MaskProofs } from "./mask-proofs.ts";
 import { batchOf, headsOf, operandOf, sizeOf } from "./operand-roles.ts";
 import { productAxes } from "./product.ts";
 import { projectionSources } from "./projection-source.ts";
@@ -50,13 +50,14 @@ function orientations(region: Region): Orientation[] {
 /**
  * Proves that a region is an attention that may be replaced, or says why not.
  *
+ * @param proofs what was proved of the graph's other regions
  * @returns undefined if what stands between the two products has nothing of a softmax
  */
 export function examineRegion(
   context: AttentionContext,
   region: Region,
-  index: number,
-  layer: number,
+  proofs: MaskProofs,
+  { index, layer }: { readonly index: number; readonly layer: number },
 ): FoundSite | undefined {
   const softmax = region.nodes.find((node) => node.opType === "Softmax") ?? region.output.node;
   const name = softmax.name || softmax.output[0] || "";
@@ -87,20 +88,17 @@ export function examineRegion(
   let failure: string | undefined;
   for (const orientation of orientations(region)) {
     const operands = readOperands(context, region, orientation);
-    let proof;
-    try {
-      proof = proveMask({
-        context,
-        region,
-        inputs,
-        labels: orientation.labels,
-        batchAt: (probe) => batchOf(context, operands?.query, probe),
-        random: () => random.uniform(),
-      });
-    } catch (error) {
-      if (!FavorError.isInstance(error)) throw error;
-      const reason = { code: "mask-not-evaluated", message: `The mask could not be evaluated: ${error.message}` };
-      return refuse([reason], unknownMask, basicFacts(context, region));
+    const proof = proofs.of({
+      context,
+      region,
+      inputs,
+      labels: orientation.labels,
+      batchAt: (probe) => batchOf(context, operands?.query, probe),
+      random: () => random.uniform(),
+    });
+    if ("error" in proof) {
+      const message = `The mask could not be evaluated: ${proof.error.message}`;
+      return refuse([{ code: "mask-not-evaluated", message }], unknownMask, basicFacts(context, region));
     }
     if ("failure" in proof) {
       failure ??= proof.failure;

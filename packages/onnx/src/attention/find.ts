@@ -7,6 +7,7 @@ import { examineRegion, factsOf } from "./examine.ts";
 import { fusedCandidates } from "./fused.ts";
 import { cacheReason } from "./key-value-cache.ts";
 import { LayerCounter } from "./layer-counter.ts";
+import { MaskProofs } from "./mask-proofs.ts";
 import { productAxes, type Product } from "./product.ts";
 import { dataProducts, findRegion } from "./region.ts";
 import type { FoundSite } from "./site.ts";
@@ -76,11 +77,13 @@ function refuseBesideCache(sites: FoundSite[], from: number): void {
 
 function candidatesOf(context: AttentionContext): Candidate[] {
   const products = dataProducts(context);
+  const proofs = new MaskProofs(context);
   const byNode = new Map(products.map((product) => [product.node, product]));
   const regions = products.flatMap((product): Candidate[] => {
     const region = isQuadratic(context, product) ? findRegion(context, product, byNode) : undefined;
     if (region === undefined) return [];
-    return [{ node: region.output.node, examine: (index, layer) => examineRegion(context, region, index, layer) }];
+    const { node } = region.output;
+    return [{ node, examine: (index, layer) => examineRegion(context, region, proofs, { index, layer }) }];
   });
   return [...fusedCandidates(context), ...regions];
 }

@@ -179,7 +179,8 @@ function withinWindow(sample: MaskSample, before: number, after: number): boolea
   const offset = keys - queries;
   for (let g = 0; g < groups; g++) {
     const keep = new Uint8Array(keys);
-    for (let i = 0; i < queries; i++) {
+    // The last queries reach furthest back, and show soonest that a window is wider.
+    for (let i = queries - 1; i >= 0; i--) {
       for (let k = 0; k < keys; k++) {
         const weight = weights[(g * queries + i) * keys + k]!;
         const inside = k >= i + offset - before && k <= i + offset + after;

@@ -58,6 +58,7 @@ export function proveMask(question: MaskQuestion): MaskProof | { readonly failur
   if (scale === undefined || !everyQuerySeen(samples))
     return { failure: "the probabilities do not depend on the logits" };
   const lengths = [context.first.sizes.length];
+  const evaluated = [first.shape.keys];
   for (const probe of [context.second, windowProbe(question, first.shape.groups)]) {
     if (probe === undefined) continue;
     const evaluation = new RegionEvaluation(context, region, regionInputs(context, region, probe), labels, probe);
@@ -66,8 +67,9 @@ export function proveMask(question: MaskQuestion): MaskProof | { readonly failur
       if (failure !== undefined) return { failure };
     }
     lengths.push(probe.sizes.length);
+    evaluated.push(evaluation.shape.keys);
   }
-  const evidence = `evaluated on ${samples.length} inputs at ${lengths.length > 1 ? "lengths" : "length"} ${lengths.join(", ")}`;
+  const evidence = `evaluated on ${samples.length} inputs with ${evaluated.join(", ")} keys`;
   const window = hiddenWindow(question, Math.max(...lengths));
   if (window !== undefined) {
     return { scale, mask: { kind: "other", evidence: window.message }, reasons: [window] };
