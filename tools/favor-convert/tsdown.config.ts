@@ -1,7 +1,12 @@
 import { defineConfig } from "tsdown";
 
 export default defineConfig({
-  entry: { index: "src/index.ts", cli: "src/cli.ts", "speed-child": "src/measure/speed-child.ts" },
+  entry: {
+    index: "src/index.ts",
+    cli: "src/cli.ts",
+    "speed-child": "src/measure/speed-child.ts",
+    "head-worker": "src/calibrate/head-worker.ts",
+  },
   format: "esm",
   dts: true,
   platform: "node",

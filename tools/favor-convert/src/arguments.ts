@@ -1,7 +1,9 @@
 import yargs from "yargs";
 import type { Argv } from "yargs";
 
-import type { ConvertRequest } from "./commands/convert.ts";
+import { featureChoices } from "@favor/onnx";
+
+import type { ConvertRequest } from "./commands/request.ts";
 import type { VerifyRequest } from "./commands/verify.ts";
 import { UsageError } from "./errors.ts";
 import { version } from "./versions.ts";
@@ -49,6 +51,14 @@ export function parseLayers(value: unknown): number[] {
   });
 }
 
+/** Points that may be lost, as `1.5`. */
+function parsePoints(value: unknown): number | undefined {
+  if (value === undefined || (typeof value === "number" && value >= 0 && value <= 100)) return value;
+  throw new UsageError(`--budget takes points from 0 to 100, found ${JSON.stringify(value)}.`, {
+    code: "bad-arguments",
+  });
+}
+
 /** A `coerce` for an option that takes a path. */
 function somePath(name: string): (value: unknown) => string | undefined {
   return (value) => {
@@ -72,19 +82,34 @@ function convertOptions(parser: Argv) {
     .options({
       output: { ...file("output", "folder to write"), alias: "o" },
       features: {
-        choices: ["positive", "trigonometric", "exact"],
-        default: "positive",
-        describe: "what replaces softmax",
+        choices: ["landmark", ...featureChoices],
+        describe: "what replaces softmax [default: landmark with --calibrate, else positive]",
       },
       count: number("count", "features a head [default: 256]", 1, 65536),
-      projection: { choices: ["orthogonal", "iid"], default: "orthogonal", describe: "rows of the random projection" },
+      projection: {
+        choices: ["orthogonal", "iid", "hadamard", "givens"],
+        describe: "rows of the random projection [default: orthogonal]",
+      },
       seed: number("seed", "of everything drawn at random [default: 0]", 0, Number.MAX_SAFE_INTEGER),
+      seeds: number("seeds", "draws of calibrated positive features, the best stays [default: 4]", 1, 1024),
+      refine: number("refine", "steps of gradient descent on landmarks [default: 0]", 0, 10_000),
       calibrate: file("calibrate", "FASTA, text or JSON Lines to fit the features to"),
       "calibrate-count": number("calibrate-count", "sequences of it [default: 200]", 1, 1_000_000),
       evaluate: file("evaluate", "FASTA, text or JSON Lines to compare both models on"),
       "evaluate-count": number("evaluate-count", "sequences of it [default: 500]", 1, 1_000_000),
       truncate: { type: "boolean", default: false, describe: "cut sequences that are too long" },
       keep: { string: true, describe: "layers that stay softmax: 0,1 or 0-2,7", coerce: parseLayers },
+      budget: {
+        number: true,
+        describe: "points that may be lost: layers stay softmax until it holds",
+        coerce: parsePoints,
+      },
+      cross: { type: "boolean", default: false, describe: "also convert cross-attention" },
+      target: {
+        choices: ["standard", "onnxruntime", "onnx27"],
+        describe: "operators of causal attention [default: standard]",
+      },
+      stateful: { type: "boolean", default: false, describe: "a causal model takes and gives its state" },
       "max-length": number("max-length", "grow the position table to this many tokens", 1, 1 << 24),
       growth: { choices: ["tile", "interpolate"], describe: "how it grows [default: tile]" },
       threads: number("threads", "of onnxruntime [default: every core]", 1, 1024),
@@ -127,23 +152,29 @@ export async function parseArguments(argv: readonly string[]): Promise<Command> 
       "convert a checkpoint",
       convertOptions,
       ({ source, json, quiet, ...options }) => {
-        const { output, features, count, projection, seed, calibrate, evaluate, truncate, keep, threads, force } =
-          options;
-        const { calibrateCount, evaluateCount, maxLength, growth, dryRun } = options;
+        const { output, features, count, projection, seed, seeds, refine, keep, budget, cross, target } = options;
+        const { stateful, maxLength, growth, calibrate, calibrateCount, evaluate, evaluateCount } = options;
+        const { truncate, threads, force, dryRun } = options;
         const given = defined({
           output,
+          features,
           count,
+          projection,
           seed,
+          seeds,
+          refine,
+          keep,
+          budget,
+          target,
+          maxLength,
+          growth,
           calibrate,
           calibrateCount,
           evaluate,
           evaluateCount,
-          keep,
           threads,
-          maxLength,
-          growth,
         });
-        const request = { source, features, projection, truncate, force, dryRun, ...given };
+        const request = { source, truncate, force, dryRun, cross, stateful, ...given };
         command = { command: "convert", json, quiet, request };
       },
     )

@@ -27,7 +27,8 @@ export type InputErrorCode =
   | "model-inputs-unknown"
   | "model-fails-to-run"
   | "weights-not-finite"
-  | "converted-malformed";
+  | "converted-malformed"
+  | "budget-unreachable";
 
 export class InputError extends FavorError<InputErrorCode> {}
 

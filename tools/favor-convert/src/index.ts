@@ -1,5 +1,6 @@
 export { convert } from "./commands/convert.ts";
-export type { ConvertRequest, ConvertResult } from "./commands/convert.ts";
+export type { ConvertResult } from "./commands/convert.ts";
+export type { ConvertRequest } from "./commands/request.ts";
 export { evaluate } from "./commands/evaluate.ts";
 export type { EvaluateRequest } from "./commands/evaluate.ts";
 export { inspect } from "./commands/inspect.ts";
@@ -18,4 +19,4 @@ export type { Progress } from "./progress/progress.ts";
 export { comparisonPage } from "./report/comparison.ts";
 export type { ComparedModel } from "./report/comparison.ts";
 export { favorFileSchema } from "./report/favor-file.ts";
-export type { DataUse, Evaluation, FavorFile, FavorSite } from "./report/favor-file.ts";
+export type { DataUse, Evaluation, FavorFile, FavorOptions, FavorSite, SiteError } from "./report/favor-file.ts";

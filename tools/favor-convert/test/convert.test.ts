@@ -35,11 +35,13 @@ async function contentsOf(folder: string): Promise<Map<string, string>> {
 
 const calibrated = {
   source: tiny,
+  features: "positive",
+  seeds: 1,
   calibrate: calibration,
   calibrateCount: 60,
   evaluate: validation,
   evaluateCount: 100,
-};
+} as const;
 
 describe("a calibrated conversion with evaluation", () => {
   test("keeps most of the accuracy, which plain features do not, and says so in every place", async () => {
@@ -62,7 +64,7 @@ describe("a calibrated conversion with evaluation", () => {
     expect(await favorFileOf(output)).toEqual(favor);
     expect(favor).toMatchObject({
       source: { name: "checkpoint", model: "onnx/model.onnx", bytes: 3605200 },
-      options: { features: "positive", count: 256, projection: "orthogonal", seed: 0, keep: [] },
+      options: { features: "positive", count: 256, projection: "orthogonal", seed: 0, seeds: 1, keep: [] },
       calibration: { file: "calibration.fasta", sequences: 60 },
     });
     expect(favor!.sites.map(({ state, layer }) => [state, layer])).toEqual(
@@ -70,6 +72,7 @@ describe("a calibrated conversion with evaluation", () => {
     );
     expect(favor!.sites[3]!.featureMap).toMatchObject({
       kind: "calibrated",
+      width: 256,
       projection: { kind: "orthogonal", count: 256, seed: 0 },
     });
 

@@ -4,46 +4,38 @@ import type { MomentTap } from "@favor/onnx";
 import type { Tensor } from "onnxruntime-node";
 
 import { InputError } from "../errors.ts";
-import { ModelRunner } from "../measure/runner.ts";
-import type { RunnerOptions } from "../measure/runner.ts";
-import type { TokenSequence } from "../tokens/tokenizer.ts";
+import type { ModelRunner } from "../measure/runner.ts";
 
 /**
  * The means and covariances of queries and keys, by site and head, over real sequences: what calibration needs
  * (calibrated features: see `calibrate` of `@favor/core`). Sequences go one at a time and unpadded, so that every
  * token counts once and no padding does.
  *
- * @param tapped - path of the model with the additional outputs of `tapMoments`.
+ * @param runner - the model with the additional outputs of `tapMoments`.
  * @param taps - what those outputs are.
  * @param tick - called with the number of sequences done.
  * @returns by site number; `undefined` for sites without a tap.
  * @throws {InputError} `model-fails-to-run`; `weights-not-finite` if a sum is not finite.
  */
 export async function gatherMoments(
-  tapped: string,
+  runner: ModelRunner,
   taps: readonly MomentTap[],
-  sequences: readonly TokenSequence[],
-  options: RunnerOptions,
+  sequences: readonly (readonly number[])[],
   tick: (done: number) => void,
 ): Promise<(HeadMoments[] | undefined)[]> {
-  const runner = await ModelRunner.open(tapped, options);
-  try {
-    // Sums add up: one float64 array an output over all sequences, and the moments once at the end.
-    const sums = new Map<string, Float64Array>();
-    const names = taps.flatMap((tap) => Object.values(tap.outputs));
-    let tokens = 0;
-    for (const { ids } of sequences) {
-      const values = await runner.runAll([ids], names);
-      for (const name of names) sums.set(name, added(sums.get(name), values[name]!.data));
-      tokens += ids.length;
-      tick(1);
-    }
-    const moments: (HeadMoments[] | undefined)[] = [];
-    for (const tap of taps) moments[tap.site] = momentsOf(tap, sums, tokens);
-    return Array.from(moments);
-  } finally {
-    await runner.close();
+  // Sums add up: one float64 array an output over all sequences, and the moments once at the end.
+  const sums = new Map<string, Float64Array>();
+  const names = taps.flatMap((tap) => Object.values(tap.outputs));
+  let tokens = 0;
+  for (const ids of sequences) {
+    const values = await runner.runAll([ids], names);
+    for (const name of names) sums.set(name, added(sums.get(name), values[name]!.data));
+    tokens += ids.length;
+    tick(1);
   }
+  const moments: (HeadMoments[] | undefined)[] = [];
+  for (const tap of taps) moments[tap.site] = momentsOf(tap, sums, tokens);
+  return Array.from(moments);
 }
 
 function added(sum: Float64Array | undefined, data: Tensor["data"]): Float64Array {

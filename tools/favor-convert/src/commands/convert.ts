@@ -1,18 +1,19 @@
 import { availableParallelism } from "node:os";
-import { basename, join } from "node:path";
+import { basename } from "node:path";
 
-import type { HeadMoments } from "@favor/core";
-import { convertAttention, inspectAttention, tapMoments } from "@favor/onnx";
-import type { ConvertOptions, ConvertedSite } from "@favor/onnx";
+import { convertAttention, inspectAttention } from "@favor/onnx";
+import type { Conversion, ConvertOptions, ConvertedSite } from "@favor/onnx";
 import { hashFile, writeModel } from "@favor/onnx/node";
 import type { OpenedModel } from "@favor/onnx/node";
 
 import { UsageError } from "../errors.ts";
 import { copyCompanions } from "../folder/checkpoint-files.ts";
 import { OutputFolder, checkOutput } from "../folder/output-folder.ts";
+import type { Comparison } from "../measure/evaluation.ts";
 import { silent } from "../progress/progress.ts";
 import type { Progress } from "../progress/progress.ts";
-import type { Evaluation, FavorFile } from "../report/favor-file.ts";
+import type { Evaluation, FavorFile, FavorOptions } from "../report/favor-file.ts";
+import { siteRecord } from "../report/site-record.ts";
 import { checkConfiguration } from "../source/check-configuration.ts";
 import { maximumTokens } from "../source/config.ts";
 import { checkWeights } from "../source/finite-weights.ts";
@@ -24,44 +25,10 @@ import type { LoadedSequences } from "../tokens/load-sequences.ts";
 import { loadTokenizer } from "../tokens/tokenizer.ts";
 import type { SequenceTokenizer } from "../tokens/tokenizer.ts";
 import { versions } from "../versions.ts";
-
-/** What to convert and how; the command line's options, one for one. */
-export interface ConvertRequest {
-  /** A checkpoint folder or an `.onnx` file. */
-  readonly source: string;
-  /** The folder to write; it must not exist unless `force`. Not needed for a dry run. */
-  readonly output?: string;
-  /** Default "positive". */
-  readonly features?: "positive" | "trigonometric" | "exact";
-  /** Random features a head, M; default 256. */
-  readonly count?: number;
-  /** Default "orthogonal". */
-  readonly projection?: "orthogonal" | "iid";
-  /** Of the projections, the draws from data files and the masks; default 0. */
-  readonly seed?: number;
-  /** Layers that stay softmax, counted from 0. */
-  readonly keep?: readonly number[];
-  /** Grow the position table to this many tokens. */
-  readonly maxLength?: number;
-  /** How: by repeating it (default) or by stretching it. */
-  readonly growth?: "tile" | "interpolate";
-  /** Data file to calibrate positive features on. */
-  readonly calibrate?: string;
-  /** Sequences to calibrate on; default 200. */
-  readonly calibrateCount?: number;
-  /** Data file to compare both models on. */
-  readonly evaluate?: string;
-  /** Sequences to compare on; default 500. */
-  readonly evaluateCount?: number;
-  /** Cut sequences that are too long instead of refusing them. */
-  readonly truncate?: boolean;
-  /** Threads of onnxruntime; default: every core. */
-  readonly threads?: number;
-  /** Replace an output folder that an earlier run wrote. */
-  readonly force?: boolean;
-  /** Rewrite in memory and report the sites; measure and write nothing. */
-  readonly dryRun?: boolean;
-}
+import type { Activations } from "../calibrate/activations.ts";
+import { checkKept, optionsOf } from "./request.ts";
+import type { ConvertRequest } from "./request.ts";
+import { withinBudget } from "./within-budget.ts";
 
 export interface ConvertResult {
   /** The folder written, absolute; undefined for a dry run. */
@@ -71,9 +38,6 @@ export interface ConvertResult {
   /** What `favor.json` says; undefined for a dry run. */
   readonly favor: FavorFile | undefined;
 }
-
-type Settings = Required<Pick<ConvertOptions, "features" | "count" | "projection" | "seed">> &
-  Pick<ConvertOptions, "maxLength" | "growth"> & { readonly keep: number[] };
 
 /**
  * Converts a checkpoint to linear attention: reads it, calibrates, rewrites, measures, and writes a folder with the
@@ -87,7 +51,7 @@ type Settings = Required<Pick<ConvertOptions, "features" | "count" | "projection
  * {OutputError} when the disk refuses.
  */
 export async function convert(request: ConvertRequest, progress: Progress = silent): Promise<ConvertResult> {
-  const settings = settingsOf(request);
+  const options = optionsOf(request);
   const source = await openSource(request.source);
   if (request.dryRun !== true && request.output === undefined) {
     throw new UsageError("Name the folder to write: -o <dir> (or --dry-run to write nothing).", {
@@ -102,19 +66,19 @@ export async function convert(request: ConvertRequest, progress: Progress = sile
     const { model } = opened;
     checkWeights(model, source.modelPath);
     const inspected = inspectAttention(model);
-    checkKept(settings.keep, new Set(inspected.sites.map((site) => site.layer)));
+    checkKept(options.keep, new Set(inspected.sites.map((site) => site.layer)));
     const notes = [...inspected.notes, ...checkConfiguration(source.config, inspected.sites)];
     if (request.dryRun === true) {
-      const { sites } = convertAttention(model, settings);
-      return { folder: undefined, sites, notes, favor: undefined };
+      const converted = convertAttention(model, rewriteOptions(options, options.keep));
+      return { folder: undefined, sites: converted.sites, notes: [...notes, ...converted.notes], favor: undefined };
     }
-    const data = await openData(request, source, settings.seed);
+    const data = await openData(request, source, options.seed);
     const output = await OutputFolder.begin(request.output!, outputOptions);
     try {
-      const job = { request, settings, source, opened, data, output, progress };
-      const { sites, favor } = await writeConverted(job, notes);
+      const threads = request.threads ?? availableParallelism();
+      const result = await writeConverted({ options, source, opened, data, output, threads, progress }, notes);
       await output.commit();
-      return { folder: output.path, sites, notes, favor };
+      return { folder: output.path, ...result };
     } catch (error) {
       await output.discard();
       throw error;
@@ -125,19 +89,30 @@ export async function convert(request: ConvertRequest, progress: Progress = sile
   }
 }
 
+interface Data {
+  readonly tokenizer: SequenceTokenizer | undefined;
+  readonly calibration: LoadedSequences | undefined;
+  readonly evaluation: LoadedSequences | undefined;
+}
+
+interface Job {
+  readonly options: FavorOptions;
+  readonly source: Source;
+  readonly opened: OpenedModel;
+  readonly data: Data;
+  readonly output: OutputFolder;
+  readonly threads: number;
+  readonly progress: Progress;
+}
+
+const modelFile = "onnx/model.onnx";
+
 /** Everything between an empty folder and a whole one. */
-async function writeConverted(
-  job: Job,
-  notes: string[],
-): Promise<{ sites: readonly ConvertedSite[]; favor: FavorFile }> {
-  const { settings, source, opened, data, output, progress } = job;
-  const moments = data.calibration === undefined ? undefined : await calibrateOn(data.calibration, job);
-  progress.stage("Rewriting the attention");
-  const converted = convertAttention(opened.model, { ...settings, ...(moments === undefined ? {} : { moments }) });
-  const file = "onnx/model.onnx";
-  const modelPath = await output.pathFor(file);
-  const written = await output.fill(() => writeModel(converted.model, modelPath));
-  const evaluation = await evaluateOn(modelPath, job);
+async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<ConvertResult, "folder">> {
+  const { options, source, opened, data, output, progress } = job;
+  const { attempt, errors } = await rewrite(job);
+  const { conversion, evaluation, modelPath, bytes } = attempt;
+  const notes = [...found, ...conversion.notes];
   const favor: FavorFile = {
     format: 1,
     versions: { ...versions },
@@ -147,65 +122,130 @@ async function writeConverted(
       sha256: await opened.sha256(),
       bytes: opened.length,
     },
-    model: { file, sha256: await hashFile(modelPath), bytes: written.model.length },
-    options: settings,
-    sites: converted.sites.map(siteRecord),
+    model: { file: modelFile, sha256: await hashFile(modelPath), bytes },
+    options,
+    sites: conversion.sites.map((site) => siteRecord(site, errors[site.site])),
     notes,
     ...(data.calibration === undefined ? {} : { calibration: data.calibration.use }),
     ...(evaluation === undefined ? {} : { evaluation }),
   };
   progress.stage("Writing the folder");
-  await writeAround(favor, job);
-  return { sites: converted.sites, favor };
+  const [{ reportPage }, { modelCard }] = await Promise.all([
+    import("../report/report.ts"),
+    import("../report/model-card.ts"),
+  ]);
+  await copyCompanions(source, output, options.maxLength);
+  await output.write("favor.json", `${JSON.stringify(favor, undefined, 2)}\n`);
+  await output.write("report.html", reportPage(favor));
+  await output.write("README.md", modelCard(favor));
+  return { sites: conversion.sites, notes, favor };
 }
 
-interface Data {
-  readonly tokenizer: SequenceTokenizer | undefined;
-  readonly calibration: LoadedSequences | undefined;
-  readonly evaluation: LoadedSequences | undefined;
+/** A converted model on disk. */
+interface Attempt {
+  readonly conversion: Conversion;
+  readonly modelPath: string;
+  readonly bytes: number;
+  readonly evaluation: Evaluation | undefined;
 }
 
-interface Job {
-  readonly request: ConvertRequest;
-  readonly settings: Settings;
-  readonly source: Source;
-  readonly opened: OpenedModel;
-  readonly data: Data;
-  readonly output: OutputFolder;
-  readonly progress: Progress;
-}
+type Fitted = Pick<ConvertOptions, "moments" | "featureMaps">;
 
-function settingsOf(request: ConvertRequest): Settings {
-  const { features = "positive", count = 256, projection = "orthogonal", seed = 0, keep = [] } = request;
-  if (request.calibrate !== undefined && features !== "positive") {
-    throw new UsageError(
-      `--calibrate shapes positive features; ${features} attention has nothing to calibrate. Leave one of the two out.`,
-      { code: "bad-arguments" },
-    );
+/** Calibrates, converts and measures; with a budget, as often as it takes. */
+async function rewrite(job: Job): Promise<{ attempt: Attempt; errors: FavorFile["sites"][number]["error"][] }> {
+  const { options, data } = job;
+  if (data.tokenizer === undefined) {
+    return { attempt: await convertTo({}, options.keep, job, undefined), errors: [] };
   }
-  if (request.growth !== undefined && request.maxLength === undefined) {
-    throw new UsageError("--growth says how --max-length grows the position table: pass both.", {
-      code: "bad-arguments",
-    });
+  const { Activations } = await import("../calibrate/activations.ts");
+  const activations = await Activations.open({ ...job, ...data, tokenizer: data.tokenizer });
+  let comparison: Comparison | undefined;
+  try {
+    const fitted = await activations.fit();
+    comparison = await openComparison(job);
+    const first = await convertTo(fitted, options.keep, job, comparison);
+    const errors = await activations.errors(first.conversion.sites);
+    const attempt = await keepWithin(options.budget, first, errors, fitted, job, comparison);
+    return { attempt, errors };
+  } finally {
+    await activations.close();
+    await comparison?.close();
   }
+}
+
+async function openComparison({ source, data, threads, progress }: Job): Promise<Comparison | undefined> {
+  const { tokenizer, evaluation } = data;
+  if (tokenizer === undefined || evaluation === undefined) return undefined;
+  const { Comparison } = await import("../measure/evaluation.ts");
+  return Comparison.open({ source, tokenizer, threads, ...evaluation }, progress);
+}
+
+/** The first attempt if its loss is within the budget, else one that keeps the layers of the largest errors. */
+async function keepWithin(
+  budget: number | undefined,
+  first: Attempt,
+  errors: Awaited<ReturnType<Activations["errors"]>>,
+  fitted: Fitted,
+  job: Job,
+  comparison: Comparison | undefined,
+): Promise<Attempt> {
+  if (budget === undefined || first.evaluation === undefined) return first;
+  const { lossInPoints } = await import("../measure/evaluation.ts");
+  const layers = new Map<number, number>();
+  for (const { site, layer, state } of first.conversion.sites) {
+    if (state === "converted") layers.set(layer, Math.max(layers.get(layer) ?? 0, errors[site]?.mean ?? 0));
+  }
+  const byError = [...layers].toSorted(([, a], [, b]) => b - a).map(([layer]) => layer);
+  const judged = { loss: lossInPoints(first.evaluation), attempt: first, also: [] as readonly number[] };
+  let last = judged;
+  const best = await withinBudget(budget, byError, async (also) => {
+    if (also.length === 0) return judged;
+    const attempt = await convertTo(fitted, [...job.options.keep, ...also], job, comparison);
+    last = { loss: lossInPoints(attempt.evaluation!), attempt, also };
+    return last;
+  });
+  if (best === last) return best.attempt;
+  // The file is that of a later attempt: write this one's again.
+  const again = await convertTo(fitted, [...job.options.keep, ...best.also], job, undefined);
+  return { ...again, evaluation: best.attempt.evaluation };
+}
+
+/** Converts the source, keeping these layers, and writes and judges the model. */
+async function convertTo(
+  fitted: Fitted,
+  keep: readonly number[],
+  { options, source, output, progress }: Job,
+  comparison: Comparison | undefined,
+): Promise<Attempt> {
+  progress.stage("Rewriting the attention");
+  // Conversion changes the model in place, and there may be another attempt.
+  const opened = await openSourceModel(source);
+  try {
+    const conversion = convertAttention(opened.model, { ...rewriteOptions(options, keep), ...fitted });
+    const modelPath = await output.pathFor(modelFile);
+    const written = await output.fill(() => writeModel(conversion.model, modelPath));
+    const evaluation = await comparison?.compare(modelPath);
+    return { conversion, modelPath, bytes: written.model.length, evaluation };
+  } finally {
+    opened.close();
+  }
+}
+
+/** What `@favor/onnx` is asked for. Landmarks are feature maps made here: it sees the positive features they are. */
+function rewriteOptions(options: FavorOptions, keep: readonly number[]): ConvertOptions {
+  const { features, count, seed, projection, cross, target, stateful, maxLength, growth } = options;
   return {
-    features,
+    features: features === "landmark" ? "positive" : features,
     count,
-    projection,
     seed,
-    keep: [...new Set(keep)].toSorted((a, b) => a - b),
-    ...(request.maxLength === undefined ? {} : { maxLength: request.maxLength, growth: request.growth ?? "tile" }),
+    keep,
+    ...(projection !== undefined && { projection }),
+    ...(cross === true && { cross }),
+    ...(target !== undefined && { target }),
+    ...(stateful === true && { stateful }),
+    ...(maxLength !== undefined && { maxLength }),
+    ...(growth !== undefined && { growth }),
   };
-}
-
-function checkKept(keep: readonly number[], layers: ReadonlySet<number>): void {
-  const unknown = keep.filter((layer) => !layers.has(layer));
-  if (unknown.length === 0 || layers.size === 0) return;
-  throw new UsageError(
-    `--keep names layer ${unknown.join(", ")}, but the model's attention is in layers ` +
-      `${Math.min(...layers)} to ${Math.max(...layers)}, counted from 0.`,
-    { code: "bad-arguments", details: { unknown } },
-  );
 }
 
 /** Reads and tokenises the data files first: their faults should show before minutes of work. */
@@ -229,71 +269,4 @@ async function openData(request: ConvertRequest, source: Source, seed: number): 
     calibration: await load(request.calibrate, request.calibrateCount ?? 200),
     evaluation: await load(request.evaluate, request.evaluateCount ?? 500),
   };
-}
-
-async function calibrateOn(
-  { sequences }: LoadedSequences,
-  { request, opened, data, output, progress }: Job,
-): Promise<(HeadMoments[] | undefined)[]> {
-  const { gatherMoments } = await import("../calibrate/moments.ts");
-  const tapped = tapMoments(opened.model);
-  const scratch = await output.scratch();
-  const path = join(scratch.path, "tapped.onnx");
-  await output.fill(() => writeModel(tapped.model, path));
-  progress.stage("Calibrating", sequences.length);
-  const options = { threads: request.threads ?? availableParallelism(), padId: data.tokenizer?.padId ?? 0 };
-  const moments = await gatherMoments(path, tapped.taps, sequences, options, (done) => progress.advance(done));
-  await scratch.remove();
-  return moments;
-}
-
-async function evaluateOn(
-  modelPath: string,
-  { request, source, data, progress }: Job,
-): Promise<Evaluation | undefined> {
-  const { tokenizer, evaluation } = data;
-  if (tokenizer === undefined || evaluation === undefined) return undefined;
-  const { compareModels } = await import("../measure/evaluation.ts");
-  const threads = request.threads ?? availableParallelism();
-  const [result] = await compareModels([modelPath], { source, tokenizer, threads, ...evaluation }, progress);
-  return result;
-}
-
-async function writeAround(favor: FavorFile, { source, output, settings }: Job): Promise<void> {
-  const [{ reportPage }, { modelCard }] = await Promise.all([
-    import("../report/report.ts"),
-    import("../report/model-card.ts"),
-  ]);
-  await copyCompanions(source, output, settings.maxLength);
-  await output.write("favor.json", `${JSON.stringify(favor, undefined, 2)}\n`);
-  await output.write("report.html", reportPage(favor));
-  await output.write("README.md", modelCard(favor));
-}
-
-function siteRecord(site: ConvertedSite): FavorFile["sites"][number] {
-  const { layer, name, kind, heads, keyValueHeads, headDim, scale, mask, causal, state, reasons } = site;
-  return {
-    site: site.site,
-    layer,
-    name,
-    kind,
-    heads,
-    keyValueHeads,
-    headDim,
-    scale,
-    mask: { ...mask },
-    causal,
-    state,
-    reasons: reasons.map(({ code, message }) => ({ code, message })),
-    ...featureMapRecord(site),
-  };
-}
-
-/** The heads of a site differ in the head number of their projection, and calibrated ones in what the model now holds. */
-function featureMapRecord({ featureMaps, folded }: ConvertedSite): Pick<FavorFile["sites"][number], "featureMap"> {
-  const [first] = featureMaps ?? [];
-  if (first === undefined || !("projection" in first)) return {};
-  const { kind, projection } = first;
-  const { count, seed, layer = 0 } = projection;
-  return { featureMap: { kind, projection: { kind: projection.kind, count, seed, layer }, ...(folded && { folded }) } };
 }

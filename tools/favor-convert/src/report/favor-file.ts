@@ -1,3 +1,5 @@
+import type { ConvertOptions, FeatureChoice } from "@favor/onnx";
+import { featureChoices } from "@favor/onnx";
 import { z } from "zod";
 
 import type { Estimate } from "../measure/bootstrap.ts";
@@ -23,6 +25,13 @@ export type Evaluation =
   | ({ readonly kind: "masked-language"; readonly data: DataUse } & MaskedComparison)
   | ({ readonly kind: "output-cosine"; readonly data: DataUse } & CosineComparison);
 
+/** How far a site's linear attention is from softmax: |P_hat - P|_F / |P|_F of the attention matrices. */
+export interface SiteError {
+  /** Over the heads. */
+  readonly mean: number;
+  readonly worst: number;
+}
+
 /** One attention, and what became of it. */
 export interface FavorSite {
   /** In the order of data flow, from 0. */
@@ -37,32 +46,48 @@ export interface FavorSite {
   readonly scale: number;
   readonly mask: { readonly kind: string; readonly evidence: string };
   readonly causal: boolean;
-  /** `converted`: linear now; `kept`: softmax because the user said so; `refused`: softmax, for these reasons. */
+  /** `converted`: linear now; `kept`: softmax because the user said so, or the budget; `refused`: softmax, for these reasons. */
   readonly state: "converted" | "kept" | "refused";
   readonly reasons: readonly { readonly code: string; readonly message: string }[];
   readonly featureMap?: {
     readonly kind: string;
+    /** Features a head. */
+    readonly width: number;
     /** Head h of the site has the projection with these and the head number h (`createProjection` of @favor/core). */
-    readonly projection: {
+    readonly projection?: {
       readonly kind: string;
       readonly count: number;
       readonly seed: number;
       readonly layer: number;
+      /** By head, which draw of the seed was chosen; absent: 0. */
+      readonly epochs?: readonly number[];
     };
     /** Whether the calibration went into the projections' weights. */
     readonly folded?: { readonly query: boolean; readonly key: boolean };
   };
+  /** Measured with `--calibrate` or `--evaluate`. */
+  readonly error?: SiteError;
 }
 
-/** How the user wanted it. */
+/** How the user wanted it, with the defaults. */
 export interface FavorOptions {
-  readonly features: "positive" | "trigonometric" | "exact";
+  readonly features: FeatureChoice | "landmark";
   /** Features a head. */
   readonly count: number;
-  readonly projection: "orthogonal" | "iid";
   readonly seed: number;
-  /** Layers that stayed softmax. */
+  /** Of random features. */
+  readonly projection?: NonNullable<ConvertOptions["projection"]>;
+  /** Draws of calibrated positive features that were compared. */
+  readonly seeds?: number;
+  /** Steps by which landmarks were refined. */
+  readonly refine?: number;
+  /** Layers that stayed softmax on request. */
   readonly keep: readonly number[];
+  /** Points that may be lost. */
+  readonly budget?: number;
+  readonly cross?: true;
+  readonly target?: NonNullable<ConvertOptions["target"]>;
+  readonly stateful?: true;
   /** Tokens that the position table was grown to. */
   readonly maxLength?: number;
   readonly growth?: "tile" | "interpolate";
@@ -131,10 +156,14 @@ const site: z.ZodType<FavorSite> = z.object({
   featureMap: z
     .object({
       kind: z.string(),
-      projection: z.object({ kind: z.string(), count, seed: count, layer: count }),
+      width: count,
+      projection: z
+        .object({ kind: z.string(), count, seed: count, layer: count, epochs: z.array(count).exactOptional() })
+        .exactOptional(),
       folded: z.object({ query: z.boolean(), key: z.boolean() }).exactOptional(),
     })
     .exactOptional(),
+  error: z.object({ mean: z.number(), worst: z.number() }).exactOptional(),
 });
 
 const file = z.object({ sha256: z.string(), bytes: count });
@@ -146,11 +175,17 @@ export const favorFileSchema: z.ZodType<FavorFile> = z.object({
   source: file.extend({ name: z.string(), model: z.string() }),
   model: file.extend({ file: z.string() }),
   options: z.object({
-    features: z.enum(["positive", "trigonometric", "exact"]),
+    features: z.enum([...featureChoices, "landmark"]),
     count,
-    projection: z.enum(["orthogonal", "iid"]),
     seed: count,
+    projection: z.enum(["orthogonal", "iid", "hadamard", "givens"]).exactOptional(),
+    seeds: count.exactOptional(),
+    refine: count.exactOptional(),
     keep: z.array(count),
+    budget: z.number().exactOptional(),
+    cross: z.literal(true).exactOptional(),
+    target: z.enum(["standard", "onnxruntime", "onnx27"]).exactOptional(),
+    stateful: z.literal(true).exactOptional(),
     maxLength: count.exactOptional(),
     growth: z.enum(["tile", "interpolate"]).exactOptional(),
   }),

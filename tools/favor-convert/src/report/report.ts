@@ -9,7 +9,7 @@ export function summary(file: FavorFile): string {
   const count = (state: FavorSite["state"]): number => file.sites.filter((site) => site.state === state).length;
   const [converted, kept, refused] = [count("converted"), count("kept"), count("refused")];
   const rest = [
-    kept > 0 ? `${kept} kept as softmax on request` : "",
+    kept > 0 ? `${kept} kept as softmax` : "",
     refused > 0 ? `${refused} left as softmax because they may not be replaced` : "",
   ].filter((part) => part !== "");
   const what =
@@ -19,12 +19,21 @@ export function summary(file: FavorFile): string {
   return `${converted} of ${file.sites.length} attention sites ${what}${rest.length > 0 ? `; ${rest.join(", ")}` : ""}.`;
 }
 
-/** `256 positive features, orthogonal, calibrated on 200 sequences`. */
+/** `256 positive features a head, orthogonal projection, calibrated on 200 sequences, best of 4 draws`. */
 export function describeFeatures({ options, calibration }: FavorFile): string {
-  if (options.features === "exact") return "exact softmax";
-  const on = calibration === undefined ? "not calibrated" : `calibrated on ${calibration.sequences} sequences`;
-  const plain = options.features === "trigonometric" ? "" : `, ${on}`;
-  return `${options.count} ${options.features} features a head, ${options.projection} projection${plain}`;
+  const { features, count, projection, seeds = 1, refine = 0 } = options;
+  if (features === "exact") return "exact softmax";
+  const isDirect = features === "elu1" || features === "squared-relu";
+  const parts = [isDirect ? `${features} features` : `${count} ${features} features a head`];
+  if (projection !== undefined && !isDirect) parts.push(`${projection} projection`);
+  if (calibration !== undefined) {
+    parts.push(`${features === "landmark" ? "fitted to" : "calibrated on"} ${calibration.sequences} sequences`);
+  } else if (features === "positive") {
+    parts.push("not calibrated");
+  }
+  if (seeds > 1) parts.push(`best of ${seeds} draws`);
+  if (refine > 0) parts.push(`refined in ${refine} steps`);
+  return parts.join(", ");
 }
 
 /** The outcome of a comparison in one sentence. */
@@ -58,7 +67,9 @@ export function reportPage(file: FavorFile): string {
       ${file.evaluation === undefined ? html`<p>Its quality was not measured. Pass <code>--evaluate</code> with a data file to do so.</p>` : quality(file.evaluation)}
       ${cost(file)}
       <h2>Attention sites</h2>
-      ${sites(file)} ${file.notes.map((note) => html`<p>${note}</p>`)}
+      ${sites(file)}
+      ${file.sites.some(({ error }) => error !== undefined) ? html`<p class="muted">${errorMethod}</p>` : ""}
+      ${file.notes.map((note) => html`<p>${note}</p>`)}
       <h2>How it was made</h2>
       ${table(["", ""], provenance(file))}`,
   );
@@ -95,7 +106,7 @@ function cost(file: FavorFile): Html {
     file.sites.map((site) => ({
       heads: site.heads,
       headDim: site.headDim,
-      features: site.state === "converted" && file.options.features !== "exact" ? file.options.count : 0,
+      features: site.featureMap?.width ?? 0,
     })),
   );
   return html`<h2>Cost of the attention</h2>
@@ -113,9 +124,21 @@ function cost(file: FavorFile): Html {
     )}`;
 }
 
+function keptWhy({ layer, kind }: FavorSite, { options }: FavorFile): string {
+  if (options.keep.includes(layer)) return "kept on request";
+  return kind === "cross" && options.cross !== true
+    ? "cross-attention, converted with --cross only"
+    : "kept for the budget";
+}
+
+/** What the error column means. */
+const errorMethod =
+  "Error: how far each head's attention is from softmax, as a share of softmax's own size (Frobenius norm of the " +
+  "difference of the attention matrices), on activations of the original model.";
+
 function sites(file: FavorFile): Html {
   return table(
-    ["layer", "site", "heads", "head dim", "scale", "mask", "now", "why"],
+    ["layer", "site", "heads", "head dim", "scale", "mask", "now", "error, mean (worst head)", "why"],
     file.sites.map((site) => [
       site.layer,
       html`<code>${site.name}</code>`,
@@ -124,7 +147,8 @@ function sites(file: FavorFile): Html {
       short(site.scale),
       site.mask.kind,
       site.state === "converted" ? file.options.features : "softmax",
-      site.state === "kept" ? "kept on request" : site.reasons.map((reason) => reason.message).join(" "),
+      site.error === undefined ? "" : `${short(site.error.mean)} (${short(site.error.worst)})`,
+      site.state === "kept" ? keptWhy(site, file) : site.reasons.map((reason) => reason.message).join(" "),
     ]),
   );
 }
@@ -143,6 +167,7 @@ function provenance(file: FavorFile): (string | Html)[][] {
     ["features", describeFeatures(file)],
     ["seed", String(options.seed)],
   ];
+  if (options.budget !== undefined) rows.push(["budget", `${options.budget} points`]);
   if (options.maxLength !== undefined)
     rows.push(["longest input", `${options.maxLength} tokens (position table grown)`]);
   for (const [name, use] of [

@@ -1,0 +1,113 @@
+import type { ConvertOptions, ConvertedSite, ModelProto, SampleTap } from "@favor/onnx";
+
+import type { OutputFolder } from "../folder/output-folder.ts";
+import { mainOutput } from "../measure/main-output.ts";
+import type { RunnerOptions } from "../measure/runner.ts";
+import type { Progress } from "../progress/progress.ts";
+import type { FavorOptions, SiteError } from "../report/favor-file.ts";
+import type { Source } from "../source/source.ts";
+import type { LoadedSequences } from "../tokens/load-sequences.ts";
+import type { SequenceTokenizer } from "../tokens/tokenizer.ts";
+import { calibrationInputs } from "./calibration-inputs.ts";
+import { fitSites } from "./fit-sites.ts";
+import { HeadPool } from "./head-pool.ts";
+import { gatherMoments } from "./moments.ts";
+import { siteErrors } from "./site-errors.ts";
+import { openMoments, openSamples } from "./tapped-model.ts";
+import type { TappedModel } from "./tapped-model.ts";
+
+/** What {@link Activations} are of. */
+export interface ActivationsInput {
+  readonly options: FavorOptions;
+  readonly source: Source;
+  readonly opened: { readonly model: ModelProto };
+  readonly tokenizer: SequenceTokenizer;
+  readonly calibration: LoadedSequences | undefined;
+  readonly evaluation: LoadedSequences | undefined;
+  readonly output: OutputFolder;
+  readonly threads: number;
+  readonly progress: Progress;
+}
+
+/**
+ * The original model's queries and keys on the user's sequences: feature maps are fitted to them, and compared with
+ * softmax on them. Close it with {@link Activations.close}.
+ */
+export class Activations {
+  readonly #input: ActivationsInput;
+  readonly #samples: TappedModel<SampleTap>;
+  readonly #pool: HeadPool;
+  readonly #isMaskedModel: boolean;
+
+  private constructor(input: ActivationsInput, samples: TappedModel<SampleTap>, isMaskedModel: boolean) {
+    this.#input = input;
+    this.#samples = samples;
+    this.#isMaskedModel = isMaskedModel;
+    this.#pool = new HeadPool(input.threads);
+  }
+
+  /** @throws {InputError} `model-fails-to-run`, `model-inputs-unknown`; {OutputError}. */
+  static async open(input: ActivationsInput): Promise<Activations> {
+    const { opened, source, tokenizer, output, calibration, evaluation } = input;
+    const samples = await openSamples(opened.model, output, runnerOptions(input));
+    try {
+      const names = opened.model.graph.output.map(({ name }) => name);
+      const [first] = (calibration ?? evaluation!).sequences;
+      const vocabulary = source.config.vocab_size ?? tokenizer.size;
+      const { isLogits } = await mainOutput(samples.runner, first!.ids, vocabulary, names);
+      return new Activations(input, samples, isLogits);
+    } catch (error) {
+      await samples.runner.close();
+      throw error;
+    }
+  }
+
+  /** Statistics and feature maps for `convertAttention`; none without calibration data. */
+  async fit(): Promise<Pick<ConvertOptions, "moments" | "featureMaps">> {
+    const { calibration, opened, options, output, progress } = this.#input;
+    if (calibration === undefined) return {};
+    const inputs = this.#inputsOf(calibration);
+    progress.stage("Calibrating", inputs.length);
+    const { runner, taps } = await openMoments(opened.model, output, runnerOptions(this.#input));
+    const moments = await gatherMoments(runner, taps, inputs, (done) => progress.advance(done)).finally(() =>
+      runner.close(),
+    );
+    const isFitted = options.features === "landmark" || (options.seeds ?? 1) > 1;
+    if (!isFitted) return { moments };
+    const featureMaps = await fitSites(
+      this.#samples.runner,
+      this.#samples.taps,
+      moments,
+      inputs,
+      options,
+      this.#pool,
+      progress,
+    );
+    return { moments, featureMaps };
+  }
+
+  /** By site number; on evaluation data where there is some, for the fit has not seen it. */
+  async errors(sites: readonly ConvertedSite[]): Promise<(SiteError | undefined)[]> {
+    const { calibration, evaluation, progress } = this.#input;
+    const inputs = evaluation === undefined ? this.#inputsOf(calibration!).toReversed() : this.#inputsOf(evaluation);
+    const measured = sites.flatMap(({ site, causal, featureMaps }) =>
+      featureMaps === undefined ? [] : [{ site, causal, featureMaps }],
+    );
+    return siteErrors(this.#samples.runner, this.#samples.taps, measured, inputs, this.#pool, progress);
+  }
+
+  /** Ends the threads and removes what was written for them. */
+  async close(): Promise<void> {
+    await this.#pool.close();
+    await this.#samples.runner.close();
+    await (await this.#input.output.scratch()).remove();
+  }
+
+  #inputsOf({ sequences, use }: LoadedSequences): (readonly number[])[] {
+    return calibrationInputs(sequences, this.#input.tokenizer, this.#isMaskedModel, use.seed);
+  }
+}
+
+function runnerOptions({ threads, tokenizer }: ActivationsInput): RunnerOptions {
+  return { threads, padId: tokenizer.padId };
+}

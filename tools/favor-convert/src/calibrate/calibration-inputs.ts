@@ -1,0 +1,28 @@
+import { maskSequence, ordinaryIds } from "../measure/masking.ts";
+import type { SequenceTokenizer, TokenSequence } from "../tokens/tokenizer.ts";
+
+/**
+ * What the model is run on to see its queries and keys. A masked language model is used on masked inputs, and its
+ * activations differ there: it is calibrated on inputs masked as in its training (15 % of the tokens; docs/measurements).
+ * Any other model sees the sequences as they are.
+ *
+ * @param isMaskedModel - whether the model has logits over its vocabulary.
+ * @param seed - of the masks.
+ * @returns token ids, a sequence each, in the order of the sequences.
+ */
+export function calibrationInputs(
+  sequences: readonly TokenSequence[],
+  tokenizer: SequenceTokenizer,
+  isMaskedModel: boolean,
+  seed: number,
+): (readonly number[])[] {
+  const { maskId, specialIds } = tokenizer;
+  const plain = sequences.map(({ ids }) => ids);
+  if (!isMaskedModel || maskId === undefined) return plain;
+  const replacements = ordinaryIds(tokenizer);
+  const masked = plain.map((ids, index) => maskSequence(ids, index, seed, { specialIds, maskId }, replacements).ids);
+  const how = process.env["FAVOR_EXPERIMENT"];
+  if (how === "plain") return plain;
+  if (how === "mixture") return plain.flatMap((ids, i) => [masked[i]!, ids]);
+  return masked;
+}

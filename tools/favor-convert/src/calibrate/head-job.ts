@@ -1,0 +1,102 @@
+import {
+  ArgumentError,
+  RandomStream,
+  attentionError,
+  createFeatureMap,
+  exactAttention,
+  exactSample,
+  favorCausalAttention,
+  fitLandmarks,
+  refineLandmarks,
+  selectSeed,
+  streamPurpose,
+} from "@favor/core";
+import type { AttentionInput, FeatureMapDescription, HeadMoments, ProjectionKind } from "@favor/core";
+
+/** Which head: its features are drawn from the streams with these numbers. */
+interface HeadAddress {
+  readonly seed: number;
+  /** The site's number. */
+  readonly layer: number;
+  readonly head: number;
+}
+
+/** Landmark features: k-means and a fitted core, then `refine` steps of gradient descent. */
+export interface LandmarkJob extends HeadAddress {
+  readonly kind: "landmark";
+  readonly inputs: readonly AttentionInput[];
+  readonly moments: HeadMoments;
+  readonly count: number;
+  readonly refine: number;
+}
+
+/** Calibrated random features: the best of several draws on the sample. */
+export interface SelectionJob extends HeadAddress {
+  readonly kind: "selection";
+  readonly inputs: readonly AttentionInput[];
+  readonly moments: HeadMoments;
+  readonly count: number;
+  readonly projection: ProjectionKind;
+  readonly draws: number;
+}
+
+/** How far the features of one head are from softmax on a sample. */
+export interface ErrorJob {
+  readonly kind: "error";
+  readonly inputs: readonly AttentionInput[];
+  readonly description: FeatureMapDescription;
+  readonly causal: boolean;
+}
+
+/** What is computed for one head, on its own: the unit of work that threads share. */
+export type HeadJob = LandmarkJob | SelectionJob | ErrorJob;
+
+/** A feature map, or for an {@link ErrorJob} the relative error. */
+export type HeadResult<Job extends HeadJob> = Job extends ErrorJob ? number : FeatureMapDescription;
+
+/**
+ * Runs one job. The result depends on the job alone.
+ *
+ * @throws FavorError "degenerate-fit", ArgumentError for inputs that cannot be right.
+ */
+export function runHeadJob(job: HeadJob): FeatureMapDescription | number {
+  switch (job.kind) {
+    case "landmark": {
+      const fitted = fitLandmarks(job.inputs, job.moments, job);
+      return job.refine === 0 ? fitted : refineLandmarks(fitted, job.inputs, { ...job, steps: job.refine });
+    }
+    case "selection":
+      return selectSeed(job.moments, exactSample(job.inputs, job.moments.dim), job).description;
+    case "error":
+      return job.causal ? causalError(job) : relativeError(job);
+  }
+}
+
+/** |P_hat - P|_F / |P|_F over the sample. */
+function relativeError({ description, inputs }: ErrorJob): number {
+  const featureMap = createFeatureMap(description);
+  return attentionError(featureMap, exactSample(inputs, featureMap.dim)).relative;
+}
+
+/**
+ * The same for causal attention, estimated by what both attentions make of Gaussian values: the mean of |(P_hat - P) V|^2
+ * over V is |P_hat - P|_F^2 times V's width, and neither P needs to be written out.
+ */
+function causalError({ description, inputs }: ErrorJob): number {
+  const featureMap = createFeatureMap(description);
+  const { dim } = featureMap;
+  const stream = new RandomStream({ seed: 0, purpose: streamPurpose.trials });
+  let squares = 0;
+  let norm = 0;
+  for (const { query, key } of inputs) {
+    if (query.length !== key.length) throw new ArgumentError("inputs", "as many queries as keys", key.length / dim);
+    const value = stream.gaussians(key.length);
+    const exact = exactAttention(query, key, value, { dim, causal: true });
+    const estimate = favorCausalAttention(query, key, value, { featureMap });
+    for (let i = 0; i < exact.length; i++) {
+      squares += (estimate[i]! - exact[i]!) ** 2;
+      norm += exact[i]! ** 2;
+    }
+  }
+  return Math.sqrt(squares / norm);
+}

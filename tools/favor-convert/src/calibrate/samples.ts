@@ -1,0 +1,77 @@
+import type { AttentionInput } from "@favor/core";
+import type { SampleTap } from "@favor/onnx";
+import type { Tensor } from "onnxruntime-node";
+
+import { InputError } from "../errors.ts";
+import type { ModelRunner } from "../measure/runner.ts";
+
+/** Queries and keys of one site: by head, one input for each sequence. */
+export interface SiteSample {
+  readonly site: number;
+  readonly heads: readonly (readonly AttentionInput[])[];
+}
+
+/** Queries and keys that are held at a time, in bytes of float64: beyond them the model is run again, for fewer sites. */
+const heldBytes = 256 * 1024 * 1024;
+
+/**
+ * The queries and keys of every head on some sequences, group by group of sites so that memory does not grow with the
+ * model. Sequences go one at a time and unpadded.
+ *
+ * @param runner - the model with the outputs of `tapSamples`.
+ * @param taps - those of the sites that are wanted.
+ * @throws {InputError} `model-fails-to-run`.
+ */
+export async function* gatherSamples(
+  runner: ModelRunner,
+  taps: readonly SampleTap[],
+  sequences: readonly (readonly number[])[],
+): AsyncGenerator<SiteSample[]> {
+  const tokens = sequences.reduce((sum, ids) => sum + ids.length, 0);
+  for (let start = 0; start < taps.length;) {
+    let end = start;
+    for (let bytes = 0; end < taps.length; end++) {
+      bytes += 16 * tokens * taps[end]!.heads * taps[end]!.dim;
+      if (end > start && bytes > heldBytes) break;
+    }
+    const group = taps.slice(start, end);
+    const names = group.flatMap(({ query, key }) => [query, key]);
+    const samples = group.map(({ site, heads }) => ({
+      site,
+      heads: Array.from({ length: heads }, (): AttentionInput[] => []),
+    }));
+    for (const ids of sequences) {
+      const values = await runner.runAll([ids], names);
+      for (const [i, tap] of group.entries()) {
+        for (const [head, inputs] of samples[i]!.heads.entries()) {
+          inputs.push({ query: rowsOf(values[tap.query]!, head, tap), key: rowsOf(values[tap.key]!, head, tap) });
+        }
+      }
+    }
+    yield samples;
+    start = end;
+  }
+}
+
+/** One head's rows `[positions, dim]` of a tensor `[1, heads, positions, dim]`; several heads may share one of keys. */
+function rowsOf({ data, dims }: Tensor, head: number, tap: SampleTap): Float64Array {
+  if (!(data instanceof Float32Array)) {
+    throw new InputError("The model's queries and keys are not float32. Convert it without --calibrate.", {
+      code: "model-fails-to-run",
+    });
+  }
+  const [, heads = 1, positions = 0, dim = 0] = dims;
+  const own = Math.floor((head * heads) / tap.heads);
+  return Float64Array.from(data.subarray(own * positions * dim, (own + 1) * positions * dim));
+}
+
+/** The first sequences that give about `rows` queries, of which a long sequence counts for 256 (as in `fitLandmarks`). */
+export function firstRows(sequences: readonly (readonly number[])[], rows: number): (readonly number[])[] {
+  const chosen: (readonly number[])[] = [];
+  for (let taken = 0; taken < rows && chosen.length < sequences.length;) {
+    const ids = sequences[chosen.length]!;
+    chosen.push(ids);
+    taken += Math.min(ids.length, 256);
+  }
+  return chosen;
+}

@@ -1,0 +1,61 @@
+import type { FeatureMapDescription } from "@favor/core";
+import type { SampleTap } from "@favor/onnx";
+
+import type { ModelRunner } from "../measure/runner.ts";
+import type { Progress } from "../progress/progress.ts";
+import type { SiteError } from "../report/favor-file.ts";
+import type { HeadPool } from "./head-pool.ts";
+import { firstRows, gatherSamples } from "./samples.ts";
+
+/** Queries that errors are measured on, about. */
+const measuredRows = 1024;
+
+/** A converted site. */
+export interface MeasuredSite {
+  readonly site: number;
+  readonly causal: boolean;
+  /** By head. */
+  readonly featureMaps: readonly FeatureMapDescription[];
+}
+
+/**
+ * How far the linear attention of each site is from softmax, on the queries and keys that the original model makes of
+ * some sequences: the relative error |P_hat - P|_F / |P|_F of the attention matrices, by head. Each site alone: what
+ * errors do to the layers above is not in it.
+ *
+ * @param runner - the model with the outputs of `tapSamples`.
+ * @returns by site number; `undefined` for sites without a tap.
+ * @throws {InputError} `model-fails-to-run`.
+ */
+export async function siteErrors(
+  runner: ModelRunner,
+  taps: readonly SampleTap[],
+  sites: readonly MeasuredSite[],
+  inputs: readonly (readonly number[])[],
+  pool: HeadPool,
+  progress: Progress,
+): Promise<(SiteError | undefined)[]> {
+  const measured = taps.filter((tap) => sites.some(({ site }) => site === tap.site));
+  const errors: (SiteError | undefined)[] = [];
+  progress.stage(
+    "Comparing attention with softmax, by head",
+    measured.reduce((sum, { heads }) => sum + heads, 0),
+  );
+  for await (const group of gatherSamples(runner, measured, firstRows(inputs, measuredRows))) {
+    for (const { site, heads } of group) {
+      const { featureMaps, causal } = sites.find((each) => each.site === site)!;
+      const byHead = await Promise.all(
+        heads.map(async (sample, head) => {
+          const error = await pool.run({ kind: "error", inputs: sample, description: featureMaps[head]!, causal });
+          progress.advance(1);
+          return error;
+        }),
+      );
+      errors[site] = {
+        mean: byHead.reduce((sum, error) => sum + error, 0) / byHead.length,
+        worst: Math.max(...byHead),
+      };
+    }
+  }
+  return Array.from(errors);
+}

@@ -1,0 +1,127 @@
+import type { ConvertOptions, FeatureChoice } from "@favor/onnx";
+
+import { UsageError } from "../errors.ts";
+import type { FavorOptions } from "../report/favor-file.ts";
+
+/** What to convert and how; the command line's options, one for one. */
+export interface ConvertRequest {
+  /** A checkpoint folder or an `.onnx` file. */
+  readonly source: string;
+  /** The folder to write; it must not exist unless `force`. Not needed for a dry run. */
+  readonly output?: string;
+  /** Default "landmark" with `calibrate`, else "positive". */
+  readonly features?: FeatureChoice | "landmark";
+  /** Features a head, M; default 256. */
+  readonly count?: number;
+  /** Default "orthogonal". */
+  readonly projection?: NonNullable<ConvertOptions["projection"]>;
+  /** Of the projections, the draws from data files and the masks; default 0. */
+  readonly seed?: number;
+  /** Draws of each head's calibrated positive features, of which the best on the calibration data stays. */
+  readonly seeds?: number;
+  /** Steps of gradient descent on each head's landmarks after their fit; default 0. */
+  readonly refine?: number;
+  /** Layers that stay softmax, counted from 0. */
+  readonly keep?: readonly number[];
+  /**
+   * The loss that is allowed, in points of masked accuracy or of the cosine on the evaluation data: as few layers as
+   * that takes stay softmax, those with the largest error first.
+   */
+  readonly budget?: number;
+  /** Also convert cross-attention. */
+  readonly cross?: boolean;
+  /** What causal attention is written in; default "standard" operators. */
+  readonly target?: NonNullable<ConvertOptions["target"]>;
+  /** A causal model takes and gives its state. */
+  readonly stateful?: boolean;
+  /** Grow the position table to this many tokens. */
+  readonly maxLength?: number;
+  /** How: by repeating it (default) or by stretching it. */
+  readonly growth?: "tile" | "interpolate";
+  /** Data file to calibrate on. */
+  readonly calibrate?: string;
+  /** Sequences to calibrate on; default 200. */
+  readonly calibrateCount?: number;
+  /** Data file to compare both models on. */
+  readonly evaluate?: string;
+  /** Sequences to compare on; default 500. */
+  readonly evaluateCount?: number;
+  /** Cut sequences that are too long instead of refusing them. */
+  readonly truncate?: boolean;
+  /** Threads of onnxruntime and of the fit; default: every core. */
+  readonly threads?: number;
+  /** Replace an output folder that an earlier run wrote. */
+  readonly force?: boolean;
+  /** Rewrite in memory and report the sites; measure and write nothing. */
+  readonly dryRun?: boolean;
+}
+
+/** Draws of calibrated positive features when `seeds` is not given. */
+const defaultSeeds = 4;
+
+/** Features that take their parameters from the statistics of queries and keys. */
+const calibratedFeatures: readonly string[] = ["landmark", "positive", "oprf", "dense-exponential"];
+
+/**
+ * A request's options with their defaults.
+ *
+ * @throws {UsageError} `bad-arguments` for options that contradict each other.
+ */
+export function optionsOf(request: ConvertRequest): FavorOptions {
+  const { calibrate, maxLength, budget, count = 256, seed = 0, keep = [] } = request;
+  const features = request.features ?? (calibrate === undefined ? "positive" : "landmark");
+  const isLandmark = features === "landmark";
+  const isSelected = features === "positive" && calibrate !== undefined;
+  refuse(
+    isLandmark && calibrate === undefined,
+    "Landmark features are fitted to data: name a file of your sequences with --calibrate.",
+  );
+  refuse(
+    calibrate !== undefined && !calibratedFeatures.includes(features),
+    `--calibrate shapes ${calibratedFeatures.join(", ")} features; ${features} attention has nothing to calibrate. Leave one of the two out.`,
+  );
+  refuse(
+    isLandmark && request.projection !== undefined,
+    "--projection is for random features; landmarks come from the calibration data. Leave one of the two out.",
+  );
+  refuse(request.refine !== undefined && !isLandmark, "--refine moves landmarks: it needs --features landmark.");
+  refuse(
+    request.seeds !== undefined && !isSelected,
+    "--seeds chooses among draws of calibrated positive features: it needs --features positive and --calibrate.",
+  );
+  refuse(
+    request.growth !== undefined && maxLength === undefined,
+    "--growth says how --max-length grows the position table: pass both.",
+  );
+  refuse(
+    budget !== undefined && request.evaluate === undefined,
+    "--budget is a loss on the evaluation data: name a file of it with --evaluate.",
+  );
+  return {
+    features,
+    count,
+    seed,
+    keep: [...new Set(keep)].toSorted((a, b) => a - b),
+    ...(isLandmark ? { refine: request.refine ?? 0 } : { projection: request.projection ?? "orthogonal" }),
+    ...(isSelected && { seeds: request.seeds ?? defaultSeeds }),
+    ...(budget !== undefined && { budget }),
+    ...(request.cross === true && { cross: true }),
+    ...(request.target !== undefined && { target: request.target }),
+    ...(request.stateful === true && { stateful: true }),
+    ...(maxLength !== undefined && { maxLength, growth: request.growth ?? "tile" }),
+  };
+}
+
+function refuse(condition: boolean, message: string): void {
+  if (condition) throw new UsageError(message, { code: "bad-arguments" });
+}
+
+/** --keep names layers that the model has. */
+export function checkKept(keep: readonly number[], layers: ReadonlySet<number>): void {
+  const unknown = keep.filter((layer) => !layers.has(layer));
+  refuse(
+    unknown.length > 0 && layers.size > 0,
+    `--keep names layer ${unknown.join(", ")}, but the model's attention is in layers ` +
+      `${Math.min(...layers)} to ${Math.max(...layers)}, counted from 0.`,
+  );
+}
