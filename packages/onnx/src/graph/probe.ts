@@ -48,11 +48,19 @@ export function probe(graph: Graph, sizes: ProbeSizes): Probe {
     info.set(input.name, shape);
   }
   const bodies: BodyInfo = new Map();
-  propagate(graph, info, bodies);
+  propagate(graph, info, { bodies, copied: 0 });
   return { sizes, inputs, info, bodies };
 }
 
 type BodyInfo = Map<GraphProto, Map<string, ShapeInfo>>;
+
+/** Shapes that bodies may take over from around them: loops in loops are run through exponentially often. */
+const mostCopied = 1 << 21;
+
+interface Progress {
+  readonly bodies: BodyInfo;
+  copied: number;
+}
 
 /** Free dimensions: the first is a batch, later ones lengths; the same name has the same size everywhere. */
 function inputShape(input: ValueInfoProto, sizes: ProbeSizes, named: Map<string, number>): ShapeInfo | undefined {
@@ -85,14 +93,14 @@ function lengthsNamed(named: ReadonlyMap<string, number>, sizes: ProbeSizes): nu
 }
 
 /** Shapes through the nodes of one graph; `info` holds what is known of its inputs and of outer values. */
-function propagate(graph: Graph, info: Map<string, ShapeInfo>, bodies: BodyInfo): void {
+function propagate(graph: Graph, info: Map<string, ShapeInfo>, progress: Progress): void {
   for (const { name } of graph.proto.initializer) learnConstant(graph, name, info);
   for (const { values, dims } of graph.proto.sparseInitializer) {
     if (values) info.set(values.name, { dims: dims.map((dim) => dim.toNumber()), dataType: values.dataType });
   }
   for (const node of graph.nodes) {
     for (const name of node.input) if (name !== "" && !info.has(name)) learnConstant(graph, name, info);
-    const outputs = inferNode(graph, node, info, bodies);
+    const outputs = inferNode(graph, node, info, progress);
     outputs?.forEach((output, index) => {
       const name = node.output[index];
       if (name && output && isShape(output.dims)) info.set(name, output);
@@ -120,7 +128,7 @@ function inferNode(
   graph: Graph,
   node: NodeProto,
   info: ReadonlyMap<string, ShapeInfo>,
-  bodies: BodyInfo,
+  progress: Progress,
 ): (ShapeInfo | undefined)[] | undefined {
   const inputs = node.input.map((name) => (name === "" ? undefined : info.get(name)));
   switch (node.opType) {
@@ -137,14 +145,16 @@ function inferNode(
     case "Loop":
     case "Scan":
       return inferControlFlow(node, inputs, (body, shapes) => {
+        progress.copied += info.size + body.node.length;
+        if (progress.copied > mostCopied) return [];
         const inner = new Map(info);
         const own = graph.body(body);
         body.input.forEach(({ name }, i) => {
           const shape = shapes[i];
           if (shape) inner.set(name, shape);
         });
-        propagate(own, inner, bodies);
-        bodies.set(body, inner);
+        propagate(own, inner, progress);
+        progress.bodies.set(body, inner);
         return body.output.map(({ name }) => inner.get(name));
       });
     default:

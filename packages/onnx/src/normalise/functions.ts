@@ -5,6 +5,8 @@ import { copyNode, shallowGraph } from "./copy.ts";
 
 /** Nodes that inlining may make; functions that call each other twice at every level grow without bound. */
 const largestExpansion = 1_000_000;
+/** Bodies in bodies that inlining may make: as many as the decoder lets a file have. */
+const deepestNesting = 33;
 
 /**
  * Replaces every call of a local function by the function's nodes, in all graphs of the model, which is edited in
@@ -14,6 +16,7 @@ const largestExpansion = 1_000_000;
  * @param model whose graphs may be edited, see `copyModel`
  * @returns one sentence for each function that stays
  * @throws GraphError "recursive-function" if a function calls itself, and "expansion-too-large" beyond a million nodes
+ *   or 33 bodies in each other
  */
 export function inlineFunctions(model: ModelProto): string[] {
   if (model.functions.length === 0) return [];
@@ -22,13 +25,22 @@ export function inlineFunctions(model: ModelProto): string[] {
   const notes: string[] = [];
   const usable = new Map([...functions].filter(([, fn]) => adoptOpsets(model, fn, notes)));
   const inliner = new Inliner(usable, namesOf(model.graph));
-  const pending = [model.graph];
-  for (let graph = pending.pop(); graph !== undefined; graph = pending.pop()) {
+  const pending = [{ graph: model.graph, depth: 0 }];
+  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
+    const { graph, depth } = at;
+    if (depth > deepestNesting) throw nestedTooDeeply();
     graph.node = inliner.expand(graph.node);
-    for (const node of graph.node) pending.push(...bodies(node));
+    for (const node of graph.node) for (const body of bodies(node)) pending.push({ graph: body, depth: depth + 1 });
   }
   model.functions = model.functions.filter((fn) => !usable.has(keyOf(fn.domain, fn.name, fn.overload)));
   return notes;
+}
+
+function nestedTooDeeply(): GraphError {
+  const message =
+    `Inlining the model's functions nests more than ${deepestNesting} bodies of If, Loop and Scan in each other: the file is ` +
+    "not an honest model, or must be simplified (onnxsim) first.";
+  return new GraphError("expansion-too-large", message);
 }
 
 const domainOf = (domain: string): string => (domain === "ai.onnx" ? "" : domain);
