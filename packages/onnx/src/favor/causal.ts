@@ -25,9 +25,11 @@ export function emitCausal(
 ): { output: string; state: CarriedState } {
   const query = applyCore(build, features);
   const length = build.dimension(query, 2);
-  const chunk = build.op("Min", [length, build.integers([chunkLength])]);
   const one = build.integers([1]);
-  const chunks = build.op("Div", [build.op("Sub", [build.op("Add", [length, chunk]), one]), chunk]);
+  // An empty sequence is one chunk of padding.
+  const whole = build.op("Max", [length, one]);
+  const chunk = build.op("Min", [whole, build.integers([chunkLength])]);
+  const chunks = build.op("Div", [build.op("Sub", [build.op("Add", [whole, chunk]), one]), chunk]);
   const extra = build.op("Sub", [build.op("Mul", [chunks, chunk]), length]);
   const cut: Chunks = { build, chunks, chunk, extra };
 
