@@ -2,7 +2,7 @@ import { ArgumentError } from "../errors.ts";
 import type { BlockKernels } from "../kernels/block-kernels.ts";
 import { attendCausally } from "./tiled-causal.ts";
 import { featuresByHead } from "./tiled-features.ts";
-import type { ExponentialFeatures32 } from "./tiled-features.ts";
+import type { FeatureMap32 } from "./tiled-features.ts";
 import { resolveAttention } from "./tiled-rows.ts";
 import type { AttentionShape, MaskOptions, ResolvedAttention } from "./tiled-rows.ts";
 import { FavorWorkspace, TILE } from "./tiled-workspace.ts";
@@ -14,11 +14,11 @@ import { FavorWorkspace, TILE } from "./tiled-workspace.ts";
  * `keyRows === queryRows`.
  *
  * The mask multiplies phi(K), numerator and denominator alike; hidden keys and values are never read. A query with no
- * key to attend to gives 0. Log features may have any size that float32 holds. Causal: no output depends on later
+ * key to attend to gives 0. Log features of exponential maps may have any size that float32 holds. Causal: no output depends on later
  * rows, to the bit. NaN or Infinity in a query gives NaN in its row; in a key or value NaN in every row that sees it.
  *
  * @param kernels From `createKernels`.
- * @param features From {@link exponentialFeatures32}, one for all or one per key head.
+ * @param features From {@link exponentialFeatures32} or {@link elementwiseFeatures32}, one for all or one per key head.
  * @returns `[heads, queryRows, valueDim]`.
  * @throws ArgumentError where arrays, shape and features do not fit.
  */
@@ -28,7 +28,7 @@ export function favorAttention32(
   key: Float32Array,
   value: Float32Array,
   shape: AttentionShape,
-  features: ExponentialFeatures32 | readonly ExponentialFeatures32[],
+  features: FeatureMap32 | readonly FeatureMap32[],
   options: MaskOptions = {},
 ): Float32Array<ArrayBuffer> {
   const attention = resolveAttention(query, key, value, shape, options);

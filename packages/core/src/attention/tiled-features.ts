@@ -1,15 +1,23 @@
 import { requirePositive } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
+import { createFeatureMap } from "../features/create.ts";
+import type {
+  ElementwiseFunction,
+  EluDescription,
+  GeneralizedDescription,
+  SquaredReluDescription,
+} from "../features/description.ts";
 import { checkExponentialForm } from "../features/exponential-form.ts";
 import type { ExponentialForm } from "../features/exponential-form.ts";
 import { multiply } from "../linear-algebra/products.ts";
+import { drawProjection } from "../projections/projection.ts";
 
 /**
- * An exponential feature map, folded for speed: with q~ = q - queryMean and k~ = k - keyMean,
+ * A feature map folded for speed. Exponential ones: with q~ = q - queryMean and k~ = k - keyMean,
  * log phi_q = queryProjection q~ + logWeight and log phi_k = keyProjection k~ + keyWeight.k~ - |normMatrix k~|^2 / 2,
  * then phi_q^T core phi_k. Everything is already multiplied by the square root of the scale where q.k is.
  */
-export interface ExponentialFeatures32 {
+export interface FeatureMap32 {
   readonly dim: number;
   readonly count: number;
   /** `[dim]`; undefined: 0. */
@@ -26,6 +34,8 @@ export interface ExponentialFeatures32 {
   readonly normMatrix: Float64Array | number;
   /** `[count, count]`, rows = query features; undefined: the identity. */
   readonly core: Float64Array | undefined;
+  /** phi = f(projection x) + epsilon instead of the exponential; from {@link elementwiseFeatures32}. */
+  readonly elementwise?: { readonly function: ElementwiseFunction | "elu-plus-one"; readonly epsilon: number };
 }
 
 /**
@@ -36,10 +46,7 @@ export interface ExponentialFeatures32 {
  * 1 / sqrt(d) where they come as a checkpoint's projections give them.
  * @throws ArgumentError where the form's arrays do not fit.
  */
-export function exponentialFeatures32(
-  form: ExponentialForm,
-  options: { readonly scale?: number } = {},
-): ExponentialFeatures32 {
+export function exponentialFeatures32(form: ExponentialForm, options: { readonly scale?: number } = {}): FeatureMap32 {
   const { scale = 1 } = options;
   requirePositive("options.scale", scale);
   checkExponentialForm(form);
@@ -61,6 +68,45 @@ export function exponentialFeatures32(
   };
 }
 
+/**
+ * Prepares a feature map without an exponential form, f(w.x) + epsilon or the same of x itself, for
+ * {@link favorAttention32}. Nothing is stabilised: features beyond some 1e18 overflow float32 and give NaN.
+ *
+ * @param options.scale As in {@link exponentialFeatures32}.
+ * @throws ArgumentError for a description that is newer or inconsistent.
+ */
+export function elementwiseFeatures32(
+  description: GeneralizedDescription | EluDescription | SquaredReluDescription,
+  options: { readonly scale?: number } = {},
+): FeatureMap32 {
+  const { scale = 1 } = options;
+  requirePositive("options.scale", scale);
+  const { dim, count } = createFeatureMap(description);
+  const generalized = description.kind === "generalized";
+  const matrix = generalized ? drawProjection(description.projection) : identity(dim);
+  const projection = scaled(matrix, Math.sqrt(scale));
+  const named = description.kind === "elu" ? "elu-plus-one" : "squared-relu";
+  return {
+    dim,
+    count,
+    queryMean: undefined,
+    keyMean: undefined,
+    queryProjection: projection,
+    keyProjection: projection,
+    logWeight: new Float64Array(count),
+    keyWeight: undefined,
+    normMatrix: 0,
+    core: undefined,
+    elementwise: generalized
+      ? { function: description.function, epsilon: description.epsilon ?? 1e-3 }
+      : { function: named, epsilon: 0 },
+  };
+}
+
+function identity(dim: number): Float64Array {
+  return Float64Array.from({ length: dim * dim }, (_, i) => (i % (dim + 1) === 0 ? 1 : 0));
+}
+
 function scaled(array: Float64Array, factor: number): Float64Array {
   return array.map((x) => x * factor);
 }
@@ -80,10 +126,10 @@ function multipleOfIdentity(matrix: Float64Array, dim: number): number | undefin
  * @throws ArgumentError where they do not fit the attention.
  */
 export function featuresByHead(
-  features: ExponentialFeatures32 | readonly ExponentialFeatures32[],
+  features: FeatureMap32 | readonly FeatureMap32[],
   keyHeads: number,
   dim: number,
-): readonly ExponentialFeatures32[] {
+): readonly FeatureMap32[] {
   const list = "dim" in features ? Array.from({ length: keyHeads }, () => features) : features;
   if (list.length !== keyHeads) {
     throw new ArgumentError("features", `one, or ${keyHeads}, one per key head`, `${list.length}`);

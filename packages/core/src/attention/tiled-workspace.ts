@@ -1,5 +1,6 @@
 import type { BlockKernels } from "../kernels/block-kernels.ts";
-import type { ExponentialFeatures32 } from "./tiled-features.ts";
+import type { FeatureMap32 } from "./tiled-features.ts";
+import { applyElementwise } from "./tiled-elementwise.ts";
 import { Layout, loadRows, NO_MAXIMUM, padded, storeNormalised } from "./tiled-rows.ts";
 import type { ResolvedAttention } from "./tiled-rows.ts";
 
@@ -25,7 +26,7 @@ export class FavorWorkspace {
   readonly dimWidth: number;
   readonly valueWidth: number;
   readonly at: WorkspaceBlocks;
-  #features!: ExponentialFeatures32;
+  #features!: FeatureMap32;
 
   constructor(kernels: BlockKernels, attention: ResolvedAttention, count: number, hasCore: boolean) {
     this.kernels = kernels;
@@ -40,7 +41,7 @@ export class FavorWorkspace {
   }
 
   /** Loads a head's feature map, and forgets the sums and maxima of the keys before. */
-  startHead(features: ExponentialFeatures32): void {
+  startHead(features: FeatureMap32): void {
     const { heap, at, countWidth, dimWidth } = this;
     const { dim, count } = features;
     if (features !== this.#features) {
@@ -54,7 +55,8 @@ export class FavorWorkspace {
       if (features.keyWeight) heap.set(features.keyWeight, at.keyWeight);
       if (features.core) this.#loadTransposed(at.core, features.core, count, count, countWidth);
     }
-    heap.fill(NO_MAXIMUM, at.maximum, at.maximum + countWidth);
+    // elementwise features are not held relative to anything: no maximum, and none to exceed
+    heap.fill(features.elementwise ? Infinity : NO_MAXIMUM, at.maximum, at.maximum + countWidth);
     heap.fill(0, at.sums, at.sums + countWidth * this.valueWidth);
     heap.fill(0, at.normaliser, at.normaliser + countWidth);
   }
@@ -129,7 +131,8 @@ export class FavorWorkspace {
   /** Takes rows `first`.. of the loaded keys into the maxima, and rescales the sums where these grow. */
   raiseMaximum(first: number, rows: number): void {
     const { kernels, heap, at, countWidth, count, valueWidth } = this;
-    const { logWeight } = this.#features;
+    const { logWeight, elementwise } = this.#features;
+    if (elementwise) return;
     heap.copyWithin(at.factors, at.maximum, at.maximum + countWidth);
     kernels.columnMaximum(at.maximum, at.keyFeatures + first * countWidth, at.rowShift + first, rows, countWidth);
     if (this.hasCore) {
@@ -156,7 +159,12 @@ export class FavorWorkspace {
 
   /** Turns rows `first`.. of the loaded keys into features, relative to the maxima. */
   exponentiateKeys(first: number, rows: number): void {
-    const { kernels, at, countWidth } = this;
+    const { kernels, heap, at, count, countWidth } = this;
+    const { elementwise } = this.#features;
+    if (elementwise) {
+      applyElementwise(elementwise, heap, at.keyFeatures + first * countWidth, at.rowShift + first, rows, count);
+      return;
+    }
     kernels.expRows(at.keyFeatures + first * countWidth, at.rowShift + first, at.keyShift, rows, countWidth);
   }
 
@@ -185,7 +193,7 @@ export class FavorWorkspace {
     const { kernels, heap, at, attention, countWidth, dimWidth, valueWidth } = this;
     const { dim, queryRows } = attention;
     const rows = to - from;
-    const mean = this.#features.queryMean;
+    const { queryMean: mean, elementwise } = this.#features;
     loadRows(heap, at.rows, { array: query, firstRow: head * queryRows, width: dim, mean }, from, to);
     const { queryFeatures, queryProjection, queryRowShift, out, divisor } = at;
     kernels.matmul(
@@ -200,10 +208,14 @@ export class FavorWorkspace {
       countWidth,
       false,
     );
-    heap.fill(NO_MAXIMUM, queryRowShift, queryRowShift + rows);
-    kernels.rowMaximum(queryRowShift, queryFeatures, at.queryShift, rows, countWidth);
-    for (let row = 0; row < rows; row++) heap[queryRowShift + row] = -heap[queryRowShift + row]!;
-    kernels.expRows(queryFeatures, queryRowShift, at.queryShift, rows, countWidth);
+    heap.fill(elementwise ? 0 : NO_MAXIMUM, queryRowShift, queryRowShift + rows);
+    if (elementwise) {
+      applyElementwise(elementwise, heap, queryFeatures, queryRowShift, rows, this.count);
+    } else {
+      kernels.rowMaximum(queryRowShift, queryFeatures, at.queryShift, rows, countWidth);
+      for (let row = 0; row < rows; row++) heap[queryRowShift + row] = -heap[queryRowShift + row]!;
+      kernels.expRows(queryFeatures, queryRowShift, at.queryShift, rows, countWidth);
+    }
     heap.fill(0, divisor, divisor + rows);
     kernels.rowDots(divisor, queryFeatures, normaliser, rows, countWidth);
     kernels.matmul(out, queryFeatures, sums, rows, valueWidth, countWidth, countWidth, valueWidth, valueWidth, false);

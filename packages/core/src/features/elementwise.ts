@@ -28,3 +28,8 @@ export const elementwiseFunctions: Readonly<Record<ElementwiseFunction, Required
   "squared-relu": { value: (x) => (x < 0 ? 0 : x * x), derivative: (x) => (x > 0 ? 2 * x : 0) },
   tanh: { value: Math.tanh, derivative: (x) => 1 - Math.tanh(x) ** 2 },
 };
+
+/** elu(x) + 1 of 2006.16236, equation 7. */
+export function eluPlusOne(x: number): number {
+  return x > 0 ? x + 1 : Math.exp(x);
+}

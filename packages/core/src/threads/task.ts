@@ -1,7 +1,7 @@
 import { exactAttention32 } from "../attention/tiled-exact.ts";
 import type { ExactOptions32 } from "../attention/tiled-exact.ts";
 import { favorAttention32 } from "../attention/tiled-favor.ts";
-import type { ExponentialFeatures32 } from "../attention/tiled-features.ts";
+import type { FeatureMap32 } from "../attention/tiled-features.ts";
 import type { AttentionShape } from "../attention/tiled-rows.ts";
 import type { KernelOptions } from "../kernels/create.ts";
 import type { BlockKernels } from "../kernels/block-kernels.ts";
@@ -14,7 +14,7 @@ export interface AttentionTask {
   /** Of these heads alone. */
   readonly shape: AttentionShape;
   /** One per key head; undefined: exact attention. */
-  readonly features: readonly ExponentialFeatures32[] | undefined;
+  readonly features: readonly FeatureMap32[] | undefined;
   readonly options: ExactOptions32;
   /** Where the result goes, in shared memory; undefined: into the reply. */
   readonly out: Float32Array | undefined;

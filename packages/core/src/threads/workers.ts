@@ -2,7 +2,7 @@ import { requirePositive, requireSize } from "../checks.ts";
 import { checkCausalRows } from "../attention/tiled-favor.ts";
 import type { ExactOptions32 } from "../attention/tiled-exact.ts";
 import { featuresByHead } from "../attention/tiled-features.ts";
-import type { ExponentialFeatures32 } from "../attention/tiled-features.ts";
+import type { FeatureMap32 } from "../attention/tiled-features.ts";
 import { resolveAttention } from "../attention/tiled-rows.ts";
 import type { AttentionShape, MaskOptions, ResolvedAttention } from "../attention/tiled-rows.ts";
 import { FavorError } from "../errors.ts";
@@ -37,7 +37,7 @@ export interface AttentionWorkers {
     key: Float32Array,
     value: Float32Array,
     shape: AttentionShape,
-    features: ExponentialFeatures32 | readonly ExponentialFeatures32[],
+    features: FeatureMap32 | readonly FeatureMap32[],
     options?: MaskOptions,
   ): Promise<Float32Array>;
   /** As the function of this name, to the bit. The arrays must not change before the promise is settled. */
@@ -105,7 +105,7 @@ export function createWorkers({ threads, ...kernelOptions }: WorkerOptions): Att
   async function attend(
     arrays: Pick<AttentionTask, "query" | "key" | "value">,
     attention: ResolvedAttention,
-    features: readonly ExponentialFeatures32[] | undefined,
+    features: readonly FeatureMap32[] | undefined,
     options: ExactOptions32,
   ): Promise<Float32Array> {
     if (closed) throw closed;

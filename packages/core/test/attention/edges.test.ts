@@ -12,7 +12,7 @@ import {
   favorCausalAttention,
   sparseAttention,
 } from "../../src/index.ts";
-import type { ExponentialFeatures32, FeatureMap } from "../../src/index.ts";
+import type { FeatureMap32, FeatureMap } from "../../src/index.ts";
 import { runnableKernels } from "../kernels/engine.ts";
 import { Sampler } from "./samples.ts";
 
@@ -41,7 +41,7 @@ interface Method {
 }
 
 /** Positive features; kept, because a projection of 256 columns takes longer to draw than all that is tested with it. */
-const kept = new Map<string, { readonly featureMap: FeatureMap; readonly features: ExponentialFeatures32 }>();
+const kept = new Map<string, { readonly featureMap: FeatureMap; readonly features: FeatureMap32 }>();
 function positive({ count, dim, seed }: Case) {
   const projection = { kind: "orthogonal", count, dim, seed } as const;
   const name = JSON.stringify(projection);

@@ -1,13 +1,16 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { favorAttention } from "../../src/attention/bidirectional.ts";
+import { favorCausalAttention } from "../../src/attention/causal-favor.ts";
 import { causalLinearAttention } from "../../src/attention/causal.ts";
 import { exactAttention } from "../../src/attention/exact.ts";
 import { linearAttention } from "../../src/attention/linear.ts";
 import { exactAttention32 } from "../../src/attention/tiled-exact.ts";
 import { favorAttention32 } from "../../src/attention/tiled-favor.ts";
-import { exponentialFeatures32 } from "../../src/attention/tiled-features.ts";
+import { elementwiseFeatures32, exponentialFeatures32 } from "../../src/attention/tiled-features.ts";
 import type { AttentionShape } from "../../src/attention/tiled-rows.ts";
 import { ArgumentError } from "../../src/errors.ts";
+import { createFeatureMap } from "../../src/features/create.ts";
 import { exponentialFeatureMap } from "../../src/features/exponential-form.ts";
 import type { ExponentialForm } from "../../src/features/exponential-form.ts";
 import { createKernels } from "../../src/kernels/create.ts";
@@ -169,6 +172,43 @@ describe.each(runnableKernels)("float32 attention against float64, simd: %s", (s
         expect(relativeError(actual, reference(sample, forms, causal))).toBeLessThan(1e-5);
       }),
       { numRuns: 40 },
+    );
+  });
+
+  it.each([
+    ["relu", false],
+    ["relu", true],
+    ["sigmoid", false],
+    ["elu", true],
+    ["squared-relu", false],
+    ["squared-relu", true],
+  ] as const)("FAVOR, elementwise %s, causal: %s", (kind, causal) => {
+    fc.assert(
+      fc.property(cases, (s) => {
+        const sample = draw(causal ? { ...s, keyRows: s.queryRows } : s, 0.6);
+        const { query, key, value, shape, options } = sample;
+        const { dim, count, seed } = s;
+        const projection = { kind: "orthogonal", count, dim, seed } as const;
+        const description =
+          kind === "relu" || kind === "sigmoid"
+            ? ({ version: 1, kind: "generalized", function: kind, projection } as const)
+            : ({ version: 1, kind, dim } as const);
+        const featureMap = createFeatureMap(description);
+        const attend = causal ? favorCausalAttention : favorAttention;
+        const root = Math.sqrt(0.7);
+        const expected = perHead(sample, (q, k, v) =>
+          attend(
+            q.map((x) => x * root),
+            k.map((x) => x * root),
+            v,
+            { featureMap, valueDim: s.valueDim, ...options },
+          ),
+        );
+        const features = elementwiseFeatures32(description, { scale: 0.7 });
+        const actual = favorAttention32(kernels, query, key, value, shape, features, { ...options, causal });
+        expect(relativeError(actual, expected)).toBeLessThan(1e-5);
+      }),
+      { numRuns: 25 },
     );
   });
 
