@@ -4,7 +4,7 @@ import { cacheInput, cacheReason } from "./key-value-cache.ts";
 import { channelAxes } from "./channel-axes.ts";
 import { shapeOf, type AttentionContext } from "./context.ts";
 import type { MaskProofs } from "./mask-proofs.ts";
-import { batchOf, headsOf, operandOf, sizeOf } from "./operand-roles.ts";
+import { batchOf, groupedHeads, headsOf, operandOf, sizeOf } from "./operand-roles.ts";
 import { productAxes } from "./product.ts";
 import { projectionSources } from "./projection-source.ts";
 import { scaleAbove } from "./scale-above.ts";
@@ -118,7 +118,7 @@ export function examineRegion(
     }
     return { site: built, context };
   }
-  return undefined;
+  return refuse([layoutReason(region)], unknownMask);
 }
 
 /** What reads the probabilities beside the product with the values. */
@@ -187,10 +187,13 @@ function readOperands(
   const valueSide = probabilities.side === "left" ? "right" : "left";
   const dim = axes.contracted;
   const valueDim = outputAxes[valueSide];
-  const query = operandOf(context, logits[orientation.query], { length: axes[orientation.query], dim });
-  const key = operandOf(context, logits[keySide], { length: axes[keySide], dim });
-  const value = operandOf(context, output[valueSide], { length: outputAxes.contracted, dim: valueDim });
-  const made = operandOf(context, output.output, { length: outputAxes[probabilities.side], dim: valueDim });
+  const [grouped, outputGrouped] = [groupedHeads(context, logits), groupedHeads(context, output)];
+  if (grouped?.sizes.join() !== outputGrouped?.sizes.join()) return undefined;
+  const query = operandOf(context, logits[orientation.query], { length: axes[orientation.query], dim }, grouped);
+  const key = operandOf(context, logits[keySide], { length: axes[keySide], dim }, grouped);
+  const value = operandOf(context, output[valueSide], { length: outputAxes.contracted, dim: valueDim }, outputGrouped);
+  const madeLabels = { length: outputAxes[probabilities.side], dim: valueDim };
+  const made = operandOf(context, output.output, madeLabels, outputGrouped);
   return query && key && value && made && valueDim.length === 1 ? { query, key, value, output: made } : undefined;
 }
 

@@ -1,5 +1,5 @@
 import { dimsOf, type AttentionContext, type GraphProbe } from "./context.ts";
-import type { Factor } from "./product.ts";
+import { productAxes, type Factor, type Product } from "./product.ts";
 import type { AxisRole, Operand } from "./site.ts";
 
 /** Which labels of a factor are its position and its feature axis; the others are batch and heads. */
@@ -21,8 +21,41 @@ export function batchSizeOf({ graph }: AttentionContext, { info }: GraphProbe): 
   return 1;
 }
 
-/** Reads the axes of a product's factor; undefined where a batch axis is neither batch nor heads. */
-export function operandOf(context: AttentionContext, factor: Factor, labels: OperandLabels): Operand | undefined {
+/** Two axes of heads, the slower first: their labels in one product, and their sizes. */
+export interface GroupedHeads {
+  readonly labels: readonly [string, string];
+  readonly sizes: readonly [number, number];
+}
+
+/** The axes of heads of an attention that has two, as a product of it has them; undefined if it has not two. */
+export function groupedHeads(context: AttentionContext, product: Product): GroupedHeads | undefined {
+  const { value, labels } = product.output;
+  const dims = dimsOf(context, value);
+  if (dims === undefined) return undefined;
+  const heads: number[] = [];
+  let hasBatch = false;
+  for (const [axis, label] of [...labels].entries()) {
+    if (!productAxes(product)!.batch.includes(label)) continue;
+    const role = batchRole(context, product.output, axis, hasBatch);
+    hasBatch ||= role === "batch" || role === "batch-head";
+    if (role === "head") heads.push(axis);
+  }
+  const [head, group] = heads;
+  if (head === undefined || group === undefined || heads.length > 2) return undefined;
+  return { labels: [labels[head]!, labels[group]!], sizes: [dims[head]!, dims[group]!] };
+}
+
+/**
+ * Reads the axes of a product's factor; undefined where a batch axis is neither batch nor heads.
+ *
+ * @param grouped the product's axes of heads, if it has two
+ */
+export function operandOf(
+  context: AttentionContext,
+  factor: Factor,
+  labels: OperandLabels,
+  grouped?: GroupedHeads,
+): Operand | undefined {
   const dims = dimsOf(context, factor.value);
   if (dims === undefined) return undefined;
   const roles: AxisRole[] = [];
@@ -31,7 +64,10 @@ export function operandOf(context: AttentionContext, factor: Factor, labels: Ope
     const label = factor.labels[axis]!;
     if (label === labels.dim) roles.push("dim");
     else if (label === labels.length) roles.push("length");
-    else {
+    else if (grouped?.labels.includes(label)) {
+      const role = label === grouped.labels[0] ? "head" : "group";
+      roles.push(dims[axis] === 1 ? "one" : role);
+    } else {
       const role = batchRole(context, factor, axis, hasBatch);
       if (role === undefined) return undefined;
       hasBatch ||= role === "batch" || role === "batch-head";
@@ -41,7 +77,9 @@ export function operandOf(context: AttentionContext, factor: Factor, labels: Ope
   // Time or windows folded into the batch, with heads of their own: one batch.
   if (roles.includes("head")) roles.forEach((role, axis) => role === "batch-head" && (roles[axis] = "batch"));
   const unique = roles.filter((role) => role !== "one");
-  return new Set(unique).size === unique.length ? { value: factor.value, roles } : undefined;
+  return new Set(unique).size === unique.length
+    ? { value: factor.value, roles, ...(grouped && { groups: grouped.sizes }) }
+    : undefined;
 }
 
 function batchRole(context: AttentionContext, factor: Factor, axis: number, hasBatch: boolean): AxisRole | undefined {
@@ -88,6 +126,7 @@ export function batchOf(context: AttentionContext, operand: Operand | undefined,
 /** Heads of an operand: its head axis, or what is folded into the batch; 1 if it has neither. */
 export function headsOf(context: AttentionContext, operand: Operand): number {
   const dims = dimsOf(context, operand.value)!;
+  if (operand.groups !== undefined) return operand.groups[0] * operand.groups[1];
   const head = operand.roles.indexOf("head");
   if (head >= 0) return dims[head]!;
   const folded = operand.roles.indexOf("batch-head");

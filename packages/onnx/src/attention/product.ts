@@ -13,6 +13,8 @@ export interface Product {
   readonly output: Factor;
   /** The product is multiplied by this. */
   readonly alpha: number;
+  /** Labels of the product's axes in the order in which positions come last; the output's own if absent. */
+  readonly order?: string;
 }
 
 /** A value and the labels of its axes. An axis of size 1 stands for any size, as in broadcasting. */
@@ -101,9 +103,13 @@ export function productAxes(product: Product): ProductAxes | undefined {
   return summedAlone === "" && axes.contracted.length === 1 ? axes : undefined;
 }
 
-function batchLabelsOf({ node, left, right, output }: Product): string {
+function batchLabelsOf({ node, left, right, output, order }: Product): string {
   if (node.opType === "Einsum") {
-    return [...output.labels].filter((l) => left.labels.includes(l) && right.labels.includes(l)).join("");
+    // Of the axes that one factor alone has, the last is its position, as in a MatMul: the other broadcasts over the rest.
+    const ordered = order === undefined ? output.labels : within(order, output.labels);
+    const own = (labels: string, others: string): string => without(within(ordered, labels), others);
+    const positions = [own(left.labels, right.labels).at(-1), own(right.labels, left.labels).at(-1)];
+    return [...output.labels].filter((label) => !positions.includes(label)).join("");
   }
   return output.labels.slice(0, -2);
 }

@@ -150,7 +150,7 @@ export function moveNumbers(
 }
 
 /** Column of each (head, dim); undefined where it depends on the batch or the position. */
-function columnsByHead({ roles }: Operand, { dims, data }: Tensor, heads: number): Int32Array | undefined {
+function columnsByHead({ roles, groups }: Operand, { dims, data }: Tensor, heads: number): Int32Array | undefined {
   const dimAxis = roles.indexOf("dim");
   if (dimAxis < 0) return undefined;
   const dim = dims[dimAxis]!;
@@ -159,7 +159,8 @@ function columnsByHead({ roles }: Operand, { dims, data }: Tensor, heads: number
   for (const column of data) {
     let head = 0;
     roles.forEach((role, axis) => {
-      if (role === "head") head = index[axis]!;
+      if (role === "head") head += index[axis]! * (groups?.[1] ?? 1);
+      else if (role === "group") head += index[axis]!;
       else if (role === "batch-head") head = index[axis]! % heads;
     });
     const at = head * dim + index[dimAxis]!;

@@ -1,7 +1,7 @@
 import { elementCount } from "../evaluate/tensor.ts";
 import type { NodeProto } from "../model/proto.ts";
 import { dimsOf, readsData, type AttentionContext } from "./context.ts";
-import { asProduct, productAxes, type Product, type ProductAxes } from "./product.ts";
+import { asProduct, productAxes, type Product } from "./product.ts";
 
 /**
  * Two products of data with a normalisation between: logits S = Q.K, probabilities P = f(S), output P.V.
@@ -55,7 +55,9 @@ export function findRegion(
         graph.isOutput(name) ||
         graph.consumers(name).some((node) => !inside.has(node) && node !== output.node && readsData(node).has(name)),
     );
-    return { logits, output, probabilities: { value, side }, nodes, escapes };
+    // Probabilities end in query and key; what an Einsum makes of them need not.
+    const order = output[side].labels + output[side === "left" ? "right" : "left"].labels;
+    return { logits, output: { ...output, order }, probabilities: { value, side }, nodes, escapes };
   }
   return undefined;
 }
@@ -130,16 +132,4 @@ function backward({ graph }: AttentionContext, value: string, within: ReadonlySe
     pending.push(...node.input);
   }
   return graph.nodes.filter((node) => needed.has(node));
-}
-
-/** The axes of both products in terms of attention: which label is the query's position, which the key's. */
-export interface RegionAxes {
-  readonly logits: ProductAxes;
-  readonly output: ProductAxes;
-}
-
-export function regionAxes(region: Region): RegionAxes | undefined {
-  const logits = productAxes(region.logits);
-  const output = productAxes(region.output);
-  return logits && output && logits.left.length === 1 && logits.right.length === 1 ? { logits, output } : undefined;
 }

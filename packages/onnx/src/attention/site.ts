@@ -1,8 +1,11 @@
 import type { NodeProto } from "../model/proto.ts";
 import type { AttentionContext } from "./context.ts";
 
-/** What an axis of an operand ranges over. `batch-head` is batch and heads folded into one, batch slowest. */
-export type AxisRole = "batch" | "head" | "batch-head" | "length" | "dim" | "head-dim" | "one";
+/**
+ * What an axis of an operand ranges over. `batch-head` is batch and heads folded into one, batch slowest; `group` is a
+ * second axis of heads, as where several query heads share a key head.
+ */
+export type AxisRole = "batch" | "head" | "group" | "batch-head" | "length" | "dim" | "head-dim" | "one";
 
 /**
  * Where a query, key, value or output tensor lies in the graph and how its axes are to be read. Emitters bring it to
@@ -11,6 +14,11 @@ export type AxisRole = "batch" | "head" | "batch-head" | "length" | "dim" | "hea
 export interface Operand {
   readonly value: string;
   readonly roles: readonly AxisRole[];
+  /**
+   * Where the attention has two axes of heads: their sizes, heads and groups of each. Head `h * groups + g` is group g
+   * of h; an operand without one of the axes shares it. Absent elsewhere.
+   */
+  readonly groups?: readonly [heads: number, groups: number];
 }
 
 /** A value of size [batch, keys], axes of size 1 aside, that says which keys count. */

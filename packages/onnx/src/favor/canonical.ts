@@ -18,6 +18,7 @@ export const columnsOfHeads: CanonicalOrder = ["batch", "head", "dim", "length"]
 /** Brings an operand to four axes in the wanted order. A missing head or batch axis becomes one of size 1. */
 export function toCanonical(build: NodeBuilder, operand: Operand, order: CanonicalOrder, shape: HeadShape): string {
   const { value, roles } = operand;
+  if (operand.groups !== undefined) return joinGroups(build, operand, operand.groups, order, shape);
   if (roles.includes("batch-head")) return unfoldHeads(build, operand, order, shape);
   if (roles.includes("head-dim")) return splitHiddenAxis(build, operand, order, shape);
   const named = nameOnes(roles);
@@ -45,6 +46,34 @@ function nameOnes(roles: readonly AxisRole[]): AxisRole[] {
     if (!named.includes(wanted) && one >= 0) named[one] = wanted;
   }
   return named;
+}
+
+/** Two axes of heads to one. What heads or groups share is repeated, as no one axis can say which share it. */
+function joinGroups(
+  build: NodeBuilder,
+  { value, roles }: Operand,
+  [heads, groups]: readonly [number, number],
+  order: CanonicalOrder,
+  { dim }: HeadShape,
+): string {
+  const wanted: AxisRole[] = ["batch", "head", "group", order[2], order[3]];
+  const kept: AxisRole[] = roles.filter((role) => role !== "one");
+  const present = wanted.filter((role) => kept.includes(role));
+  const squeezed = build.squeeze(
+    value,
+    roles.flatMap((role, axis) => (role === "one" ? [axis] : [])),
+  );
+  const spread = build.unsqueeze(
+    build.transpose(
+      squeezed,
+      present.map((role) => kept.indexOf(role)),
+    ),
+    wanted.flatMap((role, at) => (kept.includes(role) ? [] : [at])),
+  );
+  const isShared = !kept.includes("head") || !kept.includes("group");
+  const all = isShared ? build.op("Expand", [spread, build.integers([1, heads, groups, 1, 1])]) : spread;
+  const tail = order[2] === "length" ? [-1, dim] : [dim, -1];
+  return build.op("Reshape", [all, build.integers([0, heads * groups, ...tail])]);
 }
 
 /** [batch x heads, ...] to [batch, heads, ...]. */
@@ -88,6 +117,14 @@ function splitHiddenAxis(
 /** Brings [batch, heads, length, dim] back to how the graph held its output, under the output's own name. */
 export function fromCanonical(build: NodeBuilder, value: string, output: Operand, shape: HeadShape): void {
   const { roles } = output;
+  if (output.groups !== undefined) {
+    const split = build.op("Reshape", [value, build.integers([0, ...output.groups, -1, shape.dim])]);
+    const wanted: AxisRole[] = ["batch", "head", "group", "length", "dim"];
+    const dropped = wanted.flatMap((role, at) => (roles.includes(role) ? [] : [at]));
+    const kept = wanted.filter((role) => roles.includes(role));
+    finish(build, build.squeeze(split, dropped), kept, output);
+    return;
+  }
   if (roles.includes("batch-head")) {
     const tail = [build.dimension(value, 2), build.integers([shape.dim])];
     const folded = build.op("Reshape", [value, build.concat([build.integers([-1]), ...tail], 0)]);

@@ -185,6 +185,33 @@ const cases: Case[] = [
     },
   },
   {
+    name: "two axes of heads: queries in groups that share a key",
+    mask: "padding",
+    write: (b) => {
+      const [groups, pairs] = [3, 2];
+      const grouped = b.reshape(b.linear("x", groups * pairs * dim), [0, 0, pairs, groups, dim]);
+      const shared = (): string => b.unsqueeze(b.project("x", pairs), [2]);
+      const [q, k, v] = [b.transpose(grouped, [0, 2, 3, 1, 4]), shared(), shared()];
+      const s = b.op("MatMul", [q, b.transpose(k, [0, 1, 2, 4, 3])]);
+      const p = b.op("Softmax", [b.op("Add", [s, b.unsqueeze(b.paddingBias(), [1])])], { axis: { int: -1 } });
+      const context = b.transpose(b.op("MatMul", [p, v]), [0, 3, 1, 2, 4]);
+      return b.reshape(context, [0, 0, pairs * groups * dim]);
+    },
+  },
+  {
+    name: "two axes of heads by Einsum, groups before heads",
+    mask: "none",
+    write: (b) => {
+      const [groups, pairs] = [3, 2];
+      const q = b.reshape(b.linear("x", groups * pairs * dim), [0, 0, groups, pairs, dim]);
+      const [k, v] = [b.project("x", pairs), b.project("x", pairs)];
+      const s = b.op("Einsum", [q, k], { equation: { string: "bighd,bhjd->bghij" } });
+      const p = b.op("Softmax", [b.op("Mul", [s, b.scalar(0.3)])], { axis: { int: -1 } });
+      const context = b.op("Einsum", [p, v], { equation: { string: "bghij,bhjd->bighd" } });
+      return b.reshape(context, [0, 0, pairs * groups * dim]);
+    },
+  },
+  {
     name: "values wider than keys",
     mask: "padding",
     write: (b) => {
