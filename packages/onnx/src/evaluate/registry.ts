@@ -15,6 +15,7 @@ import { orderingOperators } from "./operators/ordering.ts";
 import { productOperators } from "./operators/product.ts";
 import { quantisationOperators } from "./operators/quantisation.ts";
 import { reductionOperators } from "./operators/reduction.ts";
+import { resizingOperators } from "./operators/resizing.ts";
 import { scatteringOperators } from "./operators/scattering.ts";
 import { shapeOperators } from "./operators/shape.ts";
 
@@ -34,6 +35,7 @@ const standard: OperatorTable = {
   ...productOperators,
   ...quantisationOperators,
   ...reductionOperators,
+  ...resizingOperators,
   ...scatteringOperators,
   ...shapeOperators,
 };
