@@ -1,7 +1,7 @@
 import { defineConfig } from "tsdown";
 
 export default defineConfig({
-  entry: ["src/attention.ts"],
+  entry: ["src/attention.ts", "src/size.ts"],
   format: "esm",
   dts: false,
   platform: "node",

@@ -7,7 +7,8 @@ import { timeFavor } from "./favor.ts";
 import { simdPeak } from "./peak.ts";
 import { plot } from "./plot.ts";
 import { pythonEnvironment, timePython } from "./python.ts";
-import { judge, table, timeOf } from "./report.ts";
+import { judge, markdown, timeOf } from "./report.ts";
+import type { Report } from "./report.ts";
 import { favorOperations } from "./timing.ts";
 import type { Setting } from "./timing.ts";
 
@@ -46,32 +47,23 @@ const goals = judge(timings);
 
 const longest = Math.max(...setting.lengths);
 const rate = favorOperations(setting, longest) / timeOf(timings, "favor", false, longest)! / 1e6;
-const machine = {
-  processor: cpus()[0]?.model ?? "unknown",
-  /** Of the minute before the start: others' programs. */
-  load,
-  node: process.version,
-  kernels: favor.kernels,
-  torch: python?.torch,
-  /** GFLOP/s on one thread. */
-  rates: { favorProducts: rate, simdPeak: peak, sgemm: python?.sgemm },
+const report: Report = {
+  setting,
+  machine: {
+    processor: cpus()[0]?.model ?? "unknown",
+    load,
+    node: process.version,
+    kernels: favor.kernels,
+    torch: python?.torch,
+    rates: { favorProducts: rate, simdPeak: peak, sgemm: python?.sgemm },
+  },
+  timings,
+  goals,
 };
 
 mkdirSync(values.out, { recursive: true });
-const title = `Attention, ${setting.heads} heads of ${setting.dim}, M = ${setting.count}, one thread`;
-writeFileSync(join(values.out, "attention.json"), `${JSON.stringify({ setting, machine, timings, goals }, null, 2)}\n`);
+const title = `Attention, ${setting.heads} heads of ${setting.dim}, M = ${setting.count}`;
+writeFileSync(join(values.out, "attention.json"), `${JSON.stringify(report, null, 2)}\n`);
+writeFileSync(join(values.out, "attention.md"), markdown(report));
 writeFileSync(join(values.out, "attention.svg"), plot(timings, title));
-
-console.log(
-  `${title}; ${machine.processor}, Node ${machine.node}, kernels: ${favor.kernels}, load ${load.toFixed(1)} before`,
-);
-console.log("milliseconds (times FAVOR's)\n");
-console.log(table(timings));
-for (const { statement, measured, met } of goals) {
-  console.log(`${met ? "met    " : "not met"}  ${measured.toFixed(2).padStart(6)}  ${statement}`);
-}
-const share = (of: number | undefined): string => (of === undefined ? "-" : `${((100 * rate) / of).toFixed(0)} %`);
-console.log(
-  `\nFAVOR's products alone at L = ${longest}: ${rate.toFixed(1)} GFLOP/s of the whole time, ` +
-    `${share(peak)} of WebAssembly's peak (${peak.toFixed(1)}), ${share(python?.sgemm)} of native sgemm (${python?.sgemm.toFixed(1) ?? "-"}).`,
-);
+console.log(markdown(report));

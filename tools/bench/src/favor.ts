@@ -38,11 +38,16 @@ export async function timeFavor(setting: Setting): Promise<{ readonly kernels: s
     const shape = { heads, queryRows: length, keyRows: length, dim };
     for (const causal of [false, true]) {
       const time = async (name: string, run: () => unknown): Promise<void> => {
+        timings.push({ name, causal, length, milliseconds: await shortest(run, seconds) });
+      };
+      const timeWithProcessor = async (name: string, run: () => unknown): Promise<void> => {
         const milliseconds = await shortest(run, seconds);
         timings.push({ name, causal, length, milliseconds, processorMilliseconds: await processorTime(run) });
       };
-      await time("favor", () => favorAttention32(kernels, query, key, value, shape, features, { causal }));
-      await time(TWO_THREADS, () => workers.favorAttention32(query, key, value, shape, features, { causal }));
+      await timeWithProcessor("favor", () => favorAttention32(kernels, query, key, value, shape, features, { causal }));
+      await timeWithProcessor(TWO_THREADS, () =>
+        workers.favorAttention32(query, key, value, shape, features, { causal }),
+      );
       if (length <= LONGEST_EXACT) {
         await time("favor exact", () => exactAttention32(kernels, query, key, value, shape, { causal }));
       }

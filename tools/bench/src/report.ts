@@ -1,5 +1,5 @@
 import { logSlope } from "./timing.ts";
-import type { Timing } from "./timing.ts";
+import type { Setting, Timing } from "./timing.ts";
 
 /** FAVOR on two workers, in the table. */
 export const TWO_THREADS = "favor, 2 threads";
@@ -51,25 +51,59 @@ export function judge(timings: readonly Timing[]): Goal[] {
   return goals;
 }
 
-/** A table per direction: milliseconds, and in brackets how many times FAVOR's. */
-export function table(timings: readonly Timing[]): string {
+/** What `attention.json` holds. */
+export interface Report {
+  readonly setting: Setting;
+  readonly machine: {
+    readonly processor: string;
+    /** Of the minute before the start: others' programs. */
+    readonly load: number;
+    readonly node: string;
+    readonly kernels: string;
+    readonly torch: string | undefined;
+    /** GFLOP/s on one thread. */
+    readonly rates: { readonly favorProducts: number; readonly simdPeak: number; readonly sgemm: number | undefined };
+  };
+  readonly timings: readonly Timing[];
+  readonly goals: readonly Goal[];
+}
+
+/** The report as Markdown: a table per direction, milliseconds and how many times FAVOR's, the goals and the rates. */
+export function markdown({ setting, machine, timings, goals }: Report): string {
+  const { heads, dim, count, lengths } = setting;
   const names = [...new Set(timings.map((t) => t.name))];
-  const lengths = [...new Set(timings.map((t) => t.length))].toSorted((a, b) => a - b);
-  const lines: string[] = [];
-  for (const causal of [false, true]) {
-    const width = 18;
-    const header = [causal ? "causal" : "bidirectional", ...lengths.map((l) => `L = ${l}`)];
-    lines.push(header.map((cell) => cell.padEnd(width)).join(""));
-    for (const name of names) {
-      const cells = lengths.map((length) => {
-        const time = timeOf(timings, name, causal, length);
-        const ours = timeOf(timings, "favor", causal, length);
-        if (time === undefined) return "-";
-        return ours === undefined ? time.toFixed(1) : `${time.toFixed(1)} (${(time / ours).toFixed(2)})`;
-      });
-      lines.push([name, ...cells].map((cell) => cell.padEnd(width)).join(""));
-    }
-    lines.push("");
-  }
-  return lines.map((line) => line.trimEnd()).join("\n");
+  const direction = (causal: boolean): string[] => [
+    "",
+    row([causal ? "causal" : "bidirectional", ...lengths.map((length) => `L = ${length}`)]),
+    row(["---", ...lengths.map(() => "--:")]),
+    ...names.map((name) => row([name, ...lengths.map((length) => cell(timings, name, causal, length))])),
+  ];
+  const { favorProducts, simdPeak, sgemm } = machine.rates;
+  const share = (of: number): string => `${((100 * favorProducts) / of).toFixed(0)} % of`;
+  const native = sgemm === undefined ? "" : `, ${share(sgemm)} native sgemm's (${sgemm.toFixed(1)})`;
+  return [
+    `${heads} heads of ${dim}, M = ${count}, float32, batch 1, one thread where not said. ${machine.processor}, Node`,
+    `${machine.node}, kernels: ${machine.kernels}${machine.torch ? `, PyTorch ${machine.torch}` : ""}; load before the start: ${machine.load.toFixed(1)}.`,
+    "Milliseconds, the shortest of several runs; in brackets how many times FAVOR's on one thread.",
+    ...[false, true].flatMap(direction),
+    "",
+    row(["goal", "measured", ""]),
+    row(["---", "--:", "---"]),
+    ...goals.map(({ statement, measured, met }) => row([statement, measured.toFixed(2), met ? "met" : "not met"])),
+    "",
+    `FAVOR's four products alone make ${favorProducts.toFixed(1)} GFLOP/s of its whole time at the longest length:`,
+    `${share(simdPeak)} WebAssembly's SIMD peak on this machine (${simdPeak.toFixed(1)})${native}.`,
+    "",
+  ].join("\n");
+}
+
+function row(cells: readonly string[]): string {
+  return `| ${cells.join(" | ")} |`;
+}
+
+function cell(timings: readonly Timing[], name: string, causal: boolean, length: number): string {
+  const time = timeOf(timings, name, causal, length);
+  const ours = timeOf(timings, "favor", causal, length);
+  if (time === undefined) return "-";
+  return ours === undefined ? time.toFixed(1) : `${time.toFixed(1)} (${(time / ours).toFixed(2)})`;
 }

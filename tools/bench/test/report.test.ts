@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { judge, table } from "../src/report.ts";
+import { judge, markdown } from "../src/report.ts";
 import { logSlope } from "../src/timing.ts";
 
 const at = (name: string, causal: boolean, time: (length: number) => number) =>
@@ -28,7 +28,22 @@ describe("the report", () => {
     ]);
   });
 
-  it("prints times and ratios", () => {
-    expect(table(timings)).toContain("sdpa              51.2 (5.00)");
+  it("prints times and ratios, goals and rates", () => {
+    const text = markdown({
+      setting: { heads: 8, dim: 64, count: 128, lengths: [1024, 2048, 4096], seconds: 1 },
+      machine: {
+        processor: "a processor",
+        load: 0.5,
+        node: "v20",
+        kernels: "simd",
+        torch: undefined,
+        rates: { favorProducts: 20, simdPeak: 40, sgemm: 100 },
+      },
+      timings,
+      goals: judge(timings),
+    });
+    expect(text).toContain("| sdpa | 51.2 (5.00) |");
+    expect(text).toContain("two threads at least 1.7 times one | 1.80 | met |");
+    expect(text).toContain("50 % of WebAssembly's SIMD peak on this machine (40.0), 20 % of native sgemm's (100.0)");
   });
 });
