@@ -6,6 +6,7 @@ import { featureChoices } from "@favor/onnx";
 import type { ConvertRequest } from "./commands/request.ts";
 import type { VerifyRequest } from "./commands/verify.ts";
 import { UsageError } from "./errors.ts";
+import type { SourceOptions } from "./source/source.ts";
 import { version } from "./versions.ts";
 
 /** How the answer is given. */
@@ -18,7 +19,7 @@ export interface Presentation {
 export type Command = Presentation &
   (
     | { readonly command: "convert"; readonly request: ConvertRequest }
-    | { readonly command: "inspect"; readonly source: string }
+    | { readonly command: "inspect"; readonly source: string; readonly options: SourceOptions }
     | { readonly command: "verify"; readonly request: VerifyRequest }
     /** --help or --version: the text to print. */
     | { readonly command: "text"; readonly text: string }
@@ -74,13 +75,24 @@ const presentation = {
 
 const number = (name: string, describe: string, minimum: number, maximum: number) =>
   ({ number: true, describe, coerce: wholeNumber(name, minimum, maximum) }) as const;
-const file = (name: string, describe: string) => ({ string: true, describe, coerce: somePath(name) }) as const;
+const path = (name: string, describe: string) => ({ string: true, describe, coerce: somePath(name) }) as const;
+
+/** Which of a checkpoint's files. */
+const origin = {
+  revision: { string: true, describe: "branch, tag or commit at the Hub [default: main]" },
+  file: { string: true, describe: "the model's file in the checkpoint" },
+  dtype: {
+    choices: ["fp32", "fp16", "q8", "int8", "uint8", "q4", "q4f16", "bnb4"],
+    describe: "precision of the ONNX export [default: fp32]",
+  },
+} as const;
 
 function convertOptions(parser: Argv) {
   return parser
-    .positional("source", { type: "string", demandOption: true, describe: "checkpoint folder or .onnx file" })
+    .positional("source", { type: "string", demandOption: true, describe: "checkpoint folder, .onnx file or Hub id" })
     .options({
-      output: { ...file("output", "folder to write"), alias: "o" },
+      ...origin,
+      output: { ...path("output", "folder to write"), alias: "o" },
       features: {
         choices: ["landmark", ...featureChoices],
         describe: "what replaces softmax [default: landmark with --calibrate, else positive]",
@@ -93,9 +105,9 @@ function convertOptions(parser: Argv) {
       seed: number("seed", "of everything drawn at random [default: 0]", 0, Number.MAX_SAFE_INTEGER),
       seeds: number("seeds", "draws of calibrated positive features, the best stays [default: 4]", 1, 1024),
       refine: number("refine", "steps of gradient descent on landmarks [default: 0]", 0, 10_000),
-      calibrate: file("calibrate", "FASTA, text or JSON Lines to fit the features to"),
+      calibrate: path("calibrate", "FASTA, text or JSON Lines to fit the features to"),
       "calibrate-count": number("calibrate-count", "sequences of it [default: 200]", 1, 1_000_000),
-      evaluate: file("evaluate", "FASTA, text or JSON Lines to compare both models on"),
+      evaluate: path("evaluate", "FASTA, text or JSON Lines to compare both models on"),
       "evaluate-count": number("evaluate-count", "sequences of it [default: 500]", 1, 1_000_000),
       truncate: { type: "boolean", default: false, describe: "cut sequences that are too long" },
       keep: { string: true, describe: "layers that stay softmax: 0,1 or 0-2,7", coerce: parseLayers },
@@ -124,7 +136,8 @@ function verifyOptions(parser: Argv) {
     .positional("original", { type: "string", demandOption: true, describe: "the checkpoint that was converted" })
     .positional("converted", { type: "string", demandOption: true, describe: "the folder that was written" })
     .options({
-      data: file("data", "FASTA, text or JSON Lines to compare both models on"),
+      ...origin,
+      data: path("data", "FASTA, text or JSON Lines to compare both models on"),
       threads: number("threads", "of onnxruntime [default: every core]", 1, 1024),
       ...presentation,
     } as const);
@@ -146,7 +159,7 @@ export async function parseArguments(argv: readonly string[]): Promise<Command> 
   let text = "";
   const parser = yargs([])
     .scriptName("favor-convert")
-    .usage("$0 <source> -o <dir>\n\nConverts a Transformer checkpoint (ONNX) to linear attention.")
+    .usage("$0 <source> -o <dir>\n\nConverts a Transformer checkpoint to linear attention.")
     .command(
       ["$0 <source>", "convert <source>"],
       "convert a checkpoint",
@@ -154,8 +167,11 @@ export async function parseArguments(argv: readonly string[]): Promise<Command> 
       ({ source, json, quiet, ...options }) => {
         const { output, features, count, projection, seed, seeds, refine, keep, budget, cross, target } = options;
         const { stateful, maxLength, growth, calibrate, calibrateCount, evaluate, evaluateCount } = options;
-        const { truncate, threads, force, dryRun } = options;
+        const { truncate, threads, force, dryRun, revision, file, dtype } = options;
         const given = defined({
+          revision,
+          file,
+          dtype,
           output,
           features,
           count,
@@ -183,18 +199,23 @@ export async function parseArguments(argv: readonly string[]): Promise<Command> 
       "list every attention: may it be replaced, and why not",
       (inspected) =>
         inspected
-          .positional("source", { type: "string", demandOption: true, describe: "checkpoint folder or .onnx file" })
-          .options(presentation),
-      ({ source, json, quiet }) => {
-        command = { command: "inspect", json, quiet, source };
+          .positional("source", {
+            type: "string",
+            demandOption: true,
+            describe: "checkpoint folder, .onnx file or Hub id",
+          })
+          .options({ ...origin, ...presentation }),
+      ({ source, json, quiet, revision, file, dtype }) => {
+        command = { command: "inspect", json, quiet, source, options: defined({ revision, file, dtype }) };
       },
     )
     .command(
       "verify <original> <converted>",
       "check a converted folder against its original",
       verifyOptions,
-      ({ original, converted, json, quiet, data, threads }) => {
-        command = { command: "verify", json, quiet, request: { original, converted, ...defined({ data, threads }) } };
+      ({ original, converted, json, quiet, data, threads, revision, file, dtype }) => {
+        const given = defined({ data, threads, revision, file, dtype });
+        command = { command: "verify", json, quiet, request: { original, converted, ...given } };
       },
     )
     .epilogue("Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad input or nothing convertible, 4 verification failed.")

@@ -51,7 +51,7 @@ async function run(command: Command, { stdout, stderr, environment }: Terminal):
   switch (command.command) {
     case "inspect": {
       const { inspect } = await import("./commands/inspect.ts");
-      const result = await inspect(command.source);
+      const result = await inspect(command.source, command.options, progress);
       print(result, () => inspectionText(result));
       return exitCode.done;
     }

@@ -1,10 +1,9 @@
 import { availableParallelism } from "node:os";
-import { basename } from "node:path";
+import { join } from "node:path";
 
 import { convertAttention, inspectAttention } from "@favor/onnx";
 import type { Conversion, ConvertOptions, ConvertedSite } from "@favor/onnx";
 import { hashFile, writeModel } from "@favor/onnx/node";
-import type { OpenedModel } from "@favor/onnx/node";
 
 import { UsageError } from "../errors.ts";
 import { copyCompanions } from "../folder/checkpoint-files.ts";
@@ -17,7 +16,8 @@ import { siteRecord } from "../report/site-record.ts";
 import { checkConfiguration } from "../source/check-configuration.ts";
 import { maximumTokens } from "../source/config.ts";
 import { checkWeights } from "../source/finite-weights.ts";
-import { openSourceModel } from "../source/open-source-model.ts";
+import { onnxFileOf, openSourceModel } from "../source/open-source-model.ts";
+import type { OpenedSource } from "../source/open-source-model.ts";
 import { openSource } from "../source/source.ts";
 import type { Source } from "../source/source.ts";
 import { checkVocabulary, loadSequences } from "../tokens/load-sequences.ts";
@@ -52,7 +52,7 @@ export interface ConvertResult {
  */
 export async function convert(request: ConvertRequest, progress: Progress = silent): Promise<ConvertResult> {
   const options = optionsOf(request);
-  const source = await openSource(request.source);
+  const source = await openSource(request.source, request, progress);
   if (request.dryRun !== true && request.output === undefined) {
     throw new UsageError("Name the folder to write: -o <dir> (or --dry-run to write nothing).", {
       code: "bad-arguments",
@@ -98,7 +98,7 @@ interface Data {
 interface Job {
   readonly options: FavorOptions;
   readonly source: Source;
-  readonly opened: OpenedModel;
+  readonly opened: OpenedSource;
   readonly data: Data;
   readonly output: OutputFolder;
   readonly threads: number;
@@ -117,7 +117,8 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
     format: 1,
     versions: { ...versions },
     source: {
-      name: basename(source.folder),
+      name: source.name,
+      ...(source.revision !== undefined && { revision: source.revision }),
       model: source.modelName,
       sha256: await opened.sha256(),
       bytes: opened.length,
@@ -173,11 +174,13 @@ async function rewrite(job: Job): Promise<{ attempt: Attempt; errors: FavorFile[
   }
 }
 
-async function openComparison({ source, data, threads, progress }: Job): Promise<Comparison | undefined> {
+async function openComparison({ source, data, output, threads, progress }: Job): Promise<Comparison | undefined> {
   const { tokenizer, evaluation } = data;
   if (tokenizer === undefined || evaluation === undefined) return undefined;
   const { Comparison } = await import("../measure/evaluation.ts");
-  return Comparison.open({ source, tokenizer, threads, ...evaluation }, progress);
+  const scratch = await output.scratch();
+  const original = await output.fill(() => onnxFileOf(source, join(scratch.path, "original.onnx")));
+  return Comparison.open({ source, original, tokenizer, threads, ...evaluation }, progress);
 }
 
 /** The first attempt if its loss is within the budget, else one that keeps the layers of the largest errors. */

@@ -5,6 +5,7 @@ import { silent } from "../progress/progress.ts";
 import type { Progress } from "../progress/progress.ts";
 import type { Evaluation } from "../report/favor-file.ts";
 import { maximumTokens } from "../source/config.ts";
+import { withOnnxFile } from "../source/open-source-model.ts";
 import { openSource } from "../source/source.ts";
 import { checkVocabulary, loadSequences } from "../tokens/load-sequences.ts";
 import { loadTokenizer } from "../tokens/tokenizer.ts";
@@ -33,7 +34,7 @@ export interface EvaluateRequest {
  * @throws {InputError} for sources or data that cannot be read, and models that do not run.
  */
 export async function evaluate(request: EvaluateRequest, progress: Progress = silent): Promise<Evaluation[]> {
-  const source = await openSource(request.original);
+  const source = await openSource(request.original, {}, progress);
   const converted: string[] = [];
   for (const path of request.converted) converted.push((await openSource(path)).modelPath);
   const tokenizer = await loadTokenizer(source.folder);
@@ -45,7 +46,9 @@ export async function evaluate(request: EvaluateRequest, progress: Progress = si
     truncate: request.truncate ?? false,
   });
   const threads = request.threads ?? availableParallelism();
-  const evaluations = await compareModels(converted, { source, tokenizer, threads, ...loaded }, progress);
+  const evaluations = await withOnnxFile(source, (original) =>
+    compareModels(converted, { source, original, tokenizer, threads, ...loaded }, progress),
+  );
   progress.end();
   return evaluations;
 }

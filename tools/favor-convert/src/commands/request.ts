@@ -2,10 +2,11 @@ import type { ConvertOptions, FeatureChoice } from "@favor/onnx";
 
 import { UsageError } from "../errors.ts";
 import type { FavorOptions } from "../report/favor-file.ts";
+import type { SourceOptions } from "../source/source.ts";
 
 /** What to convert and how; the command line's options, one for one. */
-export interface ConvertRequest {
-  /** A checkpoint folder or an `.onnx` file. */
+export interface ConvertRequest extends SourceOptions {
+  /** A checkpoint folder, an `.onnx` file, or the id of a model at the Hugging Face Hub. */
   readonly source: string;
   /** The folder to write; it must not exist unless `force`. Not needed for a dry run. */
   readonly output?: string;

@@ -13,13 +13,14 @@ import type { Progress } from "../progress/progress.ts";
 import { favorFileSchema } from "../report/favor-file.ts";
 import type { Evaluation, FavorFile } from "../report/favor-file.ts";
 import { maximumTokens, readJson } from "../source/config.ts";
+import { withOnnxFile } from "../source/open-source-model.ts";
 import { openSource } from "../source/source.ts";
-import type { Source } from "../source/source.ts";
+import type { Source, SourceOptions } from "../source/source.ts";
 import { checkVocabulary, loadSequences } from "../tokens/load-sequences.ts";
 import { loadTokenizer } from "../tokens/tokenizer.ts";
 
-export interface VerifyRequest {
-  /** The checkpoint that was converted: a folder or an `.onnx` file. */
+export interface VerifyRequest extends SourceOptions {
+  /** The checkpoint that was converted, as `convert` takes it. */
   readonly original: string;
   /** The folder that `convert` wrote. */
   readonly converted: string;
@@ -52,7 +53,7 @@ const evaluationTolerance = 0.005;
  * the data throws. A check that fails is not thrown but reported.
  */
 export async function verify(request: VerifyRequest, progress: Progress = silent): Promise<Verification> {
-  const original = await openSource(request.original);
+  const original = await openSource(request.original, request, progress);
   const converted = await openSource(request.converted);
   const favor = await readFavorFile(converted.folder);
   const threads = request.threads ?? availableParallelism();
@@ -61,13 +62,14 @@ export async function verify(request: VerifyRequest, progress: Progress = silent
     await checkFile("source is the one converted", original.modelPath, favor.source.sha256),
     await checkFile("model is unchanged", converted.modelPath, favor.model.sha256),
   ];
-  progress.stage("Running both models");
-  checks.push(...(await probe(original, converted, favor, threads)));
-  let evaluation: Evaluation | undefined;
-  if (request.data !== undefined && checks.every((check) => check.name !== runs || check.passed)) {
-    evaluation = await evaluateAgain(request.data, original, converted, favor, threads, progress);
-    checks.push(...checkEvaluation(evaluation, favor.evaluation));
-  }
+  const evaluation = await withOnnxFile(original, async (path) => {
+    progress.stage("Running both models");
+    checks.push(...(await probe(original, path, converted, favor, threads)));
+    if (request.data === undefined || checks.some((check) => check.name === runs && !check.passed)) return undefined;
+    const found = await evaluateAgain(request.data, original, path, converted, favor, threads, progress);
+    checks.push(...checkEvaluation(found, favor.evaluation));
+    return found;
+  });
   progress.end();
   return { passed: checks.every((check) => check.passed), checks, evaluation };
 }
@@ -97,8 +99,14 @@ async function checkFile(name: string, path: string, expected: string): Promise<
 }
 
 /** Runs both models on probes. A converted model that does not run is a failed check, not bad input. */
-async function probe(original: Source, converted: Source, favor: FavorFile, threads: number): Promise<Check[]> {
-  const before = await ModelRunner.open(original.modelPath, { threads });
+async function probe(
+  original: Source,
+  path: string,
+  converted: Source,
+  favor: FavorFile,
+  threads: number,
+): Promise<Check[]> {
+  const before = await ModelRunner.open(path, { threads });
   const sequences = probeSequences(original.config.vocab_size ?? 2, maximumTokens(original.config), before);
   let after: ModelRunner | undefined;
   try {
@@ -118,6 +126,7 @@ async function probe(original: Source, converted: Source, favor: FavorFile, thre
 async function evaluateAgain(
   data: string,
   original: Source,
+  path: string,
   converted: Source,
   favor: FavorFile,
   threads: number,
@@ -132,7 +141,7 @@ async function evaluateAgain(
     maximumTokens: maximumTokens(original.config),
     truncate: true,
   });
-  const input = { source: original, tokenizer, threads, ...loaded };
+  const input = { source: original, original: path, tokenizer, threads, ...loaded };
   const [evaluation] = await compareModels([converted.modelPath], input, progress);
   return evaluation!;
 }

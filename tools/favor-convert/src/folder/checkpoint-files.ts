@@ -9,7 +9,7 @@ import type { Source } from "../source/source.ts";
 import type { OutputFolder } from "./output-folder.ts";
 
 /** The files around a model that are copied if they are there. No other file is, whatever a configuration names. */
-const companions = [
+export const companions: readonly string[] = [
   "config.json",
   "generation_config.json",
   "tokenizer.json",

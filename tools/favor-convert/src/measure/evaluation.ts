@@ -15,6 +15,8 @@ import type { RunnerOptions } from "./runner.ts";
 /** What models are compared on. */
 export interface EvaluationInput {
   readonly source: Source;
+  /** The source as an ONNX file. */
+  readonly original: string;
   readonly tokenizer: SequenceTokenizer;
   readonly sequences: readonly TokenSequence[];
   readonly use: DataUse;
@@ -55,7 +57,7 @@ export class Comparison {
    */
   static async open(input: EvaluationInput, progress: Progress): Promise<Comparison> {
     const { source, tokenizer, sequences } = input;
-    const original = await ModelRunner.open(source.modelPath, optionsOf(input));
+    const original = await ModelRunner.open(input.original, optionsOf(input));
     try {
       const vocabulary = source.config.vocab_size ?? tokenizer.size;
       const { name, isLogits } = await mainOutput(original, sequences[0]!.ids, vocabulary);

@@ -9,7 +9,7 @@ import { writeModel } from "@favor/onnx/node";
 
 import { InputError } from "../errors.ts";
 import { maximumTokens } from "../source/config.ts";
-import { openSourceModel } from "../source/open-source-model.ts";
+import { onnxFileOf, openSourceModel } from "../source/open-source-model.ts";
 import { openSource } from "../source/source.ts";
 import type { Source } from "../source/source.ts";
 import type { SpeedAnswer, SpeedTask } from "./speed-child.ts";
@@ -60,8 +60,8 @@ export async function measureSpeed(model: string, options: SpeedOptions): Promis
 
 async function longEnough(source: Source, length: number, scratch: string): Promise<string> {
   const maximum = maximumTokens(source.config);
-  if (maximum === undefined || maximum >= length) return source.modelPath;
   const path = join(scratch, "model.onnx");
+  if (maximum === undefined || maximum >= length) return onnxFileOf(source, path);
   const opened = await openSourceModel(source);
   try {
     growModel(opened.model, { maxLength: length });

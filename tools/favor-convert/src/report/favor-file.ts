@@ -98,7 +98,14 @@ export interface FavorFile {
   /** Of this file; raised when a reader of the old one would be misled. */
   readonly format: 1;
   readonly versions: Readonly<Record<string, string>>;
-  readonly source: { readonly name: string; readonly model: string; readonly sha256: string; readonly bytes: number };
+  /** `revision`: the commit at the Hub, for a source from there. */
+  readonly source: {
+    readonly name: string;
+    readonly revision?: string;
+    readonly model: string;
+    readonly sha256: string;
+    readonly bytes: number;
+  };
   readonly model: { readonly file: string; readonly sha256: string; readonly bytes: number };
   readonly options: FavorOptions;
   readonly sites: readonly FavorSite[];
@@ -172,7 +179,7 @@ const file = z.object({ sha256: z.string(), bytes: count });
 export const favorFileSchema: z.ZodType<FavorFile> = z.object({
   format: z.literal(1),
   versions: z.record(z.string(), z.string()),
-  source: file.extend({ name: z.string(), model: z.string() }),
+  source: file.extend({ name: z.string(), revision: z.string().exactOptional(), model: z.string() }),
   model: file.extend({ file: z.string() }),
   options: z.object({
     features: z.enum([...featureChoices, "landmark"]),

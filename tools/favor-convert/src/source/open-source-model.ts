@@ -1,24 +1,74 @@
+import { stat } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+
 import { ModelFormatError, TensorError } from "@favor/onnx";
-import { openModel } from "@favor/onnx/node";
-import type { OpenedModel } from "@favor/onnx/node";
+import type { ModelProto } from "@favor/onnx";
+import { hashFile, openCheckpoint, openModel, writeModel } from "@favor/onnx/node";
 
 import { InputError, messageOf } from "../errors.ts";
 import type { Source } from "./source.ts";
 
+/** A source's graph, its weights still in their files. */
+export interface OpenedSource {
+  readonly model: ModelProto;
+  /** Of the source's file, in bytes. */
+  readonly length: number;
+  /** Of the source's file. */
+  sha256(): Promise<string>;
+  close(): void;
+}
+
+/** Whether the source is an ONNX file, not weights that a graph is built from. */
+function isOnnx({ modelPath }: Source): boolean {
+  return modelPath.endsWith(".onnx");
+}
+
 /**
- * Opens a source's model; its weights stay in the file. Close it when done.
+ * Opens a source's model, or builds it from its weights and `config.json`; the weights stay in the file. Close it when
+ * done.
  *
- * @throws {InputError} `model-malformed`, naming the file; and what `openModel` throws.
+ * @throws {InputError} `model-malformed`, naming the file; and what `openModel` and `openCheckpoint` throw.
  */
-export async function openSourceModel(source: Source): Promise<OpenedModel> {
+export async function openSourceModel(source: Source): Promise<OpenedSource> {
+  const { modelPath, folder, modelName } = source;
   try {
-    return await openModel(source.modelPath);
+    if (isOnnx(source)) return await openModel(modelPath);
+    const { model, close } = await openCheckpoint(folder, { file: modelName });
+    return { model, length: (await stat(modelPath)).size, sha256: () => hashFile(modelPath), close };
   } catch (error) {
     if (!(error instanceof ModelFormatError) && !(error instanceof TensorError)) throw error;
-    throw new InputError(`${source.modelPath}: ${messageOf(error)}`, {
+    throw new InputError(`${modelPath}: ${messageOf(error)}`, {
       code: "model-malformed",
       cause: error,
-      details: { path: source.modelPath, reason: error.code },
+      details: { path: modelPath, reason: error.code },
     });
+  }
+}
+
+/**
+ * An ONNX file of the source for onnxruntime: its own, or the graph that was built, written to `path`.
+ *
+ * @throws as {@link openSourceModel} and `writeModel`.
+ */
+export async function onnxFileOf(source: Source, path: string): Promise<string> {
+  if (isOnnx(source)) return source.modelPath;
+  const opened = await openSourceModel(source);
+  try {
+    await writeModel(opened.model, path);
+  } finally {
+    opened.close();
+  }
+  return path;
+}
+
+/** Runs an action with an ONNX file of the source; one that was built for it is removed afterwards. */
+export async function withOnnxFile<T>(source: Source, action: (path: string) => Promise<T>): Promise<T> {
+  const path = join(await mkdtemp(join(tmpdir(), "favor-model-")), "model.onnx");
+  try {
+    return await action(await onnxFileOf(source, path));
+  } finally {
+    await rm(dirname(path), { recursive: true, force: true });
   }
 }

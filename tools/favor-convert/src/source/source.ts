@@ -1,19 +1,36 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
 
+import { openCheckpoint } from "@favor/onnx/node";
+import type { ExportPrecision } from "@favor/onnx/node";
+
 import { InputError, messageOf, systemCode } from "../errors.ts";
+import { silent } from "../progress/progress.ts";
+import type { Progress } from "../progress/progress.ts";
 import { readConfig } from "./config.ts";
 import type { ModelConfig } from "./config.ts";
 
-/** A checkpoint on disk: one ONNX file and the files around it. */
+/** Which of a checkpoint's files. */
+export interface SourceOptions {
+  /** The model's file as seen from the checkpoint: `onnx/model_fp16.onnx`, `pytorch_model.bin`. */
+  readonly file?: string;
+  /** The precision of the ONNX export, as transformers.js names them. */
+  readonly dtype?: ExportPrecision;
+  /** Branch, tag or commit at the Hub; default: main. */
+  readonly revision?: string;
+}
+
+/** A checkpoint on disk: one ONNX file, or weights that a graph is built from, and the files around it. */
 export interface Source {
-  /** What the user named, made absolute. */
-  readonly path: string;
-  /** The ONNX file, absolute. */
+  /** What people call it: the folder's name, or the repository's at the Hub. */
+  readonly name: string;
+  /** The commit that came from the Hub. */
+  readonly revision?: string;
+  /** The file, absolute: ONNX, or weights (`model.safetensors`, `pytorch_model.bin` or their index). */
   readonly modelPath: string;
   /** Where `config.json` and the tokenizer lie (or would lie), absolute. */
   readonly folder: string;
-  /** The ONNX file as seen from `folder`, with forward slashes: `onnx/model.onnx`. */
+  /** The file as seen from `folder`, with forward slashes: `onnx/model.onnx`. */
   readonly modelName: string;
   readonly config: ModelConfig;
 }
@@ -39,8 +56,8 @@ async function isFile(path: string): Promise<boolean> {
   );
 }
 
-/** The model inside a folder: a usual place, or the only ONNX file there is. */
-async function modelIn(folder: string): Promise<string> {
+/** The ONNX model inside a folder: a usual place, or the only ONNX file there is; undefined: there are weights. */
+async function modelIn(folder: string): Promise<string | undefined> {
   for (const place of usualPlaces) if (await isFile(join(folder, place))) return place;
   const found = await onnxFilesIn(folder);
   if (found.length === 1) return found[0]!;
@@ -51,52 +68,83 @@ async function modelIn(folder: string): Promise<string> {
       { code: "source-ambiguous", details: { folder, found } },
     );
   }
-  const weights = (await readdir(folder)).filter((name) => /\.(safetensors|bin|pt|pth|h5|msgpack)$/.test(name));
-  const advice =
-    weights.length > 0
-      ? `It has weights in another format (${weights.slice(0, 3).join(", ")}): export them first, for instance with ` +
-        `\`optimum-cli export onnx --model ${folder} <dir>\`, and convert <dir>.`
-      : `Give a folder with onnx/model.onnx or model.onnx, or the .onnx file itself.`;
-  throw new InputError(`${folder} holds no ONNX model. ${advice}`, {
-    code: "source-without-model",
-    details: { folder },
-  });
+  if ((await readdir(folder)).some((name) => weightNames.test(name))) return undefined;
+  throw new InputError(
+    `${folder} holds no ONNX model and no weights that we read. Give a folder with onnx/model.onnx, model.onnx, ` +
+      `model.safetensors or pytorch_model.bin, or the .onnx file itself.`,
+    { code: "source-without-model", details: { folder } },
+  );
 }
 
+/** Weights that a graph is built from. */
+const weightNames = /^(model|pytorch_model)\.(safetensors|bin)(\.index\.json)?$/;
+
+/** The file of a folder: the one that was asked for, an ONNX export, or weights. */
+async function fileIn(folder: string, { file, dtype }: SourceOptions): Promise<string> {
+  const usual = file === undefined && dtype === undefined ? await modelIn(folder) : undefined;
+  if (usual !== undefined) return usual;
+  const options = { ...(file !== undefined && { file }), ...(dtype !== undefined && { dtype }) };
+  const opened = await openCheckpoint(folder, options);
+  opened.close();
+  return opened.source;
+}
+
+/** `organisation/name` or `organisation/name@revision`. */
+const hubId = /^([\w.-]+\/[\w.-]+)(?:@(.+))?$/;
+
 /**
- * Finds the model, its configuration and its folder, given a checkpoint folder or an `.onnx` file.
+ * Finds the model, its configuration and its folder, given a checkpoint folder, an `.onnx` file, or, where there is no
+ * such path, the id of a repository at the Hugging Face Hub, whose files are brought into the Hub's cache.
  *
  * Only fixed file names are ever looked for: a path written inside a configuration file (`vocab_file` and the like)
  * is never followed, so a hostile checkpoint cannot make us read or copy a file elsewhere.
  *
- * @throws {InputError} `file-unreadable`, `source-without-model`, `source-ambiguous`, `config-malformed`.
+ * @throws {InputError} `file-unreadable`, `source-without-model`, `source-ambiguous`, `config-malformed`; what
+ * `openCheckpoint` throws for weights; the errors of `@favor/hub`.
  */
-export async function openSource(path: string): Promise<Source> {
+export async function openSource(
+  path: string,
+  options: SourceOptions = {},
+  progress: Progress = silent,
+): Promise<Source> {
   const absolute = resolve(path);
-  const found = await stat(absolute).catch((error: unknown) => {
+  const found = await stat(absolute).catch(async (error: unknown) => {
+    const [, id, revision = options.revision] = hubId.exec(path) ?? [];
+    if (systemCode(error) === "ENOENT" && id !== undefined) {
+      return { id, ...options, ...(revision !== undefined && { revision }) };
+    }
     const reason = systemCode(error) === "ENOENT" ? "does not exist" : `cannot be read: ${messageOf(error)}`;
     throw new InputError(
-      `${absolute} ${reason}. Give a checkpoint folder (config.json, tokenizer files, onnx/model.onnx) or an .onnx file.`,
+      `${absolute} ${reason}. Give a checkpoint folder (config.json, tokenizer files, onnx/model.onnx), an .onnx file, ` +
+        `or the id of a model at the Hugging Face Hub (organisation/name).`,
       { code: "file-unreadable", cause: error, details: { path: absolute } },
     );
   });
-  let modelPath: string;
-  let folder: string;
-  if (found.isDirectory()) {
-    folder = absolute;
-    modelPath = join(folder, await modelIn(folder));
-  } else if (found.isFile()) {
-    modelPath = absolute;
-    const parent = dirname(absolute);
-    folder = basename(parent) === "onnx" ? dirname(parent) : parent;
-  } else {
+  if ("id" in found) {
+    const { bringCheckpoint } = await import("./hub-checkpoint.ts");
+    const { folder, file, commit } = await bringCheckpoint(found.id, found, progress);
+    return { ...(await sourceIn(folder, file)), name: found.id, revision: commit };
+  }
+  if (found.isDirectory()) return sourceIn(absolute, await fileIn(absolute, options));
+  if (!found.isFile()) {
     throw new InputError(`${absolute} is neither a file nor a folder. Give a checkpoint folder or an .onnx file.`, {
       code: "file-unreadable",
       details: { path: absolute },
     });
   }
-  const modelName = relative(folder, modelPath).replaceAll("\\", "/");
-  return { path: absolute, modelPath, folder, modelName, config: await readConfig(folder) };
+  const parent = dirname(absolute);
+  const folder = basename(parent) === "onnx" ? dirname(parent) : parent;
+  return sourceIn(folder, relative(folder, absolute).replaceAll("\\", "/"));
+}
+
+async function sourceIn(folder: string, modelName: string): Promise<Source> {
+  return {
+    name: basename(folder),
+    modelPath: join(folder, modelName),
+    folder,
+    modelName,
+    config: await readConfig(folder),
+  };
 }
 
 /** The path with every link resolved; for a path that does not exist yet, that of its nearest existing ancestor. */
