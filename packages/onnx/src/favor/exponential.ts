@@ -78,6 +78,9 @@ export function exponentialFeatures(
 function queryMap(form: ExponentialForm, scale: number | undefined): { matrix: Float64Array; bias: Float64Array } {
   const { count, dim, queryProjection, queryMatrix, queryMean } = form;
   if (scale === undefined) return { matrix: queryProjection, bias: new Float64Array(count) };
+  if (isPlain(queryMean, queryMatrix)) {
+    return { matrix: queryProjection.map((entry) => entry * scale), bias: new Float64Array(count) };
+  }
   const matrix = new Float64Array(count * dim);
   const bias = new Float64Array(count);
   for (let m = 0; m < count; m++) {
