@@ -96,9 +96,9 @@ export function createWorkers({ threads, ...kernelOptions }: WorkerOptions): Att
     const id = ++lastId;
     const message: TaskMessage = { id, simd: simdOf[kind], task };
     return new Promise((resolve, reject) => {
+      worker.post(message, [task.query, task.key, task.value].flatMap(unsharedBuffer));
       pending.set(id, { resolve, reject });
       worker.hold(true);
-      worker.post(message, [task.query, task.key, task.value].flatMap(unsharedBuffer));
     });
   }
 
@@ -122,7 +122,7 @@ export function createWorkers({ threads, ...kernelOptions }: WorkerOptions): Att
         query: part(arrays.query, first, last, queryRows * dim * group),
         key: part(arrays.key, first, last, keyRows * dim),
         value: part(arrays.value, first, last, keyRows * valueDim),
-        shape: { ...attention, heads: (last - first) * group, keyHeads: last - first },
+        shape: { heads: (last - first) * group, keyHeads: last - first, queryRows, keyRows, dim, valueDim },
         features: features?.slice(first, last),
         options: copied,
         out: sharedMemory ? out.subarray(first * outRows, last * outRows) : undefined,
