@@ -12,16 +12,13 @@ export interface Seed {
   readonly bytes: Uint8Array;
 }
 
-const repository = fileURLToPath(new URL("../../../../", import.meta.url));
-
-/** The zoo beside the repository, or the models that the repository's own tests have. */
+/** The whole zoo, beside the repository, or its core, which lies in the repository. */
 export function defaultCorpus(): string {
-  // From dist/ the repository is one folder nearer than from src/fuzz/.
-  const root = existsSync(join(repository, "packages"))
-    ? repository
-    : fileURLToPath(new URL("../../../", import.meta.url));
+  // The repository's root, seen from src/fuzz/ and from dist/.
+  const roots = ["../../../../", "../../../"].map((path) => fileURLToPath(new URL(path, import.meta.url)));
+  const root = roots.find((folder) => existsSync(join(folder, "packages/onnx")))!;
   const zoo = join(root, "../shared/zoo");
-  return existsSync(zoo) ? zoo : join(root, "packages/onnx/test");
+  return existsSync(zoo) ? zoo : join(root, "tools/conformance/zoo");
 }
 
 /** Tensors above this many bytes are weights: what is in them never decides how a graph is read. */

@@ -6,7 +6,7 @@
  *
  * --seed 0         another seed makes other cases
  * --case 17        runs one case and prints what came out; --save FILE writes its bytes
- * --corpus FOLDER  models to mutate; default: ../shared/zoo, else those of the repository's tests
+ * --corpus FOLDER  models to mutate; default: ../shared/zoo, else its core in ../zoo
  * --convert        converts each model too
  */
 import { writeFileSync, writeSync } from "node:fs";
