@@ -4,3 +4,11 @@ export { softmaxAttention } from "./ops/softmax-attention.ts";
 export type { SoftmaxAttentionOptions } from "./ops/softmax-attention.ts";
 export type { AttentionOptions } from "./ops/attention-inputs.ts";
 export type { FeatureMaps } from "./ops/feature-parameters.ts";
+
+export { layerClasses } from "./layers/register.ts";
+export { MultiHeadAttention } from "./layers/multi-head-attention.ts";
+export type { MultiHeadAttentionArgs } from "./layers/multi-head-attention.ts";
+export type { AttentionKind } from "./layers/attention-maps.ts";
+export { PerformerEncoderLayer } from "./layers/performer-encoder-layer.ts";
+export type { PerformerEncoderLayerArgs } from "./layers/performer-encoder-layer.ts";
+export { redrawEvery, redrawProjections } from "./layers/redraw.ts";

@@ -1,0 +1,45 @@
+import { ArgumentError } from "@favor/core";
+import type { FeatureMapDescription } from "@favor/core";
+import type { FeatureMaps } from "../ops/feature-parameters.ts";
+import { describedDim, listDescriptions } from "../ops/feature-parameters.ts";
+
+/** "softmax", or FAVOR by a feature map of @favor/core: one for every head, or an array of one for each. */
+export type AttentionKind = "softmax" | FeatureMaps;
+
+/**
+ * One description per head. Of a single random map each head draws its own projection: `head` of its description counts
+ * up from what it says. Throws ArgumentError where `attention` is neither "softmax" nor maps of dim `keyDim`.
+ */
+export function mapsOfHeads(attention: FeatureMaps, heads: number, keyDim: number): readonly FeatureMapDescription[] {
+  if (typeof attention !== "object" || attention === null) {
+    throw new ArgumentError("attention", '"softmax" or a feature map description', attention);
+  }
+  const listed = listDescriptions(attention, heads);
+  const [first] = listed as [FeatureMapDescription];
+  if (describedDim(first) !== keyDim) {
+    throw new ArgumentError("attention", `a feature map of dim ${keyDim}, the layer's keyDim`, describedDim(first));
+  }
+  if (listed.length > 1 || !("projection" in first)) return listed;
+  return Array.from({ length: heads }, (_, h): FeatureMapDescription => {
+    const head = (first.projection.head ?? 0) + h;
+    return { ...first, projection: { ...first.projection, head } };
+  });
+}
+
+/** The same maps with the projections of the next redraw. */
+export function redrawn(maps: readonly FeatureMapDescription[]): readonly FeatureMapDescription[] {
+  return maps.map((map) => {
+    if (!("projection" in map)) return map;
+    return { ...map, projection: { ...map.projection, epoch: (map.projection.epoch ?? 0) + 1 } };
+  });
+}
+
+/** The maps of layer `layer` of a stack: every layer draws its own projections. */
+export function attentionOfLayer(attention: AttentionKind, layer: number): AttentionKind {
+  if (attention === "softmax") return attention;
+  const ofLayer = (map: FeatureMapDescription): FeatureMapDescription =>
+    "projection" in map
+      ? { ...map, projection: { ...map.projection, layer: (map.projection.layer ?? 0) + layer } }
+      : map;
+  return Array.isArray(attention) ? attention.map(ofLayer) : ofLayer(attention as FeatureMapDescription);
+}

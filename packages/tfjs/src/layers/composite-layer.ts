@@ -1,0 +1,64 @@
+import * as tf from "@tensorflow/tfjs";
+
+type Weights = tf.LayerVariable[];
+
+/**
+ * A layer made of layers. tfjs tracks only the weights that a layer adds itself; this one's own and its parts' are
+ * trained, counted, saved and loaded together, under names `layer/part/weight`.
+ */
+export abstract class CompositeLayer extends tf.layers.Layer {
+  /** In the order of the weights. */
+  abstract readonly parts: readonly tf.layers.Layer[];
+
+  override get trainableWeights(): Weights {
+    return this.trainable ? [...super.trainableWeights, ...this.#ofParts((part) => part.trainableWeights)] : [];
+  }
+
+  override set trainableWeights(weights: Weights) {
+    super.trainableWeights = weights;
+  }
+
+  override get nonTrainableWeights(): Weights {
+    const ofParts = this.#ofParts((part) => (this.trainable ? part.nonTrainableWeights : part.weights));
+    return [...super.nonTrainableWeights, ...ofParts];
+  }
+
+  override set nonTrainableWeights(weights: Weights) {
+    super.nonTrainableWeights = weights;
+  }
+
+  /** The base constructor runs before `parts` is there. */
+  #ofParts(weights: (part: tf.layers.Layer) => Weights): Weights {
+    return ((this.parts as CompositeLayer["parts"] | undefined) ?? []).flatMap(weights);
+  }
+
+  override setFastWeightInitDuringBuild(value: boolean): void {
+    super.setFastWeightInitDuringBuild(value);
+    for (const part of this.parts) part.setFastWeightInitDuringBuild(value);
+  }
+
+  /** Builds a part for inputs of `shape`, its weights named below this layer's name. */
+  protected buildPart(part: tf.layers.Layer, shape: tf.Shape): void {
+    part.apply(new tf.SymbolicTensor("float32", shape, null as never, [], {}));
+  }
+
+  /** Draws the projections of every part anew; see `MultiHeadAttention.redraw`. */
+  redraw(): void {
+    for (const part of this.parts) if (canRedraw(part)) part.redraw();
+  }
+
+  protected override disposeWeights(): number {
+    let disposed = super.disposeWeights();
+    for (const part of this.parts) disposed += part.dispose().numDisposedVariables;
+    return disposed;
+  }
+
+  override computeMask(_inputs: tf.Tensor | tf.Tensor[], mask?: tf.Tensor | tf.Tensor[]): tf.Tensor | tf.Tensor[] {
+    return ((Array.isArray(mask) ? mask[0] : mask) ?? null) as tf.Tensor;
+  }
+}
+
+/** Whether a layer has projections to draw anew. */
+export function canRedraw(layer: tf.layers.Layer): layer is tf.layers.Layer & { redraw(): void } {
+  return "redraw" in layer && typeof layer.redraw === "function";
+}

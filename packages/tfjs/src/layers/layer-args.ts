@@ -1,0 +1,36 @@
+import { ArgumentError } from "@favor/core";
+import type * as tf from "@tensorflow/tfjs";
+
+/** What every layer of tfjs takes, and the version of a saved config. */
+export interface LayerArgs {
+  readonly name?: string;
+  readonly trainable?: boolean;
+  /** Without the batch; for the first layer of a `tf.sequential`. */
+  readonly inputShape?: readonly (number | null)[];
+  readonly batchInputShape?: readonly (number | null)[];
+  readonly configVersion?: number;
+}
+
+/** The part of `args` for the constructor of `tf.layers.Layer`. Throws ArgumentError for a config of a newer version. */
+export function baseLayerArgs(args: LayerArgs): ConstructorParameters<typeof tf.layers.Layer>[0] {
+  const { name, trainable = true, inputShape, batchInputShape, configVersion = 1 } = args;
+  if (configVersion !== 1) {
+    throw new ArgumentError(
+      "configVersion",
+      "1 (a newer @favor/tfjs wrote this model: update this one)",
+      configVersion,
+    );
+  }
+  return {
+    trainable,
+    ...(name !== undefined && { name }),
+    ...(inputShape && { inputShape: [...inputShape] }),
+    ...(batchInputShape && { batchInputShape: [...batchInputShape] }),
+  };
+}
+
+/** A layer's own arguments as plain JSON, for `getConfig`; those of {@link LayerArgs} are the base layer's to write. */
+export function ownConfig<Args extends LayerArgs>(args: Args): tf.serialization.ConfigDict {
+  const { name: _name, trainable: _trainable, inputShape: _input, batchInputShape: _batch, ...own } = args;
+  return JSON.parse(JSON.stringify({ ...own, configVersion: 1 })) as tf.serialization.ConfigDict;
+}

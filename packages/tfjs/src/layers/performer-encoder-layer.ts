@@ -1,0 +1,104 @@
+import { ArgumentError } from "@favor/core";
+import * as tf from "@tensorflow/tfjs";
+import type { AttentionKind } from "./attention-maps.ts";
+import { CompositeLayer } from "./composite-layer.ts";
+import { baseLayerArgs, ownConfig } from "./layer-args.ts";
+import type { LayerArgs } from "./layer-args.ts";
+import { MultiHeadAttention } from "./multi-head-attention.ts";
+
+/** Arguments of {@link PerformerEncoderLayer}. */
+export interface PerformerEncoderLayerArgs extends LayerArgs {
+  /** Width of the input and the output; a multiple of `numHeads`. */
+  readonly modelDim: number;
+  readonly numHeads: number;
+  /** Width of the hidden layer of the feed-forward network. */
+  readonly feedForwardDim: number;
+  /** "softmax" (default), or FAVOR by a feature map description of dim modelDim / numHeads. */
+  readonly attention?: AttentionKind;
+  /** Fraction dropped, in training, of what attention and the feed-forward network add. Default 0. */
+  readonly dropout?: number;
+  /** Default "gelu". */
+  readonly activation?: "relu" | "gelu";
+  /** Normalise before each half (default) or after it. */
+  readonly normFirst?: boolean;
+  /** Of layer normalisation. Default 1e-6. */
+  readonly epsilon?: number;
+  /** Default false. */
+  readonly useCausalMask?: boolean;
+}
+
+/**
+ * One Transformer encoder layer over `[batch, length, modelDim]` to the same shape: attention and a feed-forward
+ * network, each with layer normalisation and a residual. A mask of its input hides keys and goes on with its output.
+ *
+ * @throws ArgumentError for sizes that cannot be right and for a config of a newer version.
+ */
+export class PerformerEncoderLayer extends CompositeLayer {
+  static readonly className = "FavorPerformerEncoderLayer";
+  readonly args: PerformerEncoderLayerArgs;
+  readonly parts: readonly tf.layers.Layer[];
+  readonly #attention: MultiHeadAttention;
+  readonly #attentionNorm: tf.layers.Layer;
+  readonly #forwardNorm: tf.layers.Layer;
+  readonly #hidden: tf.layers.Layer;
+  readonly #output: tf.layers.Layer;
+
+  constructor(args: PerformerEncoderLayerArgs) {
+    super(baseLayerArgs(args));
+    this.args = args;
+    this.supportsMasking = true;
+    const { modelDim, numHeads, feedForwardDim, dropout = 0, epsilon = 1e-6, activation = "gelu" } = args;
+    for (const [name, value] of Object.entries({ modelDim, numHeads, feedForwardDim })) {
+      if (!Number.isInteger(value) || value < 1) throw new ArgumentError(name, "an integer of at least 1", value);
+    }
+    if (modelDim % numHeads !== 0) throw new ArgumentError("modelDim", `a multiple of ${numHeads} heads`, modelDim);
+    if (!(dropout >= 0 && dropout < 1)) throw new ArgumentError("dropout", "a number from 0 to below 1", dropout);
+    const { attention = "softmax", useCausalMask = false } = args;
+    const keyDim = modelDim / numHeads;
+    this.#attention = new MultiHeadAttention({ name: "attention", numHeads, keyDim, attention, useCausalMask });
+    this.#attentionNorm = tf.layers.layerNormalization({ name: "attention_norm", epsilon });
+    this.#forwardNorm = tf.layers.layerNormalization({ name: "feed_forward_norm", epsilon });
+    this.#hidden = tf.layers.dense({ name: "hidden", units: feedForwardDim, activation: activation as "relu" });
+    this.#output = tf.layers.dense({ name: "output", units: modelDim });
+    this.parts = [this.#attention, this.#attentionNorm, this.#forwardNorm, this.#hidden, this.#output];
+  }
+
+  override build(inputShape: tf.Shape | tf.Shape[]): void {
+    const shape = (Array.isArray(inputShape[0]) ? inputShape[0] : inputShape) as tf.Shape;
+    const { modelDim, feedForwardDim } = this.args;
+    if (shape.length !== 3 || shape[2] !== modelDim) {
+      throw new ArgumentError("inputs", `a tensor [batch, length, ${modelDim}]`, `[${shape}]`);
+    }
+    for (const part of this.parts)
+      this.buildPart(part, part === this.#output ? [...shape.slice(0, 2), feedForwardDim] : shape);
+    this.built = true;
+  }
+
+  override call(inputs: tf.Tensor | tf.Tensor[], kwargs: Record<string, unknown> = {}): tf.Tensor {
+    return tf.tidy(() => {
+      const x = Array.isArray(inputs) ? inputs[0]! : inputs;
+      const attend = (y: tf.Tensor): tf.Tensor => this.#attention.apply(y, kwargs) as tf.Tensor;
+      const forward = (y: tf.Tensor): tf.Tensor => this.#output.apply(this.#hidden.apply(y)) as tf.Tensor;
+      const training = kwargs["training"] === true;
+      const attended = this.#residual(x, this.#attentionNorm, attend, training);
+      return this.#residual(attended, this.#forwardNorm, forward, training);
+    });
+  }
+
+  #residual(x: tf.Tensor, norm: tf.layers.Layer, half: (y: tf.Tensor) => tf.Tensor, training: boolean): tf.Tensor {
+    const { dropout = 0, normFirst = true } = this.args;
+    const added = half(normFirst ? (norm.apply(x) as tf.Tensor) : x);
+    const sum = tf.add(x, training && dropout > 0 ? tf.dropout(added, dropout) : added);
+    return normFirst ? sum : (norm.apply(sum) as tf.Tensor);
+  }
+
+  override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape | tf.Shape[] {
+    return inputShape;
+  }
+
+  override getConfig(): tf.serialization.ConfigDict {
+    // with the redraws that its projections have seen
+    const attention = this.#attention.featureMaps ?? "softmax";
+    return { ...super.getConfig(), ...ownConfig({ ...this.args, attention }) };
+  }
+}

@@ -1,0 +1,62 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import * as tf from "@tensorflow/tfjs";
+import { rolldown } from "rolldown";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { PerformerEncoderLayer, redrawProjections } from "../../src/index.ts";
+import { onEveryBackend } from "../backends.ts";
+import { everyMap } from "../ops/samples.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "favor-tfjs-"));
+const bundle = join(folder, "favor-tfjs.mjs");
+const modules = createRequire(import.meta.url);
+const urlOf = (name: string): string => pathToFileURL(modules.resolve(name)).href;
+
+beforeAll(async () => {
+  const build = await rolldown({
+    input: fileURLToPath(new URL("../../src/index.ts", import.meta.url)),
+    external: /^@tensorflow\//,
+    resolve: { conditionNames: ["@favor/source", "import"] },
+    platform: "neutral",
+  });
+  await build.write({ file: bundle, paths: { "@tensorflow/tfjs": urlOf("@tensorflow/tfjs") } });
+  await build.close();
+});
+
+afterAll(() => rmSync(folder, { recursive: true }));
+
+onEveryBackend("save and load in another process", (backend) => {
+  it.each(["positive", "calibrated", "landmark", "trigonometric phase"])("gives equal bits: %s", async (kind) => {
+    const attention = everyMap(4, 16)[kind]!;
+    const model = tf.sequential();
+    model.add(tf.layers.embedding({ inputDim: 11, outputDim: 8, maskZero: true, inputLength: 6 }));
+    model.add(new PerformerEncoderLayer({ modelDim: 8, numHeads: 2, feedForwardDim: 16, attention, normFirst: false }));
+    model.add(new PerformerEncoderLayer({ modelDim: 8, numHeads: 2, feedForwardDim: 16 }));
+    redrawProjections(model);
+    const input = [
+      [3, 5, 1, 0, 0, 0],
+      [1, 2, 3, 4, 5, 6],
+    ];
+    const expected = (model.predict(tf.tensor2d(input)) as tf.Tensor).dataSync();
+    const saved = join(folder, "model.json");
+    await model.save(
+      tf.io.withSaveHandler(async (artifacts) => {
+        const weightData = Buffer.from(artifacts.weightData as ArrayBuffer).toString("base64");
+        writeFileSync(saved, JSON.stringify({ ...artifacts, weightData, input }));
+        return { modelArtifactsInfo: { dateSaved: new Date(0), modelTopologyType: "JSON" } };
+      }),
+    );
+    const script = fileURLToPath(new URL("load.js", import.meta.url));
+    const wasm = urlOf("@tensorflow/tfjs-backend-wasm");
+    const loaded = execFileSync(
+      process.execPath,
+      [script, pathToFileURL(bundle).href, saved, urlOf("@tensorflow/tfjs"), wasm, backend],
+      { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] },
+    );
+    expect(loaded).toBe(Buffer.from(expected.buffer, expected.byteOffset, expected.byteLength).toString("hex"));
+  });
+});
