@@ -22,7 +22,7 @@ const { values } = parseArgs({
     to: { type: "string", default: "1000" },
     case: { type: "string" },
     save: { type: "string" },
-    corpus: { type: "string", default: defaultCorpus() },
+    corpus: { type: "string" },
     convert: { type: "boolean", default: false },
     child: { type: "boolean", default: false },
   },
@@ -31,22 +31,23 @@ const { values } = parseArgs({
 const tell = (message: unknown): void => void writeSync(1, `${JSON.stringify(message)}\n`);
 
 const seed = Number(values.seed);
+const folder = values.corpus ?? defaultCorpus();
 const [from, to] = [Number(values.from), Number(values.to)];
 
 if (values.case !== undefined) {
-  const corpus = readCorpus(values.corpus);
+  const corpus = readCorpus(folder);
   if (values.save !== undefined) writeFileSync(values.save, makeCase(corpus, seed, Number(values.case)).bytes);
   const { stack, ...outcome } = runCase(corpus, seed, Number(values.case), values.convert);
   console.log(JSON.stringify(outcome), stack ?? "");
 } else if (values.child) {
-  const corpus = readCorpus(values.corpus);
+  const corpus = readCorpus(folder);
   for (let index = from; index < to; index++) {
     tell({ index });
     const outcome = runCase(corpus, seed, index, values.convert);
     tell({ index, outcome, megabytes: process.resourceUsage().maxRSS / 1024 });
   }
 } else {
-  const rerun = `npm run fuzz -w @favor/conformance -- --corpus ${values.corpus} --seed ${seed}${values.convert ? " --convert" : ""}`;
-  const passed = await runAll({ seed, from, to, corpus: values.corpus, convert: values.convert, rerun });
+  const rerun = `npm run fuzz -w @favor/conformance -- --corpus ${folder} --seed ${seed}${values.convert ? " --convert" : ""}`;
+  const passed = await runAll({ seed, from, to, corpus: folder, convert: values.convert, rerun });
   process.exitCode = passed ? 0 : 1;
 }
