@@ -12,3 +12,5 @@ export type { AttentionKind } from "./layers/attention-maps.ts";
 export { PerformerEncoderLayer } from "./layers/performer-encoder-layer.ts";
 export type { PerformerEncoderLayerArgs } from "./layers/performer-encoder-layer.ts";
 export { redrawEvery, redrawProjections } from "./layers/redraw.ts";
+
+export { repairBackend } from "./repairs/repair-backend.ts";

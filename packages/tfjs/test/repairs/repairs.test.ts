@@ -1,0 +1,125 @@
+import * as tf from "@tensorflow/tfjs";
+import { describe, expect, it } from "vitest";
+import { MultiHeadAttention, repairBackend } from "../../src/index.ts";
+import { version } from "../backends.ts";
+import { gaussians, relativeError } from "../ops/samples.ts";
+
+// The order matters: first what tfjs does by itself, then the repair.
+const segmentGradient = (): tf.Tensor => {
+  const table = tf.tensor2d(gaussians(12, 1), [4, 3]);
+  return tf.grad((x) => tf.sum(tf.square(tf.gather(x, tf.tensor1d([3, 1, 3], "int32")))))(table);
+};
+
+const shapes: [number[], number[], boolean, boolean][] = [
+  [[48, 40], [40, 56], false, false],
+  [[40, 48], [40, 56], true, false],
+  [[3, 48, 40], [3, 40, 56], false, false],
+  [[3, 40, 48], [3, 56, 40], true, true],
+  [[2, 3, 48, 40], [2, 3, 56, 40], false, true],
+  [[2, 3, 5, 4], [2, 3, 4, 6], false, false],
+  [[1, 48, 40], [3, 40, 56], false, false],
+];
+const products = (): Float32Array[] =>
+  shapes.map(([a, b, transposeA, transposeB]) => {
+    const [x, y] = [a, b].map((shape, i) => tf.tensor(gaussians(tf.util.sizeFromShape(shape), i), shape));
+    return tf.matMul(x!, y!, transposeA, transposeB).dataSync<"float32">();
+  });
+
+/** Milliseconds of the quickest of several runs. */
+function quickest(run: () => tf.Tensor): number {
+  let best = Infinity;
+  for (let i = 0; i < 5; i++) {
+    const start = performance.now();
+    run().dispose();
+    best = Math.min(best, performance.now() - start);
+  }
+  return best;
+}
+
+/** Milliseconds of {@link batchedProduct} before the repair. */
+let unrepaired = 0;
+const batchedProduct = (): tf.Tensor =>
+  tf.tidy(() => tf.matMul(tf.ones([4, 256, 256]), tf.ones([4, 256, 256]), true, false));
+
+describe("what tfjs 4.22 lacks; if one of these fails, tfjs has mended it: drop that repair", () => {
+  it("wasm: UnsortedSegmentSum is missing", async () => {
+    await tf.setBackend("wasm");
+    expect(version).toBe("4.22.0");
+    expect(segmentGradient).toThrow(/UnsortedSegmentSum/);
+  });
+
+  it("cpu: UnsortedSegmentSum takes time in proportion to the number of segments", async () => {
+    await tf.setBackend("cpu");
+    const x = tf.ones([200, 64]);
+    const ids = tf.zeros([200], "int32") as tf.Tensor1D;
+    const time = (segments: number): number => quickest(() => tf.unsortedSegmentSum(x, ids, segments));
+    expect(time(400)).toBeGreaterThan(4 * time(20));
+  });
+
+  it("wasm: a transposed product is several times slower than the same with its operand transposed before", async () => {
+    await tf.setBackend("wasm");
+    const a = tf.ones<tf.Rank.R2>([384, 384]);
+    const transposed = quickest(() => tf.matMul(a, a, true, false));
+    const explicit = quickest(() => tf.tidy(() => tf.matMul(tf.transpose(a), a)));
+    expect(transposed).toBeGreaterThan(2 * explicit);
+    unrepaired = quickest(batchedProduct);
+  });
+});
+
+describe("repairBackend", () => {
+  it("gives wasm the gradient of gather, and the reference's products", async () => {
+    await tf.setBackend("cpu");
+    const gradient = segmentGradient().dataSync();
+    const expected = products();
+    await tf.setBackend("wasm");
+    expect(repairBackend()).toEqual(["UnsortedSegmentSum", "BatchMatMul"]);
+    expect(relativeError(segmentGradient().dataSync(), gradient)).toBeLessThan(1e-6);
+    for (const [i, product] of products().entries()) expect(relativeError(product, expected[i]!)).toBeLessThan(1e-5);
+  });
+
+  it("is idempotent, names the backend or takes the one in use, and leaves others alone", async () => {
+    await tf.setBackend("wasm");
+    expect(repairBackend()).toEqual([]);
+    expect(repairBackend("wasm")).toEqual([]);
+    expect(repairBackend("webgl")).toEqual([]);
+  });
+
+  it("makes transposed and batched products on wasm faster", async () => {
+    await tf.setBackend("wasm");
+    expect(quickest(batchedProduct)).toBeLessThan(unrepaired / 1.5);
+  });
+
+  it("cpu: sums as before, in time that does not depend on the number of segments, for ids of any rank", async () => {
+    await tf.setBackend("cpu");
+    const before = segmentGradient().dataSync();
+    expect(repairBackend()).toEqual(["UnsortedSegmentSum"]);
+    expect(relativeError(segmentGradient().dataSync(), before)).toBeLessThan(1e-6);
+    const x = tf.ones([200, 64]);
+    const ids = tf.zeros([200], "int32") as tf.Tensor1D;
+    const time = (segments: number): number => quickest(() => tf.unsortedSegmentSum(x, ids, segments));
+    expect(time(400)).toBeLessThan(4 * time(20) + 1);
+  });
+
+  it("leaves no tensor behind, and a model with an embedding trains on wasm", async () => {
+    await tf.setBackend("wasm");
+    const [a, b] = [tf.ones([3, 64, 64]), tf.ones([3, 64, 64])];
+    const alive = tf.memory().numTensors;
+    tf.matMul(a, b, true, true).dispose();
+    expect(tf.memory().numTensors).toBe(alive);
+    const model = tf.sequential();
+    model.add(tf.layers.embedding({ inputDim: 7, outputDim: 8, inputLength: 5 }));
+    const projection = { kind: "orthogonal", count: 16, dim: 4, seed: 1 } as const;
+    model.add(
+      new MultiHeadAttention({ numHeads: 2, keyDim: 4, attention: { version: 1, kind: "positive", projection } }),
+    );
+    model.compile({ optimizer: tf.train.adam(0.05), loss: "meanSquaredError" });
+    const tokens = tf.tensor2d([
+      [1, 2, 3, 4, 5],
+      [2, 3, 4, 5, 6],
+    ]);
+    const target = tf.tensor(gaussians(80, 5), [2, 5, 8]);
+    const { history } = await model.fit(tokens, target, { epochs: 30, verbose: 0, yieldEvery: "never" });
+    const losses = history["loss"] as number[];
+    expect(losses.at(-1)!).toBeLessThan(0.7 * losses[0]!);
+  });
+});
