@@ -96,9 +96,12 @@ export function examineRegion(
       batchAt: (probe) => batchOf(context, operands?.query, probe),
       random: () => random.uniform(),
     });
+    const cached = cacheReasons(context, operands);
     if ("error" in proof) {
       const message = `The mask could not be evaluated: ${proof.error.message}`;
-      return refuse([{ code: "mask-not-evaluated", message }], unknownMask, basicFacts(context, region));
+      // A past of a length of its own may not fit the mask's: that there is one is the reason to name.
+      const reasons = cached.length > 0 ? cached : [{ code: "mask-not-evaluated", message }];
+      return refuse(reasons, unknownMask, basicFacts(context, region));
     }
     if ("failure" in proof) {
       failure ??= proof.failure;
@@ -110,7 +113,7 @@ export function examineRegion(
     const reasons = [
       ...(built === undefined ? [layoutReason(region)] : []),
       ...proof.reasons,
-      ...cacheReasons(context, operands),
+      ...cached,
       ...escapeReasons(context, region),
     ];
     if (built === undefined || reasons.length > 0) {

@@ -113,7 +113,10 @@ function classifyBias(samples: readonly MaskSample[]): MaskPattern {
           "a bias that depends on the distance between query and key is added to the logits",
         );
   }
-  return other("additive-bias", "a bias that depends on both the query and the key is added to the logits");
+  return other(
+    "additive-bias",
+    "a bias that depends on both the query and the key is added to the logits: a relative position bias over two dimensions, as in Swin or BEiT, or a learned one",
+  );
 }
 
 const other = (found: MaskKindFound, message: string): MaskPattern => ({ kind: "other", found, message });

@@ -70,11 +70,10 @@ export function proveMask(question: MaskQuestion): MaskProof | { readonly failur
     evaluated.push(evaluation.shape.keys);
   }
   const evidence = `evaluated on ${samples.length} inputs with ${evaluated.join(", ")} keys`;
-  const window = hiddenWindow(question, Math.max(...lengths));
-  if (window !== undefined) {
-    return { scale, mask: { kind: "other", evidence: window.message }, reasons: [window] };
-  }
-  return { scale, ...verdict(question, samples, evidence) };
+  const found = verdict(question, samples, evidence);
+  const window = found.reasons.length === 0 ? hiddenWindow(question, Math.max(...lengths)) : undefined;
+  if (window === undefined) return { scale, ...found };
+  return { scale, mask: { kind: "other", evidence: window.message }, reasons: [window] };
 }
 
 interface Sample {

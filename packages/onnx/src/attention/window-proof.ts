@@ -1,5 +1,6 @@
 import { tensorOf, type Tensor } from "../evaluate/tensor.ts";
 import { decodeTensor } from "../evaluate/tensor.ts";
+import { EvaluationError } from "../evaluate/errors.ts";
 import { probe } from "../graph/probe.ts";
 import { ShapeConflict } from "../graph/shape-info.ts";
 import { describeNode } from "../graph/node.ts";
@@ -105,8 +106,20 @@ export function hiddenWindow(question: MaskQuestion, seen: number): Reason | und
   return undefined;
 }
 
-/** Whether the mask is another one at the first probe's length when `value` is replaced by a narrow size. */
-function changesMask({ context, region, inputs, labels, random }: MaskQuestion, value: string): boolean {
+/**
+ * Whether the mask is another one at the first probe's length when `value` is replaced by a narrow size. A size
+ * without which nothing fits together, such as a table's, bounds the length and is no window.
+ */
+function changesMask(question: MaskQuestion, value: string): boolean {
+  try {
+    return hasOtherWeights(question, value);
+  } catch (error) {
+    if (error instanceof EvaluationError) return false;
+    throw error;
+  }
+}
+
+function hasOtherWeights({ context, region, inputs, labels, random }: MaskQuestion, value: string): boolean {
   const { info } = context.first;
   // Everything is computed again from inputs and shapes, as what follows from shapes alone may depend on the size.
   const nodes = ancestors(context.graph, inputs.values, () => false);

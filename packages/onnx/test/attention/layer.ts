@@ -158,11 +158,15 @@ function feedsOf(model: ModelProto): Record<string, Tensor> {
 }
 
 /** Largest difference between a model's outputs and those of exact attention written again, at unpadded positions. */
-export async function reEmissionDifference(make: () => ModelProto, padded: boolean): Promise<number> {
-  const feeds = feedsOf(make());
-  const before = await (await openSession(encodeModel(make()))).run(feeds);
-  const { model } = convertAttention(make(), { features: "exact", cross: true });
-  const after = await (await openSession(encodeModel(model))).run(feeds);
+export function reEmissionDifference(make: () => ModelProto, padded: boolean): Promise<number> {
+  return outputDifference(make(), convertAttention(make(), { features: "exact", cross: true }).model, padded);
+}
+
+/** Largest difference between the outputs of two models with the same inputs, at unpadded positions. */
+export async function outputDifference(model: ModelProto, other: ModelProto, padded: boolean): Promise<number> {
+  const feeds = feedsOf(model);
+  const before = await (await openSession(encodeModel(model))).run(feeds);
+  const after = await (await openSession(encodeModel(other))).run(feeds);
   const [a, b] = [before["out"]!, after["out"]!];
   const width = a.dims.at(-1)!;
   const length = a.dims.at(-2)!;

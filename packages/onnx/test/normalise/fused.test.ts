@@ -8,6 +8,7 @@ import {
   hiddenStates,
   layerModel,
   paddingMask,
+  outputDifference,
   reEmissionDifference,
   type Layer,
   type LayerInput,
@@ -66,6 +67,23 @@ const cases: Case[] = [
       ];
       const inputs = [q, k, v, b.weights([3 * hidden]), "mask"];
       return b.op("MultiHeadAttention", inputs, count, { domain: microsoft });
+    },
+  },
+  {
+    name: "MultiHeadAttention, heads of key and value apart",
+    mask: "none",
+    ...lone,
+    write: (b) =>
+      b.op("MultiHeadAttention", [b.linear("x"), b.project("x"), b.project("x")], count, { domain: microsoft }),
+  },
+  {
+    name: "MultiHeadAttention with an additive bias that hides padding",
+    mask: "padding",
+    write: (b) => {
+      const length = b.dimension("x", 1);
+      const shape = b.concat([b.integers([1, 1]), length, b.integers([1])], 0);
+      const bias = b.op("Expand", [b.paddingBias(), shape]);
+      return b.op("MultiHeadAttention", [...projected(b), "", "", bias], count, { domain: microsoft });
     },
   },
   {
@@ -221,17 +239,76 @@ describe("fused attention operators that stay", () => {
   });
 });
 
-test("grouped queries without a past are causal, padded by their lengths", () => {
-  const made = layerModel(
-    (b) => {
-      const attributes = { ...count, kv_num_heads: { int: 1 } };
-      const inputs = [b.linear("x"), b.linear("x", dim), b.linear("x", dim), "", "", "last", "total"];
-      return b.op("GroupQueryAttention", inputs, attributes, { domain: microsoft });
-    },
-    { inputs: [hiddenStates, int32("last", ["batch"]), int32("total", [])] },
-  );
-  const { sites } = inspectAttention(made);
-  expect(sites).toMatchObject([{ verdict: "convert", heads, headDim: dim, mask: { kind: "padding and causal" } }]);
+const mixture = (b: Layer, parts: number): string =>
+  b.reshape(b.linear("x", parts * hidden), [0, 0, heads, parts, dim]);
+
+/** Part `at` of [batch, length, heads, parts, dim] as [batch, heads, length, dim]. */
+const unpacked = (b: Layer, mixed: string, at: number): string =>
+  b.transpose(b.squeeze(b.slice(mixed, 3, at, at + 1), [3]), [0, 2, 1, 3]);
+
+// onnxruntime runs these two on GPUs alone; the reference is written out.
+describe("MultiHeadAttention with packed inputs", () => {
+  test("query, key and value", async () => {
+    const packedModel = layerModel(
+      (b) => b.op("MultiHeadAttention", [mixture(b, 3), "", "", "", "mask"], count, { domain: microsoft }),
+      rawMask,
+    );
+    const plain = layerModel((b) => {
+      const mixed = mixture(b, 3);
+      const [q, k, v] = [unpacked(b, mixed, 0), unpacked(b, mixed, 1), unpacked(b, mixed, 2)];
+      return b.merge(b.op("MatMul", [b.softmax(b.op("Add", [b.logits(q, k), b.paddingBias()])), v]));
+    }, rawMask);
+    const { model: converted, sites } = convertAttention(packedModel, { features: "exact" });
+    expect(sites.map(({ state, mask }) => [state, mask.kind])).toEqual([["converted", "padding"]]);
+    expect(await outputDifference(plain, converted, true)).toBeLessThan(2e-6);
+  });
+
+  test("key and value", async () => {
+    const packedModel = layerModel(
+      (b) => b.op("MultiHeadAttention", [b.linear("x"), mixture(b, 2)], count, { domain: microsoft }),
+      lone,
+    );
+    const plain = layerModel((b) => {
+      const q = b.transpose(b.reshape(b.linear("x"), [0, 0, heads, dim]), [0, 2, 1, 3]);
+      const mixed = mixture(b, 2);
+      return b.merge(b.op("MatMul", [b.softmax(b.logits(q, unpacked(b, mixed, 0))), unpacked(b, mixed, 1)]));
+    }, lone);
+    const { model: converted, sites } = convertAttention(packedModel, { features: "exact" });
+    expect(sites.map(({ state, mask }) => [state, mask.kind])).toEqual([["converted", "none"]]);
+    expect(await outputDifference(plain, converted, false)).toBeLessThan(2e-6);
+  });
+});
+
+const rotaryWidth = 16;
+
+/** One key and value head for all queries; half of the tokens of the second row count. */
+function groupedQueries(b: Layer, isPacked: boolean, rotates: boolean): string {
+  const width = heads * rotaryWidth;
+  const attributes = { ...count, kv_num_heads: { int: 1 }, ...(rotates && { do_rotary: { int: 1 } }) };
+  const tokens = isPacked
+    ? [b.linear("x", width + 2 * rotaryWidth), "", ""]
+    : [b.linear("x", width), b.linear("x", rotaryWidth), b.linear("x", rotaryWidth)];
+  const angles = Array.from({ length: 32 * 8 }, (_, i) => (i >> 3) / 10 ** ((i % 8) / 4));
+  const caches = [Math.cos, Math.sin].map((f) => b.floats("cache", [32, 8], angles.map(f)));
+  const last = b.op("Sub", ["mask", b.cast(b.integer(1), DataType.INT32)]);
+  const total = b.cast(b.squeeze(b.dimension("x", 1), [0]), DataType.INT32);
+  const inputs = [...tokens, "", "", last, total, ...(rotates ? caches : [])];
+  return b.ops("GroupQueryAttention", inputs, 3, attributes, microsoft)[0]!;
+}
+
+describe("grouped queries without a past are causal, padded by their lengths", () => {
+  test.each([
+    { packed: false, rotates: false },
+    { packed: true, rotates: false },
+    { packed: false, rotates: true },
+    { packed: true, rotates: true },
+  ])("packed $packed, rotary positions $rotates", async ({ packed: isPacked, rotates }) => {
+    const made = () => layerModel((b) => groupedQueries(b, isPacked, rotates), lengths);
+    const { sites } = inspectAttention(made());
+    expect(sites.flatMap(({ reasons }) => reasons)).toEqual([]);
+    expect(sites).toMatchObject([{ heads, headDim: rotaryWidth, mask: { kind: "padding and causal" } }]);
+    expect(await reEmissionDifference(made, true)).toBeLessThan(2e-6);
+  });
 });
 
 test("inspecting changes nothing", () => {
