@@ -1,4 +1,4 @@
-// Converts a real antibody language model (BERT, 4 layers, in ./checkpoint) to linear attention in three ways,
+// Converts a real antibody language model (BERT, 4 layers, in ./checkpoint) to linear attention in four ways,
 // and compares each with the original: quality on real sequences, speed on long ones.
 import { mkdir, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
@@ -12,13 +12,14 @@ const calibrationData = join(here, "data", "calibration.fasta");
 const validationData = join(here, "data", "validation.fasta");
 const output = join("out", "antibody");
 
-const count = 256; // random features a head
+const count = 256; // features a head
 const lengths = [512, 2048];
 
 const variants = [
   { name: "trigonometric", request: { features: "trigonometric" } },
   { name: "positive", request: { features: "positive" } },
   { name: "positive, calibrated", request: { features: "positive", calibrate: calibrationData } },
+  { name: "landmark", request: { features: "landmark", calibrate: calibrationData } },
 ];
 
 const say = (text) => process.stderr.write(`${text}\n`);
@@ -30,7 +31,7 @@ for (const { name, request } of variants) {
   await convert({ source, output: folderOf(name), count, maxLength: 2048, force: true, ...request });
 }
 
-say("Evaluating all four models on the same masked sequences ...");
+say("Evaluating all five models on the same masked sequences ...");
 const evaluations = await evaluate({
   original: source,
   converted: variants.map(({ name }) => folderOf(name)),
@@ -73,7 +74,7 @@ for (const row of rows)
   );
 
 const text =
-  `${count} random features a head. Quality: ${maskedTokens} masked residues of ${data.sequences} antibody sequences. ` +
+  `${count} features a head. Quality: ${maskedTokens} masked residues of ${data.sequences} antibody sequences. ` +
   `Speed: one sequence of random tokens, median of 5 runs.`;
 await mkdir(output, { recursive: true });
 const report = join(output, "report.html");

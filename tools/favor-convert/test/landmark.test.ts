@@ -108,6 +108,7 @@ test.each([
   [["--refine", "3"], "--features landmark"],
   [["--calibrate", calibration, "--seeds", "3"], "--features positive"],
   [["--budget", "1"], "--evaluate"],
+  [["--stateful", "--evaluate", validation], "without --stateful"],
   [["--budget", "-1", "--evaluate", validation], "from 0 to 100"],
   [["--features", "relu", "--calibrate", calibration], "nothing to calibrate"],
 ])("options that contradict each other: %j", async (options, advice) => {
@@ -140,3 +141,18 @@ test.each(["relu", "elu1", "hyperbolic", "oprf"])(
     expect(favor.sites.every(({ error }) => Number.isFinite(error?.mean))).toBe(true);
   },
 );
+
+test("options of causal attention reach the graph: a bidirectional model cannot be stateful", async () => {
+  const answer = await favorConvert(tiny, "-o", await output(), "--stateful", "--target", "onnxruntime", "--cross");
+  expect(answer.status).toBe(3);
+  expect(answer.stderr).toContain("is not causal");
+  const { favor } = await convert({
+    source: tiny,
+    output: await output(),
+    count: 16,
+    cross: true,
+    projection: "givens",
+  });
+  expect(favor!.options).toMatchObject({ cross: true, projection: "givens" });
+  expect(favor!.sites[0]!.featureMap).toMatchObject({ kind: "positive", projection: { kind: "givens" } });
+});

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { readdir } from "node:fs/promises";
+import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -43,6 +43,21 @@ describe.skipIf(!existsSync(cli))("the built command line (needs `npm run build`
     const ended = await shell('node "$cli" "$tiny" -o "$out" --count 16 --quiet', { out });
     expect(ended).toMatchObject({ status: 0, stderr: "" });
     expect(existsSync(join(out, "onnx", "model.onnx"))).toBe(true);
+  });
+
+  test("threads do not change what is fitted", async () => {
+    const parent = await temporaryFolder();
+    const options = "--calibrate $validation --calibrate-count 4 --count 8 --quiet";
+    for (const threads of [1, 3]) {
+      const ended = await shell(`node "$cli" "$tiny" -o "$out" ${options} --threads ${threads}`, {
+        out: join(parent, `${threads}`),
+      });
+      expect(ended).toMatchObject({ status: 0, stderr: "" });
+    }
+    const [one, three] = await Promise.all(
+      [1, 3].map((threads) => readFile(join(parent, `${threads}`, "onnx", "model.onnx"))),
+    );
+    expect(three!.equals(one!)).toBe(true);
   });
 
   test("exit codes: 2 for usage, 3 for input", async () => {

@@ -3,7 +3,7 @@ import type { SequenceTokenizer, TokenSequence } from "../tokens/tokenizer.ts";
 
 /**
  * What the model is run on to see its queries and keys. A masked language model is used on masked inputs, and its
- * activations differ there: it is calibrated on inputs masked as in its training (15 % of the tokens; docs/measurements).
+ * activations differ there: it is calibrated on inputs masked as in its training (15 % of the tokens).
  * Any other model sees the sequences as they are.
  *
  * @param isMaskedModel - whether the model has logits over its vocabulary.
@@ -20,9 +20,5 @@ export function calibrationInputs(
   const plain = sequences.map(({ ids }) => ids);
   if (!isMaskedModel || maskId === undefined) return plain;
   const replacements = ordinaryIds(tokenizer);
-  const masked = plain.map((ids, index) => maskSequence(ids, index, seed, { specialIds, maskId }, replacements).ids);
-  const how = process.env["FAVOR_EXPERIMENT"];
-  if (how === "plain") return plain;
-  if (how === "mixture") return plain.flatMap((ids, i) => [masked[i]!, ids]);
-  return masked;
+  return plain.map((ids, index) => maskSequence(ids, index, seed, { specialIds, maskId }, replacements).ids);
 }

@@ -98,6 +98,10 @@ export function optionsOf(request: ConvertRequest): FavorOptions {
     budget !== undefined && request.evaluate === undefined,
     "--budget is a loss on the evaluation data: name a file of it with --evaluate.",
   );
+  refuse(
+    request.stateful === true && request.evaluate !== undefined,
+    "--evaluate feeds whole sequences, without a state: measure a conversion without --stateful, which computes the same.",
+  );
   return {
     features,
     count,
