@@ -11,6 +11,7 @@ export function relabel(
   from: string,
   to: string,
 ): { data: Float64Array; dims: number[] } {
+  if (from === to) return { data: new Float64Array(data), dims: [...dims] };
   const strides = new Map<string, number>();
   const sizes = new Map<string, number>();
   let stride = 1;

@@ -9,11 +9,10 @@ const uniform = new Set([
   ..."Softmax LogSoftmax Exp Log Neg Reciprocal Add Sub Mul Div Max Min Clip Where ReduceMax ReduceSum".split(" "),
   ..."Cast CastLike Identity Dropout IsNaN Equal Not And Or".split(" "),
 ]);
-/** Heads, and positions where no mask tells them apart, that are enough to see what a region computes. */
-const fewHeads = 2;
+/** Positions that are enough to see what a region computes where no mask tells them apart. */
 const fewPositions = 17;
-/** Logits beyond this many take minutes to evaluate, and several such arrays more than a gigabyte. */
-const mostLogits = 2 ** 23;
+/** One head and three rows of 1,024 positions fit; several arrays of so many numbers take some 300 MB. */
+const mostLogits = 2 ** 22;
 
 /**
  * The shape in which a region's logits are evaluated: the probe's own, or smaller where the region's operators and what
@@ -36,7 +35,7 @@ export function probedLogits(
       const label = logits.labels[axis]!;
       const isAlike = isPlain || shapes.every((shape) => (shape!.at(axis - dims.length) ?? 1) === 1);
       // The first axis is the batch, which a mask's samples are told apart by.
-      if (logits.batch.includes(label) && isAlike && (isPlain || axis > 0)) dims[axis] = Math.min(size, fewHeads);
+      if (logits.batch.includes(label) && isAlike && (isPlain || axis > 0)) dims[axis] = Math.min(size, 1);
       else if (isPlain) dims[axis] = Math.min(size, fewPositions);
     });
   }

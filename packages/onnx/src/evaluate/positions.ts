@@ -95,6 +95,11 @@ export function mapBinary(
 ): Tensor {
   const dims = broadcastDims(call, a.dims, b.dims);
   const data = call.data(dims, dataType);
+  if (b.data.length === 1 && a.data.length === data.length) {
+    const scalar = b.data[0]!;
+    for (let i = 0; i < data.length; i++) data[i] = f(a.data[i]!, scalar);
+    return computed(dims, dataType, data);
+  }
   const left = broadcastPositions(a.dims, dims);
   const right = broadcastPositions(b.dims, dims);
   for (let i = 0; i < data.length; i++) {

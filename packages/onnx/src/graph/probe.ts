@@ -29,7 +29,7 @@ export interface Probe {
 /** Values up to this many elements are carried along. */
 const valueElements = 1 << 16;
 /** What one node of shape arithmetic may cost: where it makes more than is carried along, its shape is enough. */
-const shapeArithmetic: Partial<EvaluationLimits> = { elements: 1 << 18, operations: 1 << 24 };
+const shapeArithmetic: Partial<EvaluationLimits> = { elements: 1 << 17, operations: 1 << 22 };
 
 /**
  * Runs a graph's shape arithmetic at concrete input shapes: every Shape, Gather, Concat and Reshape target becomes

@@ -82,6 +82,7 @@ function runPart(
     let timer = setTimeout(kill, 2 * patience * 1000);
     createInterface(child.stdout)
       .on("line", (line) => {
+        if (ended) return;
         clearTimeout(timer);
         timer = setTimeout(kill, patience * 1000);
         const message = JSON.parse(line) as Message;
