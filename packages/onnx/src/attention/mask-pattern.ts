@@ -20,6 +20,7 @@ export type MaskKindFound =
   | "alibi"
   | "relative-position-bias"
   | "additive-bias"
+  | "weighted-keys"
   | "sliding-window"
   | "block-diagonal"
   | "per-query-mask";
@@ -105,6 +106,9 @@ function explainsRows(sample: MaskSample, keep: Uint8Array, causal: boolean, gro
 }
 
 function classifyBias(samples: readonly MaskSample[]): MaskPattern {
+  if (samples.every(hasEqualRows)) {
+    return other("weighted-keys", "each key has a weight of its own, the same for every query, beside 0 and 1");
+  }
   if (samples.every((sample) => dependsOnDistance(sample))) {
     return samples.every((sample) => isLinear(sample))
       ? other("alibi", "an ALiBi bias, linear in the distance between query and key, is added to the logits")
@@ -120,6 +124,15 @@ function classifyBias(samples: readonly MaskSample[]): MaskPattern {
 }
 
 const other = (found: MaskKindFound, message: string): MaskPattern => ({ kind: "other", found, message });
+
+/** Whether every query of a group weighs the keys alike. */
+function hasEqualRows({ weights, queries, keys }: MaskSample): boolean {
+  return weights.every((weight, at) => {
+    const group = at - (at % (queries * keys));
+    const first = weights[group + (at % keys)]!;
+    return Number.isNaN(weight) || Number.isNaN(first) || Math.abs(weight - first) < 1e-4;
+  });
+}
 
 /** Whether log weights, up to a constant per row, depend on the group and k - i alone (masked ones left out). */
 function dependsOnDistance({ weights, groups, queries, keys }: MaskSample): boolean {

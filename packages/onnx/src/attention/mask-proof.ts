@@ -55,8 +55,10 @@ export function proveMask(question: MaskQuestion): MaskProof | { readonly failur
     const failure = prove(first, context.first, mode);
     if (failure !== undefined) return { failure };
   }
-  if (scale === undefined || !everyQuerySeen(samples))
-    return { failure: "the probabilities do not depend on the logits" };
+  if (scale === undefined) return { failure: "the probabilities do not depend on the logits" };
+  if (!everyQuerySeen(samples)) {
+    return { failure: "some queries attend to nothing, or to all keys alike, whatever the logits are" };
+  }
   const lengths = [context.first.sizes.length];
   const evaluated = [first.shape.keys];
   for (const probe of [context.second, windowProbe(question, first.shape.groups)]) {

@@ -1,0 +1,117 @@
+import { describe, expect, test } from "vitest";
+import { inspectAttention } from "../../src/convert.ts";
+import { DataType } from "../../src/model/proto.ts";
+import { heads, hidden, hiddenStates, layerModel, paddingMask } from "./layer.ts";
+import type { Layer, LayerInput, LayerOptions } from "./layer.ts";
+
+interface Case extends LayerOptions {
+  readonly name: string;
+  readonly write: (layer: Layer) => string;
+  /** Code of the refusal. */
+  readonly code: string;
+}
+
+const lone = { inputs: [hiddenStates] };
+const soft = (b: Layer, logits: string, axis: number = -1): string =>
+  b.op("Softmax", [logits], { axis: { int: axis } });
+const float = (...dims: LayerInput["dims"]): LayerInput => ({ name: "mask", dataType: DataType.FLOAT, dims });
+/** Attention whose logits are kept where `keep` of key position - query position says so. */
+const kept = (name: string, code: string, keep: (b: Layer, distances: string) => string): Case => ({
+  name,
+  code,
+  ...lone,
+  write: (b) => b.attend((s) => soft(b, b.masked(keep(b, b.distances()), s))),
+});
+
+const cases: Case[] = [
+  kept("strictly earlier keys", "not-softmax", (b, d) => b.op("Less", [d, b.integer(0)])),
+  kept("keys up to one after the query", "per-query-mask", (b, d) => b.op("Less", [d, b.integer(2)])),
+  kept("keys from the query on", "per-query-mask", (b, d) => b.op("Not", [b.op("Less", [d, b.integer(0)])])),
+  kept("every second key", "block-diagonal", (b, d) => b.op("Equal", [b.op("Mod", [d, b.integer(2)]), b.integer(0)])),
+  kept("causal by chunks of four", "per-query-mask", (b) => {
+    const chunk = b.op("Div", [b.positions(), b.integer(4)]);
+    return b.op("Not", [b.op("Greater", [b.unsqueeze(chunk, [0]), b.unsqueeze(chunk, [1])])]);
+  }),
+  {
+    name: "random pairs of a constant",
+    code: "per-query-mask",
+    ...lone,
+    write: (b) =>
+      b.attend((s) => {
+        const length = b.dimension("x", 1);
+        const pairs = Float32Array.from({ length: 64 * 64 }, (_, i) => (Math.sin(i * i) > 0.3 ? -1e9 : 0));
+        const ends = b.concat([length, length], 0);
+        const part = b.op("Slice", [b.floats("pairs", [64, 64], pairs), b.integers([0, 0]), ends, b.integers([0, 1])]);
+        return soft(b, b.op("Add", [s, part]));
+      }),
+  },
+  {
+    name: "the softmax of opset 11 over heads and positions together",
+    code: "not-softmax",
+    opset: 11,
+    ...lone,
+    write: (b) => b.attend((s) => soft(b, s, 1)),
+  },
+  {
+    name: "a softmax over the queries",
+    code: "not-softmax",
+    ...lone,
+    write: (b) => b.attend((s) => soft(b, s, 2)),
+  },
+  {
+    name: "probabilities times a gate for each head",
+    code: "not-softmax",
+    ...lone,
+    write: (b) => b.attend((s) => b.op("Mul", [soft(b, s), b.floats("gate", [heads, 1, 1], [0.3, 0.9])])),
+  },
+  {
+    name: "a weight for each key of a constant",
+    code: "weighted-keys",
+    inputs: [{ ...hiddenStates, dims: [1, 7, hidden] }],
+    write: (b) => b.attend((s) => soft(b, b.op("Add", [s, b.floats("weight", [7], [0.1, 2, 0.3, 1, 0, 0.5, 0.2])]))),
+  },
+  {
+    name: "a number for each query and key from outside added",
+    code: "per-query-mask",
+    inputs: [hiddenStates, float("batch", 1, "length", "length")],
+    write: (b) => b.attend((s) => soft(b, b.op("Add", [s, "mask"]))),
+  },
+  {
+    name: "a window of a size from outside",
+    code: "per-query-mask",
+    inputs: [hiddenStates, { name: "size", dataType: DataType.INT64, dims: [] }],
+    write: (b) => b.attend((s) => soft(b, b.masked(b.op("Less", [b.op("Abs", [b.distances()]), "size"]), s))),
+  },
+  {
+    name: "keys of the query's own segment, and the query itself",
+    code: "block-diagonal",
+    inputs: [hiddenStates, paddingMask],
+    write: (b) =>
+      b.attend((s) => {
+        const other = b.op("Equal", [b.unsqueeze("mask", [1]), b.unsqueeze("mask", [2])]);
+        return soft(
+          b,
+          b.masked(b.unsqueeze(b.op("Or", [other, b.op("Equal", [b.distances(), b.integer(0)])]), [1]), s),
+        );
+      }),
+  },
+  {
+    name: "a temperature that the content decides",
+    code: "content-dependent-bias",
+    ...lone,
+    write: (b) =>
+      b.attend((s) => {
+        const heat = b.op("Softplus", [b.op("MatMul", ["x", b.weights([hidden, 1])])]);
+        return soft(b, b.op("Mul", [s, b.unsqueeze(heat, [1])]));
+      }),
+  },
+];
+
+describe("what looks like attention that may be replaced, and is not", () => {
+  test.each(cases)("$name: $code", ({ write, code, ...options }) => {
+    const { sites } = inspectAttention(layerModel(write, options));
+    expect(sites.map(({ verdict, reasons }) => [verdict, ...reasons.map((reason) => reason.code)])).toEqual([
+      ["refuse", code],
+    ]);
+  });
+});
