@@ -158,7 +158,7 @@ const refused: (Case & { readonly code: string })[] = [
     name: "a bias for each query and key",
     inputs: [hiddenStates, { name: "bias", dataType: DataType.FLOAT, dims: ["batch", 1, "length", "length"] }],
     write: (b) => b.attend((s) => b.softmax(b.op("Add", [s, "bias"]))),
-    code: "additive-bias",
+    code: "per-query-mask",
   },
   {
     fault: 38,
