@@ -30,7 +30,7 @@ export { GraphError } from "./graph/errors.ts";
 export type { GraphErrorCode } from "./graph/errors.ts";
 export type { SiteReport } from "./report.ts";
 export { tapMoments, tapSamples } from "./tap.ts";
-export type { MomentTap, SampleTap } from "./tap.ts";
+export type { MomentTap, SampleTap, TappedModel } from "./tap.ts";
 export { defaultEvaluationLimits } from "./evaluate/call.ts";
 export type { EvaluationLimits } from "./evaluate/call.ts";
 export {

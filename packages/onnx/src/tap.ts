@@ -32,11 +32,19 @@ export interface SampleTap {
   readonly key: string;
 }
 
+/** A model with additional outputs, and which of them belong to which site. The given model is not changed. */
+export interface TappedModel<Tap> {
+  readonly model: ModelProto;
+  readonly taps: readonly Tap[];
+  /** A sentence for each site that has no outputs: it can be converted, but not calibrated. */
+  readonly notes: readonly string[];
+}
+
 /**
  * The model with the sums that calibration needs as additional outputs: run it on one unpadded sequence at a time
  * (sums take no notice of padding) and add the outputs up in float64. The given model is not changed.
  */
-export function tapMoments(model: ModelProto): { model: ModelProto; taps: MomentTap[] } {
+export function tapMoments(model: ModelProto): TappedModel<MomentTap> {
   return tap(
     model,
     (build, site, query, keyColumns) => {
@@ -61,7 +69,7 @@ export function tapMoments(model: ModelProto): { model: ModelProto; taps: Moment
 }
 
 /** The model with every site's queries and keys as additional outputs. The given model is not changed. */
-export function tapSamples(model: ModelProto): { model: ModelProto; taps: SampleTap[] } {
+export function tapSamples(model: ModelProto): TappedModel<SampleTap> {
   return tap(
     model,
     (build, site, query, keyColumns) => ({
@@ -79,16 +87,22 @@ function tap<Entry>(
   model: ModelProto,
   emit: (build: NodeBuilder, site: AttentionSite, query: string, keyColumns: string) => Entry,
   outputsOf: (entry: Entry) => string[],
-): { model: ModelProto; taps: Entry[] } {
+): TappedModel<Entry> {
   const normalised = normaliseModel(model);
   const { graph, model: copy } = normalised;
   const build = new NodeBuilder(graph, "favor_tap");
   const keeps: KeepCache = new Map();
   const taps: Entry[] = [];
+  const notes: string[] = [];
   for (const found of findAttention(graph).sites) {
-    // A value inside a body of If, Loop or Scan cannot be an output of the model.
-    if (!("site" in found) || found.context.graph !== graph) continue;
+    if (!("site" in found)) continue;
     const { site } = found;
+    if (found.context.graph !== graph) {
+      notes.push(
+        `Attention ${site.index}, "${site.name}", lies inside a body of If, Loop or Scan, whose values cannot be outputs of the model: its queries and keys are not seen, and its features not calibrated.`,
+      );
+      continue;
+    }
     const scales = standardScales(site);
     const inputs = readSite(build, site, keeps);
     const scaled = (value: string, scale: number): string =>
@@ -102,7 +116,7 @@ function tap<Entry>(
   }
   build.commit();
   graph.reindex();
-  return { model: copy, taps };
+  return { model: copy, taps, notes };
 }
 
 /** Keys that all heads share are repeated, so that every head has statistics of its own. */

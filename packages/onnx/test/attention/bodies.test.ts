@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { inspectAttention } from "../../src/convert.ts";
+import { tapSamples } from "../../src/tap.ts";
 import { Graph } from "../../src/graph/graph.ts";
 import { DataType, type GraphProto, type ModelProto } from "../../src/model/proto.ts";
 import { createMessage } from "../../src/model/schema.ts";
@@ -86,6 +87,13 @@ describe("attention inside bodies", () => {
       Array.from({ length: count }, () => ["self", heads, mask]),
     );
     expect(await reEmissionDifference(make, mask === "padding")).toBeLessThan(5e-6);
+  });
+
+  test("is named where calibration cannot see its queries and keys", () => {
+    const { taps, notes } = tapSamples(branching());
+    expect(taps).toEqual([]);
+    expect(notes).toHaveLength(2);
+    expect(notes[0]).toMatch(/inside a body of If, Loop or Scan/);
   });
 
   test("a branch beside one with a cache stays as well", () => {
