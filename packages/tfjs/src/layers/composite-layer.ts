@@ -47,12 +47,6 @@ export abstract class CompositeLayer extends tf.layers.Layer {
     for (const part of this.parts) if (canRedraw(part)) part.redraw();
   }
 
-  protected override disposeWeights(): number {
-    let disposed = super.disposeWeights();
-    for (const part of this.parts) disposed += part.dispose().numDisposedVariables;
-    return disposed;
-  }
-
   override computeMask(_inputs: tf.Tensor | tf.Tensor[], mask?: tf.Tensor | tf.Tensor[]): tf.Tensor | tf.Tensor[] {
     return ((Array.isArray(mask) ? mask[0] : mask) ?? null) as tf.Tensor;
   }

@@ -16,7 +16,7 @@ export const lowest = -1e30;
 
 /** A tensor of one number. */
 export function constantOf(shape: number[], value: number): tf.Tensor {
-  return tf.broadcastTo(tf.scalar(value), shape);
+  return tf.mul(tf.ones(shape), value);
 }
 
 /**

@@ -60,9 +60,9 @@ export function causalFavor({ q, k, v, weights }: GroupedInputs, parameters: Fea
   })(q, k, v, weights, ...Object.values(parameters.tensors));
 }
 
-/** A power of two near sqrt(length), from 16 to 256: fewer, larger products for longer sequences. */
+/** A power of two near 2 sqrt(length), from 16 to 256: fewer, larger products for longer sequences. */
 function chunkSize(length: number): number {
-  return 2 ** Math.min(8, Math.max(4, Math.round(Math.log2(length) / 2)));
+  return 2 ** Math.min(8, Math.max(4, 1 + Math.round(Math.log2(length) / 2)));
 }
 
 /** The largest log weights so far, and the factors that lead from one to the next; hidden keys do not count. */
@@ -83,14 +83,13 @@ function runningReference(logWeight: tf.Tensor, mask: tf.Tensor, groups: number)
   const chunks = batch / groups;
   const counting = tf.where(tf.greater(mask, 0), logWeight, constantOf([batch, size], lowest));
   const chunk = tf.max(counting, 1, true);
-  const perChunk = tf.tile(tf.reshape(chunk, [groups, 1, chunks]), [1, chunks, 1]);
-  const isEarlier = tf.tile(tf.expandDims(lowerTriangle(chunks, -1), 0), [groups, 1, 1]);
-  const before = tf.max(tf.where(isEarlier, perChunk, constantOf([groups, chunks, chunks], lowest)), 2, true);
-  const earlier = tf.where(isEarlier, tf.exp(tf.sub(perChunk, before)), tf.zeros([groups, chunks, chunks]));
+  const perChunk = tf.reshape(chunk, [groups, 1, chunks]);
+  const isEarlier = lowerTriangle(chunks, -1);
+  const before = tf.max(onlyWhere(isEarlier, tf.mul(perChunk, tf.ones([1, chunks, 1]))), 2, true);
+  const earlier = tf.mul(tf.exp(tf.mul(tf.sub(perChunk, before), isEarlier)), isEarlier);
 
-  const pairs = tf.tile(tf.expandDims(counting, 1), [1, size, 1]);
-  const seen = tf.tile(tf.expandDims(lowerTriangle(size, 0), 0), [batch, 1, 1]);
-  const inChunk = tf.max(tf.where(seen, pairs, constantOf([batch, size, size], lowest)), 2);
+  const pairs = tf.mul(tf.expandDims(counting, 1), tf.ones([1, size, 1]));
+  const inChunk = tf.max(onlyWhere(lowerTriangle(size, 0), pairs), 2);
   const start = tf.reshape(before, [batch, 1]);
   const row = tf.maximum(inChunk, start);
   return { row, chunk, earlier, rescale: tf.exp(tf.sub(start, row)) };
@@ -98,11 +97,17 @@ function runningReference(logWeight: tf.Tensor, mask: tf.Tensor, groups: number)
 
 /** exp(log weight of key j - reference of row i) times the mask, 0 for j > i: `[batch, size, size]`. */
 function pairWeights(logWeight: tf.Tensor, row: tf.Tensor, mask: tf.Tensor): tf.Tensor {
-  const [batch, size] = logWeight.shape as [number, number];
   const weights = tf.expandDims(mask, 1);
-  const seen = constant(() => tf.logicalAnd(tf.greater(weights, 0), tf.expandDims(lowerTriangle(size, 0), 0)));
+  const triangle = lowerTriangle(logWeight.shape[1]!, 0);
+  const seen = constant(() => tf.mul(tf.cast(tf.greater(weights, 0), "float32"), triangle));
   const exponents = tf.sub(tf.expandDims(logWeight, 1), tf.expandDims(row, 2));
-  return tf.mul(tf.exp(tf.where(seen, exponents, constantOf([batch, size, size], lowest))), weights);
+  return tf.mul(tf.exp(onlyWhere(seen, exponents)), weights);
+}
+
+/** x where `seen` is 1, {@link lowest} where it is 0. By products, which broadcast; `where` and `tile` are slow on wasm. */
+function onlyWhere(seen: tf.Tensor, x: tf.Tensor): tf.Tensor {
+  const hidden = constant(() => tf.mul(tf.sub(1, seen), lowest));
+  return tf.add(tf.mul(x, seen), hidden);
 }
 
 /** exp(logWeight - reference) times the mask, `[batch, size]`. */
@@ -112,8 +117,9 @@ function weightsTo(reference: tf.Tensor, logWeight: tf.Tensor, mask: tf.Tensor):
   return tf.mul(tf.exp(exponents), mask);
 }
 
-/** Whether column <= row + offset, `[size, size]`. */
+/** 1 where column <= row + offset, else 0: `[size, size]`. */
 export function lowerTriangle(size: number, offset: number): tf.Tensor2D {
-  const index = tf.range(0, size);
-  return tf.lessEqual(tf.expandDims(index, 0), tf.expandDims(tf.add(index, offset), 1)) as tf.Tensor2D;
+  const values = new Float32Array(size * size);
+  for (let row = 0; row < size; row++) values.fill(1, row * size, row * size + Math.max(0, row + offset + 1));
+  return tf.tensor2d(values, [size, size]);
 }

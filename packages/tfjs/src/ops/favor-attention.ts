@@ -47,7 +47,7 @@ export function favorAttention(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options
     const mask = options.mask && foldMask(options.mask, sizes, byHead);
     const show = (x: tf.Tensor): tf.Tensor => {
       if (!mask) return x;
-      const shown = tf.tile(tf.expandDims(tf.greater(mask, 0), 2), [1, 1, x.shape[2]!]);
+      const shown = tf.greater(tf.mul(tf.expandDims(mask, 2), tf.ones([1, 1, x.shape[2]!])), 0);
       return tf.where(shown, x, tf.zerosLike(x));
     };
     const root = Math.sqrt(scale);
@@ -76,5 +76,5 @@ function requireKeyMask(mask: tf.Tensor, { batch, keys }: AttentionSizes): void 
 /** `[batch, keys]` to `[groups, keys]` in float32. */
 function foldMask(mask: tf.Tensor, { batch, heads, keys }: AttentionSizes, byHead: boolean): tf.Tensor {
   const weights = tf.expandDims(tf.cast(mask, "float32"), byHead ? 0 : 1);
-  return tf.reshape(tf.tile(weights, byHead ? [heads, 1, 1] : [1, heads, 1]), [batch * heads, keys]);
+  return tf.reshape(tf.mul(weights, tf.ones(byHead ? [heads, 1, 1] : [1, heads, 1])), [batch * heads, keys]);
 }

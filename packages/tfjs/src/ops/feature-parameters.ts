@@ -135,7 +135,7 @@ function stacked<Form>(forms: readonly Form[], array: (form: Form) => Float64Arr
 
 /** A stack of one, as many times as there are maps: matMul does not broadcast batches in its gradient. */
 function repeated(stack: tf.Tensor, maps: number): tf.Tensor {
-  return stack.shape[0] === maps ? stack : tf.tile(stack, [maps, ...stack.shape.slice(1).map(() => 1)]);
+  return stack.shape[0] === maps ? stack : tf.mul(stack, tf.ones([maps, ...stack.shape.slice(1).map(() => 1)]));
 }
 
 /** Un-transposed operands are the fast ones of matMul on most backends. */

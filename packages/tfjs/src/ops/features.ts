@@ -23,7 +23,8 @@ function project(x: tf.Tensor, matrices: tf.Tensor): tf.Tensor {
 /** A value of each map, `[maps, 1, width]`, repeated for the groups of x. */
 function perGroup(value: tf.Tensor, groups: number): tf.Tensor {
   const [maps, one, width] = value.shape as [number, number, number];
-  const repeated = tf.tile(tf.expandDims(value, 1), [1, groups / maps, 1, 1]);
+  // not tf.tile, whose gradient in tfjs is one slice and one sum per repetition
+  const repeated = tf.mul(tf.expandDims(value, 1), tf.ones([1, groups / maps, 1, 1]));
   return tf.reshape(repeated, [groups, one, width]);
 }
 
@@ -88,7 +89,7 @@ export function sumsThroughCore(sums: tf.Tensor, t: Readonly<Record<string, tf.T
   if (!core) return sums;
   const [groups, count] = sums.shape as [number, number, number];
   const [maps] = core.shape as [number, number, number];
-  const repeated = tf.tile(tf.expandDims(core, 1), [1, groups / maps, 1, 1]);
+  const repeated = tf.mul(tf.expandDims(core, 1), tf.ones([1, groups / maps, 1, 1]));
   return tf.matMul(tf.reshape(repeated, [groups, count, count]), sums);
 }
 

@@ -1,5 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 import { segmentSum } from "./segment-sum.ts";
+import { tileGradient } from "./tile-gradient.ts";
 import { itemwiseMatMul } from "./wasm-matmul.ts";
 
 interface Repair {
@@ -23,12 +24,20 @@ const inPlace = new Map<string, tf.KernelFunc>();
  *
  * - `UnsortedSegmentSum` on wasm, where it is missing, and on cpu, where it takes segments x size memory: without it no
  *   embedding trains on wasm;
- * - `BatchMatMul` on wasm, several times slower on transposed or batched operands than on others.
+ * - `BatchMatMul` on wasm, several times slower on transposed or batched operands than on others;
+ * - the gradient of `Tile`, on every backend, for tfjs has one for all: thousands of kernels for the gradient of one
+ *   layer normalisation over a sequence.
  *
- * Nothing calls this but you. A backend without repairs stays as it is.
+ * Nothing calls this but you. A backend without repairs of its own gets only the last.
  */
 export function repairBackend(backend: string = tf.getBackend()): readonly string[] {
   const replaced: string[] = [];
+  const tile = tf.getGradient("Tile") as tf.GradConfig | undefined;
+  if (tile && tile.gradFunc !== tileGradient) {
+    tf.unregisterGradient("Tile");
+    tf.registerGradient({ ...tile, gradFunc: tileGradient });
+    replaced.push("Tile gradient");
+  }
   for (const { backend: name, kernel, repair } of repairs) {
     if (name !== backend) continue;
     const original = tf.getKernel(kernel, backend) as tf.KernelConfig | undefined;

@@ -1,7 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
-/** Below as many multiplications per item of the batch, slicing costs more than it gains. */
-const smallest = 1 << 15;
+/** Below as many multiplications per item, transposing (one item) or slicing (several) costs more than it gains. */
+const smallestOfOne = 1 << 15;
+const smallestOfMany = 1 << 19;
 
 /**
  * BatchMatMul of the wasm backend by its own fast path, which takes un-transposed operands of one item only: transposes
@@ -17,7 +18,13 @@ export function itemwiseMatMul(original: tf.KernelFunc): tf.KernelFunc {
     const columns = b.shape.at(transposeB ? -2 : -1)!;
     const alreadyFast = items === 1 && !transposeA && !transposeB;
     const sameBatch = tf.util.arraysEqual(a.shape.slice(0, -2), b.shape.slice(0, -2));
-    if (alreadyFast || !sameBatch || items === 0 || rows * inner * columns < smallest) return original(call);
+    if (
+      alreadyFast ||
+      !sameBatch ||
+      items === 0 ||
+      rows * inner * columns < (items === 1 ? smallestOfOne : smallestOfMany)
+    )
+      return original(call);
     // kernels may return tensors; tidy keeps the result and frees the rest
     return tf.tidy(() => {
       const left = asItems(a, items, transposeA);

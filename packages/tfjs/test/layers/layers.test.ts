@@ -80,6 +80,13 @@ onEveryBackend("layers", (backend) => {
     expect(relativeError(first!.dataSync(), second!.dataSync())).toBeGreaterThan(0.5);
   });
 
+  it("disposes of its weights and those of its parts", () => {
+    const before = tf.memory().numTensors;
+    const model = classifier(attention);
+    model.dispose();
+    expect(tf.memory().numTensors).toBe(before);
+  });
+
   it("redraws when told, and only then; prediction never does", async () => {
     const model = tf.sequential({
       layers: [new PerformerEncoderLayer({ ...encoder, attention, inputShape: [5, 8] })],

@@ -38,6 +38,7 @@ function quickest(run: () => tf.Tensor): number {
 
 /** Milliseconds of {@link batchedProduct} before the repair. */
 let unrepaired = 0;
+let unrepairedTile: ArrayLike<number> = [];
 const batchedProduct = (): tf.Tensor =>
   tf.tidy(() => tf.matMul(tf.ones([4, 256, 256]), tf.ones([4, 256, 256]), true, false));
 
@@ -56,6 +57,12 @@ describe("what tfjs 4.22 lacks; if one of these fails, tfjs has mended it: drop 
     expect(time(400)).toBeGreaterThan(4 * time(20));
   });
 
+  it("the gradient of tile runs kernels in proportion to the repetitions", async () => {
+    await tf.setBackend("cpu");
+    expect(await kernelsOfTileGradient()).toBeGreaterThan(100);
+    unrepairedTile = tileGradientOf().dataSync();
+  });
+
   it("wasm: a transposed product is several times slower than the same with its operand transposed before", async () => {
     await tf.setBackend("wasm");
     const a = tf.ones<tf.Rank.R2>([384, 384]);
@@ -66,13 +73,23 @@ describe("what tfjs 4.22 lacks; if one of these fails, tfjs has mended it: drop 
   });
 });
 
+// [2, 3, 1] repeated [2, 1, 4] times
+const tileGradientOf = (): tf.Tensor =>
+  tf.grad((x) => tf.tile(x, [2, 1, 4]))(tf.ones([2, 3, 1]), tf.tensor(gaussians(48, 3), [4, 3, 4]));
+
+/** How many kernels the gradient of a tile over a sequence runs. */
+async function kernelsOfTileGradient(): Promise<number> {
+  const gradient = tf.grad((x: tf.Tensor) => tf.tile(x, [1, 100, 1]));
+  return (await tf.profile(() => gradient(tf.ones([1, 1, 8])))).kernels.length;
+}
+
 describe("repairBackend", () => {
   it("gives wasm the gradient of gather, and the reference's products", async () => {
     await tf.setBackend("cpu");
     const gradient = segmentGradient().dataSync();
     const expected = products();
     await tf.setBackend("wasm");
-    expect(repairBackend()).toEqual(["UnsortedSegmentSum", "BatchMatMul"]);
+    expect(repairBackend()).toEqual(["Tile gradient", "UnsortedSegmentSum", "BatchMatMul"]);
     expect(relativeError(segmentGradient().dataSync(), gradient)).toBeLessThan(1e-6);
     for (const [i, product] of products().entries()) expect(relativeError(product, expected[i]!)).toBeLessThan(1e-5);
   });
@@ -87,6 +104,12 @@ describe("repairBackend", () => {
   it("makes transposed and batched products on wasm faster", async () => {
     await tf.setBackend("wasm");
     expect(quickest(batchedProduct)).toBeLessThan(unrepaired / 1.5);
+  });
+
+  it("the gradient of tile is as before, in a few kernels", async () => {
+    await tf.setBackend("cpu");
+    expect(relativeError(tileGradientOf().dataSync(), unrepairedTile)).toBeLessThan(1e-6);
+    expect(await kernelsOfTileGradient()).toBeLessThan(20);
   });
 
   it("cpu: sums as before, in time that does not depend on the number of segments, for ids of any rank", async () => {
