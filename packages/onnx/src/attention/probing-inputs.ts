@@ -3,7 +3,7 @@ import { DataType, type ValueInfoProto } from "../model/proto.ts";
 import type { AttentionContext, GraphProbe } from "./context.ts";
 
 /** Inputs with more elements are left out, and what needs them cannot be evaluated. */
-const largestInput = 2 ** 24;
+const largestInput = 2 ** 22;
 /** What exporters add to logits to hide them, the oldest and mildest of them. */
 const additiveMask = -1e4;
 const leavesNumbers = new Set("Cast Identity Unsqueeze Squeeze Reshape Expand Transpose Slice".split(" "));

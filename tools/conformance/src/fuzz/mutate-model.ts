@@ -33,6 +33,21 @@ export function mutateModel(model: ModelProto, choices: Choices): void {
     const graph = choices.of(modelGraphs(model))!;
     choices.of(mutations)!({ model, graph, choices });
   }
+  // Values that nobody makes, or two nodes, are refused at once: most models are to be looked at further.
+  if (choices.chance(0.7)) repairWiring(model.graph, choices);
+}
+
+/** Gives the nodes of a graph outputs of their own, and inputs that exist. */
+function repairWiring(graph: GraphProto, choices: Choices): void {
+  const made = new Set([...graph.input, ...graph.initializer].map(({ name }) => name));
+  for (const node of graph.node) {
+    node.input = node.input.map((name) =>
+      name === "" || made.has(name) ? name : (choices.of([...made].slice(-20)) ?? ""),
+    );
+    node.output = node.output.map((name) => (made.has(name) ? `${name}_${made.size}` : name));
+    for (const name of node.output) if (name !== "") made.add(name);
+  }
+  graph.output = graph.output.filter(({ name }) => made.has(name));
 }
 
 const integer = (choices: Choices): Long =>
