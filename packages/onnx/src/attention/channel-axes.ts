@@ -52,7 +52,8 @@ function channelNumbers(context: AttentionContext, node: NodeProto): Tensor | un
   const data = node.input.filter((input) => context.dynamic.has(input));
   const dims = dimsOf(context, node.output[0] ?? "");
   if (data.length !== 1 || dims === undefined) return undefined;
-  const axes = weightAxes(node, dims.length, node.input.indexOf(data[0]!));
+  const ranks = node.input.map((input) => dimsOf(context, input)?.length);
+  const axes = weightAxes(node, dims.length, node.input.indexOf(data[0]!), ranks);
   const count = elementCount(dims);
   if (axes === undefined || count > mostChannelNumbers) return undefined;
   const numbers = new Int32Array(count);
@@ -65,10 +66,15 @@ function channelNumbers(context: AttentionContext, node: NodeProto): Tensor | un
 }
 
 /** Axes of a product's output that come from its weights. */
-function weightAxes(node: NodeProto, rank: number, dataIndex: number): number[] | undefined {
+function weightAxes(
+  node: NodeProto,
+  rank: number,
+  dataIndex: number,
+  ranks: readonly (number | undefined)[],
+): number[] | undefined {
   switch (node.opType) {
     case "Einsum": {
-      const equation = parseEinsum(stringAttribute(node, "equation") ?? "");
+      const equation = parseEinsum(stringAttribute(node, "equation") ?? "", ranks);
       const weight = equation?.inputs[1 - dataIndex];
       return equation && weight
         ? [...equation.output].flatMap((l, axis) => (weight.includes(l) ? [axis] : []))

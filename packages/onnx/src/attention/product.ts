@@ -46,7 +46,7 @@ export function asProduct(node: NodeProto, rankOf: (value: string) => number | u
     alpha,
   });
   if (node.opType === "Einsum") {
-    const equation = parseEinsum(stringAttribute(node, "equation") ?? "");
+    const equation = parseEinsum(stringAttribute(node, "equation") ?? "", node.input.map(rankOf));
     if (equation?.inputs.length !== 2) return undefined;
     return named([equation.inputs[0]!, equation.inputs[1]!, equation.output], 1);
   }

@@ -88,7 +88,8 @@ const gemm: ShapeFunction = ({ node, inputs: [a, b] }) => {
 
 const einsum: ShapeFunction = ({ node, inputs }) => {
   if (inputs.some((info) => info === undefined)) return undefined;
-  const equation = parseEinsum(stringAttribute(node, "equation") ?? "");
+  const ranks = inputs.map((info) => info?.dims.length);
+  const equation = parseEinsum(stringAttribute(node, "equation") ?? "", ranks);
   if (equation === undefined) return undefined;
   const sizes = new Map<string, number>();
   equation.inputs.forEach((labels, operand) => {

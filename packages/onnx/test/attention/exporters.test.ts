@@ -67,6 +67,16 @@ const cases: Case[] = [
     },
   },
   {
+    name: "Flax: Einsum with an ellipsis",
+    mask: "padding",
+    write: (b) => {
+      const rows = (): string => b.reshape(b.linear("x"), [0, 0, heads, dim]);
+      const s = einsum(b, "...qhd,...khd->...hqk", b.op("Mul", [rows(), b.scalar(0.35)]), rows());
+      const p = soft(b, b.masked(keepRows(b), s));
+      return b.reshape(einsum(b, "...hqk,...khd->...qhd", p, rows()), [0, 0, hidden]);
+    },
+  },
+  {
     name: "JAX: Gemm on rows, the mask after the softmax",
     mask: "padding",
     write: (b) => {

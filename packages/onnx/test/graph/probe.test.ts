@@ -1,0 +1,98 @@
+import { describe, expect, test } from "vitest";
+import { Graph } from "../../src/graph/graph.ts";
+import { probePair } from "../../src/graph/probe.ts";
+import { makeNode } from "../../src/graph/node.ts";
+import { shapeFunctions } from "../../src/graph/shape-functions.ts";
+import { encodeModel } from "../../src/model/encode.ts";
+import { DataType } from "../../src/model/proto.ts";
+import { hidden, hiddenStates, layerModel } from "../attention/layer.ts";
+import type { Layer, LayerInput } from "../attention/layer.ts";
+import { openSession } from "../positions/running.ts";
+import { RandomStream, streamPurpose } from "@favor/core";
+import { Tensor } from "onnxruntime-node";
+
+/** Dimensions of the model's output at both probes. */
+function shapes(write: (b: Layer) => string, inputs: LayerInput[] = [hiddenStates]): (readonly number[] | undefined)[] {
+  const pair = probePair(Graph.of(layerModel(write, { inputs })));
+  if ("conflict" in pair) throw new Error(pair.conflict.message);
+  return [pair.first, pair.second].map((probe) => probe?.info.get("out")?.dims);
+}
+
+/** The length by sums and differences of itself. */
+function reshapedByArithmetic(b: Layer): string {
+  const length = b.dimension("x", 1);
+  const same = b.op("Sub", [b.op("Add", [length, length]), b.op("Mul", [length, b.integers([1])])]);
+  return b.op("Reshape", ["x", b.concat([b.integers([-1]), same, b.integers([4, hidden / 4])], 0)]);
+}
+
+describe("probing", () => {
+  test("free dimensions have other sizes in the second probe, and reshapes follow them", () => {
+    const [first, second] = shapes((b) => b.reshape("x", [-1, 0, 2, hidden / 2]));
+    expect(first!.slice(2)).toEqual([2, hidden / 2]);
+    expect(second!.slice(2)).toEqual([2, hidden / 2]);
+    expect(first!.slice(0, 2)).not.toEqual(second!.slice(0, 2));
+  });
+
+  test("a length that the graph insists on is found, and the batch varied alone", () => {
+    const [first, second] = shapes((b) => b.op("Add", ["x", b.weights([1, 11, hidden])]));
+    expect([first![1], second![1]]).toEqual([11, 11]);
+    expect(first![0]).not.toBe(second![0]);
+  });
+
+  test("arithmetic on shapes is followed through any detour", () => {
+    const [first] = shapes(reshapedByArithmetic);
+    expect(first).toHaveLength(4);
+    expect(first!.slice(2)).toEqual([4, 4]);
+  });
+});
+
+/** Random dimensions, a node that fits them, and onnxruntime's word on the shape of its output. */
+const kinds: Record<string, (b: Layer, dims: readonly number[], pick: (below: number) => number) => string> = {
+  Transpose: (b, dims, pick) => {
+    const turn = pick(dims.length);
+    return b.transpose(
+      "x",
+      dims.map((_, axis) => (axis + turn) % dims.length),
+    );
+  },
+  ReduceMean: (b, dims, pick) =>
+    b.op("ReduceMean", ["x"], { axes: { ints: [pick(dims.length)] }, keepdims: { int: pick(2) } }),
+  Reshape: (b, dims) => b.reshape("x", [0, -1, ...dims.slice(2)]),
+  Unsqueeze: (b, dims, pick) => b.unsqueeze("x", [pick(dims.length + 1)]),
+  Slice: (b, dims, pick) => b.slice("x", pick(dims.length), pick(3), 9),
+  Concat: (b, dims, pick) => b.concat(["x", "x"], pick(dims.length)),
+  Gather: (b, dims, pick) => b.op("Gather", ["x", b.integers([0, 0, 0])], { axis: { int: pick(dims.length) } }),
+  Expand: (b, dims) => b.op("Expand", ["x", b.integers([2, ...dims.map(() => 1)])]),
+  Flatten: (b, dims, pick) => b.op("Flatten", ["x"], { axis: { int: pick(dims.length + 1) } }),
+  MatMul: (b, dims) => b.op("MatMul", ["x", b.weights([dims.at(-1)!, 3])]),
+  Einsum: (b, dims) => b.op("Einsum", ["x", b.weights([dims.at(-1)!, 3])], { equation: { string: "...d,de->e..." } }),
+  Tile: (b, dims, pick) => b.op("Tile", ["x", b.integers(dims.map(() => 1 + pick(2)))]),
+  Pad: (b, dims, pick) => b.op("Pad", ["x", b.integers([...dims, ...dims].map(() => pick(2)))]),
+  Split: (b, dims, pick) => b.ops("Split", ["x"], 1, { axis: { int: pick(dims.length) } })[0]!,
+  Shape: (b) => b.cast(b.op("Shape", ["x"]), DataType.FLOAT),
+  CumSum: (b) => b.op("CumSum", ["x", b.integer(0)]),
+  ArgMax: (b, dims, pick) => b.cast(b.op("ArgMax", ["x"], { axis: { int: pick(dims.length) } }), DataType.FLOAT),
+};
+
+describe("shapes agree with onnxruntime at random dimensions", () => {
+  test.each(Object.keys(kinds))("of %s", async (kind) => {
+    const random = new RandomStream({ seed: 5, purpose: streamPurpose.sampling, layer: kind.length });
+    const pick = (below: number): number => Math.floor(random.uniform() * below);
+    for (let round = 0; round < 4; round++) {
+      const dims = Array.from({ length: 2 + pick(3) }, () => 1 + pick(6));
+      const model = layerModel((b) => kinds[kind]!(b, dims, pick), {
+        inputs: [{ name: "x", dataType: DataType.FLOAT, dims }],
+      });
+      const session = await openSession(encodeModel(model));
+      const size = dims.reduce((a, b) => a * b, 1);
+      const { out } = await session.run({ x: new Tensor("float32", new Float32Array(size), dims) });
+      const pair = probePair(Graph.of(model));
+      if ("conflict" in pair) throw new Error(pair.conflict.message);
+      expect(pair.first.info.get("out")?.dims).toEqual(out!.dims);
+    }
+  });
+
+  test("an operator that is not known has no shape", () => {
+    expect(shapeFunctions.has(makeNode("NoSuchOperator", [], []).opType)).toBe(false);
+  });
+});
