@@ -4,7 +4,7 @@ import type { SampleTap } from "@favor/onnx";
 import type { ModelRunner } from "../measure/runner.ts";
 import type { Progress } from "../progress/progress.ts";
 import type { FavorOptions } from "../report/favor-file.ts";
-import type { HeadJob } from "./head-job.ts";
+import type { HeadJob, HeadResult, LandmarkFit } from "./head-job.ts";
 import type { HeadPool } from "./head-pool.ts";
 import { firstRows, gatherSamples } from "./samples.ts";
 
@@ -16,7 +16,7 @@ const selectionRows = 512;
 
 /**
  * The feature maps of every head of the tapped sites, fitted to a sample of its queries and keys; each head alone, in
- * threads. The result does not depend on the number of threads.
+ * threads. A site that landmarks do not suit gets calibrated random features. The result does not depend on the number of threads.
  *
  * @param runner - the model with the outputs of `tapSamples`.
  * @param moments - by site, of all calibration data.
@@ -38,23 +38,42 @@ export async function fitSites(
     features === "landmark" ? "Fitting landmarks, by head" : "Choosing among draws, by head",
     taps.reduce((sum, { heads }) => sum + heads, 0),
   );
-  const sequences = firstRows(inputs, features === "landmark" ? fittedRows : selectionRows);
-  for await (const group of gatherSamples(runner, taps, sequences)) {
+  const isLandmark = features === "landmark";
+  const fitted = firstRows(inputs, isLandmark ? fittedRows : selectionRows);
+  const heldOut = isLandmark ? firstRows(inputs.slice(fitted.length), selectionRows) : [];
+  for await (const group of gatherSamples(runner, taps, [...fitted, ...heldOut])) {
     const jobs = group.map(async ({ site, heads }) => {
-      featureMaps[site] = await Promise.all(
-        heads.map(async (sample, head) => {
-          const given = { inputs: sample, moments: moments[site]![head]!, count, seed, layer: site, head };
-          const job: Exclude<HeadJob, { kind: "error" }> =
-            features === "landmark"
-              ? { ...given, kind: "landmark", refine }
-              : { ...given, kind: "selection", projection, draws };
-          const description = await pool.run(job);
-          progress.advance(1);
-          return description;
-        }),
-      );
+      const addressed = heads.map((sample, head) => ({
+        inputs: sample.slice(0, fitted.length),
+        heldOut: sample.slice(fitted.length),
+        moments: moments[site]![head]!,
+        count,
+        seed,
+        layer: site,
+        head,
+      }));
+      featureMaps[site] = isLandmark
+        ? nearer(await Promise.all(addressed.map((head) => run({ ...head, kind: "landmark", refine }, pool, progress))))
+        : await Promise.all(
+            addressed.map((head) => run({ ...head, kind: "selection", projection, draws }, pool, progress)),
+          );
     });
     await Promise.all(jobs);
   }
   return Array.from(featureMaps);
+}
+
+/**
+ * Landmarks, unless random features are nearer to softmax on the held-out inputs, as happens where attention is nearly
+ * even. All heads of a site have the same kind, so the mean over them decides.
+ */
+function nearer(fits: readonly LandmarkFit[]): FeatureMapDescription[] {
+  const excess = fits.reduce((sum, { landmarkError, randomError }) => sum + landmarkError - randomError, 0);
+  return fits.map(({ landmark, random }) => (excess > 0 ? random : landmark));
+}
+
+async function run<Job extends HeadJob>(job: Job, pool: HeadPool, progress: Progress): Promise<HeadResult<Job>> {
+  const result = await pool.run(job);
+  progress.advance(1);
+  return result;
 }

@@ -2,6 +2,7 @@ import {
   ArgumentError,
   RandomStream,
   attentionError,
+  calibrate,
   createFeatureMap,
   exactAttention,
   exactSample,
@@ -25,9 +26,20 @@ interface HeadAddress {
 export interface LandmarkJob extends HeadAddress {
   readonly kind: "landmark";
   readonly inputs: readonly AttentionInput[];
+  /** Inputs that the fit does not see: landmarks and random features are compared on them. */
+  readonly heldOut: readonly AttentionInput[];
   readonly moments: HeadMoments;
   readonly count: number;
   readonly refine: number;
+}
+
+/** A fit of landmarks beside calibrated random features of the same number, with their errors on the held-out inputs. */
+export interface LandmarkFit {
+  readonly landmark: FeatureMapDescription;
+  readonly random: FeatureMapDescription;
+  /** 0 without held-out inputs. */
+  readonly landmarkError: number;
+  readonly randomError: number;
 }
 
 /** Calibrated random features: the best of several draws on the sample. */
@@ -51,20 +63,22 @@ export interface ErrorJob {
 /** What is computed for one head, on its own: the unit of work that threads share. */
 export type HeadJob = LandmarkJob | SelectionJob | ErrorJob;
 
-/** A feature map, or for an {@link ErrorJob} the relative error. */
-export type HeadResult<Job extends HeadJob> = Job extends ErrorJob ? number : FeatureMapDescription;
+/** A fit of landmarks, a feature map, or for an {@link ErrorJob} the relative error. */
+export type HeadResult<Job extends HeadJob> = Job extends LandmarkJob
+  ? LandmarkFit
+  : Job extends ErrorJob
+    ? number
+    : FeatureMapDescription;
 
 /**
  * Runs one job. The result depends on the job alone.
  *
  * @throws FavorError "degenerate-fit", ArgumentError for inputs that cannot be right.
  */
-export function runHeadJob(job: HeadJob): FeatureMapDescription | number {
+export function runHeadJob(job: HeadJob): LandmarkFit | FeatureMapDescription | number {
   switch (job.kind) {
-    case "landmark": {
-      const fitted = fitLandmarks(job.inputs, job.moments, job);
-      return job.refine === 0 ? fitted : refineLandmarks(fitted, job.inputs, { ...job, steps: job.refine });
-    }
+    case "landmark":
+      return fitHead(job);
     case "selection":
       return selectSeed(job.moments, exactSample(job.inputs, job.moments.dim), job).description;
     case "error":
@@ -72,8 +86,18 @@ export function runHeadJob(job: HeadJob): FeatureMapDescription | number {
   }
 }
 
+function fitHead(job: LandmarkJob): LandmarkFit {
+  const { inputs, heldOut, moments, refine } = job;
+  const fitted = fitLandmarks(inputs, moments, job);
+  const landmark = refine === 0 ? fitted : refineLandmarks(fitted, inputs, { ...job, steps: refine });
+  const random = calibrate(moments, job);
+  if (heldOut.length === 0) return { landmark, random, landmarkError: 0, randomError: 0 };
+  const errorOf = (description: FeatureMapDescription): number => relativeError({ description, inputs: heldOut });
+  return { landmark, random, landmarkError: errorOf(landmark), randomError: errorOf(random) };
+}
+
 /** |P_hat - P|_F / |P|_F over the sample. */
-function relativeError({ description, inputs }: ErrorJob): number {
+function relativeError({ description, inputs }: Pick<ErrorJob, "description" | "inputs">): number {
   const featureMap = createFeatureMap(description);
   return attentionError(featureMap, exactSample(inputs, featureMap.dim)).relative;
 }

@@ -69,7 +69,8 @@ export class HeadPool {
 }
 
 /** The inputs' memory is handed over rather than copied: nobody needs it here any more. */
-function buffersOf({ inputs }: HeadJob): ArrayBuffer[] {
+function buffersOf(job: HeadJob): ArrayBuffer[] {
+  const inputs = job.kind === "landmark" ? [...job.inputs, ...job.heldOut] : job.inputs;
   return inputs.flatMap(({ query, key }) => [query.buffer as ArrayBuffer, key.buffer as ArrayBuffer]);
 }
 
