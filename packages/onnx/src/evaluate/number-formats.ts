@@ -49,7 +49,7 @@ export function roundTo(value: number, target: FloatFormat, saturate: boolean = 
   const overflow = target.hasInfinity ? sign * Infinity : NaN;
   if (magnitude === Infinity) return saturates ? sign * target.max : overflow;
   const exponent = Math.max(floorLog2(magnitude), 1 - target.bias);
-  const unit = 2 ** (exponent - target.mantissaBits);
+  const unit = powersOfTwo[exponent - target.mantissaBits - leastPower]!;
   const steps = magnitude / unit;
   let whole = Math.floor(steps);
   const rest = steps - whole;
@@ -60,8 +60,16 @@ export function roundTo(value: number, target: FloatFormat, saturate: boolean = 
   return sign * rounded;
 }
 
+const double = new Float64Array(1);
+const halves = new Uint32Array(double.buffer);
+/** Which half of a double has its exponent. */
+const high = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1 ? 1 : 0;
+
+/** The exponent of a positive number; of a subnormal one, some exponent below all others. */
 function floorLog2(magnitude: number): number {
-  const guess = Math.floor(Math.log2(magnitude));
-  // log2 is rounded, so that just below a power of two it may give the power itself.
-  return 2 ** guess > magnitude ? guess - 1 : 2 ** (guess + 1) <= magnitude ? guess + 1 : guess;
+  double[0] = magnitude;
+  return (halves[high]! >>> 20) - 1023;
 }
+
+const leastPower = -1074;
+const powersOfTwo = Float64Array.from({ length: 2098 }, (_, i) => 2 ** (leastPower + i));
