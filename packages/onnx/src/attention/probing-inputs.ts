@@ -6,6 +6,8 @@ import type { AttentionContext, GraphProbe } from "./context.ts";
 const largestInput = 2 ** 22;
 /** What exporters add to logits to hide them, the oldest and mildest of them. */
 const additiveMask = -1e4;
+/** Values followed from an input to where it is added. */
+const longestWay = 64;
 const leavesNumbers = new Set("Cast Identity Unsqueeze Squeeze Reshape Expand Transpose Slice".split(" "));
 
 /** Random zeros and ones; all ones and real tokens; all zeros and padding. */
@@ -89,7 +91,7 @@ function drawInput(
 function isAdded({ graph }: AttentionContext, input: string): boolean {
   const pending = [input];
   const seen = new Set(pending);
-  for (let value = pending.pop(); value !== undefined; value = pending.pop()) {
+  for (let value = pending.pop(); value !== undefined && seen.size < longestWay; value = pending.pop()) {
     for (const node of graph.consumers(value)) {
       if (node.opType === "Add") return true;
       if (!leavesNumbers.has(node.opType) || node.input[0] !== value) continue;
