@@ -2,7 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 
 /** Below as many multiplications per item, transposing (one item) or slicing (several) costs more than it gains. */
 const smallestOfOne = 1 << 15;
-const smallestOfMany = 1 << 19;
+const smallestOfMany = 1 << 21;
 
 /**
  * BatchMatMul of the wasm backend by its own fast path, which takes un-transposed operands of one item only: transposes

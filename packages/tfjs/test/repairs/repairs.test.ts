@@ -14,8 +14,8 @@ const shapes: [number[], number[], boolean, boolean][] = [
   [[48, 40], [40, 56], false, false],
   [[40, 48], [40, 56], true, false],
   [[3, 48, 40], [3, 40, 56], false, false],
-  [[3, 40, 48], [3, 56, 40], true, true],
-  [[2, 3, 48, 40], [2, 3, 56, 40], false, true],
+  [[2, 128, 128], [2, 160, 128], true, true],
+  [[2, 1, 128, 128], [2, 1, 160, 128], false, true],
   [[2, 3, 5, 4], [2, 3, 4, 6], false, false],
   [[1, 48, 40], [3, 40, 56], false, false],
 ];
