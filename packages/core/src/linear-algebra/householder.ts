@@ -30,7 +30,8 @@ export function orthogonalFactor(matrix: Float64Array, n: number): Float64Array 
   const q = new Float64Array(n * n);
   for (let j = 0; j < n; j++) {
     q[j * n + j] = signs[j]!;
-    for (let step = n - 1; step >= 0; step--) reflect(columns, step * n, scales[step]!, q, j * n, step, n);
+    // Reflections after the j-th act on entries that are still zero.
+    for (let step = j; step >= 0; step--) reflect(columns, step * n, scales[step]!, q, j * n, step, n);
   }
   const out = new Float64Array(n * n);
   for (let j = 0; j < n; j++) {
