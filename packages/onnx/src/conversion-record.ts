@@ -7,6 +7,7 @@ const key = "favor";
 /** What a converted model says of itself. */
 export interface ConversionRecord {
   readonly version: 1;
+  /** The kinds of feature maps that were written ("landmark, calibrated"), or "exact". */
   readonly features: string;
   readonly count: number;
   readonly projection: string;
@@ -22,7 +23,9 @@ export function recordConversion(
   settings: Pick<ConversionRecord, "features" | "count" | "projection" | "seed">,
   sites: readonly ConvertedSite[],
 ): void {
-  const { features, count, projection, seed } = settings;
+  const { count, projection, seed } = settings;
+  const kinds = new Set(sites.flatMap(({ featureMaps = [] }) => featureMaps.map(({ kind }) => kind)));
+  const features = kinds.size === 0 ? settings.features : [...kinds].join(", ");
   const inState = (state: ConvertedSite["state"]): number[] =>
     sites.filter((site) => site.state === state).map((site) => site.site);
   const record: ConversionRecord = {
