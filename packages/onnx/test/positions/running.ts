@@ -3,7 +3,7 @@ import { InferenceSession, Tensor } from "onnxruntime-node";
 import { DataType } from "../../src/model/proto.ts";
 import { createMessage } from "../../src/model/schema.ts";
 import { tensorValues } from "../../src/model/tensor.ts";
-import type { NpyArray } from "../zoo/npz.ts";
+import { tensorOf } from "../zoo/folder.ts";
 import { readZooFile, type ZooEntry } from "../zoo/manifest.ts";
 import { readNpz } from "../zoo/npz.ts";
 
@@ -20,27 +20,11 @@ export function openSession(model: string | Uint8Array): Promise<InferenceSessio
   return typeof model === "string" ? InferenceSession.create(model, options) : InferenceSession.create(model, options);
 }
 
-function tensorOfNpy({ dims, dataType, bytes }: NpyArray): Tensor {
-  const { buffer } = Uint8Array.from(bytes);
-  switch (dataType) {
-    case DataType.FLOAT:
-      return new Tensor("float32", new Float32Array(buffer), dims);
-    case DataType.INT64:
-      return new Tensor("int64", new BigInt64Array(buffer), dims);
-    case DataType.INT32:
-      return new Tensor("int32", new Int32Array(buffer), dims);
-    case DataType.BOOL:
-      return new Tensor("bool", new Uint8Array(buffer), dims);
-    default:
-      throw new Error(`No sample has data type ${dataType}.`);
-  }
-}
-
 /** The inputs of every sample of a zoo entry. */
 export function sampleFeeds(entry: ZooEntry): Feeds[] {
   return entry.samples.map((sample) => {
     const arrays = [...readNpz(readZooFile(sample))].filter(([name]) => name.startsWith("in."));
-    return Object.fromEntries(arrays.map(([name, array]) => [name.slice(3), tensorOfNpy(array)]));
+    return Object.fromEntries(arrays.map(([name, array]) => [name.slice(3), tensorOf(array)]));
   });
 }
 

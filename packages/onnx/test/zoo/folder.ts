@@ -42,7 +42,8 @@ export function readSample(folder: ZooFolder, file: string): ZooSample {
   };
 }
 
-function tensorOf({ dims, dataType, bytes }: NpyArray): Tensor {
+/** An array of a sample as onnxruntime takes it. */
+export function tensorOf({ dims, dataType, bytes }: NpyArray): Tensor {
   const { buffer } = Uint8Array.from(bytes);
   switch (dataType) {
     case DataType.FLOAT:
