@@ -17,7 +17,7 @@ export interface UniformBoundOptions {
 export interface UniformBound {
   /** delta = epsilon / (g* h*), the error allowed of the Gaussian kernel; g* = h* = exp(R^2 / (2 sqrt(d))). */
   readonly delta: number;
-  /** M_opt = (d / delta^2) log(4 sigma R / (delta d^(1/4))), sigma = sqrt(d): the theorem's order, constant 1. */
+  /** M_opt = (d / delta^2) log(4 d^(3/4) R / delta): the theorem's order, constant 1. */
   readonly order: number;
   /** Rows of the projection that suffice, all constants included. Usually far more than are needed in practice. */
   readonly count: number;
@@ -27,8 +27,9 @@ export interface UniformBound {
  * Theorem 1 of 2006.03555 (uniform convergence): with M = Theta(M_opt) random vectors, every entry of the estimate of A
  * is within epsilon of its true value, for all queries and keys of length at most R at once.
  *
- * The theorem leaves the constant open. Here it is that of random Fourier features on a ball, to which its proof goes
- * back: with sigma^2 = E |w|^2 = d and queries and keys in a ball of diameter l = 2 R d^(-1/4),
+ * Its sigma is E[w.w] = d, which makes its order that of Theorem 4 of 2009.14794. Both leave the constant open. Here it
+ * is that of random Fourier features on a ball, to which their proofs go back: with sigma^2 = E |w|^2 = d and queries and
+ * keys in a ball of diameter l = 2 R d^(-1/4),
  *
  *     P[sup |B_hat - B| > delta] <= 256 (sigma l / delta)^2 exp(-M delta^2 / c),
  *
@@ -38,11 +39,11 @@ export interface UniformBound {
  */
 export function theorem1(options: UniformBoundOptions): UniformBound {
   const { failure = 0.05 } = options;
+  const { dim, radius } = options;
   const { delta, sigmaDiameter, scale } = parts(options);
   if (!(failure > 0 && failure < 1)) throw new ArgumentError("options.failure", "a number between 0 and 1", failure);
   const ratio = sigmaDiameter / delta;
-  // sigma l = 2 sigma R / d^(1/4): the theorem's argument of the logarithm is twice that over delta.
-  const order = (options.dim / delta ** 2) * Math.max(0, Math.log(2 * ratio));
+  const order = (dim / delta ** 2) * Math.max(0, Math.log((4 * dim ** 0.75 * radius) / delta));
   const count = Math.max(1, Math.ceil((scale / delta ** 2) * Math.log((256 * ratio ** 2) / failure)));
   return { delta, order, count };
 }
