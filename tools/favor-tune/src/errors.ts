@@ -1,0 +1,34 @@
+import { FavorError } from "@favor/core";
+
+/** What the user typed cannot be carried out as it stands: exit code 2. */
+export type TuneUsageErrorCode = "bad-arguments" | "resume-mismatch" | "backend-unavailable";
+
+export class TuneUsageError extends FavorError<TuneUsageErrorCode> {}
+
+/** The converted folder, its teacher or the data do not serve for tuning: exit code 3. */
+export type TuneInputErrorCode =
+  | "not-converted"
+  | "weights-mismatch"
+  | "teacher-mismatch"
+  | "tokenizer-mismatch"
+  | "not-masked-language"
+  | "nothing-to-train"
+  | "data-too-small"
+  | "checkpoint-malformed";
+
+export class TuneInputError extends FavorError<TuneInputErrorCode> {}
+
+/** Training could not go on: exit code 1, the last checkpoint is kept. */
+export type TrainingErrorCode = "loss-not-finite" | "out-of-memory" | "device-lost" | "checkpoint-unwritable";
+
+export class TrainingError extends FavorError<TrainingErrorCode> {}
+
+/** The user pressed Ctrl-C, or the process was asked to end; a checkpoint was written: exit code 130 or 143. */
+export class StoppedError extends FavorError<"stopped"> {
+  readonly signal: "SIGINT" | "SIGTERM";
+
+  constructor(message: string, signal: "SIGINT" | "SIGTERM") {
+    super(message, { code: "stopped", details: { signal } });
+    this.signal = signal;
+  }
+}

@@ -1,0 +1,70 @@
+/** What is trained: distillation of the feature maps, masked language modelling, or one after the other. */
+export type Stage = "distill" | "mlm" | "both";
+/** Where the training runs; `auto` chooses and says why. */
+export type BackendChoice = "auto" | "webgpu" | "node" | "wasm" | "cpu";
+/** How the learning rate goes on after the warm-up. */
+export type Schedule = "cosine" | "linear" | "constant";
+/** Which initializers the MLM stage changes. */
+export type TrainedPart = "all" | "attention" | "features";
+
+/** What to tune and how; the command line's options, one for one. */
+export interface TuneRequest {
+  /** The folder that favor-convert wrote. */
+  readonly source: string;
+  /** FASTA, text, JSON Lines or Parquet to train on. */
+  readonly data: string;
+  /** The folder to write; default: the source's name with `-tuned`. */
+  readonly output?: string;
+  /** Default "both". */
+  readonly stage?: Stage;
+  /** Steps of each stage; default 100 of distillation, 80 of MLM. */
+  readonly steps?: number;
+  /** Steps of distillation alone. */
+  readonly distillSteps?: number;
+  /** Steps of MLM alone. */
+  readonly mlmSteps?: number;
+  /** Sequences a step; default 16. */
+  readonly batch?: number;
+  /** Peak learning rate of each stage; default 0.01 for distillation, 1e-4 for MLM. */
+  readonly learningRate?: number;
+  /** Steps of warm-up; default a tenth of the stage's steps. */
+  readonly warmup?: number;
+  /** Default "cosine". */
+  readonly schedule?: Schedule;
+  /** Longest sequence in tokens, longer ones are cut; default: what the position table holds. */
+  readonly maxLength?: number;
+  /** Of the order of the data, the masks and dropout; default 0. */
+  readonly seed?: number;
+  /** Default "auto". */
+  readonly backend?: BackendChoice;
+  /** Parts that a step's batch is computed in, one after the other; default 1. */
+  readonly accumulate?: number;
+  /** Steps between evaluations; default: a tenth of the stage's steps. */
+  readonly evalEvery?: number;
+  /** Data file to measure on; default: a part of the data, held out by the hash of the record. */
+  readonly evalData?: string;
+  /** Sequences to measure on; default 200. */
+  readonly evalCount?: number;
+  /** Evaluations without improvement after which a stage ends; default: none. */
+  readonly patience?: number;
+  /** Go on from the last checkpoint of the same run. */
+  readonly resume?: boolean;
+  /** Default "all". */
+  readonly train?: TrainedPart;
+  /** The checkpoint that was converted: teacher of the distillation, and what the result is compared with. */
+  readonly teacher?: string;
+  /** Weight of the KL divergence to the teacher in the MLM loss, 0 to 1; default 0. */
+  readonly kl?: number;
+  /** The settings of the Performer paper: dropout 0.1, and its optimiser. */
+  readonly preset?: "paper";
+  /** Redraw random projections with each pass over the data (the paper's way). */
+  readonly redraw?: boolean;
+  /** Tune the softmax original alike, with the same data, order and masks, and report it beside. */
+  readonly control?: boolean;
+  /** Column of a Parquet file that holds the text; default "text" or "sequence". */
+  readonly column?: string;
+  /** Threads of onnxruntime; default: every core. */
+  readonly threads?: number;
+  /** Replace an output folder that an earlier run wrote. */
+  readonly force?: boolean;
+}
