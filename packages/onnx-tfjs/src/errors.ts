@@ -1,0 +1,69 @@
+import { FavorError } from "@favor/core";
+import type { NodeProto } from "@favor/onnx";
+
+/** `MatMul`, `com.microsoft.Attention` */
+function operatorName(node: NodeProto): string {
+  return node.domain === "" || node.domain === "ai.onnx" ? node.opType : `${node.domain}.${node.opType}`;
+}
+
+function describe(node: NodeProto): string {
+  const name = operatorName(node);
+  return node.name === "" ? `${name} (output "${node.output[0] ?? ""}")` : `${name} "${node.name}"`;
+}
+
+function facts(node: NodeProto): Record<string, unknown> {
+  return { domain: node.domain, opType: node.opType, node: node.name, output: node.output[0] ?? "" };
+}
+
+/** A node of an operator, or of a form of it, that does not run on tfjs. */
+export class UnsupportedOperatorError extends FavorError<"unsupported-operator"> {
+  /** @param supported `domain:opType` of what does run, for programs */
+  constructor(node: NodeProto, reason: string, supported: readonly string[] = []) {
+    super(`${describe(node)}: ${reason}. supportedOperators() lists what runs on tfjs; run the model in onnxruntime.`, {
+      code: "unsupported-operator",
+      details: { ...facts(node), reason, supported },
+    });
+  }
+}
+
+/** A node breaks its operator's specification, or its inputs do, or tfjs failed in it: see `cause`. */
+export class OperatorError extends FavorError<"operator-failed"> {
+  constructor(node: NodeProto, found: string, cause?: unknown) {
+    super(`${describe(node)}: ${found}. Check the model, and the inputs that it is given.`, {
+      code: "operator-failed",
+      details: { ...facts(node), found },
+      cause,
+    });
+  }
+}
+
+/** A value that was asked for, or that a needed node reads, has no producer, no initializer and was not fed. */
+export class MissingValueError extends FavorError<"missing-value"> {
+  constructor(name: string, reader: NodeProto | null) {
+    const where = reader === null ? "asked for" : `read by ${describe(reader)}`;
+    super(`Value "${name}", ${where}, is neither computed, nor an initializer, nor fed. Feed it.`, {
+      code: "missing-value",
+      details: { name, ...(reader === null ? {} : facts(reader)) },
+    });
+  }
+}
+
+/** A fed value does not fit the model. */
+export class FeedError extends FavorError<"invalid-feed"> {
+  constructor(name: string, expected: string, found: string) {
+    super(`Feed "${name}": expected ${expected}, found ${found}. See the model's \`inputs\`.`, {
+      code: "invalid-feed",
+      details: { name, expected, found },
+    });
+  }
+}
+
+/** A weight that cannot be assigned or written: no such variable, another shape, or the model was disposed of. */
+export class VariableError extends FavorError<"invalid-variable"> {
+  constructor(name: string, found: string) {
+    super(`Variable "${name}": ${found}. \`variables()\` lists the model's variables.`, {
+      code: "invalid-variable",
+      details: { name, found },
+    });
+  }
+}

@@ -1,0 +1,2 @@
+export { FeedError, MissingValueError, OperatorError, UnsupportedOperatorError, VariableError } from "./errors.ts";
+export { supportedOperators } from "./operators/registry.ts";

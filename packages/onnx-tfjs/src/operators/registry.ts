@@ -1,0 +1,26 @@
+import type { Operator, OperatorTable } from "../operator-call.ts";
+import { shapeOperators } from "./shape.ts";
+
+const standard: OperatorTable = {
+  ...shapeOperators,
+};
+
+const microsoft: OperatorTable = {};
+
+const operators: ReadonlyMap<string, Operator> = new Map([
+  ...Object.entries(standard).map(([type, operator]): [string, Operator] => [`:${type}`, operator]),
+  ...Object.entries(microsoft).map(([type, operator]): [string, Operator] => [`com.microsoft:${type}`, operator]),
+]);
+
+/** The operator of that domain ("" and "ai.onnx" are the standard one) and type, or undefined. */
+export function findOperator(domain: string, opType: string): Operator | undefined {
+  return operators.get(`${domain === "ai.onnx" ? "" : domain}:${opType}`);
+}
+
+/**
+ * `domain:opType` of every operator that runs on tfjs, sorted; the standard domain is "". What is computed from
+ * constants, shapes and integers alone may be of any operator that `@favor/onnx` evaluates.
+ */
+export function supportedOperators(): string[] {
+  return [...operators.keys()].toSorted();
+}

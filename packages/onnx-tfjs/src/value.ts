@@ -1,0 +1,51 @@
+import { DataType, type Tensor as HostTensor } from "@favor/onnx";
+import * as tf from "@tensorflow/tfjs";
+
+/**
+ * A value between nodes. On the host: integers, booleans, and floats computed from constants, shapes and masks alone,
+ * exact and with their ONNX type. On the device: everything that a variable or a float input takes part in, as float32
+ * (or bool: comparisons), differentiable.
+ */
+export type Value = HostTensor | tf.Tensor;
+
+export function isDevice(value: Value): value is tf.Tensor {
+  return value instanceof tf.Tensor;
+}
+
+export function dimsOf(value: Value): readonly number[] {
+  return isDevice(value) ? value.shape : value.dims;
+}
+
+/** Whether a data type is held in float32 on the device. */
+export function isFloatType(dataType: number): boolean {
+  return (
+    dataType === DataType.FLOAT ||
+    dataType === DataType.DOUBLE ||
+    dataType === DataType.FLOAT16 ||
+    dataType === DataType.BFLOAT16
+  );
+}
+
+/** A host tensor on the device: floats as float32, booleans as bool, integers as int32 (clamped to its range). */
+export function toDevice(tensor: HostTensor): tf.Tensor {
+  const dims = [...tensor.dims];
+  const { data, dataType } = tensor;
+  if (data instanceof Float32Array) return tf.tensor(Float32Array.from(data), dims, "float32");
+  if (dataType === DataType.DOUBLE) return tf.tensor(Float32Array.from(data), dims, "float32");
+  if (dataType === DataType.BOOL) return tf.tensor(Uint8Array.from(data), dims, "bool");
+  const limit = 2 ** 31;
+  return tf.tensor(
+    Int32Array.from(data, (value) => Math.max(-limit, Math.min(limit - 1, value))),
+    dims,
+    "int32",
+  );
+}
+
+/** A device tensor on the host, read synchronously: what a webgpu backend in Node cannot do. */
+export function toHost(tensor: tf.Tensor): HostTensor {
+  const dims = [...tensor.shape];
+  const data = tensor.dataSync();
+  if (tensor.dtype === "bool") return { dims, dataType: DataType.BOOL, data: Uint8Array.from(data) };
+  if (tensor.dtype === "int32") return { dims, dataType: DataType.INT32, data: Int32Array.from(data) };
+  return { dims, dataType: DataType.FLOAT, data: Float32Array.from(data) };
+}

@@ -1,0 +1,11 @@
+import { defineProject } from "vitest/config";
+
+// As vitest.shared.ts, less the "import" condition: Vitest hands conditions on to Node, where it would also apply to
+// require(), and the CommonJS build of tfjs would get the ES module of `long`, which it cannot use.
+const conditions = ["@favor/source", "module", "node", "default"];
+
+export default defineProject({
+  resolve: { conditions },
+  ssr: { resolve: { conditions, externalConditions: ["@favor/source"] } },
+  test: { name: "@favor/onnx-tfjs", include: ["test/**/*.test.ts"], testTimeout: 30_000, hookTimeout: 60_000 },
+});
