@@ -62,8 +62,17 @@ async function* decodedChunks(path: string): AsyncGenerator<string, void> {
         details: { path },
       });
     }
-    const magic = Buffer.alloc(2);
-    await file.read(magic, 0, 2, 0);
+    const magic = Buffer.alloc(4);
+    await file.read(magic, 0, 4, 0);
+    if (magic.toString("latin1") === "PAR1") {
+      throw new InputError(
+        `${path} is a Parquet file. Give a FASTA, text or JSON Lines file with the same sequences.`,
+        {
+          code: "data-malformed",
+          details: { path },
+        },
+      );
+    }
     const raw = file.createReadStream({ start: 0, autoClose: false, highWaterMark: 256 * 1024 });
     // `pipeline` hands the read stream's errors on to the reader of its last stream.
     const bytes = magic[0] === 0x1f && magic[1] === 0x8b ? pipeline(raw, createGunzip(), () => {}) : raw;
