@@ -1,2 +1,6 @@
 export { FeedError, MissingValueError, OperatorError, UnsupportedOperatorError, VariableError } from "./errors.ts";
+export type { Feed, ValueInfo } from "./feeds.ts";
+export { OnnxModel } from "./onnx-model.ts";
+export type { LoadOptions, RunOptions } from "./onnx-model.ts";
 export { supportedOperators } from "./operators/registry.ts";
+export type { Trainable } from "./weights/initializers.ts";

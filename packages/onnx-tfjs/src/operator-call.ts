@@ -31,7 +31,7 @@ export type Operator = (call: OperatorCall) => readonly Value[];
 export type OperatorTable = Readonly<Record<string, Operator>>;
 
 /** Memory and work of one node on the host: beyond the evaluator's defaults, which are for analysis. */
-const hostLimits = { elements: 2 ** 29, operations: Number.MAX_SAFE_INTEGER };
+export const hostLimits = { elements: 2 ** 29, operations: Number.MAX_SAFE_INTEGER };
 
 /** One node with its inputs, as an {@link Operator} sees it: inputs where they are wanted, and typed attributes. */
 export class OperatorCall {

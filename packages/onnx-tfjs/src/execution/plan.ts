@@ -1,0 +1,101 @@
+import type { GraphProto, NodeProto } from "@favor/onnx";
+import { OperatorError } from "../errors.ts";
+
+/** A node to run, and the values that no later node reads. */
+export interface Step {
+  readonly node: NodeProto;
+  readonly release: readonly string[];
+}
+
+/** The bodies that a node carries: of If, Loop and Scan. */
+export function bodiesOf(node: NodeProto): GraphProto[] {
+  return node.attribute.flatMap((attribute) => (attribute.g ? [attribute.g] : attribute.graphs));
+}
+
+/** Names that the bodies of a node read, at any depth, and do not define; ONNX lets no name be defined twice. */
+function capturedNames(node: NodeProto): string[] {
+  const defined = new Set<string>();
+  const read = new Set<string>();
+  const graphs = bodiesOf(node);
+  for (let graph = graphs.pop(); graph !== undefined; graph = graphs.pop()) {
+    for (const { name } of [...graph.input, ...graph.initializer]) defined.add(name);
+    for (const { name } of graph.output) read.add(name);
+    for (const inner of graph.node) {
+      for (const name of inner.input) read.add(name);
+      for (const name of inner.output) defined.add(name);
+      graphs.push(...bodiesOf(inner));
+    }
+  }
+  return [...read].filter((name) => !defined.has(name));
+}
+
+/** The order in which the nodes of a graph run, for each set of wanted and given values. */
+export class Plan {
+  readonly producers = new Map<string, NodeProto>();
+  readonly #reads = new Map<NodeProto, readonly string[]>();
+  readonly #cache = new Map<string, readonly Step[]>();
+
+  constructor(nodes: readonly NodeProto[]) {
+    for (const node of nodes) {
+      for (const output of node.output) if (output !== "") this.producers.set(output, node);
+      this.#reads.set(node, [...new Set([...node.input, ...capturedNames(node)])]);
+    }
+  }
+
+  /**
+   * The nodes that `wanted` depends on, dependencies first, whatever order the file has them in; each value is released
+   * after its last reader. A given value is neither computed nor released.
+   *
+   * @throws OperatorError if the graph has a cycle
+   */
+  steps(wanted: readonly string[], given: ReadonlySet<string>): readonly Step[] {
+    const key = JSON.stringify([wanted, [...given].filter((name) => this.producers.has(name))]);
+    let found = this.#cache.get(key);
+    if (found === undefined) this.#cache.set(key, (found = this.#release(this.#order(wanted, given), wanted, given)));
+    return found;
+  }
+
+  #order(wanted: readonly string[], given: ReadonlySet<string>): NodeProto[] {
+    const order: NodeProto[] = [];
+    const state = new Map<NodeProto, "open" | "done">();
+    const producer = (name: string): NodeProto | undefined => (given.has(name) ? undefined : this.producers.get(name));
+    const pending = wanted.map(producer).filter((node) => node !== undefined);
+    for (let node = pending.at(-1); node !== undefined; node = pending.at(-1)) {
+      const missing = state.has(node)
+        ? []
+        : this.#reads.get(node)!.flatMap((name) => {
+            const before = producer(name);
+            return before === undefined || state.get(before) === "done" ? [] : [before];
+          });
+      for (const before of missing) {
+        if (before === node || state.get(before) === "open") {
+          throw new OperatorError(node, `it depends on itself through "${before.output[0] ?? ""}"`);
+        }
+      }
+      if (missing.length > 0) {
+        state.set(node, "open");
+        pending.push(...missing);
+        continue;
+      }
+      pending.pop();
+      if (state.get(node) === "done") continue;
+      state.set(node, "done");
+      order.push(node);
+    }
+    return order;
+  }
+
+  #release(order: readonly NodeProto[], wanted: readonly string[], given: ReadonlySet<string>): Step[] {
+    const kept = new Set([...wanted, ...given, ""]);
+    const releases = order.map((): string[] => []);
+    for (let i = order.length - 1; i >= 0; i--) {
+      const node = order[i]!;
+      for (const name of [...this.#reads.get(node)!, ...node.output]) {
+        if (kept.has(name) || !this.producers.has(name)) continue;
+        kept.add(name);
+        releases[i]!.push(name);
+      }
+    }
+    return order.map((node, i) => ({ node, release: releases[i]! }));
+  }
+}

@@ -1,0 +1,179 @@
+import {
+  attachExternalData,
+  decodeModel,
+  encodeModel,
+  encodeModelPieces,
+  type ExternalDataLoader,
+  type ModelProto,
+} from "@favor/onnx";
+import * as tf from "@tensorflow/tfjs";
+import { FeedError, VariableError } from "./errors.ts";
+import { Frame } from "./execution/frame.ts";
+import { Program, Run } from "./execution/run.ts";
+import { feedValue, valueInfo, type Feed, type ValueInfo } from "./feeds.ts";
+import { isDevice, toDevice } from "./value.ts";
+import { Initializers, type Trainable } from "./weights/initializers.ts";
+import { externalFile, withVariables } from "./weights/write-back.ts";
+
+export interface LoadOptions {
+  /**
+   * Which float initializers become variables; the others are constants. Default: those of more than one element, all
+   * smaller than 10^4 in size (masks hold more). Initializers of bodies (If, Loop, Scan) are always constants.
+   */
+  readonly trainable?: Trainable;
+  /** Where external data lies, if the model has any and it is not attached yet. */
+  readonly externalData?: ExternalDataLoader;
+}
+
+export interface RunOptions {
+  /** Names of the values wanted, of any node. Default: the graph's outputs. */
+  readonly outputs?: readonly string[];
+  /** Called with values of the main graph as they are computed; what it returns takes the value's place. */
+  readonly intercept?: Readonly<Record<string, (value: tf.Tensor) => tf.Tensor>> | undefined;
+}
+
+/** An ONNX model on tfjs: it runs differentiably, and its float initializers are variables. */
+export class OnnxModel {
+  /** Graph inputs that have to be fed: those without an initializer. */
+  readonly inputs: readonly ValueInfo[];
+  readonly outputs: readonly ValueInfo[];
+  readonly #model: ModelProto;
+  readonly #options: LoadOptions;
+  readonly #program: Program;
+  readonly #declared: ReadonlyMap<string, ValueInfo>;
+  #disposed = false;
+
+  private constructor(model: ModelProto, options: LoadOptions) {
+    const { graph } = model;
+    this.#model = model;
+    this.#options = options;
+    const stored = new Set(graph.initializer.map(({ name }) => name));
+    const inputs = graph.input.map(valueInfo);
+    this.inputs = inputs.filter(({ name }) => !stored.has(name));
+    this.outputs = graph.output.map(valueInfo);
+    // Shapes that the file notes for values inside are often those of one export; only their types are relied on.
+    const inside = graph.valueInfo.map((proto): ValueInfo => ({ ...valueInfo(proto), shape: undefined }));
+    this.#declared = new Map([...inside, ...inputs].map((info) => [info.name, info]));
+    const opset = new Map(
+      model.opsetImport.map(({ domain, version }) => [domain === "ai.onnx" ? "" : domain, version.toNumber()]),
+    );
+    this.#program = new Program(new Initializers(model, options.trainable), opset, model.functions);
+  }
+
+  /**
+   * Loads a model on the tfjs backend in use: its bytes, or a model of `@favor/onnx`, whose weights may still lie in
+   * their file (`openModel`; keep it open as long as constants are read and the model is written). The model is not
+   * changed.
+   *
+   * @throws what `decodeModel` and `attachExternalData` throw
+   */
+  static async load(source: Uint8Array | ModelProto, options: LoadOptions = {}): Promise<OnnxModel> {
+    await tf.ready();
+    const model = source instanceof Uint8Array ? decodeModel(source) : source;
+    if (options.externalData !== undefined) attachExternalData(model, options.externalData);
+    return new OnnxModel(model, options);
+  }
+
+  /**
+   * Runs the graph, synchronously: for `tf.tidy`, `tf.grads` and `tf.variableGrads`. Only the nodes that the outputs
+   * depend on run; intermediate tensors are freed as soon as no node needs them. A value that a node computes may be
+   * fed as well: then that node does not run.
+   *
+   * @param feeds by name; floats may be tensors of a gradient tape
+   * @returns a tensor for each output that the caller owns (int64 as int32)
+   * @throws UnsupportedOperatorError for an operator, or a form of one, that does not run on tfjs
+   * @throws OperatorError if a node and its inputs do not fit, MissingValueError if a needed value has no source,
+   *   FeedError if a feed does not fit the declaration of its input
+   */
+  run(feeds: Readonly<Record<string, Feed>>, options: RunOptions = {}): Record<string, tf.Tensor> {
+    this.#requireUndisposed();
+    const wanted = [...new Set(options.outputs ?? this.outputs.map(({ name }) => name))];
+    const { initializers, opset } = this.#program;
+    const run = new Run(this.#program, Object.keys(feeds), new Map(Object.entries(options.intercept ?? {})));
+    try {
+      return tf.tidy(() => {
+        const frame = new Frame(run, this.#program.planOf(this.#model.graph), opset, (name) => initializers.get(name));
+        for (const [name, feed] of Object.entries(feeds)) {
+          const value = feedValue(name, feed, this.#declared.get(name), run.upload);
+          run.pin(value);
+          frame.give(name, value);
+        }
+        const results: Record<string, tf.Tensor> = {};
+        const taken = new Set<tf.Tensor>();
+        for (const [i, value] of frame.execute(wanted).entries()) {
+          const tensor = isDevice(value) ? value : toDevice(value);
+          results[wanted[i]!] = run.isPinned(tensor) || taken.has(tensor) ? tf.clone(tensor) : tensor;
+          taken.add(tensor);
+        }
+        return results;
+      });
+    } finally {
+      run.end();
+    }
+  }
+
+  /** The variables by the names of their initializers, in the file's order; tied initializers share one. */
+  variables(): ReadonlyMap<string, tf.Variable> {
+    return this.#program.initializers.variables;
+  }
+
+  /**
+   * Gives a variable new values: a tensor or numbers of its shape.
+   *
+   * @throws VariableError if there is no such variable, or the shape is another
+   */
+  assign(name: string, values: tf.Tensor | Float32Array): void {
+    this.#requireUndisposed();
+    const variable = this.variables().get(name) ?? noVariable(name);
+    const size = values instanceof tf.Tensor ? values.size : values.length;
+    const fits =
+      values instanceof tf.Tensor ? tf.util.arraysEqual(values.shape, variable.shape) : size === variable.size;
+    if (!fits) throw new VariableError(name, `its shape is [${variable.shape.join(", ")}], that of the values is not`);
+    tf.tidy(() => {
+      // A copy of the caller's array: the backend may keep what it is given.
+      variable.assign(values instanceof tf.Tensor ? values : tf.tensor(values.slice(), variable.shape));
+    });
+  }
+
+  /**
+   * The model with the variables' values in place of their initializers: same types, same fields, the rest untouched,
+   * unchanged weights to the byte. New values are read when the result is written (`writeModel`, `encodeModelPieces`),
+   * one tensor at a time.
+   */
+  toProto(): ModelProto {
+    this.#requireUndisposed();
+    return withVariables(this.#model, this.variables());
+  }
+
+  /** The model file, see {@link toProto}. External data is not in it: see {@link encodeExternalData}. */
+  encode(): Uint8Array {
+    return encodeModel(this.toProto());
+  }
+
+  /** The model file in pieces. */
+  pieces(): Iterable<Uint8Array> {
+    return encodeModelPieces(this.toProto());
+  }
+
+  /** The file of external data at `location` with the variables' values in place; all other bytes as they are. */
+  encodeExternalData(location: string): Uint8Array {
+    const load = this.#options.externalData;
+    if (load === undefined) throw new FeedError("externalData", "a loader, given to OnnxModel.load", "none");
+    return externalFile(load(location, ""), location, this.#model, this.toProto());
+  }
+
+  /** Frees the variables and constants. The model cannot be used any more. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#program.initializers.dispose();
+  }
+
+  #requireUndisposed(): void {
+    if (this.#disposed) throw new VariableError("*", "the model was disposed of");
+  }
+}
+
+function noVariable(name: string): never {
+  throw new VariableError(name, "the model has no variable of that name");
+}

@@ -1,0 +1,104 @@
+import { decodeTensor, type ModelProto, type Tensor as HostTensor, type TensorProto } from "@favor/onnx";
+import * as tf from "@tensorflow/tfjs";
+import { isFloatType, toDevice, type Value } from "../value.ts";
+
+/** Frozen float initializers of more elements live on the device; smaller ones are sizes, bounds, epsilons. */
+const mostOnHost = 16;
+
+/** Which float initializers of the main graph become variables. */
+export type Trainable = (name: string, shape: readonly number[]) => boolean;
+
+/** The initializers of a model as values: variables, and constants that every run shares. */
+export class Initializers {
+  /** By initializer's name, in the order of the file. */
+  readonly variables = new Map<string, tf.Variable>();
+  readonly #protos: ReadonlyMap<string, TensorProto>;
+  readonly #constants = new Map<TensorProto, Value>();
+  readonly #hostConstants = new WeakSet<HostTensor>();
+  readonly #uploaded = new Map<HostTensor, tf.Tensor>();
+
+  constructor(model: ModelProto, trainable: Trainable | undefined) {
+    this.#protos = new Map(model.graph.initializer.map((tensor) => [tensor.name, tensor]));
+    const shared = new Map<string, tf.Variable>();
+    for (const [name, proto] of this.#protos) {
+      if (!isFloatType(proto.dataType)) continue;
+      const dims = proto.dims.map((dim) => dim.toNumber());
+      if (!(trainable ?? isWeight)(name, dims)) continue;
+      // Two initializers in one region of a file are one weight: tied.
+      const region = regionOf(proto);
+      let variable = region === undefined ? undefined : shared.get(region);
+      if (variable === undefined) {
+        const tensor = decodeTensor(proto);
+        if (trainable === undefined && !isWeightLike(tensor)) continue;
+        variable = tf.tidy(() => tf.variable(toDevice(tensor)));
+        if (region !== undefined) shared.set(region, variable);
+      }
+      this.variables.set(name, variable);
+    }
+  }
+
+  has(name: string): boolean {
+    return this.#protos.has(name);
+  }
+
+  /** The value of the main graph's initializer of that name. */
+  get(name: string): Value | undefined {
+    const variable = this.variables.get(name);
+    if (variable !== undefined) return variable;
+    const proto = this.#protos.get(name);
+    return proto === undefined ? undefined : this.constant(proto);
+  }
+
+  /** The value of a stored tensor that no run changes. */
+  constant(proto: TensorProto): Value {
+    let value = this.#constants.get(proto);
+    if (value !== undefined) return value;
+    const tensor = decodeTensor(proto);
+    if (isFloatType(tensor.dataType) && tensor.data.length > mostOnHost) value = tf.keep(toDevice(tensor));
+    else {
+      value = tensor;
+      this.addConstant(tensor);
+    }
+    this.#constants.set(proto, value);
+    return value;
+  }
+
+  addConstant(tensor: HostTensor): void {
+    this.#hostConstants.add(tensor);
+  }
+
+  isConstant(tensor: HostTensor): boolean {
+    return this.#hostConstants.has(tensor);
+  }
+
+  /** A constant on the device, where it stays. */
+  upload(tensor: HostTensor): tf.Tensor {
+    let uploaded = this.#uploaded.get(tensor);
+    if (uploaded === undefined) this.#uploaded.set(tensor, (uploaded = tf.keep(toDevice(tensor))));
+    return uploaded;
+  }
+
+  dispose(): void {
+    tf.dispose([...this.variables.values()]);
+    for (const value of this.#constants.values()) if (value instanceof tf.Tensor) value.dispose();
+    tf.dispose([...this.#uploaded.values()]);
+    this.#constants.clear();
+    this.#uploaded.clear();
+  }
+}
+
+/** Single numbers are constants of the graph: scales, epsilons. */
+function isWeight(_name: string, shape: readonly number[]): boolean {
+  return shape.reduce((product, dim) => product * dim, 1) > 1;
+}
+
+/** Masks are initializers too; they hold infinities or numbers that stand for them. */
+function isWeightLike(tensor: HostTensor): boolean {
+  return tensor.data.every((value) => Math.abs(value) < 1e4);
+}
+
+function regionOf(proto: TensorProto): string | undefined {
+  if (proto.dataLocation !== 1) return undefined;
+  const dims = proto.dims.map(String);
+  return JSON.stringify([proto.dataType, dims, proto.externalData.map(({ key, value }) => [key, value]).toSorted()]);
+}
