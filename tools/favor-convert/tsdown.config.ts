@@ -4,6 +4,10 @@ export default defineConfig({
   entry: {
     index: "src/index.ts",
     cli: "src/cli.ts",
+    data: "src/data/index.ts",
+    folder: "src/folder/index.ts",
+    measure: "src/measure/index.ts",
+    report: "src/report/index.ts",
     "speed-child": "src/measure/speed-child.ts",
     "head-worker": "src/calibrate/head-worker.ts",
   },

@@ -1,5 +1,4 @@
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
 
 import { hashFile } from "@favor/onnx/node";
 
@@ -10,9 +9,9 @@ import type { Check } from "../measure/probes.ts";
 import { ModelRunner } from "../measure/runner.ts";
 import { silent } from "../progress/progress.ts";
 import type { Progress } from "../progress/progress.ts";
-import { favorFileSchema } from "../report/favor-file.ts";
 import type { Evaluation, FavorFile } from "../report/favor-file.ts";
-import { maximumTokens, readJson } from "../source/config.ts";
+import { readFavorFile } from "../report/read-favor-file.ts";
+import { maximumTokens } from "../source/config.ts";
 import { withOnnxFile } from "../source/open-source-model.ts";
 import { openSource } from "../source/source.ts";
 import type { Source, SourceOptions } from "../source/source.ts";
@@ -38,8 +37,6 @@ export interface Verification {
 
 /** The check that the others, and the evaluation, rest on. */
 const runs = "model runs in onnxruntime";
-
-const favorFileLimit = 64 * 1024 * 1024;
 
 /** How far two evaluations of the same models on the same inputs may lie apart: other processors round otherwise. */
 const evaluationTolerance = 0.005;
@@ -72,23 +69,6 @@ export async function verify(request: VerifyRequest, progress: Progress = silent
   });
   progress.end();
   return { passed: checks.every((check) => check.passed), checks, evaluation };
-}
-
-async function readFavorFile(folder: string): Promise<FavorFile> {
-  const path = join(folder, "favor.json");
-  const problem = (what: string, cause?: unknown): InputError =>
-    new InputError(`${path} ${what}. Name the folder that favor-convert wrote.`, {
-      code: "converted-malformed",
-      details: { path },
-      ...(cause === undefined ? {} : { cause }),
-    });
-  try {
-    const file = await readJson(path, favorFileSchema, favorFileLimit);
-    if (file !== undefined) return file;
-  } catch (error) {
-    throw problem(`is not a favor.json that this version reads`, error);
-  }
-  throw problem("does not exist");
 }
 
 async function checkFile(name: string, path: string, expected: string): Promise<Check> {

@@ -99,6 +99,31 @@ export function lineChart(lines: readonly Line[], text: ChartText & { readonly a
   });
 }
 
+/**
+ * Lines over linear axes, such as accuracy against steps; a line of two points shows a level to compare with. Returns an
+ * `<svg>` element.
+ */
+export function curveChart(lines: readonly Line[], text: ChartText & { readonly across: string }): string {
+  return svg(text.id, 320, {
+    animation: false,
+    color: palette,
+    title: { text: text.title, left: 0, textStyle: { fontSize: 14, fontWeight: 600 } },
+    legend: { top: 30, left: 0, icon: "roundRect", selectedMode: false, itemGap: 30, itemHeight: 3 },
+    grid: { ...room, left: 70, top: 86 },
+    xAxis: { type: "value", name: text.across, nameLocation: "end" },
+    yAxis: { type: "value", scale: true, name: text.axis },
+    series: lines.map((line) => ({
+      type: "line",
+      silent: true,
+      name: line.name,
+      showSymbol: line.points.length !== 2,
+      symbolSize: 5,
+      lineStyle: { type: line.points.length === 2 ? "dashed" : "solid" },
+      data: line.points.map(([x, y]) => [x, y]),
+    })),
+  });
+}
+
 /** Counts of values in equal bins over [low, 1]. Returns an `<svg>` element. */
 export function cosineHistogram(values: readonly number[], text: ChartText): string {
   const bins = 20;

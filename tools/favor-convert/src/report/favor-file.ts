@@ -5,6 +5,8 @@ import { z } from "zod";
 import type { Estimate } from "../measure/bootstrap.ts";
 import type { MaskedComparison } from "../measure/masked-language.ts";
 import type { CosineComparison } from "../measure/output-cosine.ts";
+import { tuningRecordSchema } from "./tuning-record.ts";
+import type { TuningRecord } from "./tuning-record.ts";
 
 /** A data file, and what was read of it. */
 export interface DataUse {
@@ -112,6 +114,8 @@ export interface FavorFile {
   readonly notes: readonly string[];
   readonly calibration?: DataUse;
   readonly evaluation?: Evaluation;
+  /** What favor-tune did afterwards. */
+  readonly tuning?: TuningRecord;
 }
 
 const count = z.int().nonnegative();
@@ -200,4 +204,5 @@ export const favorFileSchema: z.ZodType<FavorFile> = z.object({
   notes: z.array(z.string()),
   calibration: dataUse.exactOptional(),
   evaluation: evaluation.exactOptional(),
+  tuning: tuningRecordSchema.exactOptional(),
 });

@@ -58,14 +58,18 @@ export const evaluationMethod: string =
   "Both models see the same inputs: 15 % of the tokens are chosen (of these 80 % masked, 10 % replaced at random, " +
   "10 % left), seeded. Intervals are 95 % percentile bootstraps over whole sequences.";
 
-/** `report.html`: the conversion as a page of its own, with charts as SVG and nothing loaded from elsewhere. */
-export function reportPage(file: FavorFile): string {
+/**
+ * `report.html`: the conversion as a page of its own, with charts as SVG and nothing loaded from elsewhere.
+ *
+ * @param file - what happened.
+ * @param first - what stands before the conversion's own sections; default: nothing.
+ */
+export function reportPage(file: FavorFile, first: readonly Html[] = []): string {
   return page(
     `${file.source.name} with linear attention`,
     html`<h1>${file.source.name} with linear attention</h1>
       <p class="lead">${summary(file)}</p>
-      ${file.evaluation === undefined ? html`<p>Its quality was not measured. Pass <code>--evaluate</code> with a data file to do so.</p>` : quality(file.evaluation)}
-      ${cost(file)}
+      ${first} ${file.evaluation === undefined ? unmeasured(file) : quality(file.evaluation)} ${cost(file)}
       <h2>Attention sites</h2>
       ${sites(file)}
       ${file.sites.some(({ error }) => error !== undefined) ? html`<p class="muted">${errorMethod}</p>` : ""}
@@ -73,6 +77,11 @@ export function reportPage(file: FavorFile): string {
       <h2>How it was made</h2>
       ${table(["", ""], provenance(file))}`,
   );
+}
+
+function unmeasured({ tuning }: FavorFile): Html {
+  if (tuning !== undefined) return html``;
+  return html`<p>Its quality was not measured. Pass <code>--evaluate</code> with a data file to do so.</p>`;
 }
 
 function quality(evaluation: Evaluation): Html {

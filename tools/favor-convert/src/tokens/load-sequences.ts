@@ -59,7 +59,7 @@ export async function loadSequences(
       );
     }
     truncated++;
-    return cut(sequence, maximumTokens, tokenizer);
+    return cutSequence(sequence, maximumTokens, tokenizer);
   });
   const tokens = sequences.reduce((sum, { ids }) => sum + ids.length, 0);
   const unknown = sequences.reduce((sum, sequence) => sum + sequence.unknown, 0);
@@ -73,7 +73,8 @@ export async function loadSequences(
   return { sequences, use };
 }
 
-function cut(sequence: TokenSequence, maximum: number, tokenizer: SequenceTokenizer): TokenSequence {
+/** The first `maximum` tokens of a sequence; a final special token stays the last one. */
+export function cutSequence(sequence: TokenSequence, maximum: number, tokenizer: SequenceTokenizer): TokenSequence {
   const last = sequence.ids.at(-1)!;
   const closing = tokenizer.specialIds.has(last) && last !== tokenizer.unknownId ? [last] : [];
   const ids = [...sequence.ids.slice(0, maximum - closing.length), ...closing];

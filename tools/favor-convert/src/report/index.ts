@@ -1,0 +1,10 @@
+// What other tools of the family share: pages, tables and charts of reports.
+export { barChart, barOf, curveChart } from "./charts.ts";
+export type { Bar, ChartText, Line } from "./charts.ts";
+export { favorFileSchema } from "./favor-file.ts";
+export type { DataUse, Evaluation, FavorFile } from "./favor-file.ts";
+export { modelCard } from "./model-card.ts";
+export { percent, percentWithInterval, short, withInterval } from "./numbers.ts";
+export { Html, html, page, table } from "./page.ts";
+export { describeEvaluation, reportPage, summary } from "./report.ts";
+export type { CurvePoint, TunedQuality, TuningRecord, TuningStage } from "./tuning-record.ts";

@@ -1,0 +1,97 @@
+import { z } from "zod";
+
+import type { Estimate } from "../measure/bootstrap.ts";
+
+const count = z.int().nonnegative();
+const estimate: z.ZodType<Estimate> = z.object({ value: z.number(), low: z.number(), high: z.number() });
+
+/** Masked accuracy and perplexity of one model on the held-out tokens. */
+export interface TunedQuality {
+  readonly accuracy: Estimate;
+  readonly perplexity: Estimate;
+}
+
+const quality: z.ZodType<TunedQuality> = z.object({ accuracy: estimate, perplexity: estimate });
+
+/** One evaluation on the way. `step` counts from the beginning of the first stage. */
+export interface CurvePoint {
+  readonly step: number;
+  /** Masked accuracy, 0 to 1. */
+  readonly accuracy: number;
+}
+
+const curve: z.ZodType<readonly CurvePoint[]> = z.array(z.object({ step: count, accuracy: z.number() }));
+
+/** One stage as it went. */
+export interface TuningStage {
+  readonly name: "distill" | "mlm";
+  /** Steps done; fewer than asked for where patience ended the stage. */
+  readonly steps: number;
+  /** The step, within the stage, whose weights were kept. */
+  readonly kept: number;
+  readonly learningRate: number;
+  readonly seconds: number;
+}
+
+/** What favor-tune did to a converted model: the section `tuning` of `favor.json`. */
+export interface TuningRecord {
+  readonly versions: Readonly<Record<string, string>>;
+  /** The options with their defaults. */
+  readonly settings: Readonly<Record<string, string | number | boolean>>;
+  /** sha256 of the converted model that training began with. */
+  readonly from: string;
+  readonly backend: string;
+  /** The training data; `heldOut`: records of it that were kept for measuring and not trained on. */
+  readonly data: { readonly file: string; readonly sha256: string; readonly records: number; readonly heldOut: number };
+  readonly stages: readonly TuningStage[];
+  /** Accuracy on the held-out tokens on the way. */
+  readonly curve: readonly CurvePoint[];
+  /** The softmax original, trained alike. */
+  readonly controlCurve?: readonly CurvePoint[];
+  /** Everything on the same masked tokens. */
+  readonly measured: {
+    readonly file: string;
+    readonly sequences: number;
+    readonly maskedTokens: number;
+    readonly original?: TunedQuality;
+    readonly before: TunedQuality;
+    readonly after: TunedQuality;
+    readonly control?: TunedQuality;
+    /** A hybrid's accuracy with its remaining softmax layers set to zero, before and after. */
+    readonly ablated?: {
+      readonly layers: readonly number[];
+      readonly before: TunedQuality;
+      readonly after: TunedQuality;
+    };
+  };
+}
+
+/** The schema of {@link TuningRecord}. */
+export const tuningRecordSchema: z.ZodType<TuningRecord> = z.object({
+  versions: z.record(z.string(), z.string()),
+  settings: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+  from: z.string(),
+  backend: z.string(),
+  data: z.object({ file: z.string(), sha256: z.string(), records: count, heldOut: count }),
+  stages: z.array(
+    z.object({
+      name: z.enum(["distill", "mlm"]),
+      steps: count,
+      kept: count,
+      learningRate: z.number(),
+      seconds: z.number(),
+    }),
+  ),
+  curve,
+  controlCurve: curve.exactOptional(),
+  measured: z.object({
+    file: z.string(),
+    sequences: count,
+    maskedTokens: count,
+    original: quality.exactOptional(),
+    before: quality,
+    after: quality,
+    control: quality.exactOptional(),
+    ablated: z.object({ layers: z.array(z.int()), before: quality, after: quality }).exactOptional(),
+  }),
+});
