@@ -8,29 +8,25 @@ export type AttentionKind = "softmax" | FeatureMaps;
 
 /**
  * One description per head. Of a single random map each head draws its own projection: `head` of its description counts
- * up from what it says. Throws ArgumentError where `attention` is neither "softmax" nor maps of dim `keyDim`.
+ * up from what it says. Throws ArgumentError where `attention` is neither "softmax" nor maps, all of dim `keyDim` if given.
  */
-export function mapsOfHeads(attention: FeatureMaps, heads: number, keyDim: number): readonly FeatureMapDescription[] {
+export function mapsOfHeads(attention: FeatureMaps, heads: number, keyDim?: number): readonly FeatureMapDescription[] {
   if (typeof attention !== "object" || attention === null) {
     throw new ArgumentError("attention", '"softmax" or a feature map description', attention);
   }
   const listed = listDescriptions(attention, heads);
   const [first] = listed as [FeatureMapDescription];
-  if (describedDim(first) !== keyDim) {
-    throw new ArgumentError("attention", `a feature map of dim ${keyDim}, the layer's keyDim`, describedDim(first));
+  if (keyDim !== undefined && describedDim(first) !== keyDim) {
+    throw new ArgumentError(
+      "attention",
+      `a feature map of dim ${keyDim}, the width of the layer's keys`,
+      describedDim(first),
+    );
   }
   if (listed.length > 1 || !("projection" in first)) return listed;
   return Array.from({ length: heads }, (_, h): FeatureMapDescription => {
     const head = (first.projection.head ?? 0) + h;
     return { ...first, projection: { ...first.projection, head } };
-  });
-}
-
-/** The same maps with the projections of the next redraw. */
-export function redrawn(maps: readonly FeatureMapDescription[]): readonly FeatureMapDescription[] {
-  return maps.map((map) => {
-    if (!("projection" in map)) return map;
-    return { ...map, projection: { ...map.projection, epoch: (map.projection.epoch ?? 0) + 1 } };
   });
 }
 

@@ -42,6 +42,11 @@ export abstract class CompositeLayer extends tf.layers.Layer {
     part.apply(new tf.SymbolicTensor("float32", shape, null as never, [], {}));
   }
 
+  /** The parts' regularizers are the layer's. */
+  override calculateLosses(): tf.Scalar[] {
+    return [...super.calculateLosses(), ...this.parts.flatMap((part) => part.calculateLosses())];
+  }
+
   /** Draws the projections of every part anew; see `MultiHeadAttention.redraw`. */
   redraw(): void {
     for (const part of this.parts) if (canRedraw(part)) part.redraw();

@@ -34,3 +34,15 @@ export function ownConfig<Args extends LayerArgs>(args: Args): tf.serialization.
   const { name: _name, trainable: _trainable, inputShape: _input, batchInputShape: _batch, ...own } = args;
   return JSON.parse(JSON.stringify({ ...own, configVersion: 1 })) as tf.serialization.ConfigDict;
 }
+
+/** Throws ArgumentError, by its name, for a size that is not an integer of at least 1. */
+export function requirePositive(sizes: Readonly<Record<string, number>>): void {
+  for (const [name, value] of Object.entries(sizes)) {
+    if (!Number.isInteger(value) || value < 1) throw new ArgumentError(name, "an integer of at least 1", value);
+  }
+}
+
+/** Throws ArgumentError unless `dropout` is a fraction that leaves something. */
+export function requireDropout(dropout: number): void {
+  if (!(dropout >= 0 && dropout < 1)) throw new ArgumentError("dropout", "a number from 0 to below 1", dropout);
+}

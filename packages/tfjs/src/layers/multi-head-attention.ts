@@ -1,15 +1,16 @@
 import { ArgumentError } from "@favor/core";
 import type { FeatureMapDescription } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
-import { drawProjections } from "../ops/feature-parameters.ts";
 import { favorAttention } from "../ops/favor-attention.ts";
 import { softmaxAttention } from "../ops/softmax-attention.ts";
-import { mapsOfHeads, redrawn } from "./attention-maps.ts";
+import { attentionCall, attentionShapes, firstMask, listShapes } from "./attention-call.ts";
+import { mapsOfHeads } from "./attention-maps.ts";
 import type { AttentionKind } from "./attention-maps.ts";
-import { findInitializer, initializerConfig } from "./initializer.ts";
-import type { InitializerArgument } from "./initializer.ts";
-import { baseLayerArgs, ownConfig } from "./layer-args.ts";
+import { baseLayerArgs, ownConfig, requireDropout, requirePositive } from "./layer-args.ts";
 import type { LayerArgs } from "./layer-args.ts";
+import { ProjectionWeight } from "./projection-weight.ts";
+import { findInitializer, findRegularizer, objectConfig } from "./registered-object.ts";
+import type { Initializer, InitializerArgument, Regularizer, RegularizerArgument } from "./registered-object.ts";
 
 /** Arguments of {@link MultiHeadAttention}, named as in Keras. */
 export interface MultiHeadAttentionArgs extends LayerArgs {
@@ -34,6 +35,10 @@ export interface MultiHeadAttentionArgs extends LayerArgs {
   readonly kernelInitializer?: InitializerArgument;
   /** Default "zeros". */
   readonly biasInitializer?: InitializerArgument;
+  /** Of every kernel; added to the loss by `model.fit`. Default none. */
+  readonly kernelRegularizer?: RegularizerArgument;
+  /** Of every bias. Default none. */
+  readonly biasRegularizer?: RegularizerArgument;
 }
 
 /**
@@ -54,70 +59,57 @@ export interface MultiHeadAttentionArgs extends LayerArgs {
 export class MultiHeadAttention extends tf.layers.Layer {
   static readonly className = "FavorMultiHeadAttention";
   readonly args: MultiHeadAttentionArgs;
-  readonly #kernelInitializer: ReturnType<typeof findInitializer>;
-  readonly #biasInitializer: ReturnType<typeof findInitializer>;
-  /** Per head; of softmax none. A redraw replaces them. */
-  #maps: readonly FeatureMapDescription[] | undefined;
-  #projection: tf.LayerVariable | undefined;
-  #kernels: Record<string, tf.LayerVariable> = {};
+  readonly #kernelInitializer: Initializer;
+  readonly #biasInitializer: Initializer;
+  readonly #kernelRegularizer: Regularizer | undefined;
+  readonly #biasRegularizer: Regularizer | undefined;
+  /** Of softmax none. */
+  readonly #projection: ProjectionWeight | undefined;
+  readonly #kernels: Record<string, tf.LayerVariable> = {};
 
   constructor(args: MultiHeadAttentionArgs) {
     super(baseLayerArgs(args));
     this.args = args;
     this.supportsMasking = true;
-    for (const name of ["numHeads", "keyDim", "valueDim", "outputDim"] as const) {
-      const value = args[name] ?? 1;
-      if (!Number.isInteger(value) || value < 1) throw new ArgumentError(name, "an integer of at least 1", value);
-    }
+    const { numHeads, keyDim, valueDim = 1, outputDim = 1 } = args;
+    requirePositive({ numHeads, keyDim, valueDim, outputDim });
     const { attention = "softmax", dropout = 0, returnAttentionScores = false } = args;
-    if (!(dropout >= 0 && dropout < 1)) throw new ArgumentError("dropout", "a number from 0 to below 1", dropout);
+    requireDropout(dropout);
     if (attention !== "softmax") {
       const only = "(only softmax has attention weights)";
       if (dropout > 0) throw new ArgumentError("dropout", `0 with FAVOR ${only}`, dropout);
       if (returnAttentionScores) throw new ArgumentError("returnAttentionScores", `false with FAVOR ${only}`, true);
-      this.#maps = mapsOfHeads(attention, args.numHeads, args.keyDim);
+      this.#projection = new ProjectionWeight(mapsOfHeads(attention, numHeads, keyDim));
     }
     this.#kernelInitializer = findInitializer("kernelInitializer", args.kernelInitializer ?? "glorotUniform");
     this.#biasInitializer = findInitializer("biasInitializer", args.biasInitializer ?? "zeros");
+    this.#kernelRegularizer = findRegularizer("kernelRegularizer", args.kernelRegularizer);
+    this.#biasRegularizer = findRegularizer("biasRegularizer", args.biasRegularizer);
   }
 
   /** The feature maps in use, one per head, with the redraw number of the current projections; undefined for softmax. */
   get featureMaps(): readonly FeatureMapDescription[] | undefined {
-    return this.#maps;
+    return this.#projection?.maps;
   }
 
   override build(inputShape: tf.Shape | tf.Shape[]): void {
-    const shapes = listShapes(inputShape);
-    const [query, value = query, key = value] = shapes as [tf.Shape, tf.Shape?, tf.Shape?];
-    for (const [i, shape] of [query, value!, key!].entries()) {
-      if (shape.length === 3 && shape[2] !== null) continue;
-      throw new ArgumentError(`inputs[${i}]`, "a tensor [batch, length, width] of known width", `[${shape}]`);
-    }
+    const [query, value, key] = attentionShapes(inputShape);
     const { numHeads, keyDim, valueDim = keyDim, outputDim = query[2]! } = this.args;
     this.#addKernel("query", [query[2]!, numHeads, keyDim], [numHeads, keyDim]);
-    this.#addKernel("key", [key![2]!, numHeads, keyDim], [numHeads, keyDim]);
-    this.#addKernel("value", [value![2]!, numHeads, valueDim], [numHeads, valueDim]);
+    this.#addKernel("key", [key[2]!, numHeads, keyDim], [numHeads, keyDim]);
+    this.#addKernel("value", [value[2]!, numHeads, valueDim], [numHeads, valueDim]);
     this.#addKernel("attention_output", [numHeads, valueDim, outputDim], [outputDim]);
-    const [first] = this.#maps ?? [];
-    if (first && "projection" in first) {
-      const { count, dim } = first.projection;
-      const zeros = tf.initializers.zeros();
-      this.#projection = this.addWeight("projection", [numHeads, count, dim], "float32", zeros, undefined, false);
-      this.#draw();
-    }
+    const zeros = tf.initializers.zeros();
+    this.#projection?.build((shape) => this.addWeight("projection", shape, "float32", zeros, undefined, false));
     this.built = true;
   }
 
   #addKernel(name: string, kernel: number[], bias: number[]): void {
-    const add = (part: string, shape: number[], initializer: ReturnType<typeof findInitializer>): void => {
-      this.#kernels[`${name}/${part}`] = this.addWeight(`${name}/${part}`, shape, "float32", initializer);
+    const add = (part: string, shape: number[], initializer: Initializer, regularizer?: Regularizer): void => {
+      this.#kernels[`${name}/${part}`] = this.addWeight(`${name}/${part}`, shape, "float32", initializer, regularizer);
     };
-    add("kernel", kernel, this.#kernelInitializer);
-    if (this.args.useBias ?? true) add("bias", bias, this.#biasInitializer);
-  }
-
-  #draw(): void {
-    tf.tidy(() => void this.#projection?.write(drawProjections(this.#maps!)));
+    add("kernel", kernel, this.#kernelInitializer, this.#kernelRegularizer);
+    if (this.args.useBias ?? true) add("bias", bias, this.#biasInitializer, this.#biasRegularizer);
   }
 
   /**
@@ -125,24 +117,21 @@ export class MultiHeadAttention extends tf.layers.Layer {
    * A layer without random projections stays as it is.
    */
   redraw(): void {
-    if (!this.#projection || !this.#maps) return;
-    this.#maps = redrawn(this.#maps);
-    this.#draw();
+    this.#projection?.redraw();
   }
 
   override call(inputs: tf.Tensor | tf.Tensor[], kwargs: Record<string, unknown> = {}): tf.Tensor | tf.Tensor[] {
     return tf.tidy(() => {
-      const [query, value = query, key = value, given] = Array.isArray(inputs) ? inputs : [inputs];
-      const mask = given ?? passedMask(kwargs["mask"], query === value, value!);
+      const { query, key, value, mask } = attentionCall(inputs, kwargs);
       const attentionMask = kwargs["attentionMask"] as tf.Tensor | undefined;
-      const heads = [this.#split(query!, "query"), this.#split(key!, "key"), this.#split(value!, "value")] as const;
-      if (this.#maps) {
+      const heads = [this.#split(query, "query"), this.#split(key, "key"), this.#split(value, "value")] as const;
+      if (this.#projection) {
         if (attentionMask) {
           const expected = "none with FAVOR, which cannot honour a mask per query (useCausalMask, or softmax)";
           throw new ArgumentError("attentionMask", expected, `[${attentionMask.shape}]`);
         }
-        const options = { mask, causal: this.args.useCausalMask, projection: this.#projection?.read() };
-        return this.#join(favorAttention(...heads, { featureMap: this.#maps, ...options }));
+        const options = { mask, causal: this.args.useCausalMask, projection: this.#projection.read() };
+        return this.#join(favorAttention(...heads, { featureMap: this.#projection.maps, ...options }));
       }
       return this.#softmax(heads, mask, attentionMask, kwargs["training"] === true);
     });
@@ -202,38 +191,21 @@ export class MultiHeadAttention extends tf.layers.Layer {
 
   /** The query's mask goes on with the output. */
   override computeMask(_inputs: tf.Tensor | tf.Tensor[], mask?: tf.Tensor | tf.Tensor[]): tf.Tensor | tf.Tensor[] {
-    const first = (Array.isArray(mask) ? mask[0] : mask) ?? null;
-    // null where there is none, as in tfjs' own layers, whose types do not say so
+    const first = firstMask(mask);
     return (this.args.returnAttentionScores ? [first, null] : first) as tf.Tensor;
   }
 
   override getConfig(): tf.serialization.ConfigDict {
     const config = {
       ...this.args,
-      attention: this.#maps ?? "softmax",
-      kernelInitializer: initializerConfig(this.#kernelInitializer),
-      biasInitializer: initializerConfig(this.#biasInitializer),
+      attention: this.featureMaps ?? "softmax",
+      kernelInitializer: objectConfig(this.#kernelInitializer),
+      biasInitializer: objectConfig(this.#biasInitializer),
+      ...(this.#kernelRegularizer && { kernelRegularizer: objectConfig(this.#kernelRegularizer) }),
+      ...(this.#biasRegularizer && { biasRegularizer: objectConfig(this.#biasRegularizer) }),
     };
     return { ...super.getConfig(), ...ownConfig(config) };
   }
-}
-
-function listShapes(shape: tf.Shape | tf.Shape[]): tf.Shape[] {
-  return Array.isArray(shape[0]) ? (shape as tf.Shape[]) : [shape as tf.Shape];
-}
-
-/** The mask of the values among those that tfjs passes on: the first input's, or a list of one for each input. */
-function passedMask(mask: unknown, selfAttention: boolean, value: tf.Tensor): tf.Tensor | undefined {
-  const found = Array.isArray(mask)
-    ? (mask as (tf.Tensor | null)[])[1]
-    : selfAttention
-      ? (mask as tf.Tensor)
-      : undefined;
-  if (!found) return undefined;
-  if (!tf.util.arraysEqual(found.shape, value.shape.slice(0, 2))) {
-    throw new ArgumentError("mask", `a mask [${value.shape.slice(0, 2)}] of the values`, `[${found.shape}]`);
-  }
-  return found;
 }
 
 /** Padding `[batch, keys]` and a mask per query `[batch, queries, keys]`: both must show a key. */

@@ -1,8 +1,9 @@
 import { ArgumentError } from "@favor/core";
+import type { FeatureMapDescription } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import type { AttentionKind } from "./attention-maps.ts";
 import { CompositeLayer } from "./composite-layer.ts";
-import { baseLayerArgs, ownConfig } from "./layer-args.ts";
+import { baseLayerArgs, ownConfig, requireDropout, requirePositive } from "./layer-args.ts";
 import type { LayerArgs } from "./layer-args.ts";
 import { MultiHeadAttention } from "./multi-head-attention.ts";
 
@@ -48,11 +49,9 @@ export class PerformerEncoderLayer extends CompositeLayer {
     this.args = args;
     this.supportsMasking = true;
     const { modelDim, numHeads, feedForwardDim, dropout = 0, epsilon = 1e-6, activation = "gelu" } = args;
-    for (const [name, value] of Object.entries({ modelDim, numHeads, feedForwardDim })) {
-      if (!Number.isInteger(value) || value < 1) throw new ArgumentError(name, "an integer of at least 1", value);
-    }
+    requirePositive({ modelDim, numHeads, feedForwardDim });
     if (modelDim % numHeads !== 0) throw new ArgumentError("modelDim", `a multiple of ${numHeads} heads`, modelDim);
-    if (!(dropout >= 0 && dropout < 1)) throw new ArgumentError("dropout", "a number from 0 to below 1", dropout);
+    requireDropout(dropout);
     const { attention = "softmax", useCausalMask = false } = args;
     const keyDim = modelDim / numHeads;
     this.#attention = new MultiHeadAttention({ name: "attention", numHeads, keyDim, attention, useCausalMask });
@@ -96,9 +95,14 @@ export class PerformerEncoderLayer extends CompositeLayer {
     return inputShape;
   }
 
+  /** The feature maps in use, one per head, with the redraw number of the current projections; undefined for softmax. */
+  get featureMaps(): readonly FeatureMapDescription[] | undefined {
+    return this.#attention.featureMaps;
+  }
+
   override getConfig(): tf.serialization.ConfigDict {
     // with the redraws that its projections have seen
-    const attention = this.#attention.featureMaps ?? "softmax";
+    const attention = this.featureMaps ?? "softmax";
     return { ...super.getConfig(), ...ownConfig({ ...this.args, attention }) };
   }
 }

@@ -1,10 +1,17 @@
 import { ArgumentError } from "@favor/core";
-import type * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs";
 import { canRedraw } from "./composite-layer.ts";
 
-/** Draws every projection of a model's layers anew (2009.14794, section 4.2), once. */
+/** Draws every projection of a model's layers anew (2009.14794, section 4.2), once; of models and wrappers in it too. */
 export function redrawProjections(model: tf.LayersModel): void {
-  for (const layer of model.layers) if (canRedraw(layer)) layer.redraw();
+  for (const layer of model.layers) redrawLayer(layer);
+}
+
+function redrawLayer(layer: tf.layers.Layer): void {
+  if (canRedraw(layer)) layer.redraw();
+  else if (layer instanceof tf.LayersModel) redrawProjections(layer);
+  // tf.layers.timeDistributed and others
+  else if ("layer" in layer && layer.layer instanceof tf.layers.Layer) redrawLayer(layer.layer);
 }
 
 /**

@@ -1,12 +1,18 @@
 import * as tf from "@tensorflow/tfjs";
+import { FavorAttention } from "./favor-attention.ts";
 import { MultiHeadAttention } from "./multi-head-attention.ts";
 import { PerformerEncoderLayer } from "./performer-encoder-layer.ts";
+import { PerformerEncoder } from "./performer-encoder.ts";
+import { PerformerMaskedLM } from "./performer-masked-lm.ts";
 
 /** The layer classes of this package, registered when it is imported: `tf.loadLayersModel` finds them. */
-export const layerClasses: readonly [typeof MultiHeadAttention, typeof PerformerEncoderLayer] = [
-  MultiHeadAttention,
-  PerformerEncoderLayer,
-];
+export const layerClasses: readonly [
+  typeof FavorAttention,
+  typeof MultiHeadAttention,
+  typeof PerformerEncoderLayer,
+  typeof PerformerEncoder,
+  typeof PerformerMaskedLM,
+] = [FavorAttention, MultiHeadAttention, PerformerEncoderLayer, PerformerEncoder, PerformerMaskedLM];
 
 for (const layer of layerClasses)
   tf.serialization.registerClass(layer as tf.serialization.SerializableConstructor<tf.layers.Layer>);

@@ -7,7 +7,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import * as tf from "@tensorflow/tfjs";
 import { rolldown } from "rolldown";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { PerformerEncoderLayer, redrawProjections } from "../../src/index.ts";
+import { FavorAttention, PerformerEncoderLayer, performerMaskedLM, redrawProjections } from "../../src/index.ts";
 import { onEveryBackend } from "../backends.ts";
 import { everyMap } from "../ops/samples.ts";
 
@@ -29,34 +29,57 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(folder, { recursive: true }));
 
-onEveryBackend("save and load in another process", (backend) => {
-  it.each(["positive", "calibrated", "landmark", "trigonometric phase"])("gives equal bits: %s", async (kind) => {
+const input = [
+  [3, 5, 1, 0, 0, 0],
+  [1, 2, 3, 4, 5, 6],
+];
+
+/** The outputs of a model as this process has them, and as another that loads it has them; hexadecimal. */
+async function outputs(model: tf.LayersModel, backend: string): Promise<{ here: string; there: string }> {
+  const expected = (model.predict(tf.tensor2d(input)) as tf.Tensor).dataSync();
+  const saved = join(folder, "model.json");
+  await model.save(
+    tf.io.withSaveHandler(async (artifacts) => {
+      const weightData = Buffer.from(artifacts.weightData as ArrayBuffer).toString("base64");
+      writeFileSync(saved, JSON.stringify({ ...artifacts, weightData, input }));
+      return { modelArtifactsInfo: { dateSaved: new Date(0), modelTopologyType: "JSON" } };
+    }),
+  );
+  const script = fileURLToPath(new URL("load.js", import.meta.url));
+  const there = execFileSync(
+    process.execPath,
+    [
+      script,
+      pathToFileURL(bundle).href,
+      saved,
+      urlOf("@tensorflow/tfjs"),
+      urlOf("@tensorflow/tfjs-backend-wasm"),
+      backend,
+    ],
+    { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] },
+  );
+  return { here: Buffer.from(expected.buffer, expected.byteOffset, expected.byteLength).toString("hex"), there };
+}
+
+onEveryBackend("save and load in another process gives equal bits", (backend) => {
+  it.each(["positive", "calibrated", "landmark", "trigonometric phase"])("of layers: %s", async (kind) => {
     const attention = everyMap(4, 16)[kind]!;
     const model = tf.sequential();
     model.add(tf.layers.embedding({ inputDim: 11, outputDim: 8, maskZero: true, inputLength: 6 }));
     model.add(new PerformerEncoderLayer({ modelDim: 8, numHeads: 2, feedForwardDim: 16, attention, normFirst: false }));
     model.add(new PerformerEncoderLayer({ modelDim: 8, numHeads: 2, feedForwardDim: 16 }));
+    model.add(new FavorAttention({ attention: everyMap(8, 16)[kind]!, scale: 0.5 }));
     redrawProjections(model);
-    const input = [
-      [3, 5, 1, 0, 0, 0],
-      [1, 2, 3, 4, 5, 6],
-    ];
-    const expected = (model.predict(tf.tensor2d(input)) as tf.Tensor).dataSync();
-    const saved = join(folder, "model.json");
-    await model.save(
-      tf.io.withSaveHandler(async (artifacts) => {
-        const weightData = Buffer.from(artifacts.weightData as ArrayBuffer).toString("base64");
-        writeFileSync(saved, JSON.stringify({ ...artifacts, weightData, input }));
-        return { modelArtifactsInfo: { dateSaved: new Date(0), modelTopologyType: "JSON" } };
-      }),
-    );
-    const script = fileURLToPath(new URL("load.js", import.meta.url));
-    const wasm = urlOf("@tensorflow/tfjs-backend-wasm");
-    const loaded = execFileSync(
-      process.execPath,
-      [script, pathToFileURL(bundle).href, saved, urlOf("@tensorflow/tfjs"), wasm, backend],
-      { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] },
-    );
-    expect(loaded).toBe(Buffer.from(expected.buffer, expected.byteOffset, expected.byteLength).toString("hex"));
+    const { here, there } = await outputs(model, backend);
+    expect(there).toBe(here);
+  });
+
+  it("of a whole masked language model, redrawn, with the projection of each layer and head", async () => {
+    const attention = everyMap(4, 16)["positive"]!;
+    const sizes = { vocabularySize: 11, maxLength: 9, numLayers: 3, modelDim: 8, numHeads: 2, feedForwardDim: 16 };
+    const model = performerMaskedLM({ ...sizes, attention, useCausalMask: true });
+    redrawProjections(model);
+    const { here, there } = await outputs(model, backend);
+    expect(there).toBe(here);
   });
 });

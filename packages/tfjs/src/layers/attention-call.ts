@@ -1,0 +1,64 @@
+import { ArgumentError } from "@favor/core";
+import * as tf from "@tensorflow/tfjs";
+
+/** One shape per input. */
+export function listShapes(shape: tf.Shape | tf.Shape[]): tf.Shape[] {
+  return Array.isArray(shape[0]) ? (shape as tf.Shape[]) : [shape as tf.Shape];
+}
+
+/**
+ * The shapes of query, value and key `[batch, length, width]`; a value defaults to the query, a key to the value. Throws
+ * ArgumentError for another rank or an unknown width.
+ */
+export function attentionShapes(inputShape: tf.Shape | tf.Shape[]): readonly [tf.Shape, tf.Shape, tf.Shape] {
+  const [query, value = query, key = value] = listShapes(inputShape) as [tf.Shape, tf.Shape?, tf.Shape?];
+  for (const [i, shape] of [query, value!, key!].entries()) {
+    if (shape.length === 3 && shape[2] !== null) continue;
+    throw new ArgumentError(`inputs[${i}]`, "a tensor [batch, length, width] of known width", `[${shape}]`);
+  }
+  return [query, value!, key!];
+}
+
+/** What an attention layer is called with. */
+export interface AttentionCall {
+  readonly query: tf.Tensor;
+  readonly value: tf.Tensor;
+  readonly key: tf.Tensor;
+  /** Padding of the values, `[batch, keys]`. */
+  readonly mask: tf.Tensor | undefined;
+}
+
+/**
+ * The inputs of a call: query, or a list query, value, key and padding mask of the values; without a fourth input the
+ * mask that tfjs passes on in `kwargs`. Throws ArgumentError for a passed mask of another shape than the values.
+ */
+export function attentionCall(inputs: tf.Tensor | tf.Tensor[], kwargs: Record<string, unknown>): AttentionCall {
+  const [query, value = query, key = value, given] = listTensors(inputs);
+  return { query, value, key, mask: given ?? passedMask(kwargs["mask"], query === value, value) };
+}
+
+type CallInputs = [query: tf.Tensor, value?: tf.Tensor, key?: tf.Tensor, mask?: tf.Tensor];
+
+function listTensors(inputs: tf.Tensor | tf.Tensor[]): CallInputs {
+  return (Array.isArray(inputs) ? inputs : [inputs]) as CallInputs;
+}
+
+/** The mask of the values among those that tfjs passes on: the first input's, or a list of one for each input. */
+function passedMask(mask: unknown, selfAttention: boolean, value: tf.Tensor): tf.Tensor | undefined {
+  const found = Array.isArray(mask)
+    ? (mask as (tf.Tensor | null)[])[1]
+    : selfAttention
+      ? (mask as tf.Tensor)
+      : undefined;
+  if (!found) return undefined;
+  if (!tf.util.arraysEqual(found.shape, value.shape.slice(0, 2))) {
+    throw new ArgumentError("mask", `a mask [${value.shape.slice(0, 2)}] of the values`, `[${found.shape}]`);
+  }
+  return found;
+}
+
+/** The first input's mask, which goes on with the output. */
+export function firstMask(mask: tf.Tensor | tf.Tensor[] | undefined): tf.Tensor {
+  // null where there is none, as in tfjs' own layers, whose types do not say so
+  return ((Array.isArray(mask) ? mask[0] : mask) ?? null) as tf.Tensor;
+}

@@ -1,0 +1,91 @@
+import { ArgumentError } from "@favor/core";
+import type { FeatureMapDescription } from "@favor/core";
+import * as tf from "@tensorflow/tfjs";
+import { favorAttention } from "../ops/favor-attention.ts";
+import { softmaxAttention } from "../ops/softmax-attention.ts";
+import { attentionCall, attentionShapes, firstMask } from "./attention-call.ts";
+import { mapsOfHeads } from "./attention-maps.ts";
+import type { AttentionKind } from "./attention-maps.ts";
+import { baseLayerArgs, ownConfig } from "./layer-args.ts";
+import type { LayerArgs } from "./layer-args.ts";
+import { ProjectionWeight } from "./projection-weight.ts";
+
+/** Arguments of {@link FavorAttention}. */
+export interface FavorAttentionArgs extends LayerArgs {
+  /** FAVOR by a feature map description of the query's width, or "softmax". */
+  readonly attention: AttentionKind;
+  /** Multiplies q.k. Default width^(-1/2); 1 is what Keras' Attention does. */
+  readonly scale?: number;
+  /** Query i sees keys 0 to i. Default false. */
+  readonly useCausalMask?: boolean;
+}
+
+/**
+ * Attention of a single head without weights of its own, called as Keras' Attention: a list query `[batch, queries, dim]`,
+ * value `[batch, keys, valueDim]`, key `[batch, keys, dim]` (default: the value) and padding mask of the values
+ * `[batch, keys]`; or one tensor that is all three. Output `[batch, queries, valueDim]`. Masks as in MultiHeadAttention.
+ * Its one weight is the projection `[1, count, dim]`, never trained.
+ *
+ * @throws ArgumentError, naming the argument, for shapes that disagree, a scale that is not a positive number, and a
+ * config of a newer version.
+ */
+export class FavorAttention extends tf.layers.Layer {
+  static readonly className = "FavorAttention";
+  readonly args: FavorAttentionArgs;
+  /** Of softmax none. */
+  readonly #projection: ProjectionWeight | undefined;
+
+  constructor(args: FavorAttentionArgs) {
+    super(baseLayerArgs(args));
+    this.args = args;
+    this.supportsMasking = true;
+    const { attention, scale = 1 } = args;
+    if (!(scale > 0 && scale < Infinity)) throw new ArgumentError("scale", "a finite number greater than 0", scale);
+    if (attention !== "softmax") this.#projection = new ProjectionWeight(mapsOfHeads(attention, 1));
+  }
+
+  /** The feature map in use, with the redraw number of the current projection; undefined for softmax. */
+  get featureMap(): FeatureMapDescription | undefined {
+    return this.#projection?.maps[0];
+  }
+
+  override build(inputShape: tf.Shape | tf.Shape[]): void {
+    const [query, , key] = attentionShapes(inputShape);
+    if (key[2] !== query[2]) throw new ArgumentError("key", `the width of the query, ${query[2]}`, key[2]);
+    if (this.#projection) mapsOfHeads(this.#projection.maps, 1, query[2]!);
+    const zeros = tf.initializers.zeros();
+    this.#projection?.build((shape) => this.addWeight("projection", shape, "float32", zeros, undefined, false));
+    this.built = true;
+  }
+
+  /** Draws the projection anew; see `MultiHeadAttention.redraw`. */
+  redraw(): void {
+    this.#projection?.redraw();
+  }
+
+  override call(inputs: tf.Tensor | tf.Tensor[], kwargs: Record<string, unknown> = {}): tf.Tensor {
+    return tf.tidy(() => {
+      const { query, key, value, mask } = attentionCall(inputs, kwargs);
+      const [q, k, v] = [query, key, value].map((x) => tf.expandDims(x, 1)) as [tf.Tensor, tf.Tensor, tf.Tensor];
+      const options = { mask, causal: this.args.useCausalMask, scale: this.args.scale };
+      if (!this.#projection) return tf.squeeze(softmaxAttention(q, k, v, options), [1]);
+      const { maps } = this.#projection;
+      const favor = favorAttention(q, k, v, { ...options, featureMap: maps, projection: this.#projection.read() });
+      return tf.squeeze(favor, [1]);
+    });
+  }
+
+  override computeOutputShape(inputShape: tf.Shape | tf.Shape[]): tf.Shape {
+    const [query, value] = attentionShapes(inputShape);
+    return [query[0]!, query[1]!, value[2]!];
+  }
+
+  /** The query's mask goes on with the output. */
+  override computeMask(_inputs: tf.Tensor | tf.Tensor[], mask?: tf.Tensor | tf.Tensor[]): tf.Tensor {
+    return firstMask(mask);
+  }
+
+  override getConfig(): tf.serialization.ConfigDict {
+    return { ...super.getConfig(), ...ownConfig({ ...this.args, attention: this.featureMap ?? "softmax" }) };
+  }
+}

@@ -1,0 +1,27 @@
+import { ArgumentError } from "@favor/core";
+import * as tf from "@tensorflow/tfjs";
+
+/**
+ * The mean of -log softmax(logits)[label] over the positions that have a label, in nats; 0 if none has. Differentiable in
+ * the logits. A loss for `model.compile` with `model.fitDataset`, or for an optimizer's `minimize`.
+ *
+ * @param labels `[batch, length]` or `[batch, length, 1]`: the token to predict, or a negative number for none.
+ * @param logits `[batch, length, vocabularySize]`.
+ * @throws ArgumentError where the shapes disagree.
+ */
+export function maskedCrossEntropy(labels: tf.Tensor, logits: tf.Tensor): tf.Scalar {
+  if (logits.rank !== 3) throw new ArgumentError("logits", "[batch, length, vocabularySize]", `[${logits.shape}]`);
+  const [batch, length, vocabulary] = logits.shape as [number, number, number];
+  if (labels.size !== batch * length || labels.shape[0] !== batch) {
+    throw new ArgumentError("labels", `[${batch}, ${length}]`, `[${labels.shape}]`);
+  }
+  return tf.tidy(() => {
+    const flat = tf.reshape(labels, [batch * length]);
+    const counted = tf.cast(tf.greaterEqual(flat, 0), "float32");
+    const tokens = tf.cast(tf.maximum(flat, 0), "int32") as tf.Tensor1D;
+    const wanted = tf.mul(tf.oneHot(tokens, vocabulary), tf.expandDims(counted, 1));
+    const logProbabilities = tf.logSoftmax(tf.reshape(logits, [batch * length, vocabulary]));
+    const total = tf.sum(tf.mul(wanted, logProbabilities));
+    return tf.neg(tf.div(total, tf.maximum(tf.sum(counted), 1)));
+  });
+}
