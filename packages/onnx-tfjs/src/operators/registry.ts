@@ -1,11 +1,25 @@
 import type { Operator, OperatorTable } from "../operator-call.ts";
+import { activationOperators } from "./activations.ts";
+import { arithmeticOperators } from "./arithmetic.ts";
+import { castingOperators } from "./casting.ts";
+import { gatheringOperators } from "./gathering.ts";
+import { layoutOperators } from "./layout.ts";
+import { microsoftProductOperators, productOperators } from "./product.ts";
 import { shapeOperators } from "./shape.ts";
 
 const standard: OperatorTable = {
+  ...activationOperators,
+  ...arithmeticOperators,
+  ...castingOperators,
+  ...gatheringOperators,
+  ...layoutOperators,
+  ...productOperators,
   ...shapeOperators,
 };
 
-const microsoft: OperatorTable = {};
+const microsoft: OperatorTable = {
+  ...microsoftProductOperators,
+};
 
 const operators: ReadonlyMap<string, Operator> = new Map([
   ...Object.entries(standard).map(([type, operator]): [string, Operator] => [`:${type}`, operator]),

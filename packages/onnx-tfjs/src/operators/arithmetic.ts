@@ -1,0 +1,113 @@
+import * as tf from "@tensorflow/tfjs";
+import type { Operator, OperatorCall, OperatorTable } from "../operator-call.ts";
+import { dimsOf, isDevice, type Value } from "../value.ts";
+import { detached } from "./detached.ts";
+import { broadcastDims, expanded } from "./shape.ts";
+
+type Binary = (a: tf.Tensor, b: tf.Tensor) => tf.Tensor;
+
+const binary =
+  (f: Binary): Operator =>
+  (call) => [f(call.device(0), call.device(1))];
+
+const unary =
+  (f: (x: tf.Tensor) => tf.Tensor): Operator =>
+  (call) => [f(call.device(0))];
+
+/** Both operands in the shape that they broadcast to: for kernels whose gradient does not undo broadcasting. */
+export function broadcastPair(call: OperatorCall, a: tf.Tensor, b: tf.Tensor): [tf.Tensor, tf.Tensor] {
+  const dims = broadcastDims(call, a.shape, b.shape);
+  return [expanded(a, dims), expanded(b, dims)];
+}
+
+/** The value of a host input that holds a single one and adds no axis to `other`: a bound. */
+function bound(value: Value, other: Value): number | undefined {
+  if (isDevice(value) || value.data.length !== 1 || value.dims.length > dimsOf(other).length) return undefined;
+  return value.data[0];
+}
+
+/** The largest (smallest) of any number of inputs, each broadcast to the others. */
+const extreme =
+  (f: Binary, clip: (x: tf.Tensor, limit: number) => tf.Tensor): Operator =>
+  (call) => {
+    const present = call.inputs.filter((input) => input !== null);
+    if (present.length === 0) call.fail("at least one input is required");
+    const result = present.reduce((a, b) => {
+      const [left, right] = [bound(a, b), bound(b, a)];
+      if (right !== undefined) return clip(call.onDevice(a), right);
+      if (left !== undefined) return clip(call.onDevice(b), left);
+      return f(...broadcastPair(call, call.onDevice(a), call.onDevice(b)));
+    });
+    return [result];
+  };
+
+/** The sum (mean) of any number of inputs, two at a time: AddN of many is wrong on webgpu. */
+const variadicSum =
+  (mean: boolean): Operator =>
+  (call) => {
+    const inputs = call.variadic();
+    const total = inputs.reduce((a, b) => tf.add(a, b));
+    return [mean ? tf.div(total, inputs.length) : total];
+  };
+
+/** Powers that exporters write for squares and roots: exact, and right for negative bases on every backend. */
+const powers: ReadonlyMap<number, (x: tf.Tensor) => tf.Tensor> = new Map([
+  [1, (x) => x],
+  [2, (x) => tf.square(x)],
+  [3, (x) => tf.mul(x, tf.square(x))],
+  [0.5, (x) => tf.sqrt(x)],
+  [-0.5, (x) => tf.rsqrt(x)],
+  [-1, (x) => tf.reciprocal(x)],
+]);
+
+const power: Operator = (call) => {
+  const exponent = call.input(1);
+  const known = powers.get(bound(exponent, call.input(0)) ?? Number.NaN);
+  if (known !== undefined) return [known(call.device(0))];
+  return [tf.pow(call.device(0), tf.cast(call.onDevice(exponent), "float32"))];
+};
+
+/** a - b trunc(a / b), as C's fmod: the only remainder that ONNX has for floats. */
+const modulo: Operator = (call) => {
+  const [a, b] = [call.device(0), call.device(1)];
+  const quotient = detached(() => {
+    const ratio = tf.div(a, b);
+    return tf.mul(tf.sign(ratio), tf.floor(tf.abs(ratio)));
+  });
+  return [tf.sub(a, tf.mul(b, quotient))];
+};
+
+/** Elementwise arithmetic of floats; that of integers is the host's. */
+export const arithmeticOperators: OperatorTable = {
+  Add: binary(tf.add),
+  Sub: binary(tf.sub),
+  Mul: binary(tf.mul),
+  Div: binary(tf.div),
+  Mod: modulo,
+  Pow: power,
+  Max: extreme(tf.maximum, (x, limit) => tf.clipByValue(x, limit, Infinity)),
+  Min: extreme(tf.minimum, (x, limit) => tf.clipByValue(x, -Infinity, limit)),
+  Sum: variadicSum(false),
+  Mean: variadicSum(true),
+  Neg: unary(tf.neg),
+  Abs: unary(tf.abs),
+  Sign: unary(tf.sign),
+  Floor: unary(tf.floor),
+  Ceil: unary(tf.ceil),
+  Round: unary(tf.round),
+  Sqrt: unary(tf.sqrt),
+  Reciprocal: unary(tf.reciprocal),
+  Exp: unary(tf.exp),
+  Log: unary(tf.log),
+  Sin: unary(tf.sin),
+  Cos: unary(tf.cos),
+  Tan: unary(tf.tan),
+  Asin: unary(tf.asin),
+  Acos: unary(tf.acos),
+  Atan: unary(tf.atan),
+  Sinh: unary(tf.sinh),
+  Cosh: unary(tf.cosh),
+  Asinh: unary(tf.asinh),
+  Acosh: unary(tf.acosh),
+  Atanh: unary(tf.atanh),
+};

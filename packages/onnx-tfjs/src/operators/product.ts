@@ -1,0 +1,83 @@
+import * as tf from "@tensorflow/tfjs";
+import { shown, type Operator, type OperatorCall, type OperatorTable } from "../operator-call.ts";
+import { einsum } from "./einsum.ts";
+import { broadcastDims, expanded } from "./shape.ts";
+
+/** Which operands have their last two axes exchanged. */
+export interface Transposed {
+  readonly a?: boolean;
+  readonly b?: boolean;
+}
+
+/**
+ * numpy's matmul: batches broadcast, vectors count as one row or column, which the result then lacks. Batches are
+ * broadcast before the product (tfjs cannot differentiate it otherwise), and a matrix common to the batch is multiplied
+ * by all of it at once.
+ */
+export function matmul(call: OperatorCall, a: tf.Tensor, b: tf.Tensor, transposed: Transposed = {}): tf.Tensor {
+  if (a.rank === 0 || b.rank === 0) call.fail("its operands must not be scalars");
+  const left = a.rank === 1 ? tf.reshape(a, [1, a.size]) : a;
+  const right = b.rank === 1 ? tf.reshape(b, [b.size, 1]) : b;
+  const [transposeA, transposeB] = [a.rank > 1 && transposed.a === true, b.rank > 1 && transposed.b === true];
+  const [rows, inner] = matrixDims(left, transposeA);
+  const [innerB, columns] = matrixDims(right, transposeB);
+  if (inner !== innerB) call.fail(`shapes ${shown(a.shape)} and ${shown(b.shape)} cannot be multiplied`);
+  const batchA = left.shape.slice(0, -2);
+  const batchB = right.shape.slice(0, -2);
+  const batch = broadcastDims(call, batchA, batchB);
+  const dims = [...batch, ...(a.rank === 1 ? [] : [rows]), ...(b.rank === 1 ? [] : [columns])];
+  const common = tf.util.sizeFromShape(batchB) === 1 && !transposeA;
+  if (common) {
+    const folded = tf.reshape(left, [tf.util.sizeFromShape(batchA) * rows, inner]);
+    const matrix = tf.reshape(right, right.shape.slice(-2) as [number, number]);
+    return tf.reshape(tf.matMul(folded, matrix, false, transposeB), dims);
+  }
+  const items = tf.util.sizeFromShape(batch);
+  const batched = (x: tf.Tensor): tf.Tensor =>
+    tf.reshape(expanded(x, [...batch, ...x.shape.slice(-2)]), [items, ...x.shape.slice(-2)]);
+  return tf.reshape(tf.matMul(batched(left), batched(right), transposeA, transposeB), dims);
+}
+
+function matrixDims(x: tf.Tensor, transpose: boolean): [number, number] {
+  const [rows, columns] = x.shape.slice(-2) as [number, number];
+  return transpose ? [columns, rows] : [rows, columns];
+}
+
+const matMul: Operator = (call) => [matmul(call, call.device(0), call.device(1))];
+
+/** alpha A' B' + beta C */
+const gemm: Operator = (call) => {
+  const [a, b] = [call.device(0), call.device(1)];
+  if (a.rank !== 2 || b.rank !== 2) call.fail("its operands must be matrices");
+  const product = scaled(
+    matmul(call, a, b, { a: call.int("transA", 0) !== 0, b: call.int("transB", 0) !== 0 }),
+    call.float("alpha", 1),
+  );
+  const c = call.optionalDevice(2);
+  return [c === null ? product : tf.add(product, scaled(c, call.float("beta", 1)))];
+};
+
+export function scaled(x: tf.Tensor, factor: number): tf.Tensor {
+  return factor === 1 ? x : tf.mul(x, factor);
+}
+
+/** com.microsoft.FusedMatMul: alpha A' B'; transBatchA and transBatchB move the first axis before the last one. */
+const fusedMatMul: Operator = (call) => {
+  const operand = (index: number, attribute: string): tf.Tensor => {
+    const x = call.device(index);
+    if (call.int(attribute, 0) === 0) return x;
+    const axes = x.shape.map((_, i) => i);
+    return tf.transpose(x, [...axes.slice(1, -1), 0, ...axes.slice(-1)]);
+  };
+  const product = matmul(call, operand(0, "transBatchA"), operand(1, "transBatchB"), {
+    a: call.int("transA", 0) !== 0,
+    b: call.int("transB", 0) !== 0,
+  });
+  return [scaled(product, call.float("alpha", 1))];
+};
+
+/** Products of matrices, and Einstein sums. */
+export const productOperators: OperatorTable = { MatMul: matMul, Gemm: gemm, Einsum: einsum };
+
+/** Products in the domain com.microsoft. */
+export const microsoftProductOperators: OperatorTable = { FusedMatMul: fusedMatMul, TransposeMatMul: fusedMatMul };
