@@ -26,7 +26,7 @@ import { loadTokenizer } from "../tokens/tokenizer.ts";
 import type { SequenceTokenizer } from "../tokens/tokenizer.ts";
 import { versions } from "../versions.ts";
 import type { Activations } from "../calibrate/activations.ts";
-import { checkKept, optionsOf } from "./request.ts";
+import { checkKept, maskOperations, optionsOf } from "./request.ts";
 import type { ConvertRequest } from "./request.ts";
 import { withinBudget } from "./within-budget.ts";
 
@@ -65,7 +65,7 @@ export async function convert(request: ConvertRequest, progress: Progress = sile
   try {
     const { model } = opened;
     checkWeights(model, source.modelPath);
-    const inspected = inspectAttention(model);
+    const inspected = inspectAttention(model, { maskOperations });
     checkKept(options.keep, new Set(inspected.sites.map((site) => site.layer)));
     const notes = [...inspected.notes, ...checkConfiguration(source.config, inspected.sites)];
     if (request.dryRun === true) {
@@ -242,6 +242,7 @@ function rewriteOptions(options: FavorOptions, keep: readonly number[]): Convert
     count,
     seed,
     keep,
+    maskOperations,
     ...(projection !== undefined && { projection }),
     ...(cross === true && { cross }),
     ...(target !== undefined && { target }),

@@ -7,6 +7,7 @@ import { checkConfiguration } from "../source/check-configuration.ts";
 import { openSourceModel } from "../source/open-source-model.ts";
 import { openSource } from "../source/source.ts";
 import type { SourceOptions } from "../source/source.ts";
+import { maskOperations } from "./request.ts";
 
 export interface Inspection {
   /** The model's file, absolute. */
@@ -31,7 +32,7 @@ export async function inspect(
   const source = await openSource(path, options, progress);
   const opened = await openSourceModel(source);
   try {
-    const { sites, notes } = inspectAttention(opened.model);
+    const { sites, notes } = inspectAttention(opened.model, { maskOperations });
     return { model: source.modelPath, sites, notes: [...notes, ...checkConfiguration(source.config, sites)] };
   } finally {
     opened.close();

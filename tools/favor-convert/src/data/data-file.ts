@@ -18,6 +18,11 @@ const extensions: Readonly<Record<string, DataFormat>> = {
   ndjson: "json-lines",
 };
 
+export interface ReadOptions {
+  /** The field that holds the text, in formats that have named fields; default `text`. */
+  readonly column?: string | undefined;
+}
+
 /** The format by the file's name (`.gz` aside), or `undefined`. */
 export function formatByName(path: string): DataFormat | undefined {
   const extension = /\.([a-z]+)(?:\.gz)?$/i.exec(path)?.[1]?.toLowerCase() ?? "";
@@ -37,12 +42,12 @@ function formatByFirstLine(text: string): DataFormat {
  *
  * @throws {InputError} `file-unreadable`, `data-malformed`.
  */
-export async function* readRecords(path: string): AsyncGenerator<DataRecord, void> {
+export async function* readRecords(path: string, options: ReadOptions = {}): AsyncGenerator<DataRecord, void> {
   const lines = readLines(path);
   const { first, all } = await peeked(lines);
   const format = formatByName(path) ?? formatByFirstLine(first);
   if (format === "fasta") yield* parseFasta(all, path);
-  else if (format === "json-lines") yield* parseJsonLines(all, path);
+  else if (format === "json-lines") yield* parseJsonLines(all, path, options.column);
   else yield* parseText(all);
 }
 

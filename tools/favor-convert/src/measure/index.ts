@@ -8,3 +8,5 @@ export { compareMasked, maskedQuality, scoreMasked } from "./masked-language.ts"
 export type { MaskedComparison, MaskedQuality, MaskedScores } from "./masked-language.ts";
 export { ModelRunner } from "./runner.ts";
 export type { BatchOutput, RunnerOptions } from "./runner.ts";
+export { roleOf, tokenInput } from "./token-inputs.ts";
+export type { InputRole, TokenInputOptions } from "./token-inputs.ts";

@@ -3,9 +3,8 @@ import { availableParallelism } from "node:os";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 
 import { InputError, messageOf } from "../errors.ts";
-
-/** What a model input means. */
-type InputRole = "ids" | "mask" | "types" | "positions";
+import { roleOf, tokenInput } from "./token-inputs.ts";
+import type { InputRole, TokenInputOptions } from "./token-inputs.ts";
 
 interface ModelInput {
   readonly name: string;
@@ -34,29 +33,20 @@ export interface RunnerOptions {
   readonly firstPosition?: number;
 }
 
-const roleByName: readonly (readonly [RegExp, InputRole])[] = [
-  [/mask/i, "mask"],
-  [/token_?type|segment/i, "types"],
-  [/position/i, "positions"],
-  [/ids?\b|tokens?\b|^input|ids?:|ids_/i, "ids"],
-];
-
 /** A model in onnxruntime on the CPU, fed with token ids. Close it with {@link ModelRunner.close}. */
 export class ModelRunner {
   readonly path: string;
   readonly outputs: readonly string[];
   readonly #session: InferenceSession;
   readonly #inputs: readonly ModelInput[];
-  readonly #padId: number;
-  readonly #firstPosition: number;
+  readonly #options: TokenInputOptions;
 
   private constructor(path: string, session: InferenceSession, options: RunnerOptions) {
     this.path = path;
     this.#session = session;
     this.outputs = session.outputNames;
     this.#inputs = session.inputMetadata.map((metadata) => describeInput(metadata, path));
-    this.#padId = options.padId ?? 0;
-    this.#firstPosition = options.firstPosition ?? 0;
+    this.#options = { padId: options.padId ?? 0, firstPosition: options.firstPosition ?? 0 };
     for (const role of ["ids", "mask", "types", "positions"] as const) {
       const found = this.#inputs.filter((input) => input.role === role);
       if (found.length > 1 || (role === "ids" && found.length === 0)) throw unknownInputs(path, session.inputNames);
@@ -167,28 +157,17 @@ export class ModelRunner {
   }
 
   #tensor(input: ModelInput, rows: readonly (readonly number[])[], batch: number, length: number): Tensor {
-    const values = new Int32Array(batch * length);
-    for (let row = 0; row < batch; row++) {
-      // Rows beyond the sequences (a fixed batch) repeat the last one, so that none is fully padded.
-      const ids = rows[Math.min(row, rows.length - 1)]!;
-      for (let at = 0; at < length; at++) values[row * length + at] = this.#value(input.role, ids, at);
-    }
+    const values = tokenInput(input.role, rows, batch, length, this.#options);
     const dims = [batch, length];
     if (input.type === "int64") return new Tensor("int64", BigInt64Array.from(values, BigInt), dims);
     if (input.type === "float32") return new Tensor("float32", Float32Array.from(values), dims);
     if (input.type === "bool") return new Tensor("bool", Uint8Array.from(values), dims);
     return new Tensor("int32", values, dims);
   }
-
-  #value(role: InputRole, ids: readonly number[], at: number): number {
-    if (role === "ids") return ids[at] ?? this.#padId;
-    if (role === "mask") return at < ids.length ? 1 : 0;
-    return role === "positions" ? at + this.#firstPosition : 0;
-  }
 }
 
 function describeInput(metadata: InferenceSession.ValueMetadata, path: string): ModelInput {
-  const role = roleByName.find(([pattern]) => pattern.test(metadata.name))?.[1];
+  const role = roleOf(metadata.name);
   if (!metadata.isTensor || role === undefined || metadata.shape.length !== 2) {
     throw unknownInputs(path, [metadata.name]);
   }
