@@ -75,6 +75,8 @@ export interface PartialFile {
   readonly checkpoint: Checkpoint | undefined;
   /** Whether what was written can be read back: without, bytes must arrive in order. */
   readonly readable: boolean;
+  /** Where the system has one: the number by which another thread can read the file. */
+  readonly descriptor?: number;
   /** The caller leaves `bytes` as they are until the promise is settled. */
   write(position: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   /** Fills `into` from there on; tells how many bytes there were. */

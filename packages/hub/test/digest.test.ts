@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
+import { open, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 
 import { describe, expect, it } from "vitest";
 
 import { nodeDigest } from "../src/node/digest.ts";
 import { portableDigest, startDigest } from "../src/transfer/digest.ts";
-import { noise, rejection } from "./loopback.ts";
+import { emptyCache, noise, rejection } from "./loopback.ts";
 
 const large = 64 * 2 ** 20;
 
@@ -38,6 +40,30 @@ describe.each([
     const digest = startDigest((algorithm) => factory(algorithm, size), file);
     await digest.update(new TextEncoder().encode("hello\n"));
     expect(await digest.current()).toBe(file.etag);
+    digest.close();
+  });
+});
+
+describe("a hash in a thread that reads the file itself", () => {
+  it("equals that of the bytes, wherever the parts are cut", async () => {
+    const bytes = noise(3_000_000);
+    const path = join(await emptyCache(), "file");
+    await writeFile(path, bytes);
+    await using file = await open(path);
+    const digest = nodeDigest("sha256", large);
+    const cuts = [0, 1, 1_048_575, 1_048_577, 3_000_000];
+    for (const [index, end] of cuts.entries()) if (index > 0) digest.updateFrom!(file.fd, cuts[index - 1]!, end);
+    expect(await digest.current()).toBe(createHash("sha256").update(bytes).digest("hex"));
+    digest.close();
+  });
+
+  it("is an error when the file ends early", async () => {
+    const path = join(await emptyCache(), "file");
+    await writeFile(path, noise(1000));
+    await using file = await open(path);
+    const digest = nodeDigest("sha256", large);
+    digest.updateFrom!(file.fd, 0, 1001);
+    expect((await rejection(Promise.resolve(digest.current()))).message).toContain("ends at 1000, before 1001");
     digest.close();
   });
 });

@@ -5,8 +5,6 @@ import type { Digest, DigestFactory } from "../transfer/digest.ts";
 
 /** From how many bytes on a thread of its own is worth its start. */
 const threadBytes = 64 * 2 ** 20;
-/** How many blocks may wait for the thread. */
-const waitingBlocks = 8;
 
 /** Node's hashes; those of large files in another thread, where they cost the download no time. */
 export const nodeDigest: DigestFactory = (algorithm, bytes) => {
@@ -19,51 +17,57 @@ export const nodeDigest: DigestFactory = (algorithm, bytes) => {
   };
 };
 
-/** A program rather than a module: it runs as it is in every build, and from the sources. */
+/**
+ * A program rather than a module: it runs as it is in every build, and from the sources. Each message has one answer,
+ * in order.
+ */
 const program = `
   const { parentPort, workerData } = process.getBuiltinModule("node:worker_threads");
+  const { readSync } = process.getBuiltinModule("node:fs");
   const hash = process.getBuiltinModule("node:crypto").createHash(workerData);
-  parentPort.on("message", ({ block, length }) => {
-    if (block === undefined) return parentPort.postMessage({ hash: hash.copy().digest("hex") });
-    hash.update(block.subarray(0, length));
-    parentPort.postMessage({ block }, [block.buffer]);
+  const buffer = new Uint8Array(2 ** 20);
+  parentPort.on("message", ({ bytes, descriptor, start, end }) => {
+    if (bytes !== undefined) hash.update(bytes);
+    for (let at = start; at < end;) {
+      const count = readSync(descriptor, buffer, 0, Math.min(buffer.length, end - at), at);
+      if (count === 0) throw new RangeError("The partial file ends at " + at + ", before " + end + ".");
+      hash.update(buffer.subarray(0, count));
+      at += count;
+    }
+    parentPort.postMessage(bytes ?? descriptor ? "" : hash.copy().digest("hex"));
   });`;
 
-/** What the thread answers: a block that it is done with, or the hash so far. */
-type Answer = { readonly block: Uint8Array<ArrayBuffer> } | { readonly hash: string };
+interface Order {
+  readonly bytes?: Uint8Array;
+  readonly descriptor?: number;
+  readonly start?: number;
+  readonly end?: number;
+}
 
 class ThreadDigest implements Digest {
   readonly #worker: Worker;
-  /** Blocks that the thread gave back: fresh memory would cost as much as the hashing. */
-  readonly #free: Uint8Array<ArrayBuffer>[] = [];
-  #waiting = 0;
   #failure: Error | undefined;
-  /** In the order of the questions; each hash answers the first. */
-  readonly #asked: { resolve: (hash: string) => void; reject: (error: Error) => void }[] = [];
-  #room: (() => void)[] = [];
+  /** In the order of the messages; each answer is for the first. */
+  readonly #waiting: { resolve: (answer: string) => void; reject: (error: Error) => void }[] = [];
 
   constructor(algorithm: "sha256" | "sha1") {
     this.#worker = new Worker(program, { eval: true, workerData: algorithm, execArgv: [] });
-    this.#worker.on("message", (answer: Answer) => this.#answered(answer));
+    this.#worker.on("message", (answer: string) => this.#waiting.shift()?.resolve(answer));
     this.#worker.on("error", (error: Error) => this.#failed(error));
   }
 
   async update(bytes: Uint8Array): Promise<void> {
     if (this.#failure !== undefined) throw this.#failure;
-    const fitting = this.#free.findIndex((block) => block.length >= bytes.length);
-    const block = fitting < 0 ? new Uint8Array(bytes.length) : this.#free.splice(fitting, 1)[0]!;
-    block.set(bytes);
-    this.#waiting++;
-    this.#worker.postMessage({ block, length: bytes.length }, [block.buffer]);
-    if (this.#waiting > waitingBlocks) await new Promise<void>((resolve) => this.#room.push(resolve));
+    // What fails from now on is thrown by current(), or by the next update.
+    await this.#order({ bytes }).catch(() => undefined);
+  }
+
+  updateFrom(descriptor: number, start: number, end: number): void {
+    this.#order({ descriptor, start, end }).catch(() => undefined);
   }
 
   current(): Promise<string> {
-    return new Promise((resolve, reject) => {
-      if (this.#failure !== undefined) return reject(this.#failure);
-      this.#asked.push({ resolve, reject });
-      this.#worker.postMessage({}, []);
-    });
+    return this.#order({});
   }
 
   close(): void {
@@ -71,20 +75,17 @@ class ThreadDigest implements Digest {
     void this.#worker.terminate();
   }
 
-  #answered(answer: Answer): void {
-    if ("hash" in answer) {
-      this.#asked.shift()?.resolve(answer.hash);
-      return;
-    }
-    this.#waiting--;
-    this.#free.push(answer.block);
-    this.#room.shift()?.();
+  #order(order: Order): Promise<string> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) return reject(this.#failure);
+      this.#waiting.push({ resolve, reject });
+      this.#worker.postMessage(order);
+    });
   }
 
   /** Nobody may wait for a thread that answers no more. */
   #failed(error: Error): void {
     this.#failure ??= error;
-    for (const { reject } of this.#asked.splice(0)) reject(this.#failure);
-    for (const resolve of this.#room.splice(0)) resolve();
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#failure);
   }
 }

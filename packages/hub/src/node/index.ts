@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-import { EnvHttpProxyAgent, fetch as undiciFetch } from "undici";
+import { EnvHttpProxyAgent } from "undici";
 
 import { AccessToken } from "../access-token.ts";
 import { Hub } from "../hub.ts";
@@ -8,6 +8,7 @@ import type { HubOptions } from "../options.ts";
 import type { Fetch } from "../transport/fetch.ts";
 import { nodeDigest } from "./digest.ts";
 import { FileCache } from "./file-cache.ts";
+import { requestFetch } from "./request.ts";
 import { readSettings, type Environment, type HubSettings } from "./settings.ts";
 
 export { FileCache } from "./file-cache.ts";
@@ -71,7 +72,7 @@ function findToken(
   return fromFile === "" ? undefined : new AccessToken(fromFile, `the file ${tokenFile}`);
 }
 
-/** undici's fetch, because the one built into Node 20 knows no proxies. */
+/** undici's own, because the fetch built into Node 20 knows no proxies. */
 function proxiedFetch(environment: Environment): Fetch {
   const variable = (name: string): string | undefined => environment[name.toLowerCase()] ?? environment[name];
   const dispatcher = new EnvHttpProxyAgent({
@@ -82,5 +83,5 @@ function proxiedFetch(environment: Environment): Fetch {
     headersTimeout: 0,
     bodyTimeout: 0,
   });
-  return (url, init) => undiciFetch(url, { ...init, dispatcher });
+  return requestFetch(dispatcher);
 }

@@ -69,6 +69,10 @@ export class BlobPartialFile implements PartialFile {
     });
   }
 
+  get descriptor(): number {
+    return this.#handle.fd;
+  }
+
   async write(position: number, bytes: Uint8Array): Promise<void> {
     await writing(this.#folder, async () => {
       // A write may take less than everything, for instance when the disk fills up.

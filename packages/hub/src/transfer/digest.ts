@@ -7,6 +7,11 @@ import { hashAlgorithm } from "../remote-file.ts";
 export interface Digest {
   /** Takes bytes, which may change once the call has returned; await it before giving more. */
   update(bytes: Uint8Array): Promise<void> | void;
+  /**
+   * Takes bytes `start` to `end` of an open file by its descriptor, some time before {@link Digest.current} answers.
+   * Absent where only bytes can be given.
+   */
+  readonly updateFrom?: (descriptor: number, start: number, end: number) => void;
   /** The hash of everything given so far, in lower-case hexadecimal digits; more bytes may follow. */
   current(): Promise<string> | string;
   /** Ends it, without a result. */

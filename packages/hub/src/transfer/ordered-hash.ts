@@ -6,8 +6,9 @@ import { RangeSet } from "./ranges.ts";
 const readBytes = 2 ** 20;
 
 /**
- * Hashes a file in order while its parts arrive in any order. Bytes that continue the hashed prefix are hashed as
- * they come; those written ahead of it are read back (from the system's page cache) once the gap is closed.
+ * Hashes a file in order while its parts arrive in any order. A digest that can read the file itself is told how far it
+ * may; else bytes that continue the hashed prefix are hashed as they come, and those written ahead of it are read back
+ * (both from the system's page cache) once the gap is closed.
  */
 export class OrderedHash {
   readonly #digest: Digest;
@@ -32,6 +33,7 @@ export class OrderedHash {
   /** Tells that bytes have been written to the partial file; they may change once the promise is settled. */
   async written(position: number, bytes: Uint8Array): Promise<void> {
     this.#done.add(position, position + bytes.length);
+    if (this.#handOver(this.#done.endOfRun(this.#hashed))) return;
     if (this.#catchingUp === undefined && position === this.#hashed) {
       this.#hashed += bytes.length;
       await this.#digest.update(bytes);
@@ -71,7 +73,17 @@ export class OrderedHash {
     this.#catchingUp.catch(() => undefined);
   }
 
+  /** Whether the digest reads for itself, from now on as far as `end`. */
+  #handOver(end: number): boolean {
+    const { descriptor } = this.#partial;
+    if (this.#digest.updateFrom === undefined || descriptor === undefined) return false;
+    if (end > this.#hashed) this.#digest.updateFrom(descriptor, this.#hashed, end);
+    this.#hashed = end;
+    return true;
+  }
+
   async #readBack(end: () => number): Promise<void> {
+    if (this.#handOver(end())) return;
     while (this.#hashed < end()) {
       this.#buffer ??= new Uint8Array(readBytes);
       const into = this.#buffer.subarray(0, Math.min(readBytes, end() - this.#hashed));
