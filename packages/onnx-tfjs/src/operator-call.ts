@@ -3,6 +3,7 @@ import {
   decodeTensor,
   evaluateNode,
   type AttributeProto,
+  type EvaluationLimits,
   type GraphProto,
   type NodeProto,
   type Tensor as HostTensor,
@@ -31,7 +32,7 @@ export type Operator = (call: OperatorCall) => readonly Value[];
 export type OperatorTable = Readonly<Record<string, Operator>>;
 
 /** Memory and work of one node on the host: beyond the evaluator's defaults, which are for analysis. */
-export const hostLimits = { elements: 2 ** 29, operations: Number.MAX_SAFE_INTEGER };
+export const hostLimits: EvaluationLimits = { elements: 2 ** 29, operations: Number.MAX_SAFE_INTEGER, nesting: 16 };
 
 /** One node with its inputs, as an {@link Operator} sees it: inputs where they are wanted, and typed attributes. */
 export class OperatorCall {

@@ -31,7 +31,7 @@ function capturedNames(node: NodeProto): string[] {
 
 /** The order in which the nodes of a graph run, for each set of wanted and given values. */
 export class Plan {
-  readonly producers = new Map<string, NodeProto>();
+  readonly producers: Map<string, NodeProto> = new Map();
   readonly #reads = new Map<NodeProto, readonly string[]>();
   readonly #cache = new Map<string, readonly Step[]>();
 

@@ -10,7 +10,7 @@ export class Program {
   readonly initializers: Initializers;
   readonly opset: ReadonlyMap<string, number>;
   /** Values of the main graph that depend on no feed and no variable, as far as a run has come to them. */
-  readonly folded = new Map<string, HostTensor>();
+  readonly folded: Map<string, HostTensor> = new Map();
   readonly #functions: ReadonlyMap<string, FunctionProto>;
   readonly #plans = new WeakMap<GraphProto | NodeProto, Plan>();
 

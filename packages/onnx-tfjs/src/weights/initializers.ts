@@ -11,7 +11,7 @@ export type Trainable = (name: string, shape: readonly number[]) => boolean;
 /** The initializers of a model as values: variables, and constants that every run shares. */
 export class Initializers {
   /** By initializer's name, in the order of the file. */
-  readonly variables = new Map<string, tf.Variable>();
+  readonly variables: Map<string, tf.Variable> = new Map();
   readonly #protos: ReadonlyMap<string, TensorProto>;
   readonly #constants = new Map<TensorProto, Value>();
   readonly #hostConstants = new WeakSet<HostTensor>();
