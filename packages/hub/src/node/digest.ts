@@ -79,7 +79,7 @@ class ThreadDigest implements Digest {
     return new Promise((resolve, reject) => {
       if (this.#failure !== undefined) return reject(this.#failure);
       this.#waiting.push({ resolve, reject });
-      this.#worker.postMessage(order);
+      this.#worker.postMessage(order, []);
     });
   }
 
