@@ -1,0 +1,88 @@
+import * as tf from "@tensorflow/tfjs";
+import type { OperatorCall, OperatorTable } from "../operator-call.ts";
+import type { Value } from "../value.ts";
+import { detached } from "./detached.ts";
+import { broadcastDims, expanded } from "./shape.ts";
+
+/** A comparison of two inputs; bool, without gradient. */
+const compare = (f: (a: tf.Tensor, b: tf.Tensor) => tf.Tensor) => (call: OperatorCall) => [
+  detached(() => f(call.device(0), call.device(1))),
+];
+
+const truth = (x: tf.Tensor): tf.Tensor => tf.cast(x, "bool");
+
+/** tfjs' logical operators take booleans only, and its comparisons of booleans are not on every backend. */
+const combine = (f: (a: tf.Tensor, b: tf.Tensor) => tf.Tensor) => compare((a, b) => f(truth(a), truth(b)));
+
+const equal = compare((a, b) => tf.equal(numeric(a), numeric(b)));
+
+/** Booleans as int32. */
+const numeric = (x: tf.Tensor): tf.Tensor => (x.dtype === "bool" ? tf.cast(x, "int32") : x);
+
+const test = (f: (x: tf.Tensor) => tf.Tensor) => (call: OperatorCall) => [detached(() => f(call.device(0)))];
+
+const isInfinite = (call: OperatorCall): Value[] => {
+  const positive = call.int("detect_positive", 1) !== 0;
+  const negative = call.int("detect_negative", 1) !== 0;
+  return test((x) => {
+    const infinite = tf.isInf(x);
+    if (positive && negative) return infinite;
+    const side = positive ? tf.greater(x, 0) : tf.less(x, 0);
+    return positive || negative ? tf.logicalAnd(infinite, side) : tf.zerosLike(infinite);
+  })(call);
+};
+
+/** The sum of `x` over the axes along which a tensor of shape `dims` was repeated to x's shape. */
+export function summedTo(x: tf.Tensor, dims: readonly number[]): tf.Tensor {
+  const missing = x.rank - dims.length;
+  const axes = x.shape.flatMap((dim, axis) =>
+    axis < missing || (dims[axis - missing] === 1 && dim !== 1) ? [axis] : [],
+  );
+  return tf.reshape(axes.length === 0 ? x : tf.sum(x, axes), [...dims]);
+}
+
+/**
+ * condition ? x : y, all three broadcast to `dims`. The gradient of each branch is that of its own elements: what the
+ * other branch holds, NaN included, has no part in it. (tfjs' own repeats every operand first and sums by slices.)
+ */
+export function chosen(condition: tf.Tensor, x: tf.Tensor, y: tf.Tensor, dims: readonly number[]): tf.Tensor {
+  const choose = tf.customGrad((...parameters) => {
+    const [a, b, save] = parameters as [tf.Tensor, tf.Tensor, tf.GradSaveFunc];
+    const mask = truth(condition);
+    save([mask]);
+    const value = tf.where(expanded(mask, dims), expanded(a, dims), expanded(b, dims));
+    return {
+      value,
+      gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
+        const whole = dims.length === 0 ? saved[0]! : expanded(saved[0]!, dims);
+        const nothing = tf.zerosLike(dy);
+        return [summedTo(tf.where(whole, dy, nothing), a.shape), summedTo(tf.where(whole, nothing, dy), b.shape)];
+      },
+    };
+  });
+  return choose(x, y);
+}
+
+/** condition ? x : y, all three broadcast. */
+const where = (call: OperatorCall): Value[] => {
+  const [condition, x, y] = [call.device(0), call.device(1), call.device(2)];
+  const dims = broadcastDims(call, broadcastDims(call, condition.shape, x.shape), y.shape);
+  if (x.dtype !== "float32") return [detached(() => tf.where(truth(condition), x, y))];
+  return [chosen(condition, x, y, dims)];
+};
+
+/** Comparisons, Boolean operators and choices by them. */
+export const logicOperators: OperatorTable = {
+  Equal: equal,
+  Less: compare(tf.less),
+  LessOrEqual: compare(tf.lessEqual),
+  Greater: compare(tf.greater),
+  GreaterOrEqual: compare(tf.greaterEqual),
+  And: combine(tf.logicalAnd),
+  Or: combine(tf.logicalOr),
+  Xor: combine(tf.logicalXor),
+  Not: test((x) => tf.logicalNot(truth(x))),
+  IsNaN: test(tf.isNaN),
+  IsInf: isInfinite,
+  Where: where,
+};
