@@ -35,9 +35,12 @@ export interface Conversion {
 }
 
 /** Every attention of a model with its verdict; changes nothing. */
-export function inspectAttention(model: ModelProto): { sites: SiteReport[]; notes: readonly string[] } {
+export function inspectAttention(
+  model: ModelProto,
+  options: Pick<ConvertOptions, "maskOperations"> = {},
+): { sites: SiteReport[]; notes: readonly string[] } {
   const { graph, notes } = normaliseModel(model);
-  const found = findAttention(graph);
+  const found = findAttention(graph, options.maskOperations);
   return { sites: found.sites.map(reportSite), notes: [...notes, ...found.notes] };
 }
 
@@ -63,7 +66,7 @@ export function convertAttention(model: ModelProto, options: ConvertOptions = {}
   }
   const normalised = normaliseModel(model);
   const { graph } = normalised;
-  const found = findAttention(graph);
+  const found = findAttention(graph, settings.maskOperations);
   requireConvertible(found, normalised.notes);
   const writers = new SiteWriters();
   const checked = new Set<string>();

@@ -74,9 +74,14 @@ export interface ConvertOptions {
   readonly cross?: boolean;
   /** How a position table grows: repeated (default), or stretched by interpolation. */
   readonly growth?: "tile" | "interpolate";
+  /**
+   * Operations that evaluating the masks may take, all together; what needs more is refused. Default 4e7, about a
+   * second: enough for masks of 1,024 positions by 1,024 where the model runs at no smaller size.
+   */
+  readonly maskOperations?: number;
 }
 
-type Given = "moments" | "featureMaps" | "maxLength";
+type Given = "moments" | "featureMaps" | "maxLength" | "maskOperations";
 /** Options with their defaults. */
 export type Settings = Required<Omit<ConvertOptions, Given>> & Pick<ConvertOptions, Given>;
 

@@ -94,7 +94,8 @@ function tap<Entry>(
   const keeps: KeepCache = new Map();
   const taps: Entry[] = [];
   const notes: string[] = [];
-  for (const found of findAttention(graph).sites) {
+  // Whatever a conversion may take for its masks: it is the conversion that refuses.
+  for (const found of findAttention(graph, Infinity).sites) {
     if (!("site" in found)) continue;
     const { site } = found;
     if (found.context.graph !== graph) {

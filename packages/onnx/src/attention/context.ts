@@ -19,10 +19,23 @@ export interface AttentionContext {
   readonly second: GraphProbe | undefined;
   /** Values that depend on what is fed, not only on its shape. Of a body, those that it sees from outside too. */
   readonly dynamic: ReadonlySet<string>;
+  /** Operations that evaluating the masks of the whole model has taken, and may take. */
+  readonly spent: { operations: number; readonly most: number };
 }
 
-export function makeContext(graph: Graph, first: Probe, second: Probe | undefined): AttentionContext {
-  return { graph, first, second, dynamic: dynamicValues(graph, new Set()) };
+/**
+ * Operations that all masks of a model may take together, about a second's: graphs can be written that take hours. A
+ * mask of 1,024 positions for each query and key, alike for all heads and layers, takes some 3 * 10^7.
+ */
+export const maskOperations = 4e7;
+
+export function makeContext(
+  graph: Graph,
+  first: Probe,
+  second: Probe | undefined,
+  most: number = maskOperations,
+): AttentionContext {
+  return { graph, first, second, dynamic: dynamicValues(graph, new Set()), spent: { operations: 0, most } };
 }
 
 /** The context of a body that a node of the context's graph carries; undefined if it does not run at the probed sizes. */
@@ -35,7 +48,7 @@ export function bodyContext(
   const first = graphProbe(graph, probes.first);
   if (first === undefined) return undefined;
   const second = probes.second && graphProbe(graph, probes.second);
-  return { graph, first, second, dynamic: dynamicValues(graph, outer.dynamic) };
+  return { graph, first, second, dynamic: dynamicValues(graph, outer.dynamic), spent: outer.spent };
 }
 
 /** What a probe of the model says of one of its graphs; undefined for a body that it did not run. */

@@ -1,4 +1,5 @@
-import { RandomStream, streamPurpose } from "@favor/core";
+import { RandomStream, streamPurpose, type FavorError } from "@favor/core";
+import { EvaluationLimitError } from "../evaluate/errors.ts";
 import { describeNode } from "../graph/node.ts";
 import { cacheInput, cacheReason } from "./key-value-cache.ts";
 import { channelAxes } from "./channel-axes.ts";
@@ -98,7 +99,7 @@ export function examineRegion(
     });
     const cached = cacheReasons(context, operands);
     if ("error" in proof) {
-      const message = `The mask could not be evaluated: ${proof.error.message}`;
+      const message = notEvaluated(proof.error);
       // A past of a length of its own may not fit the mask's: that there is one is the reason to name.
       const reasons = cached.length > 0 ? cached : [{ code: "mask-not-evaluated", message }];
       return refuse(reasons, unknownMask, basicFacts(context, region));
@@ -122,6 +123,13 @@ export function examineRegion(
     return { site: built, context };
   }
   return refuse([layoutReason(region)], unknownMask);
+}
+
+function notEvaluated(error: FavorError): string {
+  if (!(error instanceof EvaluationLimitError)) return `The mask could not be evaluated: ${error.message}`;
+  const { limit, allowed } = error.details;
+  const more = limit === "operations" ? "raise the option maskOperations, or " : "";
+  return `The mask is too large to be evaluated: it takes more than ${allowed} ${limit}. To go on, ${more}export the model with dynamic axes, or for shorter inputs.`;
 }
 
 /** What reads the probabilities beside the product with the values. */

@@ -2,7 +2,7 @@ import type { Graph } from "../graph/graph.ts";
 import { probePair, type ProbePair } from "../graph/probe.ts";
 import { bodies, describeNode } from "../graph/node.ts";
 import type { NodeProto } from "../model/proto.ts";
-import { bodyContext, dimsOf, makeContext, varies, type AttentionContext } from "./context.ts";
+import { bodyContext, dimsOf, makeContext, maskOperations, varies, type AttentionContext } from "./context.ts";
 import { examineRegion, factsOf } from "./examine.ts";
 import { fusedCandidates } from "./fused.ts";
 import { cacheReason } from "./key-value-cache.ts";
@@ -22,8 +22,9 @@ export interface FoundAttention {
  * All softmax attention of a model, in the order of data flow, each proved replaceable or refused with reasons.
  *
  * @param graph the main graph of a model whose functions are inlined and whose fused operators are decomposed
+ * @param most operations that evaluating all masks may take
  */
-export function findAttention(graph: Graph): FoundAttention {
+export function findAttention(graph: Graph, most: number = maskOperations): FoundAttention {
   const pair = probePair(graph);
   if ("conflict" in pair) {
     const { conflict } = pair;
@@ -33,7 +34,7 @@ export function findAttention(graph: Graph): FoundAttention {
     };
   }
   const sites: FoundSite[] = [];
-  findInGraph(makeContext(graph, pair.first, pair.second), pair, 0, sites);
+  findInGraph(makeContext(graph, pair.first, pair.second, most), pair, 0, sites);
   return { sites, notes: [] };
 }
 

@@ -1,3 +1,5 @@
+import { stridedPositions } from "../evaluate/positions.ts";
+
 /**
  * Rearranges row-major data from one order of axis labels to another.
  *
@@ -23,16 +25,7 @@ export function relabel(
   const outDims = [...to].map((label) => sizes.get(label)!);
   const outStrides = [...to].map((label) => strides.get(label)!);
   const out = new Float64Array(stride);
-  const index = outDims.map(() => 0);
-  let at = 0;
-  for (let i = 0; i < stride; i++) {
-    out[i] = data[at]!;
-    for (let axis = outDims.length - 1; axis >= 0; axis--) {
-      at += outStrides[axis]!;
-      if (++index[axis]! < outDims[axis]!) break;
-      at -= outStrides[axis]! * outDims[axis]!;
-      index[axis] = 0;
-    }
-  }
+  const positions = stridedPositions(outDims, outStrides);
+  for (let i = 0; i < stride; i++) out[i] = data[positions[i]!]!;
   return { data: out, dims: outDims };
 }

@@ -49,9 +49,7 @@ export function proveMask(question: MaskQuestion): MaskProof | { readonly failur
     samples.push({ mask: { ...evaluation.shape, weights: law.weights }, values, probe, mode });
     return undefined;
   };
-  const mixed = Array.from({ length: isLarge(first.shape) ? 1 : draws }, (): DrawMode => "mixed");
-  // Where nothing is padding, or everything is, causal order and windows show without it.
-  for (const mode of [...mixed, "ones", "zeros"] as const) {
+  for (const mode of modesFor(first.shape, draws)) {
     const failure = prove(first, context.first, mode);
     if (failure !== undefined) return { failure };
   }
@@ -64,7 +62,7 @@ export function proveMask(question: MaskQuestion): MaskProof | { readonly failur
   for (const probe of [context.second, windowProbe(question, first.shape.groups)]) {
     if (probe === undefined) continue;
     const evaluation = new RegionEvaluation(context, region, regionInputs(context, region, probe), labels, probe);
-    for (const mode of ["mixed", "ones", "zeros"] as const) {
+    for (const mode of modesFor(evaluation.shape, 1)) {
       const failure = prove(evaluation, probe, mode);
       if (failure !== undefined) return { failure };
     }
@@ -86,7 +84,16 @@ interface Sample {
 }
 
 /** Evaluations of logits beyond this many are few, and mixed inputs alone prove the law. */
-const manyLogits = 1 << 19;
+const manyLogits = 1 << 17;
+
+/**
+ * The inputs to evaluate a mask on. Where nothing is padding, or everything is, causal order and windows show without
+ * it; the first is enough where there are many logits.
+ */
+function modesFor(shape: LawShape, mixed: number): DrawMode[] {
+  if (isLarge(shape)) return ["mixed", "ones"];
+  return [...Array.from({ length: mixed }, (): DrawMode => "mixed"), "ones", "zeros"];
+}
 
 const isLarge = ({ groups, queries, keys }: LawShape): boolean => groups * queries * keys > manyLogits;
 

@@ -36,7 +36,7 @@ export function probedLogits(
       const isAlike = isPlain || shapes.every((shape) => (shape!.at(axis - dims.length) ?? 1) === 1);
       // The first axis is the batch, which a mask's samples are told apart by.
       if (logits.batch.includes(label) && isAlike && (isPlain || axis > 0)) dims[axis] = Math.min(size, 1);
-      else if (isPlain) dims[axis] = Math.min(size, fewPositions);
+      else if (isPlain || (isAlike && label === logits.query)) dims[axis] = Math.min(size, fewPositions);
     });
   }
   const count = elementCount(dims);

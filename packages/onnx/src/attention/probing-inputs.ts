@@ -3,7 +3,7 @@ import { DataType, type ValueInfoProto } from "../model/proto.ts";
 import type { AttentionContext, GraphProbe } from "./context.ts";
 
 /** Inputs with more elements are left out, and what needs them cannot be evaluated. */
-const largestInput = 2 ** 22;
+const largestInput = 2 ** 20;
 /** What exporters add to logits to hide them, the oldest and mildest of them. */
 const additiveMask = -1e4;
 /** Values followed from an input to where it is added. */

@@ -128,10 +128,12 @@ export class RegionEvaluation {
 
   #evaluate(nodes: readonly NodeProto[], wanted: string[], feeds: ReadonlyMap<string, Tensor>): Map<string, Tensor> {
     if (wanted.length === 0) return new Map();
-    const { graph } = this.#context;
+    const { graph, spent } = this.#context;
     return evaluateGraph(nodes, wanted, feeds, {
       opsets: graph.opsets,
       initializer: (name) => graph.initializer(name),
+      limits: { operations: spent.most },
+      spent,
     });
   }
 }

@@ -33,6 +33,10 @@ export interface SoftmaxLaw {
 const enoughRatios = 20_000;
 /** Logits within +-20 show a soft cap of 50 clearly, and neither over- nor underflow. */
 const amplitudes: readonly number[] = [20, 4];
+/** Where there are more logits, one amplitude is enough: rows of all sizes are among them. */
+const manyLogits = 1 << 17;
+/** Random numbers repeat after so many. A prime, so that no two rows are alike. */
+const randomPeriod = 16_381;
 
 /**
  * The law that the region obeys, or why it obeys none.
@@ -49,20 +53,29 @@ export function softmaxLaw(
   const uniform = evaluate(new Float64Array(size));
   const weights = rowWeights(uniform, shape);
   if (typeof weights === "string") return { failure: weights };
-  const unit = Float64Array.from({ length: size }, () => 2 * random() - 1);
+  const unit = randomLogits(size, 1, random);
   const atUnit = evaluate(unit);
   forgetConstantRows(weights, uniform, atUnit, shape);
   const scale = fitScale(atUnit, unit, weights, shape);
   if (scale === 0) return { failure: "the probabilities do not depend on the logits" };
   let error = 0;
-  for (const amplitude of scale === undefined ? [] : amplitudes) {
-    const logits = Float64Array.from({ length: size }, () => ((2 * random() - 1) * amplitude) / Math.abs(scale!));
+  for (const amplitude of scale === undefined ? [] : amplitudes.slice(0, size > manyLogits ? 1 : 2)) {
+    const logits = randomLogits(size, amplitude / Math.abs(scale!), random);
     error = Math.max(error, largestDifference(evaluate(logits), logits, weights, scale!, shape));
     if (!(error <= tolerance)) {
       return { failure: `the probabilities differ from a softmax of the logits by ${error.toPrecision(2)}` };
     }
   }
   return { scale, error, weights };
+}
+
+/** Uniform within +-amplitude. */
+function randomLogits(size: number, amplitude: number, random: () => number): Float64Array {
+  const logits = new Float64Array(size);
+  const drawn = Math.min(size, randomPeriod);
+  for (let i = 0; i < drawn; i++) logits[i] = (2 * random() - 1) * amplitude;
+  for (let i = drawn; i < size; i++) logits[i] = logits[i - drawn]!;
+  return logits;
 }
 
 /** Rows that spread over several keys and stay as they are for other logits attend to nothing: their mask hides all. */
@@ -73,9 +86,14 @@ function forgetConstantRows(
   { groups, queries, keys }: LawShape,
 ): void {
   for (let row = 0; row < groups * queries; row++) {
-    const own = weights.subarray(row * keys, (row + 1) * keys);
-    if (own.filter((weight) => weight > 1e-7).length < 2) continue;
-    if (own.every((_, k) => before[row * keys + k] === after[row * keys + k])) own.fill(Number.NaN);
+    const end = (row + 1) * keys;
+    let counting = 0;
+    let isConstant = true;
+    for (let at = row * keys; isConstant && at < end; at++) {
+      if (weights[at]! > 1e-7) counting++;
+      isConstant = before[at] === after[at];
+    }
+    if (isConstant && counting >= 2) weights.fill(Number.NaN, row * keys, end);
   }
 }
 

@@ -23,6 +23,8 @@ export interface EvaluationOptions {
   /** The model's local functions. */
   readonly functions?: readonly FunctionProto[];
   readonly limits?: Partial<EvaluationLimits>;
+  /** Operations that evaluations before this one have made; those of this one are added. Default: a count of its own. */
+  readonly spent?: { operations: number };
 }
 
 /** What scopes share: the functions by key, the limits and what has been used of them. */
@@ -50,7 +52,7 @@ function startEvaluation(options: EvaluationOptions): Evaluation {
   return {
     functions: new Map(functions),
     limits: { ...defaultEvaluationLimits, ...options.limits },
-    use: { elements: 0, operations: 0 },
+    use: { elements: 0, operations: options.spent?.operations ?? 0 },
   };
 }
 
@@ -261,7 +263,11 @@ export function evaluateGraph(
   const evaluation = startEvaluation(options);
   const scope = new Scope(evaluation, nodes, canonicalOpsets(options.opsets), options.initializer ?? (() => undefined));
   for (const [name, tensor] of feeds) scope.set(name, tensor);
-  scope.demand(wanted);
+  try {
+    scope.demand(wanted);
+  } finally {
+    if (options.spent) options.spent.operations = evaluation.use.operations;
+  }
   return new Map(wanted.map((name) => [name, scope.result(name)]));
 }
 
@@ -277,8 +283,10 @@ export function evaluateNode(
   options: EvaluationOptions,
 ): Tensor[] {
   const evaluation = startEvaluation(options);
-  return new Scope(evaluation, [], canonicalOpsets(options.opsets), options.initializer ?? (() => undefined)).run(
-    node,
-    inputs,
-  );
+  const scope = new Scope(evaluation, [], canonicalOpsets(options.opsets), options.initializer ?? (() => undefined));
+  try {
+    return scope.run(node, inputs);
+  } finally {
+    if (options.spent) options.spent.operations = evaluation.use.operations;
+  }
 }

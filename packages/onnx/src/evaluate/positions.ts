@@ -15,10 +15,12 @@ export function stridesOf(dims: readonly number[]): number[] {
 export function stridedPositions(dims: readonly number[], strides: readonly number[], offset: number = 0): Int32Array {
   const positions = new Int32Array(elementCount(dims));
   const index = new Int32Array(dims.length);
+  const width = dims.at(-1) ?? 1;
+  const step = strides.at(-1) ?? 0;
   let position = offset;
-  for (let i = 0; i < positions.length; i++) {
-    positions[i] = position;
-    for (let axis = dims.length - 1; axis >= 0; axis--) {
+  for (let i = 0; i < positions.length;) {
+    for (let column = 0; column < width; column++) positions[i++] = position + column * step;
+    for (let axis = dims.length - 2; axis >= 0; axis--) {
       position += strides[axis]!;
       if (++index[axis]! < dims[axis]!) break;
       position -= strides[axis]! * dims[axis]!;

@@ -78,6 +78,9 @@ function scan(build: NodeBuilder, step: Step, state: string, inputs: readonly st
   return [last, before];
 }
 
+/** A state or what one chunk has of an input: float32 of rank 4, which onnxruntime does not always infer itself. */
 function float(name: string): ValueInfoProto {
-  return createMessage("ValueInfoProto", { name, type: { tensorType: { elemType: DataType.FLOAT }, denotation: "" } });
+  const dim = Array.from({ length: 4 }, () => createMessage("DimensionProto", {}));
+  const tensorType = { elemType: DataType.FLOAT, shape: createMessage("TensorShapeProto", { dim }) };
+  return createMessage("ValueInfoProto", { name, type: { tensorType, denotation: "" } });
 }

@@ -31,13 +31,25 @@ const valueElements = 1 << 16;
 /** What one node of shape arithmetic may cost: where it makes more than is carried along, its shape is enough. */
 const shapeArithmetic: Partial<EvaluationLimits> = { elements: 1 << 17, operations: 1 << 22 };
 
+/** What probing has cost: nodes seen, and the operations of those that were computed. */
+interface ProbingCost {
+  operations: number;
+}
+
+/** A node whose shape is inferred costs about as much as so many additions. */
+const costOfNode = 64;
+/** Operations of one probe after which values are no longer carried along. Real models take a hundredth of it. */
+const mostOperations = 3e7;
+/** Operations after which no more sizes are tried, but the usual ones: a thousand nodes take 64,000 for each attempt. */
+const mostForAttempts = 4e6;
+
 /**
  * Runs a graph's shape arithmetic at concrete input shapes: every Shape, Gather, Concat and Reshape target becomes
  * a number, whatever detour the exporter took. No weight is read and no activation computed.
  *
  * @throws ShapeConflict if the graph cannot run at these sizes
  */
-export function probe(graph: Graph, sizes: ProbeSizes): Probe {
+export function probe(graph: Graph, sizes: ProbeSizes, cost: ProbingCost = { operations: 0 }): Probe {
   const inputs = new Map<string, readonly number[]>();
   const info = new Map<string, ShapeInfo>();
   const named = new Map<string, number>();
@@ -48,7 +60,7 @@ export function probe(graph: Graph, sizes: ProbeSizes): Probe {
     info.set(input.name, shape);
   }
   const bodies: BodyInfo = new Map();
-  propagate(graph, info, { bodies, copied: 0 });
+  propagate(graph, info, { bodies, copied: 0, cost });
   return { sizes, inputs, info, bodies };
 }
 
@@ -60,6 +72,7 @@ const mostCopied = 1 << 21;
 interface Progress {
   readonly bodies: BodyInfo;
   copied: number;
+  readonly cost: ProbingCost;
 }
 
 /** Free dimensions: the first is a batch, later ones lengths; the same name has the same size everywhere. */
@@ -100,6 +113,7 @@ function propagate(graph: Graph, info: Map<string, ShapeInfo>, progress: Progres
   }
   for (const node of graph.nodes) {
     for (const name of node.input) if (name !== "" && !info.has(name)) learnConstant(graph, name, info);
+    progress.cost.operations += costOfNode;
     const outputs = inferNode(graph, node, info, progress);
     outputs?.forEach((output, index) => {
       const name = node.output[index];
@@ -158,7 +172,10 @@ function inferNode(
         return body.output.map(({ name }) => inner.get(name));
       });
     default:
-      return evaluated(graph, node, inputs) ?? shapeFunctions.get(node.opType)?.({ node, inputs, opset: graph.opset });
+      return (
+        evaluated(graph, node, inputs, progress.cost) ??
+        shapeFunctions.get(node.opType)?.({ node, inputs, opset: graph.opset })
+      );
   }
 }
 
@@ -171,15 +188,22 @@ function shapeValue(node: NodeProto, dims: readonly number[]): Tensor {
 const known = (value: Tensor): ShapeInfo => ({ dims: value.dims, dataType: value.dataType, value });
 
 /** The node's outputs by computing it, where all that it reads is known and small. */
-function evaluated(graph: Graph, node: NodeProto, inputs: readonly (ShapeInfo | undefined)[]): ShapeInfo[] | undefined {
+function evaluated(
+  graph: Graph,
+  node: NodeProto,
+  inputs: readonly (ShapeInfo | undefined)[],
+  cost: ProbingCost,
+): ShapeInfo[] | undefined {
   const values: (Tensor | null)[] = [];
   for (let i = 0; i < inputs.length; i++) {
     const value = inputs[i]?.value;
     if (value === undefined && node.input[i] !== "") return undefined;
     values.push(value ?? null);
   }
+  if (cost.operations > mostOperations) return undefined;
+  const spent = { operations: 0 };
   try {
-    const outputs = evaluateNode(node, values, { opsets: graph.opsets, limits: shapeArithmetic });
+    const outputs = evaluateNode(node, values, { opsets: graph.opsets, limits: shapeArithmetic, spent });
     return outputs.map((value) =>
       value.data.length <= valueElements ? known(value) : { dims: value.dims, dataType: value.dataType },
     );
@@ -187,6 +211,8 @@ function evaluated(graph: Graph, node: NodeProto, inputs: readonly (ShapeInfo | 
     // Whatever cannot be computed may still have a shape.
     if (FavorError.isInstance(error)) return undefined;
     throw error;
+  } finally {
+    cost.operations += spent.operations;
   }
 }
 
@@ -224,13 +250,15 @@ function attemptsFor(graph: Graph): ProbeSizes[] {
 export function probePair(graph: Graph): ProbePair | { conflict: ShapeConflict } {
   const queue = attemptsFor(graph);
   const tried = new Set<string>();
+  const cost: ProbingCost = { operations: 0 };
   let conflict: ShapeConflict | undefined;
   for (let sizes = queue.shift(); sizes !== undefined; sizes = queue.shift()) {
+    if (tried.size >= attempts.length && cost.operations > mostForAttempts) break;
     const key = JSON.stringify(sizes);
     if (tried.has(key)) continue;
     tried.add(key);
     try {
-      const first = probe(graph, sizes);
+      const first = probe(graph, sizes, cost);
       return { first, second: secondProbe(graph, sizes) };
     } catch (error) {
       if (!(error instanceof ShapeConflict)) throw error;

@@ -56,3 +56,28 @@ describe("layers of one model", () => {
     expect(sites[3]!.reasons[0]!.message).toMatch(/3 keys before/);
   });
 });
+
+describe("a mask of 1,300 by 1,300 positions in a model of that length only", () => {
+  const size = 1300;
+  const model = (): ReturnType<typeof layerModel> =>
+    layerModel(
+      (b) => {
+        const causal = Float32Array.from({ length: size * size }, (_, i) =>
+          i % size > Math.floor(i / size) ? -1e9 : 0,
+        );
+        return b.attend((s) => b.softmax(b.op("Add", [s, b.floats("mask", [size, size], causal)])));
+      },
+      { inputs: [{ ...hiddenStates, dims: [1, size, 16] }] },
+    );
+
+  test("is refused by name where evaluating it costs more than the limit", () => {
+    const { sites } = inspectAttention(model());
+    expect(sites.map(({ reasons }) => reasons.map(({ code }) => code))).toEqual([["mask-not-evaluated"]]);
+    expect(sites[0]!.reasons[0]!.message).toMatch(/too large to be evaluated.*maskOperations/);
+  });
+
+  test("is proved where more is allowed", () => {
+    const { sites } = inspectAttention(model(), { maskOperations: 1e9 });
+    expect(sites.map(({ mask, verdict }) => [mask.kind, verdict])).toEqual([["causal", "convert"]]);
+  });
+});

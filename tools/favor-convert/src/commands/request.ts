@@ -18,10 +18,7 @@ export interface ConvertRequest extends SourceOptions {
   readonly projection?: NonNullable<ConvertOptions["projection"]>;
   /** Of the projections, the draws from data files and the masks; default 0. */
   readonly seed?: number;
-  /** Half a minute's evaluation of masks: enough for 2,048 positions in models that run at no other length. */
-export const maskOperations = 2e9;
-
-/** Draws of each head's calibrated positive features, of which the best on the calibration data stays. */
+  /** Draws of each head's calibrated positive features, of which the best on the calibration data stays. */
   readonly seeds?: number;
   /** Steps of gradient descent on each head's landmarks after their fit; default 0. */
   readonly refine?: number;
@@ -59,6 +56,9 @@ export const maskOperations = 2e9;
   /** Rewrite in memory and report the sites; measure and write nothing. */
   readonly dryRun?: boolean;
 }
+
+/** Half a minute's evaluation of masks: enough for 2,048 positions in models that run at no other length. */
+export const maskOperations = 2e9;
 
 /** Draws of calibrated positive features when `seeds` is not given. */
 const defaultSeeds = 4;

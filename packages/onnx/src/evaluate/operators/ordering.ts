@@ -1,6 +1,6 @@
 import { DataType } from "../../model/proto.ts";
 import { markInexact, type OperatorCall, type OperatorTable } from "../call.ts";
-import { axisView, computed } from "../positions.ts";
+import { axisView, computed, type AxisView } from "../positions.ts";
 import type { Tensor, TensorData } from "../tensor.ts";
 
 /** Index of the largest (smallest) element along `axis`, the first of equals unless select_last_index (opset 12). */
@@ -87,26 +87,33 @@ const cumulative =
     return [computed(source.dims, source.dataType, data)];
   };
 
+/** Every element of [outer, length, inner] with the row along `length` that it belongs to, of outer * inner rows. */
+function forEachInRows({ outer, length, inner }: AxisView, visit: (at: number, row: number) => void): void {
+  let at = 0;
+  for (let block = 0; block < outer; block++) {
+    for (let i = 0; i < length; i++) {
+      for (let column = 0; column < inner; column++) visit(at++, block * inner + column);
+    }
+  }
+}
+
 /** exp(x - max) along one axis: [outer, length, inner], and what each row adds up to. */
-function exponentials(call: OperatorCall, source: TensorData, outer: number, length: number, inner: number) {
+function exponentials(call: OperatorCall, source: TensorData, view: AxisView) {
+  const rows = view.outer * view.inner;
   call.operations(3 * source.length);
   const exponents = new Float64Array(source.length);
-  const sums = new Float64Array(outer * inner);
-  const largest = new Float64Array(outer * inner).fill(-Infinity);
-  for (let i = 0; i < source.length; i++) {
-    const row = Math.floor(i / (length * inner)) * inner + (i % inner);
-    largest[row] = Math.max(largest[row]!, source[i]!);
-  }
-  for (let i = 0; i < source.length; i++) {
-    const row = Math.floor(i / (length * inner)) * inner + (i % inner);
+  const sums = new Float64Array(rows);
+  const largest = new Float64Array(rows).fill(-Infinity);
+  forEachInRows(view, (i, row) => (largest[row] = Math.max(largest[row]!, source[i]!)));
+  forEachInRows(view, (i, row) => {
     exponents[i] = Math.exp(source[i]! - largest[row]!);
     sums[row]! += exponents[i]!;
-  }
+  });
   return { exponents, sums, largest };
 }
 
 /** Along `axis` (default -1); before opset 13 over all dimensions from `axis` (default 1) on, flattened. */
-function softmaxView(call: OperatorCall, source: Tensor): { outer: number; length: number; inner: number } {
+function softmaxView(call: OperatorCall, source: Tensor): AxisView {
   const rank = source.dims.length;
   const flattens = call.opset < 13;
   const axis = call.axis(call.int("axis", flattens ? 1 : -1), rank, flattens);
@@ -119,13 +126,12 @@ const softmax =
   (call: OperatorCall): Tensor[] => {
     const source = call.input(0);
     call.requireFloat(source);
-    const { outer, length, inner } = softmaxView(call, source);
+    const view = softmaxView(call, source);
     const data = call.data(source.dims, source.dataType);
-    const { exponents, sums, largest } = exponentials(call, source.data, outer, length, inner);
-    for (let i = 0; i < data.length; i++) {
-      const row = Math.floor(i / (length * inner)) * inner + (i % inner);
+    const { exponents, sums, largest } = exponentials(call, source.data, view);
+    forEachInRows(view, (i, row) => {
       data[i] = log ? source.data[i]! - largest[row]! - Math.log(sums[row]!) : exponents[i]! / sums[row]!;
-    }
+    });
     return [computed(source.dims, source.dataType, data)];
   };
 
