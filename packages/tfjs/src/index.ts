@@ -4,6 +4,8 @@ export { softmaxAttention } from "./ops/softmax-attention.ts";
 export type { SoftmaxAttentionOptions } from "./ops/softmax-attention.ts";
 export type { AttentionOptions } from "./ops/attention-inputs.ts";
 export type { FeatureMaps } from "./ops/feature-parameters.ts";
+export { causalLinearAttention } from "./kernels/causal-linear-attention.ts";
+export type { CausalLinearAttentionOptions } from "./kernels/causal-linear-attention.ts";
 
 export { FavorAttention } from "./layers/favor-attention.ts";
 export type { FavorAttentionArgs } from "./layers/favor-attention.ts";

@@ -50,7 +50,7 @@ function relativeWeights(logWeight: tf.Tensor, weights: tf.Tensor): tf.Tensor {
 }
 
 /** [V 1] times a weight per key, `[groups, keys, valueDim + 1]`. */
-function weightedValues(value: tf.Tensor, weights: tf.Tensor): tf.Tensor {
+export function weightedValues(value: tf.Tensor, weights: tf.Tensor): tf.Tensor {
   const column = tf.expandDims(weights, 2);
   return tf.concat([tf.mul(value, column), column], 2);
 }

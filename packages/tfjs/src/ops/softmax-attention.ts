@@ -2,7 +2,7 @@ import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import { attentionSizes, requireShape } from "./attention-inputs.ts";
 import type { AttentionOptions, AttentionSizes } from "./attention-inputs.ts";
-import { lowerTriangle } from "./causal.ts";
+import { lowerTriangle } from "../kernels/causal-chunks.ts";
 
 export interface SoftmaxAttentionOptions extends Omit<AttentionOptions, "mask"> {
   /** `[batch, keys]`, or per query `[batch, queries, keys]` or `[batch, heads or 1, queries, keys]`; 0 hides. */

@@ -25,20 +25,22 @@ onEveryBackend("favorAttention", () => {
   const keyMask = (): tf.Tensor => tf.tensor2d(mask, [shape.batch, shape.length]);
 
   describe.each(Object.entries(everyMap(shape.dim, 16)))("%s features", (name, featureMap) => {
+    // trigonometric normalisers of larger inputs come near 0, where every rounding counts a thousand times
+    const fitting = name.startsWith("trigonometric") ? sample(shape, 0.4) : inputs;
     it("equal @favor/core in float64, bidirectional and causal, with a mask", () => {
       for (const causal of [false, true]) {
-        const out = favorAttention(...tensors(inputs, shape), { featureMap, mask: keyMask(), causal });
+        const out = favorAttention(...tensors(fitting, shape), { featureMap, mask: keyMask(), causal });
         expect(out.shape).toEqual([2, 3, 37, 5]);
-        const expected = reference(inputs, shape, [featureMap], { mask, causal });
-        expect(relativeError(out.dataSync(), expected)).toBeLessThan(1e-4);
+        const expected = reference(fitting, shape, [featureMap], { mask, causal });
+        expect(relativeError(out.dataSync(), expected)).toBeLessThan(1e-5);
       }
     });
 
     it("equal @favor/core with one map per head", () => {
       const maps = [0, 1, 2].map((head) => everyMap(shape.dim, 16, head)[name]!);
       for (const causal of [false, true]) {
-        const out = favorAttention(...tensors(inputs, shape), { featureMap: maps, causal });
-        expect(relativeError(out.dataSync(), reference(inputs, shape, maps, { causal }))).toBeLessThan(1e-4);
+        const out = favorAttention(...tensors(fitting, shape), { featureMap: maps, causal });
+        expect(relativeError(out.dataSync(), reference(fitting, shape, maps, { causal }))).toBeLessThan(1e-5);
       }
     });
   });

@@ -1,0 +1,78 @@
+import { ArgumentError } from "@favor/core";
+import * as tf from "@tensorflow/tfjs";
+import { requireShape } from "../ops/attention-inputs.ts";
+import { causalByChunks } from "./causal-chunks.ts";
+import { causalOnCpu } from "./causal-cpu.ts";
+import { causalOnWasm } from "./causal-wasm.ts";
+
+export interface CausalLinearAttentionOptions {
+  /**
+   * r `[groups, length]`, finite and nowhere less than in the row before: pairs count exp(-|r_i - r_j|), for keys whose
+   * weights are relative to the largest so far. A constant: it has no gradient. Default 0.
+   */
+  readonly reference?: tf.Tensor | undefined;
+  /** Row i sees keys i to the last instead of 0 to i. Default false. */
+  readonly reverse?: boolean | undefined;
+}
+
+const kernelName = "CausalLinearAttention";
+const ownKernels: Readonly<Record<string, tf.KernelFunc>> = {
+  cpu: causalOnCpu,
+  wasm: causalOnWasm,
+};
+
+/**
+ * y_i = sum over j <= i of (q_i.k_j) exp(r_j - r_i) v_j (2009.14794, section 2.5.1) of q and k `[groups, length,
+ * features]` and v `[groups, length, width]`: `[groups, length, width]`, by a running sum `[features, width]` in
+ * O(length features width) time. Float32. No row depends on later keys, to the bit.
+ *
+ * Differentiable in q, k and v, with itself as the gradient, so that only its inputs are kept for the backward pass. A
+ * kernel of its own on cpu (typed arrays) and wasm (SIMD in the backend's memory); on any other backend chunks of
+ * standard operations, O(length (sqrt(length) + features)) memory.
+ *
+ * @throws ArgumentError, naming the argument, for a wrong rank, dtype or shapes that disagree.
+ */
+export function causalLinearAttention(
+  q: tf.Tensor,
+  k: tf.Tensor,
+  v: tf.Tensor,
+  { reference, reverse = false }: CausalLinearAttentionOptions = {},
+): tf.Tensor3D {
+  for (const [name, x] of Object.entries({ q, k, v })) {
+    if (x.rank !== 3) throw new ArgumentError(name, "a tensor [groups, length, width]", `[${x.shape}]`);
+    if (x.dtype !== "float32") throw new ArgumentError(name, "a float32 tensor", x.dtype);
+  }
+  const [groups, length] = q.shape as [number, number, number];
+  requireShape("k", k, q.shape);
+  requireShape("v", v, [groups, length, v.shape[2]!]);
+  if (reference) requireShape("reference", reference, [groups, length]);
+  registerOnBackend(tf.getBackend());
+  return tf.tidy(() => {
+    const inputs = { q, k, v, reference: reference ?? tf.zeros([groups, length]) };
+    return tf.engine().runKernel(kernelName, inputs, { reverse }) as tf.Tensor3D;
+  });
+}
+
+/** On first use, not on import, so that a program without causal attention is left as it is. */
+function registerOnBackend(backendName: string): void {
+  if (!(tf.getGradient(kernelName) as tf.GradConfig | undefined)) {
+    tf.registerGradient({ kernelName, inputsToSave: ["q", "k", "v", "reference"], gradFunc: gradient });
+  }
+  if (tf.getKernel(kernelName, backendName) as tf.KernelConfig | undefined) return;
+  tf.registerKernel({ kernelName, backendName, kernelFunc: ownKernels[backendName] ?? causalByChunks });
+}
+
+/** Sums over pairs i >= j again: those of a query run forward over keys, those of a key and a value back over queries. */
+const gradient: tf.GradFunc = (dy, saved, attrs) => {
+  const [q, k, v, reference] = saved as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
+  const { reverse } = attrs as { reverse: boolean };
+  const upstream = dy as tf.Tensor;
+  const along = { reference, reverse };
+  const back = { reference, reverse: !reverse };
+  return {
+    q: () => causalLinearAttention(upstream, v, k, along),
+    k: () => causalLinearAttention(v, upstream, q, back),
+    v: () => causalLinearAttention(k, q, upstream, back),
+    reference: () => tf.zerosLike(reference),
+  };
+};

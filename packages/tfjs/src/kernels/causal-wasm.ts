@@ -1,0 +1,36 @@
+import type * as tf from "@tensorflow/tfjs";
+import { causalCall, fillGates } from "./causal-inputs.ts";
+import { moduleOn } from "./wasm-module.ts";
+import type { WasmMemory } from "./wasm-module.ts";
+
+/** The part of tfjs' wasm backend that kernels of its own use. */
+interface WasmBackend extends tf.KernelBackend {
+  /** The emscripten module: `asm` of the plain build exports the memory, `wasmMemory` is that of the threaded one. */
+  readonly wasm: { readonly asm?: { readonly memory?: WasmMemory }; readonly wasmMemory?: WasmMemory };
+  readonly dataIdMap: { get(dataId: tf.DataId): { readonly memoryOffset: number } };
+  makeOutput(shape: number[], dtype: tf.DataType): tf.TensorInfo;
+}
+
+/** Causal linear attention by the module of assembly/, which works in the backend's memory: nothing is copied. */
+export const causalOnWasm: tf.KernelFunc = ({ inputs, backend, attrs }) => {
+  const storage = backend as WasmBackend;
+  const call = causalCall(inputs, attrs);
+  const { groups, length, features, width, reverse } = call;
+  const y = storage.makeOutput([groups, length, width], "float32");
+  const gates = storage.makeOutput([length], "float32");
+  const state = storage.makeOutput([features, Math.ceil(width / 4) * 4], "float32");
+  // after the last allocation, which may have moved the memory's buffer
+  const memory = storage.wasm.asm?.memory ?? storage.wasm.wasmMemory!;
+  const at = ({ dataId }: tf.TensorInfo): number => storage.dataIdMap.get(dataId).memoryOffset;
+  const array = (address: number): Float32Array => new Float32Array(memory.buffer, address, length);
+  const attend = moduleOn(memory).causalLinearAttention;
+  for (let group = 0; group < groups; group++) {
+    const row = group * length * 4;
+    fillGates(array(at(gates)), array(at(call.reference) + row), reverse);
+    const [featureRow, valueRow] = [row * features, row * width];
+    const [q, k] = [at(call.q) + featureRow, at(call.k) + featureRow];
+    attend(at(y) + valueRow, q, k, at(call.v) + valueRow, at(gates), at(state), length, features, width, reverse);
+  }
+  for (const { dataId } of [gates, state]) storage.disposeData(dataId);
+  return y;
+};
