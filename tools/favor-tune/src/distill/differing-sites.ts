@@ -1,0 +1,106 @@
+import type { ModelProto, NodeProto, TensorProto } from "@favor/onnx";
+
+import { GraphWiring, valuesRead } from "./graph-wiring.ts";
+import { isFeatureInitializer } from "./feature-initializers.ts";
+import { ValueNumbers, operatorOf } from "./value-numbers.ts";
+
+/** One attention whose output a student learns to reproduce from the teacher's own activations. */
+export interface DifferingSite {
+  /** The attention's output, of one name in both graphs: the student's last value and the teacher's target. */
+  readonly output: string;
+  /** What depends on the feature maps, in topological order; constants that it reads included. */
+  readonly nodes: readonly NodeProto[];
+  /** Initializers of the feature maps: they learn. */
+  readonly trainable: readonly TensorProto[];
+  /** The other initializers that the nodes read. */
+  readonly constants: readonly TensorProto[];
+  /** Values of the converted graph that the nodes read and that no feature map reaches: the teacher computes them. */
+  readonly operands: readonly string[];
+}
+
+/** Where a converted model differs from its original. */
+export interface Difference {
+  readonly original: GraphWiring;
+  readonly converted: GraphWiring;
+  readonly sites: readonly DifferingSite[];
+  /**
+   * The value of the original that equals a value of the converted graph for every input, given that the attentions
+   * before it give what the original's give; undefined where that is not proved.
+   */
+  same(value: string): string | undefined;
+}
+
+/**
+ * Finds the attentions that a conversion replaced, by structure alone: values are the same where global value numbering
+ * says so (see {@link ValueNumbers}). Where both graphs make a value of one name by different operators, the conversion
+ * put one computation in the place of another that stands for the same: there the original's value is taken
+ * (teacher forcing), and what lies between it and same values is the site.
+ *
+ * @param original - with local functions and fused operators written out as the conversion saw them (`tapSamples`).
+ */
+export function differingSites(original: ModelProto, converted: ModelProto): Difference {
+  const [from, to] = [new GraphWiring(original), new GraphWiring(converted)];
+  const numbers = new ValueNumbers();
+  const originals = numbers.of(from);
+  const names = new Map([...originals].map(([name, number]) => [number, name]));
+  const replaced: string[] = [];
+  const students = numbers.of(to, (output, node, number) => {
+    const counterpart = from.producer(output);
+    if (names.has(number) || counterpart === undefined || isSameOperator(counterpart, node)) return number;
+    replaced.push(output);
+    return originals.get(output)!;
+  });
+  const same = (value: string): string | undefined => names.get(students.get(value) ?? -1);
+  const sites = replaced.map((output) => siteOf(output, to, same)).filter(({ trainable }) => trainable.length > 0);
+  return { original: from, converted: to, sites, same };
+}
+
+function isSameOperator(a: NodeProto, b: NodeProto): boolean {
+  const [one, other] = [operatorOf(a), operatorOf(b)];
+  return one.length === other.length && one.every((part, i) => part === other[i]);
+}
+
+/** The nodes between same values and the output, cut into what feature maps reach and what they do not. */
+function siteOf(output: string, graph: GraphWiring, same: (value: string) => string | undefined): DifferingSite {
+  const cone = coneOf(output, graph, same);
+  const reached = new Set<string>();
+  for (const node of cone) {
+    if (!valuesRead(node).some((value) => reached.has(value) || isFeatureInitializer(value))) continue;
+    for (const value of node.output) reached.add(value);
+  }
+  const isStudent = (node: NodeProto): boolean => node.output.some((value) => reached.has(value));
+  const nodes = new Set(cone.filter(isStudent));
+  const operands = new Set<string>();
+  const initializers = new Set<TensorProto>();
+  for (const node of nodes) {
+    // The set grows by the constants' nodes while it is walked.
+    for (const value of valuesRead(node)) {
+      const initializer = graph.initializer(value);
+      const producer = graph.producer(value);
+      if (reached.has(value)) continue;
+      if (initializer !== undefined) initializers.add(initializer);
+      else if (producer?.opType === "Constant") nodes.add(producer);
+      else operands.add(value);
+    }
+  }
+  return {
+    output,
+    nodes: graph.nodes.filter((node) => nodes.has(node)),
+    trainable: [...initializers].filter(({ name }) => isFeatureInitializer(name)),
+    constants: [...initializers].filter(({ name }) => !isFeatureInitializer(name)),
+    operands: [...operands],
+  };
+}
+
+/** The nodes that the output depends on, back to same values, in topological order. */
+function coneOf(output: string, graph: GraphWiring, same: (value: string) => string | undefined): NodeProto[] {
+  const cone = new Set<NodeProto>();
+  const pending = [output];
+  for (let value = pending.pop(); value !== undefined; value = pending.pop()) {
+    const node = value === output || same(value) === undefined ? graph.producer(value) : undefined;
+    if (node === undefined || cone.has(node)) continue;
+    cone.add(node);
+    pending.push(...valuesRead(node));
+  }
+  return graph.nodes.filter((node) => cone.has(node));
+}

@@ -1,0 +1,244 @@
+import { tapSamples } from "@favor/onnx";
+import type { ModelProto } from "@favor/onnx";
+import * as tf from "@tensorflow/tfjs";
+
+import { TrainingError } from "../errors.ts";
+import type { AdamWOptions } from "../mlm/adamw.ts";
+import type { NamedTensors, StepResult, TrainingBatch, TrainingStage } from "../training/stage.ts";
+import { errorsByHead } from "./attention-loss.ts";
+import { differingSites } from "./differing-sites.ts";
+import { DistillError } from "./errors.ts";
+import { FeatureParameters } from "./feature-parameters.ts";
+import { Student } from "./student.ts";
+import { Teacher } from "./teacher.ts";
+import type { SiteActivations, TeacherOptions } from "./teacher.ts";
+
+/** Token ids, a sequence each. */
+export type TokenRows = readonly (readonly number[])[];
+
+export interface DistillerOptions extends TeacherOptions, Omit<AdamWOptions, "decay"> {
+  /** The model that was converted: the teacher. Keep it open until {@link Distiller.open} is done. */
+  readonly original: ModelProto;
+  /** Likewise. It is not changed. */
+  readonly converted: ModelProto;
+  /** A folder for the teacher's file; the caller removes it. */
+  readonly scratch: string;
+  /** What a batch's models are run on; default: its sequences as they are. A masked model learns on masked inputs. */
+  readonly rowsOf?: (batch: TrainingBatch) => TokenRows;
+  /** The longest joint gradient of a site; longer ones are scaled down to it. Default 50. */
+  readonly clip?: number;
+}
+
+/** How far one site's linear attention is from softmax: the mean over heads of {@link errorsByHead}. */
+export interface SiteError {
+  /** The value that holds the attention's output, in both models. */
+  readonly site: string;
+  readonly error: number;
+}
+
+/** One site's weights when they did best on held-out data. */
+interface Best {
+  readonly error: number;
+  readonly weights: NamedTensors;
+}
+
+/**
+ * Distillation of feature maps: the exact model teaches each attention's output on its own activations, all weights
+ * frozen but those of the feature maps. Attentions are independent of each other, each with an optimiser of its own,
+ * and only one's activations and gradients are in the backend's memory at a time. The same batches on the same backend
+ * give the same numbers, to the bit.
+ */
+export class Distiller implements TrainingStage {
+  readonly #teacher: Teacher;
+  readonly #students: readonly Student[];
+  readonly #parameters: readonly FeatureParameters[];
+  readonly #rowsOf: (batch: TrainingBatch) => TokenRows;
+  readonly #clip: number;
+  /** By site; none before the first evaluation. */
+  #best: (Best | undefined)[] = [];
+
+  private constructor(teacher: Teacher, students: readonly Student[], options: DistillerOptions) {
+    this.#teacher = teacher;
+    this.#students = students;
+    this.#parameters = students.map((student) => new FeatureParameters(student, options));
+    this.#rowsOf = options.rowsOf ?? (({ sequences }) => sequences.map(({ ids }) => ids));
+    this.#clip = options.clip ?? 50;
+  }
+
+  /**
+   * Finds what the conversion changed and loads teacher and students, on the tfjs backend in use (on wasm call
+   * `repairBackend` first).
+   *
+   * @throws {DistillError} `nothing-to-distil`, and as `teacherModel`; what `Teacher.open` and `OnnxModel.load` throw.
+   */
+  static async open(options: DistillerOptions): Promise<Distiller> {
+    // The original in the form that the conversion began with: functions inlined, fused operators written out.
+    const difference = differingSites(tapSamples(options.original).model, options.converted);
+    if (difference.sites.length === 0) {
+      throw new DistillError(
+        "No attention of the converted model has feature maps that could learn and an original to learn from: kernels " +
+          "without a projection (elu1) and exact attention have no weights, and attention inside If, Loop or Scan is " +
+          "not seen. Convert with other --features, or give the right original with --teacher.",
+        { code: "nothing-to-distil" },
+      );
+    }
+    const teacher = await Teacher.open(difference, options.scratch, options);
+    const students: Student[] = [];
+    for (const site of difference.sites) students.push(await Student.load(site, options.converted));
+    return new Distiller(teacher, students, options);
+  }
+
+  /** The outputs of the attentions that learn, in the order of data flow. */
+  get sites(): readonly string[] {
+    return this.#students.map(({ site }) => site.output);
+  }
+
+  /**
+   * One step of every site's Adam on a batch.
+   *
+   * @returns as loss the mean over sites of the errors before the step: see {@link SiteError}.
+   * @throws {TrainingError} `loss-not-finite`: no weight of that site or of those after it was changed.
+   * @throws {DistillError} `attention-of-other-shape`.
+   */
+  async step(batch: TrainingBatch, learningRate: number): Promise<StepResult> {
+    const rows = this.#rowsOf(batch);
+    let sum = 0;
+    for await (const activations of this.#teacher.activations(rows)) {
+      const student = this.#students[activations.site]!;
+      const { heads, loss, gradients } = await this.#gradients(student, activations, rows);
+      const isFinite =
+        Number.isFinite(loss) && (await this.#parameters[activations.site]!.step(gradients, learningRate, this.#clip));
+      if (!isFinite) throw notFinite(student.site.output, batch.step);
+      sum += loss / heads;
+    }
+    return { loss: sum / this.#students.length, tokens: rows.reduce((count, row) => count + row.length, 0) };
+  }
+
+  /**
+   * The errors of every site on held-out batches, with the weights as they are; where a site does better than at every
+   * earlier call, its weights are remembered: see {@link Distiller.bestWeights}.
+   */
+  async evaluate(batches: Iterable<TokenRows> | AsyncIterable<TokenRows>): Promise<SiteError[]> {
+    const sums = this.#students.map(() => 0);
+    let tokens = 0;
+    for await (const rows of batches) {
+      const count = rows.reduce((total, row) => total + row.length, 0);
+      for await (const activations of this.#teacher.activations(rows)) {
+        const student = this.#students[activations.site]!;
+        const errors = tf.tidy(() => tf.mean(this.#errors(student, activations, rows)));
+        sums[activations.site]! += count * (await errors.data())[0]!;
+        errors.dispose();
+      }
+      tokens += count;
+    }
+    const errors = sums.map((sum) => sum / tokens);
+    for (const [site, error] of errors.entries()) {
+      const known = this.#best[site];
+      if (known !== undefined && known.error <= error) continue;
+      this.#best[site] = { error, weights: await this.#students[site]!.weights() };
+    }
+    return errors.map((error, site) => ({ site: this.sites[site]!, error }));
+  }
+
+  /** Of all sites, by initializer. */
+  async weights(): Promise<NamedTensors> {
+    const all = await Promise.all(this.#students.map((student) => student.weights()));
+    return new Map(all.flatMap((weights) => [...weights]));
+  }
+
+  /** The weights that did best on held-out data, site by site; those of now where nothing was evaluated. */
+  async bestWeights(): Promise<NamedTensors> {
+    const all = this.#students.map(async (student, site) => this.#best[site]?.weights ?? (await student.weights()));
+    return new Map((await Promise.all(all)).flatMap((weights) => [...weights]));
+  }
+
+  async state(): Promise<NamedTensors> {
+    const state = new Map<string, Float32Array>();
+    const add = (prefix: string, tensors: NamedTensors): void => {
+      for (const [name, values] of tensors) state.set(`${prefix}/${name}`, values);
+    };
+    for (const [site, student] of this.#students.entries()) {
+      add(`${site}/weights`, await student.weights());
+      add(`${site}/optimiser`, await this.#parameters[site]!.state());
+      const best = this.#best[site];
+      if (best === undefined) continue;
+      add(`${site}/best`, best.weights);
+      // The bits of a float64: a comparison with a rounded error could go the other way.
+      state.set(`${site}/error`, new Float32Array(Float64Array.of(best.error).buffer));
+    }
+    return state;
+  }
+
+  async restore(state: NamedTensors): Promise<void> {
+    const part = (prefix: string): Map<string, Float32Array> =>
+      new Map(
+        [...state].flatMap(([name, values]) =>
+          name.startsWith(`${prefix}/`) ? [[name.slice(prefix.length + 1), values] as const] : [],
+        ),
+      );
+    this.#best = this.#students.map((student, site) => {
+      student.assign(part(`${site}/weights`));
+      this.#parameters[site]!.restore(part(`${site}/optimiser`));
+      const error = state.get(`${site}/error`);
+      if (error === undefined) return undefined;
+      return { error: new Float64Array(error.slice().buffer)[0]!, weights: part(`${site}/best`) };
+    });
+  }
+
+  async dispose(): Promise<void> {
+    for (const parameters of this.#parameters) parameters.dispose();
+    for (const student of this.#students) student.dispose();
+    await this.#teacher.close();
+  }
+
+  /** The sum over heads of the errors, and its gradients. */
+  async #gradients(
+    student: Student,
+    activations: SiteActivations,
+    rows: TokenRows,
+  ): Promise<{ heads: number; loss: number; gradients: ReadonlyMap<string, tf.Tensor> }> {
+    let heads = 0;
+    const { value, grads } = tf.variableGrads(() => {
+      const errors = this.#errors(student, activations, rows);
+      heads = errors.size;
+      return tf.sum(errors);
+    }, [...student.variables.values()]);
+    const loss = (await value.data())[0]!;
+    value.dispose();
+    const byName = [...student.variables].map(([name, { name: own }]) => [name, grads[own]!] as const);
+    return { heads, loss, gradients: new Map(byName) };
+  }
+
+  /** [heads] */
+  #errors(student: Student, { operands, target }: SiteActivations, rows: TokenRows): tf.Tensor1D {
+    return tf.tidy(() => {
+      const { batch, length } = this.#teacher.padded(rows);
+      const { estimate, exact } = student.attend(operands, target);
+      const [items, , queries] = estimate.shape;
+      if (estimate.rank !== 4 || items !== batch || queries !== length) {
+        throw new DistillError(
+          `The attention "${student.site.output}" has the shape [${estimate.shape.join(", ")}], not [batch, heads, ` +
+            `tokens, dim] of ${batch} sequences of ${length} tokens: it cannot be distilled. Leave that layer softmax ` +
+            `(favor-convert --keep).`,
+          { code: "attention-of-other-shape", details: { site: student.site.output, shape: estimate.shape } },
+        );
+      }
+      return errorsByHead(estimate, exact, tokenWeights(rows, batch, length));
+    });
+  }
+}
+
+/** [batch, 1, length, 1]: 1 at tokens, 0 at padding and in rows that only fill a fixed batch. */
+function tokenWeights(rows: TokenRows, batch: number, length: number): tf.Tensor4D {
+  const weights = new Float32Array(batch * length);
+  for (const [row, ids] of rows.entries()) weights.fill(1, row * length, row * length + ids.length);
+  return tf.tensor4d(weights, [batch, 1, length, 1]);
+}
+
+function notFinite(site: string, step: number): TrainingError {
+  return new TrainingError(
+    `The loss of the attention "${site}" is not finite at step ${step + 1}. Lower --learning-rate, or look at the data ` +
+      `of that batch.`,
+    { code: "loss-not-finite", details: { site, step } },
+  );
+}

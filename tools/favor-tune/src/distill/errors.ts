@@ -1,0 +1,16 @@
+import { FavorError } from "@favor/core";
+
+/** Why a converted model, or one of its attentions, has nothing to learn from the original: exit code 3. */
+export type DistillErrorCode =
+  /** No converted attention differs from the original in trainable feature maps. */
+  | "nothing-to-distil"
+  /** Original and converted model import different versions of an operator set. */
+  | "opset-differs"
+  /** The converted model takes inputs that the original does not have. */
+  | "inputs-differ"
+  /** A feature map reads what a body of If, Loop or Scan makes. */
+  | "operand-in-body"
+  /** An attention's output is not [batch, heads, queries, dim] over the positions of the tokens. */
+  | "attention-of-other-shape";
+
+export class DistillError extends FavorError<DistillErrorCode> {}

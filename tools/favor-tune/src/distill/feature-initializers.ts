@@ -1,0 +1,33 @@
+/**
+ * Initializers that `convertAttention` writes for feature maps. Names end in a number where a model has several sites.
+ */
+const featureStems = [
+  "omega_query",
+  "omega_key",
+  "bias_query",
+  "weight_key",
+  "balance_key",
+  "shift_key",
+  "core",
+  "weight_state",
+  "phase_query",
+  "phase_key",
+] as const;
+
+type FeatureStem = (typeof featureStems)[number];
+
+const pattern = new RegExp(String.raw`^favor/(${featureStems.join("|")})(_\d+)?$`);
+
+/** Whether the initializer belongs to a feature map; everything else of a converted model is frozen in distillation. */
+export function isFeatureInitializer(name: string): boolean {
+  return pattern.test(name);
+}
+
+/**
+ * Whether the initializer must not become negative, or the estimate of attention could: the core, and the weights of
+ * the features.
+ */
+export function isPositive(name: string): boolean {
+  const stem = pattern.exec(name)?.[1] as FeatureStem | undefined;
+  return stem === "core" || stem === "weight_state";
+}

@@ -1,0 +1,129 @@
+import { join } from "node:path";
+
+import { ArgumentError } from "@favor/core";
+import { DataType, makeTensor, tensorOf, tensorValues } from "@favor/onnx";
+import { writeModel } from "@favor/onnx/node";
+import type { Feed } from "@favor/onnx-tfjs";
+import { ModelRunner } from "favor-convert/measure";
+import type { RunnerOptions } from "favor-convert/measure";
+import type { Tensor } from "onnxruntime-node";
+
+import type { Difference, DifferingSite } from "./differing-sites.ts";
+import { teacherModel } from "./teacher-model.ts";
+import type { TeacherModel } from "./teacher-model.ts";
+
+export interface TeacherOptions extends RunnerOptions {
+  /** Bytes of activations that are held at a time, about; beyond them the teacher runs again for fewer sites. */
+  readonly heldBytes?: number;
+}
+
+/** What one site's student sees, and what it should make of it. */
+export interface SiteActivations {
+  /** The site's number in `Difference.sites`. */
+  readonly site: number;
+  /** By operand of the site. */
+  readonly operands: Readonly<Record<string, Feed>>;
+  /** The teacher's attention output. */
+  readonly target: { readonly dims: readonly number[]; readonly data: Float32Array };
+}
+
+/** The original model in onnxruntime. Close it with {@link Teacher.close}. */
+export class Teacher {
+  readonly #runner: ModelRunner;
+  readonly #model: TeacherModel;
+  readonly #sites: readonly DifferingSite[];
+  readonly #heldBytes: number;
+
+  private constructor(runner: ModelRunner, model: TeacherModel, sites: readonly DifferingSite[], heldBytes: number) {
+    this.#runner = runner;
+    this.#model = model;
+    this.#sites = sites;
+    this.#heldBytes = heldBytes;
+  }
+
+  /**
+   * Writes the teacher into `scratch` (a folder) and loads it. Both models of the difference must still be open.
+   *
+   * @throws {DistillError} as `teacherModel`; {InputError} of favor-convert as `ModelRunner.open`; what `writeModel`
+   * throws.
+   */
+  static async open(difference: Difference, scratch: string, options: TeacherOptions = {}): Promise<Teacher> {
+    const teacher = teacherModel(difference);
+    const path = join(scratch, "teacher.onnx");
+    await writeModel(teacher.model, path);
+    const runner = await ModelRunner.open(path, options);
+    return new Teacher(runner, teacher, difference.sites, options.heldBytes ?? 512 * 1024 * 1024);
+  }
+
+  /**
+   * Every site's activations on a batch, in the order of the sites.
+   *
+   * @param rows - token ids; shorter rows are padded on the right and masked.
+   * @throws {ArgumentError} for rows of several lengths where the model takes no mask; {InputError} of favor-convert
+   * `model-fails-to-run`.
+   */
+  async *activations(rows: readonly (readonly number[])[]): AsyncGenerator<SiteActivations> {
+    const lengths = rows.map((row) => row.length);
+    if (!this.#runner.takesMask && lengths.some((length) => length !== lengths[0])) {
+      throw new ArgumentError("rows", "sequences of one length, for the model takes no mask", lengths);
+    }
+    const { operands, targets } = this.#model;
+    const tokens = rows.length * Math.max(...lengths);
+    for (let start = 0; start < targets.length;) {
+      let end = start;
+      for (let bytes = 0; end < targets.length; end++) {
+        bytes += tokens * bytesPerToken(this.#sites[end]!);
+        if (end > start && bytes > this.#heldBytes) break;
+      }
+      const wanted = operands.slice(start, end).flatMap((values) => [...values.values()]);
+      const names = [...new Set([...wanted, ...targets.slice(start, end)])];
+      const values: Record<string, Tensor> = await this.#runner.runAll(rows, names);
+      for (let site = start; site < end; site++) {
+        const entries = [...operands[site]!].map(([operand, output]) => [operand, feedOf(values[output]!)] as const);
+        const target = values[targets[site]!]!;
+        yield {
+          site,
+          operands: Object.fromEntries(entries),
+          target: { dims: target.dims, data: floatsOf(target) },
+        };
+      }
+      start = end;
+    }
+  }
+
+  /** The number of rows, and the length, that every batch is brought to; the longest row's where nothing is fixed. */
+  padded(rows: readonly (readonly number[])[]): { readonly batch: number; readonly length: number } {
+    const { fixedBatch, fixedLength } = this.#runner;
+    return {
+      batch: fixedBatch ?? rows.length,
+      length: fixedLength ?? Math.max(...rows.map((row) => row.length)),
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.#runner.close();
+  }
+}
+
+/** An upper bound: most operands are as large as the queries, some are smaller. */
+function bytesPerToken({ trainable, operands }: DifferingSite): number {
+  const widths = trainable.map(({ dims }) => dims[0]!.toNumber() * dims[1]!.toNumber());
+  return 4 * Math.max(...widths) * (operands.length + 1);
+}
+
+function feedOf(tensor: Tensor): Feed {
+  const { type, dims, data } = tensor;
+  if (type === "bool") return tensorOf(DataType.BOOL, [...dims], data as Uint8Array);
+  if (data instanceof BigInt64Array || data instanceof Int32Array) return { dims, data };
+  return { dims, data: floatsOf(tensor) };
+}
+
+function floatsOf({ type, dims, data }: Tensor): Float32Array {
+  if (data instanceof Float32Array) return data;
+  if (type !== "float16") throw new ArgumentError("tensor", "float32, float16, bool or integers", type);
+  const bits = data as Uint16Array;
+  const values = tensorValues(
+    makeTensor("", dims, DataType.FLOAT16, new Uint16Array(bits.buffer, bits.byteOffset, bits.length)),
+  );
+  return values.data as Float32Array;
+}
