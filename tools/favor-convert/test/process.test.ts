@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { readFile, readdir } from "node:fs/promises";
+import { copyFile, readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -83,6 +83,32 @@ describe.skipIf(!existsSync(cli))("the built command line (needs `npm run build`
     expect(seen).toEqual([expect.stringMatching(/^\.out\.partial-/)]);
     expect(ended).toMatchObject({ signal, stdout: "" });
     expect(await readdir(parent)).toEqual([]);
+  });
+
+  test.each(["SIGINT", "SIGTERM"] as const)("%s during verify removes the graph built from weights", async (signal) => {
+    const [parent, weights, temporary] = [await temporaryFolder(), await temporaryFolder(), await temporaryFolder()];
+    for (const name of ["config.json", "vocab.txt", "tokenizer.json", "model.safetensors"]) {
+      await copyFile(join(tiny, name), join(weights, name));
+    }
+    const variables = { weights, out: join(parent, "out"), TMPDIR: temporary };
+    expect((await shell('node "$cli" "$weights" -o "$out" --count 16 --quiet', variables)).status).toBe(0);
+    // onnxruntime leaves files of its own there.
+    const ours = async (): Promise<string[]> => (await readdir(temporary)).filter((name) => name.startsWith("favor-"));
+    let seen: string[] = [];
+    const ended = await shell(
+      'exec node "$cli" verify "$weights" "$out" --data "$validation" --threads 1',
+      variables,
+      (stderr, kill) => {
+        if (!stderr.includes("Evaluating the original") || seen.length > 0) return;
+        void ours().then((names) => {
+          seen = names;
+          kill(signal);
+        });
+      },
+    );
+    expect(seen).toEqual([expect.stringMatching(/^favor-model-/)]);
+    expect(ended).toMatchObject({ signal, stdout: "" });
+    expect(await ours()).toEqual([]);
   });
 
   test("a reader that goes away is no error", async () => {

@@ -5,6 +5,7 @@ import { basename, dirname, join, relative, resolve, sep } from "node:path";
 
 import { OutputError, UsageError, messageOf, systemCode } from "../errors.ts";
 import { realPathOf } from "../source/source.ts";
+import { removeOnInterrupt } from "./interruption.ts";
 
 /** Marks a folder as ours; `--force` replaces no other. */
 const marker = "favor.json";
@@ -28,21 +29,17 @@ export class OutputFolder {
   readonly #force: boolean;
   /** The topmost parent folder that we had to make, if any. */
   readonly #madeParent: string | undefined;
-  readonly #interrupted: (signal: NodeJS.Signals) => void;
+  readonly #stopListening: () => void;
 
   private constructor(path: string, partial: string, madeParent: string | undefined, force: boolean) {
     this.path = path;
     this.partial = partial;
     this.#madeParent = madeParent;
     this.#force = force;
-    this.#interrupted = (signal) => {
-      this.#stopListening();
+    this.#stopListening = removeOnInterrupt(() => {
       rmSync(partial, { recursive: true, force: true });
       if (madeParent !== undefined) rmSync(madeParent, { recursive: true, force: true });
-      // With our handler gone the signal has its usual effect, and the shell sees the usual status.
-      process.kill(process.pid, signal);
-    };
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, this.#interrupted);
+    });
   }
 
   /**
@@ -127,10 +124,6 @@ export class OutputFolder {
       );
       if (!removed || folder === this.#madeParent) return;
     }
-  }
-
-  #stopListening(): void {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, this.#interrupted);
   }
 }
 

@@ -1,13 +1,14 @@
-import { stat } from "node:fs/promises";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtempSync, rmSync } from "node:fs";
+import { rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 
 import { ModelFormatError, TensorError } from "@favor/onnx";
 import type { ModelProto } from "@favor/onnx";
 import { hashFile, openCheckpoint, openModel, writeModel } from "@favor/onnx/node";
 
 import { InputError, messageOf } from "../errors.ts";
+import { removeOnInterrupt } from "../folder/interruption.ts";
 import type { Source } from "./source.ts";
 
 /** A source's graph, its weights still in their files. */
@@ -63,12 +64,18 @@ export async function onnxFileOf(source: Source, path: string): Promise<string> 
   return path;
 }
 
-/** Runs an action with an ONNX file of the source; one that was built for it is removed afterwards. */
+/**
+ * Runs an action with an ONNX file of the source; one that was built for it is removed afterwards, SIGINT and SIGTERM
+ * included.
+ */
 export async function withOnnxFile<T>(source: Source, action: (path: string) => Promise<T>): Promise<T> {
-  const path = join(await mkdtemp(join(tmpdir(), "favor-model-")), "model.onnx");
+  if (isOnnx(source)) return action(source.modelPath);
+  const folder = mkdtempSync(join(tmpdir(), "favor-model-"));
+  const stopWatching = removeOnInterrupt(() => rmSync(folder, { recursive: true, force: true }));
   try {
-    return await action(await onnxFileOf(source, path));
+    return await action(await onnxFileOf(source, join(folder, "model.onnx")));
   } finally {
-    await rm(dirname(path), { recursive: true, force: true });
+    await rm(folder, { recursive: true, force: true });
+    stopWatching();
   }
 }
