@@ -1,5 +1,12 @@
 import { AttributeType, createMessage, makeTensor, type AttributeProto, type GraphProto } from "@favor/onnx";
-import type { FunctionProto, ModelProto, NodeProto, TensorProto, ValueInfoProto } from "@favor/onnx";
+import type {
+  FunctionProto,
+  ModelProto,
+  NodeProto,
+  OperatorSetIdProto,
+  TensorProto,
+  ValueInfoProto,
+} from "@favor/onnx";
 import Long from "long";
 
 /** INT, INTS, STRING, TENSOR, GRAPH or, as `{ float }`, FLOAT. */
@@ -68,10 +75,12 @@ export function graph({ nodes, inputs = [], outputs, initializers = [] }: GraphP
   });
 }
 
+function opset(domain: string, version: number): OperatorSetIdProto {
+  return createMessage("OperatorSetIdProto", { domain, version: Long.fromNumber(version) });
+}
+
 /** A model of opset 17 (and com.microsoft 1) by default. */
 export function model(parts: GraphParts, options: { opset?: number; functions?: FunctionProto[] } = {}): ModelProto {
-  const opset = (domain: string, version: number) =>
-    createMessage("OperatorSetIdProto", { domain, version: Long.fromNumber(version) });
   return createMessage("ModelProto", {
     irVersion: Long.fromNumber(8),
     producerName: "a test",
