@@ -4,6 +4,8 @@ import { requireShape } from "../ops/attention-inputs.ts";
 import { causalByChunks } from "./causal-chunks.ts";
 import { causalOnCpu } from "./causal-cpu.ts";
 import { causalOnWasm } from "./causal-wasm.ts";
+import { causalOnWebGl } from "./causal-webgl.ts";
+import { causalOnWebGpu } from "./causal-webgpu.ts";
 
 export interface CausalLinearAttentionOptions {
   /**
@@ -19,6 +21,8 @@ const kernelName = "CausalLinearAttention";
 const ownKernels: Readonly<Record<string, tf.KernelFunc>> = {
   cpu: causalOnCpu,
   wasm: causalOnWasm,
+  webgpu: causalOnWebGpu,
+  webgl: causalOnWebGl,
 };
 
 /**
@@ -27,8 +31,8 @@ const ownKernels: Readonly<Record<string, tf.KernelFunc>> = {
  * O(length features width) time. Float32. No row depends on later keys, to the bit.
  *
  * Differentiable in q, k and v, with itself as the gradient, so that only its inputs are kept for the backward pass. A
- * kernel of its own on cpu (typed arrays) and wasm (SIMD in the backend's memory); on any other backend chunks of
- * standard operations, O(length (sqrt(length) + features)) memory.
+ * kernel of its own on cpu (typed arrays), wasm (SIMD in the backend's memory), webgpu (WGSL) and webgl 2 (GLSL); on any
+ * other backend chunks of standard operations, O(length (sqrt(length) + features)) memory.
  *
  * @throws ArgumentError, naming the argument, for a wrong rank, dtype or shapes that disagree.
  */

@@ -1,4 +1,9 @@
 import * as tf from "@tensorflow/tfjs";
+import { addInSevens } from "./add-n.ts";
+import { batchedGather } from "./batched-gather.ts";
+import { castToBool } from "./cast-to-bool.ts";
+import { cumulativeByReversal } from "./cumulative.ts";
+import { einsum } from "./einsum.ts";
 import { segmentSum } from "./segment-sum.ts";
 import { tileGradient } from "./tile-gradient.ts";
 import { itemwiseMatMul } from "./wasm-matmul.ts";
@@ -9,10 +14,22 @@ interface Repair {
   readonly repair: (original: tf.KernelFunc | undefined) => tf.KernelFunc | undefined;
 }
 
+/** A kernel around the original, where there is one. */
+const around =
+  (wrap: (original: tf.KernelFunc) => tf.KernelFunc): Repair["repair"] =>
+  (original) =>
+    original && wrap(original);
+
 const repairs: readonly Repair[] = [
   { backend: "cpu", kernel: "UnsortedSegmentSum", repair: () => segmentSum },
   { backend: "wasm", kernel: "UnsortedSegmentSum", repair: () => segmentSum },
-  { backend: "wasm", kernel: "BatchMatMul", repair: (original) => original && itemwiseMatMul(original) },
+  { backend: "wasm", kernel: "BatchMatMul", repair: around(itemwiseMatMul) },
+  { backend: "wasm", kernel: "Einsum", repair: () => einsum },
+  { backend: "wasm", kernel: "GatherV2", repair: around(batchedGather) },
+  { backend: "wasm", kernel: "Cast", repair: around(castToBool) },
+  { backend: "webgpu", kernel: "Cumsum", repair: around(cumulativeByReversal) },
+  { backend: "webgpu", kernel: "Cumprod", repair: around(cumulativeByReversal) },
+  { backend: "webgpu", kernel: "AddN", repair: around(addInSevens) },
 ];
 
 /** The kernels that are in place, by backend and name. */
@@ -25,6 +42,10 @@ const inPlace = new Map<string, tf.KernelFunc>();
  * - `UnsortedSegmentSum` on wasm, where it is missing, and on cpu, where it takes segments x size memory: without it no
  *   embedding trains on wasm;
  * - `BatchMatMul` on wasm, several times slower on transposed or batched operands than on others;
+ * - `Einsum` on wasm, where it is missing; `GatherV2` there, wrong with `batchDims`; `Cast` there, which makes numbers
+ *   below 1 and multiples of 256 false;
+ * - `Cumsum` and `Cumprod` on webgpu, wrong when reversed (as in the gradient) from the second length on; `AddN` there,
+ *   0 for more than 7 tensors where a shader may use 8 buffers;
  * - the gradient of `Tile`, on every backend, for tfjs has one for all: thousands of kernels for the gradient of one
  *   layer normalisation over a sequence.
  *

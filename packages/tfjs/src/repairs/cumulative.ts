@@ -1,0 +1,21 @@
+import * as tf from "@tensorflow/tfjs";
+
+/**
+ * Cumsum and Cumprod of the webgpu backend, whose reversed form bakes the length of the first tensor it meets into a
+ * shader that it then uses for every length: reversed before and after instead.
+ */
+export function cumulativeByReversal(original: tf.KernelFunc): tf.KernelFunc {
+  return (call) => {
+    const { axis, reverse } = call.attrs as { axis: number; reverse: boolean };
+    if (!reverse) return original(call);
+    return tf.tidy(() => {
+      const x = tf.reverse(call.inputs["x"] as tf.Tensor, axis);
+      const { dataId, shape, dtype } = original({
+        ...call,
+        inputs: { x },
+        attrs: { ...call.attrs, reverse: false },
+      }) as tf.TensorInfo;
+      return tf.reverse(tf.engine().makeTensorFromDataId(dataId, shape, dtype), axis);
+    });
+  };
+}
