@@ -64,8 +64,9 @@ function runningSums(rows: tf.Tensor, exclusive: boolean, reverse: boolean): tf.
 
 function directedSums(source: tf.Tensor, exclusive: boolean, reverse: boolean): tf.Tensor {
   // The other direction leaves out what this one takes in.
-  if (!reverse) return tf.cumsum(source, -1, exclusive);
-  return tf.sub(tf.sum(source, -1, true), tf.cumsum(source, -1, !exclusive));
+  const axis = source.rank - 1;
+  if (!reverse) return tf.cumsum(source, axis, exclusive);
+  return tf.sub(tf.sum(source, axis, true), tf.cumsum(source, axis, !exclusive));
 }
 
 const cumSum = (call: OperatorCall): Value[] => {
@@ -81,8 +82,9 @@ const cumProd = (call: OperatorCall): Value[] => {
   const axis = call.axis(call.scalar(1), source.rank);
   const reverse = call.int("reverse", 0) !== 0;
   const exclusive = call.int("exclusive", 0) !== 0;
-  const slices = tf.unstack(source, axis);
-  if (reverse) slices.reverse();
+  const forward = tf.unstack(source, axis);
+  // The array itself is the tape's.
+  const slices = reverse ? forward.toReversed() : forward;
   const products: tf.Tensor[] = [];
   let total: tf.Tensor = tf.onesLike(slices[0]!);
   for (const slice of slices) {

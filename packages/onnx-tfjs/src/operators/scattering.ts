@@ -1,6 +1,6 @@
 import { createMessage, DataType, evaluateNode, tensorOf, type Tensor as HostTensor } from "@favor/onnx";
 import * as tf from "@tensorflow/tfjs";
-import type { OperatorCall, OperatorTable } from "../operator-call.ts";
+import { hostLimits, type OperatorCall, type OperatorTable } from "../operator-call.ts";
 import { dimsOf, type Value } from "../value.ts";
 
 /** start, start + 1, ... in the shape `dims`. */
@@ -24,7 +24,7 @@ function written(call: OperatorCall, updates: number, others: readonly (HostTens
   const size = tf.util.sizeFromShape([...dataDims]);
   const inputs = [counting(dataDims, 0), ...others];
   inputs[updates] = counting(updateDims, size);
-  const [origin] = evaluateNode(call.node, inputs, { opsets: call.context.opset });
+  const [origin] = evaluateNode(call.node, inputs, { opsets: call.context.opset, limits: hostLimits });
   const candidates = tf.concat([flat(call.device(0)), flat(call.device(updates))]);
   return tf.reshape(tf.gather(candidates, tf.tensor1d(Int32Array.from(origin!.data), "int32")), [...dataDims]);
 }
@@ -38,7 +38,10 @@ function added(call: OperatorCall, reader: string): tf.Tensor {
     output: ["positions"],
     attribute: call.node.attribute.filter(({ name }) => name === "axis"),
   });
-  const [positions] = evaluateNode(node, [counting(dims, 0), call.host(1)], { opsets: call.context.opset });
+  const [positions] = evaluateNode(node, [counting(dims, 0), call.host(1)], {
+    opsets: call.context.opset,
+    limits: hostLimits,
+  });
   const places = tf.tensor1d(Int32Array.from(positions!.data), "int32");
   const sums = tf.unsortedSegmentSum(flat(call.device(2)), places, tf.util.sizeFromShape([...dims]));
   return tf.add(call.device(0), tf.reshape(sums, [...dims]));

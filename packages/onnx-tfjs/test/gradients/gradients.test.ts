@@ -1,0 +1,62 @@
+import { repairBackend } from "@favor/tfjs";
+import * as tf from "@tensorflow/tfjs";
+import { beforeAll, describe, expect, test } from "vitest";
+import { supportedOperators } from "../../src/index.ts";
+import { backends } from "../backends.ts";
+import type { GradientCase } from "./case.ts";
+import { checkGradients } from "./check.ts";
+import { elementwiseCases } from "./elementwise-cases.ts";
+import { layerCases } from "./layer-cases.ts";
+import { layoutCases } from "./layout-cases.ts";
+
+/** Operators with nothing to differentiate, and why. */
+const withoutGradient: Readonly<Record<string, readonly string[]>> = {
+  "give booleans": [
+    "And",
+    "Or",
+    "Xor",
+    "Not",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "IsInf",
+    "IsNaN",
+  ],
+  "give integers": ["ArgMax", "ArgMin", "NonZero", "Shape", "Size"],
+  "are constant in steps": ["Ceil", "Floor", "Round", "Sign", "Hardmax"],
+  "read the shape alone": ["EyeLike"],
+  "round, and run in inference": [
+    "QuantizeLinear",
+    "com.microsoft:QuantizeLinear",
+    "DynamicQuantizeLinear",
+    "MatMulInteger",
+  ],
+};
+
+const cases = [...elementwiseCases, ...layoutCases, ...layerCases];
+const key = (op: string): string => (op.includes(":") ? op : `:${op}`);
+const title = ({ op, form }: GradientCase): string => (form === undefined ? op : `${op}, ${form}`);
+
+test("every operator is differentiated here, or has nothing to differentiate", () => {
+  const flat = Object.values(withoutGradient).flat();
+  const listed = new Set([...cases.map(({ op }) => op), ...flat].map(key));
+  expect([...listed].toSorted()).toEqual(supportedOperators());
+});
+
+describe.each(backends)("values and gradients on %s against the evaluator's differences", (backend) => {
+  beforeAll(async () => {
+    await tf.setBackend(backend);
+    repairBackend();
+  });
+
+  test.each(cases.map((given) => [title(given), given] as const))("%s", async (_, given) => {
+    const { value, gradients, norms, leaked } = await checkGradients(given);
+    expect(value).toBeLessThan(1e-4);
+    expect(Math.max(...gradients)).toBeLessThan(1e-3);
+    // A gradient of zero would say that the case differentiates nothing.
+    expect(Math.min(...norms)).toBeGreaterThan(1e-3);
+    expect(leaked).toBe(0);
+  });
+});
