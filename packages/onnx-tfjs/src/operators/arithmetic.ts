@@ -2,13 +2,13 @@ import * as tf from "@tensorflow/tfjs";
 import type { Operator, OperatorCall, OperatorTable } from "../operator-call.ts";
 import { dimsOf, isDevice, type Value } from "../value.ts";
 import { detached } from "./detached.ts";
-import { broadcastDims, expanded } from "./shape.ts";
+import { broadcastDims, elementwise, expanded } from "./shape.ts";
 
 type Binary = (a: tf.Tensor, b: tf.Tensor) => tf.Tensor;
 
 const binary =
   (f: Binary): Operator =>
-  (call) => [f(call.device(0), call.device(1))];
+  (call) => [elementwise(call, call.device(0), call.device(1), f)];
 
 const unary =
   (f: (x: tf.Tensor) => tf.Tensor): Operator =>
@@ -46,7 +46,7 @@ const variadicSum =
   (mean: boolean): Operator =>
   (call) => {
     const inputs = call.variadic();
-    const total = inputs.reduce((a, b) => tf.add(a, b));
+    const total = inputs.reduce((a, b) => elementwise(call, a, b, tf.add));
     return [mean ? tf.div(total, inputs.length) : total];
   };
 

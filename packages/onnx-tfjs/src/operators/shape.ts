@@ -31,6 +31,31 @@ export function expanded(source: tf.Tensor, dims: readonly number[]): tf.Tensor 
   return reps.every((rep) => rep === 1) ? shaped : tf.tile(shaped, reps);
 }
 
+/** What every backend can broadcast, wasm without a word about what it cannot. */
+const mostAxes = 6;
+
+/** f(a, b) elementwise, broadcast. Beyond 6 axes, those that broadcast alike count as one. */
+export function elementwise(
+  call: OperatorCall,
+  a: tf.Tensor,
+  b: tf.Tensor,
+  f: (a: tf.Tensor, b: tf.Tensor) => tf.Tensor,
+): tf.Tensor {
+  if (Math.max(a.rank, b.rank) <= mostAxes) return f(a, b);
+  const dims = broadcastDims(call, a.shape, b.shape);
+  const [left, right]: [number[], number[]] = [[], []];
+  let before = "";
+  for (const [i, dim] of dims.entries()) {
+    if (dim === 1) continue;
+    const [own, other] = [a.shape[i - dims.length + a.rank] ?? 1, b.shape[i - dims.length + b.rank] ?? 1];
+    const form = `${own === 1} ${other === 1}`;
+    left.push(own * (form === before ? left.pop()! : 1));
+    right.push(other * (form === before ? right.pop()! : 1));
+    before = form;
+  }
+  return tf.reshape(f(tf.reshape(a, left), tf.reshape(b, right)), dims);
+}
+
 const identity = (call: OperatorCall): Value[] => [call.input(0)];
 
 /** Dimensions from `start` to `end` (opset 15; both clamped), as int64. */
