@@ -28,7 +28,8 @@ export class Hub<Location> {
     this.#transport = new Transport({
       endpoint: options.endpoint ?? "https://huggingface.co",
       token: options.token,
-      fetch: options.fetch ?? ((url, init) => fetch(url, init)),
+      // A browser's own cache would keep every file a second time, and answer for the Hub.
+      fetch: options.fetch ?? ((url, init) => fetch(url, { ...init, cache: "no-store" })),
       userAgent: options.userAgent,
       responseTimeoutMs: options.responseTimeoutMs ?? 10_000,
       stallTimeoutMs: options.stallTimeoutMs ?? 10_000,

@@ -27,6 +27,19 @@ export function failure(status: number, code: string, message: string, headers: 
   return { ...json({ error: message }, { ...coded, "x-error-message": message, ...headers }), status };
 }
 
+/** What lets pages of other origins read an answer, as the Hub and its storage send it. */
+export const crossOrigin: Readonly<Record<string, string>> = {
+  "access-control-allow-origin": "*",
+  "access-control-expose-headers":
+    "x-repo-commit, x-error-code, x-error-message, etag, link, accept-ranges, content-range, x-linked-size, x-linked-etag, x-xet-hash",
+};
+
+/** The answer to a browser that asks whether it may ask. */
+export function preflight(): Answer {
+  const allowed = "authorization, content-type, range";
+  return { status: 204, headers: { "access-control-allow-headers": allowed }, body: new Uint8Array() };
+}
+
 export function bodyLength(body: AnswerBody): number {
   return body instanceof Uint8Array ? body.length : body.end - body.start;
 }

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
-import { bodyLength, type Answer } from "./answer.ts";
+import { bodyLength, crossOrigin, preflight, type Answer } from "./answer.ts";
 import { readRange } from "./content.ts";
 import type { Fault } from "./faults.ts";
 import { layOut, type RepositoryInput, type ServedRepository } from "./repositories.ts";
@@ -105,6 +105,10 @@ export class HubServer {
     response.on("error", () => undefined);
     try {
       const request = await read(incoming, part === "hub" ? (this.#options.basePath ?? "") : "");
+      if (request.method === "OPTIONS") {
+        await send(preflight(), request.method, response, undefined);
+        return;
+      }
       const path = request.url.pathname + request.url.search;
       this.requests.push({ part, method: request.method, path, headers: request.headers });
       let answer = part === "hub" ? hubAnswer(request, this.#hosting()) : storageAnswer(request, this.#hosting());
@@ -168,7 +172,7 @@ async function send(
   const { status, headers, body, cutAfter, stallAfter } = answer;
   const length = bodyLength(body);
   const sized = headers["transfer-encoding"] === undefined ? { "content-length": String(length) } : {};
-  response.writeHead(status, { ...sized, ...headers });
+  response.writeHead(status, { ...sized, ...crossOrigin, ...headers });
   if (method === "HEAD" || length === 0) {
     response.end();
     return;

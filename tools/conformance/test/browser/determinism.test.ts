@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
-import { rolldown } from "rolldown";
 import { beforeAll, describe, expect, it } from "vitest";
+import { bundle } from "../../src/browser/bundle.ts";
 import { findChromium, runPage } from "../../src/browser/chromium.ts";
 import { kernelDigests, projectionDigests, workerDigest } from "../../src/browser/probe.ts";
 import type { Digests } from "../../src/browser/probe.ts";
@@ -16,21 +16,12 @@ interface Report {
   readonly workers: { readonly sharedMemory: boolean; readonly favor: string };
 }
 
-/** The page's script as one file: @favor/core bundled without any configuration but where its sources are. */
-async function bundle(): Promise<string> {
-  const input = fileURLToPath(new URL("../../src/browser/page.ts", import.meta.url));
-  const page = await rolldown({ input, platform: "browser", resolve: { conditionNames: ["@favor/source", "import"] } });
-  const { output } = await page.generate({ format: "esm" });
-  await page.close();
-  return output[0].code;
-}
-
 const chromium = findChromium();
 
 describe.skipIf(!chromium)("Chromium gives what Node gives, to the bit (skipped: no chromium on PATH)", () => {
   let script: string;
   beforeAll(async () => {
-    script = await bundle();
+    script = await bundle(fileURLToPath(new URL("../../src/browser/page.ts", import.meta.url)));
   });
 
   it.each([true, false])(
