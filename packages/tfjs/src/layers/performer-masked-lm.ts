@@ -16,9 +16,9 @@ export interface PerformerMaskedLMArgs extends PerformerEncoderArgs {
 }
 
 /**
- * A masked language model, or with `useCausalMask` a causal one: learned token and position embeddings, a
- * {@link PerformerEncoder}, and the token embedding once more as output projection, with a bias per token. Input tokens
- * `[batch, length]`, output logits `[batch, length, vocabularySize]`. `maskedCrossEntropy` is its loss;
+ * A masked language model, or with `useCausalMask` a causal one: learned token and position embeddings times
+ * sqrt(modelDim), a {@link PerformerEncoder}, and the token embedding once more as output projection (1706.03762, section
+ * 3.4), with a bias per token. Input tokens `[batch, length]`, output logits `[batch, length, vocabularySize]`. `maskedCrossEntropy` is its loss;
  * {@link performerMaskedLM} makes a model of it.
  *
  * @throws ArgumentError for sizes that cannot be right, more than `maxLength` tokens and a config of a newer version.
@@ -45,7 +45,7 @@ export class PerformerMaskedLM extends CompositeLayer {
       inputDim: vocabularySize,
       outputDim: modelDim,
       maskZero,
-      embeddingsInitializer: embeddingsInitializer(),
+      embeddingsInitializer: embeddingsInitializer(modelDim),
     });
     this.parts = [this.#tokens, this.encoder];
   }
@@ -54,7 +54,7 @@ export class PerformerMaskedLM extends CompositeLayer {
     const shape = (Array.isArray(inputShape[0]) ? inputShape[0] : inputShape) as tf.Shape;
     const { vocabularySize, maxLength, modelDim } = this.args;
     this.#requireTokens(shape);
-    const initializer = embeddingsInitializer();
+    const initializer = embeddingsInitializer(modelDim);
     this.#positions = this.addWeight("position_embedding", [maxLength, modelDim], "float32", initializer);
     this.#bias = this.addWeight("output_bias", [vocabularySize], "float32", tf.initializers.zeros());
     this.buildPart(this.#tokens, shape);
@@ -75,7 +75,7 @@ export class PerformerMaskedLM extends CompositeLayer {
       const { vocabularySize, modelDim } = this.args;
       const [batch, length] = tokens.shape as [number, number];
       const positions = tf.slice(this.#positions!.read(), [0, 0], [length, modelDim]);
-      const embedded = tf.add(this.#tokens.apply(tokens) as tf.Tensor, positions);
+      const embedded = tf.mul(tf.add(this.#tokens.apply(tokens) as tf.Tensor, positions), Math.sqrt(modelDim));
       const hidden = this.encoder.apply(embedded, { ...kwargs, mask: this.computeMask(tokens) }) as tf.Tensor;
       const rows = tf.reshape(hidden, [batch * length, modelDim]) as tf.Tensor2D;
       const table = tf.transpose(this.#tokens.weights[0]!.read()) as tf.Tensor2D;
@@ -99,9 +99,9 @@ export class PerformerMaskedLM extends CompositeLayer {
   }
 }
 
-/** BERT's (1810.04805): small enough that the first logits of the tied output are near even. */
-function embeddingsInitializer(): ReturnType<typeof tf.initializers.truncatedNormal> {
-  return tf.initializers.truncatedNormal({ mean: 0, stddev: 0.02 });
+/** Unit variance for the encoder after the factor sqrt(modelDim), and for the first logits of the tied output. */
+function embeddingsInitializer(modelDim: number): ReturnType<typeof tf.initializers.randomNormal> {
+  return tf.initializers.randomNormal({ mean: 0, stddev: modelDim ** -0.5 });
 }
 
 /**

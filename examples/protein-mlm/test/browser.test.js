@@ -1,0 +1,88 @@
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { createServer } from "vite";
+import { describe, expect, it } from "vitest";
+
+const folders = (process.env.PATH ?? "").split(delimiter);
+const programs = ["chromium", "chromium-browser", "google-chrome"].flatMap((name) => folders.map((f) => join(f, name)));
+const chromium = [process.env.CHROMIUM ?? "", ...programs].find((path) => path !== "" && existsSync(path));
+
+// presses the button and tells the test, again and again, what the page shows
+const watch = `
+  const report = (facts) => fetch("/report", { method: "POST", body: JSON.stringify(facts) });
+  addEventListener("error", ({ message }) => report({ error: message }));
+  addEventListener("unhandledrejection", ({ reason }) => report({ error: String(reason.stack ?? reason) }));
+  addEventListener("load", () => {
+    document.getElementById("start").click();
+    setInterval(() => {
+      const canvas = document.querySelector("#plot canvas");
+      const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+      let blue = 0;
+      for (let i = 0; i < pixels.length; i += 4) if (pixels[i + 2] > 200 && pixels[i] < 60 && pixels[i + 3] > 0) blue++;
+      report({ status: document.getElementById("status").textContent, blue });
+    }, 500);
+  });`;
+
+/** The first report of the page, opened in a headless Chromium, that `done` accepts; or an error in the page. */
+async function openPage(done) {
+  let accept;
+  const accepted = new Promise((resolve) => (accept = resolve));
+  const reports = {
+    name: "reports",
+    configureServer: ({ middlewares }) => {
+      middlewares.use("/report", (request, response) => {
+        let body = "";
+        request.setEncoding("utf8").on("data", (chunk) => (body += chunk));
+        request.on("end", () => {
+          response.end();
+          const facts = JSON.parse(body);
+          if (facts.error !== undefined || done(facts)) accept(facts);
+        });
+      });
+    },
+    transformIndexHtml: () => [{ tag: "script", children: watch, injectTo: "head-prepend" }],
+  };
+  const folder = mkdtempSync(join(tmpdir(), "favor-protein-"));
+  const server = await createServer({
+    root: fileURLToPath(new URL("..", import.meta.url)),
+    configFile: false,
+    logLevel: "error",
+    cacheDir: join(folder, "vite"),
+    resolve: { conditions: ["@favor/source", "module", "browser", "default"] },
+    server: { host: "127.0.0.1", port: 0, fs: { allow: [fileURLToPath(new URL("../../..", import.meta.url))] } },
+    plugins: [reports],
+  });
+  await server.listen();
+  const { port } = server.httpServer.address();
+  const flags = ["--headless", "--no-sandbox", "--disable-gpu", `--user-data-dir=${join(folder, "profile")}`];
+  const browser = spawn(chromium, [...flags, `http://127.0.0.1:${port}/`], { stdio: "ignore" });
+  const ended = new Promise((resolve) => browser.once("exit", resolve));
+  try {
+    const early = ended.then(() => Promise.reject(new Error(`${chromium} ended before the page reported`)));
+    return await Promise.race([accepted, early]);
+  } finally {
+    browser.kill();
+    await ended;
+    await server.close();
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+describe.skipIf(chromium === undefined)("in Chromium (skipped without one on PATH or in CHROMIUM)", () => {
+  it("the page trains, its loss falls below the entropy of single residues, and it is plotted", async () => {
+    const losses = [];
+    const facts = await openPage(({ status }) => {
+      const [, step, loss] = /step (\d+) of 300, loss ([\d.]+)/.exec(status) ?? [];
+      if (step !== undefined) losses[Number(step)] = Number(loss);
+      const seen = Object.values(losses);
+      const last = seen.slice(-5);
+      return last.length === 5 && last.reduce((a, b) => a + b) / 5 < 2.7;
+    });
+    expect(facts.error).toBeUndefined();
+    expect(Object.values(losses)[0]).toBeGreaterThan(2.7);
+    expect(facts.blue).toBeGreaterThan(100);
+  });
+});
