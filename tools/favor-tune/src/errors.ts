@@ -1,7 +1,7 @@
 import { FavorError } from "@favor/core";
 
 /** What the user typed cannot be carried out as it stands: exit code 2. */
-export type TuneUsageErrorCode = "bad-arguments" | "resume-mismatch" | "backend-unavailable";
+export type TuneUsageErrorCode = "bad-arguments" | "resume-mismatch" | "training-exists" | "backend-unavailable";
 
 export class TuneUsageError extends FavorError<TuneUsageErrorCode> {}
 
@@ -13,6 +13,8 @@ export type TuneInputErrorCode =
   | "tokenizer-mismatch"
   | "not-masked-language"
   | "nothing-to-train"
+  | "nothing-to-redraw"
+  | "inputs-unknown"
   | "data-too-small"
   | "checkpoint-malformed";
 

@@ -1,4 +1,5 @@
 import { FavorError } from "@favor/core";
+import { progressOn, silent } from "favor-convert";
 
 import { parseArguments } from "./arguments.ts";
 import type { Command } from "./arguments.ts";
@@ -26,7 +27,16 @@ export async function main(argv: readonly string[], terminal: Terminal): Promise
   let command: Command | undefined;
   try {
     command = await parseArguments(argv);
-    if (command.command === "text") terminal.stdout.write(`${command.text}\n`);
+    const { stdout, stderr, environment } = terminal;
+    if (command.command === "text") {
+      stdout.write(`${command.text}\n`);
+      return exitCode.done;
+    }
+    const { json, quiet, request } = command;
+    // Loaded when it is needed: tfjs and onnxruntime are large.
+    const { tune, tuningText } = await import("./index.ts");
+    const result = await tune(request, quiet ? silent : progressOn(stderr, environment));
+    stdout.write(`${json ? JSON.stringify(result, undefined, 2) : tuningText(result)}\n`);
     return exitCode.done;
   } catch (error) {
     report(error, argv.includes("--json"), terminal);

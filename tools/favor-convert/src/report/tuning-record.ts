@@ -22,9 +22,9 @@ export interface CurvePoint {
 
 const curve: z.ZodType<readonly CurvePoint[]> = z.array(z.object({ step: count, accuracy: z.number() }));
 
-/** One stage as it went. */
+/** One stage as it went; `control`: MLM of the softmax original. */
 export interface TuningStage {
-  readonly name: "distill" | "mlm";
+  readonly name: "distill" | "mlm" | "control";
   /** Steps done; fewer than asked for where patience ended the stage. */
   readonly steps: number;
   /** The step, within the stage, whose weights were kept. */
@@ -75,7 +75,7 @@ export const tuningRecordSchema: z.ZodType<TuningRecord> = z.object({
   data: z.object({ file: z.string(), sha256: z.string(), records: count, heldOut: count }),
   stages: z.array(
     z.object({
-      name: z.enum(["distill", "mlm"]),
+      name: z.enum(["distill", "mlm", "control"]),
       steps: count,
       kept: count,
       learningRate: z.number(),

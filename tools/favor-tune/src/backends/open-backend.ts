@@ -1,0 +1,69 @@
+import * as tf from "@tensorflow/tfjs";
+import { repairBackend } from "@favor/tfjs";
+
+import { TuneUsageError } from "../errors.ts";
+import type { BackendChoice } from "../request.ts";
+import { openNodeBackend } from "./node-backend.ts";
+import { openWebGpu } from "./webgpu-backend.ts";
+
+/** The backend that a run trains on. */
+export interface OpenedBackend {
+  /** Of tfjs: `webgpu`, `tensorflow`, `wasm`, `cpu`. */
+  readonly name: string;
+  /** What it is, for people: `webgpu (NVIDIA ...)`. */
+  readonly description: string;
+  /** Why it was chosen, and what else was looked for, a sentence each. */
+  readonly reasons: readonly string[];
+  /** An error that the device reported since the last call: webgpu throws none. */
+  fault(): Error | undefined;
+}
+
+/** A backend that started, or why it did not. */
+export type BackendAttempt = Omit<OpenedBackend, "reasons"> | { readonly missing: string };
+
+const quiet = (): undefined => undefined;
+
+/**
+ * Starts a backend, and repairs what tfjs lacks on it. `auto` takes the first of: webgpu on a real adapter,
+ * libtensorflow where `@tensorflow/tfjs-node-gpu` or `@tensorflow/tfjs-node` is installed, wasm. Software adapters are
+ * taken by `webgpu` alone: they are slower than wasm.
+ *
+ * @throws {TuneUsageError} `backend-unavailable`, with what is missing.
+ */
+export async function openBackend(choice: BackendChoice): Promise<OpenedBackend> {
+  tf.enableProdMode();
+  const reasons: string[] = [];
+  const order: readonly Exclude<BackendChoice, "auto">[] = choice === "auto" ? ["webgpu", "node", "wasm"] : [choice];
+  for (const name of order) {
+    const attempt = await openers[name](choice === "auto");
+    if ("missing" in attempt) {
+      reasons.push(attempt.missing);
+      continue;
+    }
+    repairBackend(attempt.name);
+    const how = choice === "auto" ? "chosen as the first of webgpu, node, wasm that is there" : "as asked for";
+    return { ...attempt, reasons: [`Training on ${attempt.description}, ${how}.`, ...reasons] };
+  }
+  throw new TuneUsageError(`--backend ${choice}: ${reasons.join(" ")} Choose another with --backend.`, {
+    code: "backend-unavailable",
+    details: { backend: choice, reasons },
+  });
+}
+
+const openers: Readonly<Record<Exclude<BackendChoice, "auto">, (onlyReal: boolean) => Promise<BackendAttempt>>> = {
+  webgpu: openWebGpu,
+  node: openNodeBackend,
+  async wasm() {
+    await import("@tensorflow/tfjs-backend-wasm");
+    return started("wasm", "wasm (this processor, one thread)");
+  },
+  async cpu() {
+    return started("cpu", "cpu (plain JavaScript: for tests, tens of times slower than wasm)");
+  },
+};
+
+async function started(name: string, description: string): Promise<BackendAttempt> {
+  if (!(await tf.setBackend(name))) return { missing: `The ${name} backend does not start.` };
+  await tf.ready();
+  return { name, description, fault: quiet };
+}

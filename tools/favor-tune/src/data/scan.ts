@@ -1,0 +1,116 @@
+import { basename } from "node:path";
+
+import { hashFile } from "@favor/onnx/node";
+import { readRecords } from "favor-convert/data";
+import type { DataRecord } from "favor-convert/data";
+
+import { TuneInputError } from "../errors.ts";
+import { isHeldOut, recordHash } from "./record-hash.ts";
+
+/** What is known of a data file after one reading from beginning to end. */
+export interface ScannedData {
+  readonly path: string;
+  /** Its name without the folder. */
+  readonly file: string;
+  readonly sha256: string;
+  readonly column: string | undefined;
+  /** Records to train on. */
+  readonly records: number;
+  /** Characters of those. */
+  readonly characters: number;
+  /** Records that are not trained on: held out, or also in the evaluation data. */
+  readonly excluded: number;
+  /** Whether a record of this hash is trained on. */
+  isTrained(hash: number): boolean;
+  /** Of the held-out records at most as many as asked for, each text once: those of the lowest hashes. */
+  readonly heldOut: readonly DataRecord[];
+}
+
+export interface ScanOptions {
+  /** Hashes of the evaluation data's records; undefined: a part of this file is held out. */
+  readonly evaluated: ReadonlySet<number> | undefined;
+  /** How many held-out records to keep. */
+  readonly count: number;
+  readonly column: string | undefined;
+}
+
+/**
+ * Reads a data file once from beginning to end, so that its faults show before the training: counts the records and
+ * splits some off by the hash of their text, which puts copies of one sequence on the same side.
+ *
+ * @throws {TuneInputError} `data-too-small` where nothing is left to train on or to measure on; {InputError}
+ * `data-malformed`, naming the line, `file-unreadable`.
+ */
+export async function scanData(path: string, { evaluated, count, column }: ScanOptions): Promise<ScannedData> {
+  const isTrained = (hash: number): boolean => (evaluated === undefined ? !isHeldOut(hash) : !evaluated.has(hash));
+  const lowest = new LowestHashes(evaluated === undefined ? count : 0);
+  let [records, characters, excluded] = [0, 0, 0];
+  for await (const record of readRecords(path, { column })) {
+    const hash = recordHash(record.text);
+    if (isTrained(hash)) {
+      records++;
+      characters += record.text.length;
+    } else {
+      excluded++;
+      lowest.offer(hash, record);
+    }
+  }
+  if (records === 0 || (evaluated === undefined && excluded === 0)) throw tooSmall(path, records, excluded, evaluated);
+  const sha256 = await hashFile(path);
+  return {
+    path,
+    file: basename(path),
+    sha256,
+    column,
+    records,
+    characters,
+    excluded,
+    isTrained,
+    heldOut: lowest.records,
+  };
+}
+
+/** The hashes of all records of a file. */
+export async function hashesOf(path: string, column: string | undefined): Promise<ReadonlySet<number>> {
+  const hashes = new Set<number>();
+  for await (const record of readRecords(path, { column })) hashes.add(recordHash(record.text));
+  return hashes;
+}
+
+/** Keeps the records of the lowest hashes that it is offered. */
+class LowestHashes {
+  readonly #count: number;
+  #entries: { readonly hash: number; readonly record: DataRecord }[] = [];
+
+  constructor(count: number) {
+    this.#count = count;
+  }
+
+  offer(hash: number, record: DataRecord): void {
+    const last = this.#entries.at(-1);
+    if (this.#entries.length >= this.#count && (last === undefined || hash >= last.hash)) return;
+    const at = this.#entries.findIndex((entry) => entry.hash >= hash);
+    if (at >= 0 && this.#entries[at]!.hash === hash) return;
+    this.#entries.splice(at < 0 ? this.#entries.length : at, 0, { hash, record });
+    this.#entries.length = Math.min(this.#entries.length, this.#count);
+  }
+
+  get records(): DataRecord[] {
+    return this.#entries.map(({ record }) => record);
+  }
+}
+
+function tooSmall(
+  path: string,
+  records: number,
+  excluded: number,
+  evaluated: ReadonlySet<number> | undefined,
+): TuneInputError {
+  const total = records + excluded;
+  const why =
+    evaluated === undefined
+      ? `of its ${total} records, ${excluded} are held out for measuring (5 %, by hash) and ${records} remain to train ` +
+        `on: neither may be 0. Give more data, or measure on a file of its own with --eval-data`
+      : `all of its ${total} records are also in the evaluation data. Train on other sequences than you measure on`;
+  return new TuneInputError(`${path}: ${why}.`, { code: "data-too-small", details: { path, records, excluded } });
+}

@@ -1,0 +1,85 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+
+import type { ModelProto } from "@favor/onnx";
+import { writeModel } from "@favor/onnx/node";
+import type { MaskedScores } from "favor-convert/measure";
+import type { TuningRecord } from "favor-convert/report";
+
+import { withWeights } from "../model/with-weights.ts";
+import { withoutSoftmax } from "../model/without-softmax.ts";
+import type { TrainingRun } from "../training/training-run.ts";
+import type { Job } from "../tune.ts";
+import type { HeldOut } from "./held-out.ts";
+
+/** Scores on the held-out tokens of every model of a run. */
+export interface Measured {
+  readonly original: MaskedScores | undefined;
+  readonly after: MaskedScores;
+  /** For `favor.json`. */
+  readonly record: TuningRecord["measured"];
+}
+
+/** The models measured before the training, and how to measure the others after it. */
+export interface Measurements {
+  readonly before: MaskedScores;
+  readonly original: MaskedScores | undefined;
+  finish(run: TrainingRun): Promise<Measured>;
+}
+
+/**
+ * Measures the converted model and the original, all on the same masked tokens.
+ *
+ * @throws {InputError} `model-fails-to-run`.
+ */
+export async function openMeasurements(job: Job, heldOut: HeldOut): Promise<Measurements> {
+  const { converted, teacher, settings, data } = job;
+  const before = await heldOut.scores(converted.source.modelPath);
+  const original = teacher && (await heldOut.scores(teacher.path));
+  const softmax = converted.favor.sites.filter(({ state }) => state !== "converted");
+  const isHybrid = softmax.length > 0 && softmax.length < converted.favor.sites.length;
+  const score = (model: ModelProto): Promise<MaskedScores> => scoreModel(model, job, heldOut);
+  const ablated = (model: ModelProto): Promise<MaskedScores> =>
+    score(withoutSoftmax(model, new Set(softmax.map(({ name }) => name))));
+  const { model } = converted.opened;
+  const beforeAblated = isHybrid ? await ablated(model) : undefined;
+  return {
+    before,
+    original,
+    async finish(run) {
+      const tuned = withWeights(model, run.weights("model"));
+      const after = await score(tuned);
+      const control =
+        settings.control && teacher !== undefined
+          ? await score(withWeights(teacher.opened.model, run.weights("control")))
+          : undefined;
+      const record: TuningRecord["measured"] = {
+        file: data.heldOutFile,
+        sequences: heldOut.sequences.length,
+        maskedTokens: heldOut.maskedTokens,
+        ...(original !== undefined && { original: heldOut.quality(original) }),
+        before: heldOut.quality(before),
+        after: heldOut.quality(after),
+        ...(control !== undefined && { control: heldOut.quality(control) }),
+        ...(beforeAblated !== undefined && {
+          ablated: {
+            layers: softmax.map(({ layer }) => layer),
+            before: heldOut.quality(beforeAblated),
+            after: heldOut.quality(await ablated(tuned)),
+          },
+        }),
+      };
+      return { original, after, record };
+    },
+  };
+}
+
+async function scoreModel(model: ModelProto, { folder }: Job, heldOut: HeldOut): Promise<MaskedScores> {
+  const path = join(folder, "measured.onnx");
+  await writeModel(model, path);
+  try {
+    return await heldOut.scores(path);
+  } finally {
+    await rm(path, { force: true });
+  }
+}

@@ -1,0 +1,62 @@
+import type { NodeProto } from "@favor/onnx";
+
+import { isFeatureInitializer } from "../distill/feature-initializers.ts";
+import { valuesRead } from "../distill/graph-wiring.ts";
+import type { GraphWiring } from "../distill/graph-wiring.ts";
+
+/** A branch of a Transformer layer: what is computed from x and then added to x. */
+export interface ResidualBranch {
+  /** The value that is added. */
+  readonly value: string;
+  /** Its nodes, from after x on. */
+  readonly nodes: readonly NodeProto[];
+  /** Whether there is attention in it: softmax, a fused operator, or a feature map. */
+  readonly attends: boolean;
+}
+
+const additions: ReadonlySet<string> = new Set(["Add", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization"]);
+const attentionOperators: ReadonlySet<string> = new Set(["Softmax", "Attention", "MultiHeadAttention"]);
+const products: ReadonlySet<string> = new Set(["MatMul", "FusedMatMul", "Gemm", "Attention"]);
+
+/**
+ * The residual branches of a graph: additions of x and a value that x reaches through a product with a weight. Biases,
+ * sums of embeddings and sums inside an activation are none.
+ */
+export function residualBranches(graph: GraphWiring): ResidualBranch[] {
+  return graph.nodes.flatMap((node) => {
+    const [a, b] = node.input;
+    if (!additions.has(node.opType) || !a || !b || isConstant(a, graph) || isConstant(b, graph)) return [];
+    const branch = branchBetween(a, b, graph) ?? branchBetween(b, a, graph);
+    return branch === undefined ? [] : [branch];
+  });
+}
+
+function isConstant(value: string, graph: GraphWiring): boolean {
+  return graph.initializer(value) !== undefined || graph.producer(value)?.opType === "Constant";
+}
+
+/** The nodes that lead from `skip` to `value`; undefined where they do not or do not make a branch. */
+function branchBetween(skip: string, value: string, graph: GraphWiring): ResidualBranch | undefined {
+  const nodes = new Set<NodeProto>();
+  let isReached = false;
+  const pending = [value];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    if (next === skip) {
+      isReached = true;
+      continue;
+    }
+    const node = graph.producer(next);
+    if (node === undefined || nodes.has(node)) continue;
+    nodes.add(node);
+    pending.push(...valuesRead(node));
+  }
+  const found = [...nodes];
+  const isWeighted = found.some(
+    (node) => products.has(node.opType) && node.input.some((input) => graph.initializer(input) !== undefined),
+  );
+  if (!isReached || !isWeighted) return undefined;
+  const attends = found.some(
+    (node) => attentionOperators.has(node.opType) || node.input.some((input) => isFeatureInitializer(input)),
+  );
+  return { value, nodes: found, attends };
+}

@@ -1,0 +1,49 @@
+import { DataType } from "@favor/onnx";
+import type { Feed, ValueInfo } from "@favor/onnx-tfjs";
+import { roleOf, tokenInput } from "favor-convert/measure";
+import type { InputRole, TokenInputOptions } from "favor-convert/measure";
+
+import { TuneInputError } from "../errors.ts";
+
+export type { TokenInputOptions } from "favor-convert/measure";
+
+/** The feeds of a model of token ids: ids, mask, token types, positions, by their names. */
+export class TokenFeeds {
+  /** The length that every sequence must be padded to, or undefined. */
+  readonly fixedLength: number | undefined;
+  readonly #inputs: readonly { readonly name: string; readonly role: InputRole; readonly isFloat: boolean }[];
+  readonly #options: TokenInputOptions;
+
+  /** @throws {TuneInputError} `inputs-unknown` for an input that token ids do not give, or a fixed batch. */
+  constructor(inputs: readonly ValueInfo[], options: TokenInputOptions) {
+    this.#options = options;
+    this.#inputs = inputs.map(({ name, dataType, shape }) => {
+      const role = roleOf(name);
+      if (role === undefined || (shape !== undefined && shape.length !== 2))
+        throw unknownInput(name, "not of token ids");
+      if (typeof shape?.[0] === "number") throw unknownInput(name, `of a fixed batch of ${shape[0]}`);
+      return { name, role, isFloat: dataType === DataType.FLOAT };
+    });
+    const length = inputs.find(({ name }) => roleOf(name) === "ids")?.shape?.[1];
+    this.fixedLength = typeof length === "number" ? length : undefined;
+  }
+
+  /** Feeds for rows of token ids, padded to `length`. */
+  of(rows: readonly (readonly number[])[], length: number): Record<string, Feed> {
+    const dims = [rows.length, length];
+    return Object.fromEntries(
+      this.#inputs.map(({ name, role, isFloat }) => {
+        const data = tokenInput(role, rows, rows.length, length, this.#options);
+        return [name, { dims, data: isFloat ? Float32Array.from(data) : data }];
+      }),
+    );
+  }
+}
+
+function unknownInput(name: string, what: string): TuneInputError {
+  return new TuneInputError(
+    `The model's input "${name}" is ${what}. Training needs a model of token ids [batch, length] with free sizes: export ` +
+      `it with dynamic axes.`,
+    { code: "inputs-unknown", details: { name } },
+  );
+}

@@ -1,0 +1,100 @@
+import { DataType, tensorShape } from "@favor/onnx";
+import type { NodeProto, TensorProto } from "@favor/onnx";
+
+import { isFeatureInitializer } from "../distill/feature-initializers.ts";
+import type { GraphWiring } from "../distill/graph-wiring.ts";
+
+/** A weight of a model, and whether weight decay draws it to zero: matrices and embeddings, not biases, norms, features. */
+export interface TrainableInitializer {
+  readonly name: string;
+  readonly decays: boolean;
+}
+
+const floats: ReadonlySet<number> = new Set([DataType.FLOAT, DataType.FLOAT16, DataType.BFLOAT16, DataType.DOUBLE]);
+
+/** Operators that multiply by a matrix or look up rows, and the inputs where it stands. */
+const matrixInputs: Readonly<Record<string, readonly number[]>> = {
+  MatMul: [0, 1],
+  FusedMatMul: [0, 1],
+  Gemm: [0, 1],
+  Conv: [1],
+  Gather: [0],
+  Attention: [1],
+  EmbedLayerNormalization: [2, 3, 4],
+};
+
+/** Operators that a vector over the last axis enters: a bias, or the scale or shift of a norm. */
+const vectorOperators: ReadonlySet<string> = new Set([
+  "Add",
+  "Sub",
+  "Mul",
+  "Div",
+  "Gemm",
+  "Conv",
+  "Attention",
+  "MultiHeadAttention",
+  "BiasGelu",
+  "FastGelu",
+  "BiasAdd",
+  "LayerNormalization",
+  "SimplifiedLayerNormalization",
+  "RMSNormalization",
+  "SkipLayerNormalization",
+  "SkipSimplifiedLayerNormalization",
+  "EmbedLayerNormalization",
+]);
+
+/** Operators that hand a weight on as it is. */
+const carriers: ReadonlySet<string> = new Set(["Transpose", "Reshape", "Cast", "Identity", "Unsqueeze", "Squeeze"]);
+
+/**
+ * The weights of a graph, by what reads them: matrices of products, embedding tables, biases, scales and shifts of
+ * norms, feature maps. Everything else that a file stores as floats stays: masks, rotary tables, constants.
+ */
+export function trainableInitializers(graph: GraphWiring): TrainableInitializer[] {
+  const readers = readersOf(graph);
+  return graph.model.graph.initializer.flatMap((tensor) => {
+    const { name } = tensor;
+    if (!floats.has(tensor.dataType)) return [];
+    if (isFeatureInitializer(name)) return [{ name, decays: false }];
+    const role = roleOf(tensor, name, readers);
+    return role === undefined ? [] : [{ name, decays: role === "matrix" }];
+  });
+}
+
+type Readers = ReadonlyMap<string, readonly NodeProto[]>;
+
+function readersOf(graph: GraphWiring): Readers {
+  const readers = new Map<string, NodeProto[]>();
+  for (const node of graph.nodes) {
+    for (const value of new Set(node.input)) {
+      const known = readers.get(value);
+      if (known === undefined) readers.set(value, [node]);
+      else known.push(node);
+    }
+  }
+  return readers;
+}
+
+function roleOf(tensor: TensorProto, value: string, readers: Readers): "matrix" | "vector" | undefined {
+  const { dims } = tensorShape(tensor);
+  const wide = dims.filter((dim) => dim > 1).length;
+  for (const node of readers.get(value) ?? []) {
+    const at = node.input.indexOf(value);
+    const isMatrix = wide >= 2 && matrixInputs[node.opType]?.includes(at) === true;
+    if (isMatrix && !(node.opType === "Gather" && isMultiplied(node.output[0]!, readers))) return "matrix";
+    if (wide === 1 && dims.at(-1)! > 1 && vectorOperators.has(node.opType)) return "vector";
+    const carried = carriers.has(node.opType) && at === 0 ? roleOf(tensor, node.output[0]!, readers) : undefined;
+    if (carried !== undefined) return carried;
+  }
+  return undefined;
+}
+
+/** Whether looked-up rows become factors: then they are the cosines and sines of rotary positions. */
+function isMultiplied(value: string, readers: Readers): boolean {
+  return (readers.get(value) ?? []).some(
+    (node) =>
+      (node.opType === "Mul" && node.input.every((input) => input !== "")) ||
+      (carriers.has(node.opType) && isMultiplied(node.output[0]!, readers)),
+  );
+}

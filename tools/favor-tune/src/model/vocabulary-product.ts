@@ -1,0 +1,26 @@
+import type { GraphWiring } from "../distill/graph-wiring.ts";
+
+/**
+ * The value whose rows can be chosen instead of those of the logits: the input of the product with the vocabulary where
+ * only that and a bias lie between, else the logits themselves. Choosing the masked rows there saves most of what the
+ * head costs, for it works on each row by itself.
+ *
+ * @param logits - name of the output, `[batch, length, vocabulary]`.
+ */
+export function rowsToChoose(logits: string, graph: GraphWiring): string {
+  for (let value = logits; ;) {
+    const node = graph.producer(value);
+    if (node === undefined) return logits;
+    if (node.opType === "MatMul") return isFixed(node.input[1]!, graph) ? node.input[0]! : logits;
+    const varying = node.input.filter((input) => !isFixed(input, graph));
+    if (!["Add", "Identity", "Cast"].includes(node.opType) || varying.length !== 1) return logits;
+    value = varying[0]!;
+  }
+}
+
+/** Whether a value depends on weights alone. */
+function isFixed(value: string, graph: GraphWiring): boolean {
+  if (value === "" || graph.initializer(value) !== undefined) return true;
+  const node = graph.producer(value);
+  return node !== undefined && node.input.every((input) => isFixed(input, graph));
+}

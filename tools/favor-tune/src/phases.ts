@@ -1,0 +1,86 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+
+import type { ModelProto } from "@favor/onnx";
+import { ordinaryIds } from "favor-convert/measure";
+
+import { Distiller } from "./distill/distiller.ts";
+import { maskBatch } from "./mlm/masked-batch.ts";
+import type { Masking } from "./mlm/masked-batch.ts";
+import { MlmStage } from "./mlm/mlm-stage.ts";
+import { Redraw } from "./mlm/redraw.ts";
+import { Teacher } from "./mlm/teacher.ts";
+import type { Phase } from "./training/phase.ts";
+import type { Job } from "./tune.ts";
+
+/** The phases of a run in order: the stages that were asked for, then the control. */
+export async function phasesOf(job: Job, threads: number): Promise<readonly Phase[]> {
+  const { settings, converted, teacher } = job;
+  const { stages, distill, mlm, control } = settings;
+  const { model } = converted.opened;
+  const offset = stages.includes("distill") ? distill.steps : 0;
+  const phases: Phase[] = [];
+  if (stages.includes("distill")) {
+    const base = { name: "distill", settings: distill, target: "model", base: model } as const;
+    phases.push({ ...base, firstEpoch: 0, offset: 0, open: (now) => openDistiller(job, now, threads) });
+  }
+  if (stages.includes("mlm")) {
+    const base = { name: "mlm", settings: mlm, target: "model", base: model } as const;
+    phases.push({ ...base, firstEpoch: mlmEpoch, offset, open: (now) => openMlm(job, now, threads) });
+  }
+  if (control && teacher !== undefined) {
+    const base = { name: "control", settings: mlm, target: "control", base: teacher.opened.model } as const;
+    phases.push({ ...base, firstEpoch: mlmEpoch, offset, open: (now) => openMlm(job, now, threads) });
+  }
+  return phases;
+}
+
+/** MLM begins with another order of the data than distillation. */
+const mlmEpoch = 1;
+
+function maskingOf({ settings, converted }: Job): Masking {
+  const { tokenizer } = converted;
+  return {
+    maskId: tokenizer.maskId!,
+    specialIds: tokenizer.specialIds,
+    replacements: ordinaryIds(tokenizer),
+    seed: settings.seed,
+  };
+}
+
+/** Feature maps learn on masked inputs, as the model sees them where it is measured and fine-tuned. */
+async function openDistiller(job: Job, model: ModelProto, threads: number): Promise<Distiller> {
+  const { settings, converted, teacher, folder } = job;
+  const scratch = join(folder, "distill");
+  await mkdir(scratch, { recursive: true });
+  const masking = maskingOf(job);
+  return Distiller.open({
+    original: teacher!.opened.model,
+    converted: model,
+    scratch,
+    threads,
+    padId: converted.tokenizer.padId,
+    rowsOf: ({ step, sequences }) => maskBatch(sequences, step * settings.batch, masking, undefined).rows,
+  });
+}
+
+async function openMlm(job: Job, model: ModelProto, threads: number): Promise<MlmStage> {
+  const { settings, converted, teacher } = job;
+  const { padId } = converted.tokenizer;
+  const { batch, accumulate, train, clip, decay, epsilon, dropout, kl } = settings;
+  return MlmStage.open(model, {
+    logits: converted.logits,
+    masking: maskingOf(job),
+    inputs: { padId, firstPosition: 0 },
+    batch,
+    accumulate,
+    train,
+    clip,
+    decay,
+    epsilon,
+    dropout,
+    kl,
+    teacher: kl > 0 ? await Teacher.open(teacher!.path, converted.logits, { padId, threads }) : undefined,
+    redraw: settings.redraw ? new Redraw(model, settings.seed) : undefined,
+  });
+}

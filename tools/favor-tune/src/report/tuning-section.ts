@@ -1,0 +1,110 @@
+import { Html, curveChart, html, percentWithInterval, short, table, withInterval } from "favor-convert/report";
+import type { CurvePoint, Line, TunedQuality, TuningRecord } from "favor-convert/report";
+
+/** What the tuning did, as a section of `report.html`: the curve, all models on the same tokens, how it was made. */
+export function tuningSection(tuning: TuningRecord): Html {
+  const { measured, stages, settings, data } = tuning;
+  return html`<h2>Tuning</h2>
+    <p class="lead">${tuningSummary(tuning)}</p>
+    <p class="muted">
+      ${`All on the same ${measured.maskedTokens} masked tokens of ${measured.sequences} sequences of ${measured.file}, which were not trained on. Intervals are 95 % percentile bootstraps over whole sequences.`}
+    </p>
+    ${new Html(
+      curveChart(curves(tuning), {
+        title: "Masked accuracy on held-out data",
+        axis: "%",
+        across: "steps",
+        id: "tuning",
+      }),
+    )}
+    ${table(["model", "masked accuracy (95 %)", "perplexity (95 %)"], qualityRows(measured))}
+    ${settings["control"] === true ? html`<p class="muted">${controlNote}</p>` : ""}
+    <h3>Stages</h3>
+    ${table(
+      ["stage", "steps", "kept", "learning rate", "seconds"],
+      stages.map(({ name, steps, kept, learningRate, seconds }) => [
+        name,
+        steps,
+        kept === steps ? "last" : `step ${kept}`,
+        short(learningRate),
+        short(seconds),
+      ]),
+    )}
+    <p>
+      Trained on ${tuning.backend}; data <code>${data.file}</code>, ${data.records} sequences, ${data.heldOut} not
+      trained on, sha256 <code>${data.sha256}</code>. Settings:
+      ${Object.entries(settings)
+        .map(([key, value]) => `${key} ${value}`)
+        .join(", ")}.
+      Versions:
+      ${Object.entries(tuning.versions)
+        .map(([name, version]) => `${name} ${version}`)
+        .join(", ")}.
+    </p>`;
+}
+
+const controlNote =
+  "The control is the softmax original, fine-tuned on the same batches with the same masks and settings: what it gains is " +
+  "adaptation to the data, not recovery from the conversion.";
+
+const of = (quality: TunedQuality): string => `${(100 * quality.accuracy.value).toFixed(2)} %`;
+
+/** One sentence on what came back. */
+export function tuningSummary({ measured, stages }: TuningRecord): string {
+  const { before, after, original, control } = measured;
+  const steps = stages
+    .filter(({ name }) => name !== "control")
+    .map(({ name, steps: count }) => `${count} steps of ${name === "distill" ? "distillation" : "MLM fine-tuning"}`);
+  const beside = [
+    original === undefined ? "" : `the original has ${of(original)}`,
+    control === undefined ? "" : `tuned alike it has ${of(control)}`,
+  ].filter((part) => part !== "");
+  return (
+    `Masked accuracy ${of(before)} before and ${of(after)} after ${steps.join(" and ")}` +
+    `${beside.length > 0 ? `; ${beside.join(", ")}` : ""} (${measured.maskedTokens} masked tokens).`
+  );
+}
+
+/** Name, accuracy and perplexity of every model that was measured. */
+export function qualityRows(measured: TuningRecord["measured"]): string[][] {
+  const { original, before, after, control, ablated } = measured;
+  const layers = ablated?.layers.join(", ") ?? "";
+  const rows: [string, TunedQuality | undefined][] = [
+    ["original (softmax)", original],
+    ["converted", before],
+    ["converted and tuned", after],
+    ["original, tuned alike (control)", control],
+    [`converted, softmax of layers ${layers} set to zero`, ablated?.before],
+    [`converted and tuned, softmax of layers ${layers} set to zero`, ablated?.after],
+  ];
+  return rows.flatMap(([name, quality]) =>
+    quality === undefined ? [] : [[name, percentWithInterval(quality.accuracy), withInterval(quality.perplexity)]],
+  );
+}
+
+function pointsOf(curve: readonly CurvePoint[]): [number, number][] {
+  return curve.map(({ step, accuracy }) => [step, 100 * accuracy]);
+}
+
+function curves({ curve, controlCurve, measured }: TuningRecord): Line[] {
+  const end = Math.max(...[...curve, ...(controlCurve ?? [])].map(({ step }) => step));
+  const level = (name: string, quality: TunedQuality | undefined): Line[] => {
+    if (quality === undefined) return [];
+    const height = 100 * quality.accuracy.value;
+    return [
+      {
+        name,
+        points: [
+          [0, height],
+          [end, height],
+        ],
+      },
+    ];
+  };
+  return [
+    { name: "converted, being tuned", points: pointsOf(curve) },
+    ...level("original", measured.original),
+    ...(controlCurve === undefined ? [] : [{ name: "control, being tuned", points: pointsOf(controlCurve) }]),
+    ...level("converted, not tuned", measured.before),
+  ];
+}

@@ -1,0 +1,88 @@
+import { join } from "node:path";
+
+import { hashFile, writeModel } from "@favor/onnx/node";
+import { OutputFolder, copyCompanions } from "favor-convert/folder";
+import type { OutputFolderOptions } from "favor-convert/folder";
+import { compareMasked } from "favor-convert/measure";
+import { modelCard, reportPage } from "favor-convert/report";
+import type { Evaluation, FavorFile, TuningRecord } from "favor-convert/report";
+
+import type { HeldOut } from "../measure/held-out.ts";
+import type { Measured } from "../measure/measurements.ts";
+import { withWeights } from "../model/with-weights.ts";
+import { flatSettings } from "../settings.ts";
+import type { TrainingRun } from "../training/training-run.ts";
+import type { Job } from "../tune.ts";
+import { versions } from "../version.ts";
+import { tuningSection } from "./tuning-section.ts";
+
+/**
+ * Writes the tuned folder: the converted graph with the new weights, everything else of it to the byte, its companions,
+ * `favor.json`, `report.html`, `README.md` and the log. It appears whole or not at all.
+ *
+ * @throws {OutputError} `output-unwritable`.
+ */
+export async function writeTuned(
+  job: Job,
+  run: TrainingRun,
+  measured: Measured,
+  heldOut: HeldOut,
+  options: OutputFolderOptions & { readonly path: string },
+): Promise<FavorFile> {
+  const { converted, folder } = job;
+  const output = await OutputFolder.begin(options.path, options);
+  try {
+    await copyCompanions(converted.source, output, undefined);
+    const modelPath = await output.pathFor(converted.source.modelName);
+    const weighted = withWeights(converted.opened.model, run.weights("model"));
+    const written = await output.fill(() => writeModel(weighted, modelPath));
+    const { evaluation: _, ...rest } = converted.favor;
+    const evaluation = evaluationOf(job, measured, heldOut);
+    const favor: FavorFile = {
+      ...rest,
+      model: { file: converted.source.modelName, sha256: await hashFile(modelPath), bytes: written.model.length },
+      ...(evaluation !== undefined && { evaluation }),
+      tuning: recordOf(job, run, measured.record),
+    };
+    await output.write("favor.json", `${JSON.stringify(favor, undefined, 2)}\n`);
+    await output.write("report.html", reportPage(favor, [tuningSection(favor.tuning!)]));
+    await output.write("README.md", modelCard(favor));
+    await output.copy(join(folder, "log.jsonl"), "log.jsonl");
+    await output.commit();
+    return favor;
+  } catch (error) {
+    await output.discard();
+    throw error;
+  }
+}
+
+/** The evaluation as favor-convert would have it, where it was made on a file of its own: `verify` finds it again. */
+function evaluationOf(
+  { data, settings }: Job,
+  { original, after }: Measured,
+  heldOut: HeldOut,
+): Evaluation | undefined {
+  if (data.evaluation === undefined || original === undefined) return undefined;
+  const comparison = compareMasked(heldOut.sequences, original, after, settings.seed);
+  return { kind: "masked-language", data: data.evaluation, ...comparison };
+}
+
+function recordOf(
+  { settings, converted, backend, data }: Job,
+  run: TrainingRun,
+  measured: Measured["record"],
+): TuningRecord {
+  const { finished, curve, controlCurve } = run.state;
+  const { file, sha256, records, excluded } = data.training;
+  return {
+    versions: { ...versions },
+    settings: flatSettings(settings),
+    from: converted.favor.model.sha256,
+    backend: backend.description,
+    data: { file, sha256, records, heldOut: excluded },
+    stages: finished,
+    curve,
+    ...(controlCurve.length > 0 && { controlCurve }),
+    measured,
+  };
+}

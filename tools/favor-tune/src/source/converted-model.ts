@@ -1,0 +1,90 @@
+import { tensorShape } from "@favor/onnx";
+import type { ModelProto } from "@favor/onnx";
+import { hashFile, openModel } from "@favor/onnx/node";
+import type { OpenedModel } from "@favor/onnx/node";
+import { checkVocabulary, loadTokenizer } from "favor-convert/data";
+import type { SequenceTokenizer } from "favor-convert/data";
+import { maximumTokens, openSource, readFavorFile } from "favor-convert/folder";
+import type { Source } from "favor-convert/folder";
+import { ModelRunner, mainOutput, roleOf } from "favor-convert/measure";
+import type { FavorFile } from "favor-convert/report";
+
+import { TuneInputError } from "../errors.ts";
+
+/** A converted folder, checked. */
+export interface ConvertedModel {
+  readonly source: Source;
+  readonly favor: FavorFile;
+  /** The graph; its weights are still in the file. */
+  readonly opened: OpenedModel;
+  readonly tokenizer: SequenceTokenizer;
+  /** The longest input in tokens, or undefined. */
+  readonly maximumTokens: number | undefined;
+  /** Name of the output with the logits. */
+  readonly logits: string;
+  close(): void;
+}
+
+/**
+ * Opens the folder that favor-convert wrote (or favor-tune) and checks that its parts belong together.
+ *
+ * @throws {TuneInputError} `weights-mismatch` where the model is not the one that `favor.json` describes,
+ * `not-masked-language`; {InputError} `converted-malformed`, `tokenizer-missing`, `tokenizer-mismatch`.
+ */
+export async function openConverted(folder: string): Promise<ConvertedModel> {
+  const source = await openSource(folder);
+  const favor = await readFavorFile(source.folder);
+  const sha256 = await hashFile(source.modelPath);
+  if (sha256 !== favor.model.sha256) {
+    throw new TuneInputError(
+      `${source.modelPath} is not the model that favor.json beside it describes (sha256 ${sha256}, expected ` +
+        `${favor.model.sha256}): its weights were replaced or changed. Convert the original again.`,
+      { code: "weights-mismatch", details: { path: source.modelPath, sha256, expected: favor.model.sha256 } },
+    );
+  }
+  const tokenizer = await loadTokenizer(source.folder);
+  checkVocabulary(tokenizer, source.config.vocab_size ?? undefined, source.folder);
+  const opened = await openModel(source.modelPath);
+  try {
+    checkVocabulary(tokenizer, embeddingRows(opened.model), source.folder);
+    const logits = await logitsOf(source, tokenizer);
+    return {
+      source,
+      favor,
+      opened,
+      tokenizer,
+      maximumTokens: maximumTokens(source.config),
+      logits,
+      close: opened.close,
+    };
+  } catch (error) {
+    opened.close();
+    throw error;
+  }
+}
+
+/** Rows of the table that token ids are looked up in; undefined where the graph does it in another way. */
+function embeddingRows({ graph }: ModelProto): number | undefined {
+  const ids = graph.input.find(({ name }) => roleOf(name) === "ids")?.name;
+  const table = graph.node.find(({ opType, input }) => opType === "Gather" && input[1] === ids)?.input[0];
+  const tensor = graph.initializer.find(({ name }) => name === table);
+  return tensor === undefined ? undefined : tensorShape(tensor).dims[0];
+}
+
+async function logitsOf({ modelPath, folder, config }: Source, tokenizer: SequenceTokenizer): Promise<string> {
+  const runner = await ModelRunner.open(modelPath, { threads: 1, padId: tokenizer.padId });
+  try {
+    const ordinary = Array.from({ length: tokenizer.size }, (_, id) => id).find((id) => !tokenizer.specialIds.has(id));
+    const ids = Array.from({ length: 4 }, () => ordinary ?? 0);
+    const { name, isLogits } = await mainOutput(runner, ids, config.vocab_size ?? tokenizer.size);
+    if (isLogits && tokenizer.maskId !== undefined) return name;
+    const what = isLogits ? "its tokenizer has no mask token" : `it has no output [batch, length, ${tokenizer.size}]`;
+    throw new TuneInputError(
+      `${folder} is no masked language model: ${what}. Tuning measures and trains by masked tokens: convert a checkpoint ` +
+        `that still has its language-model head, tune that, and export the encoder from it.`,
+      { code: "not-masked-language", details: { folder } },
+    );
+  } finally {
+    await runner.close();
+  }
+}

@@ -1,0 +1,35 @@
+import { join } from "node:path";
+
+import { hashFile, openModel } from "@favor/onnx/node";
+import type { OpenedModel } from "@favor/onnx/node";
+import { onnxFileOf, openSource } from "favor-convert/folder";
+import type { FavorFile } from "favor-convert/report";
+
+import { TuneInputError } from "../errors.ts";
+
+/** The softmax original, as an ONNX file and as a graph. */
+export interface TeacherModel {
+  readonly path: string;
+  readonly opened: OpenedModel;
+  readonly sha256: string;
+}
+
+/**
+ * Opens the original of a conversion: a folder, an `.onnx` file or the id of a model at the Hub, as favor-convert took it.
+ *
+ * @param scratch - an existing folder, for the graph of a checkpoint that is weights alone.
+ * @throws {TuneInputError} `teacher-mismatch` where it is not the checkpoint that was converted.
+ */
+export async function openTeacher(folder: string, favor: FavorFile, scratch: string): Promise<TeacherModel> {
+  const source = await openSource(folder, { file: favor.source.model });
+  const sha256 = await hashFile(source.modelPath);
+  if (sha256 !== favor.source.sha256) {
+    throw new TuneInputError(
+      `--teacher ${folder}: ${source.modelPath} is not the checkpoint that was converted (sha256 ${sha256}, favor.json ` +
+        `says ${favor.source.sha256} of ${favor.source.name}/${favor.source.model}). Name that one.`,
+      { code: "teacher-mismatch", details: { path: source.modelPath, sha256, expected: favor.source.sha256 } },
+    );
+  }
+  const path = await onnxFileOf(source, join(scratch, "original.onnx"));
+  return { path, opened: await openModel(path), sha256 };
+}

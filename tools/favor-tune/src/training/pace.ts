@@ -1,0 +1,50 @@
+/** Seconds between two lines of progress. */
+const lineEvery = 5;
+/** Steps after which the whole is foretold. */
+const foretellAfter = 10;
+
+/** How fast a phase goes, and lines that say so. */
+export class Pace {
+  readonly #total: number;
+  #steps = 0;
+  #tokens = 0;
+  #seconds = 0;
+  #said = -Infinity;
+
+  /** @param total - steps that are to be done. */
+  constructor(total: number) {
+    this.#total = total;
+  }
+
+  add(tokens: number, seconds: number): void {
+    this.#steps++;
+    this.#tokens += tokens;
+    this.#seconds += seconds;
+  }
+
+  /** Lines that are due after a step; most steps have none. */
+  report(name: string, step: number, steps: number, loss: number, accuracy: number | undefined): string[] {
+    const left = ((this.#total - this.#steps) * this.#seconds) / this.#steps;
+    const lines: string[] = [];
+    const isLast = this.#steps === this.#total;
+    if (this.#seconds - this.#said >= lineEvery || isLast) {
+      this.#said = this.#seconds;
+      const right = accuracy === undefined ? "" : `, masked accuracy ${(100 * accuracy).toFixed(1)} %`;
+      const speed = `${Math.round(this.#tokens / this.#seconds)} tokens/s`;
+      lines.push(`${name} ${step}/${steps}: loss ${loss.toPrecision(4)}${right}, ${speed}, ${duration(left)} left`);
+    }
+    if (this.#steps === foretellAfter && !isLast) {
+      const each = this.#seconds / this.#steps;
+      lines.push(`${name}: ${each.toPrecision(2)} s a step, about ${duration(each * this.#total)} in all.`);
+    }
+    return lines;
+  }
+}
+
+/** 75 s as `1 min 15 s`. */
+function duration(seconds: number): string {
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  const minutes = Math.floor(whole / 60);
+  return minutes < 60 ? `${minutes} min ${whole % 60} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}

@@ -1,0 +1,239 @@
+import { join } from "node:path";
+
+import { rm } from "node:fs/promises";
+import { writeModel } from "@favor/onnx/node";
+import type { Progress } from "favor-convert";
+import type { SequenceTokenizer } from "favor-convert/data";
+
+import type { OpenedBackend } from "../backends/open-backend.ts";
+import type { Checkpoint, CheckpointStore, RunState } from "../checkpoint/checkpoint-store.ts";
+import type { ScannedData } from "../data/scan.ts";
+import { batchesFrom } from "../data/training-data.ts";
+import type { DataBatch } from "../data/training-data.ts";
+import { StoppedError } from "../errors.ts";
+import type { HeldOut } from "../measure/held-out.ts";
+import { withWeights } from "../model/with-weights.ts";
+import type { Settings } from "../settings.ts";
+import { notFinite, trainingFault } from "./faults.ts";
+import type { TrainingLog } from "./log.ts";
+import { Pace } from "./pace.ts";
+import type { Phase } from "./phase.ts";
+import { learningRateAt } from "./schedule.ts";
+import type { NamedTensors, TrainingStage } from "./stage.ts";
+
+/** Seconds between checkpoints where no evaluation comes sooner. */
+const checkpointEvery = 60;
+
+export interface TrainingRunOptions {
+  readonly phases: readonly Phase[];
+  readonly settings: Settings;
+  readonly data: ScannedData;
+  readonly tokenizer: SequenceTokenizer;
+  readonly maximumTokens: number | undefined;
+  readonly heldOut: HeldOut;
+  readonly backend: OpenedBackend;
+  /** Of checkpoints, and of files on the way. */
+  readonly folder: string;
+  readonly store: CheckpointStore;
+  readonly log: TrainingLog;
+  readonly progress: Progress;
+  /** Asked for after each step: the signal that the process got, if any. */
+  readonly stopping: () => "SIGINT" | "SIGTERM" | undefined;
+}
+
+/**
+ * Trains the phases one after the other, from a state on. Everything that a later step depends on is in the state and
+ * the tensors, so that a run that was cut off anywhere and resumed ends in the same numbers.
+ */
+export class TrainingRun {
+  readonly #options: TrainingRunOptions;
+  #state: RunState;
+  /** Weights of finished phases by target, and the best ones of the phase at hand. */
+  readonly #weights: Record<"model" | "control" | "best", Map<string, Float32Array>>;
+  #stageState: NamedTensors | undefined;
+  #written = performance.now();
+
+  /** @param checkpoint - where to go on, or the state of the very beginning without tensors. */
+  constructor(checkpoint: Checkpoint, options: TrainingRunOptions) {
+    this.#options = options;
+    this.#state = checkpoint.state;
+    const under = (prefix: string): Map<string, Float32Array> =>
+      new Map(
+        [...checkpoint.tensors].flatMap(([name, values]) =>
+          name.startsWith(prefix) ? [[name.slice(prefix.length), values] as const] : [],
+        ),
+      );
+    this.#weights = { model: under("model/"), control: under("control/"), best: under("best/") };
+    this.#stageState = checkpoint.state.step === 0 ? undefined : under("stage/");
+  }
+
+  get state(): RunState {
+    return this.#state;
+  }
+
+  /** What the phases made of a target. */
+  weights(target: "model" | "control"): NamedTensors {
+    return this.#weights[target];
+  }
+
+  /**
+   * @throws {TrainingError} `loss-not-finite`, `out-of-memory`, `device-lost`, `checkpoint-unwritable`; {StoppedError};
+   * {InputError} `data-malformed` where a record is no text of the tokenizer's.
+   */
+  async train(): Promise<void> {
+    for (let phase = this.#phase; phase !== undefined; phase = this.#phase) await this.#trainPhase(phase);
+  }
+
+  get #phase(): Phase | undefined {
+    return this.#options.phases[this.#state.phase];
+  }
+
+  async #trainPhase(phase: Phase): Promise<void> {
+    const { progress, settings } = this.#options;
+    const { steps } = phase.settings;
+    progress.stage(`Training: ${phase.name}, ${steps} steps of ${settings.batch} sequences`);
+    const stage = await phase.open(withWeights(phase.base, this.#weights[phase.target]));
+    try {
+      if (this.#stageState !== undefined) await stage.restore(this.#stageState);
+      this.#stageState = undefined;
+      const pace = new Pace(steps - this.#state.step);
+      const batches = this.#batches(phase);
+      try {
+        let isOver = this.#state.step >= steps;
+        while (!isOver) isOver = await this.#step(phase, stage, batches, pace);
+      } finally {
+        await batches.return(undefined as never);
+      }
+      await this.#finish(phase, stage);
+    } finally {
+      await stage.dispose();
+    }
+  }
+
+  #batches({ firstEpoch }: Phase): AsyncGenerator<DataBatch, never> {
+    const { data, settings, tokenizer, maximumTokens } = this.#options;
+    const { batch, seed } = settings;
+    const from = this.#state.position ?? { epoch: firstEpoch, pass: 0, batch: 0 };
+    return batchesFrom(from, data, { tokenizer, maximumTokens, batch, seed });
+  }
+
+  /** One step with what follows it. @returns whether the phase is over. */
+  async #step(
+    phase: Phase,
+    stage: TrainingStage,
+    batches: AsyncGenerator<DataBatch, never>,
+    pace: Pace,
+  ): Promise<boolean> {
+    const { backend, data, log, progress } = this.#options;
+    const { step } = this.#state;
+    const { steps, evalEvery } = phase.settings;
+    const { sequences, epoch, next } = (await batches.next()).value;
+    const learningRate = learningRateAt(step, phase.settings);
+    const began = performance.now();
+    const result = await guarded(step, data.path, sequences, async () => {
+      const found = await stage.step({ step, epoch: epoch - phase.firstEpoch, sequences }, learningRate);
+      const fault = backend.fault();
+      if (fault !== undefined) throw fault;
+      return found;
+    });
+    const seconds = (performance.now() - began) / 1000;
+    const done = step + 1;
+    this.#state = { ...this.#state, step: done, position: next, seconds: this.#state.seconds + seconds };
+    const { loss, accuracy, tokens } = result;
+    pace.add(tokens, seconds);
+    for (const line of pace.report(phase.name, done, steps, loss, accuracy)) progress.note(line);
+    const isDue = done % evalEvery === 0 || done === steps;
+    const heldOut = isDue ? await this.#evaluate(phase, stage) : undefined;
+    await log.append({ stage: phase.name, step: done, loss, accuracy, learningRate, tokens, seconds, heldOut });
+    const { patience } = this.#options.settings;
+    const isOver = done === steps || (patience !== undefined && (this.#state.best?.since ?? 0) >= patience);
+    const signal = this.#options.stopping();
+    const isLong = performance.now() - this.#written > checkpointEvery * 1000;
+    // The end of a phase writes a checkpoint of its own.
+    if (!isOver && (heldOut !== undefined || signal !== undefined || isLong)) await this.#checkpoint(stage);
+    if (!isOver && signal !== undefined) throw stopped(signal, phase, done);
+    return isOver;
+  }
+
+  /** Held-out accuracy of the model as it is, in onnxruntime; noted on the curve. */
+  async #evaluate(phase: Phase, stage: TrainingStage): Promise<number> {
+    const { heldOut, folder, progress } = this.#options;
+    const weights = new Map([...this.#weights[phase.target], ...(await stage.weights())]);
+    const path = join(folder, "evaluated.onnx");
+    await writeModel(withWeights(phase.base, weights), path);
+    const accuracy = heldOut.accuracy(await heldOut.scores(path));
+    await rm(path, { force: true });
+    const { step, best } = this.#state;
+    const isBest = best === null || accuracy > best.accuracy;
+    if (isBest && this.#options.settings.patience !== undefined) this.#weights.best = weights;
+    const point = { step: phase.offset + step, accuracy };
+    const name = phase.target === "model" ? "curve" : "controlCurve";
+    this.#state = {
+      ...this.#state,
+      [name]: [...this.#state[name], point],
+      best: isBest ? { step, accuracy, since: 0 } : { ...best, since: best.since + 1 },
+    };
+    progress.note(`${phase.name} ${step}: held-out masked accuracy ${(100 * accuracy).toFixed(2)} %`);
+    return accuracy;
+  }
+
+  /** With patience the best weights are kept, else the last: what was chosen on the held-out data looks better there. */
+  async #finish(phase: Phase, stage: TrainingStage): Promise<void> {
+    const { step, best, seconds } = this.#state;
+    const usesBest = this.#options.settings.patience !== undefined && best !== null;
+    const weights = usesBest ? this.#weights.best : await stage.weights();
+    for (const [name, values] of weights) this.#weights[phase.target].set(name, values);
+    this.#weights.best = new Map();
+    const { peak: learningRate } = phase.settings;
+    const finished = { name: phase.name, steps: step, kept: usesBest ? best.step : step, learningRate, seconds };
+    this.#state = {
+      ...this.#state,
+      phase: this.#state.phase + 1,
+      step: 0,
+      position: null,
+      seconds: 0,
+      best: null,
+      finished: [...this.#state.finished, finished],
+    };
+    await this.#checkpoint(undefined);
+    const signal = this.#options.stopping();
+    if (signal !== undefined && this.#phase !== undefined) throw stopped(signal, phase, step);
+  }
+
+  async #checkpoint(stage: TrainingStage | undefined): Promise<void> {
+    const tensors = new Map<string, Float32Array>();
+    const add = (prefix: string, from: NamedTensors): void => {
+      for (const [name, values] of from) tensors.set(`${prefix}/${name}`, values);
+    };
+    for (const [name, weights] of Object.entries(this.#weights)) add(name, weights);
+    if (stage !== undefined) add("stage", await stage.state());
+    this.#state = { ...this.#state, logLength: this.#options.log.length };
+    await this.#options.store.write({ state: this.#state, tensors });
+    this.#written = performance.now();
+  }
+}
+
+/** Runs a step; its errors in terms of what the user can do. */
+async function guarded<T extends { readonly loss: number }>(
+  step: number,
+  path: string,
+  sequences: DataBatch["sequences"],
+  action: () => Promise<T>,
+): Promise<T> {
+  let result: T;
+  try {
+    result = await action();
+  } catch (error) {
+    throw trainingFault(error, step, path, sequences);
+  }
+  if (!Number.isFinite(result.loss)) throw notFinite(step, path, sequences);
+  return result;
+}
+
+function stopped(signal: "SIGINT" | "SIGTERM", phase: Phase, step: number): StoppedError {
+  return new StoppedError(
+    `Stopped by ${signal} after step ${step} of ${phase.settings.steps} (${phase.name}). The checkpoint is written: run ` +
+      `the same command with --resume to go on to the same result.`,
+    signal,
+  );
+}

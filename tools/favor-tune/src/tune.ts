@@ -1,0 +1,212 @@
+import { mkdir, rm } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+
+import { hashFile } from "@favor/onnx/node";
+import { silent } from "favor-convert";
+import type { Progress } from "favor-convert";
+import { checkOutput } from "favor-convert/folder";
+import type { CurvePoint, FavorFile } from "favor-convert/report";
+
+import { openBackend } from "./backends/open-backend.ts";
+import type { OpenedBackend } from "./backends/open-backend.ts";
+import { CheckpointStore } from "./checkpoint/checkpoint-store.ts";
+import type { Checkpoint, RunState } from "./checkpoint/checkpoint-store.ts";
+import { openTuningData } from "./data/tuning-data.ts";
+import type { TuningData } from "./data/tuning-data.ts";
+import { TuneUsageError } from "./errors.ts";
+import { HeldOut } from "./measure/held-out.ts";
+import { openMeasurements } from "./measure/measurements.ts";
+import { phasesOf } from "./phases.ts";
+import { writeTuned } from "./report/write-tuned.ts";
+import type { TuneRequest } from "./request.ts";
+import { flatSettings, settingsOf } from "./settings.ts";
+import type { Settings } from "./settings.ts";
+import { openConverted } from "./source/converted-model.ts";
+import type { ConvertedModel } from "./source/converted-model.ts";
+import { openTeacher } from "./source/teacher-model.ts";
+import type { TeacherModel } from "./source/teacher-model.ts";
+import { TrainingLog } from "./training/log.ts";
+import { TrainingRun } from "./training/training-run.ts";
+import { versions } from "./version.ts";
+
+export interface TuneResult {
+  /** The folder written, absolute. */
+  readonly folder: string;
+  /** What its `favor.json` says. */
+  readonly favor: FavorFile;
+}
+
+/**
+ * Trains a converted checkpoint until its accuracy comes back, and writes a folder with the same ONNX graph and better
+ * weights. While it trains, checkpoints and the log lie in `<output>.training`; the output appears whole or not at all.
+ * The same request on the same backend gives the same weights, also where it was cut off and resumed.
+ *
+ * @param request - see {@link TuneRequest}.
+ * @param progress - told of every stage; default: nobody.
+ * @throws {TuneUsageError}, {TuneInputError}, {TrainingError}, {StoppedError}; {InputError}, {UsageError} and
+ * {OutputError} of favor-convert; the errors of `@favor/onnx` and `@favor/onnx-tfjs`.
+ */
+export async function tune(request: TuneRequest, progress: Progress = silent): Promise<TuneResult> {
+  const settings = settingsOf(request);
+  const output = resolve(request.output ?? `${request.source.replace(/[/\\]+$/, "")}-tuned`);
+  const outputOptions = { force: request.force ?? false, sources: [request.source] };
+  await checkOutput(output, outputOptions);
+  const folder = await trainingFolder(`${output}.training`, request);
+  progress.stage("Reading the converted model");
+  const converted = await openConverted(request.source);
+  let teacher: TeacherModel | undefined;
+  try {
+    if (request.teacher !== undefined) teacher = await openTeacher(request.teacher, converted.favor, folder);
+    progress.stage("Reading the data");
+    const data = await openTuningData(request, settings, converted);
+    const backend = await openBackend(settings.backend);
+    for (const reason of backend.reasons) progress.note(reason);
+    const job: Job = { request, settings, converted, teacher, data, backend, folder, progress };
+    const result = await trainAndWrite(job, { path: output, ...outputOptions });
+    await rm(folder, { recursive: true, force: true });
+    return result;
+  } finally {
+    progress.end();
+    teacher?.opened.close();
+    converted.close();
+  }
+}
+
+/** All that a run works with. */
+export interface Job {
+  readonly request: TuneRequest;
+  readonly settings: Settings;
+  readonly converted: ConvertedModel;
+  readonly teacher: TeacherModel | undefined;
+  readonly data: TuningData;
+  readonly backend: OpenedBackend;
+  /** Of checkpoints and files on the way. */
+  readonly folder: string;
+  readonly progress: Progress;
+}
+
+async function trainAndWrite(
+  job: Job,
+  output: { readonly path: string; readonly force: boolean; readonly sources: readonly string[] },
+): Promise<TuneResult> {
+  const { request, settings, converted, data, backend, folder, progress } = job;
+  const { tokenizer, logits } = converted;
+  const threads = request.threads ?? availableParallelism();
+  const heldOut = new HeldOut(data.heldOut, { tokenizer, logits, seed: settings.seed, threads });
+  progress.stage(`Measuring on ${heldOut.maskedTokens} masked tokens of ${heldOut.sequences.length} sequences`);
+  const measurements = await openMeasurements(job, heldOut);
+  const store = new CheckpointStore(folder);
+  const checkpoint = await beginning(job, store, {
+    curve: [{ step: 0, accuracy: heldOut.accuracy(measurements.before) }],
+    controlCurve: controlStart(settings, measurements.original && heldOut.accuracy(measurements.original)),
+  });
+  const log = await TrainingLog.open(join(folder, "log.jsonl"), checkpoint.state.logLength);
+  const signals = new Signals();
+  try {
+    const run = new TrainingRun(checkpoint, {
+      phases: await phasesOf(job, threads),
+      settings,
+      data: data.training,
+      tokenizer,
+      maximumTokens: data.maximumTokens,
+      heldOut,
+      backend,
+      folder,
+      store,
+      log,
+      progress,
+      stopping: () => signals.received,
+    });
+    await run.train();
+    progress.stage("Measuring the result");
+    const measured = await measurements.finish(run);
+    progress.stage("Writing the folder");
+    signals.stopListening();
+    const favor = await writeTuned(job, run, measured, heldOut, output);
+    return { folder: output.path, favor };
+  } finally {
+    signals.stopListening();
+    await log.close();
+  }
+}
+
+/** The control's curve begins beside the converted model's MLM fine-tuning, with what the original is worth as it is. */
+function controlStart({ control, stages, distill }: Settings, accuracy: number | undefined): CurvePoint[] {
+  if (!control || accuracy === undefined) return [];
+  return [{ step: stages.includes("distill") ? distill.steps : 0, accuracy }];
+}
+
+/** Where the run begins: at its last checkpoint with `--resume`, else at the start. */
+async function beginning(
+  job: Job,
+  store: CheckpointStore,
+  curves: Pick<RunState, "curve" | "controlCurve">,
+): Promise<Checkpoint> {
+  const { request, converted, teacher, data, settings, backend, folder } = job;
+  const evalData = request.evalData === undefined ? "" : await hashFile(request.evalData);
+  const fingerprint: Record<string, string> = {
+    ...Object.fromEntries(Object.entries(flatSettings(settings)).map(([key, value]) => [key, String(value)])),
+    ...versions,
+    backend: backend.name,
+    model: converted.favor.model.sha256,
+    teacher: teacher?.sha256 ?? "",
+    data: data.training.sha256,
+    "eval-data": evalData,
+  };
+  const found = request.resume === true ? await store.read() : undefined;
+  if (found === undefined) {
+    const start = { format: 1, fingerprint, phase: 0, step: 0, position: null, finished: [], seconds: 0 } as const;
+    return { state: { ...start, ...curves, best: null, logLength: 0 }, tensors: new Map() };
+  }
+  const keys = [...new Set([...Object.keys(fingerprint), ...Object.keys(found.state.fingerprint)])];
+  const other = keys.filter((key) => fingerprint[key] !== found.state.fingerprint[key]);
+  if (other.length === 0) return found;
+  const changes = other.map(
+    (key) => `${key} ${found.state.fingerprint[key] ?? "none"}, now ${fingerprint[key] ?? "none"}`,
+  );
+  throw new TuneUsageError(
+    `The checkpoint in ${folder} belongs to another run (${changes.join("; ")}): going on would give other numbers. Give ` +
+      `the same options and files, or begin anew without --resume and with --force.`,
+    { code: "resume-mismatch", details: { folder, changed: other } },
+  );
+}
+
+/**
+ * Makes the folder of the checkpoints.
+ *
+ * @throws {TuneUsageError} `training-exists` where an earlier run left one and nobody said what to do with it.
+ */
+async function trainingFolder(path: string, { resume, force }: TuneRequest): Promise<string> {
+  if (existsSync(path) && resume !== true) {
+    if (force !== true) {
+      throw new TuneUsageError(
+        `${path} holds the checkpoints of a run that did not end. Go on with --resume, or begin anew with --force, ` +
+          `which removes them.`,
+        { code: "training-exists", details: { path } },
+      );
+    }
+    await rm(path, { recursive: true, force: true });
+  }
+  await mkdir(path, { recursive: true });
+  return path;
+}
+
+/** The first SIGINT or SIGTERM asks for an end after the step at hand; a second one has its usual effect. */
+class Signals {
+  received: "SIGINT" | "SIGTERM" | undefined;
+  readonly #listener: (signal: NodeJS.Signals) => void;
+
+  constructor() {
+    this.#listener = (signal) => {
+      this.received = signal === "SIGTERM" ? "SIGTERM" : "SIGINT";
+      this.stopListening();
+    };
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, this.#listener);
+  }
+
+  stopListening(): void {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, this.#listener);
+  }
+}
