@@ -19,4 +19,9 @@ const oneHot = (call: OperatorCall): Value[] => {
 };
 
 /** Operators that make tensors of parameters. */
-export const generationOperators: OperatorTable = { EyeLike: eyeLike, OneHot: oneHot };
+export const generationOperators: OperatorTable = {
+  EyeLike: eyeLike,
+  OneHot: oneHot,
+  // Its bounds decide on a length: they are read back.
+  Range: (call) => call.evaluateOnHost(),
+};

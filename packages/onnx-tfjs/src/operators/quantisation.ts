@@ -4,7 +4,7 @@ import { shown, type OperatorCall, type OperatorTable } from "../operator-call.t
 import { isDevice, type Value } from "../value.ts";
 import { detached } from "./detached.ts";
 
-/** Smallest and largest value of the integer types of at most 16 bits. */
+/** Smallest and largest value of the integer types that run here; the host quantises to others. */
 const ranges: ReadonlyMap<number, readonly [number, number]> = new Map([
   [DataType.UINT8, [0, 255]],
   [DataType.INT8, [-128, 127]],
@@ -45,7 +45,7 @@ const quantizeLinear = (call: OperatorCall): Value[] => {
   const requested = call.int("output_dtype", 0) || DataType.UINT8;
   const dataType = zeroPoint === null || isDevice(zeroPoint) ? requested : zeroPoint.dataType;
   const range = ranges.get(dataType);
-  if (range === undefined) throw call.unsupported(`quantisation to data type ${dataType} does not run`);
+  if (range === undefined) return call.evaluateOnHost();
   return [
     detached(() => {
       const source = call.device(0);
@@ -107,4 +107,5 @@ export const quantisationOperators: OperatorTable = {
   DequantizeLinear: dequantizeLinear,
   DynamicQuantizeLinear: dynamicQuantizeLinear,
   MatMulInteger: matMulInteger,
+  QLinearMatMul: (call) => call.evaluateOnHost(),
 };

@@ -46,8 +46,8 @@ function product(x: tf.Tensor, axes: number[]): tf.Tensor {
 /** log(sum(exp(x))), each row shifted by its maximum, of which the result does not depend. */
 function logSumExp(x: tf.Tensor, axes: number[]): tf.Tensor {
   const shift = detached(() => {
-    const largest = tf.max(x, axes, true);
-    return tf.where(tf.isFinite(largest), largest, tf.zerosLike(largest));
+    const top = largest(x, axes);
+    return tf.where(tf.isFinite(top), top, tf.zerosLike(top));
   });
   return tf.add(tf.log(sum(tf.exp(tf.sub(x, shift)), axes)), shift);
 }
@@ -66,14 +66,20 @@ function euclideanNorm(x: tf.Tensor, axes: number[]): tf.Tensor {
   return norm(x);
 }
 
-const smallest = (x: tf.Tensor, axes: number[]): tf.Tensor => tf.neg(tf.max(tf.neg(x), axes, true));
+/** The largest along the axes; -Infinity of nothing, which not every backend says. */
+function largest(x: tf.Tensor, axes: number[]): tf.Tensor {
+  if (x.size > 0) return tf.max(x, axes, true);
+  return tf.add(tf.zeros(x.shape.map((dim, i) => (axes.includes(i) ? 1 : dim))), -Infinity);
+}
+
+const smallest = (x: tf.Tensor, axes: number[]): tf.Tensor => tf.neg(largest(tf.neg(x), axes));
 
 /** Reductions over axes. */
 export const reductionOperators: OperatorTable = {
   ReduceSum: reduction(sum),
   ReduceMean: reduction((x, axes) => tf.mean(x, axes, true)),
   ReduceProd: reduction(product),
-  ReduceMax: reduction((x, axes) => tf.max(x, axes, true)),
+  ReduceMax: reduction(largest),
   ReduceMin: reduction(smallest),
   ReduceL1: reduction((x, axes) => sum(tf.abs(x), axes), tf.abs),
   ReduceL2: reduction(euclideanNorm, tf.abs),

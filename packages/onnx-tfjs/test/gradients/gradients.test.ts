@@ -26,12 +26,13 @@ const withoutGradient: Readonly<Record<string, readonly string[]>> = {
   ],
   "give integers": ["ArgMax", "ArgMin", "NonZero", "Shape", "Size"],
   "are constant in steps": ["Ceil", "Floor", "Round", "Sign", "Hardmax"],
-  "read the shape alone": ["EyeLike"],
+  "read shapes and bounds": ["EyeLike", "Range"],
   "round, and run in inference": [
     "QuantizeLinear",
     "com.microsoft:QuantizeLinear",
     "DynamicQuantizeLinear",
     "MatMulInteger",
+    "QLinearMatMul",
   ],
 };
 
