@@ -44,6 +44,16 @@ function fullDisk(code: string, bytes: number): FileSystem {
   });
 }
 
+/** Renames to such names are refused. */
+function held(name: RegExp): FileSystem {
+  return brokenFs({
+    rename: async (from: string, to: string) => {
+      if (name.test(to)) throw systemError("EPERM");
+      return nodeFs.rename(from, to);
+    },
+  });
+}
+
 async function blobs(folder: string): Promise<string[]> {
   return readdir(join(folder, "models--org--tiny/blobs"));
 }
@@ -196,6 +206,35 @@ describe("fault 88: no symbolic links", () => {
     const fs = brokenFs({ symlink: () => Promise.reject(systemError("EIO")) });
     const hub = client(server.endpoint, folder, { cache: new FileCache(folder, { fs }) });
     expect(await rejection(hub.file("org/tiny", large))).toMatchObject({ code: "hub-storage" });
+  });
+});
+
+describe("Windows replaces no file that another process has open", () => {
+  it("a blob that another finished meanwhile is taken as it is", async () => {
+    const server = await startServer();
+    const folder = await emptyCache();
+    const blob = createHash("sha256").update(weights).digest("hex");
+    const other = client(server.endpoint, folder, {
+      cache: new FileCache(folder, { fs: held(new RegExp(`${blob}$`)) }),
+    });
+    await client(server.endpoint, folder).file("org/tiny", large);
+    expect(await holdsWeights(await other.file("org/tiny", large, { force: true }))).toBe(true);
+    expect(await blobs(folder)).toEqual([blob]);
+  });
+
+  it("but where there is none, the error is told", async () => {
+    const server = await startServer();
+    const folder = await emptyCache();
+    const hub = client(server.endpoint, folder, { cache: new FileCache(folder, { fs: held(/blobs.[0-9a-f]{64}$/) }) });
+    expect(await rejection(hub.file("org/tiny", large))).toMatchObject({ code: "hub-not-writable" });
+  });
+
+  it("a journal that is being read is left as it was", async () => {
+    const server = await startServer();
+    const folder = await emptyCache();
+    server.fault({ part: "storage", times: 1 }, faults.cut(200_000));
+    const hub = client(server.endpoint, folder, { cache: new FileCache(folder, { fs: held(/incomplete\.json$/) }) });
+    expect(await holdsWeights(await hub.file("org/tiny", large))).toBe(true);
   });
 });
 

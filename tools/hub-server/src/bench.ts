@@ -11,7 +11,8 @@ import { HubServer } from "./server.ts";
 
 // Downloads one large LFS file from this server with @favor/hub and with Python's huggingface_hub, in turn, each time
 // in a fresh process with an empty cache, and prints times, peak memory and ratios. Python checks only the size;
-// @favor/hub's times include its sha256.
+// @favor/hub's times include its sha256. What node:http takes to receive the bytes and drop them, neither written nor
+// hashed, is the least that any client in Node takes here.
 const { values } = parseArgs({
   options: {
     python: { type: "string", default: "python3" },
@@ -44,6 +45,27 @@ function favorProgram(connections: number): string {
     console.log(JSON.stringify({ seconds, processor, megabytes: process.resourceUsage().maxRSS / 1024 }));`;
 }
 
+function sinkProgram(connections: number): string {
+  return `
+    import { get } from "node:http";
+    const url = process.env.HF_ENDPOINT + "/bench/large/resolve/main/model.safetensors";
+    const started = performance.now();
+    const before = process.cpuUsage();
+    const answer = (url, headers) => new Promise((resolve, reject) => get(url, { headers }, resolve).on("error", reject));
+    const { headers } = await answer(url, {});
+    const size = Number(headers["x-linked-size"]);
+    const drop = async (index) => {
+      const [start, end] = [index, index + 1].map((at) => Math.floor((at * size) / ${connections}));
+      const response = await answer(headers.location, { range: "bytes=" + start + "-" + (end - 1) });
+      await new Promise((resolve, reject) => response.on("data", () => {}).on("end", resolve).on("error", reject));
+    };
+    await Promise.all(Array.from({ length: ${connections} }, (_, index) => drop(index)));
+    const seconds = (performance.now() - started) / 1000;
+    const used = process.cpuUsage(before);
+    const processor = (used.user + used.system) / 1e6;
+    console.log(JSON.stringify({ seconds, processor, megabytes: process.resourceUsage().maxRSS / 1024 }));`;
+}
+
 const pythonProgram = `
 import json, resource, time
 from huggingface_hub import hf_hub_download
@@ -56,6 +78,8 @@ const clients: Readonly<Record<string, readonly [command: string, ...args: strin
   huggingface_hub: [values.python, "-c", pythonProgram],
   "@favor/hub, one connection": [process.execPath, "--input-type=module", "-e", favorProgram(1)],
   "@favor/hub, four ranges": [process.execPath, "--input-type=module", "-e", favorProgram(4)],
+  "dropped, one connection": [process.execPath, "--input-type=module", "-e", sinkProgram(1)],
+  "dropped, four ranges": [process.execPath, "--input-type=module", "-e", sinkProgram(4)],
 };
 
 const folder = await mkdtemp(join(tmpdir(), "hub-bench-"));

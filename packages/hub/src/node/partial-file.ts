@@ -5,7 +5,7 @@ import type { Checkpoint, PartialFile } from "../cache.ts";
 import type { RemoteFile } from "../remote-file.ts";
 import type { ByteRange } from "../transfer/ranges.ts";
 import { isGone, parseOwner, thisOwner } from "./owner.ts";
-import { ifPresent, writing, type FileSystem } from "./storage.ts";
+import { ifPresent, isHeld, writing, type FileSystem } from "./storage.ts";
 
 /** What `<etag>.<8 digits>.incomplete.json` holds, beside the bytes in `<etag>.<8 digits>.incomplete`. */
 interface Journal extends Checkpoint {
@@ -96,7 +96,13 @@ export class BlobPartialFile implements PartialFile {
     await writing(this.#folder, async () => {
       await this.#close();
       // Not synchronised to the disk, like huggingface_hub: after a power failure the blob's size tells, on next use.
-      await this.#fs.rename(this.#path, join(this.#folder, this.#file.etag));
+      const blob = join(this.#folder, this.#file.etag);
+      await this.#fs.rename(this.#path, blob).catch(async (error: unknown) => {
+        // Another process has finished the same blob and has it open.
+        const there = isHeld(error) && (await ifPresent(this.#fs.stat(blob)))?.size === this.#file.size;
+        if (!there) throw error;
+        await this.#fs.rm(this.#path, { force: true });
+      });
       await this.#fs.rm(`${this.#path}.json`, { force: true });
     });
   }
@@ -131,7 +137,10 @@ export class BlobPartialFile implements PartialFile {
       .then(() =>
         writing(this.#folder, async () => {
           await this.#fs.writeFile(`${path}.tmp`, text);
-          await this.#fs.rename(`${path}.tmp`, path);
+          await this.#fs.rename(`${path}.tmp`, path).catch((error: unknown) => {
+            // Another process reads the journal: the next one takes its place.
+            if (!isHeld(error)) throw error;
+          });
         }),
       );
     return this.#saving;

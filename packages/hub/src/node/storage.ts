@@ -17,6 +17,11 @@ export function isAbsent(error: unknown): boolean {
   return code === "ENOENT" || code === "ENOTDIR";
 }
 
+/** Whether an error may mean that another process has a file open, which Windows then does not replace. */
+export function isHeld(error: unknown): boolean {
+  return ["EPERM", "EACCES", "EBUSY"].includes(systemCode(error) ?? "");
+}
+
 /** Runs an operation; `undefined` when there is nothing at its path. */
 export async function ifPresent<T>(operation: Promise<T>): Promise<T | undefined> {
   try {
