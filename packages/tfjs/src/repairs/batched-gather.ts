@@ -1,14 +1,14 @@
 import * as tf from "@tensorflow/tfjs";
 
 /**
- * GatherV2 of the wasm backend, wrong with `batchDims`: as one gather over all batches, whose rows are made one axis.
+ * GatherV2 of the wasm backend, which reads anywhere with `batchDims` above 1: as one gather over all batches, whose rows are made one axis.
  * x `[...batch, ...outer, rows, ...inner]`, indices `[...batch, ...picks]` to `[...batch, ...outer, ...picks, ...inner]`.
  */
 export function batchedGather(original: tf.KernelFunc): tf.KernelFunc {
   return (call) => {
     const { x, indices } = call.inputs as { x: tf.Tensor; indices: tf.Tensor };
     const { axis, batchDims } = call.attrs as { axis: number; batchDims: number };
-    if (batchDims === 0) return original(call);
+    if (batchDims < 2) return original(call);
     return tf.tidy(() => {
       const at = tf.util.parseAxisParam(axis, x.shape)[0]!;
       const batch = x.shape.slice(0, batchDims);

@@ -42,7 +42,7 @@ const inPlace = new Map<string, tf.KernelFunc>();
  * - `UnsortedSegmentSum` on wasm, where it is missing, and on cpu, where it takes segments x size memory: without it no
  *   embedding trains on wasm;
  * - `BatchMatMul` on wasm, several times slower on transposed or batched operands than on others;
- * - `Einsum` on wasm, where it is missing; `GatherV2` there, wrong with `batchDims`; `Cast` there, which makes numbers
+ * - `Einsum` on wasm, where it is missing; `GatherV2` there, wrong with `batchDims` above 1; `Cast` there, which makes numbers
  *   below 1 and multiples of 256 false;
  * - `Cumsum` and `Cumprod` on webgpu, wrong when reversed (as in the gradient) from the second length on; `AddN` there,
  *   0 for more than 7 tensors where a shader may use 8 buffers;

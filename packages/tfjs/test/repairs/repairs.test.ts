@@ -87,7 +87,9 @@ const gathered: [shape: number[], ids: number[], axis: number, batchDims: number
   [[2, 4, 3], [2, 5], 1, 1],
   [[2, 3, 4], [2, 5], 2, 1],
   [[2, 3, 4, 2], [2, 3, 5], 2, 2],
-  [[2, 3, 4], [2, 5, 2], 2, 1],
+  [[2, 3, 4], [2, 3, 5, 2], 2, 2],
+  [[2, 3, 2, 4], [2, 3, 5], 3, 2],
+  [[2, 1, 2, 4, 3], [2, 1, 2], 3, 2],
 ];
 const gathers = (): tf.Tensor[] =>
   gathered.map(([shape, idShape, axis, batchDims]) => {
@@ -110,14 +112,11 @@ describe("what tfjs 4.22 lacks; if one of these fails, tfjs has mended it: drop 
     expect(segmentGradient).toThrow(/UnsortedSegmentSum/);
   });
 
-  it("wasm: Einsum is missing, gather with batchDims and the cast of numbers to booleans are wrong", async () => {
+  it("wasm: Einsum is missing, and the cast of numbers to booleans wrong", async () => {
     await tf.setBackend("cpu");
-    const expected = gathers().map((x) => x.dataSync());
     const booleans = castNumbers();
     await tf.setBackend("wasm");
     expect(einsums).toThrow(/Einsum/);
-    const wrong = gathers().filter((x, i) => !(relativeError(x.dataSync(), expected[i]!) < 1e-6));
-    expect(wrong.length).toBeGreaterThan(0);
     expect(castNumbers()).not.toEqual(booleans);
   });
 
@@ -173,7 +172,7 @@ describe("repairBackend", () => {
     for (const [i, product] of products().entries()) expect(relativeError(product, expected[i]!)).toBeLessThan(1e-5);
   });
 
-  it("gives wasm Einsum, gather with batchDims and the cast to booleans of the reference", async () => {
+  it("gives wasm Einsum, gather with batch dimensions and the cast to booleans of the reference", async () => {
     await tf.setBackend("cpu");
     const expectedSums = einsums();
     const expected = gathers();

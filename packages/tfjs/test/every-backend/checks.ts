@@ -1,0 +1,222 @@
+// What must hold on every backend of tfjs, without a test runner: run by the tests in Node, and in a browser's page.
+// Results are awaited (`data`), for webgpu has no other way.
+import { exactAttention } from "@favor/core";
+import type { FeatureMapDescription } from "@favor/core";
+import { causalLinearAttention, favorAttention, softmaxAttention } from "@favor/tfjs";
+import * as tf from "@tensorflow/tfjs";
+import { everyMap, gaussians, reference, relativeError, sample, tensors } from "../ops/samples.ts";
+import type { Sample } from "../ops/samples.ts";
+
+export interface Check {
+  readonly name: string;
+  /** Rejects where the backend fails it. */
+  readonly run: () => Promise<void>;
+}
+
+// longer than a chunk of the kernels on GPUs
+const shape = { batch: 2, heads: 2, length: 70, dim: 4, valueDim: 3 };
+const from = 30;
+const keyMask = Array.from({ length: shape.batch * shape.length }, (_, i) => (i % 6 === 5 ? 0 : 1));
+// small enough that no trigonometric normaliser comes near 0
+const inputs = sample(shape, 0.4);
+const upstream = gaussians(shape.batch * shape.heads * shape.length * shape.valueDim, 31);
+const maps = everyMap(shape.dim, 8);
+const positive = maps["positive"]!;
+
+function requireClose(what: string, actual: ArrayLike<number>, expected: ArrayLike<number>, limit: number): void {
+  const error = relativeError(actual, expected);
+  if (!(error <= limit)) throw new Error(`${what}: relative error ${error} above ${limit}`);
+}
+
+const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
+  return sum;
+};
+
+const mask = (): tf.Tensor => tf.tensor2d(keyMask, [shape.batch, shape.length]);
+
+async function equalsCore(featureMap: FeatureMapDescription): Promise<void> {
+  for (const causal of [false, true]) {
+    const out = favorAttention(...tensors(inputs, shape), { featureMap, mask: mask(), causal });
+    const expected = reference(inputs, shape, [featureMap], { mask: keyMask, causal });
+    requireClose(`causal ${causal}`, await out.data(), expected, 1e-4);
+  }
+}
+
+/** Along one direction per input, the gradient against differences of @favor/core in float64. */
+async function gradientsEqualDifferences(featureMap: FeatureMapDescription): Promise<void> {
+  const step = 1e-5;
+  for (const causal of [false, true]) {
+    const options = { featureMap, causal, mask: mask() };
+    const dy = tf.tensor(upstream, [shape.batch, shape.heads, shape.length, shape.valueDim]);
+    const gradients = tf.grads((q, k, v) => favorAttention(q!, k!, v!, options))(tensors(inputs, shape), dy);
+    for (const [i, name] of (["q", "k", "v"] as const).entries()) {
+      const direction = gaussians(inputs[name].length, 50 + i);
+      const at = (t: number): number => {
+        const moved: Sample = { ...inputs, [name]: Float64Array.from(inputs[name], (x, l) => x + t * direction[l]!) };
+        return dot(upstream, reference(moved, shape, [featureMap], { mask: keyMask, causal }));
+      };
+      const expected = (at(step) - at(-step)) / (2 * step);
+      const actual = dot(await gradients[i]!.data(), direction);
+      if (!(Math.abs(actual - expected) <= 2e-3 * (1 + Math.abs(expected)))) {
+        throw new Error(`d${name}, causal ${causal}: ${actual}, by differences ${expected}`);
+      }
+    }
+  }
+}
+
+function rows(x: tf.Tensor, count: number): tf.Tensor {
+  return x.slice([0, 0, 0, 0], [-1, -1, count, -1]);
+}
+
+async function causalHead(x: Sample): Promise<ArrayLike<number>> {
+  const out = favorAttention(...tensors(x, shape), { featureMap: positive, causal: true });
+  return rows(out, from).data();
+}
+
+async function laterKeysChangeNothing(): Promise<void> {
+  const later = { ...inputs, k: inputs.k.slice(), v: inputs.v.slice() };
+  for (let group = 0; group < shape.batch * shape.heads; group++) {
+    const [row, end] = [group * shape.length + from, (group + 1) * shape.length];
+    for (let i = row * shape.dim; i < end * shape.dim; i++) later.k[i]! *= 20;
+    for (let i = row * shape.valueDim; i < end * shape.valueDim; i++) later.v[i]! += 9;
+  }
+  requireClose("rows before the change", await causalHead(later), await causalHead(inputs), 0);
+}
+
+async function hiddenKeysChangeNothing(): Promise<void> {
+  const spoiled = { ...inputs, k: inputs.k.slice(), v: inputs.v.slice() };
+  for (let row = 0; row < shape.batch * shape.heads * shape.length; row++) {
+    const batch = Math.floor(row / (shape.heads * shape.length));
+    if (keyMask[batch * shape.length + (row % shape.length)] === 1) continue;
+    spoiled.k.fill(1e4, row * shape.dim, (row + 1) * shape.dim);
+    spoiled.v.fill(-1e4, row * shape.valueDim, (row + 1) * shape.valueDim);
+  }
+  for (const causal of [false, true]) {
+    const options = { featureMap: positive, mask: mask(), causal };
+    const [clean, other] = [inputs, spoiled].map((x) => favorAttention(...tensors(x, shape), options));
+    requireClose(`causal ${causal}`, await other!.data(), await clean!.data(), 0);
+  }
+}
+
+async function paddingChangesNothing(): Promise<void> {
+  const [q, k, v] = tensors(inputs, shape);
+  const short = favorAttention(rows(q, from), rows(k, from), rows(v, from), { featureMap: positive });
+  const shown = tf.concat([tf.ones([2, from]), tf.zeros([2, shape.length - from])], 1);
+  const padded = favorAttention(q, k, v, { featureMap: positive, mask: shown });
+  requireClose("rows before the padding", await rows(padded, from).data(), await short.data(), 1e-5);
+}
+
+async function sequencesAreApart(): Promise<void> {
+  const three = tensors(inputs, shape);
+  const alone = three.map((x) => x.slice([1, 0, 0, 0], [1, -1, -1, -1])) as [tf.Tensor, tf.Tensor, tf.Tensor];
+  for (const causal of [false, true]) {
+    const together = favorAttention(...three, { featureMap: positive, causal }).slice([1, 0, 0, 0], [1, -1, -1, -1]);
+    const second = favorAttention(...alone, { featureMap: positive, causal });
+    requireClose(`causal ${causal}`, await second.data(), await together.data(), 1e-5);
+  }
+}
+
+async function softmaxEqualsCore(): Promise<void> {
+  const one = { ...shape, batch: 1, heads: 1 };
+  const few = sample(one);
+  const shown = keyMask.slice(0, shape.length);
+  for (const causal of [false, true]) {
+    const out = softmaxAttention(...tensors(few, one), { mask: tf.tensor2d(shown, [1, shape.length]), causal });
+    const [q, k, v] = [few.q, few.k, few.v].map((x) => Float64Array.from(x)) as [
+      Float64Array,
+      Float64Array,
+      Float64Array,
+    ];
+    const options = { dim: one.dim, valueDim: one.valueDim, scale: one.dim ** -0.5, keyMask: shown, causal };
+    requireClose(`causal ${causal}`, await out.data(), exactAttention(q, k, v, options), 1e-5);
+  }
+}
+
+/** y_i of the definition for one group in float64, weights exp(-|r_i - r_j|). */
+function pairByPair(
+  q: Float32Array,
+  k: Float32Array,
+  v: Float32Array,
+  r: Float32Array,
+  reverse: boolean,
+): Float64Array {
+  const [features, width] = [q.length / r.length, v.length / r.length];
+  const y = new Float64Array(v.length);
+  for (let i = 0; i < r.length; i++) {
+    for (let j = 0; j < r.length; j++) {
+      if (reverse ? j < i : j > i) continue;
+      const product = dot(q.subarray(i * features, (i + 1) * features), k.subarray(j * features, (j + 1) * features));
+      const weight = product * Math.exp(-Math.abs(r[i]! - r[j]!));
+      for (let c = 0; c < width; c++) y[i * width + c]! += weight * v[j * width + c]!;
+    }
+  }
+  return y;
+}
+
+async function causalKernel(): Promise<void> {
+  const [length, features, width] = [150, 6, 5];
+  const [q, k, v, dy] = [features, features, width, width].map((columns, i) => gaussians(length * columns, 60 + i)) as [
+    Float32Array,
+    Float32Array,
+    Float32Array,
+    Float32Array,
+  ];
+  const r = Float32Array.from({ length }, (_, i) => 0.2 * Math.floor(i / 3) + (i > 100 ? 50 : 0));
+  const tensor = (x: Float32Array): tf.Tensor => tf.tensor(x, [1, length, x.length / length]);
+  for (const reverse of [false, true]) {
+    const attend = (a: tf.Tensor, b: tf.Tensor, c: tf.Tensor): tf.Tensor =>
+      causalLinearAttention(a, b, c, { reference: tf.tensor2d(r, [1, length]), reverse });
+    const three = [tensor(q), tensor(k), tensor(v)] as const;
+    requireClose("y", await attend(...three).data(), pairByPair(q, k, v, r, reverse), 1e-5);
+    const gradients = tf.grads((a, b, c) => attend(a!, b!, c!))([...three], tensor(dy));
+    requireClose("dq", await gradients[0]!.data(), pairByPair(dy, v, k, r, reverse), 1e-5);
+    requireClose("dk", await gradients[1]!.data(), pairByPair(v, dy, q, r, !reverse), 1e-5);
+    requireClose("dv", await gradients[2]!.data(), pairByPair(k, q, dy, r, !reverse), 1e-5);
+  }
+}
+
+async function trains(): Promise<void> {
+  const [q, k, v] = tensors(inputs, shape);
+  const weight = tf.variable(tf.tensor2d(gaussians(shape.dim ** 2, 3), [shape.dim, shape.dim]));
+  const loss = (): tf.Scalar => {
+    const projected = tf.reshape(tf.matMul(tf.reshape(q, [-1, shape.dim]), weight), q.shape);
+    return tf.mean(tf.square(favorAttention(projected, k, v, { featureMap: positive, causal: true })));
+  };
+  const optimizer = tf.train.adam(0.1);
+  const [first] = await loss().data();
+  for (let step = 0; step < 5; step++) tf.tidy(() => void optimizer.minimize(loss));
+  const [last] = await loss().data();
+  weight.dispose();
+  optimizer.dispose();
+  if (!(last! < first!)) throw new Error(`loss ${first} to ${last}`);
+}
+
+/** As tfjs counts: temporaries of the kernels too. */
+async function leavesNothing(): Promise<void> {
+  const three = tensors(inputs, shape);
+  const before = tf.memory().numTensors;
+  const backendBefore = tf.backend().numDataIds();
+  for (const causal of [false, true]) {
+    tf.tidy(() => void tf.grads((q, k, v) => favorAttention(q!, k!, v!, { featureMap: positive, causal }))(three));
+  }
+  const left = [tf.memory().numTensors - before, tf.backend().numDataIds() - backendBefore];
+  if (left.some((count) => count !== 0)) throw new Error(`${left[0]} tensors and ${left[1]} arrays left`);
+}
+
+export const checks: readonly Check[] = [
+  ...Object.entries(maps).map(([name, map]) => ({ name: `${name}: equals core`, run: () => equalsCore(map) })),
+  ...Object.entries(maps).map(([name, map]) => ({
+    name: `${name}: gradients equal differences`,
+    run: () => gradientsEqualDifferences(map),
+  })),
+  { name: "causal: later keys change no bit", run: laterKeysChangeNothing },
+  { name: "a hidden key and its value change no bit", run: hiddenKeysChangeNothing },
+  { name: "padding changes nothing before it", run: paddingChangesNothing },
+  { name: "sequences of a batch do not see each other", run: sequencesAreApart },
+  { name: "softmax equals core", run: softmaxEqualsCore },
+  { name: "the causal kernel and its gradients, both ways", run: causalKernel },
+  { name: "an optimiser lowers a loss", run: trains },
+  { name: "leaves no tensor behind", run: leavesNothing },
+];

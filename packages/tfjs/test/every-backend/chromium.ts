@@ -1,0 +1,79 @@
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, extname, join } from "node:path";
+
+const names = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+
+/** The program of a Chromium on this machine: CHROMIUM, or the first on PATH; undefined if there is none. */
+export function findChromium(): string | undefined {
+  const folders = (process.env.PATH ?? "").split(delimiter);
+  const candidates = names.flatMap((name) => folders.map((folder) => join(folder, name)));
+  return [process.env.CHROMIUM ?? "", ...candidates].find((path) => path !== "" && existsSync(path));
+}
+
+export interface Page {
+  /** What is served, by path ("/page.js"). */
+  readonly files: Readonly<Record<string, string | Uint8Array>>;
+  /** With the query. */
+  readonly path: string;
+  /** Whether the page is cross-origin isolated, which gives it shared memory. */
+  readonly isolated: boolean;
+}
+
+const types: Readonly<Record<string, string>> = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".wasm": "application/wasm",
+};
+
+/** Opens a page in a headless Chromium with software WebGL and WebGPU; resolves with what it posts to /report. */
+export async function openPage(chromium: string, { files, path, isolated }: Page): Promise<unknown> {
+  const profile = mkdtempSync(join(tmpdir(), "favor-chromium-"));
+  let received: (report: string) => void;
+  const report = new Promise<string>((resolve) => (received = resolve));
+  const server = createServer((request, response) => {
+    if (isolated) {
+      response.setHeader("Cross-Origin-Opener-Policy", "same-origin");
+      response.setHeader("Cross-Origin-Embedder-Policy", "require-corp");
+    }
+    if (request.method === "POST") {
+      let body = "";
+      request.setEncoding("utf8").on("data", (chunk: string) => (body += chunk));
+      request.on("end", () => {
+        response.end();
+        received(body);
+      });
+      return;
+    }
+    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    const file = files[pathname];
+    response.setHeader("Content-Type", types[extname(pathname)] ?? "text/html");
+    response.statusCode = file === undefined ? 404 : 200;
+    response.end(file ?? "");
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const flags = [
+    "--headless",
+    "--no-sandbox",
+    "--no-first-run",
+    "--enable-unsafe-webgpu",
+    "--enable-unsafe-swiftshader",
+    `--user-data-dir=${profile}`,
+  ];
+  const browser = spawn(chromium, [...flags, `http://127.0.0.1:${port}${path}`], { stdio: "ignore" });
+  const ended = new Promise<void>((resolve) => browser.once("exit", () => resolve()));
+  try {
+    const early = ended.then(() => Promise.reject(new Error(`${chromium} ended before the page reported`)));
+    return JSON.parse(await Promise.race([report, early])) as unknown;
+  } finally {
+    browser.kill();
+    await ended;
+    server.closeAllConnections();
+    server.close();
+    rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
