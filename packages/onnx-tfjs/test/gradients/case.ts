@@ -27,6 +27,8 @@ export interface GradientCase {
   readonly floats?: readonly number[];
   /** How many inputs are the node's; those after are for its bodies alone. Default all. */
   readonly own?: number;
+  /** The node with others around it, of which the last makes out0. Default: the node alone. */
+  readonly nodes?: readonly NodeProto[];
   /** Nodes that say the same in other operators, where the host evaluates the node itself not. */
   readonly reference?: readonly NodeProto[];
 }

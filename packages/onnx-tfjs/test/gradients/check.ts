@@ -63,7 +63,7 @@ function draw(given: GradientCase): Drawn {
     else constants.set(`in${i}`, input);
   }
   return {
-    nodes: [node(given.op, names, outputs, given.attributes)],
+    nodes: given.nodes ?? [node(given.op, names, outputs, given.attributes)],
     opsets: new Map([
       ["", given.opset ?? 23],
       ["com.microsoft", 1],
