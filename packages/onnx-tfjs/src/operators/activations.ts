@@ -2,6 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { Operator, OperatorCall, OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";
 import { detached } from "./detached.ts";
+import { gelu, geluTanh } from "./gelu.ts";
 
 type Unary = (x: tf.Tensor) => tf.Tensor;
 
@@ -24,15 +25,6 @@ function where(x: tf.Tensor, condition: () => tf.Tensor): tf.Tensor {
     detached(() => tf.cast(condition(), "float32")),
   );
 }
-
-/** x Phi(x), with the Gaussian distribution function. */
-export const gelu: Unary = (x) => tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1));
-
-/** The tanh approximation of {@link gelu}. */
-export const geluTanh: Unary = (x) => {
-  const inner = tf.mul(tf.add(tf.mul(tf.mul(x, tf.square(x)), 0.044715), x), Math.sqrt(2 / Math.PI));
-  return tf.mul(tf.mul(x, 0.5), tf.add(tf.tanh(inner), 1));
-};
 
 /** log(1 + exp(x)), without overflow. */
 export const softplus: Unary = (x) => tf.add(tf.relu(x), tf.log1p(tf.exp(tf.neg(tf.abs(x)))));
