@@ -12,7 +12,8 @@ export interface FavorAttentionOptions extends AttentionOptions {
   readonly featureMap: FeatureMaps;
   /**
    * `[count, dim]` or `[heads, count, dim]`, instead of the projection that the description draws; gradients flow to it.
-   * Only for maps with a random projection. Rows of numbers that are not finite give NaN.
+   * Only for maps with a random projection. Numbers that are not finite are refused on cpu, wasm and tfjs-node; on webgl
+   * and webgpu, where looking at them would wait for the device, they give NaN.
    */
   readonly projection?: tf.Tensor | undefined;
 }
@@ -26,7 +27,7 @@ export interface FavorAttentionOptions extends AttentionOptions {
  * length, count]`, are computed again in the backward pass, nothing of length x length ever.
  *
  * @throws ArgumentError, naming the argument: wrong rank, shapes that disagree, a mask per query, a feature map or
- * projection of another size.
+ * projection of another size, a projection that is not finite.
  */
 export function favorAttention(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options: FavorAttentionOptions): tf.Tensor4D {
   const sizes = attentionSizes(q, k, v, options);

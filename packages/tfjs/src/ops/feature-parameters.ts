@@ -64,7 +64,8 @@ export function drawProjections(descriptions: readonly FeatureMapDescription[]):
 
 /**
  * The tensors of `descriptions`. `projection` `[count, dim]` or `[maps, count, dim]` stands for the drawn ones: give a
- * variable to train it. Throws ArgumentError for a shape that does not fit or a map without a projection.
+ * variable to train it. Throws ArgumentError for a shape that does not fit, a map without a projection, and, on cpu, wasm
+ * and tfjs-node, numbers that are not finite.
  */
 export function featureParameters(
   descriptions: readonly FeatureMapDescription[],
@@ -125,7 +126,20 @@ function checkedProjection(descriptions: readonly FeatureMapDescription[], proje
   if (!fits || rows !== count || columns !== dim || (descriptions.length > 1 && maps !== descriptions.length)) {
     throw new ArgumentError("projection", `[${count}, ${dim}] or [heads, ${count}, ${dim}]`, `[${projection.shape}]`);
   }
+  requireFinite(projection);
   return projection.reshape([maps, count, dim]);
+}
+
+/** Backends whose numbers lie in this machine's memory; on the others looking at them would wait for the device. */
+const hostBackends: ReadonlySet<string> = new Set(["cpu", "wasm", "tensorflow"]);
+
+function requireFinite(projection: tf.Tensor): void {
+  if (!hostBackends.has(tf.getBackend())) return;
+  const values = projection.dataSync();
+  const at = values.findIndex((value) => !Number.isFinite(value));
+  if (at < 0) return;
+  const row = Math.floor(at / projection.shape.at(-1)!);
+  throw new ArgumentError("projection", "finite numbers", `${values[at]} in row ${row}`);
 }
 
 /** One array of every form, stacked: `[maps, ...shape]`. */

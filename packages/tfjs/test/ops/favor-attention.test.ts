@@ -176,6 +176,17 @@ describe("favorAttention refuses", () => {
       () => favorAttention(q, k, v, { featureMap: everyMap(6, 16)["elu"]!, projection: tf.ones([16, 6]) }),
       /^projection: .*elu/,
     ],
+    [
+      "a projection that is not finite",
+      () => {
+        const projection = tf.tensor2d(
+          Float32Array.from({ length: 96 }, (_, i) => (i === 50 ? NaN : 1)),
+          [16, 6],
+        );
+        return favorAttention(q, k, v, { featureMap, projection });
+      },
+      /^projection: .*finite.*NaN in row 8/,
+    ],
     ["scale 0", () => favorAttention(q, k, v, { featureMap, scale: 0 }), /^scale: /],
     [
       "other causal lengths",
