@@ -60,10 +60,11 @@ export class FeedError extends FavorError<"invalid-feed"> {
 
 /** A weight that cannot be assigned or written: no such variable, another shape, or the model was disposed of. */
 export class VariableError extends FavorError<"invalid-variable"> {
-  constructor(name: string, found: string) {
+  constructor(name: string, found: string, cause?: unknown) {
     super(`Variable "${name}": ${found}. \`variables()\` lists the model's variables.`, {
       code: "invalid-variable",
       details: { name, found },
+      cause,
     });
   }
 }

@@ -18,7 +18,7 @@ import { externalFile, withVariables } from "./weights/write-back.ts";
 export interface LoadOptions {
   /**
    * Which float initializers become variables; the others are constants. Default: those of more than one element, all
-   * smaller than 10^4 in size (masks hold more). Initializers of bodies (If, Loop, Scan) are always constants.
+   * smaller than 10^4 in size (masks hold more), less the frequencies of rotary or sinusoidal positions. Initializers of bodies (If, Loop, Scan) are always constants.
    */
   readonly trainable?: Trainable;
   /** Where external data lies, if the model has any and it is not attached yet. */
@@ -143,6 +143,14 @@ export class OnnxModel {
   toProto(): ModelProto {
     this.#requireUndisposed();
     return withVariables(this.#model, this.variables());
+  }
+
+  /**
+   * Reads the variables back from a graphics device, which cannot be done at once everywhere: on webgpu await it before
+   * {@link toProto} and what builds on it. Elsewhere there is nothing to wait for.
+   */
+  async download(): Promise<void> {
+    await Promise.all([...this.variables().values()].map((variable) => variable.data()));
   }
 
   /** The model file, see {@link toProto}. External data is not in it: see {@link encodeExternalData}. */

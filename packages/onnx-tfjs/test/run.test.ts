@@ -157,6 +157,40 @@ onEveryBackend("OnnxModel", () => {
     onnx.dispose();
   });
 
+  it("makes variables of weights, not of masks, single numbers and frequencies of positions", async () => {
+    const frequencies = noise(20, 1);
+    const angles = [
+      node("Cast", ["positions"], ["p"], { to: FLOAT }),
+      node("MatMul", ["p", "frequencies"], ["angles"]),
+      node("Concat", ["angles", "angles"], ["both"], { axis: -1 }),
+      node("Cos", ["both"], ["cos"]),
+    ];
+    const features = [node("MatMul", ["x", "projection"], ["xw"]), node("Sin", ["xw"], ["sin"])];
+    const rotary = model({
+      inputs: [info("positions", INT64, ["n", 1]), info("x", FLOAT, ["n", 2])],
+      outputs: [info("cos", FLOAT), info("sin", FLOAT)],
+      initializers: [
+        floats("frequencies", [1, 20], frequencies),
+        floats("projection", [2, 3], noise(6, 2)),
+        floats("bound", [2], [0, -65504]),
+        floats("epsilon", [1], [1e-5]),
+      ],
+      nodes: [...angles, ...features],
+    });
+    const onnx = await OnnxModel.load(rotary);
+    expect([...onnx.variables().keys()]).toEqual(["projection"]);
+    const { cos } = onnx.run({ positions: { dims: [1, 1], data: [1e6] } }, { outputs: ["cos"] });
+    // In float32 on the host; on a graphics device it would be anything.
+    for (const [i, found] of cos!.dataSync().entries()) {
+      expect(found).toBeCloseTo(Math.cos(Math.fround(1e6 * frequencies[i % 20]!)), 5);
+    }
+    cos!.dispose();
+    onnx.dispose();
+    const all = await OnnxModel.load(rotary, { trainable: () => true });
+    expect(all.variables().size).toBe(4);
+    all.dispose();
+  });
+
   it("leaves nothing behind: not after a run, a gradient, an error, nor when disposed of", async () => {
     const before = tf.memory();
     const onnx = await OnnxModel.load(layered);

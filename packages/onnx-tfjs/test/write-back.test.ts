@@ -134,6 +134,7 @@ onEveryBackend("Writing weights back", () => {
     optimizer.minimize(() => tf.sum(onnx.run({ x: tf.zeros([2, 3]) })["y"]!) as tf.Scalar, false, [
       ...onnx.variables().values(),
     ]);
+    await onnx.download();
     const encoded = onnx.encode();
     expect(valuesOf(encoded, "raw")).toEqual(Array.from(noise(6, 1), (value) => Math.fround(value - 0.25)));
     for (const [i, value] of valuesOf(encoded, "half").entries()) {

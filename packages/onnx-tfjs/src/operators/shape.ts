@@ -22,13 +22,24 @@ export function broadcastDims(call: OperatorCall, a: readonly number[], b: reado
   });
 }
 
-/** `source` repeated along axes of 1 (and new ones in front) to the shape `dims`, which it broadcasts to. */
+/**
+ * `source` repeated along axes of 1 (and new ones in front) to the shape `dims`, which it broadcasts to. Neighbouring axes
+ * that are all repeated, or all not, count as one: webgpu tiles on the host from five axes on.
+ */
 export function expanded(source: tf.Tensor, dims: readonly number[]): tf.Tensor {
   if (tf.util.arraysEqual(source.shape, [...dims])) return source;
-  const padded = [...Array<number>(dims.length - source.rank).fill(1), ...source.shape];
-  const reps = dims.map((dim, i) => (padded[i] === dim ? 1 : dim));
-  const shaped = tf.reshape(source, padded);
-  return reps.every((rep) => rep === 1) ? shaped : tf.tile(shaped, reps);
+  const [merged, reps]: [number[], number[]] = [[], []];
+  let before: boolean | undefined;
+  for (const [i, dim] of dims.entries()) {
+    if (dim === 1) continue;
+    const repeated = (source.shape[i - dims.length + source.rank] ?? 1) === 1;
+    const group = dim * (repeated === before ? merged.pop()! * reps.pop()! : 1);
+    merged.push(repeated ? 1 : group);
+    reps.push(repeated ? group : 1);
+    before = repeated;
+  }
+  const shaped = tf.reshape(source, merged);
+  return tf.reshape(reps.every((rep) => rep === 1) ? shaped : tf.tile(shaped, reps), [...dims]);
 }
 
 /** What every backend can broadcast, wasm without a word about what it cannot. */

@@ -1,6 +1,7 @@
 import { decodeTensor, type ModelProto, type Tensor as HostTensor, type TensorProto } from "@favor/onnx";
 import * as tf from "@tensorflow/tfjs";
 import { isFloatType, toDevice, type Value } from "../value.ts";
+import { frequencies } from "./frequencies.ts";
 
 /** Frozen float initializers of more elements live on the device; smaller ones are sizes, bounds, epsilons. */
 const mostOnHost = 16;
@@ -13,17 +14,20 @@ export class Initializers {
   /** By initializer's name, in the order of the file. */
   readonly variables: Map<string, tf.Variable> = new Map();
   readonly #protos: ReadonlyMap<string, TensorProto>;
+  /** Stay on the host, whatever their size. */
+  readonly #frequencies: ReadonlySet<string>;
   readonly #constants = new Map<TensorProto, Value>();
   readonly #hostConstants = new WeakSet<HostTensor>();
   readonly #uploaded = new Map<HostTensor, tf.Tensor>();
 
   constructor(model: ModelProto, trainable: Trainable | undefined) {
     this.#protos = new Map(model.graph.initializer.map((tensor) => [tensor.name, tensor]));
+    this.#frequencies = frequenciesOf(model);
     const shared = new Map<string, tf.Variable>();
     for (const [name, proto] of this.#protos) {
       if (!isFloatType(proto.dataType)) continue;
       const dims = proto.dims.map((dim) => dim.toNumber());
-      if (!(trainable ?? isWeight)(name, dims)) continue;
+      if (!(trainable?.(name, dims) ?? (isWeight(dims) && !this.#frequencies.has(name)))) continue;
       // Two initializers in one region of a file are one weight: tied.
       const region = regionOf(proto);
       let variable = region === undefined ? undefined : shared.get(region);
@@ -54,7 +58,8 @@ export class Initializers {
     let value = this.#constants.get(proto);
     if (value !== undefined) return value;
     const tensor = decodeTensor(proto);
-    if (isFloatType(tensor.dataType) && tensor.data.length > mostOnHost) value = tf.keep(toDevice(tensor));
+    const large = tensor.data.length > mostOnHost && !this.#frequencies.has(proto.name);
+    if (large && isFloatType(tensor.dataType)) value = tf.keep(toDevice(tensor));
     else {
       value = tensor;
       this.addConstant(tensor);
@@ -88,8 +93,19 @@ export class Initializers {
 }
 
 /** Single numbers are constants of the graph: scales, epsilons. */
-function isWeight(_name: string, shape: readonly number[]): boolean {
+function isWeight(shape: readonly number[]): boolean {
   return shape.reduce((product, dim) => product * dim, 1) > 1;
+}
+
+function frequenciesOf({ graph }: ModelProto): Set<string> {
+  const weights = graph.initializer.filter(
+    ({ dims, dataType }) => isFloatType(dataType) && isWeight(dims.map((dim) => dim.toNumber())),
+  );
+  const stored = new Set(graph.initializer.map(({ name }) => name));
+  const floats = graph.input.filter(
+    ({ name, type }) => !stored.has(name) && isFloatType(type?.tensorType?.elemType ?? 0),
+  );
+  return frequencies(graph, new Set(weights.map(({ name }) => name)), new Set(floats.map(({ name }) => name)));
 }
 
 /** Masks are initializers too; they hold infinities or numbers that stand for them. */

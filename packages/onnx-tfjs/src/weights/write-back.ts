@@ -1,6 +1,14 @@
-import { decodeTensor, makeTensor, readRange, type ByteRange, type ModelProto, type TensorProto } from "@favor/onnx";
+import {
+  DataType,
+  decodeTensor,
+  makeTensor,
+  readRange,
+  type ByteRange,
+  type ModelProto,
+  type TensorProto,
+} from "@favor/onnx";
 import * as tf from "@tensorflow/tfjs";
-import { DataType } from "@favor/onnx";
+import { VariableError } from "../errors.ts";
 
 /**
  * The model with the variables' values in place of their initializers: same type, and in the field or file where the
@@ -16,9 +24,21 @@ export function withVariables(model: ModelProto, variables: ReadonlyMap<string, 
 }
 
 function isUnchanged(tensor: TensorProto, variable: tf.Variable): boolean {
-  const now = bits(variable.dataSync() as Float32Array);
+  const now = bits(valuesOf(tensor, variable));
   const before = bits(Float32Array.from(decodeTensor(tensor).data));
   return now.every((word, i) => word === before[i]);
+}
+
+function valuesOf({ name }: TensorProto, variable: tf.Variable): Float32Array {
+  try {
+    return variable.dataSync() as Float32Array;
+  } catch (error) {
+    throw new VariableError(
+      name,
+      `the ${tf.getBackend()} backend cannot read it at once: await download() first`,
+      error,
+    );
+  }
 }
 
 /** Compared as bits: -0 and NaN are values as others are. */
@@ -40,7 +60,7 @@ function replaced(tensor: TensorProto, variable: tf.Variable): TensorProto {
 
 /** The variable's values in the tensor's type, little-endian, in a buffer of their own. */
 function variableBytes(tensor: TensorProto, variable: tf.Variable): Uint8Array {
-  const values = variable.dataSync();
+  const values = valuesOf(tensor, variable);
   const data = tensor.dataType === DataType.DOUBLE ? Float64Array.from(values) : Float32Array.from(values);
   return makeTensor(tensor.name, variable.shape, tensor.dataType, data).rawData;
 }
