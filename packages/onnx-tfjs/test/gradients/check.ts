@@ -41,7 +41,7 @@ export function floatInput(name: string): ValueInfoProto {
 }
 
 /** One case with its numbers drawn. */
-interface Drawn {
+export interface Drawn {
   readonly nodes: readonly NodeProto[];
   readonly opsets: ReadonlyMap<string, number>;
   readonly constants: ReadonlyMap<string, Tensor>;
@@ -50,7 +50,7 @@ interface Drawn {
   readonly losses: readonly string[];
 }
 
-function draw(given: GradientCase): Drawn {
+export function draw(given: GradientCase): Drawn {
   const next = uniform(77);
   const own = given.inputs.slice(0, given.own ?? given.inputs.length);
   const names = own.map((input, i) => (input === null ? "" : `in${i}`));
@@ -102,7 +102,7 @@ function weighted(outputs: readonly Tensor[]): number {
   return loss;
 }
 
-function modelOf({ nodes, opsets, constants, inputs }: Drawn): ModelProto {
+export function modelOf({ nodes, opsets, constants, inputs }: Drawn): ModelProto {
   const opsetImport = [...opsets].map(([domain, version]) =>
     createMessage("OperatorSetIdProto", { domain, version: Long.fromNumber(version) }),
   );

@@ -154,6 +154,45 @@ const attention: GradientCase[] = [
   },
 ];
 
+/** Attention of the parts of in0 [batch, length, heads, parts, dim], or of in1's with the queries in0 merged. */
+function unpackedReference(source: string, parts: string[], query: string): NonNullable<GradientCase["reference"]> {
+  const unpacked = parts.flatMap((part) => [
+    node("Squeeze", [part, "third"], [`${part}s`]),
+    node("Transpose", [`${part}s`], [`${part}h`], { perm: [0, 2, 1, 3] }),
+  ]);
+  return [
+    node("Constant", [], ["third"], { value: list(3) }),
+    node("Constant", [], ["apart"], { value: list(0, 0, 2, -1) }),
+    node("Constant", [], ["together"], { value: list(0, 0, -1) }),
+    node("Split", [source], parts, { axis: 3 }),
+    ...unpacked,
+    ...(query === "in0"
+      ? [node("Reshape", ["in0", "apart"], ["rows"]), node("Transpose", ["rows"], ["qh"], { perm: [0, 2, 1, 3] })]
+      : []),
+    node("Attention", ["qh", "kh", "vh"], ["attended"]),
+    node("Transpose", ["attended"], ["back"], { perm: [0, 2, 1, 3] }),
+    node("Reshape", ["back", "together"], ["out0"]),
+  ];
+}
+
+/** Forms that onnxruntime has on CUDA alone. */
+const packedHeads: GradientCase[] = [
+  {
+    op: "com.microsoft:MultiHeadAttention",
+    form: "packed",
+    inputs: [signed(2, 3, 2, 3, 4)],
+    attributes: { num_heads: 2 },
+    reference: unpackedReference("in0", ["q", "k", "v"], "q"),
+  },
+  {
+    op: "com.microsoft:MultiHeadAttention",
+    form: "packed keys and values",
+    inputs: [signed(2, 3, 8), signed(2, 5, 2, 2, 4)],
+    attributes: { num_heads: 2 },
+    reference: unpackedReference("in1", ["k", "v"], "in0"),
+  },
+];
+
 const linearReference = [
   node("Transpose", ["in1"], ["columns"], { perm: [0, 2, 1] }),
   node("MatMul", ["in0", "columns"], ["products"]),
@@ -234,6 +273,7 @@ export const layerCases: readonly GradientCase[] = [
   ...quantised,
   ...nbits,
   ...attention,
+  ...packedHeads,
   ...linear,
   ...controlFlow,
 ];
