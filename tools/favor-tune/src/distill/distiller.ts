@@ -9,9 +9,11 @@ import { errorsByHead } from "./attention-loss.ts";
 import { differingSites } from "./differing-sites.ts";
 import { DistillError } from "./errors.ts";
 import { FeatureParameters } from "./feature-parameters.ts";
+import { speedUpMaxGradient } from "./max-gradient.ts";
 import { Student } from "./student.ts";
 import { Teacher } from "./teacher.ts";
 import type { SiteActivations, TeacherOptions } from "./teacher.ts";
+import { speedUpProducts } from "./wasm-products.ts";
 
 /** Token ids, a sequence each. */
 export type TokenRows = readonly (readonly number[])[];
@@ -82,6 +84,8 @@ export class Distiller implements TrainingStage {
         { code: "nothing-to-distil" },
       );
     }
+    speedUpProducts();
+    speedUpMaxGradient();
     const teacher = await Teacher.open(difference, options.scratch, options);
     const students: Student[] = [];
     for (const site of difference.sites) students.push(await Student.load(site, options.converted));
