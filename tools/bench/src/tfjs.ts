@@ -1,83 +1,80 @@
-// FAVOR beside softmax in TensorFlow.js on the wasm backend, as ratios of one run: one head group of @favor/tfjs, and a
-// train step of one encoder layer. `node dist/tfjs.js [--lengths 256,1024] [--count 64]`.
+#!/usr/bin/env node
+// FAVOR beside softmax in TensorFlow.js, time and memory by length: `node dist/tfjs.js [--backend wasm] [--lengths
+// 256,1024] [--count 64] [--seconds 0.5] [--out out]`. Each cell is measured in a process of its own.
+import { spawnSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { cpus, loadavg } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
-import type { FeatureMapDescription } from "@favor/core";
-import { PerformerEncoderLayer, favorAttention, repairBackend, softmaxAttention } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
-import { version_wasm as wasmVersion } from "@tensorflow/tfjs-backend-wasm";
-import { shortest } from "./timing.ts";
+import { kinds, measureCase, passes } from "./tfjs-case.ts";
+import type { Case, Cell, Pass } from "./tfjs-case.ts";
+import { judgeTfjs, tfjsMarkdown } from "./tfjs-report.ts";
+import type { TfjsReport } from "./tfjs-report.ts";
 
 const { values } = parseArgs({
   options: {
-    lengths: { type: "string", default: "256,512,1024,2048,4096" },
+    backend: { type: "string", default: "wasm" },
+    lengths: { type: "string", default: "256,512,1024,2048,4096,8192,16384" },
+    passes: { type: "string", default: passes.join(";") },
+    heads: { type: "string", default: "4" },
+    dim: { type: "string", default: "32" },
     count: { type: "string", default: "64" },
     seconds: { type: "string", default: "0.5" },
+    out: { type: "string", short: "o", default: "out" },
+    // a Case as JSON: measures it alone and prints the Cell
+    case: { type: "string" },
   },
 });
-const [heads, dim] = [4, 32];
-const seconds = Number(values.seconds);
-const attention: FeatureMapDescription = {
-  version: 1,
-  kind: "positive",
-  projection: { kind: "orthogonal", count: Number(values.count), dim, seed: 1 },
+
+if (values.case) {
+  console.log(`\n${JSON.stringify(await measureCase(JSON.parse(values.case) as Case))}`);
+  // a graphics adapter keeps the process alive
+  process.exit(0);
+}
+
+/** A cell by a process of its own; one that dies for want of memory leaves it empty. */
+function measureApart(each: Case): Cell {
+  const argv = ["--max-old-space-size=8192", process.argv[1]!, "--case", JSON.stringify(each)];
+  const { status, stdout, stderr } = spawnSync(process.execPath, argv, { encoding: "utf8", maxBuffer: 2 ** 26 });
+  const line = stdout.trim().split("\n").at(-1) ?? "";
+  if (status === 0 && line.startsWith("{")) return JSON.parse(line) as Cell;
+  if (/memory|allocat/i.test(stderr)) return each;
+  throw new Error(`${each.backend}, ${each.pass}, ${each.kind}, L = ${each.length}:\n${stderr}`);
+}
+
+function whole(name: string, text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1) throw new Error(`--${name}: expected a whole number, found "${text}"`);
+  return number;
+}
+
+const wanted = values.passes.split(";");
+for (const name of wanted) {
+  if (!passes.includes(name as Pass))
+    throw new Error(`--passes: expected some of "${passes.join(";")}", found "${name}"`);
+}
+const { backend } = values;
+const sizes = {
+  heads: whole("heads", values.heads),
+  dim: whole("dim", values.dim),
+  count: whole("count", values.count),
 };
-
-type Attend = (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) => tf.Tensor;
-const favor: Attend = (q, k, v) => favorAttention(q, k, v, { featureMap: attention });
-const favorCausal: Attend = (q, k, v) => favorAttention(q, k, v, { featureMap: attention, causal: true });
-const softmaxCausal: Attend = (q, k, v) => softmaxAttention(q, k, v, { causal: true });
-
-/** Milliseconds, or NaN where the backend has no memory for it. */
-async function time(run: () => tf.TensorContainer): Promise<number> {
-  try {
-    return await shortest(() => tf.dispose(tf.tidy(run)), seconds);
-  } catch (error) {
-    if (!(error instanceof RangeError || /memory|allocat|unreachable/i.test(String(error)))) throw error;
-    return Number.NaN;
+const machine = { processor: cpus()[0]?.model ?? "unknown", node: process.version, load: loadavg()[0]! };
+const cells: Cell[] = [];
+for (const length of values.lengths.split(",").map((text) => whole("lengths", text))) {
+  for (const pass of passes.filter((name) => wanted.includes(name))) {
+    for (const kind of kinds) {
+      const cell = measureApart({ backend, pass, kind, length, ...sizes, seconds: Number(values.seconds) });
+      console.error(`L ${length}, ${pass}, ${kind}: ${cell.milliseconds?.toFixed(1) ?? "no memory"}`);
+      cells.push(cell);
+    }
   }
 }
-
-async function pass(length: number, attend: Attend, backward: boolean): Promise<number> {
-  const [q, k, v] = [1, 2, 3].map((seed) => tf.randomNormal([1, heads, length, dim], 0, 1, "float32", seed));
-  const gradients = tf.grads((a, b, c) => attend(a!, b!, c!));
-  const ms = await time(() => (backward ? gradients([q!, k!, v!]) : attend(q!, k!, v!)));
-  tf.dispose([q!, k!, v!]);
-  return ms;
-}
-
-async function trainStep(length: number, kind: "softmax" | FeatureMapDescription): Promise<number> {
-  const model = tf.sequential();
-  const modelDim = heads * dim;
-  const sizes = { modelDim, numHeads: heads, feedForwardDim: 4 * modelDim, attention: kind };
-  model.add(new PerformerEncoderLayer({ ...sizes, inputShape: [length, modelDim] }));
-  const optimizer = tf.train.adam(1e-3);
-  const x = tf.randomNormal([1, length, modelDim], 0, 1, "float32", 1);
-  const ms = await time(() => {
-    optimizer.minimize(() => tf.mean(tf.square(model.apply(x, { training: true }) as tf.Tensor)) as tf.Scalar);
-    return [];
-  });
-  optimizer.dispose();
-  model.dispose();
-  x.dispose();
-  return ms;
-}
-
-tf.enableProdMode();
-await tf.setBackend("wasm");
-repairBackend();
-console.log(
-  `tfjs ${tf.version.tfjs}, wasm backend ${wasmVersion}, repaired; ${heads} heads of ${dim}, M = ${values.count}`,
-);
-console.log("milliseconds, softmax / FAVOR (times faster); NaN: no memory");
-for (const length of values.lengths.split(",").map(Number)) {
-  const cells: [string, number, number][] = [
-    ["forward", await pass(length, softmaxAttention, false), await pass(length, favor, false)],
-    ["with gradients", await pass(length, softmaxAttention, true), await pass(length, favor, true)],
-    ["causal", await pass(length, softmaxCausal, true), await pass(length, favorCausal, true)],
-    ["train step", await trainStep(length, "softmax"), await trainStep(length, attention)],
-  ];
-  const shown = cells.map(([name, exact, ours]) => {
-    return `${name} ${exact.toFixed(1)} / ${ours.toFixed(1)} (${(exact / ours).toFixed(2)})`;
-  });
-  console.log(`L ${String(length).padStart(5)}  ${shown.join("   ")}`);
-}
+const goals = backend === "wasm" ? judgeTfjs(cells) : [];
+const report: TfjsReport = { backend, tfjs: tf.version.tfjs, machine, cells, goals };
+mkdirSync(values.out, { recursive: true });
+writeFileSync(join(values.out, `tfjs-${backend}.json`), `${JSON.stringify(report, undefined, 1)}\n`);
+const text = tfjsMarkdown(report);
+writeFileSync(join(values.out, `tfjs-${backend}.md`), text);
+console.log(text);

@@ -37,8 +37,8 @@ const modules = new WeakMap<WasmMemory, KernelModule>();
 export function moduleOn(memory: WasmMemory): KernelModule {
   const known = modules.get(memory);
   if (known) return known;
-  const engine: Engine = Reflect.get(globalThis, "WebAssembly");
-  const atob: (base64: string) => string = Reflect.get(globalThis, "atob");
+  const engine: Engine = Reflect.get(globalThis, "WebAssembly" as string);
+  const atob: (base64: string) => string = Reflect.get(globalThis, "atob" as string);
   const shared = Object.prototype.toString.call(memory.buffer) === "[object SharedArrayBuffer]";
   const bytes = Uint8Array.from(atob(shared ? sharedMemoryBinary : kernelBinary), (c) => c.codePointAt(0)!);
   let exports: KernelModule;
