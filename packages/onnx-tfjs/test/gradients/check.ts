@@ -16,7 +16,7 @@ import { OnnxModel } from "../../src/index.ts";
 import { isRandom, type GradientCase, type RandomInput } from "./case.ts";
 
 /** Uniform numbers in [0, 1), the same in every run (Park and Miller's generator). */
-function uniform(seed: number): () => number {
+export function uniform(seed: number): () => number {
   let state = seed;
   return () => {
     state = (state * 48_271) % 2_147_483_647;
