@@ -1,6 +1,7 @@
 import { DataType, evaluateNode, type Tensor as HostTensor } from "@favor/onnx";
 import * as tf from "@tensorflow/tfjs";
 import { hostLimits, type Operator, type OperatorCall, type OperatorTable } from "../operator-call.ts";
+import { sliceAxis } from "./axis.ts";
 
 /** The elements of a tensor of that shape, numbered. */
 function numbered(dims: readonly number[]): HostTensor {
@@ -39,11 +40,7 @@ const gather: Operator = (call) => {
   const first = indices[0] ?? 0;
   const consecutive = indices.length > 0 && indices.every((index, i) => index === first + i);
   const picked = consecutive
-    ? tf.slice(
-        source,
-        source.shape.map((_, i) => (i === axis ? first : 0)),
-        [...before, indices.length, ...after],
-      )
+    ? sliceAxis(source, axis, first, indices.length)
     : tf.gather(source, tf.tensor1d(indices, "int32"), axis);
   return [tf.reshape(picked, [...before, ...dims, ...after])];
 };

@@ -1,6 +1,7 @@
 import { DataType, tensorOf } from "@favor/onnx";
 import * as tf from "@tensorflow/tfjs";
 import { shown, type Operator, type OperatorCall, type OperatorTable } from "../operator-call.ts";
+import { padAxis, reversedAxis, sliceAxis, strided } from "./axis.ts";
 import { pickedElements } from "./gathering.ts";
 import { expanded, reshaped } from "./shape.ts";
 
@@ -52,16 +53,6 @@ const concat: Operator = (call) => {
   return [filled.length === 1 ? filled[0]! : tf.concat(filled, axis)];
 };
 
-/** The part of `source` along `axis` from `start`, of `length`. */
-export function sliceAxis(source: tf.Tensor, axis: number, start: number, length: number): tf.Tensor {
-  const begin = source.shape.map((_, i) => (i === axis ? start : 0));
-  return tf.slice(
-    source,
-    begin,
-    source.shape.map((dim, i) => (i === axis ? length : dim)),
-  );
-}
-
 /** Lengths from the attribute (before opset 13), the input, or equal: the last is smaller with num_outputs (18). */
 const split: Operator = (call) => {
   const source = call.device(0);
@@ -79,25 +70,6 @@ const split: Operator = (call) => {
   return tf.split(source, lengths, axis);
 };
 
-/** Every `step`-th of `source` along `axis`: padded to whole steps, of which the first is kept. */
-function strided(source: tf.Tensor, axis: number, step: number): tf.Tensor {
-  if (step === 1) return source;
-  const dims = source.shape;
-  const count = Math.ceil(dims[axis]! / step);
-  const missing = count * step - dims[axis]!;
-  const whole =
-    missing === 0
-      ? source
-      : tf.pad(
-          source,
-          dims.map((_, i): [number, number] => [0, i === axis ? missing : 0]),
-        );
-  const outer = tf.util.sizeFromShape(dims.slice(0, axis)) * count;
-  const inner = tf.util.sizeFromShape(dims.slice(axis + 1));
-  const first = tf.slice(tf.reshape(whole, [outer, step, inner]), [0, 0, 0], [outer, 1, inner]);
-  return tf.reshape(first, [...dims.slice(0, axis), count, ...dims.slice(axis + 1)]);
-}
-
 /**
  * Python's slices: negative bounds count from the end, then everything is clamped, so that INT64_MAX and INT64_MIN
  * mean "to the end". Bounds are attributes before opset 10, inputs since.
@@ -112,8 +84,6 @@ const slice: Operator = (call) => {
   if (ends.length !== starts.length || axes.length !== starts.length || steps.length !== starts.length) {
     call.fail("starts, ends, axes and steps differ in length");
   }
-  const begin = result.shape.map(() => 0);
-  const size = [...result.shape];
   for (const [i, given] of axes.entries()) {
     const axis = call.axis(given, rank);
     const step = steps[i]!;
@@ -125,14 +95,9 @@ const slice: Operator = (call) => {
       step > 0
         ? [bound(starts[i]!, 0, length), bound(ends[i]!, 0, length)]
         : [bound(ends[i]!, -1, length - 1) + 1, bound(starts[i]!, -1, length - 1) + 1];
-    begin[axis] = start;
-    size[axis] = Math.max(0, end - start);
-  }
-  result = tf.slice(result, begin, size);
-  for (const [i, given] of axes.entries()) {
-    const axis = call.axis(given, rank);
-    if (steps[i]! < 0) result = tf.reverse(result, axis);
-    result = strided(result, axis, Math.abs(steps[i]!));
+    result = sliceAxis(result, axis, start, Math.max(0, end - start));
+    if (step < 0) result = reversedAxis(result, axis);
+    result = strided(result, axis, Math.abs(step));
   }
   return [result];
 };
@@ -152,19 +117,15 @@ const pad: Operator = (call) => {
   if (given.length !== 2 * axes.length) call.fail(`it has ${given.length} pads for ${axes.length} axes`);
   if (call.string("mode", "constant") !== "constant") return [pickedElements(call)];
   const value = call.has(2) ? call.scalar(2) : call.float("value", 0);
-  const pads = source.shape.map((): [number, number] => [0, 0]);
-  for (const [i, axis] of axes.entries()) pads[axis] = [given[i]!, given[i + axes.length]!];
-  const begin = pads.map(([before]) => Math.max(0, -before));
-  const size = source.shape.map((dim, i) => dim - begin[i]! - Math.max(0, -pads[i]![1]));
-  if (size.some((dim) => dim < 0)) call.fail(`pads ${shown(given)} cut more than ${shown(source.shape)} has`);
-  const cut = pads.flat().some((count) => count < 0) ? tf.slice(source, begin, size) : source;
-  return [
-    tf.pad(
-      cut,
-      pads.map(([before, after]): [number, number] => [Math.max(0, before), Math.max(0, after)]),
-      value,
-    ),
-  ];
+  let result = source;
+  for (const [i, axis] of axes.entries()) {
+    const [before, after] = [given[i]!, given[i + axes.length]!];
+    const length = result.shape[axis]! + Math.min(0, before) + Math.min(0, after);
+    if (length < 0) call.fail(`pads ${shown(given)} cut more than ${shown(source.shape)} has`);
+    result = sliceAxis(result, axis, Math.max(0, -before), length);
+    if (before > 0 || after > 0) result = padAxis(result, axis, Math.max(0, before), Math.max(0, after), value);
+  }
+  return [result];
 };
 
 /** Reshape, Transpose, Reshape: what DepthToSpace and SpaceToDepth are. */

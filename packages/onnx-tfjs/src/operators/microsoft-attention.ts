@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { shown, type OperatorCall } from "../operator-call.ts";
 import type { Value } from "../value.ts";
+import { sliceAxis } from "./axis.ts";
 import { mergeHeads, repeatHeads, splitHeads } from "./heads.ts";
 import { rotate } from "./rotary.ts";
 import { softmaxAttention } from "./softmax-attention.ts";
@@ -98,7 +99,7 @@ export const packedAttention = (call: OperatorCall): Value[] => {
 /** One of the packed parts of [batch, length, heads, parts, dim], as [batch, heads, length, dim]. */
 function unpacked(packed: tf.Tensor, part: number): tf.Tensor4D {
   const [batch = 0, length = 0, heads = 0, , dim = 0] = packed.shape;
-  const own = tf.slice(packed, [0, 0, 0, part, 0], [batch, length, heads, 1, dim]);
+  const own = sliceAxis(packed, 3, part, 1);
   return tf.transpose(tf.reshape(own, [batch, length, heads, dim]), [0, 2, 1, 3]);
 }
 
