@@ -26,14 +26,21 @@ const reduction =
     ];
   };
 
-const sum = (x: tf.Tensor, axes: number[]): tf.Tensor => tf.sum(x, axes, true);
+/** What a reduction makes of nothing, along axes of which one is empty: on wasm kernels leave the memory as it was. */
+function ofNothing(x: tf.Tensor, axes: number[], value: number): tf.Tensor {
+  return tf.add(tf.zeros(x.shape.map((dim, i) => (axes.includes(i) ? 1 : dim))), value);
+}
+
+const sum = (x: tf.Tensor, axes: number[]): tf.Tensor => {
+  return x.size > 0 ? tf.sum(x, axes, true) : ofNothing(x, axes, 0);
+};
 
 /** The product of slices: right where factors are 0, and tfjs' own gradient of `prod` is not on every backend. */
 function product(x: tf.Tensor, axes: number[]): tf.Tensor {
   let result = x;
   for (const axis of axes) {
     const size = result.shape[axis]!;
-    if (size === 0) return tf.ones(x.shape.map((dim, i) => (axes.includes(i) ? 1 : dim)));
+    if (size === 0) return ofNothing(x, axes, 1);
     const slices = size === 1 ? [tf.squeeze(result, [axis])] : tf.unstack(result, axis);
     result = tf.expandDims(
       slices.reduce((a, b) => tf.mul(a, b)),
@@ -66,11 +73,9 @@ function euclideanNorm(x: tf.Tensor, axes: number[]): tf.Tensor {
   return norm(x);
 }
 
-/** The largest along the axes; -Infinity of nothing, which not every backend says. */
-function largest(x: tf.Tensor, axes: number[]): tf.Tensor {
-  if (x.size > 0) return tf.max(x, axes, true);
-  return tf.add(tf.zeros(x.shape.map((dim, i) => (axes.includes(i) ? 1 : dim))), -Infinity);
-}
+const largest = (x: tf.Tensor, axes: number[]): tf.Tensor => {
+  return x.size > 0 ? tf.max(x, axes, true) : ofNothing(x, axes, -Infinity);
+};
 
 const smallest = (x: tf.Tensor, axes: number[]): tf.Tensor => tf.neg(largest(tf.neg(x), axes));
 
