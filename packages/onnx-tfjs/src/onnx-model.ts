@@ -137,8 +137,9 @@ export class OnnxModel {
 
   /**
    * The model with the variables' values in place of their initializers: same types, same fields, the rest untouched,
-   * unchanged weights to the byte. New values are read when the result is written (`writeModel`, `encodeModelPieces`),
-   * one tensor at a time.
+   * unchanged weights to the byte. New values of weights that are still in their file (`openModel`) are read when the
+   * result is written (`writeModel`, `encodeModelPieces`), one tensor at a time: write before training goes on. Those of
+   * others are copied.
    */
   toProto(): ModelProto {
     this.#requireUndisposed();

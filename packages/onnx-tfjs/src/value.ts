@@ -30,9 +30,9 @@ export function isFloatType(dataType: number): boolean {
 export function toDevice(tensor: HostTensor): tf.Tensor {
   const dims = [...tensor.dims];
   const { data, dataType } = tensor;
-  if (data instanceof Float32Array) return tf.tensor(Float32Array.from(data), dims, "float32");
-  if (dataType === DataType.DOUBLE) return tf.tensor(Float32Array.from(data), dims, "float32");
-  if (dataType === DataType.BOOL) return tf.tensor(Uint8Array.from(data), dims, "bool");
+  // Copies: the backend may keep what it is given.
+  if (isFloatType(dataType) || data instanceof Float32Array) return tf.tensor(new Float32Array(data), dims, "float32");
+  if (dataType === DataType.BOOL) return tf.tensor(new Uint8Array(data), dims, "bool");
   const limit = 2 ** 31;
   return tf.tensor(
     Int32Array.from(data, (value) => Math.max(-limit, Math.min(limit - 1, value))),
@@ -45,7 +45,7 @@ export function toDevice(tensor: HostTensor): tf.Tensor {
 export function toHost(tensor: tf.Tensor): HostTensor {
   const dims = [...tensor.shape];
   const data = tensor.dataSync();
-  if (tensor.dtype === "bool") return { dims, dataType: DataType.BOOL, data: Uint8Array.from(data) };
-  if (tensor.dtype === "int32") return { dims, dataType: DataType.INT32, data: Int32Array.from(data) };
-  return { dims, dataType: DataType.FLOAT, data: Float32Array.from(data) };
+  if (tensor.dtype === "bool") return { dims, dataType: DataType.BOOL, data: new Uint8Array(data) };
+  if (tensor.dtype === "int32") return { dims, dataType: DataType.INT32, data: new Int32Array(data) };
+  return { dims, dataType: DataType.FLOAT, data: new Float32Array(data) };
 }

@@ -13,7 +13,8 @@ import { VariableError } from "../errors.ts";
 /**
  * The model with the variables' values in place of their initializers: same type, and in the field or file where the
  * old ones are. A tensor whose variable was not changed is the very same object, and so is everything else. New values
- * are read from the device when the result is written, one tensor at a time.
+ * of a tensor that is still in its file are read from the device when the result is written, one tensor at a time; those
+ * of others are copied now.
  */
 export function withVariables(model: ModelProto, variables: ReadonlyMap<string, tf.Variable>): ModelProto {
   const initializer = model.graph.initializer.map((tensor) => {
@@ -25,7 +26,7 @@ export function withVariables(model: ModelProto, variables: ReadonlyMap<string, 
 
 function isUnchanged(tensor: TensorProto, variable: tf.Variable): boolean {
   const now = bits(valuesOf(tensor, variable));
-  const before = bits(Float32Array.from(decodeTensor(tensor).data));
+  const before = bits(new Float32Array(decodeTensor(tensor).data));
   return now.every((word, i) => word === before[i]);
 }
 
@@ -61,7 +62,7 @@ function replaced(tensor: TensorProto, variable: tf.Variable): TensorProto {
 /** The variable's values in the tensor's type, little-endian, in a buffer of their own. */
 function variableBytes(tensor: TensorProto, variable: tf.Variable): Uint8Array {
   const values = valuesOf(tensor, variable);
-  const data = tensor.dataType === DataType.DOUBLE ? Float64Array.from(values) : Float32Array.from(values);
+  const data = tensor.dataType === DataType.DOUBLE ? new Float64Array(values) : new Float32Array(values);
   return makeTensor(tensor.name, variable.shape, tensor.dataType, data).rawData;
 }
 
