@@ -69,6 +69,30 @@ onEveryBackend("FavorAttention", () => {
   });
 });
 
+/** x and `again(x)` are query and value, and x is used by another layer too. */
+const modelOf = (again: (x: tf.SymbolicTensor) => tf.SymbolicTensor): tf.LayersModel => {
+  const input = tf.input({ shape: [5, 4] });
+  const x = tf.layers.dense({ units: 4 }).apply(input) as tf.SymbolicTensor;
+  const found = new FavorAttention({ attention }).apply([x, again(x)]) as tf.SymbolicTensor;
+  return tf.model({ inputs: input, outputs: tf.layers.add().apply([x, found]) as tf.SymbolicTensor });
+};
+
+const linear = (x: tf.SymbolicTensor): tf.SymbolicTensor =>
+  tf.layers.activation({ activation: "linear" }).apply(x) as tf.SymbolicTensor;
+
+describe("a tensor given twice to a layer of a functional model", () => {
+  it("is freed too early by tfjs 4.22 where another layer uses it too; if not, drop this from the README", async () => {
+    await tf.setBackend("cpu");
+    expect(() => modelOf((x) => x).predict(tensor([2, 5, 4], 7))).toThrow(/disposed|undefined/);
+  });
+
+  it("is not where one goes through a linear activation", async () => {
+    await tf.setBackend("cpu");
+    const out = modelOf(linear).predict(tensor([2, 5, 4], 7)) as tf.Tensor;
+    expect(out.dataSync().every(Number.isFinite)).toBe(true);
+  });
+});
+
 describe("regularizers", () => {
   it("of kernels and biases are in the loss of model.fit, nested too, and in the config", async () => {
     await tf.setBackend("cpu");

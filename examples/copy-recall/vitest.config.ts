@@ -1,0 +1,10 @@
+import { defineProject } from "vitest/config";
+
+// see packages/tfjs/vitest.config.ts for why "import" is not among them
+const conditions = ["@favor/source", "module", "node", "default"];
+
+export default defineProject({
+  resolve: { conditions },
+  ssr: { resolve: { conditions, externalConditions: ["@favor/source"] } },
+  test: { name: "@favor-examples/copy-recall", include: ["test/**/*.test.js"], testTimeout: 180_000 },
+});
