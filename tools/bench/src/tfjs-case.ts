@@ -28,7 +28,7 @@ export interface Cell extends Case {
   readonly peakBytes?: number | undefined;
 }
 
-/** Starts the backend, repaired, with kernels that fail loudly where memory ends. */
+/** Starts the backend, repaired: it fails where memory ends. */
 async function start(backend: string): Promise<void> {
   tf.enableProdMode();
   if (backend === "wasm") await import("@tensorflow/tfjs-backend-wasm");
@@ -41,18 +41,6 @@ async function start(backend: string): Promise<void> {
   if (!(await tf.setBackend(backend))) throw new Error(`--backend: tfjs could not start "${backend}" here.`);
   await tf.ready();
   repairBackend(backend);
-  if (backend === "wasm") checkAllocations();
-}
-
-/** tfjs takes the 0 of a failed allocation for an address, and 4 GiB for 0 bytes: it would write over its own memory. */
-function checkAllocations(): void {
-  const { wasm } = tf.backend() as tf.KernelBackend & { wasm: { _malloc: (bytes: number) => number } };
-  const allocate = wasm._malloc.bind(wasm);
-  wasm._malloc = (bytes) => {
-    const address = bytes < 2 ** 32 ? allocate(bytes) : 0;
-    if (address === 0) throw new RangeError(`wasm cannot allocate ${bytes} bytes of memory`);
-    return address;
-  };
 }
 
 /** Watches the bytes that tfjs counts; returns the most since. */

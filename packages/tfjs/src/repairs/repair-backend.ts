@@ -6,6 +6,7 @@ import { cumulativeByReversal } from "./cumulative.ts";
 import { einsum } from "./einsum.ts";
 import { segmentSum } from "./segment-sum.ts";
 import { tileGradient } from "./tile-gradient.ts";
+import { guardAllocation } from "./wasm-allocation.ts";
 import { itemwiseMatMul } from "./wasm-matmul.ts";
 
 interface Repair {
@@ -46,6 +47,8 @@ const inPlace = new Map<string, tf.KernelFunc>();
  *   below 1 and multiples of 256 false;
  * - `Cumsum` and `Cumprod` on webgpu, wrong when reversed (as in the gradient) from the second length on; `AddN` there,
  *   0 for more than 7 tensors where a shader may use 8 buffers;
+ * - allocation on wasm, where tfjs writes over its own tensors when memory ends: throws FavorError `out-of-memory`
+ *   instead (only on the backend in use);
  * - the gradient of `Tile`, on every backend, for tfjs has one for all: thousands of kernels for the gradient of one
  *   layer normalisation over a sequence.
  *
@@ -71,5 +74,6 @@ export function repairBackend(backend: string = tf.getBackend()): readonly strin
     inPlace.set(key, kernelFunc);
     replaced.push(kernel);
   }
+  if (backend === "wasm" && tf.getBackend() === backend && guardAllocation(tf.backend())) replaced.push("allocation");
   return replaced;
 }

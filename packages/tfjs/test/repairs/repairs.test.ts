@@ -112,6 +112,18 @@ describe("what tfjs 4.22 lacks; if one of these fails, tfjs has mended it: drop 
     expect(segmentGradient).toThrow(/UnsortedSegmentSum/);
   });
 
+  it("wasm: memory that is not there gets an address", async () => {
+    await tf.setBackend("wasm");
+    interface Wasm {
+      readonly HEAPU8: Uint8Array;
+      _malloc(bytes: number): number;
+    }
+    const { wasm } = tf.backend() as tf.KernelBackend & { wasm: Wasm };
+    const address = wasm._malloc(2 ** 32) >>> 0;
+    expect(address).toBeGreaterThan(0);
+    expect(address + 2 ** 32).toBeGreaterThan(wasm.HEAPU8.length);
+  });
+
   it("wasm: Einsum is missing, and the cast of numbers to booleans wrong", async () => {
     await tf.setBackend("cpu");
     const booleans = castNumbers();
@@ -167,6 +179,7 @@ describe("repairBackend", () => {
       "Einsum",
       "GatherV2",
       "Cast",
+      "allocation",
     ]);
     expect(relativeError(segmentGradient().dataSync(), gradient)).toBeLessThan(1e-6);
     for (const [i, product] of products().entries()) expect(relativeError(product, expected[i]!)).toBeLessThan(1e-5);
@@ -192,6 +205,16 @@ describe("repairBackend", () => {
     expect(castNumbers()).toEqual(booleans);
     expect(tf.cast(tf.tensor1d([0, 256, 3], "int32"), "bool").dataSync()).toEqual(Uint8Array.of(0, 1, 1));
     expect(tf.cast(tf.tensor1d([0.5, 2.5]), "int32").dataSync()).toEqual(Int32Array.of(0, 2));
+  });
+
+  it("makes wasm fail where memory ends, and go on", async () => {
+    await tf.setBackend("wasm");
+    const [column, row] = [tf.ones<tf.Rank.R2>([2 ** 15, 1]), tf.ones<tf.Rank.R2>([1, 2 ** 15])];
+    const call = (): tf.Tensor => tf.matMul(column, row);
+    expect(call).toThrow(expect.objectContaining({ code: "out-of-memory" }));
+    expect(call).toThrow(/4096 MiB/);
+    expect(tf.sum(column).dataSync()[0]).toBe(2 ** 15);
+    tf.dispose([column, row]);
   });
 
   it("is idempotent, names the backend or takes the one in use, and leaves others alone", async () => {
