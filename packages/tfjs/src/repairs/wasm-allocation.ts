@@ -1,0 +1,31 @@
+import { FavorError } from "@favor/core";
+import type * as tf from "@tensorflow/tfjs";
+
+interface WasmBackend extends tf.KernelBackend {
+  readonly wasm: { readonly HEAPU8: Uint8Array; _malloc: (bytes: number) => number };
+}
+
+const guarded = new WeakSet<object>();
+
+/**
+ * Makes allocations of the wasm backend fail where memory ends: by itself tfjs takes the address of a failed one for
+ * memory, and sizes modulo 4 GiB for sizes, and writes over its other tensors. Returns whether that is new.
+ */
+export function guardAllocation(backend: tf.KernelBackend): boolean {
+  const { wasm } = backend as WasmBackend;
+  if (guarded.has(wasm)) return false;
+  guarded.add(wasm);
+  const allocate = wasm._malloc.bind(wasm);
+  wasm._malloc = (bytes) => {
+    const address = allocate(bytes);
+    const lies = (address >>> 0) + bytes > wasm.HEAPU8.length;
+    if (lies || (address === 0 && bytes > 0)) {
+      throw new FavorError(
+        `The wasm backend cannot allocate ${Math.ceil(bytes / 2 ** 20)} MiB more: its memory ends at 4 GiB. Dispose tensors, shorten the sequence or the batch, or use FAVOR instead of softmax.`,
+        { code: "out-of-memory" },
+      );
+    }
+    return address;
+  };
+  return true;
+}
