@@ -29,7 +29,7 @@ const plot = new uPlot(
   {
     width: 720,
     height: 360,
-    scales: { x: { time: false, range: [0, steps] }, y: { range: [0, 3.5] } },
+    scales: { x: { time: false, range: [0, steps] }, y: { range: [0, 5] } },
     axes: [{ label: "step" }, { label: "nats per hidden residue" }],
     series: [
       { label: "step" },
