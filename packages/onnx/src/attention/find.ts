@@ -35,7 +35,19 @@ export function findAttention(graph: Graph, most: number = maskOperations): Foun
   }
   const sites: FoundSite[] = [];
   findInGraph(makeContext(graph, pair.first, pair.second, most), pair, 0, sites);
-  return { sites, notes: [] };
+  return { sites, notes: unfollowed(graph, pair) };
+}
+
+/** What says that attention may have been overlooked: a softmax of a value whose shape is not known. */
+function unfollowed(graph: Graph, { first: { info } }: ProbePair): string[] {
+  const isUnknown = (value: string | undefined): boolean => value !== undefined && value !== "" && !info.has(value);
+  const hidden = graph.nodes.filter((node) => node.opType === "Softmax" && isUnknown(node.input[0]));
+  if (hidden.length === 0) return [];
+  const first = graph.nodes.find(({ input, output }) => isUnknown(output[0]) && !input.some(isUnknown));
+  const where = first === undefined ? "an input without a shape" : describeNode(first);
+  return [
+    `The shapes behind ${where} could not be followed: ${hidden.length} Softmax there, ${describeNode(hidden[0]!)} the first, are not looked at.`,
+  ];
 }
 
 interface Candidate {

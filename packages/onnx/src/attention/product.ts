@@ -58,17 +58,21 @@ export function asProduct(node: NodeProto, rankOf: (value: string) => number | u
     return named([a, b, row + column], floatAttribute(node, "alpha", 1));
   }
   if (!["MatMul", "FusedMatMul", "TransposeMatMul"].includes(node.opType)) return undefined;
-  if (intAttribute(node, "transBatchA", 0) === 1 || intAttribute(node, "transBatchB", 0) === 1) return undefined;
   const ranks = [rankOf(left), rankOf(right)];
   if (ranks[0] === undefined || ranks[1] === undefined || ranks[0] < 2 || ranks[1] < 2) return undefined;
   const batch = Math.max(ranks[0], ranks[1]) - 2;
   if (batch > batchLabels.length) return undefined;
   const shared = batchLabels.slice(0, batch);
-  const operand = (rank: number, core: string): string => shared.slice(batch - (rank - 2)) + core;
+  // With the batch transposed, FusedMatMul takes the matrix's first axis before the batch.
+  const operand = (side: "A" | "B", rank: number, core: string): string => {
+    const repeated = shared.slice(batch - (rank - 2));
+    const isMoved = intAttribute(node, `transBatch${side}`, 0) === 1;
+    return isMoved ? core.charAt(0) + repeated + core.charAt(1) : repeated + core;
+  };
   const a = intAttribute(node, "transA", 0) === 1 ? contracted + row : row + contracted;
   const b = intAttribute(node, "transB", 0) === 1 ? column + contracted : contracted + column;
   return named(
-    [operand(ranks[0], a), operand(ranks[1], b), shared + row + column],
+    [operand("A", ranks[0], a), operand("B", ranks[1], b), shared + row + column],
     node.opType === "MatMul" ? 1 : floatAttribute(node, "alpha", 1),
   );
 }

@@ -70,7 +70,9 @@ function forward(
 ): { nodes: Set<NodeProto>; values: Set<string>; products: Product[] } {
   const dims = dimsOf(context, logits.output.value) ?? [];
   const size = elementCount(dims);
-  const sizes = new Set([size, size / (dims.at(-1) ?? 1), size / (dims.at(-2) ?? 1)]);
+  const [rows, columns] = [dims.at(-2) ?? 1, dims.at(-1) ?? 1];
+  // The logits, a statistic of each row or column, of each head, or of all.
+  const sizes = new Set([size, size / columns, size / rows, size / (rows * columns), 1]);
   const nodes = new Set<NodeProto>();
   const values = new Set([logits.output.value]);
   const found: Product[] = [];

@@ -44,13 +44,19 @@ export function productDims(node: NodeProto, a: readonly number[], b: readonly n
   return [...batch, ...rows, ...columns];
 }
 
-const swapped = (dims: readonly number[], swap: boolean): number[] =>
-  swap && dims.length > 1 ? [...dims.slice(0, -2), dims.at(-1)!, dims.at(-2)!] : [...dims];
+/** A factor as MatMul would have it; with a transposed batch, its rows (columns, transposed) come before the batch. */
+function factorDims(node: NodeProto, side: "A" | "B", given: readonly number[]): readonly number[] {
+  if (given.length < 2) return given;
+  const moves = intAttribute(node, `transBatch${side}`, 0) === 1;
+  const dims = moves ? [...given.slice(1, -1), given[0]!, given.at(-1)!] : given;
+  if (intAttribute(node, `trans${side}`, 0) !== 1) return dims;
+  return [...dims.slice(0, -2), dims.at(-1)!, dims.at(-2)!];
+}
 
 const matMul: ShapeFunction = ({ node, inputs: [a, b] }) => {
   if (!a || !b) return undefined;
-  const left = swapped(a.dims, intAttribute(node, "transA", 0) === 1);
-  const right = swapped(b.dims, intAttribute(node, "transB", 0) === 1);
+  const left = factorDims(node, "A", a.dims);
+  const right = factorDims(node, "B", b.dims);
   return [{ dims: productDims(node, left, right), dataType: a.dataType }];
 };
 
@@ -214,6 +220,24 @@ const nBits: ShapeFunction = ({ node, inputs: [data] }) => {
     : undefined;
 };
 
+/** The normalised sum, its mean, its deviation, and the sum itself. */
+const skipLayerNorm: ShapeFunction = ({ inputs: [data] }) => {
+  if (!data) return undefined;
+  const { dims, dataType } = data;
+  const statistics = { dims: dims.map((dim, axis) => (axis === dims.length - 1 ? 1 : dim)), dataType: DataType.FLOAT };
+  return [{ dims, dataType }, statistics, statistics, { dims, dataType }];
+};
+
+/** From blocks of channels to [batch, channels, height, width], or channels last. */
+const reorderOutput: ShapeFunction = ({ node, inputs: [data] }) => {
+  if (!data) return undefined;
+  const [batch = 0, padded = 0, ...spatial] = data.dims;
+  const channels = intAttribute(node, "channels", padded);
+  const isLast = intAttribute(node, "channels_last", 0) === 1;
+  const dims = isLast ? [batch, ...spatial, channels] : [batch, channels, ...spatial];
+  return [{ dims, dataType: data.dataType }];
+};
+
 const embedLayerNorm: ShapeFunction = ({ inputs }) => {
   const [ids, , words] = inputs;
   if (!ids || !words) return undefined;
@@ -236,8 +260,8 @@ const sameShape = [
   ..."RMSNormalization LpNormalization RotaryEmbedding ScatterND ScatterElements ScatterND EyeLike ReverseSequence Not".split(
     " ",
   ),
-  ..."BitwiseNot ThresholdedRelu Shrink SimplifiedLayerNormalization SkipLayerNormalization Swish".split(" "),
-  ..."SkipSimplifiedLayerNormalization FastGelu BiasGelu QuickGelu QuickGelu FusedGelu LRN Scatter".split(" "),
+  ..."BitwiseNot ThresholdedRelu Shrink SimplifiedLayerNormalization MeanVarianceNormalization Swish".split(" "),
+  ..."FastGelu BiasGelu QuickGelu FusedGelu BiasSoftmax BiasDropout GroupNorm LRN Scatter".split(" "),
 ];
 const broadcastOperators =
   "Add Sub Mul Div Pow Mod PRelu And Or Xor Min Max Sum Mean BitShift BitwiseAnd BitwiseOr BitwiseXor".split(" ");
@@ -278,9 +302,13 @@ export const shapeFunctions: ReadonlyMap<string, ShapeFunction> = new Map<string
   ],
   ["DynamicQuantizeMatMul", matMul],
   ["MatMulNBits", nBits],
+  ["MatMulBnb4", nBits],
   ["Gemm", gemm],
+  ["FusedGemm", gemm],
   ["Einsum", einsum],
   ["Conv", conv],
+  ["FusedConv", conv],
+  ["ReorderOutput", reorderOutput],
   ["MaxPool", pool],
   ["AveragePool", pool],
   ["GlobalAveragePool", globalPool],
@@ -325,5 +353,7 @@ export const shapeFunctions: ReadonlyMap<string, ShapeFunction> = new Map<string
   ["QuantizeLinear", quantize],
   ["DynamicQuantizeLinear", dynamicQuantize],
   ["EmbedLayerNormalization", embedLayerNorm],
+  ["SkipLayerNormalization", skipLayerNorm],
+  ["SkipSimplifiedLayerNormalization", skipLayerNorm],
   ...fusedAttention.map((name) => [name, attentionShapes] as const),
 ]);

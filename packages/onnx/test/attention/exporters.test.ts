@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { inspectAttention } from "../../src/convert.ts";
+import type { AttributeValue } from "../../src/graph/node.ts";
 import { DataType } from "../../src/model/proto.ts";
 import { dim, heads, hidden, hiddenStates, layerModel, paddingMask, reEmissionDifference } from "./layer.ts";
 import type { Layer, LayerInput, LayerOptions } from "./layer.ts";
@@ -259,6 +260,38 @@ const cases: Case[] = [
       const bias = b.transpose(b.paddingBias(), [3, 0, 1, 2]);
       return b.reshape(einsum(b, "kbhq,bhkd->bqhd", soft(b, b.op("Add", [s, bias]), 0), v), [0, 0, hidden]);
     },
+  },
+  {
+    name: "onnxruntime: transposes of sequence-first heads absorbed by FusedMatMul",
+    mask: "padding",
+    write: (b) => {
+      const x = b.transpose("x", [1, 0, 2]);
+      const folded = b.concat([b.dimension("x", 1), b.integers([-1, dim])], 0);
+      const split = (): string => b.op("Reshape", [b.linear(x), folded]);
+      const fused = (left: string, right: string, attributes: Record<string, AttributeValue>): string =>
+        b.op("FusedMatMul", [left, right], attributes, { domain: "com.microsoft" });
+      const logits = fused(split(), split(), {
+        transBatchA: { int: 1 },
+        transBatchB: { int: 1 },
+        transB: { int: 1 },
+        alpha: { float: 0.3 },
+      });
+      const length = b.dimension("x", 1);
+      const apart = b.op("Reshape", [logits, b.concat([b.integers([-1, heads]), length, length], 0)]);
+      const masked = b.op("Add", [apart, b.paddingBias()]);
+      const p = soft(b, b.op("Reshape", [masked, b.op("Shape", [logits])]));
+      const made = b.transpose(fused(p, split(), { transBatchB: { int: 1 } }), [1, 0, 2]);
+      return b.transpose(b.op("Reshape", [made, b.op("Shape", [x])]), [1, 0, 2]);
+    },
+  },
+  {
+    name: "the largest of all logits subtracted",
+    mask: "padding",
+    write: (b) =>
+      b.attend((s) => {
+        const logits = b.op("Add", [s, b.paddingBias()]);
+        return soft(b, b.op("Sub", [logits, b.op("ReduceMax", [logits], { keepdims: { int: 0 } })]));
+      }),
   },
   {
     name: "the whole attention in the layout [batch, length, heads, dim]",

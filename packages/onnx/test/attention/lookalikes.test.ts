@@ -115,3 +115,10 @@ describe("what looks like attention that may be replaced, and is not", () => {
     ]);
   });
 });
+
+test("a softmax behind an operator of unknown shape is named in a note", () => {
+  const model = layerModel((b) => b.attend((s) => soft(b, s), b.op("Mystery", ["x"], {}, { domain: "com.example" })));
+  const { sites, notes } = inspectAttention(model);
+  expect(sites).toEqual([]);
+  expect(notes.join()).toMatch(/shapes behind .*Mystery.* could not be followed: 1 Softmax/);
+});

@@ -96,3 +96,48 @@ describe("shapes agree with onnxruntime at random dimensions", () => {
     expect(shapeFunctions.has(makeNode("NoSuchOperator", [], []).opType)).toBe(false);
   });
 });
+
+/** Shapes of what an operator makes of inputs of the given shapes. */
+const infer = (opType: string, dims: number[][], attributes = {}, outputs = 1) =>
+  shapeFunctions.get(opType)!({
+    node: makeNode(
+      opType,
+      dims.map((_, i) => `in${i}`),
+      Array.from({ length: outputs }, (_, i) => `out${i}`),
+      { attributes },
+    ),
+    inputs: dims.map((given) => ({ dims: given, dataType: DataType.FLOAT })),
+    opset: 17,
+  })!.map((shape) => shape!.dims);
+
+describe("operators that onnxruntime fuses to", () => {
+  const microsoft = { domain: "com.microsoft" };
+
+  test("FusedMatMul with its batches transposed takes the first axis for rows", () => {
+    const [made] = shapes((b) => {
+      const rows = b.transpose("x", [1, 0, 2]);
+      const attributes = { transBatchA: { int: 1 }, transBatchB: { int: 1 }, transB: { int: 1 } };
+      return b.op("FusedMatMul", [rows, rows], attributes, microsoft);
+    });
+    const [batch, length] = shapes((b) => b.op("Identity", ["x"]))[0]!;
+    expect(made).toEqual([batch, length, length]);
+  });
+
+  test("SkipLayerNormalization has the sum as its fourth output, FusedGemm that of Gemm, ReorderOutput its channels", () => {
+    expect(infer("SkipLayerNormalization", [[2, 3, 8], [2, 3, 8], [8], [8]], {}, 4)[3]).toEqual([2, 3, 8]);
+    expect(
+      infer(
+        "FusedGemm",
+        [
+          [6, 8],
+          [16, 8],
+        ],
+        { transB: { int: 1 } },
+      ),
+    ).toEqual([[6, 16]]);
+    expect(infer("ReorderOutput", [[1, 16, 4, 5]], { channels: { int: 10 } })).toEqual([[1, 10, 4, 5]]);
+    expect(infer("ReorderOutput", [[1, 16, 4, 5]], { channels: { int: 10 }, channels_last: { int: 1 } })).toEqual([
+      [1, 4, 5, 10],
+    ]);
+  });
+});

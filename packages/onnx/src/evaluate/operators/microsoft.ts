@@ -4,7 +4,7 @@ import { computed, mapBinary, mapUnary } from "../positions.ts";
 import type { Tensor } from "../tensor.ts";
 import { gelu, geluTanh, sigmoid } from "./activations.ts";
 import { attentionProbabilities, mergeHeads, rotate, splitHeads } from "./attention.ts";
-import { sliceAxis } from "./layout.ts";
+import { sliceAxis, transposed } from "./layout.ts";
 import { layerNormalised } from "./normalisation.ts";
 import { matmul, matrixTransposed } from "./product.ts";
 import { quantisationOperators } from "./quantisation.ts";
@@ -161,13 +161,17 @@ const multiHeadAttention = (call: OperatorCall): Tensor[] => {
 
 /** alpha * A' B', the last two axes exchanged on request. */
 const fusedMatMul = (call: OperatorCall): Tensor[] => {
-  if (call.int("transBatchA", 0) !== 0 || call.int("transBatchB", 0) !== 0) {
-    throw call.unsupported("transposed batches are not evaluated");
-  }
-  const side = (index: number, name: string) =>
-    call.int(name, 0) === 0 ? call.input(index) : matrixTransposed(call, call.input(index));
-  const a = side(0, "transA");
-  return [matmul(call, a, side(1, "transB"), a.dataType, call.float("alpha", 1))];
+  const side = (index: number, name: "A" | "B"): Tensor => {
+    const given = call.input(index);
+    const { length } = given.dims;
+    // The matrix's first axis lies before the batch.
+    const moves = call.int(`transBatch${name}`, 0) !== 0 && length > 2;
+    const order = [...Array.from({ length: length - 2 }, (_, i) => i + 1), 0, length - 1];
+    const factor = moves ? transposed(call, given, order) : given;
+    return call.int(`trans${name}`, 0) === 0 ? factor : matrixTransposed(call, factor);
+  };
+  const a = side(0, "A");
+  return [matmul(call, a, side(1, "B"), a.dataType, call.float("alpha", 1))];
 };
 
 /** A W' with W [N, K] in integers of `bits` bits, packed along K, a scale and zero point for each block. */
