@@ -73,7 +73,7 @@ export function tfjsMarkdown({ backend, tfjs, machine, cells, goals }: TfjsRepor
   return [
     `TensorFlow.js ${tfjs}, ${backend}, repaired; ${heads} heads of ${dim}, M = ${count}, float32, batch 1.`,
     `${machine.processor}, Node ${machine.node}; load before the start: ${machine.load.toFixed(1)}.`,
-    "Milliseconds, the shortest of several runs. Peak: the most that tfjs counts at once beyond inputs and weights.",
+    `Milliseconds ${backend === "webgpu" ? "elapsed" : "of processor time"}, the shortest of several runs. Peak: the most that tfjs counts at once beyond inputs and weights.`,
     "A train step is Adam on one encoder layer.",
     ...passes.filter((pass) => cells.some((cell) => cell.pass === pass)).flatMap(table),
     ...(goals.length === 0 ? [] : ["", row(["goal", "measured", ""]), row(["---", "---", "---"])]),
