@@ -10,8 +10,15 @@ import { notCached, Resolution, type Target } from "./resolution.ts";
 import { portableDigest } from "./transfer/digest.ts";
 import { fetchBlob } from "./transfer/fetch-blob.ts";
 import { Progress } from "./transfer/progress.ts";
+import type { Fetch } from "./transport/fetch.ts";
 import { defaultRetryPolicy } from "./transport/retry.ts";
 import { Transport } from "./transport/transport.ts";
+
+/** The global `fetch`. A browser's own cache would keep every file a second time, and answer for the Hub. */
+const uncachedFetch: Fetch = (url, init) => {
+  const uncached = { ...init, cache: "no-store" } as const;
+  return fetch(url, uncached);
+};
 
 /** Downloads from one endpoint into one cache. */
 export class Hub<Location> {
@@ -28,8 +35,7 @@ export class Hub<Location> {
     this.#transport = new Transport({
       endpoint: options.endpoint ?? "https://huggingface.co",
       token: options.token,
-      // A browser's own cache would keep every file a second time, and answer for the Hub.
-      fetch: options.fetch ?? ((url, init) => fetch(url, { ...init, cache: "no-store" })),
+      fetch: options.fetch ?? uncachedFetch,
       userAgent: options.userAgent,
       responseTimeoutMs: options.responseTimeoutMs ?? 10_000,
       stallTimeoutMs: options.stallTimeoutMs ?? 10_000,
