@@ -1,15 +1,7 @@
 import type * as tf from "@tensorflow/tfjs";
 import { causalCall, fillGates } from "./causal-inputs.ts";
 import { moduleOn } from "./wasm-module.ts";
-import type { WasmMemory } from "./wasm-module.ts";
-
-/** The part of tfjs' wasm backend that kernels of its own use. */
-interface WasmBackend extends tf.KernelBackend {
-  /** The emscripten module: `asm` of the plain build exports the memory, `wasmMemory` is that of the threaded one. */
-  readonly wasm: { readonly asm?: { readonly memory?: WasmMemory }; readonly wasmMemory?: WasmMemory };
-  readonly dataIdMap: { get(dataId: tf.DataId): { readonly memoryOffset: number } };
-  makeOutput(shape: number[], dtype: tf.DataType): tf.TensorInfo;
-}
+import type { WasmBackend } from "./wasm-backend.ts";
 
 /** Causal linear attention by the module of assembly/, which works in the backend's memory: nothing is copied. */
 export const causalOnWasm: tf.KernelFunc = ({ inputs, backend, attrs }) => {

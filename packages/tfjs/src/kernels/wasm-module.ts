@@ -1,10 +1,6 @@
 import { FavorError } from "@favor/core";
 import { kernelBinary, sharedMemoryBinary } from "./binaries.ts";
-
-/** A WebAssembly.Memory, as far as it is used. */
-export interface WasmMemory {
-  readonly buffer: ArrayBuffer;
-}
+import type { WasmMemory } from "./wasm-backend.ts";
 
 /** The functions of assembly/, over addresses in bytes. */
 export interface KernelModule {

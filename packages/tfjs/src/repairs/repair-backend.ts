@@ -8,6 +8,8 @@ import { segmentSum } from "./segment-sum.ts";
 import { tileGradient } from "./tile-gradient.ts";
 import { guardAllocation } from "./wasm-allocation.ts";
 import { itemwiseMatMul } from "./wasm-matmul.ts";
+import { sliceInPlace } from "./wasm-slice.ts";
+import { tileByRuns } from "./wasm-tile.ts";
 
 interface Repair {
   readonly backend: string;
@@ -25,6 +27,8 @@ const repairs: readonly Repair[] = [
   { backend: "cpu", kernel: "UnsortedSegmentSum", repair: () => segmentSum },
   { backend: "wasm", kernel: "UnsortedSegmentSum", repair: () => segmentSum },
   { backend: "wasm", kernel: "BatchMatMul", repair: around(itemwiseMatMul) },
+  { backend: "wasm", kernel: "Slice", repair: around(sliceInPlace) },
+  { backend: "wasm", kernel: "Tile", repair: around(tileByRuns) },
   { backend: "wasm", kernel: "Einsum", repair: () => einsum },
   { backend: "wasm", kernel: "GatherV2", repair: around(batchedGather) },
   { backend: "wasm", kernel: "Cast", repair: around(castToBool) },
@@ -43,6 +47,7 @@ const inPlace = new Map<string, tf.KernelFunc>();
  * - `UnsortedSegmentSum` on wasm, where it is missing, and on cpu, where it takes segments x size memory: without it no
  *   embedding trains on wasm;
  * - `BatchMatMul` on wasm, several times slower on transposed or batched operands than on others;
+ * - `Slice` on wasm, which copies all of its input for any part of it, and `Tile` there, slow in layer normalisation;
  * - `Einsum` on wasm, where it is missing; `GatherV2` there, wrong with `batchDims` above 1; `Cast` there, which makes numbers
  *   below 1 and multiples of 256 false;
  * - `Cumsum` and `Cumprod` on webgpu, wrong when reversed (as in the gradient) from the second length on; `AddN` there,

@@ -1,9 +1,6 @@
 import { FavorError } from "@favor/core";
 import type * as tf from "@tensorflow/tfjs";
-
-interface WasmBackend extends tf.KernelBackend {
-  readonly wasm: { readonly HEAPU8: Uint8Array; _malloc: (bytes: number) => number };
-}
+import type { WasmBackend } from "../kernels/wasm-backend.ts";
 
 const guarded = new WeakSet<object>();
 

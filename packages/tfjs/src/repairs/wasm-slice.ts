@@ -1,0 +1,47 @@
+import * as tf from "@tensorflow/tfjs";
+import type { WasmBackend } from "../kernels/wasm-backend.ts";
+
+/** Slice of the wasm backend, which copies all of its input first: copies what is asked for, in runs without gaps. */
+export function sliceInPlace(original: tf.KernelFunc): tf.KernelFunc {
+  return (call) => {
+    const { x } = call.inputs as { x: tf.Tensor };
+    const { begin, size } = call.attrs as { begin: number[]; size: number[] };
+    if (x.dtype !== "float32" && x.dtype !== "int32" && x.dtype !== "bool") return original(call);
+    const backend = call.backend as WasmBackend;
+    const [from, shape] = tf.slice_util.parseSliceParams(x, begin, size) as [number[], number[]];
+    tf.slice_util.assertParamsValid(x, from, shape);
+    const out = backend.makeOutput(shape, x.dtype);
+    copyRuns(backend.typedArrayFromHeap(out), backend.typedArrayFromHeap(x), x.shape, from, shape);
+    return out;
+  };
+}
+
+type Numbers = Float32Array | Int32Array | Uint8Array;
+
+/** Below, a loop is faster than a copy of memory. */
+const shortRun = 32;
+
+/** A run takes all the last axes that are wanted whole, and the one before them; runs follow along the axis before. */
+function copyRuns(out: Numbers, x: Numbers, full: number[], from: number[], shape: number[]): void {
+  if (out.length === 0) return;
+  let axis = full.length - 1;
+  while (axis > 0 && shape[axis] === full[axis]) axis--;
+  const run = tf.util.sizeFromShape(shape.slice(axis));
+  const rows = axis > 0 ? shape[axis - 1]! : 1;
+  const strides = [...tf.util.computeStrides(full), 1];
+  const stride = axis > 0 ? strides[axis - 1]! : 0;
+  const position = from.slice();
+  for (let written = 0; written < out.length;) {
+    let start = position.reduce((sum, index, l) => sum + index * strides[l]!, 0);
+    for (let row = 0; row < rows; row++, start += stride, written += run) {
+      if (run >= shortRun) out.set(x.subarray(start, start + run), written);
+      else for (let i = 0; i < run; i++) out[written + i] = x[start + i]!;
+    }
+    // the next position of the axes before the rows
+    for (let l = axis - 2; l >= 0; l--) {
+      position[l]!++;
+      if (position[l]! < from[l]! + shape[l]!) break;
+      position[l] = from[l]!;
+    }
+  }
+}
