@@ -116,3 +116,9 @@ export function scaleRows(x: usize, factors: usize, rows: usize, cols: usize): v
     x += width;
   }
 }
+
+/** x[r, c] *= y[r, c] */
+export function multiply(x: usize, y: usize, rows: usize, cols: usize): void {
+  const bytes = rows * cols * 4;
+  for (let j: usize = 0; j < bytes; j += 16) v128.store(x + j, f32x4.mul(v128.load(x + j), v128.load(y + j)));
+}

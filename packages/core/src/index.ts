@@ -57,7 +57,7 @@ export type { CausalState } from "./attention/causal-state.ts";
 export { stepCausal } from "./attention/streaming.ts";
 export type { StreamingToken } from "./attention/streaming.ts";
 export type { AttentionShape, MaskOptions } from "./attention/tiled-rows.ts";
-export { elementwiseFeatures32, exponentialFeatures32 } from "./attention/tiled-features.ts";
+export { elementwiseFeatures32, exponentialFeatures32, trigonometricFeatures32 } from "./attention/tiled-features.ts";
 export type { FeatureMap32 } from "./attention/tiled-features.ts";
 export { favorAttention32 } from "./attention/tiled-favor.ts";
 export { exactAttention32 } from "./attention/tiled-exact.ts";

@@ -1,8 +1,6 @@
 import { TILE } from "./tiled-workspace.ts";
 import type { FavorWorkspace } from "./tiled-workspace.ts";
 
-/** How far the log of a key's feature may exceed the maximum that it is held relative to: exp(30) leaves room to sum. */
-const HEADROOM = 30;
 /** Rows of a chunk's scores that are computed together; columns to the right of them are not computed. */
 const SCORE_ROWS = 16;
 
@@ -11,7 +9,7 @@ const SCORE_ROWS = 16;
  * of its chunk up to itself.
  *
  * The maxima that keys are held relative to must not know the future. So a chunk is cut where a key exceeds the
- * maximum of the keys before by more than {@link HEADROOM}, and within a piece only its first key raises the
+ * maximum of the keys before by more than `HEADROOM`, and within a piece only its first key raises the
  * maximum: what a row is scaled by depends on rows up to its own. In practice only the first keys of a sequence cut.
  */
 export function attendCausally(
@@ -30,12 +28,14 @@ export function attendCausally(
     workspace.loadKeys(key, value, keyHead, undefined, start, start + chunk);
     for (let first = 0; first < chunk;) {
       workspace.raiseMaximum(first, 1);
-      const end = endOfPiece(workspace, first, chunk);
-      workspace.exponentiateKeys(first, end - first);
+      const end = workspace.endOfPiece(first, chunk);
+      workspace.finishKeys(first, end - first);
       const features = hasCore ? joinFeatures(workspace, first, end) : at.keyFeatures;
       transposeFeatures(workspace, features, first, end);
       for (let head = keyHead * group; head < (keyHead + 1) * group; head++) {
-        workspace.attendToSums(query, head, start + first, start + end, at.sums, at.normaliser);
+        workspace.loadQueries(query, head, start + first, start + end);
+        workspace.finishQueries(end - first);
+        workspace.attendToSums(end - first, at.sums, at.normaliser);
         attendWithinPiece(workspace, first, end);
         workspace.store(out, head, start + first, start + end);
       }
@@ -43,15 +43,6 @@ export function attendCausally(
       first = end;
     }
   }
-}
-
-/** The first row after `first` whose log features exceed the maxima by more than the headroom. */
-function endOfPiece({ kernels, heap, at, count, countWidth }: FavorWorkspace, first: number, chunk: number): number {
-  for (let m = 0; m < count; m++) heap[at.limit + m] = heap[at.maximum + m]! + HEADROOM;
-  heap.fill(Infinity, at.limit + count, at.limit + countWidth);
-  const next = first + 1;
-  const block = at.keyFeatures + next * countWidth;
-  return next + kernels.firstRowAbove(at.limit, block, at.rowShift + next, chunk - next, countWidth);
 }
 
 /** Applies the core to the key features, C phi(k), row by row. */

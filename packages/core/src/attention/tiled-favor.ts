@@ -71,7 +71,7 @@ function attendBothWays(
     const end = Math.min(keys, start + TILE);
     workspace.loadKeys(key, value, keyHead, visible, start, end);
     workspace.raiseMaximum(0, end - start);
-    workspace.exponentiateKeys(0, end - start);
+    workspace.finishKeys(0, end - start);
     workspace.addToSums(at.keyFeatures, 0, end - start);
   }
   if (hasCore) joinSums(workspace);
@@ -80,7 +80,9 @@ function attendBothWays(
   for (let head = keyHead * group; head < (keyHead + 1) * group; head++) {
     for (let start = 0; start < queryRows; start += TILE) {
       const end = Math.min(queryRows, start + TILE);
-      workspace.attendToSums(query, head, start, end, sums, normaliser);
+      workspace.loadQueries(query, head, start, end);
+      workspace.finishQueries(end - start);
+      workspace.attendToSums(end - start, sums, normaliser);
       workspace.store(out, head, start, end);
     }
   }

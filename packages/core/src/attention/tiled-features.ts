@@ -1,14 +1,17 @@
 import { requirePositive } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { createFeatureMap } from "../features/create.ts";
+import { checkDescription } from "../features/description.ts";
 import type {
   ElementwiseFunction,
   EluDescription,
   GeneralizedDescription,
   SquaredReluDescription,
+  TrigonometricDescription,
 } from "../features/description.ts";
 import { checkExponentialForm } from "../features/exponential-form.ts";
 import type { ExponentialForm } from "../features/exponential-form.ts";
+import { trigonometricForm } from "../features/trigonometric.ts";
 import { multiply } from "../linear-algebra/products.ts";
 import { drawProjection } from "../projections/projection.ts";
 
@@ -36,6 +39,11 @@ export interface FeatureMap32 {
   readonly core: Float64Array | undefined;
   /** phi = f(projection x) + epsilon instead of the exponential; from {@link elementwiseFeatures32}. */
   readonly elementwise?: { readonly function: ElementwiseFunction | "elu-plus-one"; readonly epsilon: number };
+  /**
+   * `[count]`, b: phi_q = cos(queryProjection q + b) and phi_k = exp(+|normMatrix k|^2 / 2) cos(keyProjection k + b)
+   * instead of the exponential; from {@link trigonometricFeatures32}.
+   */
+  readonly phase?: Float64Array;
 }
 
 /**
@@ -100,6 +108,40 @@ export function elementwiseFeatures32(
     elementwise: generalized
       ? { function: description.function, epsilon: description.epsilon ?? 1e-3 }
       : { function: named, epsilon: 0 },
+  };
+}
+
+/**
+ * Prepares trigonometric features (2006.03555) for {@link favorAttention32}: exp(|x|^2/2) cos(w.x + b), the sine of
+ * "pair" being a cosine with b = -pi/2. What is common to all features cancels in the normaliser and is left out. Keys
+ * count by exp(|k|^2/2) relative to the largest so far. The error of a feature is that of its angle in float32, about
+ * 1e-7 of the largest angle |w||x|: a normaliser near zero (peaked attention) shows it enlarged.
+ *
+ * @param options.scale As in {@link exponentialFeatures32}.
+ * @throws ArgumentError for a description that is newer or inconsistent.
+ */
+export function trigonometricFeatures32(
+  description: TrigonometricDescription,
+  options: { readonly scale?: number } = {},
+): FeatureMap32 {
+  const { scale = 1 } = options;
+  requirePositive("options.scale", scale);
+  checkDescription(description);
+  const { dim, count, projection: rows, phase } = trigonometricForm(description);
+  const root = Math.sqrt(scale);
+  const projection = Float64Array.from({ length: count * dim }, (_, i) => root * rows[i % rows.length]!);
+  return {
+    dim,
+    count,
+    queryMean: undefined,
+    keyMean: undefined,
+    queryProjection: projection,
+    keyProjection: projection,
+    logWeight: new Float64Array(count),
+    keyWeight: undefined,
+    normMatrix: root,
+    core: undefined,
+    phase: phase ?? Float64Array.from({ length: count }, (_, m) => (m < count / 2 ? 0 : -Math.PI / 2)),
   };
 }
 

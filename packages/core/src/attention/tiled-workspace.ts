@@ -4,6 +4,8 @@ import { applyElementwise } from "./tiled-elementwise.ts";
 import { Layout, loadRows, NO_MAXIMUM, padded, storeNormalised } from "./tiled-rows.ts";
 import type { ResolvedAttention } from "./tiled-rows.ts";
 
+/** How far the log of a key's feature may exceed the maximum that it is held relative to: exp(30) leaves room to sum. */
+const HEADROOM = 30;
 /** Rows of a tile: [64, M] features of a few hundred columns stay in the first two cache levels. */
 export const TILE = 64;
 
@@ -13,7 +15,8 @@ export const TILE = 64;
  *
  * Stabilised per feature: with c_m the largest log phi_m of the keys so far, keys are held as phi_m exp(-c_m) and
  * queries as phi_m exp(c_m) over their row's largest. So the product is unchanged, no exponential exceeds 1 (causal: a
- * bound), and every normaliser is at least about 1. With a core, which mixes features, all c_m are equal.
+ * bound), and every normaliser is at least about 1. With a core, which mixes features, all c_m are equal. Trigonometric
+ * features have one c for all, the largest |k|^2/2. Elementwise ones are taken as they are.
  */
 export class FavorWorkspace {
   readonly kernels: BlockKernels;
@@ -28,7 +31,14 @@ export class FavorWorkspace {
   readonly at: WorkspaceBlocks;
   #features!: FeatureMap32;
 
-  constructor(kernels: BlockKernels, attention: ResolvedAttention, count: number, hasCore: boolean) {
+  /** `layout` holds what the caller has taken of the heap for itself. */
+  constructor(
+    kernels: BlockKernels,
+    attention: ResolvedAttention,
+    count: number,
+    hasCore: boolean,
+    layout: Layout = new Layout(),
+  ) {
     this.kernels = kernels;
     this.attention = attention;
     this.hasCore = hasCore;
@@ -36,7 +46,7 @@ export class FavorWorkspace {
     this.countWidth = padded(count);
     this.dimWidth = padded(attention.dim);
     this.valueWidth = padded(attention.valueDim);
-    this.at = layOut(this.dimWidth, this.countWidth, this.valueWidth, hasCore);
+    this.at = layOut(layout, this.dimWidth, this.countWidth, this.valueWidth, hasCore);
     this.heap = kernels.heap(this.at.size);
   }
 
@@ -53,6 +63,7 @@ export class FavorWorkspace {
       }
       heap.fill(0, at.keyWeight, at.keyWeight + dimWidth);
       if (features.keyWeight) heap.set(features.keyWeight, at.keyWeight);
+      if (features.phase) heap.set(features.phase, at.phase);
       if (features.core) this.#loadTransposed(at.core, features.core, count, count, countWidth);
     }
     // elementwise features are not held relative to anything: no maximum, and none to exceed
@@ -83,7 +94,8 @@ export class FavorWorkspace {
   ): void {
     const { kernels, heap, at, attention, countWidth, dimWidth } = this;
     const { dim, valueDim, logMask, keyRows } = attention;
-    const { keyMean, keyWeight, normMatrix } = this.#features;
+    const { keyMean, keyWeight, normMatrix, phase } = this.#features;
+    const sign = phase ? -1 : 1;
     const size = to - from;
     const firstRow = keyHead * keyRows;
     loadRows(heap, at.rows, { array: key, firstRow, width: dim, rows, mean: keyMean }, from, to);
@@ -92,7 +104,7 @@ export class FavorWorkspace {
     heap.fill(0, at.rowShift, at.rowShift + size);
     if (typeof normMatrix === "number") {
       if (normMatrix !== 0) kernels.subtractHalfNorms(at.rowShift, at.rows, size, dimWidth);
-      for (let row = 0; row < size; row++) heap[at.rowShift + row]! *= normMatrix ** 2;
+      for (let row = 0; row < size; row++) heap[at.rowShift + row]! *= sign * normMatrix ** 2;
     } else {
       kernels.matmul(at.normRows, at.rows, at.normMatrix, size, dimWidth, dim, dimWidth, dimWidth, dimWidth, false);
       kernels.subtractHalfNorms(at.rowShift, at.normRows, size, dimWidth);
@@ -131,13 +143,21 @@ export class FavorWorkspace {
   /** Takes rows `first`.. of the loaded keys into the maxima, and rescales the sums where these grow. */
   raiseMaximum(first: number, rows: number): void {
     const { kernels, heap, at, countWidth, count, valueWidth } = this;
-    const { logWeight, elementwise } = this.#features;
+    const { elementwise, phase } = this.#features;
     if (elementwise) return;
     heap.copyWithin(at.factors, at.maximum, at.maximum + countWidth);
-    kernels.columnMaximum(at.maximum, at.keyFeatures + first * countWidth, at.rowShift + first, rows, countWidth);
-    if (this.hasCore) {
-      const largest = heap.subarray(at.maximum, at.maximum + count).reduce((a, b) => Math.max(a, b));
+    if (phase) {
+      let largest = heap[at.maximum]!;
+      for (const log of heap.subarray(at.rowShift + first, at.rowShift + first + rows)) {
+        if (log > largest && log < Infinity) largest = log;
+      }
       heap.fill(largest, at.maximum, at.maximum + count);
+    } else {
+      kernels.columnMaximum(at.maximum, at.keyFeatures + first * countWidth, at.rowShift + first, rows, countWidth);
+      if (this.hasCore) {
+        const largest = heap.subarray(at.maximum, at.maximum + count).reduce((a, b) => Math.max(a, b));
+        heap.fill(largest, at.maximum, at.maximum + count);
+      }
     }
     let grown = false;
     for (let m = 0; m < count; m++) {
@@ -147,25 +167,66 @@ export class FavorWorkspace {
       grown ||= factor !== 1;
       heap[at.factors + m] = factor;
       heap[at.normaliser + m]! *= factor;
+    }
+    heap.fill(1, at.factors + count, at.factors + countWidth);
+    if (grown) kernels.scaleRows(at.sums, at.factors, countWidth, valueWidth);
+    this.shiftByMaximum();
+  }
+
+  /** Makes `keyShift` and `queryShift` of the maxima. */
+  shiftByMaximum(): void {
+    const { heap, at, count, countWidth } = this;
+    const { logWeight } = this.#features;
+    for (let m = 0; m < count; m++) {
+      const maximum = heap[at.maximum + m]!;
       heap[at.keyShift + m] = -maximum;
       heap[at.queryShift + m] = this.hasCore ? logWeight[m]! : logWeight[m]! + maximum;
     }
     // the columns that only fill up the width must not count as features
     heap.fill(-Infinity, at.keyShift + count, at.keyShift + countWidth);
     heap.fill(-Infinity, at.queryShift + count, at.queryShift + countWidth);
-    heap.fill(1, at.factors + count, at.factors + countWidth);
-    if (grown) kernels.scaleRows(at.sums, at.factors, countWidth, valueWidth);
+  }
+
+  /** The first of the loaded keys after `first` whose log features exceed the maxima by more than the headroom. */
+  endOfPiece(first: number, chunk: number): number {
+    const { kernels, heap, at, count, countWidth } = this;
+    const next = first + 1;
+    if (this.#features.phase) {
+      const limit = heap[at.maximum]! + HEADROOM;
+      let row = next;
+      while (row < chunk && !(heap[at.rowShift + row]! > limit)) row++;
+      return row;
+    }
+    for (let m = 0; m < count; m++) heap[at.limit + m] = heap[at.maximum + m]! + HEADROOM;
+    heap.fill(Infinity, at.limit + count, at.limit + countWidth);
+    const block = at.keyFeatures + next * countWidth;
+    return next + kernels.firstRowAbove(at.limit, block, at.rowShift + next, chunk - next, countWidth);
   }
 
   /** Turns rows `first`.. of the loaded keys into features, relative to the maxima. */
-  exponentiateKeys(first: number, rows: number): void {
+  finishKeys(first: number, rows: number): void {
     const { kernels, heap, at, count, countWidth } = this;
-    const { elementwise } = this.#features;
+    const { elementwise, phase } = this.#features;
+    const block = at.keyFeatures + first * countWidth;
+    const rowShift = at.rowShift + first;
     if (elementwise) {
-      applyElementwise(elementwise, heap, at.keyFeatures + first * countWidth, at.rowShift + first, rows, count);
-      return;
+      applyElementwise(elementwise, heap, block, rowShift, rows, count);
+    } else if (phase) {
+      this.#applyWaves(block, rows);
+      for (let row = rowShift; row < rowShift + rows; row++) heap[row] = Math.exp(heap[row]! + heap[at.keyShift]!);
+      kernels.scaleRows(block, rowShift, rows, countWidth);
+    } else {
+      kernels.expRows(block, rowShift, at.keyShift, rows, countWidth);
     }
-    kernels.expRows(at.keyFeatures + first * countWidth, at.rowShift + first, at.keyShift, rows, countWidth);
+  }
+
+  /** x = cos(x + phase) over a block `[rows, countWidth]`; the columns that only fill it up become 0. */
+  #applyWaves(block: number, rows: number): void {
+    const { kernels, heap, at, count, countWidth } = this;
+    kernels.cosRows(block, at.phase, rows, countWidth);
+    if (count === countWidth) return;
+    for (let row = block; row < block + rows * countWidth; row += countWidth)
+      heap.fill(0, row + count, row + countWidth);
   }
 
   /** S += phi(K)^T V, z += phi(K)^T 1, over rows `first`.. of the key features in `block`. */
@@ -188,14 +249,14 @@ export class FavorWorkspace {
     kernels.columnSums(at.normaliser, features, rows, countWidth);
   }
 
-  /** `queryFeatures` and, from the sums, `out` and `divisor`, of rows from..to of a query head. */
-  attendToSums(query: Float32Array, head: number, from: number, to: number, sums: number, normaliser: number): void {
-    const { kernels, heap, at, attention, countWidth, dimWidth, valueWidth } = this;
+  /** Loads rows from..to of a query head: `queryFeatures` gets the projected queries. */
+  loadQueries(query: Float32Array, head: number, from: number, to: number): void {
+    const { kernels, heap, at, attention, countWidth, dimWidth } = this;
     const { dim, queryRows } = attention;
-    const rows = to - from;
-    const { queryMean: mean, elementwise } = this.#features;
+    const { queryMean: mean } = this.#features;
     loadRows(heap, at.rows, { array: query, firstRow: head * queryRows, width: dim, mean }, from, to);
-    const { queryFeatures, queryProjection, queryRowShift, out, divisor } = at;
+    const { queryFeatures, queryProjection } = at;
+    const rows = to - from;
     kernels.matmul(
       queryFeatures,
       at.rows,
@@ -208,14 +269,30 @@ export class FavorWorkspace {
       countWidth,
       false,
     );
-    heap.fill(elementwise ? 0 : NO_MAXIMUM, queryRowShift, queryRowShift + rows);
+  }
+
+  /** Turns the loaded queries into features, relative to what the keys are held relative to. */
+  finishQueries(rows: number): void {
+    const { kernels, heap, at, countWidth } = this;
+    const { elementwise, phase } = this.#features;
+    const { queryFeatures, queryRowShift } = at;
     if (elementwise) {
+      heap.fill(0, queryRowShift, queryRowShift + rows);
       applyElementwise(elementwise, heap, queryFeatures, queryRowShift, rows, this.count);
+    } else if (phase) {
+      this.#applyWaves(queryFeatures, rows);
     } else {
+      heap.fill(NO_MAXIMUM, queryRowShift, queryRowShift + rows);
       kernels.rowMaximum(queryRowShift, queryFeatures, at.queryShift, rows, countWidth);
       for (let row = 0; row < rows; row++) heap[queryRowShift + row] = -heap[queryRowShift + row]!;
       kernels.expRows(queryFeatures, queryRowShift, at.queryShift, rows, countWidth);
     }
+  }
+
+  /** `out` = phi(Q) S and `divisor` = phi(Q) z, of the query features. */
+  attendToSums(rows: number, sums: number, normaliser: number): void {
+    const { kernels, heap, at, countWidth, valueWidth } = this;
+    const { queryFeatures, out, divisor } = at;
     heap.fill(0, divisor, divisor + rows);
     kernels.rowDots(divisor, queryFeatures, normaliser, rows, countWidth);
     kernels.matmul(out, queryFeatures, sums, rows, valueWidth, countWidth, countWidth, valueWidth, valueWidth, false);
@@ -243,6 +320,7 @@ export type WorkspaceBlocks = Readonly<
     | "joinedNormaliser"
     | "maximum"
     | "limit"
+    | "phase"
     | "factors"
     | "keyShift"
     | "queryShift"
@@ -263,8 +341,13 @@ export type WorkspaceBlocks = Readonly<
   >
 >;
 
-function layOut(dimWidth: number, countWidth: number, valueWidth: number, hasCore: boolean): WorkspaceBlocks {
-  const layout = new Layout();
+function layOut(
+  layout: Layout,
+  dimWidth: number,
+  countWidth: number,
+  valueWidth: number,
+  hasCore: boolean,
+): WorkspaceBlocks {
   return {
     /** `[dim, count]`: the projections, transposed. */
     queryProjection: layout.take(dimWidth, countWidth),
@@ -281,6 +364,7 @@ function layOut(dimWidth: number, countWidth: number, valueWidth: number, hasCor
     /** `[count]`. */
     maximum: layout.take(1, countWidth),
     limit: layout.take(1, countWidth),
+    phase: layout.take(1, countWidth),
     factors: layout.take(1, countWidth),
     keyShift: layout.take(1, countWidth),
     queryShift: layout.take(1, countWidth),

@@ -91,6 +91,10 @@ export function typescriptKernels(): BlockKernels {
         x[at] = power < 2 ** -126 ? 0 : power;
       });
     },
+    cosRows: (block, columnShift, rows, cols) =>
+      overBlock(block, rows, cols, (at, _, c) => {
+        x[at] = Math.cos(Math.fround(x[at]! + x[columnShift + c]!));
+      }),
     rowMaximum(maximum, block, columnShift, rows, cols) {
       overBlock(block, rows, cols, (at, r, c) => {
         const sum = x[at]! + x[columnShift + c]!;
@@ -141,5 +145,8 @@ export function typescriptKernels(): BlockKernels {
       overBlock(block, rows, cols, (at, r) => {
         x[at]! *= x[factors + r]!;
       }),
+    multiply(block, y, rows, cols) {
+      for (let i = 0; i < rows * cols; i++) x[block + i]! *= x[y + i]!;
+    },
   };
 }

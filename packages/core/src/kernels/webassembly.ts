@@ -88,6 +88,7 @@ function fromExports(kind: "simd" | "relaxed-simd", exports: Exports): BlockKern
       void exports.transpose(at(out), at(x), rows, cols, outRow * 4, xRow * 4),
     expRows: (x, rowShift, columnShift, rows, cols) =>
       void exports.expRows(at(x), at(rowShift), at(columnShift), rows, cols),
+    cosRows: (x, columnShift, rows, cols) => void exports.cosRows(at(x), at(columnShift), rows, cols),
     rowMaximum: (maximum, x, columnShift, rows, cols) =>
       void exports.rowMaximum(at(maximum), at(x), at(columnShift), rows, cols),
     columnMaximum: (maximum, x, rowShift, rows, cols) =>
@@ -99,6 +100,7 @@ function fromExports(kind: "simd" | "relaxed-simd", exports: Exports): BlockKern
     subtractHalfNorms: (sums, x, rows, cols) => void exports.subtractHalfNorms(at(sums), at(x), rows, cols),
     lowerRowSums: (sums, x, rows, cols) => void exports.lowerRowSums(at(sums), at(x), rows, cols),
     scaleRows: (x, factors, rows, cols) => void exports.scaleRows(at(x), at(factors), rows, cols),
+    multiply: (x, y, rows, cols) => void exports.multiply(at(x), at(y), rows, cols),
   };
 }
 

@@ -175,6 +175,9 @@ describe.each(runnableKernels)("block kernels against float64, simd: %s", (simd)
       );
       const [scaled] = apply(kernels, [x, perRow], (xo, f) => kernels.scaleRows(xo!, f!, rows, cols));
       scaled!.forEach((v, i) => expect(v).toBeCloseTo(x[i]! * perRow[Math.floor(i / cols)]!, 5));
+      const y = sampler.normals(rows * cols);
+      const [products] = apply(kernels, [x, y], (xo, yo) => kernels.multiply(xo!, yo!, rows, cols));
+      products!.forEach((v, i) => expect(v).toBeCloseTo(x[i]! * y[i]!, 5));
     });
   });
 
