@@ -172,6 +172,25 @@ onEveryBackend("causalLinearAttention", () => {
 
 const own = (...x: tf.Tensor[]): tf.Tensor => causalLinearAttention(x[0]!, x[1]!, x[2]!);
 
+it("on a backend without a kernel of its own goes by chunks, with gradients", async () => {
+  tf.registerBackend("another", tf.findBackendFactory("cpu"));
+  tf.copyRegisteredKernels("cpu", "another");
+  if (tf.getKernel("CausalLinearAttention", "another") as tf.KernelConfig | undefined) {
+    tf.unregisterKernel("CausalLinearAttention", "another");
+  }
+  const sizes = { groups: 2, length: 67, features: 9, width: 4 };
+  const arrays = sample(sizes);
+  await tf.setBackend("cpu");
+  const expected = tf
+    .grads(own)(tensors(sizes, arrays))
+    .map((x) => x.dataSync());
+  await tf.setBackend("another");
+  const gradients = tf.grads(own)(tensors(sizes, arrays));
+  expect(tf.getKernel("CausalLinearAttention", "another").kernelFunc).toBe(causalByChunks);
+  for (const [i, x] of gradients.entries()) expect(relativeError(x.dataSync(), expected[i]!)).toBeLessThan(1e-5);
+  await tf.setBackend("cpu");
+});
+
 /** Milliseconds of the quickest of three runs. */
 function quickest(run: () => void): number {
   let best = Infinity;
