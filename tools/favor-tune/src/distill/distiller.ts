@@ -38,12 +38,6 @@ export interface SiteError {
   readonly error: number;
 }
 
-/** One site's weights when they did best on held-out data. */
-interface Best {
-  readonly error: number;
-  readonly weights: NamedTensors;
-}
-
 /**
  * Distillation of feature maps: the exact model teaches each attention's output on its own activations, all weights
  * frozen but those of the feature maps. Attentions are independent of each other, each with an optimiser of its own,
@@ -56,8 +50,6 @@ export class Distiller implements TrainingStage {
   readonly #parameters: readonly FeatureParameters[];
   readonly #rowsOf: (batch: TrainingBatch) => TokenRows;
   readonly #clip: number;
-  /** By site; none before the first evaluation. */
-  #best: (Best | undefined)[] = [];
 
   private constructor(teacher: Teacher, students: readonly Student[], options: DistillerOptions) {
     this.#teacher = teacher;
@@ -88,8 +80,14 @@ export class Distiller implements TrainingStage {
     speedUpMaxGradient();
     const teacher = await Teacher.open(difference, options.scratch, options);
     const students: Student[] = [];
-    for (const site of difference.sites) students.push(await Student.load(site, options.converted));
-    return new Distiller(teacher, students, options);
+    try {
+      for (const site of difference.sites) students.push(await Student.load(site, options.converted));
+      return new Distiller(teacher, students, options);
+    } catch (error) {
+      for (const student of students) student.dispose();
+      await teacher.close();
+      throw error;
+    }
   }
 
   /** The outputs of the attentions that learn, in the order of data flow. */
@@ -118,11 +116,8 @@ export class Distiller implements TrainingStage {
     return { loss: sum / this.#students.length, tokens: rows.reduce((count, row) => count + row.length, 0) };
   }
 
-  /**
-   * The errors of every site on held-out batches, with the weights as they are; where a site does better than at every
-   * earlier call, its weights are remembered: see {@link Distiller.bestWeights}.
-   */
-  async evaluate(batches: Iterable<TokenRows> | AsyncIterable<TokenRows>): Promise<SiteError[]> {
+  /** The errors of every site on batches, with the weights as they are. */
+  async errors(batches: Iterable<TokenRows> | AsyncIterable<TokenRows>): Promise<SiteError[]> {
     const sums = this.#students.map(() => 0);
     let tokens = 0;
     for await (const rows of batches) {
@@ -135,25 +130,13 @@ export class Distiller implements TrainingStage {
       }
       tokens += count;
     }
-    const errors = sums.map((sum) => sum / tokens);
-    for (const [site, error] of errors.entries()) {
-      const known = this.#best[site];
-      if (known !== undefined && known.error <= error) continue;
-      this.#best[site] = { error, weights: await this.#students[site]!.weights() };
-    }
-    return errors.map((error, site) => ({ site: this.sites[site]!, error }));
+    return sums.map((sum, site) => ({ site: this.sites[site]!, error: sum / tokens }));
   }
 
   /** Of all sites, by initializer. */
   async weights(): Promise<NamedTensors> {
     const all = await Promise.all(this.#students.map((student) => student.weights()));
     return new Map(all.flatMap((weights) => [...weights]));
-  }
-
-  /** The weights that did best on held-out data, site by site; those of now where nothing was evaluated. */
-  async bestWeights(): Promise<NamedTensors> {
-    const all = this.#students.map(async (student, site) => this.#best[site]?.weights ?? (await student.weights()));
-    return new Map((await Promise.all(all)).flatMap((weights) => [...weights]));
   }
 
   async state(): Promise<NamedTensors> {
@@ -164,11 +147,6 @@ export class Distiller implements TrainingStage {
     for (const [site, student] of this.#students.entries()) {
       add(`${site}/weights`, await student.weights());
       add(`${site}/optimiser`, await this.#parameters[site]!.state());
-      const best = this.#best[site];
-      if (best === undefined) continue;
-      add(`${site}/best`, best.weights);
-      // The bits of a float64: a comparison with a rounded error could go the other way.
-      state.set(`${site}/error`, new Float32Array(Float64Array.of(best.error).buffer));
     }
     return state;
   }
@@ -180,13 +158,10 @@ export class Distiller implements TrainingStage {
           name.startsWith(`${prefix}/`) ? [[name.slice(prefix.length + 1), values] as const] : [],
         ),
       );
-    this.#best = this.#students.map((student, site) => {
+    for (const [site, student] of this.#students.entries()) {
       student.assign(part(`${site}/weights`));
       this.#parameters[site]!.restore(part(`${site}/optimiser`));
-      const error = state.get(`${site}/error`);
-      if (error === undefined) return undefined;
-      return { error: new Float64Array(error.slice().buffer)[0]!, weights: part(`${site}/best`) };
-    });
+    }
   }
 
   async dispose(): Promise<void> {

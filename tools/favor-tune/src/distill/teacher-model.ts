@@ -40,6 +40,8 @@ export function teacherModel(difference: Difference): TeacherModel {
     graph: {
       ...graph,
       node: nodes.filter((node) => node.output.some((value) => needed.has(value))),
+      // Old exports list weights among the inputs as well: then they would be asked for.
+      input: graph.input.filter(({ name }) => needed.has(name) && original.initializer(name) === undefined),
       initializer: [...graph.initializer, ...frozen.initializers].filter(({ name }) => needed.has(name)),
       // Types are left to onnxruntime to infer.
       output: [...outputs].map((name) => createMessage("ValueInfoProto", { name })),
