@@ -26,6 +26,8 @@ export interface SampleTap {
   readonly site: number;
   readonly heads: number;
   readonly dim: number;
+  /** Whether query i attends to the keys up to i alone. */
+  readonly causal: boolean;
   /** [batch, heads, positions, dim] */
   readonly query: string;
   /** [batch, heads, positions, dim] */
@@ -76,6 +78,7 @@ export function tapSamples(model: ModelProto): TappedModel<SampleTap> {
       site: site.index,
       heads: site.heads,
       dim: site.headDim,
+      causal: site.causal,
       query,
       key: build.transpose(keyColumns, [0, 1, 3, 2]),
     }),

@@ -1,7 +1,7 @@
 import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { createMessage, DataType, makeTensor, tensorValues } from "@favor/onnx";
+import { AttributeType, createMessage, DataType, makeTensor, tensorValues } from "@favor/onnx";
 import type { ModelProto } from "@favor/onnx";
 import { openModel, writeModel } from "@favor/onnx/node";
 
@@ -70,4 +70,21 @@ export function withoutHead(model: ModelProto): void {
     tensorType: createMessage("TensorTypeProto", { elemType: DataType.FLOAT }),
   });
   graph.output = [createMessage("ValueInfoProto", { name: head.input[0]!, type })];
+}
+
+/** Moves everything into both branches of an If. */
+export function intoBranches(model: ModelProto): void {
+  const graph = model.graph!;
+  const [result] = graph.output;
+  const branch = (): typeof graph =>
+    createMessage("GraphProto", { name: "branch", node: graph.node, output: [result!] });
+  const condition = makeTensor("always", [], DataType.BOOL, Uint8Array.of(1));
+  const attribute = ["then_branch", "else_branch"].map((name) =>
+    createMessage("AttributeProto", { name, type: AttributeType.GRAPH, g: branch() }),
+  );
+  const output = createMessage("ValueInfoProto", { ...result!, name: "chosen" });
+  graph.initializer.push(condition);
+  graph.node = [createMessage("NodeProto", { opType: "If", input: ["always"], output: ["chosen"], attribute })];
+  graph.output = [output];
+  graph.valueInfo = [];
 }

@@ -62,10 +62,15 @@ export class Activations {
     }
   }
 
+  /** What cannot be calibrated: attention inside bodies of If, Loop and Scan, a sentence for each. */
+  get notes(): readonly string[] {
+    return this.#samples.notes;
+  }
+
   /** Statistics and feature maps for `convertAttention`; none without calibration data. */
   async fit(): Promise<Pick<ConvertOptions, "moments" | "featureMaps">> {
     const { calibration, opened, options, output, progress } = this.#input;
-    if (calibration === undefined) return {};
+    if (calibration === undefined || this.#samples.taps.length === 0) return {};
     const inputs = this.#inputsOf(calibration);
     progress.stage("Calibrating", inputs.length);
     const { runner, taps } = await openMoments(opened.model, output, runnerOptions(this.#input));
@@ -90,9 +95,11 @@ export class Activations {
   async errors(sites: readonly ConvertedSite[]): Promise<(SiteError | undefined)[]> {
     const { calibration, evaluation, progress } = this.#input;
     const inputs = evaluation === undefined ? this.#inputsOf(calibration!).toReversed() : this.#inputsOf(evaluation);
+    const tapped = new Set(this.#samples.taps.map(({ site }) => site));
     const measured = sites.flatMap(({ site, causal, featureMaps }) =>
-      featureMaps === undefined ? [] : [{ site, causal, featureMaps }],
+      featureMaps === undefined || !tapped.has(site) ? [] : [{ site, causal, featureMaps }],
     );
+    if (measured.length === 0) return [];
     return siteErrors(this.#samples.runner, this.#samples.taps, measured, inputs, this.#pool, progress);
   }
 

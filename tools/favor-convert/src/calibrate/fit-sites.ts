@@ -41,6 +41,7 @@ export async function fitSites(
   const isLandmark = features === "landmark";
   const fitted = firstRows(inputs, isLandmark ? fittedRows : selectionRows);
   const heldOut = isLandmark ? firstRows(inputs.slice(fitted.length), selectionRows) : [];
+  const causal = new Set(taps.filter((tap) => tap.causal).map(({ site }) => site));
   for await (const group of gatherSamples(runner, taps, [...fitted, ...heldOut])) {
     const jobs = group.map(async ({ site, heads }) => {
       const addressed = heads.map((sample, head) => ({
@@ -53,7 +54,13 @@ export async function fitSites(
         head,
       }));
       featureMaps[site] = isLandmark
-        ? nearer(await Promise.all(addressed.map((head) => run({ ...head, kind: "landmark", refine }, pool, progress))))
+        ? nearer(
+            await Promise.all(
+              addressed.map((head) =>
+                run({ ...head, kind: "landmark", refine, causal: causal.has(site) }, pool, progress),
+              ),
+            ),
+          )
         : await Promise.all(
             addressed.map((head) => run({ ...head, kind: "selection", projection, draws }, pool, progress)),
           );

@@ -31,6 +31,8 @@ export interface LandmarkJob extends HeadAddress {
   readonly moments: HeadMoments;
   readonly count: number;
   readonly refine: number;
+  /** Landmarks and random features are compared as they will be used: in causal attention, or over all keys. */
+  readonly causal: boolean;
 }
 
 /** A fit of landmarks beside calibrated random features of the same number, with their errors on the held-out inputs. */
@@ -82,7 +84,7 @@ export function runHeadJob(job: HeadJob): LandmarkFit | FeatureMapDescription | 
     case "selection":
       return selectSeed(job.moments, exactSample(job.inputs, job.moments.dim), job).description;
     case "error":
-      return job.causal ? causalError(job) : relativeError(job);
+      return errorOf(job);
   }
 }
 
@@ -92,9 +94,12 @@ function fitHead(job: LandmarkJob): LandmarkFit {
   const landmark = refine === 0 ? fitted : refineLandmarks(fitted, inputs, { ...job, steps: refine });
   const random = calibrate(moments, job);
   if (heldOut.length === 0) return { landmark, random, landmarkError: 0, randomError: 0 };
-  const errorOf = (description: FeatureMapDescription): number => relativeError({ description, inputs: heldOut });
-  return { landmark, random, landmarkError: errorOf(landmark), randomError: errorOf(random) };
+  const error = (description: FeatureMapDescription): number =>
+    errorOf({ description, inputs: heldOut, causal: job.causal });
+  return { landmark, random, landmarkError: error(landmark), randomError: error(random) };
 }
+
+const errorOf = (of: Omit<ErrorJob, "kind">): number => (of.causal ? causalError(of) : relativeError(of));
 
 /** |P_hat - P|_F / |P|_F over the sample. */
 function relativeError({ description, inputs }: Pick<ErrorJob, "description" | "inputs">): number {
@@ -106,7 +111,7 @@ function relativeError({ description, inputs }: Pick<ErrorJob, "description" | "
  * The same for causal attention, estimated by what both attentions make of Gaussian values: the mean of |(P_hat - P) V|^2
  * over V is |P_hat - P|_F^2 times V's width, and neither P needs to be written out.
  */
-function causalError({ description, inputs }: ErrorJob): number {
+function causalError({ description, inputs }: Pick<ErrorJob, "description" | "inputs">): number {
   const featureMap = createFeatureMap(description);
   const { dim } = featureMap;
   const stream = new RandomStream({ seed: 0, purpose: streamPurpose.trials });

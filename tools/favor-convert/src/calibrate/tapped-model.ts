@@ -12,6 +12,8 @@ import type { RunnerOptions } from "../measure/runner.ts";
 export interface TappedModel<Tap> {
   readonly runner: ModelRunner;
   readonly taps: readonly Tap[];
+  /** A sentence for each site that has no tap. */
+  readonly notes: readonly string[];
 }
 
 /**
@@ -21,14 +23,14 @@ export interface TappedModel<Tap> {
  */
 async function openTapped<Tap>(
   name: string,
-  tapped: { readonly model: ModelProto; readonly taps: readonly Tap[] },
+  tapped: { readonly model: ModelProto; readonly taps: readonly Tap[]; readonly notes: readonly string[] },
   output: OutputFolder,
   options: RunnerOptions,
 ): Promise<TappedModel<Tap>> {
   const scratch = await output.scratch();
   const path = join(scratch.path, name);
   await output.fill(() => writeModel(tapped.model, path));
-  return { runner: await ModelRunner.open(path, options), taps: tapped.taps };
+  return { runner: await ModelRunner.open(path, options), taps: tapped.taps, notes: tapped.notes };
 }
 
 export function openMoments(

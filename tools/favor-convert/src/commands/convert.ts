@@ -110,9 +110,9 @@ const modelFile = "onnx/model.onnx";
 /** Everything between an empty folder and a whole one. */
 async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<ConvertResult, "folder">> {
   const { options, source, opened, data, output, progress } = job;
-  const { attempt, errors } = await rewrite(job);
+  const { attempt, errors, uncalibrated } = await rewrite(job);
   const { conversion, evaluation, modelPath, bytes } = attempt;
-  const notes = [...found, ...conversion.notes];
+  const notes = [...found, ...conversion.notes, ...uncalibrated];
   const favor: FavorFile = {
     format: 1,
     versions: { ...versions },
@@ -152,11 +152,18 @@ interface Attempt {
 
 type Fitted = Pick<ConvertOptions, "moments" | "featureMaps">;
 
+interface Rewritten {
+  readonly attempt: Attempt;
+  readonly errors: FavorFile["sites"][number]["error"][];
+  /** Notes on attention whose queries and keys are not seen. */
+  readonly uncalibrated: readonly string[];
+}
+
 /** Calibrates, converts and measures; with a budget, as often as it takes. */
-async function rewrite(job: Job): Promise<{ attempt: Attempt; errors: FavorFile["sites"][number]["error"][] }> {
+async function rewrite(job: Job): Promise<Rewritten> {
   const { options, data } = job;
   if (data.tokenizer === undefined) {
-    return { attempt: await convertTo({}, options.keep, job, undefined), errors: [] };
+    return { attempt: await convertTo({}, options.keep, job, undefined), errors: [], uncalibrated: [] };
   }
   const { Activations } = await import("../calibrate/activations.ts");
   const activations = await Activations.open({ ...job, ...data, tokenizer: data.tokenizer });
@@ -167,7 +174,7 @@ async function rewrite(job: Job): Promise<{ attempt: Attempt; errors: FavorFile[
     const first = await convertTo(fitted, options.keep, job, comparison);
     const errors = await activations.errors(first.conversion.sites);
     const attempt = await keepWithin(options.budget, first, errors, fitted, job, comparison);
-    return { attempt, errors };
+    return { attempt, errors, uncalibrated: activations.notes };
   } finally {
     await activations.close();
     await comparison?.close();

@@ -1,0 +1,41 @@
+import { join } from "node:path";
+
+import { MomentAccumulator, RandomStream, streamPurpose } from "@favor/core";
+import type { AttentionInput } from "@favor/core";
+import { expect, test } from "vitest";
+
+import { runHeadJob } from "../src/calibrate/head-job.ts";
+import { convert } from "../src/commands/convert.ts";
+import { calibration } from "./checkpoints.ts";
+import { intoBranches, withModel } from "./edited-models.ts";
+import { temporaryFolder } from "./temporary-folder.ts";
+
+const dim = 8;
+
+function inputsOf(seed: number): AttentionInput[] {
+  const stream = new RandomStream({ seed, purpose: streamPurpose.trials });
+  return Array.from({ length: 6 }, () => ({ query: stream.gaussians(40 * dim), key: stream.gaussians(40 * dim) }));
+}
+
+test.each([true, false])("landmarks are compared with random features as they will be used, causal: %s", (causal) => {
+  const [inputs, heldOut] = [inputsOf(1), inputsOf(2)];
+  const accumulator = new MomentAccumulator(dim);
+  for (const { query, key } of inputs) accumulator.add(query, key);
+  const moments = accumulator.moments();
+  const address = { seed: 0, layer: 0, head: 0, count: 16, refine: 0 };
+  const fit = runHeadJob({ kind: "landmark", inputs, heldOut, moments, ...address, causal });
+  if (typeof fit === "number" || "kind" in fit) throw new Error("a fit of landmarks was expected");
+  const errors = [true, false].map((order) =>
+    runHeadJob({ kind: "error", inputs: heldOut, description: fit.landmark, causal: order }),
+  );
+  expect(errors[0]).not.toBeCloseTo(errors[1] as number, 3);
+  expect(fit.landmarkError).toBe(errors[causal ? 0 : 1]);
+});
+
+test("attention that calibration cannot see is named", async () => {
+  const source = await withModel(intoBranches);
+  const output = join(await temporaryFolder(), "out");
+  const { notes, sites } = await convert({ source, output, count: 16, calibrate: calibration, calibrateCount: 4 });
+  expect(sites.filter(({ state }) => state === "converted").length).toBeGreaterThan(0);
+  expect(notes.join()).toMatch(/body of If, Loop or Scan.*not calibrated/);
+});
