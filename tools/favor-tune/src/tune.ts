@@ -1,6 +1,5 @@
 import { mkdir, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 
 import { hashFile } from "@favor/onnx/node";
@@ -55,9 +54,10 @@ export async function tune(request: TuneRequest, progress: Progress = silent): P
   await checkOutput(output, outputOptions);
   const folder = await trainingFolder(`${output}.training`, request);
   progress.stage("Reading the converted model");
-  const converted = await openConverted(request.source);
+  let converted: ConvertedModel | undefined;
   let teacher: TeacherModel | undefined;
   try {
+    converted = await openConverted(request.source);
     if (request.teacher !== undefined) teacher = await openTeacher(request.teacher, converted.favor, folder);
     progress.stage("Reading the data");
     const data = await openTuningData(request, settings, converted);
@@ -67,10 +67,14 @@ export async function tune(request: TuneRequest, progress: Progress = silent): P
     const result = await trainAndWrite(job, { path: output, ...outputOptions });
     await rm(folder, { recursive: true, force: true });
     return result;
+  } catch (error) {
+    // Without a checkpoint there is nothing to go on from.
+    if (!new CheckpointStore(folder).exists) await rm(folder, { recursive: true, force: true });
+    throw error;
   } finally {
     progress.end();
     teacher?.opened.close();
-    converted.close();
+    converted?.close();
   }
 }
 
@@ -179,8 +183,8 @@ async function beginning(
  * @throws {TuneUsageError} `training-exists` where an earlier run left one and nobody said what to do with it.
  */
 async function trainingFolder(path: string, { resume, force }: TuneRequest): Promise<string> {
-  if (existsSync(path) && resume !== true) {
-    if (force !== true) {
+  if (resume !== true) {
+    if (force !== true && new CheckpointStore(path).exists) {
       throw new TuneUsageError(
         `${path} holds the checkpoints of a run that did not end. Go on with --resume, or begin anew with --force, ` +
           `which removes them.`,

@@ -9,6 +9,9 @@ import { beforeAll } from "vitest";
 import { calibration, tiny } from "./checkpoints.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
+/** Options of a conversion that is quickly calibrated. */
+export const calibrated = { count: 32, calibrate: calibration, calibrateCount: 20, seeds: 1 } as const;
+
 /**
  * The embedded checkpoint converted once for a test file; every call of the returned function makes a copy that the
  * test may change.
@@ -20,11 +23,7 @@ export function convertedOnce(options: Omit<ConvertRequest, "source" | "output">
     await convert({
       source: tiny,
       output: made,
-      count: 32,
       features: "positive",
-      calibrate: calibration,
-      calibrateCount: 20,
-      seeds: 1,
       threads: 1,
       ...options,
     });

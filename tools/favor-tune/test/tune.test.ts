@@ -5,10 +5,10 @@ import { favorFileSchema } from "favor-convert/report";
 import { expect, test } from "vitest";
 
 import { calibration, tiny, validation } from "./checkpoints.ts";
-import { convertedOnce } from "./converted.ts";
+import { calibrated, convertedOnce } from "./converted.ts";
 import { favorTune } from "./terminal.ts";
 
-const converted = convertedOnce();
+const converted = convertedOnce(calibrated);
 
 test("both stages and the control, from the command line", async () => {
   const folder = await converted();

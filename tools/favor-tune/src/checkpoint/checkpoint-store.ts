@@ -75,7 +75,14 @@ export interface Checkpoint {
   readonly tensors: NamedTensors;
 }
 
-const names = { current: "checkpoint.safetensors", previous: "checkpoint.previous.safetensors" };
+const names = {
+  next: "checkpoint.next.safetensors",
+  current: "checkpoint.safetensors",
+  previous: "checkpoint.previous.safetensors",
+};
+
+/** Newest first: a process that died between two renames left the newest under its first name. */
+const candidates = [names.next, names.current, names.previous];
 
 /**
  * The checkpoints of a run: the last one and the one before it. Each is written under a temporary name, flushed, and
@@ -94,7 +101,7 @@ export class CheckpointStore {
    * @throws {TrainingError} `checkpoint-unwritable`; the checkpoint before it is still there.
    */
   async write({ state, tensors }: Checkpoint): Promise<void> {
-    const next = join(this.#folder, "checkpoint.next.safetensors");
+    const next = join(this.#folder, names.next);
     const current = join(this.#folder, names.current);
     try {
       await writeTensors(next, { tensors, text: JSON.stringify(state) }, this.#writer);
@@ -110,6 +117,11 @@ export class CheckpointStore {
     }
   }
 
+  /** Whether there is any checkpoint, whole or not. */
+  get exists(): boolean {
+    return candidates.some((name) => existsSync(join(this.#folder, name)));
+  }
+
   /**
    * The newest checkpoint that is whole, or undefined if none was ever finished.
    *
@@ -117,8 +129,7 @@ export class CheckpointStore {
    */
   async read(): Promise<Checkpoint | undefined> {
     const found: string[] = [];
-    // A process may have died between two renames: then the newest still has its first name.
-    for (const name of ["checkpoint.next.safetensors", names.current, names.previous]) {
+    for (const name of candidates) {
       const bytes = await readFile(join(this.#folder, name)).catch(() => undefined);
       if (bytes === undefined) continue;
       found.push(name);

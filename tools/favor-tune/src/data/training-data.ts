@@ -31,10 +31,11 @@ export interface BatchOptions {
   /** Sequences a batch. */
   readonly batch: number;
   readonly seed: number;
+  /** Records that are in memory at a time, about; default 65,536. */
+  readonly recordsAtOnce?: number;
 }
 
-/** What is in memory at a time: at most about so many records, and so many characters. */
-const recordsAtOnce = 65_536;
+/** Characters that are in memory at a time, about. */
 const charactersAtOnce = 1 << 26;
 /** Batches among which sequences are sorted by length. */
 const bucket = 16;
@@ -56,6 +57,7 @@ export async function* batchesFrom(
   data: ScannedData,
   options: BatchOptions,
 ): AsyncGenerator<DataBatch, never> {
+  const { recordsAtOnce = 65_536 } = options;
   const passes = Math.max(Math.ceil(data.records / recordsAtOnce), Math.ceil(data.characters / charactersAtOnce));
   let { epoch, pass, batch: skipped } = from;
   for (;;) {

@@ -1,0 +1,117 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { loadTokenizer } from "favor-convert/data";
+import type { SequenceTokenizer } from "favor-convert/data";
+import { beforeAll, describe, expect, test } from "vitest";
+
+import { isHeldOut, recordHash } from "../../src/data/record-hash.ts";
+import { hashesOf, scanData } from "../../src/data/scan.ts";
+import type { ScannedData } from "../../src/data/scan.ts";
+import { batchesFrom, start } from "../../src/data/training-data.ts";
+import type { DataBatch, DataPosition } from "../../src/data/training-data.ts";
+import { tiny } from "../checkpoints.ts";
+import { temporaryFile } from "../temporary-folder.ts";
+
+const letters = "ACDEFGHIKLMNPQRSTVWY";
+/** Sequence number n: n in base 20, then a tail that gives every one another length. */
+const residues = (n: number): string => letters[n % 20]! + letters[Math.floor(n / 20) % 20]! + "A".repeat(n % 37);
+const fasta = (count: number): string => Array.from({ length: count }, (_, n) => `>${n}\n${residues(n)}\n`).join("");
+
+let tokenizer: SequenceTokenizer;
+beforeAll(async () => {
+  tokenizer = await loadTokenizer(tiny);
+});
+
+async function take(data: ScannedData, count: number, from: DataPosition = start, batch = 16): Promise<DataBatch[]> {
+  const batches: DataBatch[] = [];
+  for await (const found of batchesFrom(from, data, { tokenizer, maximumTokens: 30, batch, seed: 5 })) {
+    batches.push(found);
+    if (batches.length === count) break;
+  }
+  return batches;
+}
+
+const options = { evaluated: undefined, count: 50, column: undefined };
+const lines = (batches: readonly DataBatch[]): number[] =>
+  batches.flatMap(({ sequences }) => sequences.map(({ line }) => line));
+
+describe("batches", () => {
+  test("an epoch has every record that is not held out once, in another order than the next", async () => {
+    const path = await temporaryFile("train.fasta", fasta(400));
+    const data = await scanData(path, options);
+    const expected = Array.from({ length: 400 }, (_, n) => n).filter((n) => !isHeldOut(recordHash(residues(n))));
+    expect(data.records).toBe(expected.length);
+    expect(data.excluded).toBe(400 - expected.length);
+    const steps = Math.ceil(data.records / 16);
+    const [first, second] = [await take(data, steps), (await take(data, 2 * steps)).slice(steps)];
+    for (const epoch of [first, second]) {
+      expect(lines(epoch).toSorted((a, b) => a - b)).toEqual(expected.map((n) => 2 * n + 1));
+    }
+    expect(second.every(({ epoch }) => epoch === 1)).toBe(true);
+    expect(lines(first)).not.toEqual(lines(second));
+    // Not in the order of the file, and little padding: the batches are of like lengths.
+    expect(lines(first.slice(0, 1)).toSorted((a, b) => a - b)).not.toEqual(lines(first).slice(0, 16));
+    const padding = first.map(({ sequences }) => {
+      const lengths = sequences.map(({ ids }) => ids.length);
+      return Math.max(...lengths) - Math.min(...lengths);
+    });
+    expect(Math.max(...padding)).toBeLessThan(10);
+    expect(Math.max(...first.flatMap(({ sequences }) => sequences.map(({ ids }) => ids.length)))).toBe(30);
+  });
+
+  test("go on from any position with the very next batch", async () => {
+    const data = await scanData(await temporaryFile("train.fasta", fasta(100)), options);
+    const all = await take(data, 15);
+    for (const at of [0, 3, 5, 6, 11]) {
+      const rest = await take(data, 15 - at - 1, all[at]!.next);
+      expect(rest).toEqual(all.slice(at + 1));
+    }
+  });
+
+  test("more records than are in memory at once: several passes, every record once", async () => {
+    const count = 2500;
+    const data = await scanData(await temporaryFile("train.fasta", fasta(count)), { ...options, evaluated: new Set() });
+    const seen: number[] = [];
+    let passes = 0;
+    const some = { tokenizer, maximumTokens: 8, batch: 64, seed: 0, recordsAtOnce: 1000 };
+    for await (const { sequences, epoch, next } of batchesFrom(start, data, some)) {
+      if (epoch > 0) break;
+      seen.push(...sequences.map(({ line }) => line));
+      passes = Math.max(passes, next.pass + 1);
+    }
+    expect(seen.toSorted((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, n) => 2 * n + 1));
+    expect(passes).toBe(3);
+  });
+});
+
+describe("held-out data", () => {
+  test("copies of a sequence are on the same side, wherever they stand", async () => {
+    const path = await temporaryFile("train.fasta", fasta(300) + fasta(300));
+    const data = await scanData(path, options);
+    const held = data.heldOut.map(({ text }) => text);
+    expect(new Set(held).size).toBe(held.length);
+    expect(held.every((text) => isHeldOut(recordHash(text)))).toBe(true);
+    const trained = (await take(data, Math.ceil(data.records / 16))).flatMap(({ sequences }) => sequences);
+    expect(trained.length).toBe(600 - data.excluded);
+  });
+
+  test("training leaves out what is in the evaluation file", async () => {
+    const evaluated = await hashesOf(await temporaryFile("val.fasta", fasta(40)), undefined);
+    const data = await scanData(await temporaryFile("train.fasta", fasta(100)), { ...options, evaluated });
+    expect([data.records, data.excluded, data.heldOut.length]).toEqual([60, 40, 0]);
+    const seen = lines(await take(data, 4));
+    expect(Math.min(...seen)).toBe(81);
+  });
+
+  test("too little data is refused, and a bad record by its line", async () => {
+    const two = await temporaryFile("two.fasta", ">a\nACDEF\n>b\nACDEG\n");
+    await expect(scanData(two, options)).rejects.toMatchObject({ code: "data-too-small" });
+    const bad = await temporaryFile("bad.fasta", `${fasta(50)}>bad\nACD1\n`);
+    await expect(scanData(bad, options)).rejects.toMatchObject({ code: "data-malformed", details: { line: 102 } });
+    const path = join(await temporaryFile("unknown.fasta", ""), "..", "unknown.fasta");
+    await writeFile(path, `>lower\nacdefghi\n${fasta(60)}`);
+    const data = await scanData(path, options);
+    await expect(take(data, 5)).rejects.toMatchObject({ code: "data-malformed", details: { line: 2 } });
+  });
+});

@@ -1,0 +1,32 @@
+import { readFile, stat } from "node:fs/promises";
+
+import { expect, test } from "vitest";
+
+import * as favorTune from "../src/index.ts";
+import { calibration, tiny } from "./checkpoints.ts";
+import { convertedOnce } from "./converted.ts";
+
+const converted = convertedOnce({ count: 16 });
+
+test("the README's example runs as it stands", async () => {
+  const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");
+  const [, example] = /```js\nimport \{ tune \} from "favor-tune";\n(.*?)```/s.exec(readme)!;
+  const said: string[] = [];
+  const names = ["tune", "source", "data", "teacher", "console"];
+  const AsyncFunction = Object.getPrototypeOf(async () => {}).constructor as new (
+    ...parts: string[]
+  ) => (...values: unknown[]) => Promise<void>;
+  const source = await converted();
+  const console = { log: (line: string) => void said.push(line) };
+  await new AsyncFunction(...names, example!)(favorTune.tune, source, calibration, tiny, console);
+  expect(said).toEqual([expect.stringMatching(/^0\.\d+ before, 0\.\d+ after: .*-tuned$/)]);
+  expect((await stat(`${source}-tuned`)).isDirectory()).toBe(true);
+});
+
+test("the README names every option", async () => {
+  const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");
+  const source = await readFile(new URL("../src/arguments.ts", import.meta.url), "utf8");
+  const options = [...source.matchAll(/^ {2}"?([a-z-]+)"?: (?:\{|number\(|text\()/gm)].map(([, name]) => name!);
+  expect(options.length).toBeGreaterThan(28);
+  for (const option of options) expect(readme).toContain(`\`--${option}`.replace("`--output", "`--output"));
+});
