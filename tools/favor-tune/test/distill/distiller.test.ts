@@ -23,6 +23,7 @@ import { temporaryFolder } from "../temporary-folder.ts";
 import { hasZoo, open, pair, tinyModel, zooModel } from "./models.ts";
 
 const converted = convertedOnce({ count: 16, calibrate: calibration, calibrateCount: 12, seeds: 1 });
+const landmarks = convertedOnce({ count: 12, calibrate: calibration, calibrateCount: 6, features: "landmark" });
 let tokenizer: SequenceTokenizer;
 let sequences: readonly TokenSequence[];
 let heldOut: readonly TokenSequence[];
@@ -40,8 +41,8 @@ beforeAll(async () => {
   heldOut = await load(validation, 60);
 });
 
-async function models(): Promise<{ original: ModelProto; converted: ModelProto }> {
-  return { original: await open(tinyModel), converted: await open(join(await converted(), "onnx", "model.onnx")) };
+async function models(folder = converted): Promise<{ original: ModelProto; converted: ModelProto }> {
+  return { original: await open(tinyModel), converted: await open(join(await folder(), "onnx", "model.onnx")) };
 }
 
 async function distiller(options: Pick<DistillerOptions, "original" | "converted">): Promise<Distiller> {
@@ -119,6 +120,26 @@ test(
     await student.dispose();
   },
 );
+
+test("landmarks and their cores learn, and cores stay positive", async () => {
+  const both = await models(landmarks);
+  const student = await distiller(both);
+  const batches = [rowsOf(heldOut.slice(0, 4))];
+  const before = await student.errors(batches);
+  await train(student, 0, 6, 6);
+  const after = await student.errors(batches);
+  expect(mean(after.map(({ error }) => error))).toBeLessThan(0.98 * mean(before.map(({ error }) => error)));
+  const weights = await student.weights();
+  for (const { name } of both.converted.graph.initializer.filter((tensor) => isPositive(tensor.name))) {
+    const values = weights.get(name)!;
+    expect(Math.min(...values)).toBeGreaterThan(0);
+    expect(values).not.toEqual(
+      tensorValues(both.converted.graph.initializer.find((tensor) => tensor.name === name)!).data,
+    );
+  }
+  expect([...weights.keys()].filter((name) => name.startsWith("favor/core")).length).toBeGreaterThan(0);
+  await student.dispose();
+});
 
 test("the same steps give the same bits, in one go or resumed from a state", async () => {
   const both = await models();
