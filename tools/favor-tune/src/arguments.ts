@@ -55,7 +55,7 @@ const options = {
   "max-length": number("max-length", "cut sequences to this many tokens", 4, 1 << 24),
   seed: number("seed", "of order, masks and dropout [default: 0]", 0, Number.MAX_SAFE_INTEGER),
   backend: { choices: ["auto", "webgpu", "node", "wasm", "cpu"], describe: "where it trains [default: auto]" },
-  accumulate: number("accumulate", "parts that a batch is computed in [default: 1]", 1, 65536),
+  accumulate: number("accumulate", "parts that a batch is computed in [default: by memory]", 1, 65536),
   "eval-every": number("eval-every", "steps between evaluations [default: a tenth]", 1, steps),
   "eval-data": text("eval-data", "a path", "data to measure on [default: held out of --data]"),
   "eval-count": number("eval-count", "sequences to measure on [default: 200]", 1, 1_000_000),

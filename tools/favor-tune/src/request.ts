@@ -37,7 +37,7 @@ export interface TuneRequest {
   readonly seed?: number;
   /** Default "auto". */
   readonly backend?: BackendChoice;
-  /** Parts that a step's batch is computed in, one after the other; default 1. */
+  /** Parts that a step's batch is computed in, one after the other; default: as many as memory asks for. */
   readonly accumulate?: number;
   /** Steps between evaluations; default: a tenth of the stage's steps. */
   readonly evalEvery?: number;

@@ -15,7 +15,8 @@ export interface Settings {
   readonly distill: PhaseSettings;
   readonly mlm: PhaseSettings;
   readonly batch: number;
-  readonly accumulate: number;
+  /** Parts that a step is computed in; undefined: as many as memory asks for. */
+  readonly accumulate: number | undefined;
   readonly seed: number;
   readonly backend: BackendChoice;
   readonly maxLength: number | undefined;
@@ -48,7 +49,7 @@ const paper = { learningRate: 1e-3, epsilon: 1e-9, dropout: 0.1 };
  * @throws {TuneUsageError} `bad-arguments` for options that contradict each other.
  */
 export function settingsOf(request: TuneRequest): Settings {
-  const { stage = "both", preset, batch = 16, accumulate = 1, kl = 0, seed = 0, control = false } = request;
+  const { stage = "both", preset, batch = 16, accumulate, kl = 0, seed = 0, control = false } = request;
   const stages = stage === "both" ? (["distill", "mlm"] as const) : [stage];
   const [distills, tunes] = [stages.includes("distill"), stages.includes("mlm")];
   refuse(
@@ -69,7 +70,7 @@ export function settingsOf(request: TuneRequest): Settings {
     distills && request.redraw === true,
     "--redraw draws new random projections, and distillation has them learned: use it with --stage mlm.",
   );
-  refuse(accumulate > batch, `--accumulate ${accumulate} cannot split a batch of ${batch} sequences.`);
+  refuse((accumulate ?? 1) > batch, `--accumulate ${accumulate} cannot split a batch of ${batch} sequences.`);
   return {
     stages,
     distill: phaseOf(request, request.distillSteps ?? request.steps ?? usual.distill.steps, usual.distill.learningRate),
@@ -110,7 +111,7 @@ function phaseOf(request: TuneRequest, steps: number, learningRate: number): Pha
 
 /** The settings in one level, as `favor.json` and checkpoints hold them. */
 export function flatSettings(settings: Settings): Record<string, string | number | boolean> {
-  const { stages, distill, mlm, patience, maxLength, ...rest } = settings;
+  const { stages, distill, mlm, patience, maxLength, accumulate, ...rest } = settings;
   const phases = Object.fromEntries(
     stages.flatMap((stage) =>
       Object.entries(stage === "distill" ? distill : mlm).map(([key, value]) => [`${stage}.${key}`, value]),
@@ -120,6 +121,7 @@ export function flatSettings(settings: Settings): Record<string, string | number
     stage: stages.join("+"),
     ...phases,
     ...rest,
+    ...(accumulate !== undefined && { accumulate }),
     ...(patience !== undefined && { patience }),
     ...(maxLength !== undefined && { maxLength }),
   };

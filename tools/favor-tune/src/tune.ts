@@ -151,7 +151,10 @@ async function beginning(
   const { request, converted, teacher, data, settings, backend, folder } = job;
   const evalData = request.evalData === undefined ? "" : await hashFile(request.evalData);
   const fingerprint: Record<string, string> = {
-    ...Object.fromEntries(Object.entries(flatSettings(settings)).map(([key, value]) => [key, String(value)])),
+    // Parts may change after a run ran out of memory: they round otherwise, and no more.
+    ...Object.fromEntries(
+      Object.entries(flatSettings({ ...settings, accumulate: undefined })).map(([key, value]) => [key, String(value)]),
+    ),
     ...versions,
     backend: backend.name,
     model: converted.favor.model.sha256,

@@ -29,8 +29,8 @@ export interface MlmOptions {
   readonly inputs: TokenInputOptions;
   /** Sequences a step at most: what numbers the masks. */
   readonly batch: number;
-  /** Parts that a step is computed in. */
-  readonly accumulate: number;
+  /** Parts that a step is computed in; undefined: as many as keep its activations within {@link activationBytes}. */
+  readonly accumulate: number | undefined;
   readonly train: TrainedPart;
   /** Largest global norm of the gradients. */
   readonly clip: number;
@@ -50,6 +50,11 @@ export interface MlmOptions {
 /** What must not become zero, and at a weight of 1e-12 has no say: the core and the weights of features. */
 const leastPositive = 1e-12;
 
+/** Memory for the activations of one part, about: wasm has 2 GiB in all, for weights and moments too. */
+const activationBytes = 2 ** 29;
+/** Tokens of the sequence that a token's activations are measured on. */
+const measuredTokens = 64;
+
 /** Masked language modelling of an ONNX graph on tfjs (Devlin et al. 2018): the second stage, and the control's only one. */
 export class MlmStage implements TrainingStage {
   readonly #model: OnnxModel;
@@ -60,6 +65,7 @@ export class MlmStage implements TrainingStage {
   /** Where the masked rows are chosen, and the values that dropout applies to. */
   readonly #rows: string;
   readonly #branches: readonly string[];
+  #bytesPerToken: number | undefined;
 
   private constructor(
     model: OnnxModel,
@@ -103,7 +109,7 @@ export class MlmStage implements TrainingStage {
     const { batch, masking, redraw } = this.#options;
     redraw?.draw(epoch, (name, values) => this.#model.assign(name, values));
     const { fixedLength } = this.#feeds;
-    const parts = partsOf(sequences, this.#options.accumulate).map(({ part, first }) =>
+    const parts = partsOf(sequences, await this.#partsFor(sequences)).map(({ part, first }) =>
       maskBatch(part, step * batch + first, masking, fixedLength),
     );
     const count = parts.reduce((sum, { places }) => sum + places.length, 0);
@@ -160,6 +166,29 @@ export class MlmStage implements TrainingStage {
     this.#optimiser.dispose();
     this.#model.dispose();
     await this.#options.teacher?.close();
+  }
+
+  /** How many parts a batch is computed in: by its size alone, so that a resumed run divides it alike. */
+  async #partsFor(sequences: readonly TokenSequence[]): Promise<number> {
+    const { accumulate: given } = this.#options;
+    if (given !== undefined) return given;
+    const length = this.#feeds.fixedLength ?? Math.max(...sequences.map(({ ids }) => ids.length));
+    this.#bytesPerToken ??= await this.#measureToken();
+    return Math.max(1, Math.ceil((sequences.length * length * this.#bytesPerToken) / activationBytes));
+  }
+
+  /** The most memory that a gradient takes beside the weights, a token, on a short sequence without anything in it. */
+  async #measureToken(): Promise<number> {
+    const length = this.#feeds.fixedLength ?? measuredTokens;
+    const [id] = this.#options.masking.replacements;
+    const rows = [Array.from({ length }, () => id ?? 0)];
+    const part = { rows, length, places: Int32Array.of(1), targets: Int32Array.of(id ?? 0), tokens: length };
+    const before = tf.memory().numBytes;
+    const { peakBytes } = await tf.profile(async () => {
+      const { gradients } = await this.#gradients(part, 1, 0);
+      tf.dispose(Object.values(gradients));
+    });
+    return (peakBytes - before) / length;
   }
 
   /** Loss, gradients and right predictions of one part; loss and gradients are shares of the whole step's mean. */

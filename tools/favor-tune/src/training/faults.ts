@@ -27,8 +27,9 @@ export function trainingFault(
   const kept = "The last checkpoint is kept: run the same command with --resume to go on from it.";
   if (memory.test(error.message)) {
     return new TrainingError(
-      `Step ${step + 1} ran out of memory (${error.message}). Compute it in more parts with --accumulate, or make it ` +
-        `smaller with --batch or --max-length; a run with another --batch or --max-length begins anew.`,
+      `Step ${step + 1} ran out of memory (${error.message}). Compute it in more parts: run the same command with ` +
+        `--resume and a larger --accumulate, and it goes on from the last checkpoint. Or make it smaller with --batch or ` +
+        `--max-length, and begin anew.`,
       { code: "out-of-memory", cause: error, details: { step } },
     );
   }
