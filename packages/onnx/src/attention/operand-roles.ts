@@ -1,3 +1,4 @@
+import { hasHeadsSlowest } from "./batch-order.ts";
 import { dimsOf, type AttentionContext, type GraphProbe } from "./context.ts";
 import { productAxes, type Factor, type Product } from "./product.ts";
 import type { AxisRole, Operand } from "./site.ts";
@@ -89,7 +90,9 @@ function batchRole(context: AttentionContext, factor: Factor, axis: number, hasB
   if (second !== undefined && second !== size) {
     const heads = foldedHeads(context, size, second);
     // Whatever else varies is a batch too: attention over each of its entries stands alone.
-    return heads === undefined || heads === 1 ? "batch" : "batch-head";
+    if (heads === undefined || heads === 1) return "batch";
+    // With the heads slowest every entry stands alone: one feature map serves all, whatever the batch is.
+    return hasHeadsSlowest(context, factor.value, axis, size / heads) ? "batch" : "batch-head";
   }
   const batchIsFixed = batch.second === undefined || batch.second === batch.first;
   // With a fixed batch the sizes alone do not tell; exporters put the batch first.

@@ -1,9 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { inspectAttention } from "../../src/convert.ts";
+import { Tensor } from "onnxruntime-node";
+import { convertAttention, inspectAttention } from "../../src/convert.ts";
+import { encodeModel } from "../../src/model/encode.ts";
 import type { AttributeValue } from "../../src/graph/node.ts";
 import { DataType } from "../../src/model/proto.ts";
 import { dim, heads, hidden, hiddenStates, layerModel, paddingMask, reEmissionDifference } from "./layer.ts";
 import type { Layer, LayerInput, LayerOptions } from "./layer.ts";
+import { openSession } from "../positions/running.ts";
 
 interface Case extends LayerOptions {
   readonly name: string;
@@ -32,6 +35,14 @@ function gemmHeads(b: Layer): string {
   const made = b.op("Gemm", [rows2D(b), b.weights([hidden, hidden]), b.weights([hidden])]);
   const shape = b.concat([b.dimension("x", 0), b.dimension("x", 1), b.integers([heads, dim])], 0);
   return b.transpose(b.op("Reshape", [made, shape]), [0, 2, 1, 3]);
+}
+
+/** Attention whose heads are concatenated along the batch: entry i is of batch item i mod batch. */
+function headsSlowest(b: Layer, mask: (logits: string) => string): string {
+  const fold = (): string => b.concat(b.ops("Split", [b.linear("x")], heads, { axis: { int: 2 } }), 0);
+  const logits = b.op("Mul", [b.op("MatMul", [fold(), b.transpose(fold(), [0, 2, 1])]), b.scalar(0.35)]);
+  const made = b.op("MatMul", [soft(b, mask(logits)), fold()]);
+  return b.concat(b.ops("Split", [made], heads, { axis: { int: 0 } }), 2);
 }
 
 const cases: Case[] = [
@@ -285,6 +296,14 @@ const cases: Case[] = [
     },
   },
   {
+    name: "TensorFlow: split heads joined along the batch, heads slowest",
+    mask: "padding",
+    write: (b) =>
+      headsSlowest(b, (s) =>
+        b.op("Add", [s, b.op("Tile", [b.squeeze(b.paddingBias(), [1]), b.integers([heads, 1, 1])])]),
+      ),
+  },
+  {
     name: "the largest of all logits subtracted",
     mask: "padding",
     write: (b) =>
@@ -316,4 +335,22 @@ describe("attention as other exporters write it", () => {
     const padding = mask.includes("padding");
     expect(await reEmissionDifference(() => layerModel(write, options), padding)).toBeLessThan(2e-6);
   });
+});
+
+test("heads that are slowest share a feature map: what one sequence gives does not depend on its batch", async () => {
+  const original = layerModel((b) => headsSlowest(b, (s) => s), lone);
+  const { model } = convertAttention(original, { count: 32 });
+  const session = await openSession(encodeModel(model));
+  const rows = 9 * hidden;
+  const x = Float32Array.from({ length: 3 * rows }, (_, i) => Math.sin(i * i));
+  const run = async (part: Float32Array): Promise<Float32Array> => {
+    const { out } = await session.run({ x: new Tensor("float32", part, [part.length / rows, 9, hidden]) });
+    return out!.data as Float32Array;
+  };
+  const together = await run(x);
+  for (const item of [0, 1, 2]) {
+    const alone = await run(x.slice(item * rows, (item + 1) * rows));
+    const difference = alone.map((value, i) => Math.abs(value - together[item * rows + i]!));
+    expect(Math.max(...difference)).toBeLessThan(1e-6);
+  }
 });
