@@ -19,9 +19,9 @@ import { speedUpProducts } from "./wasm-products.ts";
 export type TokenRows = readonly (readonly number[])[];
 
 export interface DistillerOptions extends TeacherOptions, Omit<AdamWOptions, "decay"> {
-  /** The model that was converted: the teacher. Keep it open until {@link Distiller.open} is done. */
+  /** The model that was converted: the teacher. Its file must stay open until {@link Distiller.open} is done. */
   readonly original: ModelProto;
-  /** Likewise. It is not changed. */
+  /** It is not changed, and its file must stay open as long as the distiller is used. */
   readonly converted: ModelProto;
   /** A folder for the teacher's file; the caller removes it. */
   readonly scratch: string;
