@@ -1,7 +1,11 @@
-import { readFile } from "node:fs/promises";
+import { readFile, readdir } from "node:fs/promises";
 import { join } from "node:path";
 
+import { encodeModel, tensorValues } from "@favor/onnx";
+import { openModel } from "@favor/onnx/node";
+import { verify } from "favor-convert";
 import { favorFileSchema } from "favor-convert/report";
+import type { FavorFile } from "favor-convert/report";
 import { expect, test } from "vitest";
 
 import { calibration, tiny, validation } from "./checkpoints.ts";
@@ -9,16 +13,82 @@ import { calibrated, convertedOnce } from "./converted.ts";
 import { favorTune } from "./terminal.ts";
 
 const converted = convertedOnce(calibrated);
+const hybrid = convertedOnce({ ...calibrated, keep: [1] });
 
-test("both stages and the control, from the command line", async () => {
+/** Seconds, not minutes. */
+const quick = ["--max-length", "48", "--batch", "8", "--backend", "wasm"];
+
+async function favorFile(folder: string): Promise<FavorFile> {
+  return favorFileSchema.parse(JSON.parse(await readFile(join(folder, "favor.json"), "utf8")));
+}
+
+/** The graph without its weights, and the weights by name. */
+async function parts(folder: string): Promise<{ graph: Buffer; weights: Map<string, string> }> {
+  const opened = await openModel(join(folder, "onnx", "model.onnx"));
+  const { graph } = opened.model;
+  const weights = graph.initializer.map(
+    (tensor) =>
+      [tensor.name, Buffer.from(new Uint8Array(tensorValues(tensor).data.buffer)).toString("base64")] as const,
+  );
+  const bare = encodeModel({ ...opened.model, graph: { ...graph, initializer: [] } });
+  opened.close();
+  return { graph: Buffer.from(bare), weights: new Map(weights) };
+}
+
+test("both stages and the control: better on data that was not trained on, and a folder that verifies", async () => {
   const folder = await converted();
-  const argv = [folder, "--data", calibration, "--eval-data", validation, "--eval-count", "60", "--teacher", tiny];
-  const answer = await favorTune(...argv, "--steps", "4", "--batch", "8", "--control", "--backend", "wasm", "--json");
+  const data = ["--data", calibration, "--eval-data", validation, "--eval-count", "40", "--teacher", tiny];
+  const answer = await favorTune(folder, ...data, ...quick, "--steps", "4", "--eval-every", "2", "--control");
+  expect(answer.stderr).toContain("Training on wasm");
   expect(answer.status).toBe(0);
-  const { tuning } = favorFileSchema.parse(JSON.parse(await readFile(join(`${folder}-tuned`, "favor.json"), "utf8")));
-  expect(tuning?.curve.map(({ step }) => step)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
-  expect(tuning?.controlCurve?.map(({ step }) => step)).toEqual([4, 5, 6, 7, 8]);
-  const { before, after, original } = tuning!.measured;
+  expect(answer.stdout).toContain("original, tuned alike (control)");
+  const output = `${folder}-tuned`;
+  const { tuning, evaluation } = await favorFile(output);
+  expect(tuning?.curve.map(({ step }) => step)).toEqual([0, 2, 4, 6, 8]);
+  expect(tuning?.controlCurve?.map(({ step }) => step)).toEqual([4, 6, 8]);
+  const { before, after, original, control } = tuning!.measured;
   expect(after.perplexity.value).toBeLessThan(before.perplexity.value);
   expect(original!.accuracy.value).toBeGreaterThan(after.accuracy.value);
+  expect(control!.perplexity.value).not.toBe(original!.perplexity.value);
+  expect(evaluation).toMatchObject({ kind: "masked-language", maskedTokens: tuning!.measured.maskedTokens });
+  expect((await readdir(output)).toSorted()).toEqual([
+    "LICENSE.txt",
+    "README.md",
+    "config.json",
+    "favor.json",
+    "log.jsonl",
+    "onnx",
+    "report.html",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+  ]);
+  const report = await readFile(join(output, "report.html"), "utf8");
+  expect(report).toContain("Masked accuracy on held-out data");
+  expect(report).not.toMatch(/<script|https?:\/\/(?!www\.w3\.org)/);
+  // Trained on shorter sequences than verify reads: the files and the padding are checked, not the quality.
+  const { checks } = await verify({ original: tiny, converted: output, threads: 1 });
+  expect(checks.filter(({ passed }) => !passed)).toEqual([]);
+  const [old, tuned] = [await parts(folder), await parts(output)];
+  expect(tuned.graph.equals(old.graph)).toBe(true);
+  const changed = [...old.weights].filter(([name, values]) => tuned.weights.get(name) !== values).map(([name]) => name);
+  expect(changed.some((name) => name.startsWith("favor/omega_query"))).toBe(true);
+  expect(changed.some((name) => name.startsWith("bert."))).toBe(true);
+  expect(changed.some((name) => /favor\/(scalar|axes)/.test(name))).toBe(false);
+});
+
+test("a hybrid says what it can do without its softmax layers; --train features changes nothing else", async () => {
+  const folder = await hybrid();
+  const stage = ["--stage", "mlm", "--train", "features", "--steps", "1", "--seed", "3", "--eval-count", "10"];
+  const { status, stdout } = await favorTune(folder, "--data", validation, ...stage, ...quick, "--json", "--quiet");
+  expect(status).toBe(0);
+  const { tuning } = (JSON.parse(stdout) as { favor: FavorFile }).favor;
+  const { ablated, before } = tuning!.measured;
+  expect(ablated?.layers).toEqual([1]);
+  expect(ablated!.before.perplexity.value).toBeGreaterThan(before.perplexity.value);
+  expect(tuning!.data.heldOut).toBeGreaterThan(0);
+  const [old, tuned] = [await parts(folder), await parts(`${folder}-tuned`)];
+  const changed = [...old.weights].filter(([name, values]) => tuned.weights.get(name) !== values).map(([name]) => name);
+  expect(changed.length).toBeGreaterThan(0);
+  expect(changed.every((name) => name.startsWith("favor/"))).toBe(true);
 });
