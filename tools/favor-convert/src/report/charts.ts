@@ -8,7 +8,7 @@ import type { Estimate } from "../measure/bootstrap.ts";
 
 use([BarChart, CustomChart, LineChart, GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
 
-const palette = ["#4c6ef5", "#e8590c", "#2b8a3e", "#862e9c"];
+const palette = ["#4c6ef5", "#e8590c", "#2b8a3e", "#862e9c", "#1098ad", "#868e96"];
 
 /** Space around the plot; the font that the labels will have is not known here, so none is fitted. */
 const room = { right: 60, bottom: 28, outerBoundsMode: "none" };

@@ -20,8 +20,14 @@ export interface ComparedModel {
  * @param title - of the page.
  * @param models - the first is the reference that speed is compared with.
  * @param text - what the reader should know about data and machine, a paragraph each.
+ * @param sections - what the page shows at its end beside the comparison; default: nothing.
  */
-export function comparisonPage(title: string, models: readonly ComparedModel[], text: readonly string[]): string {
+export function comparisonPage(
+  title: string,
+  models: readonly ComparedModel[],
+  text: readonly string[],
+  sections: readonly Html[] = [],
+): string {
   const lengths = models[0]?.speed.map(({ length }) => length) ?? [];
   const times = (index: number): Bar[] =>
     models.map(({ name, speed }) => ({ name, value: speed[index]!.seconds * 1000 }));
@@ -51,6 +57,7 @@ export function comparisonPage(title: string, models: readonly ComparedModel[], 
           withInterval(quality.perplexity),
           ...speed.flatMap(({ seconds, peakBytes }) => [short(seconds * 1000), Math.round(peakBytes / 1e6)]),
         ]),
-      )}`,
+      )}
+      ${sections}`,
   );
 }

@@ -1,0 +1,125 @@
+// Tunes converted folders with the command line of favor-tune, two at a time (its wasm backend uses one core), and shows
+// how their accuracy comes back.
+import { spawn } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+import { Html, curveChart, html, percent, percentWithInterval, table } from "favor-convert/report";
+
+const favorTune = fileURLToPath(new URL("dist/cli.js", import.meta.resolve("favor-tune/package.json")));
+
+/**
+ * @param {{ name: string, folder: string }[]} models - converted folders; beside the first the softmax original is tuned
+ * alike (the control).
+ * @param {{ args: string[], say: (text: string) => void }} options - arguments of favor-tune that all share.
+ * @returns {Promise<{ name: string, tuning: object }[]>} with the section `tuning` of each folder's favor.json.
+ */
+export async function tuneAll(models, { args, say }) {
+  const stop = new AbortController();
+  const waiting = models.map((model, i) => ({ ...model, args: i === 0 ? [...args, "--control"] : args }));
+  const work = async () => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) await run(next, say, stop.signal);
+  };
+  try {
+    await Promise.all([work(), work()]);
+  } finally {
+    stop.abort();
+  }
+  return Promise.all(
+    models.map(async ({ name, folder }) => {
+      const favor = JSON.parse(await readFile(join(`${folder}-tuned`, "favor.json"), "utf8"));
+      return { name, tuning: favor.tuning };
+    }),
+  );
+}
+
+/** Runs favor-tune on one folder; tells every measurement on the way, and all that it said if it fails. */
+function run({ name, folder, args }, say, signal) {
+  say(`Tuning: ${name} ...`);
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [favorTune, folder, ...args], {
+      stdio: ["ignore", "ignore", "pipe"],
+      signal,
+    });
+    const lines = [];
+    createInterface({ input: child.stderr }).on("line", (line) => {
+      lines.push(line);
+      if (line.includes("held-out")) say(`  ${name}: ${line}`);
+    });
+    child.on("error", reject);
+    child.on("close", (code) => {
+      if (code === 0) resolve();
+      else reject(new Error(`favor-tune ${folder} ended with exit code ${code}:\n${lines.join("\n")}`));
+    });
+  });
+}
+
+/** The models of the recovery in order, each with its curve by step and its quality at the end. */
+function curvesOf(tuned) {
+  const { tuning } = tuned.find((model) => model.tuning.controlCurve !== undefined);
+  const { original, control } = tuning.measured;
+  return {
+    original,
+    curves: [
+      ...tuned.map((model) => ({ name: model.name, curve: model.tuning.curve, end: model.tuning.measured.after })),
+      { name: "softmax, tuned alike (control)", curve: tuning.controlCurve, end: control },
+    ],
+  };
+}
+
+/** Rows of a text table, the head first: accuracy by step, and at the end with its interval and as a share. */
+export function recoveryRows(tuned) {
+  const { original, curves } = curvesOf(tuned);
+  const steps = curves[0].curve.map(({ step }) => step);
+  return [
+    ["attention", ...steps.map((step) => `step ${step}`), "at the end (95 %)", "of the original"],
+    ...curves.map(({ name, curve, end }) => [
+      name,
+      ...steps.map((step) => percentAt(curve, step)),
+      percentWithInterval(end.accuracy),
+      percent(end.accuracy.value / original.accuracy.value),
+    ]),
+  ];
+}
+
+function percentAt(curve, step) {
+  const point = curve.find((candidate) => candidate.step === step);
+  return point === undefined ? "" : percent(point.accuracy);
+}
+
+/** One sentence on what was trained and measured. */
+export function recoveryText(tuned) {
+  const [{ tuning }] = tuned;
+  const { measured, stages, settings } = tuning;
+  const [distill, mlm] = stages;
+  return (
+    `Tuned by favor-tune: ${distill.steps} steps of distillation (feature maps alone), then ${mlm.steps} of masked ` +
+    `language modelling (all weights), ${settings.batch} sequences a step. Accuracy on ${measured.maskedTokens} masked ` +
+    `residues of ${measured.sequences} sequences that were not trained on; the original has ` +
+    `${percentWithInterval(measured.original.accuracy)}.`
+  );
+}
+
+/** The same for the report: the curves as a chart, and the table. */
+export function recoverySection(tuned) {
+  const { original, curves } = curvesOf(tuned);
+  const last = tuned[0].tuning.curve.at(-1).step;
+  const level = 100 * original.accuracy.value;
+  const lines = [
+    ...curves.map(({ name, curve }) => ({ name, points: curve.map(({ step, accuracy }) => [step, 100 * accuracy]) })),
+    {
+      name: "softmax (original)",
+      points: [
+        [0, level],
+        [last, level],
+      ],
+    },
+  ];
+  const [head, ...rows] = recoveryRows(tuned);
+  return html`<h2>Recovery</h2>
+    <p>${recoveryText(tuned)}</p>
+    ${new Html(curveChart(lines, { title: "Masked accuracy on held-out data", axis: "%", across: "steps", id: "recovery" }))}
+    ${table(head, rows)}`;
+}
