@@ -46,14 +46,15 @@ export function attendCausally(
 }
 
 /** Applies the core to the key features, C phi(k), row by row. */
-function joinFeatures({ kernels, at, countWidth: count }: FavorWorkspace, first: number, end: number): number {
+export function joinFeatures({ kernels, at, countWidth: count }: FavorWorkspace, first: number, end: number): number {
   const offset = first * count;
   const from = at.keyFeatures + offset;
   kernels.matmul(at.joinedFeatures + offset, from, at.core, end - first, count, count, count, count, count, false);
   return at.joinedFeatures;
 }
 
-function transposeFeatures(
+/** `keyFeaturesTransposed` = the transpose of rows first..end of the features in a block. */
+export function transposeFeatures(
   { kernels, at, countWidth }: FavorWorkspace,
   features: number,
   first: number,
@@ -63,7 +64,7 @@ function transposeFeatures(
 }
 
 /** out += tril(phi(Q) phi(K)^T) V and divisor += its row sums, over the rows first..end of the chunk. */
-function attendWithinPiece(workspace: FavorWorkspace, first: number, end: number): void {
+export function attendWithinPiece(workspace: FavorWorkspace, first: number, end: number): void {
   const { kernels, at, countWidth, valueWidth } = workspace;
   const rows = end - first;
   for (let top = 0; top < rows; top += SCORE_ROWS) {

@@ -8,8 +8,8 @@ export interface ExactOptions32 extends MaskOptions {
   readonly scale?: number;
 }
 
-const QUERY_TILE = 64;
-const KEY_TILE = 128;
+export const QUERY_TILE = 64;
+export const KEY_TILE = 128;
 
 /**
  * Softmax attention, exact, in float32: softmax(scale Q K^T) V, tile by tile with a running maximum per query
@@ -34,16 +34,11 @@ export function exactAttention32(
   requirePositive("options.scale", scale);
   const out = new Float32Array(attention.heads * queryRows * valueDim);
   const keys = visible?.length ?? keyRows;
-  const blocks = layOut(dim, valueDim, keys);
+  const blocks = layOutExact(new Layout(), dim, valueDim, keys);
   const heap = kernels.heap(blocks.size);
   heap.fill(1, blocks.ones, blocks.ones + KEY_TILE);
   for (let keyHead = 0; keyHead < keyHeads; keyHead++) {
-    const from = { firstRow: keyHead * keyRows, rows: visible };
-    packKeys(kernels, heap, blocks, { ...from, array: key, width: dim }, keys);
-    loadRows(heap, blocks.values, { ...from, array: value, width: valueDim }, 0, keys);
-    // the last tile is read as a whole
-    heap.fill(0, blocks.values + keys * padded(valueDim), blocks.values + tiles(keys) * KEY_TILE * padded(valueDim));
-    fillColumnShift(heap, blocks.columnShift, attention, keys);
+    loadExactKeys(kernels, heap, blocks, attention, key, value, keyHead);
     for (let head = keyHead * group; head < (keyHead + 1) * group; head++) {
       for (let start = 0; start < queryRows; start += QUERY_TILE) {
         const rows = Math.min(QUERY_TILE, queryRows - start);
@@ -57,14 +52,31 @@ export function exactAttention32(
   return out;
 }
 
-function tiles(keys: number): number {
+export function tiles(keys: number): number {
   return Math.ceil(keys / KEY_TILE);
 }
 
-type Blocks = ReturnType<typeof layOut>;
+/** Where each block lies in the heap. */
+export type ExactBlocks = Readonly<
+  Record<
+    | "queries"
+    | "scores"
+    | "out"
+    | "maximum"
+    | "rowShift"
+    | "factors"
+    | "sum"
+    | "ones"
+    | "keyRows"
+    | "columnShift"
+    | "keys"
+    | "values"
+    | "size",
+    number
+  >
+>;
 
-function layOut(dim: number, valueDim: number, keys: number) {
-  const layout = new Layout();
+export function layOutExact(layout: Layout, dim: number, valueDim: number, keys: number): ExactBlocks {
   return {
     queries: layout.take(QUERY_TILE, padded(dim)),
     scores: layout.take(QUERY_TILE, KEY_TILE),
@@ -83,7 +95,33 @@ function layOut(dim: number, valueDim: number, keys: number) {
   };
 }
 
-function packKeys(kernels: BlockKernels, heap: Float32Array, blocks: Blocks, source: RowSource, keys: number): void {
+/** Loads the visible keys, transposed, and values of a head, and the log of their mask. */
+export function loadExactKeys(
+  kernels: BlockKernels,
+  heap: Float32Array,
+  blocks: ExactBlocks,
+  attention: ResolvedAttention,
+  key: Float32Array,
+  value: Float32Array,
+  keyHead: number,
+): void {
+  const { keyRows, dim, valueDim, visible } = attention;
+  const keys = visible?.length ?? keyRows;
+  const from = { firstRow: keyHead * keyRows, rows: visible };
+  packKeys(kernels, heap, blocks, { ...from, array: key, width: dim }, keys);
+  loadRows(heap, blocks.values, { ...from, array: value, width: valueDim }, 0, keys);
+  // the last tile is read as a whole
+  heap.fill(0, blocks.values + keys * padded(valueDim), blocks.values + tiles(keys) * KEY_TILE * padded(valueDim));
+  fillColumnShift(heap, blocks.columnShift, attention, keys);
+}
+
+function packKeys(
+  kernels: BlockKernels,
+  heap: Float32Array,
+  blocks: ExactBlocks,
+  source: RowSource,
+  keys: number,
+): void {
   const width = padded(source.width);
   for (let start = 0; start < keys; start += KEY_TILE) {
     const rows = Math.min(KEY_TILE, keys - start);
@@ -100,38 +138,24 @@ function fillColumnShift(heap: Float32Array, at: number, { logMask, visible }: R
 }
 
 /** out = sum over key tiles of exp(scores - maximum) V and sum = its normaliser, for rows `start`.. of the queries. */
-function attendTile(
+export function attendTile(
   kernels: BlockKernels,
   heap: Float32Array,
-  blocks: Blocks,
-  { causal, visible, queryRows, keyRows, dim, valueDim }: ResolvedAttention,
+  blocks: ExactBlocks,
+  attention: ResolvedAttention,
   start: number,
   rows: number,
   keys: number,
 ): void {
-  const dimWidth = padded(dim);
-  const valueWidth = padded(valueDim);
+  const valueWidth = padded(attention.valueDim);
   const { scores, out, maximum, rowShift, factors, sum, ones } = blocks;
   heap.fill(0, out, out + rows * valueWidth);
   heap.fill(NO_MAXIMUM, maximum, maximum + rows);
   heap.fill(0, sum, sum + rows);
-  /** How many of the visible keys query row r of the tile sees. */
-  const seen = (row: number): number => {
-    if (!causal) return keys;
-    const end = start + row + keyRows - queryRows + 1;
-    return visible ? countBelow(visible, end) : end;
-  };
-  const last = seen(rows - 1);
+  const last = keysSeen(attention, start + rows - 1, keys);
   for (let first = 0; first < last; first += KEY_TILE) {
     const columnShift = blocks.columnShift + first;
-    const keyBlock = blocks.keys + first * dimWidth;
-    kernels.matmul(scores, blocks.queries, keyBlock, rows, KEY_TILE, dim, dimWidth, KEY_TILE, KEY_TILE, false);
-    if (causal) {
-      for (let row = 0; row < rows; row++) {
-        const end = Math.max(0, seen(row) - first);
-        if (end < KEY_TILE) heap.fill(-Infinity, scores + row * KEY_TILE + end, scores + (row + 1) * KEY_TILE);
-      }
-    }
+    scoreTile(kernels, heap, blocks, attention, start, rows, first, keys);
     heap.copyWithin(factors, maximum, maximum + rows);
     kernels.rowMaximum(maximum, scores, columnShift, rows, KEY_TILE);
     for (let row = 0; row < rows; row++) {
@@ -147,6 +171,40 @@ function attendTile(
     const values = blocks.values + first * valueWidth;
     kernels.matmul(out, scores, values, rows, valueWidth, KEY_TILE, KEY_TILE, valueWidth, valueWidth, true);
   }
+}
+
+/** `scores` = Q K^T for rows `start`.. of the queries and the keys of the tile at `first`; -Infinity where not seen. */
+export function scoreTile(
+  kernels: BlockKernels,
+  heap: Float32Array,
+  blocks: ExactBlocks,
+  attention: ResolvedAttention,
+  start: number,
+  rows: number,
+  first: number,
+  keys: number,
+): void {
+  const { scores } = blocks;
+  const { dim, causal } = attention;
+  const dimWidth = padded(dim);
+  const keyBlock = blocks.keys + first * dimWidth;
+  kernels.matmul(scores, blocks.queries, keyBlock, rows, KEY_TILE, dim, dimWidth, KEY_TILE, KEY_TILE, false);
+  if (!causal) return;
+  for (let row = 0; row < rows; row++) {
+    const end = Math.max(0, keysSeen(attention, start + row, keys) - first);
+    if (end < KEY_TILE) heap.fill(-Infinity, scores + row * KEY_TILE + end, scores + (row + 1) * KEY_TILE);
+  }
+}
+
+/** How many of the visible keys a query sees. */
+export function keysSeen(
+  { causal, visible, queryRows, keyRows }: ResolvedAttention,
+  query: number,
+  keys: number,
+): number {
+  if (!causal) return keys;
+  const end = query + keyRows - queryRows + 1;
+  return visible ? countBelow(visible, end) : end;
 }
 
 /** How many of these ascending numbers are less than `end`. */

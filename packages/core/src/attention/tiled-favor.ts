@@ -67,13 +67,7 @@ function attendBothWays(
   const { queryRows, keyRows, group, visible } = attention;
   const keys = visible?.length ?? keyRows;
   if (keys === 0) return;
-  for (let start = 0; start < keys; start += TILE) {
-    const end = Math.min(keys, start + TILE);
-    workspace.loadKeys(key, value, keyHead, visible, start, end);
-    workspace.raiseMaximum(0, end - start);
-    workspace.finishKeys(0, end - start);
-    workspace.addToSums(at.keyFeatures, 0, end - start);
-  }
+  sumKeys(workspace, key, value, keyHead);
   if (hasCore) joinSums(workspace);
   const sums = hasCore ? at.joinedSums : at.sums;
   const normaliser = hasCore ? at.joinedNormaliser : at.normaliser;
@@ -88,8 +82,22 @@ function attendBothWays(
   }
 }
 
+/** S = sum_j phi(k_j) v_j^T and z = sum_j phi(k_j), over the visible keys of a head. */
+export function sumKeys(workspace: FavorWorkspace, key: Float32Array, value: Float32Array, keyHead: number): void {
+  const { at, attention } = workspace;
+  const { keyRows, visible } = attention;
+  const keys = visible?.length ?? keyRows;
+  for (let start = 0; start < keys; start += TILE) {
+    const end = Math.min(keys, start + TILE);
+    workspace.loadKeys(key, value, keyHead, visible, start, end);
+    workspace.raiseMaximum(0, end - start);
+    workspace.finishKeys(0, end - start);
+    workspace.addToSums(at.keyFeatures, 0, end - start);
+  }
+}
+
 /** joinedSums = C S, joinedNormaliser = C z. */
-function joinSums({ kernels, heap, at, countWidth: count, valueWidth }: FavorWorkspace): void {
+export function joinSums({ kernels, heap, at, countWidth: count, valueWidth }: FavorWorkspace): void {
   kernels.matmulTransposed(
     at.joinedSums,
     at.core,

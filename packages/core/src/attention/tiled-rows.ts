@@ -129,6 +129,23 @@ export function loadRows(heap: Float32Array, block: number, source: RowSource, f
   }
 }
 
+/** Copies the block at `block` to rows from..to of an array, without its padding: what {@link loadRows} does backwards. */
+export function storeRows(
+  heap: Float32Array,
+  block: number,
+  target: Omit<RowSource, "mean">,
+  from: number,
+  to: number,
+): void {
+  const { array, firstRow, width, rows, factor = 1 } = target;
+  const stride = padded(width);
+  for (let row = from; row < to; row++) {
+    const start = (firstRow + (rows ? rows[row]! : row)) * width;
+    const source = block + (row - from) * stride;
+    for (let l = 0; l < width; l++) array[start + l] = heap[source + l]! * factor;
+  }
+}
+
 /**
  * Divides the block `[rows, padded(width)]` by its normalisers, row by row, and copies it to the result. A normaliser
  * of 0, nothing to attend to, gives a row of 0.

@@ -1,0 +1,151 @@
+import { requireLayout, requirePositive } from "../checks.ts";
+import type { BlockKernels } from "../kernels/block-kernels.ts";
+import {
+  attendTile,
+  KEY_TILE,
+  keysSeen,
+  layOutExact,
+  loadExactKeys,
+  QUERY_TILE,
+  scoreTile,
+  tiles,
+} from "./tiled-exact.ts";
+import type { ExactOptions32 } from "./tiled-exact.ts";
+import { differentiateNormaliser } from "./tiled-gradient-rows.ts";
+import type { AttentionGradients32 } from "./tiled-gradient-rows.ts";
+import { Layout, loadRows, padded, resolveAttention, storeRows } from "./tiled-rows.ts";
+import type { AttentionShape, ResolvedAttention } from "./tiled-rows.ts";
+
+/**
+ * Backward pass of `exactAttention32` (2205.14135, algorithm 4): with P = exp(scale Q K^T - maximum), n its row sums and
+ * G_i = g_i / n_i, dV = P^T G, dS_ij = P_ij (G_i.v_j - G_i.out_i), dQ = scale dS K, dK = scale dS^T Q. Scores are
+ * computed anew tile by tile: O(L_q L_k d) time, about three times the forward pass; beside the gradients a workspace
+ * of one head's keys, values and their gradients, no L x L matrix.
+ *
+ * @param gradient Of the loss with respect to the output, `[heads, queryRows, valueDim]`.
+ * @param options As in the forward pass.
+ * A hidden key has gradient 0, a query that sees no key too, and neither reads nor spoils anything. NaN comes out as NaN
+ * in every gradient that it reaches, under a causal mask also in rows that share a tile with these.
+ * @throws ArgumentError where arrays and shape do not fit.
+ */
+export function exactAttentionBackward32(
+  kernels: BlockKernels,
+  query: Float32Array,
+  key: Float32Array,
+  value: Float32Array,
+  shape: AttentionShape,
+  gradient: Float32Array,
+  options: ExactOptions32 = {},
+): AttentionGradients32 {
+  const attention = resolveAttention(query, key, value, shape, options);
+  const { heads, keyHeads, queryRows, keyRows, dim, valueDim, group, visible } = attention;
+  requireLayout("gradient", gradient, "[heads, queryRows, valueDim]", heads * queryRows * valueDim);
+  const { scale = 1 / Math.sqrt(dim) } = options;
+  requirePositive("options.scale", scale);
+  const gradients = {
+    query: new Float32Array(query.length),
+    key: new Float32Array(key.length),
+    value: new Float32Array(value.length),
+  };
+  const keys = visible?.length ?? keyRows;
+  const blocks = layOut(dim, valueDim, keys);
+  const heap = kernels.heap(blocks.size);
+  heap.fill(1, blocks.ones, blocks.ones + KEY_TILE);
+  const keySpace = tiles(keys) * KEY_TILE;
+  for (let keyHead = 0; keyHead < keyHeads; keyHead++) {
+    const rowsOf = { firstRow: keyHead * keyRows, rows: visible };
+    loadExactKeys(kernels, heap, blocks, attention, key, value, keyHead);
+    loadRows(heap, blocks.wholeKeys, { ...rowsOf, array: key, width: dim }, 0, keys);
+    heap.fill(0, blocks.wholeKeys + keys * padded(dim), blocks.wholeKeys + keySpace * padded(dim));
+    transposeValues(kernels, blocks, valueDim, keys);
+    heap.fill(0, blocks.keyGradient, blocks.keyGradient + keySpace * padded(dim));
+    heap.fill(0, blocks.valueGradient, blocks.valueGradient + keySpace * padded(valueDim));
+    for (let head = keyHead * group; head < (keyHead + 1) * group; head++) {
+      for (let start = 0; start < queryRows; start += QUERY_TILE) {
+        const rows = Math.min(QUERY_TILE, queryRows - start);
+        const firstRow = head * queryRows;
+        loadRows(heap, blocks.queries, { array: query, firstRow, width: dim, factor: scale }, start, start + rows);
+        attendTile(kernels, heap, blocks, attention, start, rows, keys);
+        const ofRows = { ...blocks, divisor: blocks.sum };
+        differentiateNormaliser(heap, ofRows, gradient, firstRow + start, rows, valueDim);
+        differentiateTile(kernels, heap, blocks, attention, start, rows, keys);
+        const target = { array: gradients.query, firstRow, width: dim, factor: scale };
+        storeRows(heap, blocks.queryGradient, target, start, start + rows);
+      }
+    }
+    storeRows(heap, blocks.keyGradient, { ...rowsOf, array: gradients.key, width: dim }, 0, keys);
+    storeRows(heap, blocks.valueGradient, { ...rowsOf, array: gradients.value, width: valueDim }, 0, keys);
+  }
+  return gradients;
+}
+
+type Blocks = ReturnType<typeof layOut>;
+
+function layOut(dim: number, valueDim: number, keys: number) {
+  const layout = new Layout();
+  const own = {
+    upstream: layout.take(QUERY_TILE, padded(valueDim)),
+    inner: layout.take(1, QUERY_TILE),
+    scoreGradient: layout.take(QUERY_TILE, KEY_TILE),
+    queryGradient: layout.take(QUERY_TILE, padded(dim)),
+    /** `[tiles, KEY_TILE, ...]`: K, dK and dV; V^T in tiles `[padded(valueDim), KEY_TILE]`. */
+    wholeKeys: layout.take(tiles(keys) * KEY_TILE, padded(dim)),
+    keyGradient: layout.take(tiles(keys) * KEY_TILE, padded(dim)),
+    valueGradient: layout.take(tiles(keys) * KEY_TILE, padded(valueDim)),
+    valuesTransposed: layout.take(tiles(keys) * KEY_TILE, padded(valueDim)),
+  };
+  return { ...own, ...layOutExact(layout, dim, valueDim, keys) };
+}
+
+function transposeValues(kernels: BlockKernels, blocks: Blocks, valueDim: number, keys: number): void {
+  const width = padded(valueDim);
+  for (let start = 0; start < keys; start += KEY_TILE) {
+    const tile = start * width;
+    kernels.transpose(blocks.valuesTransposed + tile, blocks.values + tile, KEY_TILE, width, KEY_TILE, width);
+  }
+}
+
+/** dQ of the rows `start`.. of the queries, and their part of dK and dV; `upstream`, `inner`, `maximum` are theirs. */
+function differentiateTile(
+  kernels: BlockKernels,
+  heap: Float32Array,
+  blocks: Blocks,
+  attention: ResolvedAttention,
+  start: number,
+  rows: number,
+  keys: number,
+): void {
+  const { scores, scoreGradient, upstream, inner, ones, rowShift, queries, queryGradient } = blocks;
+  const { dim, valueDim } = attention;
+  const dimWidth = padded(dim);
+  const valueWidth = padded(valueDim);
+  const tile = KEY_TILE;
+  heap.fill(0, queryGradient, queryGradient + rows * dimWidth);
+  for (let row = 0; row < rows; row++) heap[rowShift + row] = -heap[blocks.maximum + row]!;
+  const last = keysSeen(attention, start + rows - 1, keys);
+  for (let first = 0; first < last; first += tile) {
+    scoreTile(kernels, heap, blocks, attention, start, rows, first, keys);
+    kernels.expRows(scores, rowShift, blocks.columnShift + first, rows, tile);
+    const valueGradient = blocks.valueGradient + first * valueWidth;
+    kernels.matmulTransposed(
+      valueGradient,
+      scores,
+      upstream,
+      tile,
+      valueWidth,
+      rows,
+      tile,
+      valueWidth,
+      valueWidth,
+      true,
+    );
+    const values = blocks.valuesTransposed + first * valueWidth;
+    kernels.matmul(scoreGradient, upstream, values, rows, tile, valueDim, valueWidth, tile, tile, false);
+    kernels.matmul(scoreGradient, inner, ones, rows, tile, 1, 1, tile, tile, true);
+    kernels.multiply(scoreGradient, scores, rows, tile);
+    const wholeKeys = blocks.wholeKeys + first * dimWidth;
+    kernels.matmul(queryGradient, scoreGradient, wholeKeys, rows, dimWidth, tile, tile, dimWidth, dimWidth, true);
+    const keyGradient = blocks.keyGradient + first * dimWidth;
+    kernels.matmulTransposed(keyGradient, scoreGradient, queries, tile, dimWidth, rows, tile, dimWidth, dimWidth, true);
+  }
+}

@@ -1,0 +1,102 @@
+import { requireLayout } from "../checks.ts";
+import type { BlockKernels } from "../kernels/block-kernels.ts";
+import { differentiateCausally } from "./tiled-causal-backward.ts";
+import { checkCausalRows, joinSums, sumKeys } from "./tiled-favor.ts";
+import { featuresByHead } from "./tiled-features.ts";
+import type { FeatureMap32 } from "./tiled-features.ts";
+import type { AttentionGradients32 } from "./tiled-gradient-rows.ts";
+import { FavorGradients } from "./tiled-gradients.ts";
+import { resolveAttention } from "./tiled-rows.ts";
+import type { AttentionShape, MaskOptions } from "./tiled-rows.ts";
+import { TILE } from "./tiled-workspace.ts";
+
+/**
+ * Backward pass of `favorAttention32`, through the features to q, k and v. Features are computed anew tile by tile:
+ * O((L_q + L_k) M d) time, some three times the forward pass; beside the gradients a few M x d numbers, causal also
+ * two per query row of a group and at most M / 64 per row (the sweep back through the prefix sums, 2009.14794, appendix
+ * B.1, needs what each chunk was held relative to). Every {@link FeatureMap32}, mask, grouped queries, core.
+ *
+ * The gradients of a query depend on no later key, to the bit. A hidden key has gradient 0, as a query that sees
+ * none. NaN comes out as NaN in every gradient that it reaches, causal also in keys and values of the same 64 rows.
+ *
+ * @param gradient Of the loss with respect to the output, `[heads, queryRows, valueDim]`.
+ * @returns query `[heads, queryRows, dim]`, key `[keyHeads, keyRows, dim]`, value `[keyHeads, keyRows, valueDim]`, summed
+ * over the query heads that share a key head.
+ * @throws ArgumentError where arrays, shape and features do not fit.
+ */
+export function favorAttentionBackward32(
+  kernels: BlockKernels,
+  query: Float32Array,
+  key: Float32Array,
+  value: Float32Array,
+  shape: AttentionShape,
+  features: FeatureMap32 | readonly FeatureMap32[],
+  gradient: Float32Array,
+  options: MaskOptions = {},
+): AttentionGradients32 {
+  const attention = resolveAttention(query, key, value, shape, options);
+  checkCausalRows(attention);
+  const { heads, keyHeads, queryRows, dim, valueDim, causal } = attention;
+  requireLayout("gradient", gradient, "[heads, queryRows, valueDim]", heads * queryRows * valueDim);
+  const byHead = featuresByHead(features, keyHeads, dim);
+  const hasCore = byHead.some(({ core }) => core !== undefined);
+  const steps = new FavorGradients(kernels, attention, byHead[0]!.count, hasCore);
+  for (const [keyHead, each] of byHead.entries()) {
+    steps.startHead(each);
+    const differentiate = causal ? differentiateCausally : differentiateBothWays;
+    differentiate(steps, query, key, value, keyHead, each.core !== undefined, gradient);
+  }
+  return steps.gradients;
+}
+
+/** One sweep over the keys for S and z, one over the queries for d phi_q, R and r, one over the keys with these. */
+function differentiateBothWays(
+  steps: FavorGradients,
+  query: Float32Array,
+  key: Float32Array,
+  value: Float32Array,
+  keyHead: number,
+  hasCore: boolean,
+  gradient: Float32Array,
+): void {
+  const { workspace, at } = steps;
+  const { queryRows, keyRows, group, visible } = workspace.attention;
+  const keys = visible?.length ?? keyRows;
+  if (keys === 0) return;
+  sumKeys(workspace, key, value, keyHead);
+  if (hasCore) joinSums(workspace);
+  const sums = hasCore ? workspace.at.joinedSums : workspace.at.sums;
+  const normaliser = hasCore ? workspace.at.joinedNormaliser : workspace.at.normaliser;
+  steps.transposeSums(sums);
+  for (let head = keyHead * group; head < (keyHead + 1) * group; head++) {
+    for (let start = 0; start < queryRows; start += TILE) {
+      const end = Math.min(queryRows, start + TILE);
+      steps.makeQueries(query, head, start, end);
+      workspace.attendToSums(end - start, sums, normaliser);
+      steps.differentiateRows(gradient, head, start, end);
+      steps.differentiateQueries(end - start, normaliser);
+      steps.addToSums(end - start);
+      steps.storeQueries(head, start, end);
+    }
+  }
+  if (hasCore) joinGradients(steps);
+  const sumsGradient = hasCore ? at.joinedSums : at.sums;
+  steps.transposeSums(sumsGradient);
+  for (let start = 0; start < keys; start += TILE) {
+    const end = Math.min(keys, start + TILE);
+    workspace.loadKeys(key, value, keyHead, visible, start, end);
+    steps.makeKeys(end - start);
+    steps.differentiateKeys(end - start, workspace.at.values, hasCore ? at.joinedNormaliser : at.normaliser);
+    steps.differentiateValues(workspace.at.keyFeatures, end - start, sumsGradient);
+    steps.storeKeys(keyHead, visible, start, end);
+  }
+}
+
+/** joinedSums = C^T R, joinedNormaliser = C^T r: the core on the keys' side. */
+function joinGradients({ workspace, at }: FavorGradients): void {
+  const { kernels, heap, countWidth: count, valueWidth: width } = workspace;
+  const transposedCore = workspace.at.core;
+  kernels.matmul(at.joinedSums, transposedCore, at.sums, count, width, count, count, width, width, false);
+  heap.fill(0, at.joinedNormaliser, at.joinedNormaliser + count);
+  kernels.rowDots(at.joinedNormaliser, transposedCore, at.normaliser, count, count);
+}
