@@ -26,7 +26,10 @@ export class HeldOut {
     const { tokenizer, seed } = options;
     const replacements = ordinaryIds(tokenizer);
     const masking = { specialIds: tokenizer.specialIds, maskId: tokenizer.maskId! };
-    this.sequences = sequences.map(({ ids }, index) => maskSequence(ids, index, seed, masking, replacements));
+    // One without a masked token says nothing, and a resample of such alone would have no accuracy.
+    this.sequences = sequences
+      .map(({ ids }, index) => maskSequence(ids, index, seed, masking, replacements))
+      .filter(({ positions }) => positions.length > 0);
     this.maskedTokens = this.sequences.reduce((sum, { positions }) => sum + positions.length, 0);
     this.#options = options;
     if (this.maskedTokens === 0) {

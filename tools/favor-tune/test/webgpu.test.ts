@@ -1,0 +1,48 @@
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { describe, expect, test } from "vitest";
+
+import { calibration } from "./checkpoints.ts";
+import { convertedOnce } from "./converted.ts";
+
+const cli = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
+/** Debian's chromium brings a software Vulkan driver and its loader. */
+const driver = "/usr/lib/chromium/vk_swiftshader_icd.json";
+/** The software adapter takes seconds a step: ten of them are for continuous integration. */
+const steps = Number(process.env["FAVOR_WEBGPU_STEPS"] ?? 2);
+
+const converted = convertedOnce({ count: 8 });
+
+async function losses(folder: string, backend: string): Promise<{ losses: number[]; stderr: string }> {
+  const output = `${folder}-${backend}`;
+  const small = ["--max-length", "8", "--batch", "2", "--eval-count", "20", "--steps", String(steps)];
+  const argv = [folder, "--data", calibration, "-o", output, "--stage", "mlm", ...small, "--backend", backend];
+  const env = { ...process.env, VK_ICD_FILENAMES: driver, LD_LIBRARY_PATH: "/usr/lib/chromium" };
+  const child = spawn(process.execPath, [cli, ...argv], { env, stdio: ["ignore", "ignore", "pipe"] });
+  let stderr = "";
+  child.stderr.on("data", (chunk: Buffer) => (stderr += chunk.toString("utf8")));
+  const status = await new Promise((resolve, reject) => child.on("error", reject).on("close", resolve));
+  if (status !== 0) throw new Error(`favor-tune --backend ${backend} ended with ${String(status)}: ${stderr}`);
+  const log = (await readFile(join(output, "log.jsonl"), "utf8")).trim().split("\n");
+  return { losses: log.map((line) => (JSON.parse(line) as { loss: number }).loss), stderr };
+}
+
+describe.skipIf(!existsSync(cli) || !existsSync(driver))(
+  "webgpu on a software adapter (needs `npm run build` and Debian's chromium)",
+  () => {
+    test(`${steps} training steps have wasm's losses to 1e-3`, { timeout: 600_000 }, async () => {
+      const folder = await converted();
+      const [wasm, webgpu] = [await losses(folder, "wasm"), await losses(folder, "webgpu")];
+      const auto = await losses(folder, "auto");
+      expect(auto.stderr).toMatch(/Training on wasm.*\n.*is software, slower than wasm/);
+      expect(auto.losses).toEqual(wasm.losses);
+      expect(webgpu.stderr).toMatch(/Training on webgpu \(.*swiftshader/i);
+      expect(webgpu.losses.length).toBe(steps);
+      for (const [i, loss] of webgpu.losses.entries()) expect(Math.abs(loss - wasm.losses[i]!)).toBeLessThan(1e-3);
+    });
+  },
+);
