@@ -77,6 +77,8 @@ export { balance } from "./calibration/balance.ts";
 export type { Balance } from "./calibration/balance.ts";
 export { calibrate } from "./calibration/calibrate.ts";
 export type { CalibrateOptions } from "./calibration/calibrate.ts";
+export { fitFeatureCore } from "./calibration/fit-feature-core.ts";
+export type { FitFeatureCoreOptions } from "./calibration/fit-feature-core.ts";
 export { kMeans } from "./calibration/k-means.ts";
 export type { KMeansOptions } from "./calibration/k-means.ts";
 export { fitLandmarks } from "./calibration/landmarks.ts";

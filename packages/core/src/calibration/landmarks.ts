@@ -1,9 +1,10 @@
 import { requireInteger, requireLength } from "../checks.ts";
 import { descriptionVersion } from "../features/description.ts";
 import type { LandmarkDescription } from "../features/description.ts";
-import { addTransposedProduct, multiplyTransposed, transpose } from "../linear-algebra/products.ts";
+import { multiplyTransposed } from "../linear-algebra/products.ts";
 import { RandomStream, streamPurpose } from "../random/stream.ts";
 import { balance } from "./balance.ts";
+import { coreSystem } from "./core-system.ts";
 import { kMeans } from "./k-means.ts";
 import type { HeadMoments } from "./moments.ts";
 import { fitCore } from "./non-negative-core.ts";
@@ -57,7 +58,12 @@ export function fitLandmarks(
   const clustering = new RandomStream({ ...address, purpose: streamPurpose.clustering });
   const keyLandmarks = centres(sample, "key", "keyWeight", dim, count, clustering);
   const queryLandmarks = centres(sample, "query", "queryWeight", dim, count, clustering);
-  const { system, queryLogScale, keyLogScale } = coreSystem(sample, dim, count, keyLandmarks, queryLandmarks);
+  const { system, queryLogScale, keyLogScale } = coreSystem(
+    sample,
+    count,
+    sample.map(({ query, logNormalizer }) => logFeatures(query, keyLandmarks, dim, count, logNormalizer, -1)),
+    sample.map(({ key, keyLogWeight }) => logFeatures(key, queryLandmarks, dim, count, keyLogWeight, 1)),
+  );
   const { core } = fitCore(system, options);
   for (let i = 0; i < core.length; i++) core[i]! *= Math.exp(-keyLogScale[i % count]!);
   return {
@@ -102,50 +108,6 @@ function centres(
   return kMeans(points, dim, count, stream, { weights, iterations: lloydIterations });
 }
 
-/** Features at the landmarks, columns scaled to unit mean square, and the sums of the fit. */
-function coreSystem(
-  sample: readonly SampledAttention[],
-  dim: number,
-  count: number,
-  keyLandmarks: Float64Array,
-  queryLandmarks: Float64Array,
-): { system: Parameters<typeof fitCore>[0]; queryLogScale: Float64Array; keyLogScale: Float64Array } {
-  const logQueries = sample.map(({ query, logNormalizer }) =>
-    logFeatures(query, keyLandmarks, dim, count, logNormalizer, -1),
-  );
-  const logKeys = sample.map(({ key, keyLogWeight }) => logFeatures(key, queryLandmarks, dim, count, keyLogWeight, 1));
-  const queryLogScale = logRootMeanSquares(logQueries, count);
-  const keyLogScale = logRootMeanSquares(logKeys, count);
-  const queryGram = new Float64Array(count * count);
-  const keyGram = new Float64Array(count * count);
-  const target = new Float64Array(count * count);
-  let norm = 0;
-  for (const [i, { attention }] of sample.entries()) {
-    const phiQuery = logQueries[i]!.map((value, at) => Math.exp(value - queryLogScale[at % count]!));
-    const phiKey = logKeys[i]!.map((value, at) => Math.exp(value - keyLogScale[at % count]!));
-    const queries = phiQuery.length / count;
-    const keys = phiKey.length / count;
-    addTransposedProduct(phiQuery, phiQuery, queries, count, count, queryGram);
-    addTransposedProduct(phiKey, phiKey, keys, count, count, keyGram);
-    const attended = multiplyTransposed(attention, transpose(phiKey, keys, count), queries, keys, count);
-    addTransposedProduct(phiQuery, attended, queries, count, count, target);
-    norm += attention.reduce((sum, value) => sum + value * value, 0);
-  }
-  const inputs = sample.length;
-  const mean = (sums: Float64Array): Float64Array => sums.map((value) => value / inputs);
-  return {
-    system: {
-      count,
-      queryGram: mean(queryGram),
-      keyGram: mean(keyGram),
-      target: mean(target),
-      norm: norm / inputs,
-    },
-    queryLogScale,
-    keyLogScale,
-  };
-}
-
 /** x landmarks^T + sign * perRow, `[rows, count]`. */
 function logFeatures(
   x: Float64Array,
@@ -160,17 +122,4 @@ function logFeatures(
   const out = multiplyTransposed(x, landmarks, rows, dim, count);
   for (let i = 0; i < out.length; i++) out[i]! += sign * perRow[Math.floor(i / count)]!;
   return out;
-}
-
-/** Half the log of the mean of exp(2 x) over the rows of all inputs, per column, `[count]`. */
-function logRootMeanSquares(logs: readonly Float64Array[], count: number): Float64Array {
-  const largest = new Float64Array(count).fill(-Infinity);
-  for (const log of logs) log.forEach((value, i) => (largest[i % count] = Math.max(largest[i % count]!, value)));
-  const sums = new Float64Array(count);
-  let rows = 0;
-  for (const log of logs) {
-    rows += log.length / count;
-    for (let i = 0; i < log.length; i++) sums[i % count]! += Math.exp(2 * (log[i]! - largest[i % count]!));
-  }
-  return sums.map((sum, m) => largest[m]! + 0.5 * Math.log(sum / rows));
 }

@@ -97,6 +97,8 @@ export interface LinearExponentialDescription extends Versioned {
   readonly keyProjection: readonly number[];
   readonly logWeight: readonly number[];
   readonly subtractNorms: boolean;
+  /** C, [count, count] row-major, rows for query features; no entry negative. Default: the identity. */
+  readonly core?: readonly number[];
 }
 
 /** The elementwise functions that a {@link GeneralizedDescription} may name. */

@@ -21,6 +21,7 @@ export function linearExponentialForm(description: LinearExponentialDescription)
     keyProjection: Float64Array.from(description.keyProjection),
     logWeight: Float64Array.from(description.logWeight),
     subtractNorms: description.subtractNorms,
+    ...(description.core && { core: Float64Array.from(description.core) }),
   };
   checkExponentialForm(form);
   return form;

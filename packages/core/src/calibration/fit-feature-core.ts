@@ -1,0 +1,77 @@
+import { requireInteger } from "../checks.ts";
+import { exponentialForm } from "../features/create.ts";
+import type { FeatureMapDescription, LinearExponentialDescription } from "../features/description.ts";
+import { exponentialFeatureMap } from "../features/exponential-form.ts";
+import type { StabilizedFeatures } from "../features/feature-map.ts";
+import { linearExponential } from "../features/linear-exponential.ts";
+import { RandomStream, streamPurpose } from "../random/stream.ts";
+import { coreSystem } from "./core-system.ts";
+import { fitCore } from "./non-negative-core.ts";
+import type { CoreFitOptions } from "./non-negative-core.ts";
+import { checkInputs, sampleAttention } from "./sample-attention.ts";
+import type { AttentionInput } from "./sample-attention.ts";
+
+export interface FitFeatureCoreOptions extends CoreFitOptions {
+  /** Of the choice of rows. */
+  readonly seed: number;
+  readonly layer?: number;
+  readonly head?: number;
+  /** Query rows used, over all inputs; default 2560. Inputs beyond that are left out at random. */
+  readonly rows?: number;
+}
+
+/**
+ * A non-negative core for any exponential features, random ones too: C >= 0 that minimises |P - Phi_q C Phi_k^T|^2 over a
+ * sample of one head's inputs, P the softmax attention and Phi_q's rows divided by softmax's own normaliser, as in
+ * `fitLandmarks`. A core that the description has is fitted anew. It is a fit to what it saw and no longer unbiased:
+ * compare on other inputs with `selectFeatureMap`. It helps few features (count about 2 dim); where attention is peaked,
+ * `fitLandmarks`, which also chooses where the features are, comes far nearer.
+ *
+ * @param description With an exponential form: positive, hyperbolic, oprf, dense-exponential, calibrated, landmark or
+ * linear-exponential.
+ * @param inputs One for each input sequence: query `[rows, dim]` and key `[rows, dim]`, times d^(-1/4), unpadded.
+ * @throws ArgumentError for another kind, shapes that disagree, values that are not finite or no input; FavorError
+ * "degenerate-fit".
+ */
+export function fitFeatureCore(
+  description: FeatureMapDescription,
+  inputs: readonly AttentionInput[],
+  options: FitFeatureCoreOptions,
+): LinearExponentialDescription {
+  const { seed, layer = 0, head = 0, rows = 2560 } = options;
+  requireInteger("options.rows", rows, 1, 1 << 30);
+  const { core: _, ...form } = exponentialForm(description);
+  const { dim, count } = form;
+  checkInputs(inputs, dim);
+  const stream = new RandomStream({ seed, layer, head, purpose: streamPurpose.sampling });
+  const sample = sampleAttention(inputs, unchanged(dim), rows, stream);
+  const map = exponentialFeatureMap(description, form);
+  const { system, queryLogScale, keyLogScale } = coreSystem(
+    sample,
+    count,
+    sample.map(({ query, logNormalizer }) => logs(map.queryStabilized(query), count, logNormalizer)),
+    sample.map(({ key }) => logs(map.keyStabilized(key, { scope: "row" }), count)),
+  );
+  const { core } = fitCore(system, options);
+  return {
+    ...linearExponential(form),
+    logWeight: Array.from(queryLogScale, (scale) => -scale),
+    // without a core, the weight of a feature is on the keys' side
+    core: Array.from(core, (value, i) => value * Math.exp(form.logWeight[i % count]! - keyLogScale[i % count]!)),
+  };
+}
+
+/** Coordinates as they are. */
+function unchanged(dim: number): Parameters<typeof sampleAttention>[1] {
+  const identity = Float64Array.from({ length: dim * dim }, (_, i) => (i % (dim + 1) === 0 ? 1 : 0));
+  const zeros = new Float64Array(dim);
+  return { queryMean: zeros, keyMean: zeros, queryMatrix: identity, keyMatrix: identity };
+}
+
+/** log(features exp(logScale)) - less, `[rows, count]`, `less` `[rows]`. */
+function logs({ features, logScale }: StabilizedFeatures, count: number, less?: Float64Array): Float64Array {
+  return features.map((value, i) => {
+    const row = Math.floor(i / count);
+    return Math.log(value) + logScale[row]! - (less?.[row] ?? 0);
+  });
+}
