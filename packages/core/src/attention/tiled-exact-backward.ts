@@ -19,8 +19,8 @@ import type { AttentionShape, ResolvedAttention } from "./tiled-rows.ts";
 /**
  * Backward pass of `exactAttention32` (2205.14135, algorithm 4): with P = exp(scale Q K^T - maximum), n its row sums and
  * G_i = g_i / n_i, dV = P^T G, dS_ij = P_ij (G_i.v_j - G_i.out_i), dQ = scale dS K, dK = scale dS^T Q. Scores are
- * computed anew tile by tile: O(L_q L_k d) time, about three times the forward pass; beside the gradients a workspace
- * of one head's keys, values and their gradients, no L x L matrix.
+ * computed anew tile by tile: O(L_q L_k d) time, seven products of the forward pass's size where it has two; beside the
+ * gradients a workspace of one head's keys, values and their gradients, no L x L matrix.
  *
  * @param gradient Of the loss with respect to the output, `[heads, queryRows, valueDim]`.
  * @param options As in the forward pass.

@@ -12,7 +12,7 @@ import { TILE } from "./tiled-workspace.ts";
 
 /**
  * Backward pass of `favorAttention32`, through the features to q, k and v. Features are computed anew tile by tile:
- * O((L_q + L_k) M d) time, some three times the forward pass; beside the gradients a few M x d numbers, causal also
+ * O((L_q + L_k) M d) time, eleven products of L M d where the forward pass has four; beside the gradients a few M x d numbers, causal also
  * two per query row of a group and at most M / 64 per row (the sweep back through the prefix sums, 2009.14794, appendix
  * B.1, needs what each chunk was held relative to). Every {@link FeatureMap32}, mask, grouped queries, core.
  *
