@@ -55,7 +55,7 @@ export function draw(size: Size, causal: boolean, magnitude: number): Sample {
   };
 }
 
-interface Gradients64 {
+export interface Gradients64 {
   readonly query: Float64Array;
   readonly key: Float64Array;
   readonly value: Float64Array;

@@ -31,17 +31,20 @@ describe("products", () => {
 });
 
 describe("orthogonalFactor", () => {
-  it.each([1, 2, 17, 64])("of a %i x %i Gaussian matrix: Q^T A is upper triangular with a positive diagonal", (n) => {
-    const matrix = stream.gaussians(n * n);
-    const q = orthogonalFactor(matrix, n);
-    const gram = multiplyTransposed(q, q, n, n, n);
-    for (let i = 0; i < n * n; i++) expect(Math.abs(gram[i]! - (i % (n + 1) === 0 ? 1 : 0))).toBeLessThan(1e-13);
-    const r = multiply(transpose(q, n, n), matrix, n, n, n);
-    for (let i = 0; i < n; i++) {
-      expect(r[i * n + i]!).toBeGreaterThan(0);
-      for (let j = 0; j < i; j++) expect(Math.abs(r[i * n + j]!)).toBeLessThan(1e-12);
-    }
-  });
+  it.each([1, 2, 17, 64])(
+    "of a square Gaussian matrix of %i rows: Q^T A is upper triangular with a positive diagonal",
+    (n) => {
+      const matrix = stream.gaussians(n * n);
+      const q = orthogonalFactor(matrix, n);
+      const gram = multiplyTransposed(q, q, n, n, n);
+      for (let i = 0; i < n * n; i++) expect(Math.abs(gram[i]! - (i % (n + 1) === 0 ? 1 : 0))).toBeLessThan(1e-13);
+      const r = multiply(transpose(q, n, n), matrix, n, n, n);
+      for (let i = 0; i < n; i++) {
+        expect(r[i * n + i]!).toBeGreaterThan(0);
+        for (let j = 0; j < i; j++) expect(Math.abs(r[i * n + j]!)).toBeLessThan(1e-12);
+      }
+    },
+  );
 
   it("is uniform over the orthogonal group: its trace has mean 0 and variance 1", () => {
     const trials = 4000;
@@ -62,7 +65,7 @@ describe("orthogonalFactor", () => {
 });
 
 describe("symmetricEigen", () => {
-  it.each([1, 2, 5, 64, 130])("of a %i x %i Gram matrix restores it from descending eigenvalues", (n) => {
+  it.each([1, 2, 5, 64, 130])("of a Gram matrix of %i rows restores it from descending eigenvalues", (n) => {
     const factor = stream.gaussians(n * n);
     const matrix = multiplyTransposed(factor, factor, n, n, n);
     const eigen = symmetricEigen(matrix, n);
