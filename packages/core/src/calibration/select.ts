@@ -39,6 +39,8 @@ export function selectFeatureMap<Description extends FeatureMapDescription>(
 /**
  * Seed selection: the best of `draws` (default 16) redraws of a head's calibrated features on a sample. The redraws are
  * epochs 0 to draws - 1 of the seed, so that the description says which one it is.
+ *
+ * Throws ArgumentError for moments, options or a sample that cannot be right.
  */
 export function selectSeed(
   moments: HeadMoments,

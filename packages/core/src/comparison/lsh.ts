@@ -1,4 +1,4 @@
-import { requireInteger } from "../checks.ts";
+import { requireInteger, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import type { ExactAttentionOptions } from "../attention/exact.ts";
 import { drawProjection } from "../projections/projection.ts";
@@ -19,8 +19,12 @@ export interface LshAttentionOptions extends ExactAttentionOptions, LshHashing {
 
 /**
  * Keys of shared-QK attention: k_j = q_j / |q_j| (2001.04451, section 2), `[rows, dim]`. A query of 0 gives a key of 0.
+ *
+ * @throws ArgumentError for a length that is no multiple of `dim`.
  */
 export function sharedKeys(query: Float64Array, dim: number): Float64Array {
+  requireInteger("dim", dim, 1, 1 << 20);
+  rowCount("query", query, dim);
   const key = new Float64Array(query.length);
   for (let start = 0; start < query.length; start += dim) {
     const norm = Math.hypot(...query.subarray(start, start + dim));
@@ -90,6 +94,8 @@ export function lshSubsets(
 /**
  * Angular hashing: the bucket of each row of x `[rows, dim]` in one round, argmax of [x R; -x R] with R
  * `[dim, buckets / 2]` Gaussian. Rows of the same direction share a bucket. The same seed gives the same R everywhere.
+ *
+ * @throws ArgumentError for an odd number of buckets, or a length that is no multiple of `dim`.
  */
 export function lshBuckets(
   x: Float64Array,
@@ -97,8 +103,10 @@ export function lshBuckets(
 ): Int32Array {
   const { dim, buckets, seed, round } = options;
   const half = buckets / 2;
+  if (!Number.isInteger(half)) throw new ArgumentError("options.buckets", "an even number", buckets);
+  const rows = rowCount("x", x, dim);
   const rotation = drawProjection({ kind: "iid", count: half, dim, seed, epoch: round });
-  return Int32Array.from({ length: x.length / dim }, (_, row) => {
+  return Int32Array.from({ length: rows }, (_, row) => {
     let best = -Infinity;
     let bucket = 0;
     for (let b = 0; b < half; b++) {

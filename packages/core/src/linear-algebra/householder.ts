@@ -1,3 +1,5 @@
+import { requireLength } from "../checks.ts";
+
 /**
  * The orthogonal factor of the QR decomposition of a square matrix, by Householder reflections, with the signs chosen
  * so that R has a positive diagonal. That makes the factorisation unique, and Q of a Gaussian matrix uniform (Haar)
@@ -5,8 +7,10 @@
  *
  * @param matrix `[n, n]` row-major; not changed. A zero column gives an arbitrary orthogonal completion.
  * @returns Q, `[n, n]` row-major. Uses + - * / sqrt only, so it is the same to the bit on every engine.
+ * @throws ArgumentError for another number of values than n^2.
  */
 export function orthogonalFactor(matrix: Float64Array, n: number): Float64Array {
+  requireLength("matrix", matrix, n * n);
   // The columns of the matrix lie contiguously: reflections act on columns.
   const columns = new Float64Array(n * n);
   for (let i = 0; i < n; i++) {

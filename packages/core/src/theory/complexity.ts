@@ -70,7 +70,10 @@ export function attentionComplexity(method: AttentionMethod, options: Complexity
   }
 }
 
-/** The length from which FAVOR needs fewer operations than exact attention: L = 2 M (4 M when causal). */
+/**
+ * The length from which FAVOR with M = `count` needs fewer operations than exact attention: L = 2 M (4 M when causal).
+ * @throws ArgumentError for a count that is no whole number of at least 1.
+ */
 export function crossoverLength(count: number, options: { readonly causal?: boolean } = {}): number {
   requireInteger("count", count, 1, 1 << 20);
   return (options.causal ? 4 : 2) * count;

@@ -48,7 +48,10 @@ export function theorem1(options: UniformBoundOptions): UniformBound {
   return { delta, order, count };
 }
 
-/** The same bound read the other way: the probability, at most 1, that `count` random vectors do not suffice. */
+/**
+ * The same bound read the other way: the probability, at most 1, that `count` random vectors do not suffice.
+ * @throws ArgumentError for numbers out of their range.
+ */
 export function theorem1Failure(options: Omit<UniformBoundOptions, "failure">, count: number): number {
   requireInteger("count", count, 1, Number.MAX_SAFE_INTEGER);
   const { delta, sigmaDiameter, scale } = parts(options);

@@ -99,4 +99,12 @@ describe("LSH attention", () => {
     const x = new Float64Array(8);
     expect(() => lshAttention(x, x, { dim: 2, seed: 1, ...bad })).toThrow(`${name}:`);
   });
+
+  it("hashing and shared keys name theirs", () => {
+    const x = new Float64Array(8);
+    expect(() => sharedKeys(x, 0)).toThrow("dim:");
+    expect(() => sharedKeys(x, 3)).toThrow("query:");
+    expect(() => lshBuckets(x, { dim: 3, buckets: 2, seed: 1, round: 0 })).toThrow("x:");
+    expect(() => lshBuckets(x, { dim: 2, buckets: 3, seed: 1, round: 0 })).toThrow("options.buckets:");
+  });
 });

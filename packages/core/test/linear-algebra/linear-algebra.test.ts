@@ -61,6 +61,7 @@ describe("orthogonalFactor", () => {
   it("completes a matrix with zero columns", () => {
     const q = orthogonalFactor(new Float64Array(9), 3);
     expect(largestDifference(multiplyTransposed(q, q, 3, 3, 3), [1, 0, 0, 0, 1, 0, 0, 0, 1])).toBe(0);
+    expect(() => orthogonalFactor(new Float64Array(8), 3)).toThrow("matrix: expected 9 values");
   });
 });
 
