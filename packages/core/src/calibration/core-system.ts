@@ -45,7 +45,7 @@ export function coreSystem(
   };
 }
 
-/** Half the log of the mean of exp(2 x) over the rows of all inputs, per column, `[count]`. */
+/** Half the log of the mean of exp(2 x) over the rows of all inputs, per column, `[count]`; 0 for a column of zeros. */
 function logRootMeanSquares(logs: readonly Float64Array[], count: number): Float64Array {
   const largest = new Float64Array(count).fill(-Infinity);
   for (const log of logs) log.forEach((value, i) => (largest[i % count] = Math.max(largest[i % count]!, value)));
@@ -55,5 +55,5 @@ function logRootMeanSquares(logs: readonly Float64Array[], count: number): Float
     rows += log.length / count;
     for (let i = 0; i < log.length; i++) sums[i % count]! += Math.exp(2 * (log[i]! - largest[i % count]!));
   }
-  return sums.map((sum, m) => largest[m]! + 0.5 * Math.log(sum / rows));
+  return sums.map((sum, m) => (largest[m] === -Infinity ? 0 : largest[m]! + 0.5 * Math.log(sum / rows)));
 }

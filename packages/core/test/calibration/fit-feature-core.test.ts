@@ -88,6 +88,16 @@ describe("fitFeatureCore", () => {
     expect(total(fitted) / total(exact)).toBeLessThan(1.2);
   });
 
+  it("gets by without a feature that vanishes beside the others", () => {
+    const plain = linearExponential(exponentialForm(positive(2)));
+    const away = { ...plain, queryProjection: plain.queryProjection.map((w, i) => (i < dim ? -1e5 : w)) };
+    const featureMap = createFeatureMap(fitFeatureCore(away, train, { seed: 0 }));
+    const { query, key } = input!;
+    const out = favorAttention(query, key, normals(40 * dim, 3), { featureMap });
+    expect(out.every(Number.isFinite)).toBe(true);
+    expect(attentionError(featureMap, unseen).relative).toBeLessThan(errorOf(positive(2)));
+  });
+
   it("refuses kinds without an exponential form, other widths and no inputs", () => {
     const elu = { version: 1, kind: "elu", dim } as const;
     expect(() => fitFeatureCore(elu, train, { seed: 0 })).toThrow("description.kind");
