@@ -90,7 +90,7 @@ describe("fitFeatureCore", () => {
 
   it("gets by without a feature that vanishes beside the others", () => {
     const plain = linearExponential(exponentialForm(positive(2)));
-    const away = { ...plain, queryProjection: plain.queryProjection.map((w, i) => (i < dim ? -1e5 : w)) };
+    const away = { ...plain, logWeight: plain.logWeight.map((w, m) => (m === 3 ? -1e4 : w)) };
     const featureMap = createFeatureMap(fitFeatureCore(away, train, { seed: 0 }));
     const { query, key } = input!;
     const out = favorAttention(query, key, normals(40 * dim, 3), { featureMap });
