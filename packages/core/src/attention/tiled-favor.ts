@@ -18,7 +18,8 @@ import { FavorWorkspace, TILE } from "./tiled-workspace.ts";
  * rows, to the bit. NaN or Infinity in a query gives NaN in its row; in a key or value NaN in every row that sees it.
  *
  * @param kernels From `createKernels`.
- * @param features From {@link exponentialFeatures32} or {@link elementwiseFeatures32}, one for all or one per key head.
+ * @param features From {@link exponentialFeatures32}, {@link trigonometricFeatures32} or {@link elementwiseFeatures32}, one
+ * for all or one per key head.
  * @returns `[heads, queryRows, valueDim]`.
  * @throws ArgumentError where arrays, shape and features do not fit.
  */
