@@ -94,6 +94,10 @@ const made: Readonly<Record<string, (head: number) => FeatureMapDescription>> = 
     return fitLandmarks(samples, moments, { count: 12, seed: 1, head });
   },
   learned,
+  "learned, one head with a core": (head) => {
+    const map = learned(head);
+    return head === 0 ? map : { ...map, core: Array.from(gaussians(map.count ** 2, 9, 1), Math.abs) };
+  },
 };
 
 describe.each(forms.map((form): [string, AttentionModel] => [nameOf(form), form]))("%s", (_, form) => {

@@ -179,9 +179,9 @@ function exponentialTensors(
   if (forms.some((form) => form.keyWeight.some((x) => x !== 0))) {
     tensors["keyWeight"] = stack((form) => form.keyWeight, [dim, 1]);
   }
-  if (forms[0]!.core) {
+  if (forms.some((form) => form.core)) {
     const { count } = forms[0]!;
-    tensors["core"] = stack((form) => form.core!, [count, count]);
+    tensors["core"] = stack((form) => form.core ?? identity(count), [count, count]);
   }
   if (projection) {
     Object.assign(tensors, projectedTensors(descriptions, repeated(projection, maps)));
@@ -211,6 +211,10 @@ function projectedTensors(descriptions: readonly FeatureMapDescription[], w: tf.
   const scaled = transposed(tf.mul(w, tf.sqrt(tf.sub(1, tf.mul(4, a)))));
   const logWeight = tf.expandDims(tf.sum(tf.mul(tf.mul(2, a), tf.square(w)), 2), 1);
   return { queryProjection: scaled, keyProjection: scaled, logWeight };
+}
+
+function identity(count: number): Float64Array {
+  return Float64Array.from({ length: count * count }, (_, i) => (i % (count + 1) === 0 ? 1 : 0));
 }
 
 function isIdentity(matrix: Float64Array, dim: number): boolean {

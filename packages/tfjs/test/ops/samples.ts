@@ -110,6 +110,8 @@ export function everyMap(dim: number, count: number, head = 0): Readonly<Record<
       queryProjection: [...gaussians(dim * count, 84)],
       keyProjection: [...gaussians(dim * count, 85)],
       subtractNorms: true,
+      // heads with a core beside heads without
+      ...(head === 1 && { core: [...gaussians(count * count, 86)].map(Math.abs) }),
     },
     "trigonometric phase": { version: 1, kind: "trigonometric", variant: "phase", projection },
     "trigonometric pair": { version: 1, kind: "trigonometric", variant: "pair", projection },
