@@ -75,6 +75,14 @@ const presentation = {
 
 const number = (name: string, describe: string, minimum: number, maximum: number) =>
   ({ number: true, describe, coerce: wholeNumber(name, minimum, maximum) }) as const;
+const column = {
+  string: true,
+  describe: "field of JSON Lines, or column of Parquet, with the text [default: text]",
+  coerce: (value: unknown): string | undefined => {
+    if (value === undefined || (typeof value === "string" && value !== "")) return value;
+    throw new UsageError(`--column takes a name, found ${JSON.stringify(value)}.`, { code: "bad-arguments" });
+  },
+} as const;
 const path = (name: string, describe: string) => ({ string: true, describe, coerce: somePath(name) }) as const;
 
 /** Which of a checkpoint's files. */
@@ -105,10 +113,11 @@ function convertOptions(parser: Argv) {
       seed: number("seed", "of everything drawn at random [default: 0]", 0, Number.MAX_SAFE_INTEGER),
       seeds: number("seeds", "draws of calibrated positive features, the best stays [default: 4]", 1, 1024),
       refine: number("refine", "steps of gradient descent on landmarks [default: 0]", 0, 10_000),
-      calibrate: path("calibrate", "FASTA, text or JSON Lines to fit the features to"),
+      calibrate: path("calibrate", "FASTA, text, JSON Lines or Parquet to fit the features to"),
       "calibrate-count": number("calibrate-count", "sequences of it [default: 200]", 1, 1_000_000),
-      evaluate: path("evaluate", "FASTA, text or JSON Lines to compare both models on"),
+      evaluate: path("evaluate", "FASTA, text, JSON Lines or Parquet to compare both models on"),
       "evaluate-count": number("evaluate-count", "sequences of it [default: 500]", 1, 1_000_000),
+      column,
       truncate: { type: "boolean", default: false, describe: "cut sequences that are too long" },
       keep: { string: true, describe: "layers that stay softmax: 0,1 or 0-2,7", coerce: parseLayers },
       budget: {
@@ -137,7 +146,8 @@ function verifyOptions(parser: Argv) {
     .positional("converted", { type: "string", demandOption: true, describe: "the folder that was written" })
     .options({
       ...origin,
-      data: path("data", "FASTA, text or JSON Lines to compare both models on"),
+      data: path("data", "FASTA, text, JSON Lines or Parquet to compare both models on"),
+      column,
       threads: number("threads", "of onnxruntime [default: every core]", 1, 1024),
       ...presentation,
     } as const);
@@ -167,7 +177,7 @@ export async function parseArguments(argv: readonly string[]): Promise<Command> 
       ({ source, json, quiet, ...options }) => {
         const { output, features, count, projection, seed, seeds, refine, keep, budget, cross, target } = options;
         const { stateful, maxLength, growth, calibrate, calibrateCount, evaluate, evaluateCount } = options;
-        const { truncate, threads, force, dryRun, revision, file, dtype } = options;
+        const { column: field, truncate, threads, force, dryRun, revision, file, dtype } = options;
         const given = defined({
           revision,
           file,
@@ -188,6 +198,7 @@ export async function parseArguments(argv: readonly string[]): Promise<Command> 
           calibrateCount,
           evaluate,
           evaluateCount,
+          column: field,
           threads,
         });
         const request = { source, truncate, force, dryRun, cross, stateful, ...given };
@@ -213,8 +224,8 @@ export async function parseArguments(argv: readonly string[]): Promise<Command> 
       "verify <original> <converted>",
       "check a converted folder against its original",
       verifyOptions,
-      ({ original, converted, json, quiet, data, threads, revision, file, dtype }) => {
-        const given = defined({ data, threads, revision, file, dtype });
+      ({ original, converted, json, quiet, data, column: field, threads, revision, file, dtype }) => {
+        const given = defined({ data, column: field, threads, revision, file, dtype });
         command = { command: "verify", json, quiet, request: { original, converted, ...given } };
       },
     )

@@ -21,6 +21,7 @@ export type InputErrorCode =
   | "tokenizer-malformed"
   | "tokenizer-mismatch"
   | "data-malformed"
+  | "column-unknown"
   | "data-empty"
   | "sequence-too-long"
   | "model-malformed"

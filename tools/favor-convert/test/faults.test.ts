@@ -1,24 +1,61 @@
+import { readFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { PassThrough } from "node:stream";
 
 import { describe, expect, test } from "vitest";
 
 import { readRecords } from "../src/data/data-file.ts";
+import { InputError } from "../src/errors.ts";
 import { progressOn } from "../src/progress/progress.ts";
 import { temporaryFile } from "./temporary-folder.ts";
 
+async function all(path: string): Promise<string[]> {
+  const texts: string[] = [];
+  for await (const { text } of readRecords(path, { column: "sequence" })) texts.push(text);
+  return texts;
+}
+
 describe("data that is none", () => {
-  // Magic bytes, a page of thrift, the length of the footer, magic bytes.
-  const parquet = Buffer.from("PAR1\x15\x04\x15\x10\x15\x14\x4c\x15\x02\0\0\0PAR1", "latin1");
+  const parquet = readFileSync(new URL("fixtures/snappy.parquet", import.meta.url));
+  const footer = parquet.readUInt32LE(parquet.length - 8);
+
+  function changed(at: number, ...bytes: number[]): Buffer {
+    const copy = Buffer.from(parquet);
+    copy.set(bytes, at);
+    return copy;
+  }
 
   test.each([
-    ["whole", parquet],
-    ["cut off", parquet.subarray(0, 12)],
-    ["of damaged length", Buffer.concat([parquet.subarray(0, -8), Buffer.alloc(8, 0xff)])],
-  ])("fault 99: Parquet, %s, is refused by name", async (_, bytes) => {
-    for (const name of ["train.parquet", "train.txt", "train.fasta", "train.jsonl"]) {
-      const read = readRecords(await temporaryFile(name, bytes)).next();
-      await expect(read).rejects.toThrow(/is a Parquet file\. Give a FASTA, text or JSON Lines file/);
+    ["nothing but magic bytes", Buffer.from("PAR1"), /its end is missing/],
+    ["cut off", parquet.subarray(0, 1000), /its end is missing/],
+    ["without its middle", Buffer.concat([parquet.subarray(0, 200), parquet.subarray(900)]), /damaged/],
+    ["of a footer that is longer than the file", changed(parquet.length - 8, 0, 0, 1, 0), /metadata length 65536/],
+    ["of a footer of 4 GB", changed(parquet.length - 8, 255, 255, 255, 255), /its footer would be 4294967295 bytes/],
+    ["of a damaged footer", changed(parquet.length - 8 - footer, ...Array(40).fill(0xff)), /damaged/],
+    ["of damaged pages", changed(4, ...Array(800).fill(0xff)), /damaged/],
+    ["compressed in a way that we lack", readFileSync(new URL("fixtures/lz4.parquet", import.meta.url)), /LZ4_RAW/],
+  ])("fault 99: Parquet, %s, is refused by name", async (_, bytes, message) => {
+    for (const name of ["train.parquet", "train.txt"]) {
+      const path = await temporaryFile(name, bytes);
+      const error = await all(path).catch((reason: unknown) => reason);
+      expect(error).toMatchObject({ code: "data-malformed", message: expect.stringMatching(message) as string });
+      expect((error as Error).message).toContain(`${path} is a Parquet file that is damaged or that we cannot read: `);
     }
+  });
+
+  test("other bytes in a Parquet file, one at a time: strings or a typed error", async () => {
+    const path = await temporaryFile("train.parquet", parquet);
+    const outcomes = new Map<string, number>();
+    for (let at = 4; at < parquet.length; at += 2) {
+      await writeFile(path, changed(at, [0x00, 0x7f, 0xff][(at / 2) % 3]!));
+      const outcome = await all(path).then(
+        (texts) => (texts.length <= 5 ? "read" : "rows that are not there"),
+        (error: unknown) => (error instanceof InputError ? "refused" : String(error)),
+      );
+      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+    }
+    expect([...outcomes.keys()].toSorted()).toEqual(["read", "refused"]);
+    expect(outcomes.get("refused")).toBeGreaterThan(100);
   });
 });
 

@@ -67,7 +67,7 @@ const options = {
   preset: { choices: ["paper"], describe: "the Performer paper's settings (dropout 0.1)" },
   redraw: { type: "boolean", default: false, describe: "redraw random projections every pass over the data" },
   control: { type: "boolean", default: false, describe: "tune the softmax original alike, beside" },
-  column: text("column", "a name", "column of a Parquet file that holds the text"),
+  column: text("column", "a name", "field of JSON Lines, or column of Parquet, with the text [default: text]"),
   threads: number("threads", "of onnxruntime [default: every core]", 1, 1024),
   force: { type: "boolean", default: false, describe: "replace a folder that favor-tune wrote" },
   json: { type: "boolean", default: false, describe: "print the result as JSON" },

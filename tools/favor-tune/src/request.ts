@@ -61,7 +61,7 @@ export interface TuneRequest {
   readonly redraw?: boolean;
   /** Tune the softmax original alike, with the same data, order and masks, and report it beside. */
   readonly control?: boolean;
-  /** Column of a Parquet file that holds the text; default "text" or "sequence". */
+  /** Field of JSON Lines, or column of Parquet, that holds the text; default "text", in Parquet else "sequence". */
   readonly column?: string;
   /** Threads of onnxruntime; default: every core. */
   readonly threads?: number;

@@ -31,7 +31,7 @@ export interface LandmarkJob extends HeadAddress {
   readonly moments: HeadMoments;
   readonly count: number;
   readonly refine: number;
-  /** Landmarks and random features are compared as they will be used: in causal attention, or over all keys. */
+  /** Landmarks are fitted, and compared with random features, as they will be used: in causal attention, or over all keys. */
   readonly causal: boolean;
 }
 

@@ -274,6 +274,7 @@ async function openData(request: ConvertRequest, source: Source, seed: number): 
           seed,
           maximumTokens: maximumTokens(source.config),
           truncate: request.truncate ?? false,
+          column: request.column,
         });
   return {
     tokenizer,

@@ -15,8 +15,10 @@ export interface EvaluateRequest {
   readonly original: string;
   /** Converted folders or `.onnx` files. */
   readonly converted: readonly string[];
-  /** FASTA, text or JSON Lines. */
+  /** FASTA, text, JSON Lines or Parquet. */
   readonly data: string;
+  /** Field of JSON Lines, or column of Parquet, that holds the text; default "text", in Parquet else "sequence". */
+  readonly column?: string;
   /** Sequences, drawn from the whole file; default 500. */
   readonly count?: number;
   /** Of the draw and the masks; default 0. */
@@ -44,6 +46,7 @@ export async function evaluate(request: EvaluateRequest, progress: Progress = si
     seed: request.seed ?? 0,
     maximumTokens: maximumTokens(source.config),
     truncate: request.truncate ?? false,
+    column: request.column,
   });
   const threads = request.threads ?? availableParallelism();
   const evaluations = await withOnnxFile(source, (original) =>

@@ -47,6 +47,8 @@ export interface ConvertRequest extends SourceOptions {
   readonly evaluate?: string;
   /** Sequences to compare on; default 500. */
   readonly evaluateCount?: number;
+  /** Field of JSON Lines, or column of Parquet, that holds the text; default "text", in Parquet else "sequence". */
+  readonly column?: string;
   /** Cut sequences that are too long instead of refusing them. */
   readonly truncate?: boolean;
   /** Threads of onnxruntime and of the fit; default: every core. */

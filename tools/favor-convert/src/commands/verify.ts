@@ -25,6 +25,8 @@ export interface VerifyRequest extends SourceOptions {
   readonly converted: string;
   /** Data file to compare both models on. */
   readonly data?: string;
+  /** Field of JSON Lines, or column of Parquet, that holds the text; default "text", in Parquet else "sequence". */
+  readonly column?: string;
   readonly threads?: number;
 }
 
@@ -63,7 +65,8 @@ export async function verify(request: VerifyRequest, progress: Progress = silent
     progress.stage("Running both models");
     checks.push(...(await probe(original, path, converted, favor, threads)));
     if (request.data === undefined || checks.some((check) => check.name === runs && !check.passed)) return undefined;
-    const found = await evaluateAgain(request.data, original, path, converted, favor, threads, progress);
+    const data = { path: request.data, column: request.column };
+    const found = await evaluateAgain(data, original, path, converted, favor, threads, progress);
     checks.push(...checkEvaluation(found, favor.evaluation));
     return found;
   });
@@ -104,7 +107,7 @@ async function probe(
 }
 
 async function evaluateAgain(
-  data: string,
+  data: { readonly path: string; readonly column: string | undefined },
   original: Source,
   path: string,
   converted: Source,
@@ -115,11 +118,12 @@ async function evaluateAgain(
   const tokenizer = await loadTokenizer(original.folder);
   checkVocabulary(tokenizer, original.config.vocab_size ?? undefined, original.folder);
   const recorded = favor.evaluation?.data;
-  const loaded = await loadSequences(data, tokenizer, {
+  const loaded = await loadSequences(data.path, tokenizer, {
     count: recorded?.sequences ?? 500,
     seed: recorded?.seed ?? favor.options.seed,
     maximumTokens: maximumTokens(original.config),
     truncate: true,
+    column: data.column,
   });
   const input = { source: original, original: path, tokenizer, threads, ...loaded };
   const [evaluation] = await compareModels([converted.modelPath], input, progress);

@@ -2,7 +2,9 @@ import { parseFasta } from "./fasta.ts";
 import { parseJsonLines } from "./json-lines.ts";
 import { readLines } from "./lines.ts";
 import type { Line } from "./lines.ts";
+import { readParquet } from "./parquet.ts";
 import type { DataRecord } from "./record.ts";
+import { openRegularFile } from "./regular-file.ts";
 import { parseText } from "./text.ts";
 
 export type DataFormat = "fasta" | "text" | "json-lines";
@@ -19,7 +21,7 @@ const extensions: Readonly<Record<string, DataFormat>> = {
 };
 
 export interface ReadOptions {
-  /** The field that holds the text, in formats that have named fields; default `text`. */
+  /** The field of JSON Lines or column of Parquet that holds the text; default `text`, in Parquet else `sequence`. */
   readonly column?: string | undefined;
 }
 
@@ -36,19 +38,29 @@ function formatByFirstLine(text: string): DataFormat {
 }
 
 /**
- * Streams the records of a data file: FASTA, text (one sequence a line) or JSON Lines (field `text`), each plain or
- * gzip-compressed. The format is told by the extension (`.fasta .fa .faa .fas`, `.txt .text`, `.jsonl .ndjson`), and by the
- * first line where the extension says nothing.
+ * Streams the records of a data file: FASTA, text (one sequence a line) or JSON Lines, each plain or gzip-compressed, or
+ * Parquet. Parquet is told by its first bytes; the others by the extension (`.fasta .fa .faa .fas`, `.txt .text`,
+ * `.jsonl .ndjson`), and by the first line where the extension says nothing.
  *
- * @throws {InputError} `file-unreadable`, `data-malformed`.
+ * @throws {InputError} `file-unreadable`, `data-malformed`, `column-unknown`.
  */
 export async function* readRecords(path: string, options: ReadOptions = {}): AsyncGenerator<DataRecord, void> {
+  if (await isParquet(path)) {
+    yield* readParquet(path, options.column);
+    return;
+  }
   const lines = readLines(path);
   const { first, all } = await peeked(lines);
   const format = formatByName(path) ?? formatByFirstLine(first);
   if (format === "fasta") yield* parseFasta(all, path);
   else if (format === "json-lines") yield* parseJsonLines(all, path, options.column);
   else yield* parseText(all);
+}
+
+async function isParquet(path: string): Promise<boolean> {
+  const { handle, magic } = await openRegularFile(path);
+  await handle.close();
+  return magic.toString("latin1") === "PAR1";
 }
 
 /** The first line that is not blank, and all lines from there on. */

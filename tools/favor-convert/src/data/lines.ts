@@ -1,9 +1,8 @@
-import { constants } from "node:fs";
-import { open } from "node:fs/promises";
 import { pipeline } from "node:stream";
 import { createGunzip } from "node:zlib";
 
 import { InputError, messageOf, systemCode } from "../errors.ts";
+import { openRegularFile, unreadable } from "./regular-file.ts";
 
 /** One line of a text file, without its line end. */
 export interface Line {
@@ -44,43 +43,21 @@ export async function* readLines(path: string): AsyncGenerator<Line, void> {
     if (code !== undefined && /^Z_|^ERR_.*PREMATURE/.test(code)) {
       throw malformed(path, number, `the gzip stream is damaged or cut off (${messageOf(error)})`);
     }
-    throw new InputError(`${path} cannot be read: ${messageOf(error)}. Check the path and the permissions.`, {
-      code: "file-unreadable",
-      cause: error,
-      details: { path },
-    });
+    throw unreadable(path, error);
   }
 }
 
 async function* decodedChunks(path: string): AsyncGenerator<string, void> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const { handle, magic } = await openRegularFile(path);
   try {
-    const found = await file.stat();
-    if (!found.isFile()) {
-      throw new InputError(`${path} is not a regular file. Give a FASTA, text or JSON Lines file.`, {
-        code: "file-unreadable",
-        details: { path },
-      });
-    }
-    const magic = Buffer.alloc(4);
-    await file.read(magic, 0, 4, 0);
-    if (magic.toString("latin1") === "PAR1") {
-      throw new InputError(
-        `${path} is a Parquet file. Give a FASTA, text or JSON Lines file with the same sequences.`,
-        {
-          code: "data-malformed",
-          details: { path },
-        },
-      );
-    }
-    const raw = file.createReadStream({ start: 0, autoClose: false, highWaterMark: 256 * 1024 });
+    const raw = handle.createReadStream({ start: 0, autoClose: false, highWaterMark: 256 * 1024 });
     // `pipeline` hands the read stream's errors on to the reader of its last stream.
     const bytes = magic[0] === 0x1f && magic[1] === 0x8b ? pipeline(raw, createGunzip(), () => {}) : raw;
     const decoder = new TextDecoder("utf-8", { fatal: true });
     for await (const chunk of bytes as AsyncIterable<Buffer>) yield decoder.decode(chunk, { stream: true });
     yield decoder.decode();
   } finally {
-    await file.close();
+    await handle.close();
   }
 }
 
@@ -89,9 +66,15 @@ function withinLimit(path: string, number: number, text: string): string {
   return text;
 }
 
-/** The error for a data file that breaks its format, at a line. */
+/** What `line` of a record counts in a file. */
+export function unitOf(path: string): "line" | "row" {
+  return /\.parquet$/i.test(path) ? "row" : "line";
+}
+
+/** The error for a data file that breaks its format, at a line (of a Parquet file, a row). */
 export function malformed(path: string, line: number, what: string): InputError {
-  return new InputError(`${path}, line ${line}: ${what}. Correct or remove that line and run again.`, {
+  const unit = unitOf(path);
+  return new InputError(`${path}, ${unit} ${line}: ${what}. Correct or remove that ${unit} and run again.`, {
     code: "data-malformed",
     details: { path, line, what },
   });

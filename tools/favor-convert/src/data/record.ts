@@ -3,7 +3,7 @@ export interface DataRecord {
   /** `residues`: one token per character. `text`: whatever the tokenizer makes of it. */
   readonly kind: "residues" | "text";
   readonly text: string;
-  /** The line, counted from 1, where the record begins. */
+  /** The line, counted from 1, where the record begins; of a Parquet file, the row. */
   readonly line: number;
   /** The line of the character at an offset into `text`. */
   lineOf(offset: number): number;

@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import { hashFile } from "@favor/onnx/node";
 
 import { readRecords } from "../data/data-file.ts";
-import { malformed } from "../data/lines.ts";
+import { malformed, unitOf } from "../data/lines.ts";
 import { sampleOf } from "../data/sample.ts";
 import { InputError } from "../errors.ts";
 import type { DataUse } from "../report/favor-file.ts";
@@ -18,6 +18,8 @@ export interface SequenceOptions {
   readonly maximumTokens: number | undefined;
   /** Cut longer sequences (keeping the final special token) instead of refusing them. */
   readonly truncate: boolean;
+  /** See `readRecords`. */
+  readonly column?: string | undefined;
 }
 
 /** Token sequences, and what `favor.json` says of where they came from. */
@@ -29,19 +31,22 @@ export interface LoadedSequences {
 /**
  * Draws records from a data file and tokenises them.
  *
- * @throws {InputError} `data-empty`, `data-malformed`, `sequence-too-long`, `file-unreadable`.
+ * @throws {InputError} `data-empty`, `data-malformed`, `column-unknown`, `sequence-too-long`, `file-unreadable`.
  */
 export async function loadSequences(
   path: string,
   tokenizer: SequenceTokenizer,
   options: SequenceOptions,
 ): Promise<LoadedSequences> {
-  const records = await sampleOf(readRecords(path), options.count, options.seed);
+  const records = await sampleOf(readRecords(path, { column: options.column }), options.count, options.seed);
   if (records.length === 0) {
-    throw new InputError(`${path} holds no sequence. Give a FASTA, text or JSON Lines file with at least one.`, {
-      code: "data-empty",
-      details: { path },
-    });
+    throw new InputError(
+      `${path} holds no sequence. Give a FASTA, text, JSON Lines or Parquet file with at least one.`,
+      {
+        code: "data-empty",
+        details: { path },
+      },
+    );
   }
   const { maximumTokens = Infinity } = options;
   let truncated = 0;
@@ -50,7 +55,7 @@ export async function loadSequences(
     if (sequence.ids.length <= maximumTokens) return sequence;
     if (!options.truncate) {
       throw new InputError(
-        `${path}, line ${sequence.line}: the sequence has ${sequence.ids.length} tokens, and the model's position ` +
+        `${path}, ${unitOf(path)} ${sequence.line}: the sequence has ${sequence.ids.length} tokens, and the model's position ` +
           `table holds ${maximumTokens}. Shorten or remove it, or pass --truncate to cut such sequences.`,
         {
           code: "sequence-too-long",

@@ -43,6 +43,7 @@ export async function openTuningData(
   }
   const evaluated = await hashesOf(evalData, column);
   const training = await scanData(request.data, { evaluated, count, column });
-  const { sequences, use } = await loadSequences(evalData, tokenizer, { count, seed, maximumTokens, truncate: true });
+  const drawn = { count, seed, maximumTokens, truncate: true, column };
+  const { sequences, use } = await loadSequences(evalData, tokenizer, drawn);
   return { training, heldOut: sequences, heldOutFile: use.file, evaluation: use, maximumTokens };
 }
