@@ -64,7 +64,7 @@ function curvesOf(tuned) {
     original,
     curves: [
       ...tuned.map((model) => ({ name: model.name, curve: model.tuning.curve, end: model.tuning.measured.after })),
-      { name: "softmax, tuned alike (control)", curve: tuning.controlCurve, end: control },
+      { name: "softmax (control)", curve: tuning.controlCurve, end: control },
     ],
   };
 }
@@ -97,7 +97,7 @@ export function recoveryText(tuned) {
   return (
     `Tuned by favor-tune: ${distill.steps} steps of distillation (feature maps alone), then ${mlm.steps} of masked ` +
     `language modelling (all weights), ${settings.batch} sequences a step. Accuracy on ${measured.maskedTokens} masked ` +
-    `residues of ${measured.sequences} sequences that were not trained on; the original has ` +
+    `residues of ${measured.sequences} sequences that were not trained on; the original, tuned alike as the control, had ` +
     `${percentWithInterval(measured.original.accuracy)}.`
   );
 }
