@@ -1,7 +1,7 @@
 import { join } from "node:path";
 
-import { MomentAccumulator, RandomStream, streamPurpose } from "@favor/core";
-import type { AttentionInput } from "@favor/core";
+import { MomentAccumulator, RandomStream, calibrate, streamPurpose } from "@favor/core";
+import type { AttentionInput, FeatureMapDescription } from "@favor/core";
 import { expect, test } from "vitest";
 
 import { runHeadJob } from "../src/calibrate/head-job.ts";
@@ -30,6 +30,23 @@ test.each([true, false])("landmarks are compared with random features as they wi
   );
   expect(errors[0]).not.toBeCloseTo(errors[1] as number, 3);
   expect(fit.landmarkError).toBe(errors[causal ? 0 : 1]);
+});
+
+test.each([true, false])("the draw is chosen as it will be used, causal: %s", (causal) => {
+  const inputs = inputsOf(3);
+  const accumulator = new MomentAccumulator(dim);
+  for (const { query, key } of inputs) accumulator.add(query, key);
+  const moments = accumulator.moments();
+  const job = { inputs, moments, count: 16, seed: 0, layer: 0, head: 0, projection: "orthogonal", causal } as const;
+  const errorOf = (description: FeatureMapDescription) =>
+    runHeadJob({ kind: "error", inputs, description, causal }) as number;
+  const calibrated = calibrate(moments, job);
+  const errors = Array.from({ length: 8 }, (_, epoch) =>
+    errorOf({ ...calibrated, projection: { ...calibrated.projection, epoch } }),
+  );
+  const chosen = runHeadJob({ ...job, kind: "selection", draws: 8 }) as FeatureMapDescription;
+  expect(errorOf(chosen)).toBe(Math.min(...errors));
+  expect(Math.max(...errors)).toBeGreaterThan(Math.min(...errors));
 });
 
 test("attention that calibration cannot see is named", async () => {

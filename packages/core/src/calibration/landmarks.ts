@@ -35,7 +35,10 @@ const lloydIterations = 4;
  * sum_j P_ij^2: centres go where attention is.
  *
  * It is a fit to the data that it saw, not an unbiased estimate: test it on other data, at the lengths that will be
- * used. For d = 64, M = 128 and inputs of 120 tokens some 0.4 s per head on one core, whatever the number of inputs.
+ * used. For causal attention too P is that over all keys: the sums of the fit know no order, and rows that are normalised
+ * over fewer keys than they multiply give cores twice as far off. {@link refineLandmarks} then fits to the causal P.
+ *
+ * For d = 64, M = 128 and inputs of 120 tokens some 0.4 s per head on one core, whatever the number of inputs.
  *
  * @param inputs one for each input sequence: query `[rows, dim]` and key `[rows, dim]`, times d^(-1/4), unpadded.
  * Throws ArgumentError for shapes that disagree, values that are not finite or no input; FavorError "degenerate-fit".

@@ -16,6 +16,8 @@ export interface RefineLandmarksOptions {
   readonly rows?: number;
   /** The largest change of a landmark's coordinate per step, default 0.05; cosine decay after a short warm-up. */
   readonly learningRate?: number;
+  /** Query i attends to the keys up to i alone; default false. */
+  readonly causal?: boolean;
 }
 
 /** Steps over which the learning rate rises. */
@@ -29,7 +31,9 @@ const coreFloor = 30;
  * Moves the landmarks and the core of {@link fitLandmarks} by gradient descent (Adam) so that the normalised attention
  * comes nearer to softmax: the loss is the mean over queries of the Kullback-Leibler divergence of the estimate from P,
  *
- *     P_hat_ij = A_ij / sum_j A_ij,   A = Phi_q C Phi_k^T,   dKL_i/dA_ij = 1 / sum_j A_ij - P_ij / A_ij.
+ *     P_hat_ij = A_ij / sum_j A_ij,   A = Phi_q C Phi_k^T,   dKL_i/dA_ij = 1 / sum_j A_ij - P_ij / A_ij,
+ *
+ * with j over the keys that i attends to.
  *
  * Each head alone, on its own queries and keys: nothing is propagated through the model, no weight of it is touched, and
  * what comes out is a landmark description as before. A step costs about 3 rows (count^2 + 2 count dim + keys count)
@@ -42,12 +46,12 @@ export function refineLandmarks(
   inputs: readonly AttentionInput[],
   options: RefineLandmarksOptions,
 ): LandmarkDescription {
-  const { seed, layer = 0, head = 0, steps = 60, rows = 512, learningRate = 0.05 } = options;
+  const { seed, layer = 0, head = 0, steps = 60, rows = 512, learningRate = 0.05, causal = false } = options;
   requireInteger("options.steps", steps, 1, 1 << 20);
   requireInteger("options.rows", rows, 1, 1 << 30);
   requirePositive("options.learningRate", learningRate);
   const { count, dim } = description;
-  checkInputs(inputs, dim);
+  checkInputs(inputs, dim, causal);
   const balance = {
     queryMean: Float64Array.from(description.queryMean),
     keyMean: Float64Array.from(description.keyMean),
@@ -67,7 +71,7 @@ export function refineLandmarks(
   };
   for (let step = 1; step <= steps; step++) {
     const rate = learningRate * Math.min(1, step / warmUp) * 0.5 * (1 + Math.cos((Math.PI * (step - 1)) / steps));
-    const sample = sampleAttention(inputs, balance, rows, stream);
+    const sample = sampleAttention(inputs, balance, rows, stream, causal);
     const { gradient } = attentionLoss(parameters, sample, dim, count);
     for (const name of ["keyLandmarks", "queryLandmarks", "logCore"] as const) {
       optimizers[name].update(parameters[name], gradient[name], name === "logCore" ? coreRate * rate : rate);
@@ -117,7 +121,7 @@ export function attentionLoss(
   const core = parameters.logCore.map((value) => Math.exp(value - largest));
   const transposedCore = transpose(core, count, count);
   let loss = 0;
-  for (const { query, key, keyLogWeight, attention } of sample) {
+  for (const { query, key, keyLogWeight, attended, attention } of sample) {
     const queries = query.length / dim;
     const keys = key.length / dim;
     const phiQuery = multiplyTransposed(query, parameters.keyLandmarks, queries, dim, count);
@@ -128,7 +132,7 @@ export function attentionLoss(
 
     const joined = multiplyTransposed(phiQuery, transposedCore, queries, count, count);
     const estimate = multiplyTransposed(joined, phiKey, queries, count, keys);
-    loss += divergence(estimate, attention, queries, keys) / total;
+    loss += divergence(estimate, attention, attended, keys) / total;
     // `estimate` holds the gradient with respect to A now.
     const towardsJoined = multiply(estimate, phiKey, queries, keys, count);
     const towardsQuery = multiplyTransposed(towardsJoined, core, queries, count, count);
@@ -155,13 +159,17 @@ function exponential(values: Float64Array): void {
 /** A share of its row below this counts as this: a key that no landmark reaches must not drown the others. */
 const leastShare = 1e-6;
 
-/** The sum over rows of KL(P_i, A_i / sum A_i); A, [queries, keys], is overwritten by the gradient with respect to it. */
-function divergence(estimate: Float64Array, attention: Float64Array, queries: number, keys: number): number {
+/**
+ * The sum over rows of KL(P_i, A_i / sum A_i), both over the attended keys; A, [queries, keys], is overwritten by the
+ * gradient with respect to it.
+ */
+function divergence(estimate: Float64Array, attention: Float64Array, attended: Uint32Array, keys: number): number {
   let sum = 0;
-  for (let i = 0; i < queries; i++) {
+  for (const [i, end] of attended.entries()) {
+    estimate.fill(0, i * keys + end, (i + 1) * keys);
     let normalizer = 0;
-    for (let j = 0; j < keys; j++) normalizer += estimate[i * keys + j]!;
-    for (let j = 0; j < keys; j++) {
+    for (let j = 0; j < end; j++) normalizer += estimate[i * keys + j]!;
+    for (let j = 0; j < end; j++) {
       const at = i * keys + j;
       const share = Math.max(estimate[at]! / normalizer, leastShare);
       const p = attention[at]!;

@@ -18,9 +18,11 @@ export interface SampledAttention {
   readonly key: Float64Array;
   /** queryMean.(k - keyMean), [keys] */
   readonly keyLogWeight: Float64Array;
-  /** P, [queries, keys]; rows sum to 1. */
+  /** How many keys, from the first, each query attends to: all of them, or in causal attention those up to its own. */
+  readonly attended: Uint32Array;
+  /** P, [queries, keys]; rows sum to 1, and are 0 from `attended` on. */
   readonly attention: Float64Array;
-  /** log sum_j exp(q'.k'_j + keyLogWeight_j), [queries] */
+  /** log sum_j exp(q'.k'_j + keyLogWeight_j) over the attended keys, [queries] */
   readonly logNormalizer: Float64Array;
   /** sum_j P_ij^2, [queries] */
   readonly queryWeight: Float64Array;
@@ -28,11 +30,17 @@ export interface SampledAttention {
   readonly keyWeight: Float64Array;
 }
 
-/** Throws ArgumentError, naming the input, unless all have the width `dim` and finite values and one is not empty. */
-export function checkInputs(inputs: readonly AttentionInput[], dim: number): void {
+/**
+ * Throws ArgumentError, naming the input, unless all have the width `dim` and finite values, for causal attention as
+ * many queries as keys, and one is not empty.
+ */
+export function checkInputs(inputs: readonly AttentionInput[], dim: number, causal = false): void {
   for (const [i, { query, key }] of inputs.entries()) {
-    rowCount(`inputs[${i}].query`, query, dim);
-    rowCount(`inputs[${i}].key`, key, dim);
+    const queries = rowCount(`inputs[${i}].query`, query, dim);
+    const keys = rowCount(`inputs[${i}].key`, key, dim);
+    if (causal && queries !== keys) {
+      throw new ArgumentError(`inputs[${i}].key`, `as many keys as queries, ${queries}, for causal attention`, keys);
+    }
     requireFinite(`inputs[${i}].query`, query);
     requireFinite(`inputs[${i}].key`, key);
   }
@@ -46,13 +54,15 @@ const queriesPerInput = 256;
 
 /**
  * Exact attention of about `rows` queries: inputs in an order drawn from the stream until there are enough, and of a
- * long input a random part of its queries (an even spacing would see few positions only) against all of its keys.
+ * long input a random part of its queries (an even spacing would see few positions only) against all of its keys, or in
+ * causal attention against those up to its own position.
  */
 export function sampleAttention(
   inputs: readonly AttentionInput[],
   balance: Omit<Balance, "eigenvalues">,
   rows: number,
   stream: RandomStream,
+  causal = false,
 ): SampledAttention[] {
   const dim = balance.queryMean.length;
   const sample: SampledAttention[] = [];
@@ -68,12 +78,19 @@ export function sampleAttention(
       selected.set(query.subarray(row * dim, (row + 1) * dim), target * dim);
     }
     taken += chosen.length;
-    sample.push(attend(selected, key, balance));
+    const keys = key.length / dim;
+    const attended = causal ? chosen.map((row) => row + 1) : new Uint32Array(chosen.length).fill(keys);
+    sample.push(attend(selected, key, attended, balance));
   }
   return sample;
 }
 
-function attend(query: Float64Array, key: Float64Array, balance: Omit<Balance, "eigenvalues">): SampledAttention {
+function attend(
+  query: Float64Array,
+  key: Float64Array,
+  attended: Uint32Array,
+  balance: Omit<Balance, "eigenvalues">,
+): SampledAttention {
   const { queryMean, keyMean, queryMatrix, keyMatrix } = balance;
   const dim = queryMean.length;
   const queries = query.length / dim;
@@ -90,25 +107,27 @@ function attend(query: Float64Array, key: Float64Array, balance: Omit<Balance, "
   const keyWeight = new Float64Array(keys);
   for (let i = 0; i < queries; i++) {
     const row = attention.subarray(i * keys, (i + 1) * keys);
+    const end = attended[i]!;
+    row.fill(0, end);
     let largest = -Infinity;
-    for (let j = 0; j < keys; j++) {
+    for (let j = 0; j < end; j++) {
       row[j]! += keyLogWeight[j]!;
       largest = Math.max(largest, row[j]!);
     }
     let total = 0;
-    for (let j = 0; j < keys; j++) {
+    for (let j = 0; j < end; j++) {
       row[j] = Math.exp(row[j]! - largest);
       total += row[j]!;
     }
     logNormalizer[i] = largest + Math.log(total);
-    for (let j = 0; j < keys; j++) {
+    for (let j = 0; j < end; j++) {
       row[j]! /= total;
       const square = row[j]! * row[j]!;
       queryWeight[i]! += square;
       keyWeight[j]! += square;
     }
   }
-  return { query: q, key: k, keyLogWeight, attention, logNormalizer, queryWeight, keyWeight };
+  return { query: q, key: k, keyLogWeight, attended, attention, logNormalizer, queryWeight, keyWeight };
 }
 
 /** matrix (x - mean), [rows, dim]. */

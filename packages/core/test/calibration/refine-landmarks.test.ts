@@ -4,14 +4,18 @@ import {
   RandomStream,
   attentionError,
   createFeatureMap,
+  exactAttention,
   exactSample,
+  favorCausalAttention,
   fitLandmarks,
   refineLandmarks,
   streamPurpose,
 } from "../../src/index.ts";
+import type { AttentionInput, FeatureMapDescription } from "../../src/index.ts";
 import { balance } from "../../src/calibration/balance.ts";
 import { attentionLoss } from "../../src/calibration/refine-landmarks.ts";
 import { sampleAttention } from "../../src/calibration/sample-attention.ts";
+import { relativeError } from "../attention/samples.ts";
 import { normals } from "../features/samples.ts";
 import { sequences } from "./sequences.ts";
 
@@ -23,25 +27,72 @@ for (const { query, key } of train) accumulator.add(query, key);
 const moments = accumulator.moments();
 const landmarks = fitLandmarks(train, moments, { count, seed: 0 });
 
+/** Later keys are shifted: what a query attends to depends on where it stands. */
+function drifting(inputs: readonly AttentionInput[]): AttentionInput[] {
+  return inputs.map(({ query, key }) => ({
+    query,
+    key: key.map((value, i) => (i % dim < 2 ? value + (1.5 * i) / key.length : value)),
+  }));
+}
+
+/** |out_hat - out| / |out| of causal attention to Gaussian values. */
+function causalError(description: FeatureMapDescription, inputs: readonly AttentionInput[]): number {
+  const featureMap = createFeatureMap(description);
+  let squares = 0;
+  let norm = 0;
+  for (const [i, { query, key }] of inputs.entries()) {
+    const value = normals(key.length, 700 + i);
+    const exact = exactAttention(query, key, value, { dim, causal: true });
+    const estimate = favorCausalAttention(query, key, value, { featureMap });
+    for (let at = 0; at < exact.length; at++) {
+      squares += (estimate[at]! - exact[at]!) ** 2;
+      norm += exact[at]! ** 2;
+    }
+  }
+  return Math.sqrt(squares / norm);
+}
+
 describe("attentionLoss", () => {
   const stream = new RandomStream({ seed: 0, purpose: streamPurpose.trials });
-  const sample = sampleAttention(train.slice(0, 3), balance(moments), 90, stream);
+  const samples = [false, true].map((causal) =>
+    sampleAttention(train.slice(0, 3), balance(moments), 90, stream, causal),
+  );
+  const sample = samples[0]!;
   const parameters = {
     keyLandmarks: normals(count * dim, 1, 0.5),
     queryLandmarks: normals(count * dim, 2, 0.5),
     logCore: normals(count * count, 3),
   };
 
-  it.each(["keyLandmarks", "queryLandmarks", "logCore"] as const)("its gradient in %s is right", (name) => {
-    const { gradient } = attentionLoss(parameters, sample, dim, count);
+  it.each(
+    (["keyLandmarks", "queryLandmarks", "logCore"] as const).flatMap((name) =>
+      samples.map((over, causal) => [name, ["", ", causal"][causal]!, over] as const),
+    ),
+  )("its gradient in %s is right%s", (name, _, over) => {
+    const { gradient } = attentionLoss(parameters, over, dim, count);
     const size = Math.max(...gradient[name].map(Math.abs));
     for (const index of [0, 7, 50, 127]) {
       const lossAt = (step: number): number => {
         const moved = parameters[name].map((value, i) => (i === index ? value + step : value));
-        return attentionLoss({ ...parameters, [name]: moved }, sample, dim, count).loss;
+        return attentionLoss({ ...parameters, [name]: moved }, over, dim, count).loss;
       };
       const numeric = (lossAt(1e-5) - lossAt(-1e-5)) / 2e-5;
       expect(Math.abs(numeric - gradient[name][index]!)).toBeLessThan(1e-6 * size);
+    }
+  });
+
+  it("sees of causal attention what the attention of each prefix's last query is", () => {
+    const [input] = train;
+    const rows = input!.query.length / dim;
+    const [causal] = sampleAttention([input!], balance(moments), rows, stream, true);
+    for (const i of [0, 1, 17, rows - 1]) {
+      const key = input!.key.subarray(0, (i + 1) * dim);
+      const query = input!.query.subarray(i * dim, (i + 1) * dim);
+      const [last] = sampleAttention([{ query, key }], balance(moments), 1, stream);
+      const row = causal!.attention.subarray(i * rows, (i + 1) * rows);
+      expect(relativeError(row.subarray(0, i + 1), last!.attention)).toBeLessThan(1e-12);
+      expect(row.subarray(i + 1).every((value) => value === 0)).toBe(true);
+      expect(causal!.logNormalizer[i]).toBeCloseTo(last!.logNormalizer[0]!, 10);
     }
   });
 
@@ -64,6 +115,18 @@ describe("refineLandmarks", () => {
     expect(after.relative).toBeLessThan(0.85 * before.relative);
   });
 
+  it("fits causal attention when told that it is, where keys change along the sequence", () => {
+    const [head, unseen] = [drifting(sequences(20, 40, 1000)), drifting(sequences(8, 40, 5000))];
+    const seen = new MomentAccumulator(dim);
+    for (const { query, key } of head) seen.add(query, key);
+    const fitted = fitLandmarks(head, seen.moments(), { count, seed: 0 });
+    const [over, causal] = [false, true].map((order) =>
+      causalError(refineLandmarks(fitted, head, { seed: 0, steps: 40, causal: order }), unseen),
+    );
+    expect(causal).toBeLessThan(0.98 * over!);
+    expect(causal).toBeLessThan(0.7 * causalError(fitted, unseen));
+  });
+
   it("is deterministic, and gives a description of the same form, its core non-negative", () => {
     expect(refineLandmarks(landmarks, train, { seed: 0, steps: 40 })).toEqual(refined);
     expect(JSON.parse(JSON.stringify(refined))).toEqual(refined);
@@ -76,5 +139,9 @@ describe("refineLandmarks", () => {
     expect(() => refineLandmarks(landmarks, train, { seed: 0, steps: 0 })).toThrow("options.steps");
     expect(() => refineLandmarks(landmarks, train, { seed: 0, learningRate: NaN })).toThrow("options.learningRate");
     expect(() => refineLandmarks(landmarks, [], { seed: 0 })).toThrow("inputs: expected at least one input");
+    const uneven = { query: train[0]!.query.subarray(dim), key: train[0]!.key };
+    expect(() => refineLandmarks(landmarks, [uneven], { seed: 0, causal: true })).toThrow(
+      "inputs[0].key: expected as many keys as queries, 39, for causal attention",
+    );
   });
 });

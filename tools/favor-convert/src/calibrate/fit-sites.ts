@@ -62,7 +62,9 @@ export async function fitSites(
             ),
           )
         : await Promise.all(
-            addressed.map((head) => run({ ...head, kind: "selection", projection, draws }, pool, progress)),
+            addressed.map((head) =>
+              run({ ...head, kind: "selection", projection, draws, causal: causal.has(site) }, pool, progress),
+            ),
           );
     });
     await Promise.all(jobs);

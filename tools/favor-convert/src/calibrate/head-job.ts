@@ -31,7 +31,7 @@ export interface LandmarkJob extends HeadAddress {
   readonly moments: HeadMoments;
   readonly count: number;
   readonly refine: number;
-  /** Landmarks are fitted, and compared with random features, as they will be used: in causal attention, or over all keys. */
+  /** Landmarks are refined, and compared with random features, as they will be used: in causal attention, or over all keys. */
   readonly causal: boolean;
 }
 
@@ -52,6 +52,8 @@ export interface SelectionJob extends HeadAddress {
   readonly count: number;
   readonly projection: ProjectionKind;
   readonly draws: number;
+  /** Draws are compared as they will be used. */
+  readonly causal: boolean;
 }
 
 /** How far the features of one head are from softmax on a sample. */
@@ -82,10 +84,25 @@ export function runHeadJob(job: HeadJob): LandmarkFit | FeatureMapDescription | 
     case "landmark":
       return fitHead(job);
     case "selection":
-      return selectSeed(job.moments, exactSample(job.inputs, job.moments.dim), job).description;
+      return job.causal
+        ? selectCausalSeed(job)
+        : selectSeed(job.moments, exactSample(job.inputs, job.moments.dim), job).description;
     case "error":
       return errorOf(job);
   }
+}
+
+/** The same redraws as those of `selectSeed`, compared in causal attention. */
+function selectCausalSeed(job: SelectionJob): FeatureMapDescription {
+  const { inputs, draws } = job;
+  const calibrated = calibrate(job.moments, job);
+  let best: { description: FeatureMapDescription; error: number } | undefined;
+  for (let epoch = 0; epoch < draws; epoch++) {
+    const description = { ...calibrated, projection: { ...calibrated.projection, epoch } };
+    const error = causalError({ description, inputs });
+    if (best === undefined || error < best.error) best = { description, error };
+  }
+  return best?.description ?? calibrated;
 }
 
 function fitHead(job: LandmarkJob): LandmarkFit {
