@@ -21,7 +21,7 @@ const lengths = isQuick ? [64] : [512, 2048];
 const evaluateCount = isQuick ? 40 : 500;
 const tuning = isQuick
   ? { steps: 2, every: 1, batch: 8, evaluated: 40 }
-  : { steps: 30, every: 15, batch: 8, evaluated: 150 };
+  : { steps: 30, every: 10, batch: 8, evaluated: 150 };
 
 const calibrate = { calibrate: dataFile("calibration.fasta"), calibrateCount: isQuick ? 20 : 200 };
 const variants = [
