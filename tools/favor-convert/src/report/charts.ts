@@ -104,12 +104,14 @@ export function lineChart(lines: readonly Line[], text: ChartText & { readonly a
  * `<svg>` element.
  */
 export function curveChart(lines: readonly Line[], text: ChartText & { readonly across: string }): string {
-  return svg(text.id, 320, {
+  // Four names fill a row of the legend.
+  const legendRows = Math.ceil(lines.length / 4);
+  return svg(text.id, 298 + 22 * legendRows, {
     animation: false,
     color: palette,
     title: { text: text.title, left: 0, textStyle: { fontSize: 14, fontWeight: 600 } },
     legend: { top: 30, left: 0, icon: "roundRect", selectedMode: false, itemGap: 30, itemHeight: 3 },
-    grid: { ...room, left: 70, top: 86 },
+    grid: { ...room, left: 70, top: 64 + 22 * legendRows },
     xAxis: { type: "value", name: text.across, nameLocation: "end" },
     yAxis: { type: "value", scale: true, name: text.axis },
     series: lines.map((line) => ({
