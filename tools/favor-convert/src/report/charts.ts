@@ -106,12 +106,12 @@ export function lineChart(lines: readonly Line[], text: ChartText & { readonly a
 export function curveChart(lines: readonly Line[], text: ChartText & { readonly across: string }): string {
   // Four names fill a row of the legend.
   const legendRows = Math.ceil(lines.length / 4);
-  return svg(text.id, 298 + 22 * legendRows, {
+  return svg(text.id, 278 + 42 * legendRows, {
     animation: false,
     color: palette,
     title: { text: text.title, left: 0, textStyle: { fontSize: 14, fontWeight: 600 } },
     legend: { top: 30, left: 0, icon: "roundRect", selectedMode: false, itemGap: 30, itemHeight: 3 },
-    grid: { ...room, left: 70, top: 64 + 22 * legendRows },
+    grid: { ...room, left: 70, top: 44 + 42 * legendRows },
     xAxis: { type: "value", name: text.across, nameLocation: "end" },
     yAxis: { type: "value", scale: true, name: text.axis },
     series: lines.map((line) => ({
