@@ -2,6 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 import { shown, type Operator, type OperatorCall, type OperatorTable } from "../operator-call.ts";
 import { einsum } from "./einsum.ts";
 import { broadcastDims, expanded } from "./shape.ts";
+import { runsOf, sharedProduct } from "./shared-product.ts";
 
 /** Which operands have their last two axes exchanged. */
 export interface Transposed {
@@ -10,9 +11,9 @@ export interface Transposed {
 }
 
 /**
- * numpy's matmul: batches broadcast, vectors count as one row or column, which the result then lacks. Batches are
- * broadcast before the product (tfjs cannot differentiate it otherwise), and a matrix common to the batch is multiplied
- * by all of it at once.
+ * numpy's matmul: batches broadcast, vectors count as one row or column, which the result then lacks. Matrices of one
+ * operand that all or part of the batch shares are multiplied by all of it at once ({@link sharedProduct}); where both
+ * operands broadcast they do so before the product, for tfjs cannot differentiate it otherwise.
  */
 export function matmul(call: OperatorCall, a: tf.Tensor, b: tf.Tensor, transposed: Transposed = {}): tf.Tensor {
   if (a.rank === 0 || b.rank === 0) call.fail("its operands must not be scalars");
@@ -26,11 +27,17 @@ export function matmul(call: OperatorCall, a: tf.Tensor, b: tf.Tensor, transpose
   const batchB = right.shape.slice(0, -2);
   const batch = broadcastDims(call, batchA, batchB);
   const dims = [...batch, ...(a.rank === 1 ? [] : [rows]), ...(b.rank === 1 ? [] : [columns])];
-  const common = tf.util.sizeFromShape(batchB) === 1 && !transposeA;
-  if (common) {
-    const folded = tf.reshape(left, [tf.util.sizeFromShape(batchA) * rows, inner]);
-    const matrix = tf.reshape(right, right.shape.slice(-2) as [number, number]);
-    return tf.reshape(tf.matMul(folded, matrix, false, transposeB), dims);
+  const [runsA, runsB] = [runsOf(batch, batchA), runsOf(batch, batchB)];
+  const [sharedA, sharedB] = [runsA, runsB].map((runs) => runs.some(({ shared }) => shared));
+  if (sharedA !== sharedB) {
+    const [leftOperand, rightOperand] = [
+      { x: left, transposed: transposeA },
+      { x: right, transposed: transposeB },
+    ];
+    const product = sharedB
+      ? sharedProduct(leftOperand, { ...rightOperand, left: false }, runsB)
+      : sharedProduct(rightOperand, { ...leftOperand, left: true }, runsA);
+    return tf.reshape(product, dims);
   }
   const items = tf.util.sizeFromShape(batch);
   const batched = (x: tf.Tensor): tf.Tensor =>

@@ -75,6 +75,9 @@ const product: GradientCase[] = [
   { op: "MatMul", inputs: [signed(2, 3), signed(3, 4)] },
   { op: "MatMul", form: "of a weight", inputs: [signed(2, 2, 3), signed(3, 4)] },
   { op: "MatMul", form: "batches broadcast", inputs: [signed(2, 1, 2, 3), signed(3, 3, 2)] },
+  { op: "MatMul", form: "a matrix per head", inputs: [signed(2, 3, 2, 4), signed(3, 4, 2)] },
+  { op: "MatMul", form: "a matrix per head, on the left", inputs: [signed(3, 2, 4), signed(2, 3, 4, 2)] },
+  { op: "MatMul", form: "a weight on the left", inputs: [signed(3, 2), signed(2, 2, 2, 2)] },
   { op: "MatMul", form: "of vectors", inputs: [signed(3), signed(2, 3, 2)] },
   { op: "MatMul", form: "of five axes", inputs: [signed(1, 2, 2, 2, 3), signed(1, 2, 2, 3, 1)] },
   {
@@ -90,6 +93,12 @@ const product: GradientCase[] = [
     attributes: { equation: "aecd,abcd->acbe" },
   },
   { op: "Einsum", form: "sums", inputs: [signed(2, 3), signed(3)], attributes: { equation: "ij,j->i" } },
+  {
+    op: "com.microsoft:FusedMatMul",
+    form: "heads",
+    inputs: [signed(2, 2, 3, 2), signed(2, 1, 4, 3)],
+    attributes: fused,
+  },
   ...["FusedMatMul", "TransposeMatMul"].map((type) => ({
     op: `com.microsoft:${type}`,
     inputs: [signed(2, 3, 2), signed(2, 4, 3)],

@@ -4,6 +4,7 @@ import { batchedGather } from "./batched-gather.ts";
 import { castToBool } from "./cast-to-bool.ts";
 import { cumulativeByReversal } from "./cumulative.ts";
 import { einsum } from "./einsum.ts";
+import { maxGradient } from "./max-gradient.ts";
 import { segmentSum } from "./segment-sum.ts";
 import { tileGradient } from "./tile-gradient.ts";
 import { guardAllocation } from "./wasm-allocation.ts";
@@ -37,6 +38,9 @@ const repairs: readonly Repair[] = [
   { backend: "webgpu", kernel: "AddN", repair: around(addInSevens) },
 ];
 
+/** The gradients of tfjs are those of every backend. */
+const gradients: Readonly<Record<string, tf.GradFunc>> = { Tile: tileGradient, Max: maxGradient };
+
 /** The kernels that are in place, by backend and name. */
 const inPlace = new Map<string, tf.KernelFunc>();
 
@@ -54,18 +58,19 @@ const inPlace = new Map<string, tf.KernelFunc>();
  *   0 for more than 7 tensors where a shader may use 8 buffers;
  * - allocation on wasm, where tfjs writes over its own tensors when memory ends: throws FavorError `out-of-memory`
  *   instead (only on the backend in use);
- * - the gradient of `Tile`, on every backend, for tfjs has one for all: thousands of kernels for the gradient of one
- *   layer normalisation over a sequence.
+ * - the gradients of `Tile` and `Max`, on every backend, for tfjs has one for all: thousands of kernels for the gradient
+ *   of one layer normalisation over a sequence, and a comparison that wasm is slow in.
  *
- * Nothing calls this but you. A backend without repairs of its own gets only the last.
+ * Nothing calls this but you. A backend without repairs of its own gets only the last two.
  */
 export function repairBackend(backend: string = tf.getBackend()): readonly string[] {
   const replaced: string[] = [];
-  const tile = tf.getGradient("Tile") as tf.GradConfig | undefined;
-  if (tile && tile.gradFunc !== tileGradient) {
-    tf.unregisterGradient("Tile");
-    tf.registerGradient({ ...tile, gradFunc: tileGradient });
-    replaced.push("Tile gradient");
+  for (const [kernel, gradFunc] of Object.entries(gradients)) {
+    const stock = tf.getGradient(kernel) as tf.GradConfig | undefined;
+    if (!stock || stock.gradFunc === gradFunc) continue;
+    tf.unregisterGradient(kernel);
+    tf.registerGradient({ ...stock, gradFunc });
+    replaced.push(`${kernel} gradient`);
   }
   for (const { backend: name, kernel, repair } of repairs) {
     if (name !== backend) continue;

@@ -1,57 +1,66 @@
 import * as tf from "@tensorflow/tfjs";
+import type { WasmBackend } from "../kernels/wasm-backend.ts";
 
-/** Below as many multiplications per item, transposing (one item) or slicing (several) costs more than it gains. */
-const smallestOfOne = 1 << 15;
-const smallestOfMany = 1 << 21;
+/** Multiplications, rows and columns of an item below which transposing, packing and further calls cost what they gain. */
+const smallest = 1 << 15;
+const narrowest = 8;
 
 /**
  * BatchMatMul of the wasm backend by its own fast path, which takes un-transposed operands of one item only: transposes
- * first, then one product per item. Small products and broadcast batches go to `original` as they are.
+ * first, then one product per item, where linear attention has one for each sequence and head. Items are copied within
+ * the backend's memory, and each is freed before the next, for the fast path keeps a packed copy of every right operand
+ * that lives. Small or narrow products and broadcast batches go to `original` as they are.
  */
 export function itemwiseMatMul(original: tf.KernelFunc): tf.KernelFunc {
   return (call) => {
     const { a, b } = call.inputs as { a: tf.Tensor; b: tf.Tensor };
     const { transposeA, transposeB } = call.attrs as { transposeA: boolean; transposeB: boolean };
-    const items = tf.util.sizeFromShape(a.shape.slice(0, -2));
+    const batch = a.shape.slice(0, -2);
+    const items = tf.util.sizeFromShape(batch);
     const inner = a.shape.at(transposeA ? -2 : -1)!;
     const rows = a.shape.at(transposeA ? -1 : -2)!;
     const columns = b.shape.at(transposeB ? -2 : -1)!;
     const alreadyFast = items === 1 && !transposeA && !transposeB;
-    const sameBatch = tf.util.arraysEqual(a.shape.slice(0, -2), b.shape.slice(0, -2));
-    if (
-      alreadyFast ||
-      !sameBatch ||
-      items === 0 ||
-      rows * inner * columns < (items === 1 ? smallestOfOne : smallestOfMany)
-    )
-      return original(call);
-    // kernels may return tensors; tidy keeps the result and frees the rest
+    const fits = a.dtype === "float32" && b.dtype === "float32" && tf.util.arraysEqual(batch, b.shape.slice(0, -2));
+    const worthwhile = rows * inner * columns >= smallest && Math.min(rows, columns) >= narrowest;
+    if (alreadyFast || items === 0 || !fits || !worthwhile) return original(call);
+    const backend = call.backend as WasmBackend;
+    const product = (x: tf.Tensor, y: tf.Tensor): tf.Tensor => {
+      const attrs = { transposeA: false, transposeB: false };
+      return owned(original({ inputs: { a: x, b: y }, backend, attrs }) as tf.TensorInfo);
+    };
+    // kernels may return tensors; tidy keeps the result and frees the rest, also where memory ends
     return tf.tidy(() => {
       const left = asItems(a, items, transposeA);
       const right = asItems(b, items, transposeB);
-      const products: tf.Tensor[] = [];
+      if (items === 1) return tf.reshape(product(left, right), [...batch, rows, columns]);
+      const joined = owned(backend.makeOutput([...batch, rows, columns], "float32"));
+      const x = owned(backend.makeOutput([1, rows, inner], "float32"));
       for (let item = 0; item < items; item++) {
-        const [x, y] = items === 1 ? [left, right] : [itemOf(left, item), itemOf(right, item)];
-        const attrs = { transposeA: false, transposeB: false };
-        const { dataId, shape, dtype } = original({
-          inputs: { a: x!, b: y! },
-          backend: call.backend,
-          attrs,
-        }) as tf.TensorInfo;
-        products.push(tf.engine().makeTensorFromDataId(dataId, shape, dtype));
+        const y = owned(backend.makeOutput([1, inner, columns], "float32"));
+        copy(backend, left, item * x.size, x, 0, x.size);
+        copy(backend, right, item * y.size, y, 0, y.size);
+        const made = product(x, y);
+        copy(backend, made, 0, joined, item * made.size, made.size);
+        tf.dispose([made, y]);
       }
-      const joined = products.length === 1 ? products[0]! : tf.concat(products, 0);
-      return tf.reshape(joined, [...a.shape.slice(0, -2), rows, columns]);
+      return joined;
     });
   };
+}
+
+/** The tensor of a kernel's output, which the engine frees. */
+function owned({ dataId, shape, dtype }: tf.TensorInfo): tf.Tensor {
+  return tf.engine().makeTensorFromDataId(dataId, shape, dtype);
+}
+
+/** Numbers of one tensor to a place in another. */
+function copy(backend: WasmBackend, from: tf.Tensor, start: number, to: tf.Tensor, at: number, count: number): void {
+  backend.typedArrayFromHeap(to).set(backend.typedArrayFromHeap(from).subarray(start, start + count), at);
 }
 
 /** x `[..., rows, columns]` as `[items, rows, columns]`, its last two dimensions exchanged if `transpose`. */
 function asItems(x: tf.Tensor, items: number, transpose: boolean): tf.Tensor {
   const flat = tf.reshape(x, [items, ...x.shape.slice(-2)]);
   return transpose ? tf.transpose(flat, [0, 2, 1]) : flat;
-}
-
-function itemOf(x: tf.Tensor, item: number): tf.Tensor {
-  return tf.slice(x, [item, 0, 0], [1, x.shape[1]!, x.shape[2]!]);
 }

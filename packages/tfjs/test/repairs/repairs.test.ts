@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { describe, expect, it } from "vitest";
 import { MultiHeadAttention, repairBackend } from "../../src/index.ts";
+import type { WasmBackend } from "../../src/kernels/wasm-backend.ts";
 import { version } from "../backends.ts";
 import { gaussians, relativeError } from "../ops/samples.ts";
 
@@ -17,6 +18,11 @@ const shapes: [number[], number[], boolean, boolean][] = [
   [[2, 128, 128], [2, 160, 128], true, true],
   [[2, 1, 128, 128], [2, 1, 160, 128], false, true],
   [[2, 3, 5, 4], [2, 3, 4, 6], false, false],
+  [[2, 3, 67, 50], [2, 3, 50, 65], false, false],
+  [[5, 50, 67], [5, 50, 65], true, false],
+  [[5, 67, 50], [5, 65, 50], false, true],
+  [[5, 50, 67], [5, 65, 50], true, true],
+  [[4, 2, 160], [4, 160, 128], false, false],
   [[1, 48, 40], [3, 40, 56], false, false],
 ];
 const products = (): Float32Array[] =>
@@ -41,6 +47,26 @@ let unrepaired = 0;
 let unrepairedTile: ArrayLike<number> = [];
 const batchedProduct = (): tf.Tensor =>
   tf.tidy(() => tf.matMul(tf.ones([4, 256, 256]), tf.ones([4, 256, 256]), true, false));
+/** As many multiplications as of {@link productPerHead}, in one product. */
+const oneProduct = (): tf.Tensor => tf.tidy(() => tf.matMul(tf.ones([4096, 64]), tf.ones([64, 128])));
+/** As of {@link batchedProduct}, for many small matrices. */
+let unrepairedHeads = 0;
+const productPerHead = (): tf.Tensor => tf.tidy(() => tf.matMul(tf.ones([32, 128, 64]), tf.ones([32, 64, 128])));
+
+// The last maximum is one of two equal ones, those before are at infinity.
+const maximaOf = [4, Infinity, 1, -Infinity, -Infinity, -Infinity, NaN, 2, 1, 3, 7, 7];
+const maximumGradients = (): ArrayLike<number>[] =>
+  [[1], [-1], [0, 2], [0, 1, 2]].map((axes) => {
+    const x = tf.tensor(maximaOf, [2, 2, 3]);
+    const weights = tf.tensor(gaussians(6, 9).slice(0, tf.max(x, axes).size), tf.max(x, axes).shape);
+    return tf
+      .grad((value) => tf.sum(tf.mul(tf.max(value, axes), weights)))(x)
+      .dataSync();
+  });
+const largeMaximumGradient = (): tf.Tensor =>
+  tf.tidy(() => tf.grad((x) => tf.max(x, -1))(tf.ones([2, 8, 128, 64]), tf.ones([2, 8, 128])));
+let unrepairedMaxima: ArrayLike<number>[] = [];
+let unrepairedMaximumTime = 0;
 
 const equations: [string, number[][]][] = [
   [
@@ -224,6 +250,17 @@ describe("what tfjs 4.22 lacks; if one of these fails, tfjs has mended it: drop 
     const explicit = quickest(() => tf.tidy(() => tf.matMul(tf.transpose(a), a)));
     expect(transposed).toBeGreaterThan(2 * explicit);
     unrepaired = quickest(batchedProduct);
+    unrepairedHeads = quickest(productPerHead);
+    expect(unrepairedHeads).toBeGreaterThan(2 * quickest(oneProduct));
+  });
+
+  it("wasm: the gradient of max is several times slower than max", async () => {
+    await tf.setBackend("wasm");
+    unrepairedMaxima = maximumGradients();
+    unrepairedMaximumTime = quickest(largeMaximumGradient);
+    const x = tf.ones([2, 8, 128, 64]);
+    expect(unrepairedMaximumTime).toBeGreaterThan(4 * quickest(() => tf.max(x, -1)));
+    x.dispose();
   });
 
   it("wasm: slice takes time in proportion to its input; tile is slow", async () => {
@@ -253,6 +290,7 @@ describe("repairBackend", () => {
     await tf.setBackend("wasm");
     expect(repairBackend()).toEqual([
       "Tile gradient",
+      "Max gradient",
       "UnsortedSegmentSum",
       "BatchMatMul",
       "Slice",
@@ -323,6 +361,35 @@ describe("repairBackend", () => {
   it("makes transposed and batched products on wasm faster", async () => {
     await tf.setBackend("wasm");
     expect(quickest(batchedProduct)).toBeLessThan(unrepaired / 1.5);
+    expect(quickest(productPerHead)).toBeLessThan(unrepairedHeads / 2);
+  });
+
+  it("frees all that a product took where memory ends in it", async () => {
+    await tf.setBackend("wasm");
+    const [a, b] = [tf.ones([3, 64, 64]), tf.ones([3, 64, 64])];
+    const backend = tf.backend() as WasmBackend;
+    const { numTensors, numDataBuffers } = tf.memory();
+    const dataIds = backend.numDataIds();
+    const { makeOutput } = backend;
+    let allowed = 5;
+    backend.makeOutput = (shape, dtype) => {
+      if (allowed-- === 0) throw new Error("no more memory");
+      return makeOutput.call(backend, shape, dtype);
+    };
+    try {
+      expect(() => tf.matMul(a, b, true)).toThrow("no more memory");
+    } finally {
+      backend.makeOutput = makeOutput;
+    }
+    expect(tf.memory()).toMatchObject({ numTensors, numDataBuffers });
+    expect(backend.numDataIds()).toBe(dataIds);
+    tf.dispose([a, b]);
+  });
+
+  it("the gradient of max is as before to the bit, faster", async () => {
+    await tf.setBackend("wasm");
+    expect(maximumGradients()).toEqual(unrepairedMaxima);
+    expect(quickest(largeMaximumGradient)).toBeLessThan(unrepairedMaximumTime / 2);
   });
 
   it("the gradient of tile is as before, in a few kernels", async () => {
@@ -346,8 +413,10 @@ describe("repairBackend", () => {
     await tf.setBackend("wasm");
     const [a, b] = [tf.ones([3, 64, 64]), tf.ones([3, 64, 64])];
     const alive = tf.memory().numTensors;
+    const dataIds = tf.backend().numDataIds();
     tf.matMul(a, b, true, true).dispose();
     expect(tf.memory().numTensors).toBe(alive);
+    expect(tf.backend().numDataIds()).toBe(dataIds);
     const model = tf.sequential();
     model.add(tf.layers.embedding({ inputDim: 7, outputDim: 8, inputLength: 5 }));
     const projection = { kind: "orthogonal", count: 16, dim: 4, seed: 1 } as const;

@@ -9,11 +9,9 @@ import { errorsByHead } from "./attention-loss.ts";
 import { differingSites } from "./differing-sites.ts";
 import { DistillError } from "./errors.ts";
 import { FeatureParameters } from "./feature-parameters.ts";
-import { speedUpMaxGradient } from "./max-gradient.ts";
 import { Student } from "./student.ts";
 import { Teacher } from "./teacher.ts";
 import type { SiteActivations, TeacherOptions } from "./teacher.ts";
-import { speedUpProducts } from "./wasm-products.ts";
 
 /** Token ids, a sequence each. */
 export type TokenRows = readonly (readonly number[])[];
@@ -76,8 +74,6 @@ export class Distiller implements TrainingStage {
         { code: "nothing-to-distil" },
       );
     }
-    speedUpProducts();
-    speedUpMaxGradient();
     const teacher = await Teacher.open(difference, options.scratch, options);
     const students: Student[] = [];
     try {

@@ -8,8 +8,6 @@ import type { NamedTensors } from "../training/stage.ts";
 import { layoutOf, toCanonical } from "./attention-layout.ts";
 import type { AttentionLayout } from "./attention-layout.ts";
 import type { DifferingSite } from "./differing-sites.ts";
-import { headProductsOf, multiplyByHead } from "./head-products.ts";
-import type { HeadProduct } from "./head-products.ts";
 import type { SiteActivations } from "./teacher.ts";
 
 /** The feature maps and the linear attention of one site on tfjs; its feature initializers are variables. */
@@ -17,13 +15,11 @@ export class Student {
   readonly site: DifferingSite;
   readonly #model: OnnxModel;
   readonly #layout: AttentionLayout;
-  readonly #products: readonly HeadProduct[];
 
   private constructor(site: DifferingSite, model: OnnxModel) {
     this.site = site;
     this.#model = model;
     this.#layout = layoutOf(site);
-    this.#products = headProductsOf(site);
   }
 
   /** On the tfjs backend in use. */
@@ -69,24 +65,10 @@ export class Student {
     target: SiteActivations["target"],
   ): { estimate: tf.Tensor; exact: tf.Tensor } {
     const { canonical, steps } = this.#layout;
-    const feeds = this.#withProducts(operands);
-    const values = this.#model.run(feeds, { outputs: [canonical, ...steps.map((node) => node.output[0]!)] });
+    const values = this.#model.run(operands, { outputs: [canonical, ...steps.map((node) => node.output[0]!)] });
     const laidOut = tf.tensor(target.data, [...target.dims]);
     const exact = toCanonical(this.#layout, laidOut, (value) => values[value]!.shape);
     return { estimate: values[canonical]!, exact };
-  }
-
-  /** The operands, and the products of feature matrices, which then are not computed by the graph. */
-  #withProducts(operands: Readonly<Record<string, Feed>>): Record<string, Feed> {
-    const feeds: Record<string, Feed> = { ...operands };
-    for (const { value, matrix, isMatrixLeft, output } of this.#products) {
-      const operand = this.#model.run(feeds, { outputs: [value] })[value]!;
-      const weights = this.variables.get(matrix)!;
-      // Heads that share keys have one operand for all: the graph spreads it.
-      if (operand.rank !== 4 || operand.shape[1] !== weights.shape[0]) continue;
-      feeds[output] = multiplyByHead(operand, weights, isMatrixLeft);
-    }
-    return feeds;
   }
 
   dispose(): void {
