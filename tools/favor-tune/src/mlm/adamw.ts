@@ -17,7 +17,10 @@ export interface AdamWOptions {
 export interface TrainedVariable {
   readonly variable: tf.Variable;
   readonly decays: boolean;
-  /** Values below this are raised to it after each step: what must stay positive. */
+  /**
+   * Of what must stay positive: it is stepped by its logarithm, whose gradient is the one given, and values below this are
+   * raised to it. Steps of the value itself, of the learning rate's size, would wipe out entries smaller than that.
+   */
   readonly least?: number;
 }
 
@@ -63,9 +66,12 @@ export class AdamW {
         const first = tf.add(tf.mul(moments.first, beta1), tf.mul(clipped, 1 - beta1));
         const second = tf.add(tf.mul(moments.second, beta2), tf.mul(tf.square(clipped), 1 - beta2));
         const change = tf.div(first, tf.add(tf.sqrt(second), epsilon * root));
-        const kept = decays ? tf.mul(variable, 1 - learningRate * decay) : variable;
-        const value = tf.sub(kept, tf.mul(change, rate));
-        variable.assign(least === undefined ? value : tf.maximum(value, least));
+        if (least === undefined) {
+          const kept = decays ? tf.mul(variable, 1 - learningRate * decay) : variable;
+          variable.assign(tf.sub(kept, tf.mul(change, rate)));
+        } else {
+          variable.assign(tf.maximum(tf.mul(variable, tf.exp(tf.mul(change, -rate))), least));
+        }
         return { first: tf.keep(first), second: tf.keep(second) };
       });
       tf.dispose([moments.first, moments.second]);

@@ -126,12 +126,23 @@ export class MlmStage implements TrainingStage {
       }
       // A batch of a few short sequences may have no masked token at all: it teaches nothing.
       if (gradients.size === 0) return { loss: 0, accuracy: 0, tokens };
+      this.#takeLogarithms(gradients);
       const norm = await globalNorm(gradients.values());
       if (!Number.isFinite(norm)) return { loss: Number.NaN, tokens };
       this.#optimiser.step(gradients, learningRate, clippingScale(norm, this.#options.clip));
       return { loss, accuracy: correct / count, tokens };
     } finally {
       tf.dispose([...gradients.values()]);
+    }
+  }
+
+  /** The gradients of what must stay positive become those of its logarithm: dL/d(log x) = x dL/dx. */
+  #takeLogarithms(gradients: Map<string, tf.Tensor>): void {
+    for (const [name, { variable, least }] of this.#trained) {
+      const gradient = gradients.get(name);
+      if (gradient === undefined || least === undefined) continue;
+      gradients.set(name, tf.mul(gradient, variable));
+      gradient.dispose();
     }
   }
 

@@ -38,13 +38,14 @@ function rates(schedule: "cosine" | "linear" | "constant"): number[] {
 }
 
 describe("AdamW", () => {
-  test("takes the steps of the paper; only what decays decays; what must stay positive stays so", () => {
-    const [a, b, c] = [scalar(0.7), scalar(0.7), scalar(0.01)];
+  test("takes the steps of the paper; only what decays decays; what must stay positive is stepped by its logarithm", () => {
+    const [a, b, c, d] = [scalar(0.7), scalar(0.7), scalar(1e-6), scalar(1.01e-3)];
     const optimiser = new AdamW(
       new Map([
         ["a", { variable: a, decays: true }],
         ["b", { variable: b, decays: false }],
-        ["c", { variable: c, decays: false, least: 1e-3 }],
+        ["c", { variable: c, decays: false, least: 1e-12 }],
+        ["d", { variable: d, decays: false, least: 1e-3 }],
       ]),
     );
     const gradients = [0.3, -0.2, 1.5, 0.01, 0.4];
@@ -55,6 +56,7 @@ describe("AdamW", () => {
           ["a", tensor],
           ["b", tensor],
           ["c", tensor],
+          ["d", tensor],
         ]),
         0.05,
         1,
@@ -63,9 +65,11 @@ describe("AdamW", () => {
     }
     expect(a.dataSync()[0]).toBeCloseTo(reference(0.7, gradients, 0.05, 0.1), 6);
     expect(b.dataSync()[0]).toBeCloseTo(reference(0.7, gradients, 0.05, 0), 6);
-    expect(c.dataSync()[0]).toBeCloseTo(1e-3, 9);
+    // Smaller than the learning rate, and still there.
+    expect(Math.log(c.dataSync()[0]!)).toBeCloseTo(reference(Math.log(1e-6), gradients, 0.05, 0), 5);
+    expect(d.dataSync()[0]).toBeCloseTo(1e-3, 9);
     optimiser.dispose();
-    tf.dispose([a, b, c]);
+    tf.dispose([a, b, c, d]);
   });
 
   test("goes on from its state with the same bits, and keeps its memory", async () => {
