@@ -6,10 +6,11 @@ import { bodyContext, dimsOf, makeContext, maskOperations, varies, type Attentio
 import { examineRegion, factsOf } from "./examine.ts";
 import { fusedCandidates } from "./fused.ts";
 import { cacheReason } from "./key-value-cache.ts";
+import { landmarkRegions } from "./landmark-attention.ts";
 import { LayerCounter } from "./layer-counter.ts";
 import { MaskProofs } from "./mask-proofs.ts";
 import { productAxes, type Product } from "./product.ts";
-import { dataProducts, findRegion } from "./region.ts";
+import { dataProducts, findRegion, type Region } from "./region.ts";
 import type { FoundSite } from "./site.ts";
 
 export interface FoundAttention {
@@ -92,13 +93,18 @@ function candidatesOf(context: AttentionContext): Candidate[] {
   const products = dataProducts(context);
   const proofs = new MaskProofs(context);
   const byNode = new Map(products.map((product) => [product.node, product]));
-  const regions = products.flatMap((product): Candidate[] => {
+  const regions = products.flatMap((product) => {
     const region = isQuadratic(context, product) ? findRegion(context, product, byNode) : undefined;
-    if (region === undefined) return [];
-    const { node } = region.output;
-    return [{ node, examine: (index, layer) => examineRegion(context, region, proofs, { index, layer }) }];
+    return region === undefined ? [] : [region];
   });
-  return [...fusedCandidates(context), ...regions];
+  const landmarks = lengthsVary(context) ? new Set<Region>() : landmarkRegions(context, regions, products);
+  const candidates = regions
+    .filter((region) => !landmarks.has(region))
+    .map((region): Candidate => {
+      const examine: Candidate["examine"] = (index, layer) => examineRegion(context, region, proofs, { index, layer });
+      return { node: region.output.node, examine };
+    });
+  return [...fusedCandidates(context), ...candidates];
 }
 
 /** Attention's logits grow with the length along both positions; d x d products and single queries do not. */

@@ -28,8 +28,12 @@ export type MaskKindFound =
 /** Below this a weight counts as masked: exp(-1e4) and exp(-1e9) are 0, exp(-20) is no mask. */
 const masked = 1e-12;
 
-export function classifyMask(samples: readonly MaskSample[]): MaskPattern {
-  if (samples.some(hasFractions)) return classifyBias(samples);
+/** Log weights that differ by less are equal; logits of 16 bits are rounded more coarsely. */
+const leastStep = 1e-3;
+
+/** @param tolerance of a probability, as the law was proved to; default that of float32 */
+export function classifyMask(samples: readonly MaskSample[], tolerance: number = leastStep): MaskPattern {
+  if (samples.some(hasFractions)) return classifyBias(samples, Math.max(tolerance, leastStep));
   if (samples.every((sample) => everyWeight(sample, () => true))) return { kind: "none" };
   const perKey = samples.map((sample) => keysKept(sample, false));
   if (perKey.every((keep) => keep !== undefined)) return { kind: "padding", keep: perKey };
@@ -76,15 +80,23 @@ function keysKept(sample: MaskSample, causal: boolean): Uint8Array | undefined {
   return queries > 0 ? keep : undefined;
 }
 
-/** The last row that explains all others shows which keys are kept. */
+/**
+ * One row that explains all others shows which keys are kept: the last, or, where that one is free, the last that hides
+ * a key it could see. Of rows that hide one, two that both explain the others are equal.
+ */
 function groupKept(sample: MaskSample, causal: boolean, group: number): Uint8Array | undefined {
   const { weights, queries, keys } = sample;
+  let isLast = true;
   for (let reference = queries - 1; reference >= 0; reference--) {
     const at = (group * queries + reference) * keys;
     if (Number.isNaN(weights[at]!)) continue;
     const visible = causal ? Math.min(keys, reference + keys - queries + 1) : keys;
+    const hides = weights.subarray(at, at + Math.max(0, visible)).some(isMasked);
+    if (!hides && !isLast) continue;
+    isLast = false;
     const keep = Uint8Array.from({ length: keys }, (_, k) => (k < visible && !isMasked(weights[at + k]!) ? 1 : 0));
     if (keep.includes(1) && explainsRows(sample, keep, causal, group)) return keep;
+    if (hides) return undefined;
   }
   return undefined;
 }
@@ -105,12 +117,12 @@ function explainsRows(sample: MaskSample, keep: Uint8Array, causal: boolean, gro
   return true;
 }
 
-function classifyBias(samples: readonly MaskSample[]): MaskPattern {
+function classifyBias(samples: readonly MaskSample[], tolerance: number): MaskPattern {
   if (samples.every(hasEqualRows)) {
     return other("weighted-keys", "each key has a weight of its own, the same for every query, beside 0 and 1");
   }
-  if (samples.every((sample) => dependsOnDistance(sample))) {
-    return samples.every((sample) => isLinear(sample))
+  if (samples.every((sample) => dependsOnDistance(sample, tolerance))) {
+    return samples.every((sample) => isLinear(sample, tolerance))
       ? other("alibi", "an ALiBi bias, linear in the distance between query and key, is added to the logits")
       : other(
           "relative-position-bias",
@@ -135,7 +147,8 @@ function hasEqualRows({ weights, queries, keys }: MaskSample): boolean {
 }
 
 /** Whether log weights, up to a constant per row, depend on the group and k - i alone (masked ones left out). */
-function dependsOnDistance({ weights, groups, queries, keys }: MaskSample): boolean {
+function dependsOnDistance({ weights, groups, queries, keys }: MaskSample, tolerance: number): boolean {
+  const least = leastComparable(tolerance);
   for (let g = 0; g < groups; g++) {
     // Differences between neighbouring keys do not depend on the row's constant.
     const steps = new Map<number, number>();
@@ -143,28 +156,32 @@ function dependsOnDistance({ weights, groups, queries, keys }: MaskSample): bool
       const at = (g * queries + i) * keys;
       for (let k = 1; k < keys; k++) {
         const [a, b] = [weights[at + k - 1]!, weights[at + k]!];
-        if (!(a > masked && b > masked)) continue;
+        if (!(a > least && b > least)) continue;
         const step = Math.log(b / a);
         const seen = steps.get(k - i);
         if (seen === undefined) steps.set(k - i, step);
-        else if (Math.abs(seen - step) > 1e-3) return false;
+        else if (Math.abs(seen - step) > tolerance) return false;
       }
     }
   }
   return true;
 }
 
-function isLinear({ weights, groups, queries, keys }: MaskSample): boolean {
+/** Small probabilities of 16 bits have few digits: their ratios say nothing. */
+const leastComparable = (tolerance: number): number => (tolerance > leastStep ? 1e-3 : masked);
+
+function isLinear({ weights, groups, queries, keys }: MaskSample, tolerance: number): boolean {
+  const least = leastComparable(tolerance);
   for (let g = 0; g < groups; g++) {
     let slope: number | undefined;
     for (let i = 0; i < queries; i++) {
       const at = (g * queries + i) * keys;
       for (let k = 1; k < keys; k++) {
         const [a, b] = [weights[at + k - 1]!, weights[at + k]!];
-        if (!(a > masked && b > masked)) continue;
+        if (!(a > least && b > least)) continue;
         const step = Math.abs(Math.log(b / a));
         slope ??= step;
-        if (Math.abs(step - slope) > 1e-3) return false;
+        if (Math.abs(step - slope) > tolerance) return false;
       }
     }
   }

@@ -70,7 +70,7 @@ export function proveMask(question: MaskQuestion): MaskProof | { readonly failur
     evaluated.push(evaluation.shape.keys);
   }
   const evidence = `evaluated on ${samples.length} inputs with ${evaluated.join(", ")} keys`;
-  const found = verdict(question, samples, evidence);
+  const found = verdict(question, samples, evidence, tolerance);
   const window = found.reasons.length === 0 ? hiddenWindow(question, Math.max(...lengths)) : undefined;
   if (window === undefined) return { scale, ...found };
   return { scale, mask: { kind: "other", evidence: window.message }, reasons: [window] };
@@ -118,11 +118,15 @@ function verdict(
   { context, batchAt }: MaskQuestion,
   all: readonly Sample[],
   evidence: string,
+  tolerance: number,
 ): { mask: MaskVerdict; reasons: Reason[] } {
   const telling = all.filter(isTelling);
   const hiding = telling.filter(({ mask }) => mask.weights.some((weight) => !(weight > 1 - 1e-6)));
   const samples = hiding.length > 0 ? hiding : telling;
-  const pattern = classifyMask(samples.map(({ mask }) => mask));
+  const pattern = classifyMask(
+    samples.map(({ mask }) => mask),
+    tolerance,
+  );
   switch (pattern.kind) {
     case "none":
       return { mask: { kind: "none", evidence: `every query attends to every key, ${evidence}` }, reasons: [] };

@@ -27,6 +27,11 @@ export function projectionSources(context: AttentionContext, value: string): Set
   return sources;
 }
 
+/** Whether a node multiplies data by weights. */
+export function isWeightProduct(context: AttentionContext, node: NodeProto): boolean {
+  return projecting.has(node.opType) && node.input.slice(0, 2).some((input) => !context.dynamic.has(input));
+}
+
 /** The inputs of a product that are data, seen through reshapes and quantisation to where several may share them. */
 function activationInputs(context: AttentionContext, node: NodeProto): string[] {
   return node.input.filter((input) => context.dynamic.has(input)).map((input) => throughLayout(context, input));
@@ -38,7 +43,8 @@ const layout = new Set(
   ),
 );
 
-function throughLayout(context: AttentionContext, value: string): string {
+/** The value that this one is the same elements of, in another layout or type. */
+export function throughLayout(context: AttentionContext, value: string): string {
   let at = value;
   for (let node = context.graph.producer(at); node && layout.has(node.opType); node = context.graph.producer(at)) {
     at = node.input[0]!;

@@ -48,9 +48,5 @@ export function describeRefusal(region: Region, inputs: RegionInputs): Reason | 
       message: `The logits get a second term that depends on the content, by ${describeNode(inputs.contentDependence)}: relative attention as in DeBERTa or Transformer-XL, or a learned bias.`,
     };
   }
-  const sigmoid = find("Sigmoid", "Relu", "Hardmax");
-  if (sigmoid !== undefined && find("Softmax", "Exp") === undefined) {
-    return { code: "not-softmax", message: `The logits are normalised by ${describeNode(sigmoid)}, not by softmax.` };
-  }
   return undefined;
 }

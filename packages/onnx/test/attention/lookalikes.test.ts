@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { inspectAttention } from "../../src/convert.ts";
 import { DataType } from "../../src/model/proto.ts";
-import { heads, hidden, hiddenStates, layerModel, paddingMask } from "./layer.ts";
+import { dim, heads, hidden, hiddenStates, layerModel, paddingMask } from "./layer.ts";
 import type { Layer, LayerInput, LayerOptions } from "./layer.ts";
 
 interface Case extends LayerOptions {
@@ -121,4 +121,75 @@ test("a softmax behind an operator of unknown shape is named in a note", () => {
   const { sites, notes } = inspectAttention(model);
   expect(sites).toEqual([]);
   expect(notes.join()).toMatch(/shapes behind .*Mystery.* could not be followed: 1 Softmax/);
+});
+
+/** [batch, heads, 3, dim]: means of segments of four. */
+const pooled = (b: Layer, rows: string): string =>
+  b.op("ReduceMean", [b.reshape(rows, [0, heads, 3, 4, dim])], { axes: { ints: [3] }, keepdims: { int: 0 } });
+const soften = (b: Layer, query: string, key: string): string => soft(b, b.logits(query, key));
+const product = (b: Layer, left: string, right: string): string => b.op("MatMul", [left, right]);
+
+/** Attention of a fixed and of a free length, and how many sites of each are found. */
+const ofLandmarks: { name: string; fixed: number; free: number; write: (b: Layer) => string }[] = [
+  {
+    name: "Nystrom's",
+    fixed: 0,
+    free: 0,
+    write: (b) => {
+      const [q, k, v] = [b.project("x"), b.project("x"), b.project("x")];
+      const [queries, keys] = [pooled(b, q), pooled(b, k)];
+      const core = soften(b, queries, keys);
+      const near = product(b, core, b.op("Sub", [b.scalar(2), core]));
+      return b.merge(product(b, product(b, soften(b, q, keys), near), product(b, soften(b, queries, k), v)));
+    },
+  },
+  {
+    name: "agents",
+    fixed: 0,
+    free: 0,
+    write: (b) => {
+      const [q, k, v] = [b.project("x"), b.project("x"), b.project("x")];
+      const agents = pooled(b, q);
+      return b.merge(product(b, soften(b, q, agents), product(b, soften(b, agents, k), v)));
+    },
+  },
+  {
+    name: "attention to pooled keys, as many as the length lets be",
+    fixed: 1,
+    free: 0,
+    write: (b) => {
+      const [q, k, v] = [b.project("x"), pooled(b, b.project("x")), pooled(b, b.project("x"))];
+      return b.merge(product(b, soften(b, q, k), v));
+    },
+  },
+  {
+    name: "queries apart that share their keys",
+    fixed: 2,
+    free: 2,
+    write: (b) => {
+      const [k, v] = [b.project("x"), b.project("x")];
+      return b.merge(
+        b.op(
+          "Add",
+          [1, 2].map(() => product(b, soften(b, b.project("x"), k), v)),
+        ),
+      );
+    },
+  },
+  {
+    name: "attention over what another made, with no weights between",
+    fixed: 2,
+    free: 2,
+    write: (b) => {
+      const first = product(b, soften(b, b.project("x"), b.project("x")), b.project("x"));
+      return b.merge(product(b, soften(b, b.project("x"), b.project("x")), first));
+    },
+  },
+];
+
+test.each(ofLandmarks)("landmarks, linear already, are not reported: $name", ({ write, fixed, free }) => {
+  const sitesAt = (length: number | string): number =>
+    inspectAttention(layerModel(write, { inputs: [{ ...hiddenStates, dims: ["batch", length, hidden] }] })).sites
+      .length;
+  expect([sitesAt(12), sitesAt("length")]).toEqual([fixed, free]);
 });

@@ -21,6 +21,9 @@ const keep = (condition: boolean): number => (condition ? 1 : 0);
 const isReal = (key: number, group: number): boolean => key < 6 || (group === 0 && key < 9);
 const segment = (position: number): number => Math.floor(position / 4);
 
+/** exp(bias) with the step of float16 at logits of up to 16, and as many digits. */
+const rounded = (bias: number): number => Number(Math.exp(Math.round(bias * 128) / 128).toPrecision(4));
+
 const kindOf = (...samples: MaskSample[]): string => {
   const pattern = classifyMask(samples);
   return pattern.kind === "other" ? pattern.found : pattern.kind;
@@ -56,6 +59,16 @@ describe("masks", () => {
       row.forEach((w, k) => (row[k] = w / largest));
     }
     expect(kindOf(scaled)).toBe(kind);
+  });
+
+  const biases: [string, (query: number, key: number) => number][] = [
+    ["alibi", (q, k) => -0.317 * Math.abs(q - k)],
+    ["relative-position-bias", (q, k) => -(((q - k + 20) * 7) % 5) / 5.7],
+    ["additive-bias", (q, k) => -((q * k) % 7) / 3],
+  ];
+  test.each(biases)("rounded to 16 bits it is still %s", (found, bias) => {
+    const pattern = classifyMask([sample(12, (q, k) => rounded(bias(q, k)))], 2e-2);
+    expect(pattern).toMatchObject({ kind: "other", found });
   });
 
   test("one sample with another pattern decides", () => {
