@@ -3,6 +3,7 @@ import { OutputError, UsageError } from "favor-convert";
 
 import { StoppedError, TrainingError, TuneUsageError } from "./errors.ts";
 
+/** What the process ends with. */
 export const exitCode = { done: 0, unexpected: 1, usage: 2, input: 3, interrupted: 130, ended: 143 } as const;
 
 /** The exit code for an error: what Favor refuses on purpose is about the input, unless it says otherwise. */

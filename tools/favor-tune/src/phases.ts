@@ -5,13 +5,13 @@ import type { ModelProto } from "@favor/onnx";
 import { ordinaryIds } from "favor-convert/measure";
 
 import { Distiller } from "./distill/distiller.ts";
+import type { Job } from "./job.ts";
 import { maskBatch } from "./mlm/masked-batch.ts";
 import type { Masking } from "./mlm/masked-batch.ts";
 import { MlmStage } from "./mlm/mlm-stage.ts";
 import { Redraw } from "./mlm/redraw.ts";
 import { Teacher } from "./mlm/teacher.ts";
 import type { Phase } from "./training/phase.ts";
-import type { Job } from "./tune.ts";
 
 /** The phases of a run in order: the stages that were asked for, then the control. */
 export async function phasesOf(job: Job, threads: number): Promise<readonly Phase[]> {

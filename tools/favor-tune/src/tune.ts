@@ -9,12 +9,11 @@ import { checkOutput } from "favor-convert/folder";
 import type { CurvePoint, FavorFile } from "favor-convert/report";
 
 import { openBackend } from "./backends/open-backend.ts";
-import type { OpenedBackend } from "./backends/open-backend.ts";
 import { CheckpointStore } from "./checkpoint/checkpoint-store.ts";
 import type { Checkpoint, RunState } from "./checkpoint/checkpoint-store.ts";
 import { openTuningData } from "./data/tuning-data.ts";
-import type { TuningData } from "./data/tuning-data.ts";
 import { TuneUsageError } from "./errors.ts";
+import type { Job } from "./job.ts";
 import { HeldOut } from "./measure/held-out.ts";
 import { openMeasurements } from "./measure/measurements.ts";
 import { phasesOf } from "./phases.ts";
@@ -27,6 +26,7 @@ import type { ConvertedModel } from "./source/converted-model.ts";
 import { openTeacher } from "./source/teacher-model.ts";
 import type { TeacherModel } from "./source/teacher-model.ts";
 import { TrainingLog } from "./training/log.ts";
+import { Signals } from "./training/signals.ts";
 import { TrainingRun } from "./training/training-run.ts";
 import { versions } from "./version.ts";
 
@@ -76,19 +76,6 @@ export async function tune(request: TuneRequest, progress: Progress = silent): P
     teacher?.opened.close();
     converted?.close();
   }
-}
-
-/** All that a run works with. */
-export interface Job {
-  readonly request: TuneRequest;
-  readonly settings: Settings;
-  readonly converted: ConvertedModel;
-  readonly teacher: TeacherModel | undefined;
-  readonly data: TuningData;
-  readonly backend: OpenedBackend;
-  /** Of checkpoints and files on the way. */
-  readonly folder: string;
-  readonly progress: Progress;
 }
 
 async function trainAndWrite(
@@ -160,6 +147,7 @@ async function beginning(
     model: converted.favor.model.sha256,
     teacher: teacher?.sha256 ?? "",
     data: data.training.sha256,
+    column: request.column ?? "",
     "eval-data": evalData,
   };
   const found = request.resume === true ? await store.read() : undefined;
@@ -198,22 +186,4 @@ async function trainingFolder(path: string, { resume, force }: TuneRequest): Pro
   }
   await mkdir(path, { recursive: true });
   return path;
-}
-
-/** The first SIGINT or SIGTERM asks for an end after the step at hand; a second one has its usual effect. */
-class Signals {
-  received: "SIGINT" | "SIGTERM" | undefined;
-  readonly #listener: (signal: NodeJS.Signals) => void;
-
-  constructor() {
-    this.#listener = (signal) => {
-      this.received = signal === "SIGTERM" ? "SIGTERM" : "SIGINT";
-      this.stopListening();
-    };
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, this.#listener);
-  }
-
-  stopListening(): void {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, this.#listener);
-  }
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 import { z } from "zod";
 
-import type { CurvePoint } from "favor-convert/report";
+import type { CurvePoint, TuningStage } from "favor-convert/report";
 
 import type { DataPosition } from "../data/training-data.ts";
 import { TrainingError, TuneInputError } from "../errors.ts";
@@ -26,23 +26,13 @@ export interface RunState {
   readonly curve: readonly CurvePoint[];
   readonly controlCurve: readonly CurvePoint[];
   /** Phases done. */
-  readonly finished: readonly FinishedPhase[];
+  readonly finished: readonly TuningStage[];
   /** Seconds of the phase at hand. */
   readonly seconds: number;
   /** Of the phase at hand: its best evaluation, and how many evaluations were made since. */
   readonly best: { readonly step: number; readonly accuracy: number; readonly since: number } | null;
   /** Bytes of the log at this moment; what a process that died wrote after it is dropped. */
   readonly logLength: number;
-}
-
-/** A phase as it went. */
-export interface FinishedPhase {
-  readonly name: "distill" | "mlm" | "control";
-  readonly steps: number;
-  /** The step whose weights were kept. */
-  readonly kept: number;
-  readonly learningRate: number;
-  readonly seconds: number;
 }
 
 const count = z.int().nonnegative();
@@ -98,6 +88,8 @@ export class CheckpointStore {
   }
 
   /**
+   * Makes this the newest checkpoint.
+   *
    * @throws {TrainingError} `checkpoint-unwritable`; the checkpoint before it is still there.
    */
   async write({ state, tensors }: Checkpoint): Promise<void> {

@@ -2,8 +2,7 @@ import { createHash } from "node:crypto";
 import { open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
-import { readRange, readSafetensors } from "@favor/onnx";
-import { memoryRange } from "@favor/onnx";
+import { memoryRange, readRange, readSafetensors } from "@favor/onnx";
 
 import type { NamedTensors } from "../training/stage.ts";
 

@@ -41,6 +41,8 @@ export class HeldOut {
   }
 
   /**
+   * What a model makes of the masked tokens.
+   *
    * @param path - an ONNX file.
    * @throws {InputError} `model-fails-to-run`, `model-inputs-unknown`.
    */

@@ -6,10 +6,10 @@ import { writeModel } from "@favor/onnx/node";
 import type { MaskedScores } from "favor-convert/measure";
 import type { TuningRecord } from "favor-convert/report";
 
+import type { Job } from "../job.ts";
 import { withWeights } from "../model/with-weights.ts";
 import { withoutSoftmax } from "../model/without-softmax.ts";
 import type { TrainingRun } from "../training/training-run.ts";
-import type { Job } from "../tune.ts";
 import type { HeldOut } from "./held-out.ts";
 
 /** Scores on the held-out tokens of every model of a run. */

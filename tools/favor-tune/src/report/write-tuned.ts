@@ -7,12 +7,12 @@ import { compareMasked } from "favor-convert/measure";
 import { modelCard, reportPage } from "favor-convert/report";
 import type { Evaluation, FavorFile, TuningRecord } from "favor-convert/report";
 
+import type { Job } from "../job.ts";
 import type { HeldOut } from "../measure/held-out.ts";
 import type { Measured } from "../measure/measurements.ts";
 import { withWeights } from "../model/with-weights.ts";
 import { flatSettings } from "../settings.ts";
 import type { TrainingRun } from "../training/training-run.ts";
-import type { Job } from "../tune.ts";
 import { versions } from "../version.ts";
 import { tuningSection } from "./tuning-section.ts";
 

@@ -27,6 +27,7 @@ export class TrainingLog {
     return this.#length;
   }
 
+  /** Adds a line with an object as JSON. */
   async append(entry: object): Promise<void> {
     const line = Buffer.from(`${JSON.stringify(entry)}\n`);
     await this.#file.write(line, 0, line.length, this.#length);

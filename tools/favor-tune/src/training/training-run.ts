@@ -1,6 +1,6 @@
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 
-import { rm } from "node:fs/promises";
 import { writeModel } from "@favor/onnx/node";
 import type { Progress } from "favor-convert";
 import type { SequenceTokenizer } from "favor-convert/data";
@@ -77,6 +77,8 @@ export class TrainingRun {
   }
 
   /**
+   * Trains every phase that is left.
+   *
    * @throws {TrainingError} `loss-not-finite`, `out-of-memory`, `device-lost`, `checkpoint-unwritable`; {StoppedError};
    * {InputError} `data-malformed` where a record is no text of the tokenizer's.
    */

@@ -3,6 +3,7 @@ import { join } from "node:path";
 
 import { loadTokenizer } from "favor-convert/data";
 import type { SequenceTokenizer } from "favor-convert/data";
+import { parquetWriteBuffer } from "hyparquet-writer";
 import { beforeAll, describe, expect, test } from "vitest";
 
 import { isHeldOut, recordHash } from "../../src/data/record-hash.ts";
@@ -83,6 +84,21 @@ describe("batches", () => {
     expect(seen.toSorted((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, n) => 2 * n + 1));
     expect(passes).toBe(3);
   });
+});
+
+test("a column of Parquet gives the batches of the same lines of text", async () => {
+  const sequences = Array.from({ length: 60 }, (_, n) => residues(n));
+  const text = await scanData(await temporaryFile("train.txt", sequences.join("\n")), options);
+  const columnData = [
+    { name: "id", data: sequences.map((_, n) => n) },
+    { name: "chain", data: sequences },
+  ];
+  const bytes = new Uint8Array(parquetWriteBuffer({ columnData, rowGroupSize: 25 }));
+  const path = await temporaryFile("train.parquet", bytes);
+  await expect(scanData(path, options)).rejects.toMatchObject({ code: "column-unknown" });
+  const parquet = await scanData(path, { ...options, column: "chain" });
+  expect([parquet.records, parquet.excluded]).toEqual([text.records, text.excluded]);
+  expect(await take(parquet, 6)).toEqual(await take(text, 6));
 });
 
 describe("held-out data", () => {

@@ -1,0 +1,21 @@
+import type { Progress } from "favor-convert";
+
+import type { OpenedBackend } from "./backends/open-backend.ts";
+import type { TuningData } from "./data/tuning-data.ts";
+import type { TuneRequest } from "./request.ts";
+import type { Settings } from "./settings.ts";
+import type { ConvertedModel } from "./source/converted-model.ts";
+import type { TeacherModel } from "./source/teacher-model.ts";
+
+/** All that a run works with. */
+export interface Job {
+  readonly request: TuneRequest;
+  readonly settings: Settings;
+  readonly converted: ConvertedModel;
+  readonly teacher: TeacherModel | undefined;
+  readonly data: TuningData;
+  readonly backend: OpenedBackend;
+  /** Of checkpoints and files on the way. */
+  readonly folder: string;
+  readonly progress: Progress;
+}
