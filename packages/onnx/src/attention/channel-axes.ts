@@ -1,4 +1,5 @@
-import { elementCount, tensorOf, type Tensor } from "../evaluate/tensor.ts";
+import { stridedPositions } from "../evaluate/positions.ts";
+import { elementCount, type Tensor } from "../evaluate/tensor.ts";
 import { parseEinsum } from "../graph/einsum.ts";
 import { stringAttribute } from "../graph/node.ts";
 import { DataType, type NodeProto } from "../model/proto.ts";
@@ -56,13 +57,13 @@ function channelNumbers(context: AttentionContext, node: NodeProto): Tensor | un
   const axes = weightAxes(node, dims.length, node.input.indexOf(data[0]!), ranks);
   const count = elementCount(dims);
   if (axes === undefined || count > mostChannelNumbers) return undefined;
-  const numbers = new Int32Array(count);
-  const index = dims.map(() => 0);
-  for (let i = 0; i < numbers.length; i++) {
-    numbers[i] = axes.reduce((number, axis) => number * dims[axis]! + index[axis]!, 0);
-    for (let axis = dims.length - 1; axis >= 0 && ++index[axis]! === dims[axis]; axis--) index[axis] = 0;
+  let channels = 1;
+  const strides = dims.map(() => 0);
+  for (const axis of axes.toReversed()) {
+    strides[axis] = channels;
+    channels *= dims[axis]!;
   }
-  return tensorOf(DataType.INT32, dims, numbers);
+  return { dims, dataType: DataType.INT32, data: stridedPositions(dims, strides) };
 }
 
 /** Axes of a product's output that come from its weights. */
@@ -98,8 +99,10 @@ function varyingAxes({ dims, data }: Tensor): Set<number> {
   let stride = 1;
   for (let axis = dims.length - 1; axis >= 0; axis--) {
     const size = dims[axis]!;
-    for (let i = 0; i < data.length; i++) {
-      if (Math.floor(i / stride) % size > 0 && data[i] !== data[i - stride]) {
+    // Neighbours along the axis, in each block of it.
+    for (let start = 0; start < data.length && !varying.has(axis); start += stride * size) {
+      for (let i = start + stride; i < start + stride * size; i++) {
+        if (data[i] === data[i - stride]) continue;
         varying.add(axis);
         break;
       }

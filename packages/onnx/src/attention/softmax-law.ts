@@ -74,7 +74,7 @@ function randomLogits(size: number, amplitude: number, random: () => number): Fl
   const logits = new Float64Array(size);
   const drawn = Math.min(size, randomPeriod);
   for (let i = 0; i < drawn; i++) logits[i] = (2 * random() - 1) * amplitude;
-  for (let i = drawn; i < size; i++) logits[i] = logits[i - drawn]!;
+  for (let i = drawn; i < size; i += drawn) logits.copyWithin(i, 0, Math.min(drawn, size - i));
   return logits;
 }
 

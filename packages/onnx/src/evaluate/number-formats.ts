@@ -60,6 +60,23 @@ export function roundTo(value: number, target: FloatFormat, saturate: boolean = 
   return sign * rounded;
 }
 
+/** {@link roundTo} for each number in place, most by integer arithmetic on their codes. */
+export function roundAll(values: Float32Array, target: FloatFormat): void {
+  const codes = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const dropped = 23 - target.mantissaBits;
+  const half = 2 ** (dropped - 1) - 1;
+  const kept = -(2 ** dropped);
+  const limits = new Uint32Array(Float32Array.of(2 ** (1 - target.bias), target.max).buffer);
+  const [least, largest] = [limits[0]!, limits[1]!];
+  for (let i = 0; i < values.length; i++) {
+    const code = codes[i]!;
+    const magnitude = code & 0x7fffffff;
+    const rounded = (magnitude + half + ((magnitude >>> dropped) & 1)) & kept;
+    if (magnitude >= least && magnitude <= largest && rounded <= largest) codes[i] = (code & 0x80000000) | rounded;
+    else values[i] = roundTo(values[i]!, target);
+  }
+}
+
 const double = new Float64Array(1);
 const halves = new Uint32Array(double.buffer);
 /** Which half of a double has its exponent. */

@@ -129,8 +129,7 @@ export function formatOf(dataType: number): FloatFormat | undefined {
 /** Rounds every value to one that `dataType` can hold; does nothing for types that have arrays of their own. */
 export function roundInPlace(dataType: number, data: TensorData): void {
   const format = formatOf(dataType);
-  if (format === undefined) return;
-  for (let i = 0; i < data.length; i++) data[i] = formats.roundTo(data[i]!, format);
+  if (format !== undefined && data instanceof Float32Array) formats.roundAll(data, format);
 }
 
 /**

@@ -49,6 +49,22 @@ describe("rounding to small floating-point types", () => {
     expect(wrong).toEqual([]);
   });
 
+  test("many numbers are rounded as each of them is", () => {
+    const step = 2 ** 32 / 65_521;
+    const codes = Uint32Array.from({ length: 65_521 }, (_, i) => Math.floor(i * step));
+    const values = new Float32Array(codes.buffer);
+    for (const format of Object.values(formats).filter((entry) => typeof entry === "object")) {
+      // Halves between two numbers, and what lies next to the largest, are among them.
+      const halves = values.map((value) => formats.roundTo(value, format) * (1 + 2 ** -(format.mantissaBits + 1)));
+      const given = Float32Array.of(...values.subarray(0, 20_000), ...values.subarray(40_000), format.max, -format.max);
+      for (const numbers of [given, halves.slice()]) {
+        const expected = numbers.map((value) => formats.roundTo(value, format));
+        formats.roundAll(numbers, format);
+        expect(numbers).toEqual(expected);
+      }
+    }
+  });
+
   test("halves go to even, and what is too large to infinity", () => {
     expect(formats.roundTo(1 + 2 ** -11, formats.float16)).toBe(1);
     expect(formats.roundTo(1 + 3 * 2 ** -11, formats.float16)).toBe(1 + 2 ** -9);

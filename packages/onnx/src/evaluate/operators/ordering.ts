@@ -1,7 +1,7 @@
 import { DataType } from "../../model/proto.ts";
 import { markInexact, type OperatorCall, type OperatorTable } from "../call.ts";
 import { axisView, computed, type AxisView } from "../positions.ts";
-import type { Tensor, TensorData } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
 
 /** Index of the largest (smallest) element along `axis`, the first of equals unless select_last_index (opset 12). */
 const argExtreme =
@@ -87,29 +87,11 @@ const cumulative =
     return [computed(source.dims, source.dataType, data)];
   };
 
-/** Every element of [outer, length, inner] with the row along `length` that it belongs to, of outer * inner rows. */
-function forEachInRows({ outer, length, inner }: AxisView, visit: (at: number, row: number) => void): void {
-  let at = 0;
+/** Where each row of [outer, length, inner] along `length` begins: its elements are `inner` apart. */
+function* rowStarts({ outer, length, inner }: AxisView): Generator<number> {
   for (let block = 0; block < outer; block++) {
-    for (let i = 0; i < length; i++) {
-      for (let column = 0; column < inner; column++) visit(at++, block * inner + column);
-    }
+    for (let column = 0; column < inner; column++) yield block * length * inner + column;
   }
-}
-
-/** exp(x - max) along one axis: [outer, length, inner], and what each row adds up to. */
-function exponentials(call: OperatorCall, source: TensorData, view: AxisView) {
-  const rows = view.outer * view.inner;
-  call.operations(3 * source.length);
-  const exponents = new Float64Array(source.length);
-  const sums = new Float64Array(rows);
-  const largest = new Float64Array(rows).fill(-Infinity);
-  forEachInRows(view, (i, row) => (largest[row] = Math.max(largest[row]!, source[i]!)));
-  forEachInRows(view, (i, row) => {
-    exponents[i] = Math.exp(source[i]! - largest[row]!);
-    sums[row]! += exponents[i]!;
-  });
-  return { exponents, sums, largest };
 }
 
 /** Along `axis` (default -1); before opset 13 over all dimensions from `axis` (default 1) on, flattened. */
@@ -128,10 +110,21 @@ const softmax =
     call.requireFloat(source);
     const view = softmaxView(call, source);
     const data = call.data(source.dims, source.dataType);
-    const { exponents, sums, largest } = exponentials(call, source.data, view);
-    forEachInRows(view, (i, row) => {
-      data[i] = log ? source.data[i]! - largest[row]! - Math.log(sums[row]!) : exponents[i]! / sums[row]!;
-    });
+    call.operations(3 * data.length);
+    const { data: x } = source;
+    const { length, inner } = view;
+    const exponents = new Float64Array(length);
+    for (const start of rowStarts(view)) {
+      let largest = -Infinity;
+      for (let i = 0; i < length; i++) largest = Math.max(largest, x[start + i * inner]!);
+      let sum = 0;
+      for (let i = 0; i < length; i++) sum += exponents[i] = Math.exp(x[start + i * inner]! - largest);
+      const logSum = Math.log(sum);
+      for (let i = 0; i < length; i++) {
+        const at = start + i * inner;
+        data[at] = log ? x[at]! - largest - logSum : exponents[i]! / sum;
+      }
+    }
     return [computed(source.dims, source.dataType, data)];
   };
 
