@@ -31,13 +31,14 @@ const products = (): Float32Array[] =>
     return tf.matMul(x!, y!, transposeA, transposeB).dataSync<"float32">();
   });
 
-/** Milliseconds of the quickest of several runs. */
+/** Milliseconds of processor time, which other programs do not change, of the quickest of several runs. */
 function quickest(run: () => tf.Tensor): number {
   let best = Infinity;
   for (let i = 0; i < 5; i++) {
-    const start = performance.now();
+    const start = process.cpuUsage();
     run().dispose();
-    best = Math.min(best, performance.now() - start);
+    const { user, system } = process.cpuUsage(start);
+    best = Math.min(best, (user + system) / 1000);
   }
   return best;
 }
@@ -231,8 +232,8 @@ describe("what tfjs 4.22 lacks; if one of these fails, tfjs has mended it: drop 
 
   it("cpu: UnsortedSegmentSum takes time in proportion to the number of segments", async () => {
     await tf.setBackend("cpu");
-    const x = tf.ones([200, 64]);
-    const ids = tf.zeros([200], "int32") as tf.Tensor1D;
+    const x = tf.ones([50, 32]);
+    const ids = tf.zeros([50], "int32") as tf.Tensor1D;
     const time = (segments: number): number => quickest(() => tf.unsortedSegmentSum(x, ids, segments));
     expect(time(400)).toBeGreaterThan(4 * time(20));
   });
@@ -403,8 +404,8 @@ describe("repairBackend", () => {
     const before = segmentGradient().dataSync();
     expect(repairBackend()).toEqual(["UnsortedSegmentSum"]);
     expect(relativeError(segmentGradient().dataSync(), before)).toBeLessThan(1e-6);
-    const x = tf.ones([200, 64]);
-    const ids = tf.zeros([200], "int32") as tf.Tensor1D;
+    const x = tf.ones([50, 32]);
+    const ids = tf.zeros([50], "int32") as tf.Tensor1D;
     const time = (segments: number): number => quickest(() => tf.unsortedSegmentSum(x, ids, segments));
     expect(time(400)).toBeLessThan(4 * time(20) + 1);
   });
