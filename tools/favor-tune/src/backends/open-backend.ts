@@ -1,7 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 import { repairBackend } from "@favor/tfjs";
 
-import { speedUpProducts } from "../distill/wasm-products.ts";
 import { TuneUsageError } from "../errors.ts";
 import type { BackendChoice } from "../request.ts";
 import { openNodeBackend } from "./node-backend.ts";
@@ -42,7 +41,6 @@ export async function openBackend(choice: BackendChoice): Promise<OpenedBackend>
       continue;
     }
     repairBackend(attempt.name);
-    speedUpProducts();
     const how = choice === "auto" ? "chosen as the first of webgpu, node, wasm that is there" : "as asked for";
     return { ...attempt, reasons: [`Training on ${attempt.description}, ${how}.`, ...reasons] };
   }
