@@ -158,8 +158,8 @@ async function showTuning({ output, lengths, steps, tokens, learningRate, evalLi
   // Exact attention in the converted form: the softmax control, of the same graph otherwise, by the same command.
   const exact = join(output, "exact");
   await once(exact, { kind: "convert", request: { source: original, output: exact, features: "exact" } });
-  console.log("| tokens | model | before, % | after, % | seconds a step | peak MB |");
-  console.log("|---|---|---|---|---|---|");
+  console.log("| tokens | model | before, % | after, % | seconds a step | processor seconds in all | peak MB |");
+  console.log("|---|---|---|---|---|---|---|");
   for (const length of lengths) {
     for (const [words, source] of [
       ["softmax (control)", exact],
@@ -177,12 +177,12 @@ async function showTuning({ output, lengths, steps, tokens, learningRate, evalLi
 }
 
 function tuningCells(cost, folder, steps) {
-  if (cost.error !== undefined) return "| | | no memory";
+  if (cost.error !== undefined) return "| | | | no memory";
   const { tuning } = JSON.parse(readFileSync(join(folder, "favor.json"), "utf8"));
   const { before, after } = tuning.measured;
   const seconds = tuning.stages.at(-1).seconds / steps;
   const peak = Math.round(cost.peakBytes / 1e6);
-  return `${interval(before.accuracy)} | ${interval(after.accuracy)} | ${seconds.toFixed(2)} | ${peak}`;
+  return `${interval(before.accuracy)} | ${interval(after.accuracy)} | ${seconds.toFixed(2)} | ${Math.round(cost.processorSeconds)} | ${peak}`;
 }
 
 function interval({ value, low, high }) {
@@ -213,5 +213,7 @@ async function runTask({ kind, request, record }) {
     writeFileSync(record, JSON.stringify({ error: error.code }));
     return;
   }
-  writeFileSync(record, JSON.stringify({ peakBytes: process.resourceUsage().maxRSS * 1024 }));
+  const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage();
+  const processorSeconds = (userCPUTime + systemCPUTime) / 1e6;
+  writeFileSync(record, JSON.stringify({ processorSeconds, peakBytes: maxRSS * 1024 }));
 }
