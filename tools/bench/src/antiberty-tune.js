@@ -1,4 +1,4 @@
-// The accuracy that tuning brings back: AntiBERTy with calibrated positive features, distilled, then fine-tuned with the
+// The accuracy that tuning brings back: AntiBERTy with landmark features, distilled, then fine-tuned with the
 // softmax control beside it, each model measured on the same masked residues.
 //   node tools/bench/src/antiberty-tune.js <folder of the model> <folder with train.fasta and val.fasta>
 //     [--counts 128,64] [--sequences 1700] [--steps 100,80] [--batch 16,8] [--out out/antiberty-tune]
@@ -46,15 +46,17 @@ async function carryOut({ stage, request, folder }) {
 function stagesOf(count, source, data) {
   const [distillSteps, mlmSteps] = values.steps.split(",").map(Number);
   const [distillBatch, mlmBatch] = values.batch.split(",").map(Number);
-  const [calibrated, distilled, tuned] = ["cal", "dis", "mlm"].map((name) => join(values.out, `${name}${count}`));
+  const [converted, distilled, tuned] = ["landmark", "distilled", "tuned"].map((name) =>
+    join(values.out, `${name}${count}`),
+  );
   const train = join(data, "train.fasta");
   const common = { data: train, evalData: join(data, "val.fasta"), teacher: source, backend: "wasm", evalCount: 300 };
   return [
     {
-      name: `calibrated ${count}`,
+      name: `landmark ${count}`,
       stage: "convert",
-      folder: calibrated,
-      request: { source, output: calibrated, features: "positive", count, calibrate: train },
+      folder: converted,
+      request: { source, output: converted, features: "landmark", count, calibrate: train },
     },
     {
       name: `distilled ${count}, ${distillSteps} steps`,
@@ -62,7 +64,7 @@ function stagesOf(count, source, data) {
       folder: distilled,
       request: {
         ...common,
-        source: calibrated,
+        source: converted,
         output: distilled,
         stage: "distill",
         steps: distillSteps,
@@ -81,6 +83,7 @@ function stagesOf(count, source, data) {
         steps: mlmSteps,
         batch: mlmBatch,
         control: true,
+        learningRate: 2e-5,
       },
     },
   ];
