@@ -1,5 +1,5 @@
 import { elementCount } from "../evaluate/tensor.ts";
-import { EvaluationLimitError } from "../evaluate/errors.ts";
+import { EvaluationError, EvaluationLimitError } from "../evaluate/errors.ts";
 import type { GraphProbe } from "./context.ts";
 import type { Region } from "./region.ts";
 import type { RegionLabels } from "./region-evaluation.ts";
@@ -18,7 +18,7 @@ const mostLogits = 2 ** 22;
  * The shape in which a region's logits are evaluated: the probe's own, or smaller where the region's operators and what
  * it reads from outside treat all heads, and without a mask all positions, alike.
  *
- * @throws EvaluationLimitError if that is too large to evaluate
+ * @throws EvaluationLimitError if that is too large to evaluate, EvaluationError where the probe does not reach the logits
  */
 export function probedLogits(
   region: Region,
@@ -26,7 +26,11 @@ export function probedLogits(
   labels: RegionLabels,
   probe: GraphProbe,
 ): number[] {
-  const dims = [...probe.info.get(region.logits.output.value)!.dims];
+  const logitsShape = probe.info.get(region.logits.output.value);
+  if (logitsShape === undefined) {
+    throw new EvaluationError(region.logits.node, "the shape of its output cannot be told at every length");
+  }
+  const dims = [...logitsShape.dims];
   const shapes = values.map((value) => probe.info.get(value)?.dims);
   if (region.nodes.every((node) => uniform.has(node.opType)) && shapes.every((shape) => shape !== undefined)) {
     const isPlain = shapes.every((shape) => elementCount(shape!) === 1);
