@@ -37,17 +37,6 @@ export class OperatorError extends FavorError<"operator-failed"> {
   }
 }
 
-/** A value that was asked for, or that a needed node reads, has no producer, no initializer and was not fed. */
-export class MissingValueError extends FavorError<"missing-value"> {
-  constructor(name: string, reader: NodeProto | null) {
-    const where = reader === null ? "asked for" : `read by ${describe(reader)}`;
-    super(`Value "${name}", ${where}, is neither computed, nor an initializer, nor fed. Feed it.`, {
-      code: "missing-value",
-      details: { name, ...(reader === null ? {} : facts(reader)) },
-    });
-  }
-}
-
 /** A fed value does not fit the model. */
 export class FeedError extends FavorError<"invalid-feed"> {
   constructor(name: string, expected: string, found: string) {

@@ -1,4 +1,5 @@
-export { FeedError, MissingValueError, OperatorError, UnsupportedOperatorError, VariableError } from "./errors.ts";
+export { MissingValueError } from "@favor/onnx";
+export { FeedError, OperatorError, UnsupportedOperatorError, VariableError } from "./errors.ts";
 export type { Feed, ValueInfo } from "./feeds.ts";
 export { OnnxModel } from "./onnx-model.ts";
 export type { LoadOptions, RunOptions } from "./onnx-model.ts";

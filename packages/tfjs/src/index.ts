@@ -1,3 +1,4 @@
+export { detached } from "./ops/detached.ts";
 export { favorAttention } from "./ops/favor-attention.ts";
 export type { FavorAttentionOptions } from "./ops/favor-attention.ts";
 export { softmaxAttention } from "./ops/softmax-attention.ts";

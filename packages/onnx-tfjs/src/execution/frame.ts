@@ -1,13 +1,14 @@
 import { FavorError } from "@favor/core";
 import {
   evaluateNode,
+  MissingValueError,
   UnsupportedOperatorError as NotEvaluated,
   type FunctionProto,
   type GraphProto,
   type NodeProto,
 } from "@favor/onnx";
 import * as tf from "@tensorflow/tfjs";
-import { MissingValueError, OperatorError, UnsupportedOperatorError } from "../errors.ts";
+import { OperatorError, UnsupportedOperatorError } from "../errors.ts";
 import { hostLimits, OperatorCall, type Operator } from "../operator-call.ts";
 import { findOperator, supportedOperators } from "../operators/registry.ts";
 import { isDevice, type Value } from "../value.ts";

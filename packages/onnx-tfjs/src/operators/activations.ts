@@ -1,7 +1,7 @@
+import { detached } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import type { Operator, OperatorCall, OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";
-import { detached } from "./detached.ts";
 import { gelu, geluTanh } from "./gelu.ts";
 
 type Unary = (x: tf.Tensor) => tf.Tensor;

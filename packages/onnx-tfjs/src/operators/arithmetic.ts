@@ -1,7 +1,7 @@
+import { detached } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import type { Operator, OperatorCall, OperatorTable } from "../operator-call.ts";
 import { dimsOf, isDevice, type Value } from "../value.ts";
-import { detached } from "./detached.ts";
 import { broadcastDims, elementwise, expanded } from "./shape.ts";
 
 type Binary = (a: tf.Tensor, b: tf.Tensor) => tf.Tensor;

@@ -1,7 +1,7 @@
+import { detached } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import type { OperatorCall, OperatorTable } from "../operator-call.ts";
 import { dimsOf, type Value } from "../value.ts";
-import { detached } from "./detached.ts";
 import { mergeHeads, repeatHeads, splitHeads } from "./heads.ts";
 import { linearAttention } from "./linear-attention.ts";
 import { rotate } from "./rotary.ts";

@@ -1,7 +1,7 @@
+import { detached } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import type { OperatorCall, OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";
-import { detached } from "./detached.ts";
 import { broadcastDims, expanded } from "./shape.ts";
 
 /** A comparison of two inputs; bool, without gradient. */

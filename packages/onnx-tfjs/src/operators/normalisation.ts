@@ -1,7 +1,7 @@
+import { detached } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { shown, type OperatorCall, type OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";
-import { detached } from "./detached.ts";
 import { normalisedRows, rowStatistics, type RowNorm } from "./row-normalisation.ts";
 import { broadcastDims } from "./shape.ts";
 

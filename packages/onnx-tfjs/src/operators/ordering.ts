@@ -1,7 +1,7 @@
+import { detached } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import type { OperatorCall, OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";
-import { detached } from "./detached.ts";
 
 /** `source` with `axis` exchanged for the last one; its own inverse. */
 function exchanged(source: tf.Tensor, axis: number): tf.Tensor {

@@ -1,8 +1,8 @@
+import { detached } from "@favor/tfjs";
 import { DataType } from "@favor/onnx";
 import * as tf from "@tensorflow/tfjs";
 import { shown, type OperatorCall, type OperatorTable } from "../operator-call.ts";
 import { isDevice, type Value } from "../value.ts";
-import { detached } from "./detached.ts";
 
 /** Smallest and largest value of the integer types that run here; the host quantises to others. */
 const ranges: ReadonlyMap<number, readonly [number, number]> = new Map([

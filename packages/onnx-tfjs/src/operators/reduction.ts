@@ -1,7 +1,7 @@
+import { detached } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import type { OperatorCall, OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";
-import { detached } from "./detached.ts";
 
 /** Axes from the attribute (before opset 18; ReduceSum 13) or input 1; none means all, or none with the flag. */
 function reducedAxes(call: OperatorCall, rank: number): number[] {

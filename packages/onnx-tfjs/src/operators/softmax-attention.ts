@@ -1,6 +1,6 @@
+import { detached } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { shown, type OperatorCall } from "../operator-call.ts";
-import { detached } from "./detached.ts";
 import { chosen } from "./logic.ts";
 import { broadcastDims } from "./shape.ts";
 

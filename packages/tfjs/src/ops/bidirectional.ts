@@ -1,7 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 import type { FeatureParameters } from "./feature-parameters.ts";
 import { keyFeatures, queryFeatures, sumsThroughCore } from "./features.ts";
-import { constant, recomputed } from "./recompute.ts";
+import { detached } from "./detached.ts";
+import { recomputed } from "./recompute.ts";
 
 /** Query, key, value `[groups, length, width]` and the key weights `[groups, keys]`, 0 for a hidden key. */
 export interface GroupedInputs {
@@ -44,8 +45,8 @@ export function bidirectionalFavor({ q, k, v, weights }: GroupedInputs, paramete
 /** exp(logWeight - the largest of the shown keys) times the mask's weights, `[groups, keys]`. */
 function relativeWeights(logWeight: tf.Tensor, weights: tf.Tensor): tf.Tensor {
   const floor = constantOf(logWeight.shape, lowest);
-  const shown = constant(() => tf.greater(weights, 0));
-  const largest = constant(() => tf.max(tf.where(shown, logWeight, floor), 1, true));
+  const shown = detached(() => tf.greater(weights, 0));
+  const largest = detached(() => tf.max(tf.where(shown, logWeight, floor), 1, true));
   return tf.mul(tf.exp(tf.where(shown, tf.sub(logWeight, largest), floor)), weights);
 }
 
@@ -60,6 +61,6 @@ export function normalized(x: tf.Tensor): tf.Tensor {
   const [groups, rows, width] = x.shape as [number, number, number];
   const numerator = tf.slice(x, [0, 0, 0], [groups, rows, width - 1]);
   const normalizer = tf.slice(x, [0, 0, width - 1], [groups, rows, 1]);
-  const one = constant(() => tf.cast(tf.equal(normalizer, 0), "float32"));
+  const one = detached(() => tf.cast(tf.equal(normalizer, 0), "float32"));
   return tf.div(numerator, tf.add(normalizer, one));
 }

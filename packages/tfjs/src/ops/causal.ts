@@ -4,7 +4,8 @@ import { constantOf, lowest, normalized, weightedValues } from "./bidirectional.
 import type { GroupedInputs } from "./bidirectional.ts";
 import type { FeatureParameters } from "./feature-parameters.ts";
 import { keyFeatures, queriesThroughCore, queryFeatures } from "./features.ts";
-import { constant, recomputed } from "./recompute.ts";
+import { detached } from "./detached.ts";
+import { recomputed } from "./recompute.ts";
 
 /**
  * Causal FAVOR (2009.14794, section 2.5.1): {@link causalLinearAttention} of phi(Q), phi(K) and [V 1], the last column
@@ -18,8 +19,8 @@ export function causalFavor({ q, k, v, weights }: GroupedInputs, parameters: Fea
     const phiQuery = queriesThroughCore(queryFeatures(query!, parameters, t), t);
     const { features, logWeight } = keyFeatures(key!, parameters, t);
     const floor = constantOf(logWeight.shape, lowest);
-    const counts = constant(() => tf.greater(shown!, 0));
-    const reference = constant(() => runningMaximum(tf.where(counts, logWeight, floor)));
+    const counts = detached(() => tf.greater(shown!, 0));
+    const reference = detached(() => runningMaximum(tf.where(counts, logWeight, floor)));
     const relative = tf.exp(tf.where(counts, tf.sub(logWeight, reference), floor));
     const weighted = weightedValues(value!, tf.mul(relative, shown!));
     return normalized(causalLinearAttention(phiQuery, features, weighted, { reference }));

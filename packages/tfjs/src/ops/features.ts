@@ -2,7 +2,7 @@ import { ArgumentError } from "@favor/core";
 import type { ElementwiseFunction } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import type { FeatureParameters } from "./feature-parameters.ts";
-import { constant } from "./recompute.ts";
+import { detached } from "./detached.ts";
 
 /** Features of keys with what was taken out of them: phi(k) = features * exp(logWeight) up to a common factor. */
 export interface WeightedFeatures {
@@ -63,7 +63,7 @@ export function keyFeatures(
   let logFeatures = project(transformed, t["keyProjection"]!);
   // with a core, the weight of a query feature comes after it
   if (!t["core"]) logFeatures = tf.add(logFeatures, perGroup(t["logWeight"]!, x.shape[0]!));
-  const largest = constant(() => tf.max(logFeatures, 2, true));
+  const largest = detached(() => tf.max(logFeatures, 2, true));
   const features = tf.exp(tf.sub(logFeatures, largest));
   let logWeight = tf.squeeze(largest, [2]);
   if (parameters.kind !== "landmark" && !isWithoutNorms(parameters))

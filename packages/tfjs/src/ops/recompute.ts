@@ -35,17 +35,3 @@ function innerGradients(f: TensorFunction, inputs: tf.Tensor[], dy: tf.Tensor): 
   // an input that f does not use, or uses only as a constant, has no path to y
   return inputs.map((input, i) => (grads[i] as tf.Tensor | undefined) ?? tf.zerosLike(input));
 }
-
-/**
- * The value of f() as a constant: nothing in it is recorded for the backward pass, as inside a kernel. For stabilisers,
- * whose gradients cancel exactly, and for comparisons, which have no gradient in tfjs.
- */
-export function constant<T extends tf.TensorContainer>(f: () => T): T {
-  const { state } = tf.engine();
-  state.kernelDepth++;
-  try {
-    return f();
-  } finally {
-    state.kernelDepth--;
-  }
-}
