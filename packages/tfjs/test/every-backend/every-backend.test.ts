@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { backends } from "../backends.ts";
 import { bundle, pageFiles } from "./bundle.ts";
 import { checks } from "./checks.ts";
-import { findChromium, openPage } from "./chromium.ts";
+import { findChromium, openPage } from "../../../../tools/conformance/src/browser/chromium.ts";
 import { faults } from "./faults.ts";
 import { runEverything } from "./report.ts";
 import type { Report } from "./report.ts";

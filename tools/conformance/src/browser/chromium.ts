@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, extname, join } from "node:path";
 
 const names = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
@@ -14,11 +14,23 @@ export function findChromium(): string | undefined {
   return [process.env.CHROMIUM ?? "", ...candidates].find((path) => path !== "" && existsSync(path));
 }
 
-/**
- * Opens a page that runs `script`, a module, in a headless Chromium; resolves with what it posts to /report.
- * @param isolated Whether the page is cross-origin isolated, which gives it shared memory.
- */
-export async function runPage(chromium: string, script: string, isolated: boolean): Promise<unknown> {
+export interface Page {
+  /** What is served, by path ("/page.js"). */
+  readonly files: Readonly<Record<string, string | Uint8Array>>;
+  /** With the query. */
+  readonly path: string;
+  /** Whether the page is cross-origin isolated, which gives it shared memory. */
+  readonly isolated: boolean;
+}
+
+const types: Readonly<Record<string, string>> = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".wasm": "application/wasm",
+};
+
+/** Opens a page in a headless Chromium with software WebGL and WebGPU; resolves with what it posts to /report. */
+export async function openPage(chromium: string, { files, path, isolated }: Page): Promise<unknown> {
   const profile = mkdtempSync(join(tmpdir(), "favor-chromium-"));
   let received: (report: string) => void;
   const report = new Promise<string>((resolve) => (received = resolve));
@@ -34,18 +46,25 @@ export async function runPage(chromium: string, script: string, isolated: boolea
         response.end();
         received(body);
       });
-    } else if (request.url === "/page.js") {
-      response.setHeader("Content-Type", "text/javascript").end(script);
-    } else {
-      response
-        .setHeader("Content-Type", "text/html")
-        .end('<!doctype html><script type="module" src="/page.js"></script>');
+      return;
     }
+    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    const file = files[pathname];
+    response.setHeader("Content-Type", types[extname(pathname)] ?? "text/html");
+    response.statusCode = file === undefined ? 404 : 200;
+    response.end(file ?? "");
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
-  const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", `--user-data-dir=${profile}`];
-  const browser = spawn(chromium, [...flags, `http://127.0.0.1:${port}/`], { stdio: "ignore" });
+  const flags = [
+    "--headless",
+    "--no-sandbox",
+    "--no-first-run",
+    "--enable-unsafe-webgpu",
+    "--enable-unsafe-swiftshader",
+    `--user-data-dir=${profile}`,
+  ];
+  const browser = spawn(chromium, [...flags, `http://127.0.0.1:${port}${path}`], { stdio: "ignore" });
   const ended = new Promise<void>((resolve) => browser.once("exit", () => resolve()));
   try {
     const early = ended.then(() => Promise.reject(new Error(`${chromium} ended before the page reported`)));
@@ -57,4 +76,13 @@ export async function runPage(chromium: string, script: string, isolated: boolea
     server.close();
     rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
   }
+}
+
+/**
+ * {@link openPage} of one script, a module.
+ * @param isolated Whether the page is cross-origin isolated, which gives it shared memory.
+ */
+export function runPage(chromium: string, script: string, isolated: boolean): Promise<unknown> {
+  const files = { "/": '<!doctype html><script type="module" src="/page.js"></script>', "/page.js": script };
+  return openPage(chromium, { files, path: "/", isolated });
 }
