@@ -7,6 +7,9 @@ import { fileError } from "./file-errors.ts";
 /** Files that are open as input now: nothing may be written over them. */
 const openFiles = new Set<InputFile>();
 
+/** How much is read at a time to be hashed, in bytes. */
+const hashedLength = 1 << 20;
+
 /** A file that stays open, read at any place when bytes are needed. It must not change meanwhile. */
 export class InputFile implements ByteRange {
   readonly path: string;
@@ -54,23 +57,38 @@ export class InputFile implements ByteRange {
     }
   }
 
-  /** SHA-256 of the whole file in hexadecimal, read in a stream. */
+  /** SHA-256 of the whole file in hexadecimal; one piece is read while the one before it is hashed. */
   async sha256(): Promise<string> {
-    this.#check();
     const hash = createHash("sha256");
-    const stream = fs.createReadStream(this.path, {
-      fd: this.#descriptor,
-      autoClose: false,
-      start: 0,
-      highWaterMark: 1 << 20,
-    });
-    try {
-      for await (const chunk of stream) hash.update(chunk as Uint8Array);
-    } catch (cause) {
-      throw fileError("read", this.path, cause);
+    let [free, reading] = [Buffer.allocUnsafeSlow(hashedLength), Buffer.allocUnsafeSlow(hashedLength)];
+    let piece = this.#readPiece(reading, 0);
+    for (let offset = 0; offset < this.length;) {
+      const bytes = await piece;
+      offset += bytes.length;
+      [free, reading] = [reading, free];
+      if (offset < this.length) {
+        piece = this.#readPiece(reading, offset);
+        // It is awaited in the next turn.
+        piece.catch(() => undefined);
+      }
+      hash.update(bytes);
     }
     this.#check();
     return hash.digest("hex");
+  }
+
+  /** The bytes from `offset` on, as many as the buffer takes or the system gives at once: at least one. */
+  async #readPiece(buffer: Uint8Array, offset: number): Promise<Uint8Array> {
+    this.#check();
+    const length = Math.min(buffer.length, this.length - offset);
+    const read = await new Promise<number>((resolve, reject) => {
+      fs.read(this.#descriptor, buffer, 0, length, offset, (cause, bytesRead) => {
+        if (cause === null) resolve(bytesRead);
+        else reject(fileError("read", this.path, cause));
+      });
+    });
+    if (read === 0 && length > 0) throw this.#changed();
+    return buffer.subarray(0, read);
   }
 
   /** Closes the file; ranges of it can no longer be read. Closing twice does nothing. */
@@ -116,7 +134,7 @@ export function refuseOverwriting(path: string): void {
   }
 }
 
-/** SHA-256 of a file in hexadecimal, read in a stream. Throws ModelFileError. */
+/** SHA-256 of a file in hexadecimal, read piece by piece. Throws ModelFileError. */
 export async function hashFile(path: string): Promise<string> {
   const file = new InputFile(path);
   try {

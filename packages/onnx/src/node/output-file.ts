@@ -1,16 +1,19 @@
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
+import type { Hash } from "node:crypto";
 import fs from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { ByteRange } from "../model/byte-range.ts";
 import { fileError } from "./file-errors.ts";
 import { refuseOverwriting } from "./input-file.ts";
 
-/** How much of a range is copied at a time, in bytes. */
+/** How much is written at a time, in bytes. */
 const chunkLength = 4 << 20;
 
 /**
  * A file that appears under its name only when it is whole: written under a temporary name in the same folder,
  * flushed to the disk, then renamed. Every method throws ModelFileError; the caller then calls `discard`.
+ *
+ * Two buffers: while one is being written, the other is filled, and the first is hashed if that is asked for.
  */
 export class OutputFile {
   readonly path: string;
@@ -18,16 +21,28 @@ export class OutputFile {
   #handle: fs.promises.FileHandle | undefined;
   #published = false;
   #length = 0;
-  #buffer: Uint8Array | undefined;
+  readonly #hash: Hash | undefined;
+  #sha256: string | undefined;
+  /** The buffer that is filled now, and the one that may still be on its way to the disk. */
+  #buffers: [filling: Uint8Array, writing: Uint8Array] | undefined;
+  #filled = 0;
+  #writing: Promise<void> = Promise.resolve();
 
-  constructor(path: string) {
+  /** @param options.sha256 whether what is written is hashed, for {@link OutputFile.sha256} */
+  constructor(path: string, options: { readonly sha256: boolean }) {
     this.path = path;
+    this.#hash = options.sha256 ? createHash("sha256") : undefined;
     this.#temporary = join(dirname(path), `.${basename(path)}.${process.pid}-${randomBytes(4).toString("hex")}.tmp`);
   }
 
-  /** Bytes written so far. */
+  /** Bytes appended so far. */
   get length(): number {
     return this.#length;
+  }
+
+  /** SHA-256 of the finished file in hexadecimal, where it was asked for. */
+  get sha256(): string | undefined {
+    return this.#sha256;
   }
 
   async open(): Promise<void> {
@@ -43,28 +58,28 @@ export class OutputFile {
 
   /** Appends bytes, or the bytes of a range, piece by piece. */
   async append(part: Uint8Array | ByteRange, signal?: AbortSignal): Promise<void> {
-    if (part instanceof Uint8Array) {
+    for (let offset = 0; offset < part.length;) {
       signal?.throwIfAborted();
-      await this.#write(part);
-      return;
-    }
-    this.#buffer ??= new Uint8Array(chunkLength);
-    for (let offset = 0; offset < part.length; offset += chunkLength) {
-      signal?.throwIfAborted();
-      const chunk = this.#buffer.subarray(0, Math.min(chunkLength, part.length - offset));
-      part.readInto(chunk, offset);
-      await this.#write(chunk);
+      const room = this.#room(part.length - offset);
+      if (part instanceof Uint8Array) room.set(part.subarray(offset, offset + room.length));
+      else part.readInto(room, offset);
+      offset += room.length;
+      await this.#advance(room.length);
     }
   }
 
   /** Appends zeros up to a multiple of `alignment` bytes. */
   async align(alignment: number): Promise<void> {
     const padding = (alignment - (this.#length % alignment)) % alignment;
-    if (padding > 0) await this.#write(new Uint8Array(padding));
+    if (padding > 0) await this.append(new Uint8Array(padding));
   }
 
   /** Flushes the file to the disk; after this only `publish` or `discard`. */
   async finish(): Promise<void> {
+    await this.#flush();
+    await this.#writing;
+    this.#buffers = undefined;
+    this.#sha256 = this.#hash?.digest("hex");
     try {
       await this.#handle!.sync();
       await this.#handle!.close();
@@ -91,6 +106,32 @@ export class OutputFile {
     await fs.promises.rm(this.#published ? this.path : this.#temporary, { force: true }).catch(() => undefined);
   }
 
+  /** The place for the next bytes, at most `length`. */
+  #room(length: number): Uint8Array {
+    this.#buffers ??= [Buffer.allocUnsafeSlow(chunkLength), Buffer.allocUnsafeSlow(chunkLength)];
+    return this.#buffers[0].subarray(this.#filled, this.#filled + length);
+  }
+
+  async #advance(bytes: number): Promise<void> {
+    this.#filled += bytes;
+    this.#length += bytes;
+    if (this.#filled === chunkLength) await this.#flush();
+  }
+
+  /** Begins to write what was filled, as soon as the bytes before it are written. */
+  async #flush(): Promise<void> {
+    await this.#writing;
+    if (this.#filled === 0) return;
+    const [filling, writing] = this.#buffers!;
+    const bytes = filling.subarray(0, this.#filled);
+    this.#buffers = [writing, filling];
+    this.#filled = 0;
+    this.#writing = this.#write(bytes);
+    // It is awaited before the next bytes are written; `discard` may come first.
+    this.#writing.catch(() => undefined);
+    this.#hash?.update(bytes);
+  }
+
   async #write(bytes: Uint8Array): Promise<void> {
     try {
       for (let done = 0; done < bytes.length;) {
@@ -100,6 +141,5 @@ export class OutputFile {
     } catch (cause) {
       throw fileError("write", this.path, cause);
     }
-    this.#length += bytes.length;
   }
 }

@@ -25,6 +25,8 @@ export interface WriteModelOptions {
    * of `threshold` bytes and more (default 1024) become external as well.
    */
   readonly externalData?: "keep" | "inline" | ExternalDataOptions;
+  /** Whether the written files are hashed on the way (`WrittenFile.sha256`): no second reading. Default false. */
+  readonly sha256?: boolean;
   /** Stops the writing; nothing is left behind. */
   readonly signal?: AbortSignal;
 }
@@ -41,6 +43,8 @@ export interface WrittenFile {
   readonly path: string;
   /** in bytes */
   readonly length: number;
+  /** in hexadecimal, where `WriteModelOptions.sha256` asks for it */
+  readonly sha256?: string;
 }
 
 /**
@@ -58,14 +62,14 @@ export async function writeModel(
   path: string,
   options: WriteModelOptions = {},
 ): Promise<{ model: WrittenFile; data: WrittenFile | undefined }> {
-  const { externalData = "keep", signal } = options;
+  const { externalData = "keep", sha256 = false, signal } = options;
   const external = externalTensors(model, externalData);
   const location = (typeof externalData === "object" ? externalData.location : undefined) ?? `${basename(path)}_data`;
   const files: OutputFile[] = [];
   try {
     const replaced = new Map<TensorProto, TensorProto>();
     if (external.length > 0) {
-      const data = new OutputFile(join(dirname(path), location));
+      const data = new OutputFile(join(dirname(path), location), { sha256 });
       // The name is held to the rules that a reader will hold it to.
       if (location.includes("/") || location === basename(path)) {
         throw new ArgumentError("location", "a file name without a folder, other than the model's", location);
@@ -79,7 +83,7 @@ export async function writeModel(
       for (const tensor of modelTensors(model))
         if (tensor.dataLocation === 1) replaced.set(tensor, inlineTensor(tensor));
     }
-    const output = new OutputFile(path);
+    const output = new OutputFile(path, { sha256 });
     files.push(output);
     await output.open();
     for (const part of encodeModelParts(model, { tensor: (tensor) => replaced.get(tensor) ?? tensor })) {
@@ -95,8 +99,8 @@ export async function writeModel(
   }
 }
 
-function written(file: OutputFile): WrittenFile {
-  return { path: file.path, length: file.length };
+function written({ path, length, sha256 }: OutputFile): WrittenFile {
+  return { path, length, ...(sha256 !== undefined && { sha256 }) };
 }
 
 /** The tensors to be written as external data, in the order of the model. */

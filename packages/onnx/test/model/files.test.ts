@@ -87,6 +87,27 @@ describe("openModel", () => {
     expect(await hashFile(inFolder("model.onnx"))).toBe(expected);
   });
 
+  it("hashes files of no bytes, and of more than are read at a time", async () => {
+    for (const length of [0, 1 << 20, (5 << 20) + 3]) {
+      const bytes = new Uint8Array(length).map((_, index) => index >>> 8);
+      fs.writeFileSync(inFolder("some.bin"), bytes);
+      expect(await hashFile(inFolder("some.bin"))).toBe(createHash("sha256").update(bytes).digest("hex"));
+    }
+  });
+
+  it("stops hashing when the model is closed or its file changes", async () => {
+    await writeModel({ ...someModel(), producerName: "x".repeat(5 << 20) }, inFolder("model.onnx"));
+    const opened = await openModel(inFolder("model.onnx"));
+    const hashing = opened.sha256();
+    opened.close();
+    await expect(hashing).rejects.toMatchObject({ code: "io-failed", message: expect.stringMatching(/closed/) });
+    const changing = await openModel(inFolder("model.onnx"));
+    const hash = changing.sha256();
+    fs.truncateSync(inFolder("model.onnx"), 1000);
+    await expect(hash).rejects.toMatchObject({ code: "file-changed" });
+    changing.close();
+  });
+
   it("says what is wrong with the path", async () => {
     await expect(openModel(inFolder("missing.onnx"))).rejects.toMatchObject({ code: "not-found" });
     await expect(openModel(inFolder())).rejects.toMatchObject({ code: "not-a-file" });
@@ -153,6 +174,21 @@ describe("writeModel", () => {
     await writeModel(kept.model, inFolder("inline.onnx"), { externalData: "inline" });
     kept.close();
     expect(Buffer.compare(fs.readFileSync(inFolder("inline.onnx")), bytes)).toBe(0);
+  });
+
+  it("hashes what it writes, where that is asked for", async () => {
+    const model = someModel();
+    model.graph.initializer.push(weight("e", 2_500_000));
+    const bytes = encodeModel(model);
+    const { model: inline, data: none } = await writeModel(model, inFolder("inline.onnx"), { sha256: true });
+    expect(Buffer.compare(fs.readFileSync(inFolder("inline.onnx")), bytes)).toBe(0);
+    expect(none).toBeUndefined();
+    expect(inline.sha256).toBe(createHash("sha256").update(bytes).digest("hex"));
+    const files = await writeModel(model, inFolder("model.onnx"), { externalData: {}, sha256: true });
+    for (const file of [files.model, files.data!]) {
+      expect(file.sha256).toBe(createHash("sha256").update(fs.readFileSync(file.path)).digest("hex"));
+    }
+    expect((await writeModel(model, inFolder("model.onnx"))).model).not.toHaveProperty("sha256");
   });
 
   it("keeps shared regions shared", async () => {
@@ -223,8 +259,11 @@ describe("writeModel", () => {
     ["EIO", "io-failed", /EIO/],
   ])("%s at any step leaves nothing behind", async (system, code, message) => {
     const open = fs.promises.open.bind(fs.promises);
+    const model = someModel();
+    // More than is written at a time.
+    model.graph.initializer.push(weight("e", 2_000_000));
     // the system calls that fail: opening, the first write, a later one, flushing, renaming
-    for (const step of ["open", "write 1", "write 3", "sync", "rename"]) {
+    for (const step of ["open", "write 1", "write 2", "sync", "rename"]) {
       vi.spyOn(fs.promises, "open").mockImplementation(async (...args) => {
         if (step === "open") throw failure(system);
         const handle = await open(...args);
@@ -238,7 +277,7 @@ describe("writeModel", () => {
         return Object.assign(handle, { write: failing });
       });
       if (step === "rename") vi.spyOn(fs.promises, "rename").mockRejectedValue(failure(system));
-      const thrown: unknown = await writeModel(someModel(), inFolder("model.onnx")).catch((error: unknown) => error);
+      const thrown: unknown = await writeModel(model, inFolder("model.onnx")).catch((error: unknown) => error);
       expect([step, thrown]).toEqual([step, expect.any(ModelFileError)]);
       expect(thrown).toMatchObject({ code, path: inFolder("model.onnx"), message: expect.stringMatching(message) });
       expect([step, ...listed()]).toEqual([step]);
