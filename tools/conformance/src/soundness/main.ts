@@ -1,0 +1,47 @@
+/**
+ * Changes what attention computes in models that onnxruntime runs, converts them to exact attention written again, and
+ * compares: a model is refused, or gives the same outputs.
+ *
+ *   npm run build && npm run soundness -w @favor/conformance -- --seed 1 --from 0 --to 1000
+ *
+ * --case 17        runs one case and prints what came out; --save FILE writes the mutated model
+ * --corpus FOLDER  models to mutate; default: ../shared/zoo, else its core in ../zoo
+ * --verbose        prints every case
+ */
+import { writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { encodeModel } from "@favor/onnx";
+import { defaultCorpus } from "../fuzz/corpus.ts";
+import { Corpus, makeCase, runCase } from "./case.ts";
+import { readSeeds } from "./corpus.ts";
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: "string", default: "0" },
+    from: { type: "string", default: "0" },
+    to: { type: "string", default: "1000" },
+    case: { type: "string" },
+    save: { type: "string" },
+    corpus: { type: "string" },
+    verbose: { type: "boolean", default: false },
+  },
+});
+
+const seed = Number(values.seed);
+const corpus = new Corpus(readSeeds(values.corpus ?? defaultCorpus()));
+if (values.case !== undefined) {
+  const index = Number(values.case);
+  if (values.save !== undefined) writeFileSync(values.save, encodeModel((await makeCase(corpus, seed, index)).model));
+  console.log(JSON.stringify(await runCase(corpus, seed, index)));
+} else {
+  const counts = new Map<string, number>();
+  for (let index = Number(values.from); index < Number(values.to); index++) {
+    const outcome = await runCase(corpus, seed, index);
+    counts.set(outcome.result, (counts.get(outcome.result) ?? 0) + 1);
+    const isFinding = outcome.result === "unsound" || outcome.result === "crash";
+    if (isFinding || values.verbose) console.log(`${index} ${JSON.stringify(outcome)}`);
+  }
+  const found = [...counts].toSorted(([, a], [, b]) => b - a).map(([result, count]) => `${count} ${result}`);
+  console.log(`${found.join(", ")}.`);
+  process.exitCode = (counts.get("unsound") ?? 0) + (counts.get("crash") ?? 0) === 0 ? 0 : 1;
+}
