@@ -50,7 +50,7 @@ export class NodeBuilder {
 
   /** A float32 initializer; values beyond its range are the caller's mistake. */
   floats(stem: string, dims: readonly number[], values: ArrayLike<number>): string {
-    return this.tensor(makeTensor(this.#name(stem), dims, DataType.FLOAT, Float32Array.from(values)));
+    return this.tensor(makeTensor(this.#name(stem), dims, DataType.FLOAT, new Float32Array(values)));
   }
 
   scalar(value: number): string {
