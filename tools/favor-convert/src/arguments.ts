@@ -1,19 +1,16 @@
-import yargs from "yargs";
 import type { Argv } from "yargs";
 
 import { featureChoices } from "@favor/onnx";
 
+import { column, defined, path, presentation, realNumber, wholeNumber } from "./command-line/options.ts";
+import { parseCommandLine } from "./command-line/parse.ts";
+import type { HelpText } from "./command-line/parse.ts";
+import type { Presentation } from "./command-line/program.ts";
 import type { ConvertRequest } from "./commands/request.ts";
 import type { VerifyRequest } from "./commands/verify.ts";
 import { UsageError } from "./errors.ts";
 import type { SourceOptions } from "./source/source.ts";
 import { version } from "./versions.ts";
-
-/** How the answer is given. */
-export interface Presentation {
-  readonly json: boolean;
-  readonly quiet: boolean;
-}
 
 /** What the command line asks for. */
 export type Command = Presentation &
@@ -21,22 +18,7 @@ export type Command = Presentation &
     | { readonly command: "convert"; readonly request: ConvertRequest }
     | { readonly command: "inspect"; readonly source: string; readonly options: SourceOptions }
     | { readonly command: "verify"; readonly request: VerifyRequest }
-    /** --help or --version: the text to print. */
-    | { readonly command: "text"; readonly text: string }
   );
-
-/** A `coerce` for an option that takes a whole number. */
-function wholeNumber(name: string, minimum: number, maximum: number): (value: unknown) => number | undefined {
-  return (value) => {
-    if (value === undefined) return undefined;
-    const isWhole = typeof value === "number" && Number.isSafeInteger(value);
-    if (isWhole && value >= minimum && value <= maximum) return value;
-    const found = Number.isNaN(value) ? "something that is no number" : JSON.stringify(value);
-    throw new UsageError(`--${name} takes a whole number from ${minimum} to ${maximum}, found ${found}.`, {
-      code: "bad-arguments",
-    });
-  };
-}
 
 /** Layers as `0,1,8-11`, counted from 0. */
 export function parseLayers(value: unknown): number[] {
@@ -51,39 +33,6 @@ export function parseLayers(value: unknown): number[] {
     code: "bad-arguments",
   });
 }
-
-/** Points that may be lost, as `1.5`. */
-function parsePoints(value: unknown): number | undefined {
-  if (value === undefined || (typeof value === "number" && value >= 0 && value <= 100)) return value;
-  throw new UsageError(`--budget takes points from 0 to 100, found ${JSON.stringify(value)}.`, {
-    code: "bad-arguments",
-  });
-}
-
-/** A `coerce` for an option that takes a path. */
-function somePath(name: string): (value: unknown) => string | undefined {
-  return (value) => {
-    if (value === undefined || (typeof value === "string" && value !== "")) return value;
-    throw new UsageError(`--${name} takes a path, found ${JSON.stringify(value)}.`, { code: "bad-arguments" });
-  };
-}
-
-const presentation = {
-  json: { type: "boolean", default: false, describe: "print the result as JSON" },
-  quiet: { type: "boolean", default: false, describe: "no progress" },
-} as const;
-
-const number = (name: string, describe: string, minimum: number, maximum: number) =>
-  ({ number: true, describe, coerce: wholeNumber(name, minimum, maximum) }) as const;
-const column = {
-  string: true,
-  describe: "field of JSON Lines, or column of Parquet, with the text [default: text]",
-  coerce: (value: unknown): string | undefined => {
-    if (value === undefined || (typeof value === "string" && value !== "")) return value;
-    throw new UsageError(`--column takes a name, found ${JSON.stringify(value)}.`, { code: "bad-arguments" });
-  },
-} as const;
-const path = (name: string, describe: string) => ({ string: true, describe, coerce: somePath(name) }) as const;
 
 /** Which of a checkpoint's files. */
 const origin = {
@@ -105,35 +54,31 @@ function convertOptions(parser: Argv) {
         choices: ["landmark", ...featureChoices],
         describe: "what replaces softmax [default: landmark with --calibrate, else positive]",
       },
-      count: number("count", "features a head [default: 256]", 1, 65536),
+      count: wholeNumber("count", "features a head [default: 256]", 1, 65536),
       projection: {
         choices: ["orthogonal", "iid", "hadamard", "givens"],
         describe: "rows of the random projection [default: orthogonal]",
       },
-      seed: number("seed", "of everything drawn at random [default: 0]", 0, Number.MAX_SAFE_INTEGER),
-      seeds: number("seeds", "draws of calibrated positive features, the best stays [default: 4]", 1, 1024),
-      refine: number("refine", "steps of gradient descent on landmarks [default: 0]", 0, 10_000),
+      seed: wholeNumber("seed", "of everything drawn at random [default: 0]", 0, Number.MAX_SAFE_INTEGER),
+      seeds: wholeNumber("seeds", "draws of calibrated positive features, the best stays [default: 4]", 1, 1024),
+      refine: wholeNumber("refine", "steps of gradient descent on landmarks [default: 0]", 0, 10_000),
       calibrate: path("calibrate", "FASTA, text, JSON Lines or Parquet to fit the features to"),
-      "calibrate-count": number("calibrate-count", "sequences of it [default: 200]", 1, 1_000_000),
+      "calibrate-count": wholeNumber("calibrate-count", "sequences of it [default: 200]", 1, 1_000_000),
       evaluate: path("evaluate", "FASTA, text, JSON Lines or Parquet to compare both models on"),
-      "evaluate-count": number("evaluate-count", "sequences of it [default: 500]", 1, 1_000_000),
+      "evaluate-count": wholeNumber("evaluate-count", "sequences of it [default: 500]", 1, 1_000_000),
       column,
       truncate: { type: "boolean", default: false, describe: "cut sequences that are too long" },
       keep: { string: true, describe: "layers that stay softmax: 0,1 or 0-2,7", coerce: parseLayers },
-      budget: {
-        number: true,
-        describe: "points that may be lost: layers stay softmax until it holds",
-        coerce: parsePoints,
-      },
+      budget: realNumber("budget", "points that may be lost: layers stay softmax until it holds", 0, 100),
       cross: { type: "boolean", default: false, describe: "also convert cross-attention" },
       target: {
         choices: ["standard", "onnxruntime", "onnx27"],
         describe: "operators of causal attention [default: standard]",
       },
       stateful: { type: "boolean", default: false, describe: "a causal model takes and gives its state" },
-      "max-length": number("max-length", "grow the position table to this many tokens", 1, 1 << 24),
+      "max-length": wholeNumber("max-length", "grow the position table to this many tokens", 1, 1 << 24),
       growth: { choices: ["tile", "interpolate"], describe: "how it grows [default: tile]" },
-      threads: number("threads", "of onnxruntime [default: every core]", 1, 1024),
+      threads: wholeNumber("threads", "of onnxruntime [default: every core]", 1, 1024),
       "dry-run": { type: "boolean", default: false, describe: "show what would be done, write nothing" },
       force: { type: "boolean", default: false, describe: "replace a folder that favor-convert wrote" },
       ...presentation,
@@ -148,15 +93,9 @@ function verifyOptions(parser: Argv) {
       ...origin,
       data: path("data", "FASTA, text, JSON Lines or Parquet to compare both models on"),
       column,
-      threads: number("threads", "of onnxruntime [default: every core]", 1, 1024),
+      threads: wholeNumber("threads", "of onnxruntime [default: every core]", 1, 1024),
       ...presentation,
     } as const);
-}
-
-/** `object` without the entries that are undefined. */
-function defined<T extends object>(object: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  const entries = Object.entries(object).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
 }
 
 /**
@@ -164,93 +103,71 @@ function defined<T extends object>(object: T): { [K in keyof T]: Exclude<T[K], u
  *
  * @throws {UsageError} `bad-arguments`: an unknown option or command, a missing or malformed value.
  */
-export async function parseArguments(argv: readonly string[]): Promise<Command> {
-  let command: Command | undefined;
-  let text = "";
-  const parser = yargs([])
-    .scriptName("favor-convert")
-    .usage("$0 <source> -o <dir>\n\nConverts a Transformer checkpoint to linear attention.")
-    .command(
-      ["$0 <source>", "convert <source>"],
-      "convert a checkpoint",
-      convertOptions,
-      ({ source, json, quiet, ...options }) => {
-        const { output, features, count, projection, seed, seeds, refine, keep, budget, cross, target } = options;
-        const { stateful, maxLength, growth, calibrate, calibrateCount, evaluate, evaluateCount } = options;
-        const { column: field, truncate, threads, force, dryRun, revision, file, dtype } = options;
-        const given = defined({
-          revision,
-          file,
-          dtype,
-          output,
-          features,
-          count,
-          projection,
-          seed,
-          seeds,
-          refine,
-          keep,
-          budget,
-          target,
-          maxLength,
-          growth,
-          calibrate,
-          calibrateCount,
-          evaluate,
-          evaluateCount,
-          column: field,
-          threads,
-        });
-        const request = { source, truncate, force, dryRun, cross, stateful, ...given };
-        command = { command: "convert", json, quiet, request };
-      },
-    )
-    .command(
-      "inspect <source>",
-      "list every attention: may it be replaced, and why not",
-      (inspected) =>
-        inspected
-          .positional("source", {
-            type: "string",
-            demandOption: true,
-            describe: "checkpoint folder, .onnx file or Hub id",
-          })
-          .options({ ...origin, ...presentation }),
-      ({ source, json, quiet, revision, file, dtype }) => {
-        command = { command: "inspect", json, quiet, source, options: defined({ revision, file, dtype }) };
-      },
-    )
-    .command(
-      "verify <original> <converted>",
-      "check a converted folder against its original",
-      verifyOptions,
-      ({ original, converted, json, quiet, data, column: field, threads, revision, file, dtype }) => {
-        const given = defined({ data, column: field, threads, revision, file, dtype });
-        command = { command: "verify", json, quiet, request: { original, converted, ...given } };
-      },
-    )
-    .epilogue("Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad input or nothing convertible, 4 verification failed.")
-    .parserConfiguration({
-      "duplicate-arguments-array": false,
-      "boolean-negation": false,
-      "parse-positional-numbers": false,
-    })
-    .strict()
-    .locale("en")
-    .wrap(100)
-    .version(version)
-    .help()
-    .exitProcess(false)
-    .fail((message, error) => {
-      throw usage(message ?? error.message);
-    });
-  await parser.parseAsync([...argv], {}, (_error: unknown, _arguments: unknown, output: string) => {
-    text += output;
-  });
-  if (command !== undefined) return command;
-  return { command: "text", text, json: false, quiet: false };
-}
-
-function usage(message: string): UsageError {
-  return new UsageError(`${message.replace(/\.$/, "")}. See favor-convert --help.`, { code: "bad-arguments" });
+export async function parseArguments(argv: readonly string[]): Promise<Command | HelpText> {
+  return parseCommandLine<Command>(argv, { name: "favor-convert", version }, (parser, found) =>
+    parser
+      .usage("$0 <source> -o <dir>\n\nConverts a Transformer checkpoint to linear attention.")
+      .command(
+        ["$0 <source>", "convert <source>"],
+        "convert a checkpoint",
+        convertOptions,
+        ({ source, json, quiet, ...options }) => {
+          const { output, features, count, projection, seed, seeds, refine, keep, budget, cross, target } = options;
+          const { stateful, maxLength, growth, calibrate, calibrateCount, evaluate, evaluateCount } = options;
+          const { column: field, truncate, threads, force, dryRun, revision, file, dtype } = options;
+          const given = defined({
+            revision,
+            file,
+            dtype,
+            output,
+            features,
+            count,
+            projection,
+            seed,
+            seeds,
+            refine,
+            keep,
+            budget,
+            target,
+            maxLength,
+            growth,
+            calibrate,
+            calibrateCount,
+            evaluate,
+            evaluateCount,
+            column: field,
+            threads,
+          });
+          const request = { source, truncate, force, dryRun, cross, stateful, ...given };
+          found({ command: "convert", json, quiet, request });
+        },
+      )
+      .command(
+        "inspect <source>",
+        "list every attention: may it be replaced, and why not",
+        (inspected) =>
+          inspected
+            .positional("source", {
+              type: "string",
+              demandOption: true,
+              describe: "checkpoint folder, .onnx file or Hub id",
+            })
+            .options({ ...origin, ...presentation }),
+        ({ source, json, quiet, revision, file, dtype }) => {
+          found({ command: "inspect", json, quiet, source, options: defined({ revision, file, dtype }) });
+        },
+      )
+      .command(
+        "verify <original> <converted>",
+        "check a converted folder against its original",
+        verifyOptions,
+        ({ original, converted, json, quiet, data, column: field, threads, revision, file, dtype }) => {
+          const given = defined({ data, column: field, threads, revision, file, dtype });
+          found({ command: "verify", json, quiet, request: { original, converted, ...given } });
+        },
+      )
+      .epilogue(
+        "Exit codes: 0 done, 1 unexpected, 2 usage, 3 bad input or nothing convertible, 4 verification failed.",
+      ),
+  );
 }

@@ -1,17 +1,9 @@
-import Table from "cli-table3";
-
+import { textTable } from "./command-line/text-table.ts";
 import type { ConvertResult } from "./commands/convert.ts";
 import type { Inspection } from "./commands/inspect.ts";
 import type { Verification } from "./commands/verify.ts";
 import { short } from "./report/numbers.ts";
 import { describeEvaluation, summary } from "./report/report.ts";
-
-/** A plain table for the terminal, without colour. */
-function tableOf(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const table = new Table({ head: [...head], style: { head: [], border: [], compact: true } });
-  table.push(...rows.map((row) => [...row]));
-  return table.toString();
-}
 
 interface SiteLine {
   readonly layer: number;
@@ -25,7 +17,7 @@ interface SiteLine {
 }
 
 function siteTable<T extends SiteLine>(sites: readonly T[], last: string, outcome: (site: T) => string): string {
-  return tableOf(
+  return textTable(
     ["layer", "kind", "heads", "head dim", "scale", "mask", last],
     sites.map((site) => [
       site.layer,
@@ -71,7 +63,7 @@ export function conversionText({ folder, sites, notes, favor }: ConvertResult): 
 /** What `verify` prints. */
 export function verificationText({ passed, checks, evaluation }: Verification): string {
   const lines = [
-    tableOf(
+    textTable(
       ["check", "", "found"],
       checks.map((check) => [check.name, check.passed ? "ok" : "FAILED", check.found]),
     ),

@@ -1,19 +1,14 @@
-import { readFileSync } from "node:fs";
-
-import { z } from "zod";
-
-const packageSchema = z.object({ version: z.string(), dependencies: z.record(z.string(), z.string()) });
+import { pinnedVersions } from "./command-line/pinned-versions.ts";
 
 // The sources and the built files lie one folder below package.json alike.
-const own = packageSchema.parse(JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8")));
+const manifest = new URL("../package.json", import.meta.url);
+
+/** Versions of what a conversion depends on. */
+export const versions: Readonly<Record<string, string>> = pinnedVersions(manifest, [
+  "@favor/core",
+  "@favor/onnx",
+  "onnxruntime-node",
+]);
 
 /** The version of favor-convert. */
-export const version: string = own.version;
-
-/** Versions of what a conversion depends on; every dependency is pinned exactly, so these are the ones in use. */
-export const versions: Readonly<Record<string, string>> = {
-  "favor-convert": own.version,
-  ...Object.fromEntries(
-    ["@favor/core", "@favor/onnx", "onnxruntime-node"].map((name) => [name, own.dependencies[name] ?? "unknown"]),
-  ),
-};
+export const version: string = versions["favor-convert"]!;

@@ -1,5 +1,6 @@
 import { PassThrough } from "node:stream";
 
+import type { Terminal } from "../src/command-line/program.ts";
 import { main } from "../src/main.ts";
 
 export interface Answer {
@@ -8,16 +9,24 @@ export interface Answer {
   readonly stderr: string;
 }
 
-/** Runs the command line in this process. */
-export async function favorConvert(...argv: string[]): Promise<Answer> {
+/** Runs a command line in this process. */
+export async function answerOf(
+  program: (argv: readonly string[], terminal: Terminal) => Promise<number>,
+  argv: readonly string[],
+): Promise<Answer> {
   const text = { stdout: "", stderr: "" };
   const stream = (name: keyof typeof text): PassThrough => {
     const made = new PassThrough();
     made.on("data", (chunk: Buffer) => (text[name] += chunk.toString("utf8")));
     return made;
   };
-  const status = await main(argv, { stdout: stream("stdout"), stderr: stream("stderr"), environment: {} });
+  const status = await program(argv, { stdout: stream("stdout"), stderr: stream("stderr"), environment: {} });
   // Streams hand their last piece over in a later turn.
   await new Promise((resolve) => setImmediate(resolve));
   return { status, ...text };
+}
+
+/** Runs favor-convert in this process. */
+export async function favorConvert(...argv: string[]): Promise<Answer> {
+  return answerOf(main, argv);
 }

@@ -1,4 +1,4 @@
-import Table from "cli-table3";
+import { textTable } from "favor-convert/command-line";
 
 import { qualityRows, tuningSummary } from "./report/tuning-section.ts";
 import type { TuneResult } from "./tune.ts";
@@ -7,10 +7,6 @@ import type { TuneResult } from "./tune.ts";
 export function tuningText({ folder, favor }: TuneResult): string {
   const { tuning } = favor;
   if (tuning === undefined) return `Wrote ${folder}.`;
-  const table = new Table({
-    head: ["model", "masked accuracy (95 %)", "perplexity (95 %)"],
-    style: { head: [], border: [], compact: true },
-  });
-  table.push(...qualityRows(tuning.measured));
-  return [table.toString(), tuningSummary(tuning), `Wrote ${folder} (see report.html there).`].join("\n");
+  const table = textTable(["model", "masked accuracy (95 %)", "perplexity (95 %)"], qualityRows(tuning.measured));
+  return [table, tuningSummary(tuning), `Wrote ${folder} (see report.html there).`].join("\n");
 }

@@ -28,7 +28,7 @@ import type { TeacherModel } from "./source/teacher-model.ts";
 import { TrainingLog } from "./training/log.ts";
 import { Signals } from "./training/signals.ts";
 import { TrainingRun } from "./training/training-run.ts";
-import { versions } from "./version.ts";
+import { versions } from "./versions.ts";
 
 export interface TuneResult {
   /** The folder written, absolute. */

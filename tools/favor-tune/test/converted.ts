@@ -6,8 +6,8 @@ import { convert } from "favor-convert";
 import type { ConvertRequest } from "favor-convert";
 import { beforeAll } from "vitest";
 
-import { calibration, tiny } from "./checkpoints.ts";
-import { temporaryFolder } from "./temporary-folder.ts";
+import { calibration, tiny } from "../../favor-convert/test/checkpoints.ts";
+import { temporaryFolder } from "../../favor-convert/test/temporary-folder.ts";
 
 /** Options of a conversion that is quickly calibrated. */
 export const calibrated = { count: 32, calibrate: calibration, calibrateCount: 20, seeds: 1 } as const;

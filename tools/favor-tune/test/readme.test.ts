@@ -3,8 +3,9 @@ import { readFile, stat } from "node:fs/promises";
 import { expect, test } from "vitest";
 
 import * as favorTune from "../src/index.ts";
-import { calibration, tiny } from "./checkpoints.ts";
+import { calibration, tiny } from "../../favor-convert/test/checkpoints.ts";
 import { convertedOnce } from "./converted.ts";
+import { favorTune as commandLine } from "./terminal.ts";
 
 const converted = convertedOnce({ count: 16 });
 
@@ -25,8 +26,9 @@ test("the README's example runs as it stands", async () => {
 
 test("the README names every option", async () => {
   const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");
-  const source = await readFile(new URL("../src/arguments.ts", import.meta.url), "utf8");
-  const options = [...source.matchAll(/^ {2}"?([a-z-]+)"?: (?:\{|number\(|text\()/gm)].map(([, name]) => name!);
-  expect(options.length).toBeGreaterThan(28);
-  for (const option of options) expect(readme).toContain(`\`--${option}`.replace("`--output", "`--output"));
+  const { stdout } = await commandLine("--help");
+  const options = [...stdout.matchAll(/^ .* --([a-z-]+) /gm)].map(([, name]) => name!);
+  expect(options.length).toBeGreaterThan(30);
+  for (const option of options.filter((name) => name !== "help" && name !== "version"))
+    expect(readme).toContain(`\`--${option}`);
 });

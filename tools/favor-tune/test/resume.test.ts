@@ -7,7 +7,7 @@ import { describe, expect, test } from "vitest";
 
 import { tune } from "../src/index.ts";
 import type { TuneRequest } from "../src/index.ts";
-import { calibration, tiny } from "./checkpoints.ts";
+import { calibration, tiny } from "../../favor-convert/test/checkpoints.ts";
 import { convertedOnce } from "./converted.ts";
 
 const converted = convertedOnce({ count: 16 });

@@ -8,7 +8,7 @@ import { favorFileSchema } from "favor-convert/report";
 import type { FavorFile } from "favor-convert/report";
 import { expect, test } from "vitest";
 
-import { calibration, tiny, validation } from "./checkpoints.ts";
+import { calibration, tiny, validation } from "../../favor-convert/test/checkpoints.ts";
 import { calibrated, convertedOnce } from "./converted.ts";
 import { favorTune } from "./terminal.ts";
 

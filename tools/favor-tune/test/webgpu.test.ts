@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 
 import { describe, expect, test } from "vitest";
 
-import { calibration } from "./checkpoints.ts";
+import { calibration } from "../../favor-convert/test/checkpoints.ts";
 import { convertedOnce } from "./converted.ts";
 
 const cli = fileURLToPath(new URL("../dist/cli.js", import.meta.url));

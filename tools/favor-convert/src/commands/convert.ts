@@ -131,14 +131,9 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
     ...(evaluation === undefined ? {} : { evaluation }),
   };
   progress.stage("Writing the folder");
-  const [{ reportPage }, { modelCard }] = await Promise.all([
-    import("../report/report.ts"),
-    import("../report/model-card.ts"),
-  ]);
+  const { writeReport } = await import("../report/write-report.ts");
   await copyCompanions(source, output, options.maxLength);
-  await output.write("favor.json", `${JSON.stringify(favor, undefined, 2)}\n`);
-  await output.write("report.html", reportPage(favor));
-  await output.write("README.md", modelCard(favor));
+  await writeReport(output, favor);
   return { sites: conversion.sites, notes, favor };
 }
 

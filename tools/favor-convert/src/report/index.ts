@@ -7,4 +7,6 @@ export { modelCard } from "./model-card.ts";
 export { percent, percentWithInterval, short, withInterval } from "./numbers.ts";
 export { Html, html, page, table } from "./page.ts";
 export { describeEvaluation, reportPage, summary } from "./report.ts";
+export { curveSchema, stageSchema } from "./tuning-record.ts";
 export type { CurvePoint, TunedQuality, TuningRecord, TuningStage } from "./tuning-record.ts";
+export { writeReport } from "./write-report.ts";

@@ -20,7 +20,8 @@ export interface CurvePoint {
   readonly accuracy: number;
 }
 
-const curve: z.ZodType<readonly CurvePoint[]> = z.array(z.object({ step: count, accuracy: z.number() }));
+/** The schema of a curve. */
+export const curveSchema: z.ZodType<readonly CurvePoint[]> = z.array(z.object({ step: count, accuracy: z.number() }));
 
 /** One stage as it went; `control`: MLM of the softmax original. */
 export interface TuningStage {
@@ -32,6 +33,15 @@ export interface TuningStage {
   readonly learningRate: number;
   readonly seconds: number;
 }
+
+/** The schema of {@link TuningStage}. */
+export const stageSchema: z.ZodType<TuningStage> = z.object({
+  name: z.enum(["distill", "mlm", "control"]),
+  steps: count,
+  kept: count,
+  learningRate: z.number(),
+  seconds: z.number(),
+});
 
 /** What favor-tune did to a converted model: the section `tuning` of `favor.json`. */
 export interface TuningRecord {
@@ -73,17 +83,9 @@ export const tuningRecordSchema: z.ZodType<TuningRecord> = z.object({
   from: z.string(),
   backend: z.string(),
   data: z.object({ file: z.string(), sha256: z.string(), records: count, heldOut: count }),
-  stages: z.array(
-    z.object({
-      name: z.enum(["distill", "mlm", "control"]),
-      steps: count,
-      kept: count,
-      learningRate: z.number(),
-      seconds: z.number(),
-    }),
-  ),
-  curve,
-  controlCurve: curve.exactOptional(),
+  stages: z.array(stageSchema),
+  curve: curveSchema,
+  controlCurve: curveSchema.exactOptional(),
   measured: z.object({
     file: z.string(),
     sequences: count,

@@ -4,6 +4,7 @@ import { join } from "node:path";
 
 import { z } from "zod";
 
+import { curveSchema, stageSchema } from "favor-convert/report";
 import type { CurvePoint, TuningStage } from "favor-convert/report";
 
 import type { DataPosition } from "../data/training-data.ts";
@@ -36,24 +37,15 @@ export interface RunState {
 }
 
 const count = z.int().nonnegative();
-const curve = z.array(z.object({ step: count, accuracy: z.number() }));
 const runStateSchema: z.ZodType<RunState> = z.object({
   format: z.literal(1),
   fingerprint: z.record(z.string(), z.string()),
   phase: count,
   step: count,
   position: z.object({ epoch: count, pass: count, batch: count }).nullable(),
-  curve,
-  controlCurve: curve,
-  finished: z.array(
-    z.object({
-      name: z.enum(["distill", "mlm", "control"]),
-      steps: count,
-      kept: count,
-      learningRate: z.number(),
-      seconds: z.number(),
-    }),
-  ),
+  curve: curveSchema,
+  controlCurve: curveSchema,
+  finished: z.array(stageSchema),
   seconds: z.number(),
   best: z.object({ step: count, accuracy: z.number(), since: count }).nullable(),
   logLength: count,

@@ -4,7 +4,7 @@ import { hashFile, writeModel } from "@favor/onnx/node";
 import { OutputFolder, copyCompanions } from "favor-convert/folder";
 import type { OutputFolderOptions } from "favor-convert/folder";
 import { compareMasked } from "favor-convert/measure";
-import { modelCard, reportPage } from "favor-convert/report";
+import { writeReport } from "favor-convert/report";
 import type { Evaluation, FavorFile, TuningRecord } from "favor-convert/report";
 
 import type { Job } from "../job.ts";
@@ -13,7 +13,7 @@ import type { Measured } from "../measure/measurements.ts";
 import { withWeights } from "../model/with-weights.ts";
 import { flatSettings } from "../settings.ts";
 import type { TrainingRun } from "../training/training-run.ts";
-import { versions } from "../version.ts";
+import { versions } from "../versions.ts";
 import { tuningSection } from "./tuning-section.ts";
 
 /**
@@ -44,9 +44,7 @@ export async function writeTuned(
       ...(evaluation !== undefined && { evaluation }),
       tuning: recordOf(job, run, measured.record),
     };
-    await output.write("favor.json", `${JSON.stringify(favor, undefined, 2)}\n`);
-    await output.write("report.html", reportPage(favor, [tuningSection(favor.tuning!)]));
-    await output.write("README.md", modelCard(favor));
+    await writeReport(output, favor, [tuningSection(favor.tuning!)]);
     await output.copy(join(folder, "log.jsonl"), "log.jsonl");
     await output.commit();
     return favor;

@@ -11,8 +11,8 @@ import { hashesOf, scanData } from "../../src/data/scan.ts";
 import type { ScannedData } from "../../src/data/scan.ts";
 import { batchesFrom, start } from "../../src/data/training-data.ts";
 import type { DataBatch, DataPosition } from "../../src/data/training-data.ts";
-import { tiny } from "../checkpoints.ts";
-import { temporaryFile } from "../temporary-folder.ts";
+import { tiny } from "../../../favor-convert/test/checkpoints.ts";
+import { temporaryFile } from "../../../favor-convert/test/temporary-folder.ts";
 
 const letters = "ACDEFGHIKLMNPQRSTVWY";
 /** Sequence number n: n in base 20, then a tail that gives every one another length. */

@@ -17,9 +17,9 @@ import type { DistillerOptions, TokenRows } from "../../src/distill/distiller.ts
 import { isFeatureInitializer, isPositive } from "../../src/distill/feature-initializers.ts";
 import { withWeights } from "../../src/model/with-weights.ts";
 import { learningRateAt } from "../../src/training/schedule.ts";
-import { calibration, tiny, validation } from "../checkpoints.ts";
+import { calibration, tiny, validation } from "../../../favor-convert/test/checkpoints.ts";
 import { convertedOnce } from "../converted.ts";
-import { temporaryFolder } from "../temporary-folder.ts";
+import { temporaryFolder } from "../../../favor-convert/test/temporary-folder.ts";
 import { hasZoo, open, pair, tinyModel, zooModel } from "./models.ts";
 
 const converted = convertedOnce({ count: 16, calibrate: calibration, calibrateCount: 12, seeds: 1 });

@@ -7,7 +7,7 @@ import type { ConvertOptions, ModelProto } from "@favor/onnx";
 import { openModel } from "@favor/onnx/node";
 import { afterEach } from "vitest";
 
-import { tiny } from "../checkpoints.ts";
+import { tiny } from "../../../favor-convert/test/checkpoints.ts";
 
 /** The embedded checkpoint's graph. */
 export const tinyModel: string = join(tiny, "onnx", "model.onnx");

@@ -18,7 +18,7 @@ import { residualBranches } from "../../src/model/residuals.ts";
 import { TokenFeeds } from "../../src/model/token-feeds.ts";
 import { trainedInitializers } from "../../src/model/trained-part.ts";
 import { rowsToChoose } from "../../src/model/vocabulary-product.ts";
-import { calibration, tiny } from "../checkpoints.ts";
+import { calibration, tiny } from "../../../favor-convert/test/checkpoints.ts";
 import { calibrated, convertedOnce } from "../converted.ts";
 
 const folder = convertedOnce({ ...calibrated, count: 16 });

@@ -1,8 +1,17 @@
 import { ArgumentError, FavorError } from "@favor/core";
 
-import { OutputError, UsageError, VerificationError } from "./errors.ts";
+import { OutputError, UsageError, VerificationError } from "../errors.ts";
 
-export const exitCode = { done: 0, unexpected: 1, usage: 2, input: 3, verification: 4 } as const;
+/** What a process of the family ends with. */
+export const exitCode = {
+  done: 0,
+  unexpected: 1,
+  usage: 2,
+  input: 3,
+  verification: 4,
+  interrupted: 130,
+  ended: 143,
+} as const;
 
 /** Errors of `@favor/hub` that another request, another token or another revision mends: the others are the network's. */
 const hubInput: readonly string[] = [
