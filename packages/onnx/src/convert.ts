@@ -1,7 +1,7 @@
 import Long from "long";
 import type { FeatureMapDescription } from "@favor/core";
 import type { AttentionContext } from "./attention/context.ts";
-import { findAttention, type FoundAttention } from "./attention/find.ts";
+import type { FoundAttention } from "./attention/find.ts";
 import { conversionOf, recordConversion } from "./conversion-record.ts";
 import { requireFiniteWeights } from "./favor/finite-weights.ts";
 import { detachShapes } from "./favor/detach-shapes.ts";
@@ -10,6 +10,7 @@ import { offsetPositions } from "./favor/position-offset.ts";
 import { NodeBuilder } from "./favor/node-builder.ts";
 import { raiseOpset } from "./favor/raise-opset.ts";
 import { rewriteSite, type SiteWriter } from "./favor/rewrite-site.ts";
+import { findSites } from "./favor/sites.ts";
 import { GraphError } from "./graph/errors.ts";
 import type { Graph } from "./graph/graph.ts";
 import type { ModelProto } from "./model/proto.ts";
@@ -40,7 +41,7 @@ export function inspectAttention(
   options: Pick<ConvertOptions, "maskOperations"> = {},
 ): { sites: SiteReport[]; notes: readonly string[] } {
   const { graph, notes } = normaliseModel(model);
-  const found = findAttention(graph, options.maskOperations);
+  const found = findSites(graph, options.maskOperations);
   return { sites: found.sites.map(reportSite), notes: [...notes, ...found.notes] };
 }
 
@@ -66,7 +67,7 @@ export function convertAttention(model: ModelProto, options: ConvertOptions = {}
   }
   const normalised = normaliseModel(model);
   const { graph } = normalised;
-  const found = findAttention(graph, settings.maskOperations);
+  const found = findSites(graph, settings.maskOperations);
   requireConvertible(found, normalised.notes);
   const writers = new SiteWriters();
   const checked = new Set<string>();

@@ -1,8 +1,8 @@
-import { findAttention } from "./attention/find.ts";
 import type { AttentionSite } from "./attention/site.ts";
 import { NodeBuilder } from "./favor/node-builder.ts";
 import { standardScales } from "./favor/scales.ts";
 import { readSite, type KeepCache } from "./favor/site-inputs.ts";
+import { findSites } from "./favor/sites.ts";
 import { DataType, type ModelProto } from "./model/proto.ts";
 import { createMessage } from "./model/schema.ts";
 import { normaliseModel } from "./normalise/normalise.ts";
@@ -98,7 +98,7 @@ function tap<Entry>(
   const taps: Entry[] = [];
   const notes: string[] = [];
   // Whatever a conversion may take for its masks: it is the conversion that refuses.
-  for (const found of findAttention(graph, Infinity).sites) {
+  for (const found of findSites(graph, Infinity).sites) {
     if (!("site" in found)) continue;
     const { site } = found;
     if (found.context.graph !== graph) {

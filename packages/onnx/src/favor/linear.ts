@@ -14,7 +14,7 @@ export interface LinearFeatures {
   readonly logWeight: string | undefined;
   /** [batch, heads or 1, keys, valueDim] */
   readonly value: string;
-  /** Booleans [batch, 1, 1, keys], or undefined. */
+  /** Booleans [batch, heads or 1, 1, keys], or undefined. */
   readonly keep: string | undefined;
   /** Applied to the state from the left: [heads, M, 1] as a factor, or [heads, M, M] as a matrix. */
   readonly core?: { readonly value: string; readonly kind: "factor" | "matrix" };

@@ -1,6 +1,7 @@
-import type { AttentionSite, Operand } from "../attention/site.ts";
+import type { Operand } from "../attention/site.ts";
 import { DataType } from "../model/proto.ts";
 import { columnsOfHeads, fromCanonical, keepKeys, rowsOfHeads, toCanonical } from "./canonical.ts";
+import type { EmittedSite } from "./joined-heads.ts";
 import type { NodeBuilder } from "./node-builder.ts";
 
 /** A site's tensors as every emitter takes them, in float32. */
@@ -11,23 +12,25 @@ export interface SiteInputs {
   readonly keyColumns: string;
   /** [batch, heads or 1, keys, valueDim] */
   readonly value: string;
-  /** Booleans [batch, 1, 1, keys], or undefined where every key counts. */
+  /** Booleans [batch, heads or 1, 1, keys], or undefined where every key counts. */
   readonly keep: string | undefined;
 }
 
 /** Masks that several sites share are read once; one cache serves one conversion. */
 export type KeepCache = Map<string, string>;
 
-export function readSite(build: NodeBuilder, site: AttentionSite, keeps: KeepCache): SiteInputs {
-  const { heads, keyValueHeads, headDim, valueDim, mask } = site;
+export function readSite(build: NodeBuilder, site: EmittedSite, keeps: KeepCache): SiteInputs {
+  const { heads, keyValueHeads, headDim, valueDim, mask, joinedHeads } = site;
   const float = (operand: Operand, value: string): string =>
     site.dataType === DataType.FLOAT || operand.value === "" ? value : build.cast(value, DataType.FLOAT);
   const read = (operand: Operand, order: typeof rowsOfHeads, count: number, dim: number): string =>
-    float(operand, toCanonical(build, operand, order, { heads: count, dim }));
+    float(operand, unjoin(build, toCanonical(build, operand, order, { heads: count, dim }), joinedHeads));
   let keep: string | undefined;
   if (mask.keyMask !== undefined) {
-    const key = `${mask.keyMask.value} ${mask.keyMask.rule}`;
-    keep = keeps.get(key) ?? keepKeys(build, mask.keyMask);
+    const { value, rule, roles } = mask.keyMask;
+    const key = `${value} ${rule} ${joinedHeads}`;
+    keep =
+      keeps.get(key) ?? unjoin(build, keepKeys(build, mask.keyMask), roles.includes("batch") ? joinedHeads : undefined);
     keeps.set(key, keep);
   }
   return {
@@ -43,8 +46,18 @@ function foldedHeads(operand: Operand, heads: number, keyValueHeads: number): nu
   return operand.roles.includes("batch-head") ? heads : keyValueHeads;
 }
 
+/** [heads x batch, 1, ...] to [batch, heads, ...]. */
+function unjoin(build: NodeBuilder, value: string, heads: number | undefined): string {
+  if (heads === undefined) return value;
+  return build.transpose(build.op("Reshape", [value, build.integers([heads, -1, 0, 0])]), [1, 0, 2, 3]);
+}
+
 /** Writes [batch, heads, queries, valueDim], float32, as the site's output value. */
-export function writeSite(build: NodeBuilder, site: AttentionSite, value: string): void {
+export function writeSite(build: NodeBuilder, site: EmittedSite, value: string): void {
   const typed = site.dataType === DataType.FLOAT ? value : build.cast(value, site.dataType);
-  fromCanonical(build, typed, site.output, { heads: site.heads, dim: site.valueDim });
+  const joined =
+    site.joinedHeads === undefined
+      ? typed
+      : build.op("Reshape", [build.transpose(typed, [1, 0, 2, 3]), build.integers([-1, 1, 0, 0])]);
+  fromCanonical(build, joined, site.output, { heads: site.heads, dim: site.valueDim });
 }

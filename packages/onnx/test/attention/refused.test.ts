@@ -179,12 +179,6 @@ const cases: Case[] = [
       b.attend((s) => b.softmax(b.op("Mul", [s, b.op("Log", [b.cast(b.dimension("x", 1), DataType.FLOAT)])]))),
   },
   {
-    name: "a temperature for each head",
-    code: "not-softmax",
-    ...lone,
-    write: (b) => b.attend((s) => b.softmax(b.op("Mul", [s, b.floats("heat", [heads, 1, 1], [1, 3])]))),
-  },
-  {
     name: "probabilities used elsewhere",
     code: "probabilities-used",
     ...lone,
