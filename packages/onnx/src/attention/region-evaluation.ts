@@ -1,4 +1,5 @@
 import { tensorOf, type Tensor } from "../evaluate/tensor.ts";
+import { EvaluationLimitError } from "../evaluate/errors.ts";
 import { evaluateGraph } from "../evaluate/graph.ts";
 import { DataType, type NodeProto } from "../model/proto.ts";
 import { valuesRead } from "../graph/topological-order.ts";
@@ -51,6 +52,8 @@ export class RegionEvaluation {
   readonly #labels: RegionLabels;
   readonly #probe: GraphProbe;
   readonly #logitsDims: readonly number[];
+  /** Operations that the last evaluation took: the next takes as many. */
+  #cost = 0;
 
   /** @throws EvaluationLimitError if the logits are too large to evaluate at the probe's sizes */
   constructor(
@@ -105,8 +108,17 @@ export class RegionEvaluation {
     return types;
   }
 
-  /** Probabilities [groups, queries, keys] for logits of the same layout, given what {@link context} returned. */
+  /**
+   * Probabilities [groups, queries, keys] for logits of the same layout, given what {@link context} returned.
+   *
+   * @throws EvaluationLimitError before it begins if it will take more operations than are left
+   */
   probabilities(logits: Float64Array, context: ReadonlyMap<string, Tensor>): Probabilities {
+    const { spent } = this.#context;
+    const before = spent.operations;
+    if (before + this.#cost > spent.most) {
+      throw new EvaluationLimitError("operations", spent.most, before + this.#cost, this.#region.logits.node);
+    }
     const { logits: from, probabilities: to } = this.#labels;
     const canonical = from.batch + from.query + from.key;
     const sizes = [...canonical].map((label) => this.#logitsDims[from.labels.indexOf(label)]!);
@@ -123,6 +135,7 @@ export class RegionEvaluation {
     }
     const wanted = this.#region.probabilities.value;
     const found = this.#evaluate(this.#region.nodes, [wanted], known).get(wanted)!;
+    this.#cost = spent.operations - before;
     return relabel(found.data, found.dims, to.labels, to.batch + to.query + to.key).data;
   }
 

@@ -55,8 +55,9 @@ export function broadcastStrides(dims: readonly number[], target: readonly numbe
 
 /** Positions in a tensor of shape `dims` for each element of `target`; null where the two are laid out alike. */
 export function broadcastPositions(dims: readonly number[], target: readonly number[]): Int32Array | null {
-  if (elementCount(dims) === elementCount(target)) return null;
-  return stridedPositions(target, broadcastStrides(dims, target));
+  const [own, all] = [elementCount(dims), elementCount(target)];
+  if (own === all) return null;
+  return own === 1 ? new Int32Array(all) : stridedPositions(target, broadcastStrides(dims, target));
 }
 
 /** The tensor of shape `dims` whose elements are those of `source` at {@link stridedPositions}. */
@@ -68,8 +69,14 @@ export function takeStrided(
   offset: number = 0,
 ): Tensor {
   const data = call.data(dims, source.dataType);
-  const positions = stridedPositions(dims, strides, offset);
-  for (let i = 0; i < data.length; i++) data[i] = source.data[positions[i]!]!;
+  // In two steps, row by row and then within the row, as positions of large tensors take longer than the elements.
+  const width = dims.at(-1) ?? 1;
+  const step = strides.at(-1) ?? 0;
+  const rows = stridedPositions(dims.slice(0, -1), strides.slice(0, -1), offset);
+  for (let row = 0, i = 0; i < data.length; row++) {
+    let position = rows[row]!;
+    for (const end = i + width; i < end; i++, position += step) data[i] = source.data[position]!;
+  }
   return { dims, dataType: source.dataType, data };
 }
 
