@@ -1,6 +1,6 @@
 /**
  * What a mask does, read off its weights: exp(bias) of each (query, key), from several evaluations with different
- * inputs and lengths. Rows that attend to nothing say nothing and are passed over.
+ * inputs and lengths. Rows that attend to nothing are those of padding, or have no key that counts.
  */
 export interface MaskSample {
   /** 1 where the largest weight of the row is; NaN in rows that attend to nothing: [groups, queries, keys]. */
@@ -25,8 +25,11 @@ export type MaskKindFound =
   | "block-diagonal"
   | "per-query-mask";
 
-/** Below this a weight counts as masked: exp(-1e4) and exp(-1e9) are 0, exp(-20) is no mask. */
-const masked = 1e-12;
+/**
+ * Below this a weight counts as masked: exp(-1e4) and exp(-1e9) are 0, and exp(-100) is nothing beside any logits that
+ * float32 keeps apart. exp(-30) is no mask: logits that lie further apart than that bring the key back.
+ */
+const masked = 1e-36;
 
 /** Log weights that differ by less are equal; logits of 16 bits are rounded more coarsely. */
 const leastStep = 1e-3;
@@ -34,7 +37,9 @@ const leastStep = 1e-3;
 /** @param tolerance of a probability, as the law was proved to; default that of float32 */
 export function classifyMask(samples: readonly MaskSample[], tolerance: number = leastStep): MaskPattern {
   if (samples.some(hasFractions)) return classifyBias(samples, Math.max(tolerance, leastStep));
-  if (samples.every((sample) => everyWeight(sample, () => true))) return { kind: "none" };
+  if (samples.every(({ weights }) => !weights.some((weight) => Number.isNaN(weight) || isMasked(weight)))) {
+    return { kind: "none" };
+  }
   const perKey = samples.map((sample) => keysKept(sample, false));
   if (perKey.every((keep) => keep !== undefined)) return { kind: "padding", keep: perKey };
   const causal = samples.map((sample) => keysKept(sample, true));
@@ -49,19 +54,6 @@ const isMasked = (weight: number): boolean => weight < masked;
 
 function hasFractions({ weights }: MaskSample): boolean {
   return weights.some((weight) => weight > masked && weight < 1 - 1e-3);
-}
-
-/** Whether `expected(query, key)` holds for exactly the weights that are kept. */
-function everyWeight(sample: MaskSample, expected: (i: number, k: number, group: number) => boolean): boolean {
-  const { weights, groups, queries, keys } = sample;
-  for (let g = 0; g < groups; g++) {
-    for (let i = 0; i < queries; i++) {
-      const at = (g * queries + i) * keys;
-      if (Number.isNaN(weights[at]!)) continue;
-      for (let k = 0; k < keys; k++) if (isMasked(weights[at + k]!) === expected(i, k, g)) return false;
-    }
-  }
-  return true;
 }
 
 /**
@@ -106,10 +98,13 @@ function explainsRows(sample: MaskSample, keep: Uint8Array, causal: boolean, gro
   for (let i = 0; i < queries; i++) {
     const at = (group * queries + i) * keys;
     const visible = causal ? Math.min(keys, i + keys - queries + 1) : keys;
-    if (Number.isNaN(weights[at]!)) continue;
     const kept = weights.subarray(at, at + keys);
     const isPadding = queries === keys && keep[i] === 0;
     const isEmpty = !keep.subarray(0, Math.max(0, visible)).includes(1);
+    if (Number.isNaN(weights[at]!)) {
+      if (isPadding || isEmpty) continue;
+      return false;
+    }
     // A free row still attends to all that it could see: otherwise a window or a segment would pass for padding.
     if ((isPadding || isEmpty) && !kept.subarray(0, visible).some(isMasked)) continue;
     if (kept.some((weight, k) => isMasked(weight) === (k < visible && keep[k] === 1))) return false;

@@ -7,8 +7,8 @@ import type { Region } from "./region.ts";
 import { drawInputs, type DrawMode } from "./probing-inputs.ts";
 import { RegionEvaluation, regionInputs, uniformWeights } from "./region-evaluation.ts";
 import type { MaskVerdict, Reason } from "./site.ts";
-import { softmaxLaw, type LawShape } from "./softmax-law.ts";
-import { hiddenWindow, windowProbe, type MaskQuestion } from "./window-proof.ts";
+import { largestOffset, softmaxLaw, type LawShape } from "./softmax-law.ts";
+import { hiddenWindow, lengthLogarithm, windowProbe, type MaskQuestion } from "./window-proof.ts";
 
 export interface MaskProof {
   /** What the region multiplies the logits by. */
@@ -40,10 +40,12 @@ export function proveMask(question: MaskQuestion): MaskProof | { readonly failur
     }
     const run = (logits: Float64Array): Float64Array => evaluation.probabilities(logits, values);
     // A mask of -1e4 that hides everything rounds the logits coarsely; the law itself is proved on mixed inputs.
-    const law = softmaxLaw(evaluation.shape, run, random, mode === "mixed" ? tolerance : 50 * tolerance);
+    const isMixed = mode === "mixed";
+    const offset = isMixed && tolerance === singleTolerance ? largestOffset : 0;
+    const law = softmaxLaw(evaluation.shape, run, random, isMixed ? tolerance : 50 * tolerance, offset);
     if ("failure" in law) return law.failure;
     if (scale !== undefined && law.scale !== undefined && Math.abs(law.scale - scale) > 1e-2 * Math.abs(scale)) {
-      return "the logits are scaled by something that depends on the input or its length";
+      return unsteadyScale;
     }
     scale ??= law.scale;
     samples.push({ mask: { ...evaluation.shape, weights: law.weights }, values, probe, mode });
@@ -54,9 +56,10 @@ export function proveMask(question: MaskQuestion): MaskProof | { readonly failur
     if (failure !== undefined) return { failure };
   }
   if (scale === undefined) return { failure: "the probabilities do not depend on the logits" };
-  if (!everyQuerySeen(samples)) {
+  if (!everyRowSeen(samples) || !samples.some((sample) => sample.mode === "mixed" && isTelling(sample))) {
     return { failure: "some queries attend to nothing, or to all keys alike, whatever the logits are" };
   }
+  if (lengthLogarithm(question) !== undefined) return { failure: unsteadyScale };
   const lengths = [context.first.sizes.length];
   const evaluated = [first.shape.keys];
   for (const probe of [context.second, windowProbe(question, first.shape.groups)]) {
@@ -75,6 +78,8 @@ export function proveMask(question: MaskQuestion): MaskProof | { readonly failur
   if (window === undefined) return { scale, ...found };
   return { scale, mask: { kind: "other", evidence: window.message }, reasons: [window] };
 }
+
+const unsteadyScale = "the logits are scaled by something that depends on the input or its length";
 
 interface Sample {
   readonly mask: MaskSample;
@@ -97,21 +102,22 @@ function modesFor(shape: LawShape, mixed: number): DrawMode[] {
 
 const isLarge = ({ groups, queries, keys }: LawShape): boolean => groups * queries * keys > manyLogits;
 
-/** Whether each query attended to something, by the law, in one sample at least. */
-function everyQuerySeen(samples: readonly Sample[]): boolean {
-  const { queries } = samples[0]!.mask;
-  const seen = new Uint8Array(queries);
-  for (const { weights, groups, keys } of samples.map((sample) => sample.mask)) {
-    for (let row = 0; row < groups * queries; row++) if (!Number.isNaN(weights[row * keys]!)) seen[row % queries] = 1;
-  }
-  return !seen.includes(0);
+/** Whether each query of each head attended to something, by the law, in one sample at least. */
+function everyRowSeen(samples: readonly Sample[]): boolean {
+  const { groups, queries, keys } = samples[0]!.mask;
+  return Array.from({ length: groups * queries }, (_, row) => row).every((row) =>
+    samples.some(({ mask: { weights } }) => !Number.isNaN(weights[row * keys]!)),
+  );
 }
+
+/** A mask of -1e4 leaves logits a step of 2^-10, and a probability half of that times p (1 - p) on both sides. */
+const singleTolerance = 5e-4;
 
 /** fp16 and bf16 logits carry their own rounding. */
 function toleranceOf(context: AttentionContext, region: Region): number {
   const type = context.first.info.get(region.logits.output.value)?.dataType;
   if (type === DataType.FLOAT16) return 2e-2;
-  return type === DataType.BFLOAT16 ? 1e-1 : 2e-4;
+  return type === DataType.BFLOAT16 ? 1e-1 : singleTolerance;
 }
 
 function verdict(

@@ -6,6 +6,8 @@ import type { AttentionContext, GraphProbe } from "./context.ts";
 const largestInput = 2 ** 20;
 /** What exporters add to logits to hide them, the oldest and mildest of them. */
 const additiveMask = -1e4;
+/** No vocabulary is larger; what is compared with more is a length. */
+const mostTokens = 2 ** 24;
 /** Values followed from an input to where it is added. */
 const longestWay = 64;
 const leavesNumbers = new Set("Cast Identity Unsqueeze Squeeze Reshape Expand Transpose Slice".split(" "));
@@ -15,8 +17,8 @@ export type DrawMode = "mixed" | "ones" | "zeros";
 
 /**
  * Inputs to probe a mask with: every integer, boolean or float input gets zeros and ones, mixed with the constants
- * that the graph compares it with (padding ids), or zeros and large negative numbers if it is added; in mixed ones at least one real token first in every row, as with
- * any tokenizer, so that no row is all padding. Single integers and vectors of them are lengths.
+ * that the graph compares it with (padding ids), or zeros and large negative numbers if it is added; in mixed ones at
+ * least one real token first or last in every row, as with any tokenizer, so that no row is all padding. Single integers and vectors of them are lengths.
  */
 export function drawInputs(
   context: AttentionContext,
@@ -63,7 +65,7 @@ function drawInput(
 ): Tensor {
   const size = elementCount(dims);
   const isBinary = dataType === DataType.BOOL || dims.length !== 2;
-  const compared = isBinary ? [] : comparedConstants(context, input.name);
+  const { equal: compared, divided } = isBinary ? { equal: [], divided: [] } : comparedConstants(context, input.name);
   // Real tokens are none of the constants that padding is told by.
   const real = compared.length === 0 ? 1 : 7;
   if (dims.length >= 2 && isFloat(dataType) && isAdded(context, input.name)) {
@@ -80,10 +82,12 @@ function drawInput(
     const value = mode === "ones" ? real : (compared[0] ?? 0);
     return tensorOf(dataType, dims, new Float64Array(size).fill(value));
   }
-  const pool = compared.length === 0 ? [0, 1] : [...compared, ...compared.map((value) => value + 2), 3, 5];
+  const tokens = compared.length === 0 ? [0, 1] : [...compared, ...compared.map((value) => value + 2), 3, 5];
+  const pool = [...tokens, ...divided];
   const values = Float64Array.from({ length: size }, () => pool[Math.floor(random() * pool.length)]!);
   const width = dims.at(-1) ?? 1;
-  for (let at = 0; at < size && dims.length === 2; at += width) values[at] = real;
+  // Padded in front or behind: what goes by the first token alone shows where that is not always the same.
+  for (let at = 0; at < size && dims.length === 2; at += width) values[at + (random() < 0.5 ? 0 : width - 1)] = real;
   return tensorOf(dataType, dims, values);
 }
 
@@ -102,20 +106,34 @@ function isAdded({ graph }: AttentionContext, input: string): boolean {
   return false;
 }
 
-/** Constants that an input is compared with directly or after a cast. */
-function comparedConstants({ graph }: AttentionContext, input: string): number[] {
-  const found = new Set<number>();
+/** Operators that leave the numbers of an input as they are, or the largest and smallest of them. */
+const keepsNumbers = new Set([...leavesNumbers, "Gather", "ReduceMax", "ReduceMin"]);
+const orders = new Set(["Greater", "Less", "GreaterOrEqual", "LessOrEqual"]);
+
+/** Constants that an input is compared with, and what lies on both sides of those that divide its numbers. */
+function comparedConstants({ graph }: AttentionContext, input: string): { equal: number[]; divided: number[] } {
+  const equal = new Set<number>();
+  const divided = new Set<number>();
   const pending = [input];
-  for (let value = pending.pop(); value !== undefined; value = pending.pop()) {
+  const seen = new Set(pending);
+  for (let value = pending.pop(); value !== undefined && seen.size < longestWay; value = pending.pop()) {
     for (const node of graph.consumers(value)) {
-      if (node.opType === "Cast" || node.opType === "Identity") pending.push(...node.output);
-      if (!["Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "Sub"].includes(node.opType)) continue;
-      for (const other of node.input) {
-        const constant = other === value ? undefined : graph.constant(other);
-        if (constant?.data.length === 1 && node.opType === "Equal") found.add(constant.data[0]!);
+      if (keepsNumbers.has(node.opType) && node.input[0] === value) {
+        for (const output of node.output) if (!seen.has(output)) pending.push(output);
+        for (const output of node.output) seen.add(output);
+      }
+      const other = node.input[node.input[0] === value ? 1 : 0];
+      const constant = other === undefined ? undefined : graph.constant(other);
+      if (constant?.data.length !== 1) continue;
+      const bound = constant.data[0]!;
+      if (node.opType === "Equal") equal.add(bound);
+      // A mask is 0 and 1 anyway, and has nothing on the other side of a bound below or above these.
+      if (orders.has(node.opType) && bound >= 1 && bound < mostTokens) {
+        for (const near of [Math.floor(bound) - 1, Math.floor(bound), Math.floor(bound) + 1]) divided.add(near);
       }
     }
   }
   // 0 and 1 are what a mask holds anyway: an input compared with them alone is a mask.
-  return [...found].every((value) => value === 0 || value === 1) && !found.has(1) ? [] : [...found];
+  const isMask = [...equal].every((value) => value === 0 || value === 1) && !equal.has(1);
+  return { equal: isMask ? [] : [...equal], divided: [...divided] };
 }

@@ -31,8 +31,13 @@ export interface SoftmaxLaw {
 
 /** So many log ratios give the scale; the law itself is checked on all logits. */
 const enoughRatios = 20_000;
-/** Logits within +-20 show a soft cap of 50 clearly, and neither over- nor underflow. */
+/** Logits within +-20 of each other show a soft cap of 50 clearly. */
 const amplitudes: readonly number[] = [20, 4];
+/**
+ * Rows are moved by up to this, which a softmax takes no notice of and a bound on the logits does. exp of the largest
+ * logits still fits float32, as does the sum of a thousand: some exporters leave out the maximum.
+ */
+export const largestOffset = 60;
 /** Where there are more logits, one amplitude is enough: rows of all sizes are among them. */
 const manyLogits = 1 << 17;
 /** Random numbers repeat after so many. A prime, so that no two rows are alike. */
@@ -42,12 +47,14 @@ const randomPeriod = 16_381;
  * The law that the region obeys, or why it obeys none.
  *
  * @param tolerance largest difference of a probability, default 2e-4; more for logits of 16 bits
+ * @param offset rows of logits are moved by up to this; 0 for logits of 16 bits, which have too few digits for it
  */
 export function softmaxLaw(
   shape: LawShape,
   evaluate: EvaluateRegion,
   random: () => number,
   tolerance: number = 2e-4,
+  offset: number = largestOffset,
 ): SoftmaxLaw | { readonly failure: string } {
   const size = shape.groups * shape.queries * shape.keys;
   const uniform = evaluate(new Float64Array(size));
@@ -61,6 +68,7 @@ export function softmaxLaw(
   let error = 0;
   for (const amplitude of scale === undefined ? [] : amplitudes.slice(0, size > manyLogits ? 1 : 2)) {
     const logits = randomLogits(size, amplitude / Math.abs(scale!), random);
+    moveRows(logits, shape.keys, offset / Math.abs(scale!), random);
     error = Math.max(error, largestDifference(evaluate(logits), logits, weights, scale!, shape));
     if (!(error <= tolerance)) {
       return { failure: `the probabilities differ from a softmax of the logits by ${error.toPrecision(2)}` };
@@ -76,6 +84,15 @@ function randomLogits(size: number, amplitude: number, random: () => number): Fl
   for (let i = 0; i < drawn; i++) logits[i] = (2 * random() - 1) * amplitude;
   for (let i = drawn; i < size; i += drawn) logits.copyWithin(i, 0, Math.min(drawn, size - i));
   return logits;
+}
+
+/** Adds to each row a number within +-`offset`. */
+function moveRows(logits: Float64Array, keys: number, offset: number, random: () => number): void {
+  if (offset === 0) return;
+  for (let at = 0; at < logits.length; at += keys) {
+    const move = (2 * random() - 1) * offset;
+    for (let k = at; k < at + keys; k++) logits[k]! += move;
+  }
 }
 
 /** Rows that spread over several keys and stay as they are for other logits attend to nothing: their mask hides all. */

@@ -80,6 +80,19 @@ function probeAt(context: AttentionContext, length: number): GraphProbe | undefi
 }
 
 /**
+ * A node on the way to the mask that takes the logarithm of a length: a scale that grows with it, often beyond a length
+ * that no evaluation reaches. Undefined if there is none.
+ */
+export function lengthLogarithm({ context, inputs }: MaskQuestion): NodeProto | undefined {
+  const { first, second } = context;
+  const nodes = [...ancestors(context.graph, inputs.values, () => false)];
+  return nodes.find(({ opType, output }) => {
+    const [one, two] = [first, second].map((at) => at?.info.get(output[0]!)?.value?.data);
+    return opType === "Log" && one !== undefined && two !== undefined && one.join() !== two.join();
+  });
+}
+
+/**
  * A window or block that no evaluation was long enough to show: a size on the way to the mask that changes the mask
  * when it is made narrow, or a constant mask that is not causal beyond what was seen. Undefined if there is none, or
  * the graph cannot run so long that it matters.
