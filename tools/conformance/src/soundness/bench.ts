@@ -117,6 +117,38 @@ export class Bench {
     node.input[at] = made;
   }
 
+  /** Lets the last new node make what another made, which goes. */
+  rename(made: string, node: NodeProto): void {
+    const value = node.output[0]!;
+    this.graph.node = this.graph.node.filter((other) => other !== node);
+    const maker = this.producer(made)!;
+    maker.output = maker.output.map((name) => (name === made ? value : name));
+  }
+
+  /** The outputs of a second node like this one. */
+  copyOf(node: NodeProto): string[] {
+    const output = node.output.map(() => this.#name());
+    this.graph.node.push({ ...node, name: output[0]!, input: [...node.input], output });
+    node.output.forEach((value, i) => {
+      const shape = this.shape(value);
+      if (shape) this.#shapes.set(output[i]!, shape);
+    });
+    return output;
+  }
+
+  /** A constant of an initializer from a Constant node, one of a node as an initializer. */
+  heldOtherwise(value: string): string {
+    const name = this.#name();
+    const tensor = { ...this.tensor(value)!, name };
+    if (this.producer(value) !== undefined) {
+      this.graph.initializer.push(tensor);
+      return name;
+    }
+    const attribute = [createMessage("AttributeProto", { name: "value", type: 4, t: tensor })];
+    this.graph.node.push(createMessage("NodeProto", { opType: "Constant", output: [name], name, attribute }));
+    return name;
+  }
+
   unsqueeze(value: string, axes: readonly number[]): string {
     if (this.opset < 13) return this.op("Unsqueeze", [value], { axes });
     return this.op("Unsqueeze", [value, this.integers(...axes)]);

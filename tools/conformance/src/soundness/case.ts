@@ -1,4 +1,4 @@
-import { convertAttention, decodeModel, encodeModel, type ModelProto } from "@favor/onnx";
+import { convertAttention, DataType, decodeModel, encodeModel, type ModelProto } from "@favor/onnx";
 import { FavorError } from "@favor/core";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import { Choices } from "../fuzz/random.ts";
@@ -12,6 +12,7 @@ import { rewirings } from "./rewiring.ts";
 import { openSession } from "./runtime.ts";
 import { findSites } from "./sites.ts";
 import { compareRuns } from "./compare.ts";
+import { synonyms } from "./synonyms.ts";
 import { sharpen } from "./sharpen.ts";
 
 /** What became of one mutated model. */
@@ -20,9 +21,10 @@ export interface Outcome {
   readonly mutations: readonly string[];
   /**
    * "invalid": onnxruntime does not run it; "refused": no attention of it is converted; "equal": those that are give
-   * the same outputs; "unsound": they do not; "crash": an error that is none of Favor's.
+   * the same outputs; "unsound": they do not; "crash": an error that is none of Favor's. Of synonyms also "lost": fewer
+   * sites are converted than before; "not a synonym": the outputs were others before anything was converted.
    */
-  readonly result: "invalid" | "refused" | "equal" | "unsound" | "crash";
+  readonly result: "invalid" | "refused" | "equal" | "unsound" | "crash" | "lost" | "not a synonym";
   readonly detail: string;
   /** Largest difference relative to the outputs' scale. */
   readonly error: number;
@@ -38,7 +40,14 @@ export class Corpus {
   }
 
   async shapesOf(seed: Seed): Promise<ReadonlyMap<string, ValueShape>> {
-    const known = this.#shapes.get(seed) ?? (await valueShapes(seed));
+    let known = this.#shapes.get(seed);
+    if (known !== undefined) return known;
+    try {
+      known = await valueShapes(seed);
+    } catch {
+      // onnxruntime has no kernels for bfloat16, and a case of no sites is none.
+      known = new Map();
+    }
     this.#shapes.set(seed, known);
     return known;
   }
@@ -54,8 +63,17 @@ const families: readonly (readonly Mutation[])[] = [
   rewirings,
   rewirings,
 ];
-/** Of the outputs' scale. */
-const tolerance = 1e-4;
+/** Of the outputs' scale. Rounding to 16 or 8 bits makes much of the last digit of float32. */
+const tolerances = { single: 1e-4, half: 2e-2, quantised: 1e-1 };
+
+const roundsToHalf = ({ graph }: ModelProto): boolean =>
+  graph.node.some(({ opType, attribute }) => opType === "Cast" && attribute[0]?.i.toNumber() === DataType.FLOAT16);
+
+function toleranceOf(model: ModelProto, shapes: ReadonlyMap<string, ValueShape>): number {
+  if (model.graph.node.some(({ opType }) => /Quantize|NBits|Integer/.test(opType))) return tolerances.quantised;
+  const isHalf = [...shapes.values()].some(({ dataType }) => dataType === DataType.FLOAT16);
+  return isHalf || roundsToHalf(model) ? tolerances.half : tolerances.single;
+}
 
 export interface MutatedCase {
   readonly seed: Seed;
@@ -70,61 +88,114 @@ export async function makeCase(corpus: Corpus, seed: number, index: number): Pro
   const chosen = choices.of(corpus.seeds)!;
   const bench = new Bench(decodeModel(chosen.bytes), await corpus.shapesOf(chosen), choices);
   sharpen(bench, choices.of([2, 5])!);
+  return { seed: chosen, ...mutate(bench, families), trials: drawTrials(chosen, choices) };
+}
+
+/** The same of changes that leave what is computed as it is. */
+export async function makeSynonym(corpus: Corpus, seed: number, index: number): Promise<MutatedCase> {
+  const choices = new Choices(seed, index);
+  const chosen = choices.of(corpus.seeds)!;
+  const bench = new Bench(decodeModel(chosen.bytes), await corpus.shapesOf(chosen), choices);
+  return { seed: chosen, ...mutate(bench, synonyms), trials: drawTrials(chosen, choices) };
+}
+
+/** Applies one to three mutations. */
+function mutate(bench: Bench, from: readonly (readonly Mutation[])[]): Pick<MutatedCase, "mutations" | "model"> {
+  const { choices } = bench;
   const mutations: string[] = [];
   const count = choices.of([1, 1, 2, 2, 3])!;
   for (let tries = 0; tries < 12 && mutations.length < count; tries++) {
-    const mutation = choices.of(choices.of(families)!)!;
+    const mutation = choices.of(choices.of(from)!)!;
     const site = choices.of(findSites(bench));
     if (site !== undefined && mutation.apply(bench, site)) mutations.push(mutation.name);
   }
   bench.sort();
-  return { seed: chosen, mutations, model: bench.model, trials: drawTrials(chosen, choices) };
+  return { mutations, model: bench.model };
 }
 
 /** Runs one case: mutates, converts to exact attention written again, and compares in onnxruntime. */
 export async function runCase(corpus: Corpus, seed: number, index: number): Promise<Outcome> {
-  const {
-    seed: { name },
-    mutations,
-    model,
-    trials,
-  } = await makeCase(corpus, seed, index);
-  const outcome = (result: Outcome["result"], detail: string, error: number = 0): Outcome => ({
-    name,
-    mutations,
-    result,
-    detail,
-    error,
-  });
-  if (mutations.length === 0) return outcome("invalid", "nothing to mutate");
+  const { seed: chosen, mutations, model, trials } = await makeCase(corpus, seed, index);
+  const { name } = chosen;
+  if (mutations.length === 0) return { name, mutations, result: "invalid", detail: "nothing to mutate", error: 0 };
   const bytes = encodeModel(model);
   const before = await runAll(bytes, trials);
-  if (typeof before === "string") return outcome("invalid", before);
-  let converted: Uint8Array;
-  let detail: string;
-  try {
-    const { model: made, sites } = convertAttention(decodeModel(bytes), { features: "exact", cross: true });
-    converted = encodeModel(made);
-    detail = sites
-      .map(
-        ({ state, mask, causal, reasons }) =>
-          `${state} ${mask.kind}${causal ? "!" : ""} ${reasons.map(({ code }) => code).join("+")}`,
-      )
-      .join("; ");
-  } catch (error) {
-    return FavorError.isInstance(error)
-      ? outcome("refused", `${error.code}: ${error.message.slice(0, 300)}`)
-      : outcome("crash", error instanceof Error ? (error.stack ?? error.message) : String(error));
+  if (typeof before === "string") return { name, mutations, result: "invalid", detail: before, error: 0 };
+  // Dropout of training.
+  if (differences(before, await runAll(bytes, trials), trials).error > 0) {
+    return { name, mutations, result: "invalid", detail: "random", error: 0 };
   }
-  const after = await runAll(converted, trials);
-  if (typeof after === "string") return outcome("unsound", `does not run: ${after}; ${detail}`, Infinity);
-  const errors = trials.map((trial, i) => (before[i] === undefined ? 0 : compareRuns(before[i], after[i], trial)));
-  const error = Math.max(...errors);
-  return outcome(
-    error <= tolerance ? "equal" : "unsound",
-    `${errors.map((e) => e.toExponential(1)).join(" ")}; ${detail}`,
+  const made = convertExactly(bytes);
+  if ("result" in made) return { name, mutations, ...made, error: 0 };
+  const after = await runAll(made.bytes, trials);
+  const { error, detail } = differences(before, after, trials);
+  const tolerance = toleranceOf(model, await corpus.shapesOf(chosen));
+  return {
+    name,
+    mutations,
+    result: error <= tolerance ? "equal" : "unsound",
+    detail: `${detail}; ${made.sites}`,
     error,
-  );
+  };
+}
+
+/** Runs one case of another way to write a model: outputs and the number of converted sites stay. */
+export async function runSynonym(corpus: Corpus, seed: number, index: number): Promise<Outcome> {
+  const { seed: chosen, mutations, model, trials } = await makeSynonym(corpus, seed, index);
+  const { name } = chosen;
+  if (mutations.length === 0) return { name, mutations, result: "invalid", detail: "nothing to mutate", error: 0 };
+  const bytes = encodeModel(model);
+  const [before, after] = [await runAll(chosen.bytes, trials), await runAll(bytes, trials)];
+  if (typeof before === "string" || typeof after === "string") {
+    return { name, mutations, result: "invalid", detail: String(after), error: 0 };
+  }
+  const { error, detail } = differences(before, after, trials);
+  const tolerance = toleranceOf(model, await corpus.shapesOf(chosen));
+  if (!(error <= tolerance)) return { name, mutations, result: "not a synonym", detail, error };
+  const [original, made] = [convertExactly(chosen.bytes), convertExactly(bytes)];
+  const lost = ("converted" in original ? original.converted : 0) - ("converted" in made ? made.converted : 0);
+  if ("result" in made && lost === 0) return { name, mutations, ...made, error };
+  if (lost > 0) {
+    const reason = "sites" in made ? made.sites : made.detail;
+    return { name, mutations, result: "lost", detail: `${lost} sites: ${reason}`, error };
+  }
+  const compared = differences(after, await runAll((made as { bytes: Uint8Array }).bytes, trials), trials);
+  return { name, mutations, result: compared.error <= tolerance ? "equal" : "unsound", ...compared };
+}
+
+type Converted = { readonly bytes: Uint8Array; readonly sites: string; readonly converted: number };
+type NotConverted = { readonly result: "refused" | "crash"; readonly detail: string };
+
+/** A model with exact attention written again, and a word on each of its sites. */
+function convertExactly(bytes: Uint8Array): Converted | NotConverted {
+  try {
+    const { model, sites } = convertAttention(decodeModel(bytes), { features: "exact", cross: true });
+    const words = sites.map(({ state, mask, causal, reasons }) =>
+      [
+        state,
+        mask.kind,
+        ...(causal ? ["causal"] : []),
+        ...reasons.map(({ code, message }) => `${code}: ${message}`),
+      ].join(" "),
+    );
+    const converted = sites.filter(({ state }) => state === "converted").length;
+    return { bytes: encodeModel(model), sites: words.join("; "), converted };
+  } catch (error) {
+    if (FavorError.isInstance(error))
+      return { result: "refused", detail: `${error.code}: ${error.message.slice(0, 400)}` };
+    return { result: "crash", detail: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+  }
+}
+
+/** The largest difference over all trials, and that of each. */
+function differences(
+  before: readonly (Outputs | undefined)[],
+  after: readonly (Outputs | undefined)[] | string,
+  trials: readonly Trial[],
+): { error: number; detail: string } {
+  if (typeof after === "string") return { error: Infinity, detail: `does not run: ${after}` };
+  const errors = trials.map((trial, i) => (before[i] === undefined ? 0 : compareRuns(before[i], after[i], trial)));
+  return { error: Math.max(...errors), detail: errors.map((error) => error.toExponential(1)).join(" ") };
 }
 
 export type Outputs = Readonly<Record<string, Tensor>>;

@@ -30,7 +30,7 @@ function difference({ data, type }: Tensor, other: Tensor, counts: (i: number) =
   for (let i = 0; i < a.length; i++) {
     const [x, y] = [Number(a[i]), Number(b[i])];
     // A row that attends to nothing is NaN in some models, and never in ours.
-    if (Number.isNaN(x) || !counts(i)) continue;
+    if (Number.isNaN(x) || x === y || !counts(i)) continue;
     const apart = Math.abs(x - y);
     worst = Number.isNaN(apart) ? Infinity : Math.max(worst, apart);
     if (Number.isFinite(x)) largest = Math.max(largest, Math.abs(x));

@@ -45,11 +45,8 @@ function drawTrial(model: ModelProto, seed: Seed, draw: Draw, choices: Choices):
     const dims = array.dims.map((dim, axis) =>
       isOpen(info, axis) ? Math.max(1, dim + draw.more[axis === 0 ? 0 : 1]) : dim,
     );
-    const count = dims.reduce((a, b) => a * b, 1);
     const isPadding = isMask(name, array);
-    const values = isPadding
-      ? drawMask(dims, draw, choices)
-      : drawValues(numbersOf(array), count, array, draw, choices);
+    const values = isPadding ? drawMask(dims, draw, choices) : drawValues(numbersOf(array), array, dims, draw, choices);
     feeds[name] = tensorOfNumbers(array.dataType, dims, values);
     if (isPadding) mask ??= { dims, values };
   }
@@ -75,14 +72,20 @@ function drawMask(dims: readonly number[], { padding }: Draw, choices: Choices):
 /** Numbers like the sample's: positions stay in order, tokens come from its range, floats from its own. */
 function drawValues(
   sample: readonly number[],
-  count: number,
-  { dims, dataType }: NpyArray,
+  { dims: sampled, dataType }: NpyArray,
+  dims: readonly number[],
   { magnitude }: Draw,
   choices: Choices,
 ): number[] {
-  const width = dims.at(-1) ?? 1;
+  const count = dims.reduce((a, b) => a * b, 1);
+  const width = sampled.at(-1) ?? 1;
   if (dims.length < 2 && dataType !== DataType.FLOAT) return sample.slice(0, count);
   if (dataType === DataType.FLOAT) return Array.from({ length: count }, () => magnitude * choices.of(sample)!);
-  if (width > 2 && sample.every((value, i) => value === i % width)) return sample.slice(0, count);
-  return Array.from({ length: count }, () => choices.of(sample)!);
+  if (width > 2 && sample.every((value, i) => value === i % width)) {
+    return Array.from({ length: count }, (_, i) => i % dims.at(-1)!);
+  }
+  // A token that no mutation hides begins each row: rows that attend to nothing may be anything.
+  const first = sample.filter((value) => value > 3 && value < 17);
+  const last = dims.at(-1)!;
+  return Array.from({ length: count }, (_, i) => (i % last === 0 && choices.of(first)) || choices.of(sample)!);
 }
