@@ -7,33 +7,48 @@ import type { ConvertRequest } from "favor-convert";
 import { beforeAll } from "vitest";
 
 import { calibration, tiny } from "../../favor-convert/test/checkpoints.ts";
+import { writeShallow } from "./shallow.ts";
 import { temporaryFolder } from "../../favor-convert/test/temporary-folder.ts";
 
 /** Options of a conversion that is quickly calibrated. */
 export const calibrated = { count: 32, calibrate: calibration, calibrateCount: 20, seeds: 1 } as const;
 
+type Options = Omit<ConvertRequest, "source" | "output">;
+
 /**
  * The embedded checkpoint converted once for a test file; every call of the returned function makes a copy that the
  * test may change.
  */
-export function convertedOnce(options: Omit<ConvertRequest, "source" | "output"> = {}): () => Promise<string> {
+export function convertedOnce(options: Options = {}): () => Promise<string> {
+  return convertedIn(async () => tiny, options).converted;
+}
+
+/** The first layer of the embedded checkpoint, and copies of it converted, where depth is not what is tested. */
+export function shallowOnce(options: Options = {}): { original: () => string; converted: () => Promise<string> } {
+  return convertedIn((folder) => writeShallow(join(folder, "original")), options);
+}
+
+function convertedIn(
+  sourceIn: (folder: string) => Promise<string>,
+  options: Options,
+): { original: () => string; converted: () => Promise<string> } {
+  let source: string | undefined;
   let made: string | undefined;
   beforeAll(async () => {
-    made = join(await mkdtemp(join(tmpdir(), "favor-tune-test-")), "converted");
-    await convert({
-      source: tiny,
-      output: made,
-      features: "positive",
-      threads: 1,
-      ...options,
-    });
+    const folder = await mkdtemp(join(tmpdir(), "favor-tune-test-"));
+    made = join(folder, "converted");
+    source = await sourceIn(folder);
+    await convert({ source, output: made, features: "positive", threads: 1, ...options });
     return async () => {
-      await rm(join(made!, ".."), { recursive: true, force: true });
+      await rm(folder, { recursive: true, force: true });
     };
   });
-  return async () => {
-    const copy = join(await temporaryFolder(), "converted");
-    await cp(made!, copy, { recursive: true });
-    return copy;
+  return {
+    original: () => source!,
+    async converted() {
+      const copy = join(await temporaryFolder(), "converted");
+      await cp(made!, copy, { recursive: true });
+      return copy;
+    },
   };
 }
