@@ -19,6 +19,9 @@ export interface MomentTap {
     readonly queryGram: string;
     readonly keySum: string;
     readonly keyGram: string;
+    /** [1]: how many queries, and how many keys, each head's sums are of. */
+    readonly queryCount: string;
+    readonly keyCount: string;
   };
 }
 
@@ -28,7 +31,7 @@ export interface SampleTap {
   readonly dim: number;
   /** Whether query i attends to the keys up to i alone. */
   readonly causal: boolean;
-  /** [batch, heads, positions, dim] */
+  /** [batch, heads, positions, dim]; the batch is the model's, times what the graph folds into it: frames, windows. */
   readonly query: string;
   /** [batch, heads, positions, dim] */
   readonly key: string;
@@ -54,6 +57,8 @@ export function tapMoments(model: ModelProto): TappedModel<MomentTap> {
       const queryColumns = build.transpose(query, [0, 1, 3, 2]);
       const total = (value: string): string => build.squeeze(build.reduceSum(value, 0), [0]);
       const sum = (columns: string): string => build.squeeze(total(build.reduceSum(columns, 3)), [2]);
+      const count = (rows: string): string =>
+        build.cast(build.op("Mul", [build.dimension(rows, 0), build.dimension(rows, 2)]), DataType.FLOAT);
       return {
         site: site.index,
         heads: site.heads,
@@ -63,6 +68,8 @@ export function tapMoments(model: ModelProto): TappedModel<MomentTap> {
           queryGram: total(build.op("MatMul", [queryColumns, query])),
           keySum: sum(keyColumns),
           keyGram: total(build.op("MatMul", [keyColumns, keys])),
+          queryCount: count(query),
+          keyCount: count(keys),
         },
       };
     },

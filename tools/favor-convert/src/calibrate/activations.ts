@@ -1,3 +1,4 @@
+import type { HeadMoments } from "@favor/core";
 import type { ConvertOptions, ConvertedSite, ModelProto, SampleTap } from "@favor/onnx";
 
 import type { OutputFolder } from "../folder/output-folder.ts";
@@ -11,7 +12,7 @@ import type { SequenceTokenizer } from "../tokens/tokenizer.ts";
 import { calibrationInputs } from "./calibration-inputs.ts";
 import { fitSites } from "./fit-sites.ts";
 import { HeadPool } from "./head-pool.ts";
-import { gatherMoments } from "./moments.ts";
+import { gatherMoments, gatherUnpaddedMoments } from "./moments.ts";
 import { siteErrors } from "./site-errors.ts";
 import { openMoments, openSamples } from "./tapped-model.ts";
 import type { TappedModel } from "./tapped-model.ts";
@@ -69,14 +70,11 @@ export class Activations {
 
   /** Statistics and feature maps for `convertAttention`; none without calibration data. */
   async fit(): Promise<Pick<ConvertOptions, "moments" | "featureMaps">> {
-    const { calibration, opened, options, output, progress } = this.#input;
+    const { calibration, options, progress } = this.#input;
     if (calibration === undefined || this.#samples.taps.length === 0) return {};
     const inputs = this.#inputsOf(calibration);
     progress.stage("Calibrating", inputs.length);
-    const { runner, taps } = await openMoments(opened.model, output, runnerOptions(this.#input));
-    const moments = await gatherMoments(runner, taps, inputs, (done) => progress.advance(done)).finally(() =>
-      runner.close(),
-    );
+    const moments = await this.#moments(inputs);
     const isFitted = options.features === "landmark" || (options.seeds ?? 1) > 1;
     if (!isFitted) return { moments };
     const featureMaps = await fitSites(
@@ -89,6 +87,17 @@ export class Activations {
       progress,
     );
     return { moments, featureMaps };
+  }
+
+  async #moments(inputs: readonly (readonly number[])[]): Promise<(HeadMoments[] | undefined)[]> {
+    const { opened, output, progress } = this.#input;
+    const tick = (done: number): void => progress.advance(done);
+    const { runner: whole, taps: sampled } = this.#samples;
+    if (whole.fixedLength !== undefined || whole.fixedBatch !== undefined) {
+      return gatherUnpaddedMoments(whole, sampled, inputs, tick);
+    }
+    const { runner, taps } = await openMoments(opened.model, output, runnerOptions(this.#input));
+    return gatherMoments(runner, taps, inputs, tick).finally(() => runner.close());
   }
 
   /** By site number; on evaluation data where there is some, for the fit has not seen it. */

@@ -45,8 +45,8 @@ export async function fitSites(
   for await (const group of gatherSamples(runner, taps, [...fitted, ...heldOut])) {
     const jobs = group.map(async ({ site, heads }) => {
       const addressed = heads.map((sample, head) => ({
-        inputs: sample.slice(0, fitted.length),
-        heldOut: sample.slice(fitted.length),
+        inputs: sample.slice(0, fitted.length).flat(),
+        heldOut: sample.slice(fitted.length).flat(),
         moments: moments[site]![head]!,
         count,
         seed,

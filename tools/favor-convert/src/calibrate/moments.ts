@@ -1,10 +1,11 @@
 import { MomentAccumulator } from "@favor/core";
 import type { HeadMoments } from "@favor/core";
-import type { MomentTap } from "@favor/onnx";
+import type { MomentTap, SampleTap } from "@favor/onnx";
 import type { Tensor } from "onnxruntime-node";
 
 import { InputError } from "../errors.ts";
 import type { ModelRunner } from "../measure/runner.ts";
+import { gatherSamples } from "./samples.ts";
 
 /**
  * The means and covariances of queries and keys, by site and head, over real sequences: what calibration needs
@@ -26,16 +27,46 @@ export async function gatherMoments(
   // Sums add up: one float64 array an output over all sequences, and the moments once at the end.
   const sums = new Map<string, Float64Array>();
   const names = taps.flatMap((tap) => Object.values(tap.outputs));
-  let tokens = 0;
   for (const ids of sequences) {
     const values = await runner.runAll([ids], names);
     for (const name of names) sums.set(name, added(sums.get(name), values[name]!.data));
-    tokens += ids.length;
     tick(1);
   }
   const moments: (HeadMoments[] | undefined)[] = [];
-  for (const tap of taps) moments[tap.site] = momentsOf(tap, sums, tokens);
+  for (const tap of taps) moments[tap.site] = momentsOf(tap, sums);
   return Array.from(moments);
+}
+
+/**
+ * The same from the queries and keys themselves, for a model of a fixed batch or length: its sums would be of the padding
+ * too.
+ *
+ * @param runner - the model with the outputs of `tapSamples`.
+ * @throws {InputError} `model-fails-to-run`; `weights-not-finite` if a query or key is not finite.
+ */
+export async function gatherUnpaddedMoments(
+  runner: ModelRunner,
+  taps: readonly SampleTap[],
+  sequences: readonly (readonly number[])[],
+  tick: (done: number) => void,
+): Promise<(HeadMoments[] | undefined)[]> {
+  const accumulators: (MomentAccumulator[] | undefined)[] = [];
+  for (const { site, heads, dim } of taps) {
+    accumulators[site] = Array.from({ length: heads }, () => new MomentAccumulator(dim));
+  }
+  for (const ids of sequences) {
+    for await (const group of gatherSamples(runner, taps, [ids])) {
+      for (const { site, heads } of group) {
+        for (const [head, inputs] of heads.entries()) {
+          for (const { query, key } of inputs.flat()) {
+            accumulators[site]![head]!.add(finite(query, site), finite(key, site));
+          }
+        }
+      }
+    }
+    tick(1);
+  }
+  return Array.from(accumulators, (heads) => heads?.map((accumulator) => accumulator.moments()));
 }
 
 function added(sum: Float64Array | undefined, data: Tensor["data"]): Float64Array {
@@ -49,16 +80,18 @@ function added(sum: Float64Array | undefined, data: Tensor["data"]): Float64Arra
   return sum;
 }
 
-/** The moments of every head of a site, from its sums over `tokens` tokens. */
-function momentsOf(tap: MomentTap, sums: ReadonlyMap<string, Float64Array>, tokens: number): HeadMoments[] {
+/** The moments of every head of a site, from its sums. */
+function momentsOf(tap: MomentTap, sums: ReadonlyMap<string, Float64Array>): HeadMoments[] {
   const { site, heads, dim, outputs } = tap;
+  // Not the number of tokens: an encoder's keys, frames and windows have numbers of their own.
+  const [[queries], [keys]] = [sums.get(outputs.queryCount)!, sums.get(outputs.keyCount)!];
   return Array.from({ length: heads }, (_, head) => {
     const of = (name: string, size: number): Float64Array =>
       finite(sums.get(name)!.subarray(head * size, (head + 1) * size), site);
     const accumulator = new MomentAccumulator(dim);
     accumulator.addMoments(
-      { count: tokens, sum: of(outputs.querySum, dim), gram: of(outputs.queryGram, dim * dim) },
-      { count: tokens, sum: of(outputs.keySum, dim), gram: of(outputs.keyGram, dim * dim) },
+      { count: queries!, sum: of(outputs.querySum, dim), gram: of(outputs.queryGram, dim * dim) },
+      { count: keys!, sum: of(outputs.keySum, dim), gram: of(outputs.keyGram, dim * dim) },
     );
     return accumulator.moments();
   });

@@ -5,10 +5,10 @@ import type { Tensor } from "onnxruntime-node";
 import { InputError } from "../errors.ts";
 import type { ModelRunner } from "../measure/runner.ts";
 
-/** Queries and keys of one site: by head, one input for each sequence. */
+/** Queries and keys of one site: by head and sequence, one input for each entry of the attention's batch. */
 export interface SiteSample {
   readonly site: number;
-  readonly heads: readonly (readonly AttentionInput[])[];
+  readonly heads: readonly (readonly (readonly AttentionInput[])[])[];
 }
 
 /** Queries and keys that are held at a time, in bytes of float64: beyond them the model is run again, for fewer sites. */
@@ -38,13 +38,15 @@ export async function* gatherSamples(
     const names = group.flatMap(({ query, key }) => [query, key]);
     const samples = group.map(({ site, heads }) => ({
       site,
-      heads: Array.from({ length: heads }, (): AttentionInput[] => []),
+      heads: Array.from({ length: heads }, (): AttentionInput[][] => []),
     }));
     for (const ids of sequences) {
       const values = await runner.runAll([ids], names);
       for (const [i, tap] of group.entries()) {
         for (const [head, inputs] of samples[i]!.heads.entries()) {
-          inputs.push({ query: rowsOf(values[tap.query]!, head, tap), key: rowsOf(values[tap.key]!, head, tap) });
+          const rows = (tensor: Tensor): Float64Array[] => rowsOf(tensor, head, tap, { runner, length: ids.length });
+          const keys = rows(values[tap.key]!);
+          inputs.push(rows(values[tap.query]!).map((query, entry) => ({ query, key: keys[entry]! })));
         }
       }
     }
@@ -53,16 +55,28 @@ export async function* gatherSamples(
   }
 }
 
-/** One head's rows `[positions, dim]` of a tensor `[1, heads, positions, dim]`; several heads may share one of keys. */
-function rowsOf({ data, dims }: Tensor, head: number, tap: SampleTap): Float64Array {
+/**
+ * One head's rows `[positions, dim]` of a tensor `[batch, heads, positions, dim]`, for each entry of the batch; several
+ * heads may share one of keys. What a fixed batch or length pads the sequence with is left out.
+ */
+function rowsOf(
+  { data, dims }: Tensor,
+  head: number,
+  tap: SampleTap,
+  { runner, length }: { readonly runner: ModelRunner; readonly length: number },
+): Float64Array[] {
   if (!(data instanceof Float32Array)) {
     throw new InputError("The model's queries and keys are not float32. Convert it without --calibrate.", {
       code: "model-fails-to-run",
     });
   }
-  const [, heads = 1, positions = 0, dim = 0] = dims;
+  const [batch = 0, heads = 1, positions = 0, dim = 0] = dims;
   const own = Math.floor((head * heads) / tap.heads);
-  return Float64Array.from(data.subarray(own * positions * dim, (own + 1) * positions * dim));
+  const used = positions === runner.fixedLength ? length : positions;
+  return Array.from({ length: batch / (runner.fixedBatch ?? 1) }, (_, entry) => {
+    const start = (entry * heads + own) * positions * dim;
+    return Float64Array.from(data.subarray(start, start + used * dim));
+  });
 }
 
 /** The first sequences that give about `rows` queries, of which a long sequence counts for 256 (as in `fitLandmarks`). */

@@ -46,7 +46,12 @@ export async function siteErrors(
       const { featureMaps, causal } = sites.find((each) => each.site === site)!;
       const byHead = await Promise.all(
         heads.map(async (sample, head) => {
-          const error = await pool.run({ kind: "error", inputs: sample, description: featureMaps[head]!, causal });
+          const error = await pool.run({
+            kind: "error",
+            inputs: sample.flat(),
+            description: featureMaps[head]!,
+            causal,
+          });
           progress.advance(1);
           return error;
         }),
