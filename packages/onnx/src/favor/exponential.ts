@@ -48,7 +48,7 @@ export function exponentialFeatures(
 
   // Keys: |k'|^2 needs k' itself, unless A_k is a multiple of the identity.
   const keys = keyVectors(build, forms, inputs.keyColumns, folded.key ? 1 : scales.key, folded.key);
-  const keyWeights = stack(forms.map((form) => form.keyProjection.map((w) => w * keys.scale)));
+  const keyWeights = stack(forms.map((form) => times(form.keyProjection, keys.scale)));
   const key = (site.causal ? columnFeatures : rowFeatures)(build, keyWeights, [heads, count, dim], keys.value);
 
   let logWeight = key.logScale;
@@ -79,7 +79,7 @@ function queryMap(form: ExponentialForm, scale: number | undefined): { matrix: F
   const { count, dim, queryProjection, queryMatrix, queryMean } = form;
   if (scale === undefined) return { matrix: queryProjection, bias: new Float64Array(count) };
   if (isPlain(queryMean, queryMatrix)) {
-    return { matrix: queryProjection.map((entry) => entry * scale), bias: new Float64Array(count) };
+    return { matrix: times(queryProjection, scale), bias: new Float64Array(count) };
   }
   const matrix = new Float64Array(count * dim);
   const bias = new Float64Array(count);
@@ -127,9 +127,23 @@ function keyVectors(
   return { value, scale: 1 };
 }
 
+/** Every value times a factor. A loop, as `map` takes several times as long on the millions of numbers of a large model. */
+function times(values: Float64Array, factor: number): Float64Array {
+  const products = new Float64Array(values.length);
+  for (let i = 0; i < values.length; i++) products[i] = values[i]! * factor;
+  return products;
+}
+
 /** Whether a side is neither centred nor multiplied by a matrix: x' = x. */
 export function isPlain(mean: Float64Array, matrix: Float64Array): boolean {
-  return mean.every((m) => m === 0) && matrix.every((a, i) => a === (i % (mean.length + 1) === 0 ? 1 : 0));
+  if (mean.some((m) => m !== 0)) return false;
+  // The diagonal of the matrix is every (dim + 1)-th entry.
+  const step = mean.length + 1;
+  for (let i = 0, diagonal = 0; i < matrix.length; i++) {
+    if (matrix[i] !== (i === diagonal ? 1 : 0)) return false;
+    if (i === diagonal) diagonal += step;
+  }
+  return true;
 }
 
 /**

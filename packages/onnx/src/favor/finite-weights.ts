@@ -51,7 +51,7 @@ function constantsAbove({ graph, dynamic }: AttentionContext, value: string): Se
   return constants;
 }
 
-/** Bytes of an element, and whether its highest bytes are those of NaN or infinity: an exponent of ones. */
+/** Bytes of an element, and its exponent in the highest 16 bits: all ones in NaN and infinity alone. */
 const formats: ReadonlyMap<number, { readonly bytes: number; readonly exponent: number }> = new Map([
   [DataType.FLOAT, { bytes: 4, exponent: 0x7f80 }],
   [DataType.BFLOAT16, { bytes: 2, exponent: 0x7f80 }],
@@ -74,11 +74,11 @@ function isFinite(tensor: TensorProto): boolean {
   for (let offset = 0; offset < range.length; offset += piece.length) {
     const part = piece.subarray(0, Math.min(piece.length, range.length - offset));
     range.readInto(part, offset);
-    // Little-endian: the sign and the exponent are in the last two bytes.
+    // Little-endian, as every engine's arrays: the sign and the exponent are in the last 16 bits.
+    const halves = new Uint16Array(piece.buffer, 0, part.length >> 1);
     const { bytes, exponent } = format;
-    for (let at = bytes - 2; at < part.length; at += bytes) {
-      if (((part[at]! | (part[at + 1]! << 8)) & exponent) === exponent) return false;
-    }
+    const step = bytes / 2;
+    for (let at = step - 1; at < halves.length; at += step) if ((halves[at]! & exponent) === exponent) return false;
   }
   return true;
 }
