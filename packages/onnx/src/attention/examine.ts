@@ -115,6 +115,7 @@ export function examineRegion(
       ...(built === undefined ? [layoutReason(region)] : []),
       ...proof.reasons,
       ...cached,
+      ...(cached.length === 0 && built?.causal ? memoryReasons(context, built) : []),
       ...escapeReasons(context, region),
     ];
     if (built === undefined || reasons.length > 0) {
@@ -147,6 +148,14 @@ function escapeReasons({ graph }: AttentionContext, { escapes }: Region): Reason
 function cacheReasons(context: AttentionContext, operands: Operands | undefined): Reason[] {
   const cache = operands && cacheInput(context, operands);
   return cache === undefined ? [] : [cacheReason(`Input "${cache}"`)];
+}
+
+/** Learned keys before the first position: the prefix sums of linear attention go with the queries. */
+function memoryReasons(context: AttentionContext, { query, key }: AttentionSite): Reason[] {
+  const extra = sizeOf(context, key, "length") - sizeOf(context, query, "length");
+  if (extra === 0) return [];
+  const message = `The attention is causal over more keys than queries, by ${extra} (learned memory keys, or a state that is carried along): prefix sums over the queries' positions leave them out. Train or export the model without them.`;
+  return [{ code: "memory-keys", message }];
 }
 
 /** Whether the logits compare channels and sum over positions, as in XCiT: their size does not grow with the length. */

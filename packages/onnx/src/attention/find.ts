@@ -113,7 +113,8 @@ function isQuadratic(context: AttentionContext, product: Product): boolean {
   if (dims === undefined) return false;
   const lengths = dims.filter((_, axis) => varies(context, product.output.value, axis) && !isBatchAxis(product, axis));
   if (lengths.length >= 2) return true;
-  const anyLengthVaries = [...(context.second?.info ?? [])].length > 0 && lengthsVary(context);
+  const batch = dims.filter((_, axis) => varies(context, product.output.value, axis) && isBatchAxis(product, axis));
+  const anyLengthVaries = lengthsVary(context, batch);
   // A graph of fixed length: both axes must at least be longer than one.
   return !anyLengthVaries && dims.at(-1)! > 1 && dims.at(-2)! > 1;
 }
@@ -123,8 +124,18 @@ function isBatchAxis(product: Product, axis: number): boolean {
   return axes?.batch.includes(product.output.labels[axis]!) ?? false;
 }
 
-function lengthsVary(context: AttentionContext): boolean {
+/**
+ * Whether a free dimension is a length.
+ *
+ * @param batch sizes of varying batch axes: where lengths are baked in, what folds into these is the batch of a model
+ *   that has its sequence first
+ */
+function lengthsVary(context: AttentionContext, batch: readonly number[] = []): boolean {
+  const isBaked = context.first.sizes.pinned !== undefined;
+  const isBatch = (size: number): boolean => isBaked && batch.some((folded) => folded % size === 0);
   return context.graph.root.inputs.some((input) =>
-    (dimsOf(context, input.name) ?? []).some((_, axis) => axis > 0 && varies(context, input.name, axis)),
+    (dimsOf(context, input.name) ?? []).some(
+      (size, axis) => axis > 0 && varies(context, input.name, axis) && !isBatch(size),
+    ),
   );
 }

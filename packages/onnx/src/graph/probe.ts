@@ -15,6 +15,8 @@ export interface ProbeSizes {
   readonly length: number;
   /** Free dimensions of different names get different lengths, so that queries and keys of cross-attention differ. */
   readonly distinct: boolean;
+  /** Sizes that the graph insists on for free dimensions of these names: what it declares free is baked in. */
+  readonly pinned?: Readonly<Record<string, number>>;
 }
 
 /** Shapes of all values of a graph, and the values of those that follow from shapes alone, at one choice of input shapes. */
@@ -82,7 +84,7 @@ function inputShape(input: ValueInfoProto, sizes: ProbeSizes, named: Map<string,
   const dims = type.shape.dim.map((dim, axis) => {
     if (dim.dimValue && dim.dimValue.gt(0)) return dim.dimValue.toNumber();
     const name = dim.dimParam ?? "";
-    const known = name === "" ? undefined : named.get(name);
+    const known = name === "" ? undefined : (sizes.pinned?.[name] ?? named.get(name));
     if (known !== undefined) return known;
     const size =
       axis === 0
@@ -245,14 +247,18 @@ function attemptsFor(graph: Graph): ProbeSizes[] {
 
 /**
  * A probe at sizes that the graph can run at, and where possible a second one at other sizes, from which one sees
- * what each dimension depends on. A graph with a length baked into its reshapes is tried at the lengths it names.
+ * what each dimension depends on. A graph with sizes baked into its reshapes is tried at the sizes it names.
  */
 export function probePair(graph: Graph): ProbePair | { conflict: ShapeConflict } {
   const queue = attemptsFor(graph);
+  const names = freeNames(graph);
+  // Sizes baked in for each dimension by itself, tried last.
+  const pinning: ProbeSizes[] = [];
   const tried = new Set<string>();
   const cost: ProbingCost = { operations: 0 };
   let conflict: ShapeConflict | undefined;
-  for (let sizes = queue.shift(); sizes !== undefined; sizes = queue.shift()) {
+  const next = (): ProbeSizes | undefined => queue.shift() ?? pinning.shift();
+  for (let sizes = next(); sizes !== undefined; sizes = next()) {
     if (tried.size >= attempts.length && cost.operations > mostForAttempts) break;
     const key = JSON.stringify(sizes);
     if (tried.has(key)) continue;
@@ -263,13 +269,36 @@ export function probePair(graph: Graph): ProbePair | { conflict: ShapeConflict }
     } catch (error) {
       if (!(error instanceof ShapeConflict)) throw error;
       conflict ??= error;
+      if (sizes.distinct && tried.size < mostTried) pinning.push(...pinnedSizes(sizes, names, error.wanted));
+      if (sizes.pinned !== undefined) continue;
+      if (tried.size > mostTried / 2) continue;
       for (const length of error.wanted.slice(0, 4)) {
-        if (tried.size < 64) queue.push({ batch: sizes.batch, length, distinct: false });
-        if (tried.size < 64 && sizes.batch > 1) queue.push({ batch: 1, length, distinct: false });
+        for (const batch of new Set([sizes.batch, 1])) queue.push({ batch, length, distinct: false });
       }
     }
   }
   return { conflict: conflict! };
+}
+
+/** Choices of sizes that are tried at most. */
+const mostTried = 128;
+
+/** Names of the inputs' free dimensions. */
+function freeNames(graph: Graph): string[] {
+  const names = graph.inputs.flatMap(({ type }) =>
+    (type?.tensorType?.shape?.dim ?? []).flatMap(({ dimValue, dimParam }) =>
+      dimParam && !dimValue?.gt(0) ? [dimParam] : [],
+    ),
+  );
+  return [...new Set(names)].slice(0, 6);
+}
+
+/** Each free dimension by itself at each of the sizes that a conflict names. */
+function pinnedSizes(sizes: ProbeSizes, names: readonly string[], wanted: readonly number[]): ProbeSizes[] {
+  const free = names.filter((name) => sizes.pinned?.[name] === undefined);
+  return wanted
+    .slice(0, 3)
+    .flatMap((size) => free.map((name) => ({ ...sizes, pinned: { ...sizes.pinned, [name]: size } })));
 }
 
 function secondProbe(graph: Graph, sizes: ProbeSizes): Probe | undefined {

@@ -323,6 +323,26 @@ const cases: Case[] = [
       return b.merge(b.op("MatMul", [p, b.transpose(v, [0, 2, 1, 3])]));
     },
   },
+  {
+    name: "batch and length baked in though declared free",
+    mask: "padding",
+    write: (b) =>
+      b.attend((s) => {
+        const keep = b.cast(b.op("Reshape", ["mask", b.integers([2, 1, 1, 11])]), DataType.BOOL);
+        return soft(b, b.op("Where", [keep, s, b.scalar(-1e9)]));
+      }),
+  },
+  {
+    name: "nn.MultiheadAttention, sequence first, its length baked in though declared free",
+    mask: "none",
+    inputs: [{ ...hiddenStates, dims: ["length", "batch", hidden] }],
+    write: (b) => {
+      const fold = (): string => b.transpose(b.reshape(b.linear("x"), [11, -1, dim]), [1, 0, 2]);
+      const [q, k, v] = [fold(), fold(), fold()];
+      const p = soft(b, b.op("Mul", [b.op("MatMul", [q, b.transpose(k, [0, 2, 1])]), b.scalar(0.35)]));
+      return b.reshape(b.transpose(b.op("MatMul", [p, v]), [1, 0, 2]), [11, -1, hidden]);
+    },
+  },
 ];
 
 describe("attention as other exporters write it", () => {

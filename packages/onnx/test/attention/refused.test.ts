@@ -198,6 +198,28 @@ const cases: Case[] = [
     },
   },
   {
+    name: "learned keys before the first position of causal attention",
+    code: "memory-keys",
+    ...lone,
+    write: (b) => {
+      const learned = (): string => {
+        const batch = b.concat([b.dimension("x", 0), b.integers([1, 1, 1])], 0);
+        return b.op("Expand", [b.weights([1, heads, 3, dim]), batch]);
+      };
+      const [q, k, v] = [
+        b.project("x"),
+        b.concat([learned(), b.project("x")], 2),
+        b.concat([learned(), b.project("x")], 2),
+      ];
+      const memory = b.op("Expand", [
+        b.cast(b.integer(1), DataType.BOOL),
+        b.concat([b.dimension("x", 1), b.integers([3])], 0),
+      ]);
+      const keep = b.concat([memory, past(b)], 1);
+      return b.merge(b.op("MatMul", [b.softmax(b.masked(keep, b.logits(q, k))), v]));
+    },
+  },
+  {
     name: "channels compared over positions",
     code: undefined,
     inputs: [{ ...hiddenStates, dims: ["batch", 9, hidden] }],

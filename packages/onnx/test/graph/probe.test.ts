@@ -25,6 +25,12 @@ function reshapedByArithmetic(b: Layer): string {
   return b.op("Reshape", ["x", b.concat([b.integers([-1]), same, b.integers([4, hidden / 4])], 0)]);
 }
 
+/** Logits of queries and keys whose lengths are constants of the reshapes. */
+function bakedLogits(b: Layer): string {
+  const [queries, keys] = [b.reshape("x", [-1, 11, hidden]), b.reshape("memory", [-1, 7, hidden])];
+  return b.op("MatMul", [queries, b.transpose(keys, [0, 2, 1])]);
+}
+
 describe("probing", () => {
   test("free dimensions have other sizes in the second probe, and reshapes follow them", () => {
     const [first, second] = shapes((b) => b.reshape("x", [-1, 0, 2, hidden / 2]));
@@ -36,6 +42,16 @@ describe("probing", () => {
   test("a length that the graph insists on is found, and the batch varied alone", () => {
     const [first, second] = shapes((b) => b.op("Add", ["x", b.weights([1, 11, hidden])]));
     expect([first![1], second![1]]).toEqual([11, 11]);
+    expect(first![0]).not.toBe(second![0]);
+  });
+
+  test("two lengths that the graph insists on are each found, and the batch varied alone", () => {
+    const memory: LayerInput = { ...hiddenStates, name: "memory", dims: ["batch", "keys", hidden] };
+    const [first, second] = shapes(bakedLogits, [hiddenStates, memory]);
+    expect([first!.slice(1), second!.slice(1)]).toEqual([
+      [11, 7],
+      [11, 7],
+    ]);
     expect(first![0]).not.toBe(second![0]);
   });
 
