@@ -51,7 +51,8 @@ export function inspectAttention(
  *
  * @throws GraphError "already-converted" or "nothing-convertible", with every site's reasons in `details.sites`;
  *   "non-finite-weights" if a weight that projects a converted attention's queries, keys or values has NaN or infinity
- * @throws GraphError "cannot-raise-opset" for the target "onnx27", where the model's operators cannot be those of opset 27
+ * @throws GraphError "cannot-raise-opset" below opset 9; for the target "onnx27", where the model's operators cannot be
+ *   those of opset 27
  * @throws GraphError "cannot-be-stateful" if `stateful` is asked for and anything but attention stands against it
  * @throws ArgumentError for options that cannot be right
  */
@@ -69,6 +70,7 @@ export function convertAttention(model: ModelProto, options: ConvertOptions = {}
   const { graph } = normalised;
   const found = findSites(graph, settings.maskOperations);
   requireConvertible(found, normalised.notes);
+  requireOpset(graph);
   const writers = new SiteWriters();
   const checked = new Set<string>();
   const sites = found.sites.map((entry): ConvertedSite => {
@@ -145,6 +147,17 @@ class SiteWriters {
   removeDead(): void {
     for (const { context } of this.#writers.values()) context.graph.removeDead();
   }
+}
+
+/** Where, which masks and guards are written in, came with opset 9. */
+function requireOpset({ opset }: Graph): void {
+  if (opset >= 9) return;
+  throw new GraphError(
+    "cannot-raise-opset",
+    `The model is of opset ${opset}, and linear attention is written in operators of opset 9 or later. Export it again ` +
+      "with a newer opset, or raise it with onnx.version_converter.",
+    { opset },
+  );
 }
 
 function requireConvertible({ sites, notes: found }: FoundAttention, normalising: readonly string[]): void {

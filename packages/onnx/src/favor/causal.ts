@@ -9,7 +9,7 @@ const chunkLength = 64;
 
 /**
  * Causal linear attention by chunked prefix sums (2009.14794, section 3.2.1), O(L) in time and memory, of standard
- * operators (opset 11 on). A chunk's queries meet the keys before the chunk through the state S, and those of the chunk
+ * operators (opset 9 on). A chunk's queries meet the keys before the chunk through the state S, and those of the chunk
  * itself through a triangle of chunk x chunk products.
  *
  * Every exponent is relative to the largest log weight seen so far: of the keys up to the query, never a later one.
@@ -27,8 +27,8 @@ export function emitCausal(
   const length = build.dimension(query, 2);
   const one = build.integers([1]);
   // An empty sequence is one chunk of padding.
-  const whole = build.op("Max", [length, one]);
-  const chunk = build.op("Min", [whole, build.integers([chunkLength])]);
+  const whole = build.extreme("Max", [length, one]);
+  const chunk = build.extreme("Min", [whole, build.integers([chunkLength])]);
   const chunks = build.op("Div", [build.op("Sub", [build.op("Add", [whole, chunk]), one]), chunk]);
   const extra = build.op("Sub", [build.op("Mul", [chunks, chunk]), length]);
   const cut: Chunks = { build, chunks, chunk, extra };
@@ -102,10 +102,19 @@ function joinRows({ build, chunks, chunk }: Chunks, value: string, length: strin
   const rows = build.op("Mul", [chunks, chunk]);
   const target = build.concat([build.slice(shape, 0, 0, 2), rows, build.slice(shape, 0, 4, 5)], 0);
   const joined = build.op("Reshape", [value, target]);
-  return build.op("Slice", [joined, build.integers([0]), length, build.integers([2])]);
+  // Slice takes its bounds from values since opset 10.
+  return build.graph.opset >= 10
+    ? build.op("Slice", [joined, build.integers([0]), length, build.integers([2])])
+    : build.op("Gather", [joined, build.range(length)], { axis: { int: 2 } });
 }
 
 function pad(build: NodeBuilder, value: string, axis: number, extra: string, filler: number): string {
+  if (build.graph.opset < 11) {
+    // Pad takes its widths from values since opset 11.
+    const shape = build.op("Shape", [value]);
+    const sizes = [0, 1, 2, 3].map((at) => (at === axis ? extra : build.slice(shape, 0, at, at + 1)));
+    return build.concat([value, build.op("Expand", [build.scalar(filler), build.concat(sizes, 0)])], axis);
+  }
   const zeros = (count: number): string[] =>
     count > 0 ? [build.integers(Array.from({ length: count }, () => 0))] : [];
   const pads = build.concat([...zeros(4 + axis), extra, ...zeros(3 - axis)], 0);
@@ -114,6 +123,6 @@ function pad(build: NodeBuilder, value: string, axis: number, extra: string, fil
 
 /** key <= query within a chunk, [chunk, chunk]. */
 function lowerTriangle(build: NodeBuilder, chunk: string): string {
-  const positions = build.op("Range", [build.integer(0), build.squeeze(chunk, [0]), build.integer(1)]);
+  const positions = build.range(chunk);
   return build.op("Not", [build.op("Less", [build.unsqueeze(positions, [1]), build.unsqueeze(positions, [0])])]);
 }

@@ -22,10 +22,8 @@ export function emitExact(build: NodeBuilder, site: AttentionSite, inputs: SiteI
 
 /** k <= i + keys - queries as booleans [queries, keys]. */
 function causalMask(build: NodeBuilder, logits: string): string {
-  const scalarOf = (axis: number): string => build.squeeze(build.dimension(logits, axis), [0]);
-  const [queries, keys] = [scalarOf(2), scalarOf(3)];
-  const positions = (count: string): string => build.op("Range", [build.integer(0), count, build.integer(1)]);
-  const last = build.op("Add", [positions(queries), build.op("Sub", [keys, queries])]);
+  const [queries, keys] = [build.dimension(logits, 2), build.dimension(logits, 3)];
+  const last = build.op("Add", [build.range(queries), build.op("Sub", [keys, queries])]);
   // GreaterOrEqual came with opset 12.
-  return build.op("Not", [build.op("Less", [build.unsqueeze(last, [1]), build.unsqueeze(positions(keys), [0])])]);
+  return build.op("Not", [build.op("Less", [build.unsqueeze(last, [1]), build.unsqueeze(build.range(keys), [0])])]);
 }

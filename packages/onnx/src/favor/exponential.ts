@@ -53,8 +53,10 @@ export function exponentialFeatures(
 
   let logWeight = key.logScale;
   if (forms[0]!.subtractNorms) {
-    const squares = build.reduceSum(build.op("Mul", [keys.value, keys.value]), 2);
-    logWeight = build.op("Sub", [logWeight, build.op("Mul", [squares, build.scalar(keys.scale ** 2 / 2)])]);
+    // A weight per dimension, of one value here, and not a sum: distillation learns it, and where A_k is folded into the
+    // projection's weights, nothing else of a distilled map could change the norm.
+    const half = build.floats("norm_key", [heads, 1, dim], new Float64Array(heads * dim).fill(keys.scale ** 2 / 2));
+    logWeight = build.op("Sub", [logWeight, build.op("MatMul", [half, build.op("Mul", [keys.value, keys.value])])]);
   }
   // w.k instead of w.(k - mean): the difference is the same for all keys of a head.
   const linear = forms.map((form) => (folded.key ? foldedKeyWeight(form) : form.keyWeight.map((w) => w * scales.key)));

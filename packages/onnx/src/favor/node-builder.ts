@@ -127,6 +127,27 @@ export class NodeBuilder {
       : this.op("Slice", [value], { starts: { ints: [start] }, ends: { ints: [end] }, axes: { ints: [axis] } });
   }
 
+  /** The integers 0, 1, ... below a list of one integer, int64. */
+  range(count: string): string {
+    if (this.graph.opset >= 11) return this.op("Range", [this.integer(0), this.squeeze(count, [0]), this.integer(1)]);
+    // Range came with opset 11. The positions of what is not zero, [1, count]:
+    const ones = this.op("Expand", [this.scalar(1), count]);
+    return this.squeeze(this.op("NonZero", [ones]), [0]);
+  }
+
+  /** The larger (Max) or smaller (Min) of int64 values below 2^24, such as lengths. */
+  extreme(opType: "Max" | "Min", values: readonly string[]): string {
+    if (this.graph.opset >= 12) return this.op(opType, values);
+    // Of floats alone before opset 12.
+    return this.cast(
+      this.op(
+        opType,
+        values.map((value) => this.cast(value, DataType.FLOAT)),
+      ),
+      DataType.INT64,
+    );
+  }
+
   concat(values: readonly string[], axis: number): string {
     return this.op("Concat", values, { axis: { int: axis } });
   }
