@@ -3,7 +3,7 @@ import { join } from "node:path";
 
 import { convertAttention, inspectAttention } from "@favor/onnx";
 import type { Conversion, ConvertOptions, ConvertedSite } from "@favor/onnx";
-import { hashFile, writeModel } from "@favor/onnx/node";
+import { writeModel } from "@favor/onnx/node";
 
 import { UsageError } from "../errors.ts";
 import { copyCompanions } from "../folder/checkpoint-files.ts";
@@ -110,8 +110,11 @@ const modelFile = "onnx/model.onnx";
 /** Everything between an empty folder and a whole one. */
 async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<ConvertResult, "folder">> {
   const { options, source, opened, data, output, progress } = job;
+  // The source is hashed while its attention is rewritten and the result written.
+  const hashing = opened.sha256();
+  hashing.catch(() => undefined);
   const { attempt, errors, uncalibrated } = await rewrite(job);
-  const { conversion, evaluation, modelPath, bytes } = attempt;
+  const { conversion, evaluation, bytes, sha256 } = attempt;
   const notes = [...found, ...conversion.notes, ...uncalibrated];
   const favor: FavorFile = {
     format: 1,
@@ -120,10 +123,10 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
       name: source.name,
       ...(source.revision !== undefined && { revision: source.revision }),
       model: source.modelName,
-      sha256: await opened.sha256(),
+      sha256: await hashing,
       bytes: opened.length,
     },
-    model: { file: modelFile, sha256: await hashFile(modelPath), bytes },
+    model: { file: modelFile, sha256, bytes },
     options,
     sites: conversion.sites.map((site) => siteRecord(site, errors[site.site])),
     notes,
@@ -140,8 +143,8 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
 /** A converted model on disk. */
 interface Attempt {
   readonly conversion: Conversion;
-  readonly modelPath: string;
   readonly bytes: number;
+  readonly sha256: string;
   readonly evaluation: Evaluation | undefined;
 }
 
@@ -228,9 +231,10 @@ async function convertTo(
   try {
     const conversion = convertAttention(opened.model, { ...rewriteOptions(options, keep), ...fitted });
     const modelPath = await output.pathFor(modelFile);
-    const written = await output.fill(() => writeModel(conversion.model, modelPath));
+    const written = await output.fill(() => writeModel(conversion.model, modelPath, { sha256: true }));
     const evaluation = await comparison?.compare(modelPath);
-    return { conversion, modelPath, bytes: written.model.length, evaluation };
+    const { length: bytes, sha256 } = written.model;
+    return { conversion, bytes, sha256: sha256!, evaluation };
   } finally {
     opened.close();
   }
