@@ -8,6 +8,7 @@ const featureStems = [
   "weight_key",
   "balance_key",
   "shift_key",
+  "norm_key",
   "core",
   "weight_state",
   "phase_query",
