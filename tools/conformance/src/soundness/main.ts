@@ -42,6 +42,7 @@ if (values.case !== undefined) {
   for (let index = Number(values.from); index < Number(values.to); index++) {
     const outcome = await run(corpus, seed, index);
     counts.set(outcome.result, (counts.get(outcome.result) ?? 0) + 1);
+    if ((index + 1) % 250 === 0) console.log(`${index + 1} of ${values.to}`);
     const isFinding = findings.has(outcome.result);
     if (isFinding || values.verbose) console.log(`${index} ${JSON.stringify(outcome)}`);
   }

@@ -57,3 +57,8 @@ export function tensorOfNumbers(dataType: number, dims: readonly number[], value
       throw new Error(`No sample has data type ${dataType}.`);
   }
 }
+
+/** The elements of a tensor of onnxruntime as numbers. */
+export function numbersOfTensor({ data }: Tensor): number[] {
+  return Array.from(data as ArrayLike<number | bigint>, Number);
+}

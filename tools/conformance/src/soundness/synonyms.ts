@@ -227,12 +227,12 @@ const onLogits: readonly (readonly [string, (b: Bench, value: string) => string]
   ["at least float32's lowest", (b, v) => b.op("Max", [v, b.float(-3.4028234663852886e38)], {}, v)],
   ["within 50,000", (b, v) => b.op("Clip", [v, b.float(-5e4), b.float(5e4)], {}, v)],
   [
-    "less their mean",
+    "less their maximum",
     (b, v) => {
       const axis = b.dims(v).length - 1;
-      const mean =
-        b.opset >= 18 ? b.op("ReduceMean", [v, b.integers(axis)]) : b.op("ReduceMean", [v], { axes: [axis] });
-      return b.op("Sub", [v, mean], {}, v);
+      const largest =
+        b.opset >= 18 ? b.op("ReduceMax", [v, b.integers(axis)]) : b.op("ReduceMax", [v], { axes: [axis] });
+      return b.op("Sub", [v, largest], {}, v);
     },
   ],
   ["plus a number", (b, v) => b.op("Add", [v, b.float(0.7)], {}, v)],

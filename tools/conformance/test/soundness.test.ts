@@ -1,0 +1,42 @@
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { encodeModel } from "@favor/onnx";
+import { Corpus, makeCase, runCase, runSynonym, type Outcome } from "../src/soundness/case.ts";
+import { readSeeds } from "../src/soundness/corpus.ts";
+
+const corpus = new Corpus(readSeeds(join(fileURLToPath(new URL("..", import.meta.url)), "zoo")));
+
+/** Cases from 0 on for so many seconds, and at least twenty. */
+async function outcomes(run: typeof runCase, seconds: number): Promise<Outcome[]> {
+  const until = performance.now() + seconds * 1e3;
+  const found: Outcome[] = [];
+  while (found.length < 20 || performance.now() < until) found.push(await run(corpus, 0, found.length));
+  return found;
+}
+
+const bytes = async (seed: number, index: number): Promise<Uint8Array> =>
+  encodeModel((await makeCase(corpus, seed, index)).model);
+
+const withResult = (found: readonly Outcome[], ...results: Outcome["result"][]): Outcome[] =>
+  found.filter(({ result }) => results.includes(result));
+
+test("attention that computes something else is refused, or gives the same outputs written again", async () => {
+  const found = await outcomes(runCase, 6);
+  expect(withResult(found, "unsound", "crash")).toEqual([]);
+  // Both ways are taken.
+  expect(withResult(found, "equal").length).toBeGreaterThan(0);
+  expect(withResult(found, "refused").length).toBeGreaterThan(0);
+}, 60_000);
+
+test("attention that is written otherwise is converted as before", async () => {
+  const found = await outcomes(runSynonym, 6);
+  expect(withResult(found, "unsound", "crash", "lost", "not a synonym")).toEqual([]);
+  expect(withResult(found, "equal").length).toBeGreaterThan(0);
+}, 60_000);
+
+test("a case is the same at every run, and another for another seed or index", async () => {
+  expect(await bytes(7, 42)).toEqual(await bytes(7, 42));
+  expect(await bytes(7, 43)).not.toEqual(await bytes(7, 42));
+  expect(await bytes(8, 42)).not.toEqual(await bytes(7, 42));
+});
