@@ -1,14 +1,12 @@
-import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createServer } from "vite";
 import { describe, expect, it } from "vitest";
+import { findChromium, untilAnswered } from "../../../tools/conformance/src/browser/chromium.ts";
 
-const folders = (process.env.PATH ?? "").split(delimiter);
-const programs = ["chromium", "chromium-browser", "google-chrome"].flatMap((name) => folders.map((f) => join(f, name)));
-const chromium = [process.env.CHROMIUM ?? "", ...programs].find((path) => path !== "" && existsSync(path));
+const chromium = findChromium();
 
 // presses the button and tells the test, again and again, what the page shows
 const watch = `
@@ -45,29 +43,23 @@ async function openPage(done) {
     },
     transformIndexHtml: () => [{ tag: "script", children: watch, injectTo: "head-prepend" }],
   };
-  const folder = mkdtempSync(join(tmpdir(), "favor-protein-"));
+  const cacheDir = mkdtempSync(join(tmpdir(), "favor-protein-"));
   const server = await createServer({
     root: fileURLToPath(new URL("..", import.meta.url)),
     configFile: false,
     logLevel: "error",
-    cacheDir: join(folder, "vite"),
+    cacheDir,
     resolve: { conditions: ["@favor/source", "module", "browser", "default"] },
     server: { host: "127.0.0.1", port: 0, fs: { allow: [fileURLToPath(new URL("../../..", import.meta.url))] } },
     plugins: [reports],
   });
   await server.listen();
   const { port } = server.httpServer.address();
-  const flags = ["--headless", "--no-sandbox", "--disable-gpu", `--user-data-dir=${join(folder, "profile")}`];
-  const browser = spawn(chromium, [...flags, `http://127.0.0.1:${port}/`], { stdio: "ignore" });
-  const ended = new Promise((resolve) => browser.once("exit", resolve));
   try {
-    const early = ended.then(() => Promise.reject(new Error(`${chromium} ended before the page reported`)));
-    return await Promise.race([accepted, early]);
+    return await untilAnswered(chromium, `http://127.0.0.1:${port}/`, accepted, ["--disable-gpu"]);
   } finally {
-    browser.kill();
-    await ended;
     await server.close();
-    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    rmSync(cacheDir, { recursive: true, force: true });
   }
 }
 

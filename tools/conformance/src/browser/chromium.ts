@@ -29,9 +29,42 @@ const types: Readonly<Record<string, string>> = {
   ".wasm": "application/wasm",
 };
 
+/**
+ * Keeps a page open in a headless Chromium until there is an answer from it. Everything that Chromium writes goes into
+ * a folder of its own, which is removed.
+ *
+ * @param graphics - Chromium's switches: what the page has of WebGL and WebGPU.
+ */
+export async function untilAnswered<T>(
+  chromium: string,
+  url: string,
+  answer: Promise<T>,
+  graphics: readonly string[],
+): Promise<T> {
+  const folder = mkdtempSync(join(tmpdir(), "favor-chromium-"));
+  const flags = [
+    "--headless",
+    "--no-sandbox",
+    "--no-first-run",
+    ...graphics,
+    `--user-data-dir=${join(folder, "profile")}`,
+  ];
+  const browser = spawn(chromium, [...flags, url], { stdio: "ignore", env: { ...process.env, TMPDIR: folder } });
+  const ended = new Promise<void>((resolve) => browser.once("exit", () => resolve()));
+  try {
+    const early = ended.then(() => Promise.reject(new Error(`${chromium} ended before the page reported`)));
+    return await Promise.race([answer, early]);
+  } finally {
+    browser.kill();
+    await ended;
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+const softwareGraphics = ["--enable-unsafe-webgpu", "--enable-unsafe-swiftshader"];
+
 /** Opens a page in a headless Chromium with software WebGL and WebGPU; resolves with what it posts to /report. */
 export async function openPage(chromium: string, { files, path, isolated }: Page): Promise<unknown> {
-  const profile = mkdtempSync(join(tmpdir(), "favor-chromium-"));
   let received: (report: string) => void;
   const report = new Promise<string>((resolve) => (received = resolve));
   const server = createServer((request, response) => {
@@ -56,25 +89,12 @@ export async function openPage(chromium: string, { files, path, isolated }: Page
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
-  const flags = [
-    "--headless",
-    "--no-sandbox",
-    "--no-first-run",
-    "--enable-unsafe-webgpu",
-    "--enable-unsafe-swiftshader",
-    `--user-data-dir=${profile}`,
-  ];
-  const browser = spawn(chromium, [...flags, `http://127.0.0.1:${port}${path}`], { stdio: "ignore" });
-  const ended = new Promise<void>((resolve) => browser.once("exit", () => resolve()));
   try {
-    const early = ended.then(() => Promise.reject(new Error(`${chromium} ended before the page reported`)));
-    return JSON.parse(await Promise.race([report, early])) as unknown;
+    const url = `http://127.0.0.1:${port}${path}`;
+    return JSON.parse(await untilAnswered(chromium, url, report, softwareGraphics)) as unknown;
   } finally {
-    browser.kill();
-    await ended;
     server.closeAllConnections();
     server.close();
-    rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
   }
 }
 
