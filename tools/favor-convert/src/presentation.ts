@@ -3,7 +3,7 @@ import type { ConvertResult } from "./commands/convert.ts";
 import type { Inspection } from "./commands/inspect.ts";
 import type { Verification } from "./commands/verify.ts";
 import { short } from "./report/numbers.ts";
-import { describeEvaluation, summary } from "./report/report.ts";
+import { describeEvaluation, summary } from "./report/summary.ts";
 
 interface SiteLine {
   readonly layer: number;

@@ -3,7 +3,7 @@ import { barChart, barOf } from "./charts.ts";
 import type { Bar } from "./charts.ts";
 import { percentWithInterval, short, withInterval } from "./numbers.ts";
 import { Html, html, page, table } from "./page.ts";
-import { evaluationMethod } from "./report.ts";
+import { evaluationMethod } from "./summary.ts";
 
 /** One model of a comparison. */
 export interface ComparedModel {

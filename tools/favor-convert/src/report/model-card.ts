@@ -1,5 +1,5 @@
 import type { FavorFile } from "./favor-file.ts";
-import { describeEvaluation, evaluationMethod, summary } from "./report.ts";
+import { describeEvaluation, evaluationMethod, summary } from "./summary.ts";
 
 /** A name that is safe inside Markdown text. */
 function plain(text: string): string {
