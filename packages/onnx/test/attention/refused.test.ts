@@ -97,6 +97,18 @@ const cases: Case[] = [
       ),
   },
   {
+    name: "a learned bias of the distance in buckets by its logarithm",
+    code: "relative-position-bias",
+    ...lone,
+    write: (b) =>
+      b.attend((s) => {
+        const away = b.op("Add", [b.cast(b.op("Abs", [b.distances()]), DataType.FLOAT), b.scalar(1)]);
+        const bucket = b.cast(b.op("Mul", [b.op("Log", [away]), b.scalar(3)]), DataType.INT64);
+        const bias = b.op("Gather", [b.weights([32, heads], 2), bucket]);
+        return b.softmax(b.op("Add", [s, b.unsqueeze(b.transpose(bias, [2, 0, 1]), [0])]));
+      }),
+  },
+  {
     name: "a learned bias of the distance",
     code: "relative-position-bias",
     ...lone,
