@@ -1,7 +1,7 @@
 import { defineConfig } from "tsdown";
 
 export default defineConfig({
-  entry: { index: "src/index.ts", "node/index": "src/node/index.ts" },
+  entry: { index: "src/index.ts", semantics: "src/semantics/index.ts", "node/index": "src/node/index.ts" },
   format: "esm",
   dts: true,
   platform: "neutral",

@@ -1,37 +1,27 @@
 import { FavorError } from "@favor/core";
 import type { NodeProto } from "@favor/onnx";
-
-/** `MatMul`, `com.microsoft.Attention` */
-function operatorName(node: NodeProto): string {
-  return node.domain === "" || node.domain === "ai.onnx" ? node.opType : `${node.domain}.${node.opType}`;
-}
-
-function describe(node: NodeProto): string {
-  const name = operatorName(node);
-  return node.name === "" ? `${name} (output "${node.output[0] ?? ""}")` : `${name} "${node.name}"`;
-}
-
-function facts(node: NodeProto): Record<string, unknown> {
-  return { domain: node.domain, opType: node.opType, node: node.name, output: node.output[0] ?? "" };
-}
+import { describeNode, nodeFacts } from "@favor/onnx/semantics";
 
 /** A node of an operator, or of a form of it, that does not run on tfjs. */
 export class UnsupportedOperatorError extends FavorError<"unsupported-operator"> {
   /** @param supported `domain:opType` of what does run, for programs */
   constructor(node: NodeProto, reason: string, supported: readonly string[] = []) {
-    super(`${describe(node)}: ${reason}. supportedOperators() lists what runs on tfjs; run the model in onnxruntime.`, {
-      code: "unsupported-operator",
-      details: { ...facts(node), reason, supported },
-    });
+    super(
+      `${describeNode(node)}: ${reason}. supportedOperators() lists what runs on tfjs; run the model in onnxruntime.`,
+      {
+        code: "unsupported-operator",
+        details: { ...nodeFacts(node), reason, supported },
+      },
+    );
   }
 }
 
 /** A node breaks its operator's specification, or its inputs do, or tfjs failed in it: see `cause`. */
 export class OperatorError extends FavorError<"operator-failed"> {
   constructor(node: NodeProto, found: string, cause?: unknown) {
-    super(`${describe(node)}: ${found}. Check the model, and the inputs that it is given.`, {
+    super(`${describeNode(node)}: ${found}. Check the model, and the inputs that it is given.`, {
       code: "operator-failed",
-      details: { ...facts(node), found },
+      details: { ...nodeFacts(node), found },
       cause,
     });
   }

@@ -1,8 +1,9 @@
 import { detached } from "@favor/tfjs";
+import { broadcastDims } from "@favor/onnx/semantics";
 import * as tf from "@tensorflow/tfjs";
 import type { Operator, OperatorCall, OperatorTable } from "../operator-call.ts";
 import { dimsOf, isDevice, type Value } from "../value.ts";
-import { broadcastDims, elementwise, expanded } from "./shape.ts";
+import { elementwise, expanded } from "./shape.ts";
 
 type Binary = (a: tf.Tensor, b: tf.Tensor) => tf.Tensor;
 

@@ -1,3 +1,4 @@
+import { hiddenKeys } from "@favor/onnx/semantics";
 import { detached } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import type { OperatorCall, OperatorTable } from "../operator-call.ts";
@@ -19,25 +20,11 @@ function additive(call: OperatorCall, mask: Value, keys: number): tf.Tensor {
 
 /** Which keys a query may see besides the mask, as an additive mask `[batch or 1, 1, queries, keys]`; none if all. */
 function positionBias(call: OperatorCall, queries: number, keys: number, past: number): tf.Tensor[] {
-  const causal = call.int("is_causal", 0) !== 0;
-  const left = call.int("left_window_size", -1);
-  const right = call.int("right_window_size", -1);
-  const lengths = call.integers(6);
-  if (!causal && left < 0 && right < 0 && lengths === undefined) return [];
-  const batch = lengths?.length ?? 1;
-  const bias = new Float32Array(batch * queries * keys);
-  for (let i = 0; i < bias.length; i++) {
-    const length = lengths?.[Math.floor(i / (queries * keys))];
-    const key = i % keys;
-    const ahead = key - (Math.floor(i / keys) % queries) - (length === undefined ? past : length - queries);
-    const hidden =
-      (causal && ahead > 0) ||
-      (left >= 0 && -ahead > left) ||
-      (right >= 0 && ahead > right) ||
-      (length !== undefined && key >= length);
-    if (hidden) bias[i] = -Infinity;
-  }
-  return [tf.tensor(bias, [batch, 1, queries, keys])];
+  const hidden = hiddenKeys(call, queries, keys, past);
+  if (hidden === undefined) return [];
+  const bias = new Float32Array(hidden.batch * queries * keys);
+  for (let i = 0; i < bias.length; i++) if (hidden.hides(i)) bias[i] = -Infinity;
+  return [tf.tensor(bias, [hidden.batch, 1, queries, keys])];
 }
 
 /**

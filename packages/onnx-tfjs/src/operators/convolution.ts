@@ -1,47 +1,14 @@
+import { convolutionSteps, type ConvolutionStep } from "@favor/onnx/semantics";
 import * as tf from "@tensorflow/tfjs";
 import { shown, type OperatorCall, type OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";
-import { unfold, type UnfoldStep } from "./unfold.ts";
-
-/** A kernel's way along each spatial dimension, and the padding around it, [before, after]. */
-interface Window {
-  readonly steps: readonly UnfoldStep[];
-  readonly padding: readonly [number, number][];
-}
-
-function windowOf(call: OperatorCall, spatial: readonly number[], kernel: readonly number[]): Window {
-  const ones = spatial.map(() => 1);
-  const strides = call.ints("strides") ?? ones;
-  const dilations = call.ints("dilations") ?? ones;
-  const mode = call.string("auto_pad", "NOTSET");
-  const pads = (mode === "NOTSET" ? call.ints("pads") : undefined) ?? spatial.flatMap(() => [0, 0]);
-  if (kernel.length !== spatial.length || pads.length !== 2 * spatial.length || strides.length !== spatial.length) {
-    call.fail(`its kernel ${shown(kernel)}, strides or pads do not fit spatial dimensions ${shown(spatial)}`);
-  }
-  const steps: UnfoldStep[] = [];
-  const padding: [number, number][] = [];
-  for (const [i, dim] of spatial.entries()) {
-    const [stride, dilation] = [strides[i]!, dilations[i]!];
-    const extent = (kernel[i]! - 1) * dilation + 1;
-    let [before, after] = [pads[i]!, pads[i + spatial.length]!];
-    if (mode.startsWith("SAME")) {
-      const total = Math.max(0, (Math.ceil(dim / stride) - 1) * stride + extent - dim);
-      before = mode === "SAME_UPPER" ? Math.floor(total / 2) : Math.ceil(total / 2);
-      after = total - before;
-    }
-    const output = Math.floor((dim + before + after - extent) / stride) + 1;
-    if (output < 1) call.fail(`its kernel ${shown(kernel)} is larger than the padded input ${shown(spatial)}`);
-    steps.push({ kernel: kernel[i]!, stride, dilation, output });
-    padding.push([before, after]);
-  }
-  return { steps, padding };
-}
+import { unfold } from "./unfold.ts";
 
 /**
  * The patches under the kernel: `[images, channels, ...spatial]` to `[images, positions, channels x taps]`, both in
  * row-major order. One dimension after the other, so that no tensor has more than six.
  */
-function patches(source: tf.Tensor, steps: readonly UnfoldStep[]): tf.Tensor3D {
+function patches(source: tf.Tensor, steps: readonly ConvolutionStep[]): tf.Tensor3D {
   const [images, channels, ...spatial] = source.shape as [number, number, ...number[]];
   let positions = 1;
   let columns = channels;
@@ -70,7 +37,11 @@ const conv = (call: OperatorCall): Value[] => {
   if (perGroup * group !== channels || filters % group !== 0) {
     call.fail(`a weight of shape ${shown(weight.shape)} in ${group} groups does not fit ${shown(source.shape)}`);
   }
-  const { steps, padding } = windowOf(call, spatial, kernel);
+  const steps = convolutionSteps(call, spatial, kernel);
+  if (steps.some((step) => step.output < 1)) {
+    call.fail(`its kernel ${shown(kernel)} is larger than the padded input ${shown(spatial)}`);
+  }
+  const padding = steps.map(({ before, after }): [number, number] => [before, after]);
   const none: [number, number] = [0, 0];
   const isPadded = padding.some(([before, after]) => before > 0 || after > 0);
   const padded = isPadded ? tf.pad(source, [none, none, ...padding]) : source;

@@ -1,5 +1,6 @@
+import { equationOf } from "@favor/onnx/semantics";
 import * as tf from "@tensorflow/tfjs";
-import { shown, type Operator, type OperatorCall } from "../operator-call.ts";
+import type { Operator } from "../operator-call.ts";
 import { transposed } from "./layout.ts";
 
 /** A tensor with one label per axis. */
@@ -13,18 +14,13 @@ interface Term {
  * by transposing, reshaping and one batched product, each of which tfjs can differentiate.
  */
 export const einsum: Operator = (call) => {
-  const equation = call.string("equation", "").replaceAll(" ", "");
-  const [left = "", right] = equation.split("->");
-  const written = left.split(",");
-  if (written.length !== call.inputs.length) call.fail(`equation "${equation}" has ${written.length} terms`);
-  const labelled = written.map((term, i): Term => {
-    const tensor = call.device(i);
-    const labels = labelsOf(call, term, tensor.rank);
-    if (labels.length !== tensor.rank) call.fail(`"${term}" does not label the shape ${shown(tensor.shape)}`);
-    return { labels, tensor };
-  });
-  const output = right === undefined ? implicitOutput(labelled, written) : outputLabels(call, right, labelled);
-  const terms = squeezeBroadcast(call, labelled.map(diagonal));
+  const operands = call.inputs.map((_, i) => call.device(i));
+  const equation = equationOf(
+    call,
+    operands.map(({ shape }) => shape),
+  );
+  const { output, sizes } = equation;
+  const terms = operands.map((tensor, i) => squeezed(diagonal({ labels: equation.terms[i]!, tensor }), sizes));
   let result = terms[0]!;
   for (const [i, term] of terms.entries()) {
     if (i === 0) continue;
@@ -45,40 +41,6 @@ export const einsum: Operator = (call) => {
   const dims = output.map((label) => (order.includes(label) ? result.tensor.shape[result.labels.indexOf(label)]! : 1));
   return [tf.reshape(moved, dims)];
 };
-
-/** The letters of a term; an ellipsis becomes labels "0", "1", ... counted from its last axis. */
-function labelsOf(call: OperatorCall, term: string, rank: number): string[] {
-  const [before = "", after] = term.split("...");
-  const letters = (part: string): string[] => {
-    if (!/^[A-Za-z]*$/.test(part)) call.fail(`equation term "${term}" is malformed`);
-    return part.split("");
-  };
-  if (after === undefined) return letters(before);
-  const span = rank - before.length - after.length;
-  if (span < 0) call.fail(`equation term "${term}" has more labels than its operand has dimensions`);
-  return [...letters(before), ...ellipsis(span), ...letters(after)];
-}
-
-const ellipsis = (span: number): string[] => Array.from({ length: span }, (_, i) => String(span - 1 - i));
-
-function ellipsisSpan(terms: readonly Term[]): number {
-  return Math.max(0, ...terms.map(({ labels }) => labels.filter((label) => /\d/.test(label)).length));
-}
-
-function outputLabels(call: OperatorCall, term: string, terms: readonly Term[]): string[] {
-  const span = term.includes("...") ? ellipsisSpan(terms) : 0;
-  const labels = labelsOf(call, term, term.replace("...", "").length + span);
-  const known = new Set(terms.flatMap((operand) => operand.labels));
-  for (const label of labels) if (!known.has(label)) call.fail(`output label ${label} is in no operand`);
-  return labels;
-}
-
-/** Without an arrow: the ellipsis, then the letters that occur once, in alphabetical order. */
-function implicitOutput(terms: readonly Term[], written: readonly string[]): string[] {
-  const letters = written.join("").replaceAll(".", "").split("");
-  const once = letters.filter((letter) => letters.indexOf(letter) === letters.lastIndexOf(letter));
-  return [...ellipsis(ellipsisSpan(terms)), ...once.toSorted()];
-}
 
 /** The diagonal of every pair of axes with one label, which is last then. */
 function diagonal({ labels, tensor }: Term): Term {
@@ -105,26 +67,15 @@ function diagonal({ labels, tensor }: Term): Term {
 }
 
 /** An axis of 1 that another operand has longer broadcasts: without it the label is the other's alone. */
-function squeezeBroadcast(call: OperatorCall, terms: readonly Term[]): Term[] {
-  const sizes = new Map<string, number>();
-  for (const { labels, tensor } of terms) {
-    for (const [i, label] of labels.entries()) {
-      const dim = tensor.shape[i]!;
-      const known = sizes.get(label) ?? 1;
-      if (known !== 1 && dim !== 1 && known !== dim) call.fail(`label ${label} has the sizes ${known} and ${dim}`);
-      if (known === 1) sizes.set(label, dim);
-    }
-  }
-  return terms.map(({ labels, tensor }) => {
-    const kept = labels.filter((label, i) => tensor.shape[i] === sizes.get(label));
-    return {
-      labels: kept,
-      tensor: tf.reshape(
-        tensor,
-        kept.map((label) => sizes.get(label)!),
-      ),
-    };
-  });
+function squeezed({ labels, tensor }: Term, sizes: ReadonlyMap<string, number>): Term {
+  const kept = labels.filter((label, i) => tensor.shape[i] === sizes.get(label));
+  return {
+    labels: kept,
+    tensor: tf.reshape(
+      tensor,
+      kept.map((label) => sizes.get(label)!),
+    ),
+  };
 }
 
 /** The term summed over the labels that are not in `needed`. */

@@ -1,8 +1,9 @@
 import { detached } from "@favor/tfjs";
+import { broadcastDims } from "@favor/onnx/semantics";
 import * as tf from "@tensorflow/tfjs";
 import type { OperatorCall, OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";
-import { broadcastDims, expanded } from "./shape.ts";
+import { expanded } from "./shape.ts";
 
 /** A comparison of two inputs; bool, without gradient. */
 const compare = (f: (a: tf.Tensor, b: tf.Tensor) => tf.Tensor) => (call: OperatorCall) => [

@@ -1,9 +1,9 @@
 import { detached } from "@favor/tfjs";
+import { broadcastDims } from "@favor/onnx/semantics";
 import * as tf from "@tensorflow/tfjs";
 import { shown, type OperatorCall, type OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";
 import { normalisedRows, rowStatistics, type RowNorm } from "./row-normalisation.ts";
-import { broadcastDims } from "./shape.ts";
 
 /** `values` scale + bias; the two broadcast to `values`. */
 function scaledAndShifted(call: OperatorCall, values: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor | null): tf.Tensor {

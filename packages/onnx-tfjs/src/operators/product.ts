@@ -1,7 +1,8 @@
+import { broadcastDims } from "@favor/onnx/semantics";
 import * as tf from "@tensorflow/tfjs";
 import { shown, type Operator, type OperatorCall, type OperatorTable } from "../operator-call.ts";
 import { einsum } from "./einsum.ts";
-import { broadcastDims, expanded } from "./shape.ts";
+import { expanded } from "./shape.ts";
 import { runsOf, sharedProduct } from "./shared-product.ts";
 
 /** Which operands have their last two axes exchanged. */

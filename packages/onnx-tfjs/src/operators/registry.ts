@@ -1,3 +1,4 @@
+import { OperatorSet } from "@favor/onnx/semantics";
 import type { Operator, OperatorTable } from "../operator-call.ts";
 import { activationOperators } from "./activations.ts";
 import { arithmeticOperators } from "./arithmetic.ts";
@@ -43,14 +44,11 @@ const microsoft: OperatorTable = {
   ...microsoftProductOperators,
 };
 
-const operators: ReadonlyMap<string, Operator> = new Map([
-  ...Object.entries(standard).map(([type, operator]): [string, Operator] => [`:${type}`, operator]),
-  ...Object.entries(microsoft).map(([type, operator]): [string, Operator] => [`com.microsoft:${type}`, operator]),
-]);
+const operators = new OperatorSet<Operator>({ "": standard, "com.microsoft": microsoft });
 
 /** The operator of that domain ("" and "ai.onnx" are the standard one) and type, or undefined. */
 export function findOperator(domain: string, opType: string): Operator | undefined {
-  return operators.get(`${domain === "ai.onnx" ? "" : domain}:${opType}`);
+  return operators.find(domain, opType);
 }
 
 /**
@@ -58,5 +56,5 @@ export function findOperator(domain: string, opType: string): Operator | undefin
  * constants, shapes and integers alone may be of any operator that `@favor/onnx` evaluates.
  */
 export function supportedOperators(): string[] {
-  return [...operators.keys()].toSorted();
+  return operators.names();
 }

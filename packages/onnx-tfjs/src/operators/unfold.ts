@@ -1,20 +1,12 @@
+import type { ConvolutionStep } from "@favor/onnx/semantics";
 import * as tf from "@tensorflow/tfjs";
-
-/** How a kernel moves along one dimension. */
-export interface UnfoldStep {
-  readonly kernel: number;
-  readonly stride: number;
-  readonly dilation: number;
-  /** Positions of the kernel. */
-  readonly output: number;
-}
 
 /**
  * What a moving kernel sees: `[before, length, after]` to `[before, output, kernel, after]`, where entry (o, t) is
  * position o stride + t dilation. Only slices, reshapes and a concatenation, all of which have cheap gradients on every
  * backend; tfjs' strided slice has none.
  */
-export function unfold(x: tf.Tensor3D, { kernel, stride, dilation, output }: UnfoldStep): tf.Tensor4D {
+export function unfold(x: tf.Tensor3D, { kernel, stride, dilation, output }: ConvolutionStep): tf.Tensor4D {
   const [before, length, after] = x.shape;
   if (kernel === stride && dilation === 1) {
     const used = tf.slice(x, [0, 0, 0], [before, output * kernel, after]);

@@ -1,5 +1,5 @@
-import type Long from "long";
-import { AttributeType, DataType, type AttributeProto, type GraphProto, type NodeProto } from "../model/proto.ts";
+import { DataType, type AttributeProto, type GraphProto, type NodeProto } from "../model/proto.ts";
+import { NodeCall, shown } from "../semantics/node-call.ts";
 import { EvaluationError, EvaluationLimitError, UnsupportedOperatorError } from "./errors.ts";
 import {
   decodeTensor,
@@ -10,6 +10,8 @@ import {
   type Tensor,
   type TensorData,
 } from "./tensor.ts";
+
+export { shown };
 
 /** What one evaluation may use. */
 export interface EvaluationLimits {
@@ -51,70 +53,19 @@ export type OperatorTable = Readonly<Record<string, Operator>>;
 export const inexact = "it uses 64-bit integers beyond 2^53, which the evaluator does not hold exactly";
 
 /** One node with its inputs, as an {@link Operator} sees it: typed attributes, and allocation within the limits. */
-export class OperatorCall {
-  readonly node: NodeProto;
-  readonly inputs: readonly (Tensor | null)[];
+export class OperatorCall extends NodeCall<Tensor> {
   readonly context: EvaluationContext;
-  /** Version of the node's operator set; what is not imported counts as the newest. */
-  readonly opset: number;
 
   constructor(node: NodeProto, inputs: readonly (Tensor | null)[], context: EvaluationContext) {
-    this.node = node;
-    this.inputs = inputs;
+    super(node, inputs, context.opset);
     this.context = context;
-    this.opset = context.opset.get(node.domain === "ai.onnx" ? "" : node.domain) ?? Infinity;
   }
 
-  /** The input at `index`; an error if the node leaves it out. */
-  input(index: number): Tensor {
-    return this.inputs[index] ?? this.fail(`input ${index} is required and absent`);
-  }
-
-  optional(index: number): Tensor | null {
-    return this.inputs[index] ?? null;
-  }
-
-  /** The inputs that are present, at least one. */
-  variadic(): Tensor[] {
-    const present = this.inputs.filter((input) => input !== null);
-    if (present.length === 0) this.fail("at least one input is required");
-    return present;
-  }
-
-  /** Whether the node names the output at `index`, so that it must be computed. */
-  wants(index: number): boolean {
-    return (this.node.output[index] ?? "") !== "";
-  }
-
-  attribute(name: string): AttributeProto | undefined {
-    const found = this.node.attribute.find((attribute) => attribute.name === name);
+  /** In a local function, an attribute may be one of the function's. */
+  override attribute(name: string): AttributeProto | undefined {
+    const found = super.attribute(name);
     if (found === undefined || found.refAttrName === "") return found;
     return this.context.functionAttributes.get(found.refAttrName);
-  }
-
-  int(name: string): number | undefined;
-  int(name: string, otherwise: number): number;
-  int(name: string, otherwise?: number): number | undefined {
-    const found = this.attribute(name);
-    return found === undefined ? otherwise : found.i.toNumber();
-  }
-
-  ints(name: string): number[] | undefined {
-    return this.attribute(name)?.ints.map((value: Long) => value.toNumber());
-  }
-
-  float(name: string): number | undefined;
-  float(name: string, otherwise: number): number;
-  float(name: string, otherwise?: number): number | undefined {
-    const found = this.attribute(name);
-    return found === undefined ? otherwise : found.f;
-  }
-
-  string(name: string, otherwise: string): string {
-    const found = this.attribute(name);
-    if (found === undefined) return otherwise;
-    // Names of modes and equations are ASCII.
-    return String.fromCharCode(...found.s.subarray(0, 4096));
   }
 
   tensor(name: string): Tensor | undefined {
@@ -126,14 +77,6 @@ export class OperatorCall {
       if (error instanceof EvaluationLimitError) throw error;
       return this.fail(`attribute ${name} cannot be read`, error);
     }
-  }
-
-  graph(name: string): GraphProto {
-    const found = this.attribute(name);
-    if (found === undefined || found.type !== AttributeType.GRAPH || found.g === null) {
-      return this.fail(`attribute ${name} must be a graph`);
-    }
-    return found.g;
   }
 
   /** An integer input, as a list: shapes, axes, indices. `undefined` if absent. */
@@ -148,26 +91,11 @@ export class OperatorCall {
     return found;
   }
 
-  /** What older operator sets keep in the attribute `name` and newer ones in input `index`. */
-  integersOr(index: number, name: string): number[] | undefined {
-    return this.integers(index) ?? this.ints(name);
-  }
-
   /** The only value of an input. */
   scalar(index: number): number {
     const found = this.exact(index);
     if (found.data.length !== 1) this.fail(`input ${index} must hold one value, its shape is ${shown(found.dims)}`);
     return found.data[0]!;
-  }
-
-  /** `axis` counted from the front, in [0, rank - 1], or in [0, rank] with `end`. */
-  axis(axis: number, rank: number, end: boolean = false): number {
-    const bound = end ? rank : rank - 1;
-    const positive = axis < 0 ? axis + rank : axis;
-    // Scalars have no axis, but exporters do say 0 or -1 for them.
-    if (rank === 0 && (axis === 0 || axis === -1)) return 0;
-    if (!(positive >= 0 && positive <= bound)) this.fail(`axis ${axis} is out of bounds for rank ${rank}`);
-    return positive;
   }
 
   /** Array of zeros for a new tensor, counted against the limits before it is made. */
@@ -236,9 +164,4 @@ export function markInexact(dataType: number, data: TensorData): void {
 /** Whether a tensor holds integers of unknown value, see {@link markInexact}. */
 export function hasInexact(tensor: Tensor): boolean {
   return isWide(tensor.dataType) && tensor.data.some(Number.isNaN);
-}
-
-/** A shape for messages. */
-export function shown(dims: readonly number[]): string {
-  return `[${dims.join(", ")}]`;
 }

@@ -1,21 +1,13 @@
 import { FavorError } from "@favor/core";
 import type { NodeProto } from "../model/proto.ts";
-
-function describe(node: NodeProto): string {
-  const operator = node.domain === "" ? node.opType : `${node.domain}.${node.opType}`;
-  return node.name === "" ? `${operator} (output "${node.output[0] ?? ""}")` : `${operator} "${node.name}"`;
-}
-
-function facts(node: NodeProto): Record<string, unknown> {
-  return { domain: node.domain, opType: node.opType, node: node.name, output: node.output[0] ?? "" };
-}
+import { describeNode, nodeFacts } from "../semantics/node-call.ts";
 
 /** The evaluator does not know an operator, or not the form of it that a node uses (a data type, an attribute). */
 export class UnsupportedOperatorError extends FavorError<"unsupported-operator"> {
   constructor(node: NodeProto, reason: string = "the evaluator does not know this operator") {
-    super(`${describe(node)}: ${reason}. What depends on it cannot be computed ahead of time.`, {
+    super(`${describeNode(node)}: ${reason}. What depends on it cannot be computed ahead of time.`, {
       code: "unsupported-operator",
-      details: { ...facts(node), reason },
+      details: { ...nodeFacts(node), reason },
     });
   }
 }
@@ -23,9 +15,9 @@ export class UnsupportedOperatorError extends FavorError<"unsupported-operator">
 /** A node breaks its operator's specification, or its inputs do: shapes that do not fit, an index out of bounds. */
 export class EvaluationError extends FavorError<"evaluation-failed"> {
   constructor(node: NodeProto, found: string, cause?: unknown) {
-    super(`${describe(node)}: ${found}. Check the model, and the inputs that it is given.`, {
+    super(`${describeNode(node)}: ${found}. Check the model, and the inputs that it is given.`, {
       code: "evaluation-failed",
-      details: { ...facts(node), found },
+      details: { ...nodeFacts(node), found },
       cause,
     });
   }
@@ -34,10 +26,10 @@ export class EvaluationError extends FavorError<"evaluation-failed"> {
 /** A value that was asked for, or that a needed node reads, has no producer, no initializer and was not fed. */
 export class MissingValueError extends FavorError<"missing-value"> {
   constructor(name: string, reader: NodeProto | null) {
-    const where = reader === null ? "asked for" : `read by ${describe(reader)}`;
+    const where = reader === null ? "asked for" : `read by ${describeNode(reader)}`;
     super(`Value "${name}", ${where}, is neither computed, nor an initializer, nor fed. Feed it.`, {
       code: "missing-value",
-      details: { name, ...(reader === null ? {} : facts(reader)) },
+      details: { name, ...(reader === null ? {} : nodeFacts(reader)) },
     });
   }
 }
@@ -46,9 +38,9 @@ export class MissingValueError extends FavorError<"missing-value"> {
 export class EvaluationLimitError extends FavorError<"evaluation-limit"> {
   constructor(limit: string, allowed: number, wanted: number, node: NodeProto) {
     super(
-      `${describe(node)}: evaluation needs ${wanted} ${limit}, the limit is ${allowed}. ` +
+      `${describeNode(node)}: evaluation needs ${wanted} ${limit}, the limit is ${allowed}. ` +
         `Use smaller inputs, or raise limits.${limit}.`,
-      { code: "evaluation-limit", details: { ...facts(node), limit, allowed, wanted } },
+      { code: "evaluation-limit", details: { ...nodeFacts(node), limit, allowed, wanted } },
     );
   }
 }

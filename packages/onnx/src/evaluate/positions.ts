@@ -1,4 +1,5 @@
-import { shown, type OperatorCall } from "./call.ts";
+import { broadcastDims } from "../semantics/shapes.ts";
+import type { OperatorCall } from "./call.ts";
 import { elementCount, roundInPlace, type Tensor, type TensorData } from "./tensor.ts";
 
 /** Row-major strides of `dims`, in elements. */
@@ -28,22 +29,6 @@ export function stridedPositions(dims: readonly number[], strides: readonly numb
     }
   }
   return positions;
-}
-
-/** The common shape of numpy broadcasting. */
-export function broadcastDims(call: OperatorCall, ...shapes: (readonly number[])[]): number[] {
-  const rank = Math.max(...shapes.map((dims) => dims.length));
-  const result: number[] = Array.from({ length: rank }, () => 1);
-  for (const dims of shapes) {
-    for (let i = 0; i < dims.length; i++) {
-      const at = rank - dims.length + i;
-      const dim = dims[i]!;
-      if (dim === 1 || dim === result[at]) continue;
-      if (result[at] !== 1) call.fail(`shapes ${shapes.map(shown).join(" and ")} do not broadcast`);
-      result[at] = dim;
-    }
-  }
-  return result;
 }
 
 /** Strides that repeat a tensor of shape `dims` over the shape `target`, to which it broadcasts. */

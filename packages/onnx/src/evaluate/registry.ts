@@ -1,3 +1,4 @@
+import { OperatorSet } from "../semantics/operator-set.ts";
 import type { Operator, OperatorTable } from "./call.ts";
 import { activationOperators } from "./operators/activations.ts";
 import { arithmeticOperators } from "./operators/arithmetic.ts";
@@ -40,20 +41,14 @@ const standard: OperatorTable = {
   ...shapeOperators,
 };
 
-const operators: ReadonlyMap<string, Operator> = new Map([
-  ...Object.entries(standard).map(([type, operator]): [string, Operator] => [`:${type}`, operator]),
-  ...Object.entries(microsoftOperators).map(([type, operator]): [string, Operator] => [
-    `com.microsoft:${type}`,
-    operator,
-  ]),
-]);
+const operators = new OperatorSet<Operator>({ "": standard, "com.microsoft": microsoftOperators });
 
 /** The operator of that domain ("" and "ai.onnx" are the standard one) and type, or undefined. */
 export function findOperator(domain: string, opType: string): Operator | undefined {
-  return operators.get(`${domain === "ai.onnx" ? "" : domain}:${opType}`);
+  return operators.find(domain, opType);
 }
 
 /** `domain:opType` of every operator that the evaluator knows, sorted. */
 export function supportedOperators(): string[] {
-  return [...operators.keys()].toSorted();
+  return operators.names();
 }

@@ -3,6 +3,9 @@ import { DataType, type TensorProto } from "../model/proto.ts";
 import { makeTensor, tensorValues } from "../model/tensor.ts";
 import * as formats from "./number-formats.ts";
 import type { FloatFormat } from "./number-formats.ts";
+import { elementCount } from "../semantics/shapes.ts";
+
+export { elementCount };
 
 /**
  * Elements of a {@link Tensor} by data type:
@@ -96,13 +99,6 @@ export function isInteger(dataType: number): boolean {
 /** Zeros for `length` elements of `dataType`. */
 export function makeData(dataType: number, length: number): TensorData {
   return traitsOf(dataType).make(length);
-}
-
-/** Number of elements of a tensor of shape `dims`; 1 for a scalar. */
-export function elementCount(dims: readonly number[]): number {
-  let count = 1;
-  for (const dim of dims) count *= dim;
-  return count;
 }
 
 /**

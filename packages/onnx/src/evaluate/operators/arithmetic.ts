@@ -66,13 +66,13 @@ const power = (call: OperatorCall): Tensor[] => {
 };
 
 /** The largest (smallest) of any number of inputs, each broadcast to the others: a sentinel among them stays one. */
-const extreme = (f: Binary) => (call: OperatorCall) => [call.variadic().reduce((a, b) => sameType(call, a, b, f))];
+const extreme = (f: Binary) => (call: OperatorCall) => [call.present().reduce((a, b) => sameType(call, a, b, f))];
 
 /** The sum (mean) of any number of inputs, each broadcast to the others. */
 const variadicSum =
   (mean: boolean) =>
   (call: OperatorCall): Tensor[] => {
-    const inputs = call.variadic();
+    const inputs = call.present();
     const total = inputs.reduce((a, b) => arithmetic(call, a, b, (x, y) => x + y));
     if (!mean) return [total];
     const data = call.data(total.dims, total.dataType);

@@ -1,6 +1,8 @@
 import { DataType } from "../../model/proto.ts";
+import { hiddenKeys } from "../../semantics/attention-order.ts";
+import { broadcastDims } from "../../semantics/shapes.ts";
 import { shown, type OperatorCall, type OperatorTable } from "../call.ts";
-import { broadcastDims, broadcastPositions, broadcastStrides, computed, stridedPositions } from "../positions.ts";
+import { broadcastPositions, broadcastStrides, computed, stridedPositions } from "../positions.ts";
 import { elementCount, type Tensor } from "../tensor.ts";
 import { concatenate, transposed } from "./layout.ts";
 import { matmul, matrixTransposed } from "./product.ts";
@@ -106,25 +108,11 @@ function additive(call: OperatorCall, mask: Tensor, keys: number): Tensor {
 
 /** Which keys a query may see besides the mask, as an additive mask [B|1, 1, Lq, Lk]; null if all. */
 function positionBias(call: OperatorCall, queries: number, keys: number, past: number): Tensor | null {
-  const causal = call.int("is_causal", 0) !== 0;
-  const left = call.int("left_window_size", -1);
-  const right = call.int("right_window_size", -1);
-  const lengths = call.optional(6) === null ? null : call.exact(6);
-  if (!causal && left < 0 && right < 0 && lengths === null) return null;
-  const batch = lengths?.data.length ?? 1;
-  const dims = [batch, 1, queries, keys];
+  const hidden = hiddenKeys(call, queries, keys, past);
+  if (hidden === undefined) return null;
+  const dims = [hidden.batch, 1, queries, keys];
   const data = call.data(dims, DataType.DOUBLE);
-  for (let i = 0; i < data.length; i++) {
-    const length = lengths?.data[Math.floor(i / (queries * keys))];
-    const key = i % keys;
-    const ahead = key - (Math.floor(i / keys) % queries) - (length === undefined ? past : length - queries);
-    const hidden =
-      (causal && ahead > 0) ||
-      (left >= 0 && -ahead > left) ||
-      (right >= 0 && ahead > right) ||
-      (length !== undefined && key >= length);
-    if (hidden) data[i] = -Infinity;
-  }
+  for (let i = 0; i < data.length; i++) if (hidden.hides(i)) data[i] = -Infinity;
   return { dims, dataType: DataType.DOUBLE, data };
 }
 

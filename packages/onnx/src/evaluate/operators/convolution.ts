@@ -1,42 +1,7 @@
+import { convolutionSteps } from "../../semantics/convolution.ts";
 import { shown, type OperatorCall, type OperatorTable } from "../call.ts";
 import { computed, stridesOf } from "../positions.ts";
 import { elementCount, type Tensor } from "../tensor.ts";
-
-/** How a kernel moves over the spatial dimensions. */
-interface Window {
-  readonly kernel: readonly number[];
-  readonly strides: readonly number[];
-  readonly dilations: readonly number[];
-  /** Padding before each dimension. */
-  readonly before: readonly number[];
-  /** Spatial dimensions of the output. */
-  readonly output: readonly number[];
-}
-
-function windowOf(call: OperatorCall, spatial: readonly number[], kernel: readonly number[]): Window {
-  const ones = spatial.map(() => 1);
-  const strides = call.ints("strides") ?? ones;
-  const dilations = call.ints("dilations") ?? ones;
-  const mode = call.string("auto_pad", "NOTSET");
-  const pads = (mode === "NOTSET" ? call.ints("pads") : undefined) ?? spatial.flatMap(() => [0, 0]);
-  if (kernel.length !== spatial.length || pads.length !== 2 * spatial.length || strides.length !== spatial.length) {
-    call.fail(`its kernel ${shown(kernel)}, strides or pads do not fit spatial dimensions ${shown(spatial)}`);
-  }
-  const before: number[] = [];
-  const output: number[] = [];
-  for (const [i, dim] of spatial.entries()) {
-    const extent = (kernel[i]! - 1) * dilations[i]! + 1;
-    if (mode.startsWith("SAME")) {
-      output.push(Math.ceil(dim / strides[i]!));
-      const total = Math.max(0, (output[i]! - 1) * strides[i]! + extent - dim);
-      before.push(mode === "SAME_UPPER" ? Math.floor(total / 2) : Math.ceil(total / 2));
-    } else {
-      before.push(pads[i]!);
-      output.push(Math.floor((dim + pads[i]! + pads[i + spatial.length]! - extent) / strides[i]!) + 1);
-    }
-  }
-  return { kernel, strides, dilations, before, output };
-}
 
 /** Index of flat position `at` along dimension `i` of a shape with those strides. */
 const indexAt = (at: number, i: number, dims: readonly number[], strides: readonly number[]): number =>
@@ -53,14 +18,15 @@ const conv = (call: OperatorCall): Tensor[] => {
   if (perGroup * group !== channels || filters % group !== 0) {
     call.fail(`a weight of shape ${shown(weight.dims)} in ${group} groups does not fit ${shown(source.dims)}`);
   }
-  const window = windowOf(call, spatial, kernel);
-  const dims = [batch, filters, ...window.output];
+  const steps = convolutionSteps(call, spatial, kernel);
+  const output = steps.map((step) => step.output);
+  const dims = [batch, filters, ...output];
   const data = call.data(dims, source.dataType);
-  const outputSize = elementCount(window.output);
+  const outputSize = elementCount(output);
   const kernelSize = elementCount(kernel);
   const spatialSize = elementCount(spatial);
   call.operations(data.length * kernelSize * perGroup);
-  const outputStrides = stridesOf(window.output);
+  const outputStrides = stridesOf(output);
   const kernelStrides = stridesOf(kernel);
   const spatialStrides = stridesOf(spatial);
   // For one place of the kernel at one output position: where in a channel it reads, or -1 in the padding.
@@ -70,10 +36,9 @@ const conv = (call: OperatorCall): Tensor[] => {
     for (let tap = 0; tap < kernelSize; tap++) {
       let position = 0;
       for (let i = 0; i < spatial.length && position >= 0; i++) {
+        const { stride, dilation, before } = steps[i]!;
         const index =
-          indexAt(out, i, window.output, outputStrides) * window.strides[i]! -
-          window.before[i]! +
-          indexAt(tap, i, kernel, kernelStrides) * window.dilations[i]!;
+          indexAt(out, i, output, outputStrides) * stride - before + indexAt(tap, i, kernel, kernelStrides) * dilation;
         position = index >= 0 && index < spatial[i]! ? position + index * spatialStrides[i]! : -1;
       }
       reads[out * kernelSize + tap] = position;

@@ -1,3 +1,14 @@
+import {
+  checkPermutation,
+  depthToSpace,
+  padWidths,
+  permutationOf,
+  sliceRanges,
+  spaceToDepth,
+  splitLengths,
+  tileRepeats,
+  type Rearrangement,
+} from "../../semantics/layout.ts";
 import { shown, type OperatorCall, type OperatorTable } from "../call.ts";
 import { axisView, stridesOf, takeStrided } from "../positions.ts";
 import type { Tensor } from "../tensor.ts";
@@ -5,10 +16,7 @@ import { reshaped } from "./shape.ts";
 
 /** `source` with its axes in the order `perm`. */
 export function transposed(call: OperatorCall, source: Tensor, perm: readonly number[]): Tensor {
-  const rank = source.dims.length;
-  if (perm.length !== rank || perm.some((axis) => !(axis >= 0 && axis < rank)) || new Set(perm).size !== rank) {
-    call.fail(`perm ${shown(perm)} is no permutation of the axes of ${shown(source.dims)}`);
-  }
+  checkPermutation(call, perm, source.dims);
   const strides = stridesOf(source.dims);
   return takeStrided(
     call,
@@ -20,8 +28,7 @@ export function transposed(call: OperatorCall, source: Tensor, perm: readonly nu
 
 const transpose = (call: OperatorCall): Tensor[] => {
   const source = call.input(0);
-  const reversed = source.dims.map((_, i) => source.dims.length - 1 - i);
-  return [transposed(call, source, call.ints("perm") ?? reversed)];
+  return [transposed(call, source, permutationOf(call, source.dims))];
 };
 
 /** Joins tensors of one type along `axis` (not negative). */
@@ -50,7 +57,7 @@ export function concatenate(call: OperatorCall, parts: readonly Tensor[], axis: 
 }
 
 const concat = (call: OperatorCall): Tensor[] => {
-  const parts = call.variadic();
+  const parts = call.present();
   return [concatenate(call, parts, call.axis(call.int("axis", 1), parts[0]!.dims.length))];
 };
 
@@ -61,19 +68,9 @@ export function sliceAxis(call: OperatorCall, source: Tensor, axis: number, star
   return takeStrided(call, source, dims, strides, start * strides[axis]!);
 }
 
-/** Lengths from the attribute (before opset 13), the input, or equal: the last is smaller with num_outputs (18). */
 const split = (call: OperatorCall): Tensor[] => {
   const source = call.input(0);
-  const axis = call.axis(call.int("axis", 0), source.dims.length);
-  const length = source.dims[axis]!;
-  const given = call.integersOr(1, "split");
-  const count = call.node.output.length;
-  if (call.int("num_outputs", count) !== count) call.fail(`num_outputs is not ${count}, the number of its outputs`);
-  const each = Math.ceil(length / count);
-  const lengths = given ?? Array.from({ length: count }, (_, i) => Math.max(0, Math.min(each, length - i * each)));
-  if (lengths.some((part) => part < 0) || lengths.reduce((a, b) => a + b, 0) !== length) {
-    call.fail(`lengths ${shown(lengths)} do not add up to dimension ${axis} of ${shown(source.dims)}`);
-  }
+  const { axis, lengths } = splitLengths(call, source.dims);
   let start = 0;
   return lengths.map((part) => {
     start += part;
@@ -81,32 +78,13 @@ const split = (call: OperatorCall): Tensor[] => {
   });
 };
 
-/**
- * Python's slices: negative bounds count from the end, then everything is clamped, so that INT64_MAX and INT64_MIN
- * mean "to the end". Bounds are attributes before opset 10, inputs since.
- */
 const slice = (call: OperatorCall): Tensor[] => {
   const source = call.input(0);
-  const rank = source.dims.length;
-  const starts = call.integersOr(1, "starts") ?? call.fail("starts are required");
-  const ends = call.integersOr(2, "ends") ?? call.fail("ends are required");
-  const axes = call.integersOr(3, "axes") ?? starts.map((_, i) => i);
-  const steps = call.integers(4) ?? starts.map(() => 1);
-  if (ends.length !== starts.length || axes.length !== starts.length || steps.length !== starts.length) {
-    call.fail("starts, ends, axes and steps differ in length");
-  }
   const dims = [...source.dims];
   const strides = stridesOf(source.dims);
   let offset = 0;
-  for (const [i, given] of axes.entries()) {
-    const axis = call.axis(given, rank);
-    const step = steps[i]!;
-    if (step === 0) call.fail("a step is 0");
-    const length = source.dims[axis]!;
-    const bound = (at: number, low: number, high: number) => Math.min(Math.max(at < 0 ? at + length : at, low), high);
-    const start = step > 0 ? bound(starts[i]!, 0, length) : bound(starts[i]!, 0, length - 1);
-    const end = step > 0 ? bound(ends[i]!, 0, length) : bound(ends[i]!, -1, length - 1);
-    dims[axis] = Math.max(0, Math.ceil((end - start) / step));
+  for (const { axis, start, step, count } of sliceRanges(call, source.dims)) {
+    dims[axis] = count;
     offset += start * strides[axis]!;
     strides[axis]! *= step;
   }
@@ -116,8 +94,7 @@ const slice = (call: OperatorCall): Tensor[] => {
 /** Repeats along every axis: each axis is split into (repeat, dim), the repeat with stride 0. */
 const tile = (call: OperatorCall): Tensor[] => {
   const source = call.input(0);
-  const repeats = call.integers(1) ?? call.fail("repeats are required");
-  if (repeats.length !== source.dims.length) call.fail(`it has ${repeats.length} repeats for ${shown(source.dims)}`);
+  const repeats = tileRepeats(call, source.dims);
   const strides = stridesOf(source.dims);
   const tiled = takeStrided(
     call,
@@ -146,22 +123,14 @@ function paddedIndex(index: number, length: number, mode: string): number {
   return folded < length ? folded : period - folded;
 }
 
-/** Pads (or crops, where negative); bounds are attributes before opset 11, inputs since, with axes from 18 on. */
 const pad = (call: OperatorCall): Tensor[] => {
   const source = call.input(0);
   const rank = source.dims.length;
   const mode = call.string("mode", "constant");
   if (!["constant", "reflect", "edge", "wrap"].includes(mode)) throw call.unsupported(`mode ${mode} is not known`);
-  const given = call.integersOr(1, "pads") ?? call.fail("pads are required");
-  const axes = call.integers(3)?.map((axis) => call.axis(axis, rank)) ?? source.dims.map((_, i) => i);
-  if (given.length !== 2 * axes.length) call.fail(`it has ${given.length} pads for ${axes.length} axes`);
+  const { before, after } = padWidths(call, source.dims);
   const fill = call.optional(2) === null ? call.float("value", 0) : call.scalar(2);
-  const before = source.dims.map(() => 0);
-  const dims = [...source.dims];
-  for (const [i, axis] of axes.entries()) {
-    before[axis] = given[i]!;
-    dims[axis]! += given[i]! + given[i + axes.length]!;
-  }
+  const dims = source.dims.map((dim, axis) => dim + before[axis]! + after[axis]!);
   const data = call.data(dims, source.dataType);
   const strides = stridesOf(source.dims);
   const targetStrides = stridesOf(dims);
@@ -177,35 +146,12 @@ const pad = (call: OperatorCall): Tensor[] => {
   return [{ dims, dataType: source.dataType, data }];
 };
 
-/** Reshape, Transpose, Reshape: what DepthToSpace and SpaceToDepth are. */
-function rearranged(
-  call: OperatorCall,
-  divided: readonly number[],
-  perm: readonly number[],
-  dims: readonly number[],
-): Tensor[] {
-  return [reshaped(call, transposed(call, reshaped(call, call.input(0), divided), perm), dims)];
-}
-
-const depthToSpace = (call: OperatorCall): Tensor[] => {
-  const [n = 0, c = 0, h = 0, w = 0] = call.input(0).dims;
-  const b = call.int("blocksize", 1);
-  const columnMajor = call.string("mode", "DCR") === "CRD";
-  const depth = c / (b * b);
-  return rearranged(
-    call,
-    columnMajor ? [n, depth, b, b, h, w] : [n, b, b, depth, h, w],
-    columnMajor ? [0, 1, 4, 2, 5, 3] : [0, 3, 4, 1, 5, 2],
-    [n, depth, h * b, w * b],
-  );
-};
-
-const spaceToDepth = (call: OperatorCall): Tensor[] => {
-  const [n = 0, c = 0, h = 0, w = 0] = call.input(0).dims;
-  const b = call.int("blocksize", 1);
-  const perm = call.string("mode", "DCR") === "CRD" ? [0, 1, 3, 5, 2, 4] : [0, 3, 5, 1, 2, 4];
-  return rearranged(call, [n, c, h / b, b, w / b, b], perm, [n, c * b * b, h / b, w / b]);
-};
+const rearranging =
+  (formOf: (call: OperatorCall, dims: readonly number[]) => Rearrangement) =>
+  (call: OperatorCall): Tensor[] => {
+    const { divided, perm, dims } = formOf(call, call.input(0).dims);
+    return [reshaped(call, transposed(call, reshaped(call, call.input(0), divided), perm), dims)];
+  };
 
 /** Keeps one triangle of each matrix; the diagonal moves up by k. */
 const trilu = (call: OperatorCall): Tensor[] => {
@@ -247,8 +193,8 @@ export const layoutOperators: OperatorTable = {
   Slice: slice,
   Tile: tile,
   Pad: pad,
-  DepthToSpace: depthToSpace,
-  SpaceToDepth: spaceToDepth,
+  DepthToSpace: rearranging(depthToSpace),
+  SpaceToDepth: rearranging(spaceToDepth),
   Trilu: trilu,
   ReverseSequence: reverseSequence,
 };

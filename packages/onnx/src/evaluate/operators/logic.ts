@@ -1,6 +1,7 @@
 import { DataType } from "../../model/proto.ts";
+import { broadcastDims } from "../../semantics/shapes.ts";
 import type { OperatorCall, OperatorTable } from "../call.ts";
-import { broadcastDims, broadcastPositions, mapBinary, mapUnary } from "../positions.ts";
+import { broadcastPositions, mapBinary, mapUnary } from "../positions.ts";
 import type { Tensor } from "../tensor.ts";
 
 const truth = (f: (a: number, b: number) => boolean) => (call: OperatorCall) => [

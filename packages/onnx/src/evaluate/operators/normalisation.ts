@@ -1,6 +1,7 @@
 import { DataType } from "../../model/proto.ts";
+import { broadcastDims } from "../../semantics/shapes.ts";
 import { shown, type OperatorCall, type OperatorTable } from "../call.ts";
-import { axisView, broadcastDims, broadcastPositions, computed } from "../positions.ts";
+import { axisView, broadcastPositions, computed } from "../positions.ts";
 import { elementCount, type Tensor } from "../tensor.ts";
 import { reshaped } from "./shape.ts";
 

@@ -1,6 +1,8 @@
 import { DataType } from "../../model/proto.ts";
+import { equationOf } from "../../semantics/equation.ts";
+import { broadcastDims } from "../../semantics/shapes.ts";
 import { markInexact, shown, type OperatorCall, type OperatorTable } from "../call.ts";
-import { broadcastDims, broadcastPositions, broadcastStrides, computed, stridedPositions } from "../positions.ts";
+import { broadcastPositions, broadcastStrides, computed, stridedPositions } from "../positions.ts";
 import { elementCount, type Tensor, type TensorData } from "../tensor.ts";
 import { transposed } from "./layout.ts";
 
@@ -111,57 +113,18 @@ interface EinsumTerm {
   readonly tensor: Tensor;
 }
 
-/** The letters of one side's term; an ellipsis becomes labels "0", "1", ... counted from its last dimension. */
-function einsumLabels(call: OperatorCall, term: string, rank: number | null, ellipsisRank: number): string[] {
-  const dots = term.indexOf("...");
-  const letters = (part: string) => {
-    if (!/^[A-Za-z]*$/.test(part)) call.fail(`equation term "${term}" is malformed`);
-    return part.split("");
-  };
-  if (dots < 0) return letters(term);
-  const before = letters(term.slice(0, dots));
-  const after = letters(term.slice(dots + 3));
-  const span = rank === null ? ellipsisRank : rank - before.length - after.length;
-  if (span < 0) call.fail(`equation term "${term}" has more labels than its operand has dimensions`);
-  return [...before, ...Array.from({ length: span }, (_, i) => String(span - 1 - i)), ...after];
-}
-
 /** Sums of products over labelled indices, any number of operands, repeated labels and ellipses. */
 const einsum = (call: OperatorCall): Tensor[] => {
-  const equation = call.string("equation", "").replaceAll(" ", "");
-  const [left = "", right] = equation.split("->");
-  const written = left.split(",");
-  if (written.length !== call.inputs.length) call.fail(`equation "${equation}" has ${written.length} terms`);
-  const terms: EinsumTerm[] = written.map((term, i) => {
-    const tensor = call.input(i);
-    const labels = einsumLabels(call, term, tensor.dims.length, 0);
-    if (labels.length !== tensor.dims.length) call.fail(`"${term}" does not label the shape ${shown(tensor.dims)}`);
-    return { labels, tensor };
-  });
-  const sizes = new Map<string, number>();
-  for (const { labels, tensor } of terms) {
-    for (const [i, label] of labels.entries()) {
-      const dim = tensor.dims[i]!;
-      const known = sizes.get(label) ?? 1;
-      if (known !== 1 && dim !== 1 && known !== dim) call.fail(`label ${label} has the sizes ${known} and ${dim}`);
-      sizes.set(label, known === 1 ? dim : known);
-    }
-  }
-  const broadcast = [...sizes.keys()].filter((label) => /\d/.test(label)).toSorted((a, b) => Number(b) - Number(a));
-  const output =
-    right === undefined
-      ? [...broadcast, ...implicitOutput(written)]
-      : einsumLabels(call, right, null, broadcast.length);
+  const operands = call.inputs.map((_, i) => call.input(i));
+  const { terms, output, sizes } = equationOf(
+    call,
+    operands.map(({ dims }) => dims),
+  );
+  const labelled = operands.map((tensor, i): EinsumTerm => ({ labels: terms[i]!, tensor }));
   const summed = [...sizes.keys()].filter((label) => !output.includes(label));
-  const sizeOf = (label: string) => sizes.get(label) ?? call.fail(`output label ${label} is in no operand`);
-  return [contract(call, terms, output, summed, output.map(sizeOf), summed.map(sizeOf))];
+  const sizesOf = (labels: readonly string[]) => labels.map((label) => sizes.get(label)!);
+  return [contract(call, labelled, output, summed, sizesOf(output), sizesOf(summed))];
 };
-
-/** Without an arrow: the letters that occur once, in alphabetical order. */
-function implicitOutput(terms: readonly string[]): string[] {
-  const letters = terms.join("").replaceAll(".", "").split("");
-  return letters.filter((letter) => letters.indexOf(letter) === letters.lastIndexOf(letter)).toSorted();
-}
 
 function contract(
   call: OperatorCall,

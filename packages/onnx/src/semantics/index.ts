@@ -1,0 +1,29 @@
+// What ONNX operators mean apart from their numbers: attributes, axes, shapes. For every runtime of a graph.
+export { hiddenKeys } from "./attention-order.ts";
+export type { HiddenKeys } from "./attention-order.ts";
+export { convolutionSteps } from "./convolution.ts";
+export type { ConvolutionStep } from "./convolution.ts";
+export { equationOf } from "./equation.ts";
+export type { Equation } from "./equation.ts";
+export {
+  depthToSpace,
+  padWidths,
+  permutationOf,
+  sliceRanges,
+  spaceToDepth,
+  splitLengths,
+  tileRepeats,
+} from "./layout.ts";
+export type { Rearrangement, SliceRange } from "./layout.ts";
+export { NodeCall, describeNode, nodeFacts, shown } from "./node-call.ts";
+export { OperatorSet } from "./operator-set.ts";
+export {
+  broadcastDims,
+  checkReshape,
+  expandedDims,
+  flattenedDims,
+  reshapedDims,
+  shapeOf,
+  squeezedDims,
+  unsqueezedDims,
+} from "./shapes.ts";
