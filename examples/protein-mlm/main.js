@@ -25,9 +25,10 @@ const [sequences, held] = [readFasta(trainingData), readFasta(validationData)];
 const entropy = unigramEntropy(held);
 const [start, backend, status] = ["start", "backend", "status"].map((id) => document.getElementById(id));
 
+const box = document.getElementById("plot");
 const plot = new uPlot(
   {
-    width: 720,
+    width: Math.min(720, box.clientWidth),
     height: 360,
     scales: { x: { time: false, range: [0, steps] }, y: { range: [0, 5] } },
     axes: [{ label: "step" }, { label: "nats per hidden residue" }],
@@ -38,7 +39,7 @@ const plot = new uPlot(
     ],
   },
   [[], [], []],
-  document.getElementById("plot"),
+  box,
 );
 
 start.addEventListener("click", async () => {
