@@ -16,7 +16,7 @@ import type { Graph } from "./graph/graph.ts";
 import type { ModelProto } from "./model/proto.ts";
 import { createMessage } from "./model/schema.ts";
 import { normaliseModel, restoreFused } from "./normalise/normalise.ts";
-import { checkOptions, type ConvertOptions } from "./options.ts";
+import { checkOptions, type ConvertOptions, type Settings } from "./options.ts";
 import { growPositions } from "./positions/grow.ts";
 import { reportSite, type SiteReport } from "./report.ts";
 
@@ -31,7 +31,7 @@ export interface ConvertedSite extends SiteReport {
 export interface Conversion {
   readonly model: ModelProto;
   readonly sites: readonly ConvertedSite[];
-  /** What was done beside the attention: position tables that grew. */
+  /** What was done beside the attention (position tables that grew), and what the options did not do or ask for. */
   readonly notes: readonly string[];
 }
 
@@ -89,15 +89,41 @@ export function convertAttention(model: ModelProto, options: ConvertOptions = {}
   graph.removeDead();
   const { functions, opsetImport } = normalised.model;
   Object.assign(model, { graph: graph.proto, functions, opsetImport });
-  const notes = settings.maxLength === undefined ? [] : growPositions(graph, settings.maxLength, settings.growth);
+  const grown = settings.maxLength === undefined ? [] : growPositions(graph, settings.maxLength, settings.growth);
   if (settings.stateful) continueFrom(found, sites, graph);
-  if (settings.target === "onnxruntime") importMicrosoft(model);
-  if (settings.target === "onnx27" && sites.some(({ state, causal }) => state === "converted" && causal)) {
+  const hasCausal = sites.some(({ state, causal }) => state === "converted" && causal);
+  if (settings.target === "onnxruntime" && hasCausal) importMicrosoft(model);
+  if (settings.target === "onnx27" && hasCausal) {
     const { info } = found.sites[0]!.context.first;
     raiseOpset(model, graph, (value) => info.get(value)?.dims.length);
   }
   recordConversion(model, settings, sites);
-  return { model, sites, notes };
+  return { model, sites, notes: [...grown, ...remarks(sites, settings, hasCausal)] };
+}
+
+/** What the options leave as it is, or ask of whoever runs the model: a sentence each. */
+function remarks(sites: readonly ConvertedSite[], settings: Settings, hasCausal: boolean): string[] {
+  const { cross, keep, target, stateful } = settings;
+  const kept = sites.filter(({ kind, state, layer }) => kind === "cross" && state === "kept" && !keep.includes(layer));
+  const many = kept.length > 1;
+  return [
+    ...(kept.length > 0 && !cross
+      ? [
+          `${kept.length} cross-attention${many ? "s stay" : " stays"} softmax: "cross" converts ${many ? "them" : "it"} too.`,
+        ]
+      : []),
+    ...(target !== "standard" && !hasCausal
+      ? [
+          `The target "${target}" is for causal attention, and none was converted: the model has standard operators alone.`,
+        ]
+      : []),
+    ...(stateful
+      ? [
+          "The model takes its state as inputs favor_past.*: at first 0, and -1e30 for log scales, then favor_present.* of " +
+            "the call before; favor_past_length, where there is one, counts the tokens fed before.",
+        ]
+      : []),
+  ];
 }
 
 /** Lets a model whose attention carries its state go on from a piece to the next in all else, or refuses. */

@@ -6,6 +6,7 @@ import { expect, test } from "vitest";
 
 import { runHeadJob } from "../src/calibrate/head-job.ts";
 import { convert } from "../src/commands/convert.ts";
+import { silent } from "../src/progress/progress.ts";
 import { calibration } from "./checkpoints.ts";
 import { intoBranches, withModel } from "./edited-models.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
@@ -49,10 +50,14 @@ test.each([true, false])("the draw is chosen as it will be used, causal: %s", (c
   expect(Math.max(...errors)).toBeGreaterThan(Math.min(...errors));
 });
 
-test("attention that calibration cannot see is named", async () => {
+test("attention that calibration cannot see is named before anything is fitted", async () => {
   const source = await withModel(intoBranches);
   const output = join(await temporaryFolder(), "out");
-  const { notes, sites } = await convert({ source, output, count: 16, calibrate: calibration, calibrateCount: 4 });
+  const stages: string[] = [];
+  const progress = { ...silent, stage: (name: string) => void stages.push(name) };
+  const calibrated = convert({ source, output, count: 16, calibrate: calibration, calibrateCount: 4 }, progress);
+  await expect(calibrated).rejects.toThrow(/body of If, Loop or Scan.*without --calibrate/);
+  expect(stages).not.toContain("Calibrating");
+  const { sites } = await convert({ source, output, count: 16 });
   expect(sites.filter(({ state }) => state === "converted").length).toBeGreaterThan(0);
-  expect(notes.join()).toMatch(/body of If, Loop or Scan.*not calibrated/);
 });

@@ -1,6 +1,7 @@
 import type { HeadMoments } from "@favor/core";
 import type { ConvertOptions, ConvertedSite, ModelProto, SampleTap } from "@favor/onnx";
 
+import { UsageError } from "../errors.ts";
 import type { OutputFolder } from "../folder/output-folder.ts";
 import { mainOutput } from "../measure/main-output.ts";
 import type { RunnerOptions } from "../measure/runner.ts";
@@ -47,11 +48,16 @@ export class Activations {
     this.#pool = new HeadPool(input.threads);
   }
 
-  /** @throws {InputError} `model-fails-to-run`, `model-inputs-unknown`; {OutputError}. */
+  /**
+   * @throws {InputError} `model-fails-to-run`, `model-inputs-unknown`; {UsageError} `bad-arguments` if there is
+   * calibration data and no attention that it could be for; {OutputError}.
+   */
   static async open(input: ActivationsInput): Promise<Activations> {
-    const { opened, source, tokenizer, output, calibration, evaluation } = input;
+    const { opened, source, tokenizer, output, calibration, evaluation, progress } = input;
     const samples = await openSamples(opened.model, output, runnerOptions(input));
     try {
+      if (calibration !== undefined && samples.taps.length === 0) throw cannotCalibrate(samples.notes);
+      for (const note of samples.notes) progress.note(note);
       const names = opened.model.graph.output.map(({ name }) => name);
       const [first] = (calibration ?? evaluation!).sequences;
       const vocabulary = source.config.vocab_size ?? tokenizer.size;
@@ -122,6 +128,15 @@ export class Activations {
   #inputsOf({ sequences, use }: LoadedSequences): (readonly number[])[] {
     return calibrationInputs(sequences, this.#input.tokenizer, this.#isMaskedModel, use.seed);
   }
+}
+
+function cannotCalibrate(notes: readonly string[]): UsageError {
+  const found = notes[0] ?? "The model has no attention that can be converted.";
+  return new UsageError(
+    `Nothing can be calibrated. ${found} Convert it without --calibrate, or export the model without the branch or ` +
+      "loop (onnxsim takes branches away whose condition is constant).",
+    { code: "bad-arguments", details: { notes } },
+  );
 }
 
 function runnerOptions({ threads, tokenizer }: ActivationsInput): RunnerOptions {
