@@ -121,9 +121,10 @@ function rowWeights(probabilities: Probabilities, { groups, queries, keys }: Law
     const at = row * keys;
     let sum = 0;
     let largest = 0;
-    for (let k = 0; k < keys; k++) {
-      sum += probabilities[at + k]!;
-      largest = Math.max(largest, probabilities[at + k]!);
+    for (let k = at; k < at + keys; k++) {
+      const probability = probabilities[k]!;
+      sum += probability;
+      if (probability > largest) largest = probability;
     }
     const empty = Number.isNaN(sum) || largest === 0;
     if (!empty && Math.abs(sum - 1) > 2e-2) return "the probabilities of a row do not add up to 1 over the keys";
