@@ -1,10 +1,13 @@
-import { describeNode, operatorName } from "../graph/node.ts";
+import { describeNode, floatAttribute, operatorName } from "../graph/node.ts";
 import type { ShapeInfo } from "../graph/shape-info.ts";
 import { DataType, type NodeProto } from "../model/proto.ts";
 import { cacheReason } from "../attention/key-value-cache.ts";
 import type { Reason } from "../attention/site.ts";
 import type { NodeBuilder } from "../favor/node-builder.ts";
 import { positions } from "./softmax-attention.ts";
+
+/** What is added to the logits of masked keys hides them from here on. */
+const mildestFill = -1e3;
 
 /** Why an operator with a past cannot be replaced. */
 export function operatorCacheReason(node: NodeProto): Reason {
@@ -54,6 +57,13 @@ export function microsoftMask(
     message: `The mask of ${operatorName(node)} "${node.name || node.output[0]}" has a shape that is none of [batch, keys], [batch], [2 batch] and [batch, queries, keys].`,
   };
   if (!mask) return unknown;
+  const fill = floatAttribute(node, "mask_filter_value", -1e4);
+  if (fill > mildestFill) {
+    return {
+      code: "weighted-keys",
+      message: `${describeNode(node)} adds ${fill} to the logits of masked keys, which larger logits outweigh.`,
+    };
+  }
   const { dims } = mask;
   if (dims.length === 1) {
     if (dims[0] === key.batch) return { keep: lengthMask(build, value, key.value, key.axis) };

@@ -81,6 +81,22 @@ const cases: Case[] = [
     write: (b) => b.attend((s) => b.op("Dropout", [b.softmax(s), b.scalar(0.4), b.cast(b.integer(1), DataType.BOOL)])),
   },
   {
+    name: "logits less half the largest of all heads",
+    code: "content-dependent-bias",
+    ...lone,
+    write: (b) => b.attend((s) => b.softmax(b.op("Sub", [s, b.op("Mul", [b.reduceMax(s, 1), b.scalar(0.5)])]))),
+  },
+  {
+    name: "padding at -30 inside onnxruntime's operator",
+    code: "weighted-keys",
+    write: (b) => {
+      const [query, key, value] = [b.linear("x"), b.linear("x"), b.linear("x")];
+      const mask = b.cast("mask", DataType.INT32);
+      const settings = { num_heads: { int: heads }, mask_filter_value: { float: -30 } };
+      return b.op("MultiHeadAttention", [query, key, value, "", mask], settings, { domain: "com.microsoft" });
+    },
+  },
+  {
     name: "padding alone attended to, where there is any",
     code: "not-softmax",
     write: (b) => b.attend((s) => b.softmax(b.op("Neg", [padding(b, s, -3e38)]))),

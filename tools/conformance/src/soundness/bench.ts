@@ -95,7 +95,7 @@ export class Bench {
    */
   op(opType: string, input: readonly string[], attributes: Attributes = {}, like?: string): string {
     const output = this.#name();
-    const attribute = Object.entries(attributes).map(([name, value]) => makeAttribute(name, value));
+    const attribute = Object.entries(attributes).map(([name, value]) => attributeOf(name, value));
     this.graph.node.push(
       createMessage("NodeProto", { opType, input: [...input], output: [output], name: output, attribute }),
     );
@@ -212,7 +212,8 @@ function typedArray(dataType: number, values: readonly number[]) {
   }
 }
 
-function makeAttribute(name: string, value: Attributes[string]): AttributeProto {
+/** An attribute of a node. */
+export function attributeOf(name: string, value: Attributes[string]): AttributeProto {
   const make = (fields: Partial<AttributeProto>): AttributeProto =>
     createMessage("AttributeProto", { name, ...fields });
   if (typeof value === "number") return make({ type: 2, i: Long.fromNumber(value) });

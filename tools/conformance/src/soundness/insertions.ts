@@ -132,6 +132,12 @@ const byLength =
     return b.op("Mul", [v, b.op("Max", [ratio, b.float(1)])], {}, v);
   };
 
+/** The largest along an axis, which stays as one of size 1. */
+const largest = (b: Bench, v: string, axis: number): string =>
+  b.opset >= 18
+    ? b.op("ReduceMax", [v, b.integers(fromEnd(b, v, axis))], { keepdims: 1 })
+    : b.op("ReduceMax", [v], { axes: [fromEnd(b, v, axis)], keepdims: 1 });
+
 const randomDropout: Make = (b, v) =>
   b.opset < 12 ? v : b.op("Dropout", [v, b.float(0.4), b.constant(DataType.BOOL, [], [1])], {}, v);
 
@@ -204,6 +210,11 @@ const makers: readonly (readonly [name: string, places: string, make: Make])[] =
   ["the first head alone", "logits", cut(-3, 1, "from", 0)],
   ["half in some inputs", "logits probabilities query", conditional],
   ["a factor of the length beyond 20", "logits query", byLength(20)],
+  [
+    "less half the largest of the heads",
+    "logits",
+    (b, v) => b.op("Sub", [v, b.op("Mul", [largest(b, v, -3), b.float(0.5)])], {}, v),
+  ],
   ["Dropout of training", "logits probabilities", randomDropout],
 ];
 

@@ -37,7 +37,14 @@ const slice = (b: Bench, value: string, from: number, to: number, axis: number, 
   b.op("Slice", [value, b.integers(from), b.integers(to), b.integers(axis), b.integers(step)]);
 
 const makers: readonly (readonly [string, Make])[] = [
-  ["the other way round", asFloat((b, m) => b.op("Sub", [b.float(1), m]))],
+  // But for the first key: rows that attend to nothing may be anything.
+  [
+    "the other way round",
+    asFloat((b, m) => {
+      const isFirst = b.op("Cast", [b.op("Less", [positions(b, m), b.float(0.5)])], { to: DataType.FLOAT });
+      return b.op("Max", [b.op("Sub", [b.float(1), m]), isFirst]);
+    }),
+  ],
   ["of another item", asFloat((b, m) => slice(b, m, -1, -2147483647, 0, -1))],
   ["from the end", asFloat((b, m) => slice(b, m, -1, -2147483647, 1, -1))],
   [
