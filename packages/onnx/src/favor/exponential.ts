@@ -1,4 +1,4 @@
-import type { ExponentialForm } from "@favor/core";
+import { coreMatrix, type ExponentialForm } from "@favor/core";
 import type { AttentionSite } from "../attention/site.ts";
 import type { LinearFeatures } from "./linear.ts";
 import type { NodeBuilder } from "./node-builder.ts";
@@ -221,10 +221,6 @@ function spread(values: Float64Array): number {
 /** Numbers below this are slow in many processors, and nothing beside the largest entry, which is 1. */
 const leastNormal = 1.2e-38;
 
-function identity(count: number): Float64Array {
-  return Float64Array.from({ length: count * count }, (_, i) => (i % (count + 1) === 0 ? 1 : 0));
-}
-
 /**
  * diag(exp(logWeight)) C of each head, relative to its largest weight: the scale of a head cancels. Where one head has a
  * core, those without have the identity.
@@ -244,7 +240,7 @@ function stateCore(
   });
   if (forms.some((form) => form.core !== undefined)) {
     const cores = forms.map((form, h) => {
-      const scaled = (form.core ?? identity(count)).map((c, i) => c * factors[h]![Math.floor(i / count)]!);
+      const scaled = coreMatrix(form).map((c, i) => c * factors[h]![Math.floor(i / count)]!);
       const largest = scaled.reduce((a, b) => Math.max(a, b), 0) || 1;
       return scaled.map((c) => (c / largest < leastNormal ? 0 : c / largest));
     });

@@ -4,6 +4,7 @@ import type { FoundSite } from "../attention/site.ts";
 import type { Graph } from "../graph/graph.ts";
 import { moveTemperatures } from "./temperature.ts";
 import { separateHeads } from "./joined-heads.ts";
+import { withUsualScale } from "./usual-scale.ts";
 
 /**
  * All softmax attention of a normalised graph as it is converted, calibrated and reported: see {@link findAttention}.
@@ -15,7 +16,7 @@ export function findSites(graph: Graph, most?: number): FoundAttention {
   moveTemperatures(graph);
   const { sites, notes } = findAttention(graph, most);
   const separated = sites.map((found): FoundSite => {
-    return "site" in found ? { ...found, site: separateHeads(found.context, found.site) } : found;
+    return "site" in found ? { ...found, site: separateHeads(found.context, withUsualScale(found.site)) } : found;
   });
   return { sites: separated, notes };
 }
