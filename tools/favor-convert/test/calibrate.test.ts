@@ -1,6 +1,6 @@
 import { join } from "node:path";
 
-import { MomentAccumulator, RandomStream, calibrate, streamPurpose } from "@favor/core";
+import { MomentAccumulator, RandomStream, calibrate, fitLandmarks, refineLandmarks, streamPurpose } from "@favor/core";
 import type { AttentionInput, FeatureMapDescription } from "@favor/core";
 import { expect, test } from "vitest";
 
@@ -31,6 +31,27 @@ test.each([true, false])("landmarks are compared with random features as they wi
   );
   expect(errors[0]).not.toBeCloseTo(errors[1] as number, 3);
   expect(fit.landmarkError).toBe(errors[causal ? 0 : 1]);
+});
+
+test("refined landmarks are kept where they are nearer on inputs that the fit has not seen", () => {
+  const accumulator = new MomentAccumulator(dim);
+  const address = { seed: 0, layer: 0, head: 0, count: 16, refine: 30, causal: true } as const;
+  const kept = [1, 2, 3, 4].map((seed) => {
+    // So few inputs that gradient descent may fit them rather than what is behind them.
+    const [inputs, heldOut] = [inputsOf(seed).slice(0, 1 + (seed % 2) * 5), inputsOf(seed + 10)];
+    for (const { query, key } of inputs) accumulator.add(query, key);
+    const moments = accumulator.moments();
+    const errorOf = (description: FeatureMapDescription) =>
+      runHeadJob({ kind: "error", inputs: heldOut, description, causal: true }) as number;
+    const fitted = fitLandmarks(inputs, moments, address);
+    const refined = refineLandmarks(fitted, inputs, { ...address, steps: 30 });
+    const fit = runHeadJob({ kind: "landmark", inputs, heldOut, moments, ...address });
+    if (typeof fit === "number" || "kind" in fit) throw new Error("a fit of landmarks was expected");
+    expect(fit.landmarkError).toBe(Math.min(errorOf(fitted), errorOf(refined)));
+    expect(errorOf(fit.landmark)).toBe(fit.landmarkError);
+    return errorOf(refined) < errorOf(fitted);
+  });
+  expect(new Set(kept)).toEqual(new Set([true, false]));
 });
 
 test.each([true, false])("the draw is chosen as it will be used, causal: %s", (causal) => {

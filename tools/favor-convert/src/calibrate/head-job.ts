@@ -108,12 +108,20 @@ function selectCausalSeed(job: SelectionJob): FeatureMapDescription {
 function fitHead(job: LandmarkJob): LandmarkFit {
   const { inputs, heldOut, moments, refine } = job;
   const fitted = fitLandmarks(inputs, moments, job);
-  const landmark = refine === 0 ? fitted : refineLandmarks(fitted, inputs, { ...job, steps: refine });
+  const refined = refine === 0 ? fitted : refineLandmarks(fitted, inputs, { ...job, steps: refine });
   const random = calibrate(moments, job);
-  if (heldOut.length === 0) return { landmark, random, landmarkError: 0, randomError: 0 };
+  if (heldOut.length === 0) return { landmark: refined, random, landmarkError: 0, randomError: 0 };
   const error = (description: FeatureMapDescription): number =>
     errorOf({ description, inputs: heldOut, causal: job.causal });
-  return { landmark, random, landmarkError: error(landmark), randomError: error(random) };
+  const [before, after] = [error(fitted), refine === 0 ? Infinity : error(refined)];
+  // Refinement follows each query's own distribution, and may lose on the whole: then the fit stays.
+  const isNearer = after < before;
+  return {
+    landmark: isNearer ? refined : fitted,
+    random,
+    landmarkError: isNearer ? after : before,
+    randomError: error(random),
+  };
 }
 
 const errorOf = (of: Omit<ErrorJob, "kind">): number => (of.causal ? causalError(of) : relativeError(of));
