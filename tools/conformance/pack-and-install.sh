@@ -6,7 +6,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-for package in "$root"/packages/* "$root/tools/favor-convert"; do
+for package in "$root"/packages/* "$root"/tools/favor-{convert,tune}; do
   (cd "$package" && npm pack --silent --pack-destination "$scratch" > /dev/null)
 done
 
@@ -31,4 +31,6 @@ checkpoint=$root/examples/antibody/checkpoint
 node use.mjs "$checkpoint/onnx/model.onnx"
 npx --no-install favor-convert "$checkpoint" -o linear --count 32 --quiet > /dev/null
 npx --no-install favor-convert verify "$checkpoint" linear > /dev/null
+npx --no-install favor-tune linear -o tuned --data "$root/examples/antibody/data/calibration.fasta" --stage mlm --steps 1 --batch 2 --eval-count 2 --backend wasm --quiet > /dev/null
+npx --no-install favor-convert inspect tuned > /dev/null
 echo "packed, installed, used: $(ls ./*.tgz | wc -l) packages"
