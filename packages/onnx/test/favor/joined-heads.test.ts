@@ -1,4 +1,4 @@
-import { RandomStream, streamPurpose } from "@favor/core";
+import { MomentAccumulator, RandomStream, streamPurpose } from "@favor/core";
 import { Tensor } from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
 import { convertAttention, inspectAttention } from "../../src/convert.ts";
@@ -104,4 +104,43 @@ describe.each([
       for (const [i, values] of joined!.entries()) expect(largestDifference(values, apart![i]!)).toBeLessThan(1e-3);
     }
   });
+});
+
+/** [batch, length, channels] to [batch, heads, length, dim], the head of a channel being its number mod heads. */
+function interleaved(b: Layer, rows: string, gathered: boolean): string {
+  if (!gathered) return b.transpose(b.reshape(rows, [0, 0, dim, heads]), [0, 3, 1, 2]);
+  const order = Array.from({ length: hidden }, (_, at) => (at % dim) * heads + Math.floor(at / dim));
+  const sorted = b.op("Gather", [rows, b.integers(order)], { axis: { int: 2 } });
+  return b.transpose(b.reshape(sorted, [0, 0, heads, dim]), [0, 2, 1, 3]);
+}
+
+const interleavedAttention = (gathered: boolean): ModelProto =>
+  layerModel(
+    (b) => {
+      const [q, k, v] = [b.linear("x"), b.linear("x"), b.linear("x")].map((rows) => interleaved(b, rows, gathered));
+      return b.merge(b.op("MatMul", [b.softmax(b.logits(q!, k!)), v!]));
+    },
+    { inputs: [hiddenStates] },
+  );
+
+test("heads interleaved in the channels are calibrated one by one, and folded into the weights", async () => {
+  expect(await reEmissionDifference(() => interleavedAttention(false), false)).toBeLessThan(5e-6);
+  const random = new RandomStream({ seed: 4, purpose: streamPurpose.sampling });
+  const moments = Array.from({ length: heads }, () => {
+    const accumulator = new MomentAccumulator(dim);
+    const scales = Float64Array.from({ length: dim }, () => 0.2 + random.uniform());
+    const rows = (): Float64Array => random.gaussians(200 * dim).map((x, i) => x * scales[i % dim]! + 0.3);
+    accumulator.add(rows(), rows());
+    return accumulator.moments();
+  });
+  const outputs = await Promise.all(
+    [false, true].map(async (gathered) => {
+      const { model, sites } = convertAttention(interleavedAttention(gathered), { count: 16, moments: [moments] });
+      expect(sites.map((site) => [site.heads, site.folded])).toEqual([[heads, { query: true, key: true }]]);
+      return (await outputsOf(model, false)).get("out")!;
+    }),
+  );
+  expect(largestDifference(outputs[0]!, outputs[1]!)).toBeLessThan(5e-6);
+  const { model: plain } = convertAttention(interleavedAttention(false), { count: 16 });
+  expect(largestDifference(outputs[0]!, (await outputsOf(plain, false)).get("out")!)).toBeGreaterThan(1e-3);
 });
