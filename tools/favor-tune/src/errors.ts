@@ -21,7 +21,13 @@ export type TuneInputErrorCode =
 export class TuneInputError extends FavorError<TuneInputErrorCode> {}
 
 /** Training could not go on: exit code 1, the last checkpoint is kept. */
-export type TrainingErrorCode = "loss-not-finite" | "out-of-memory" | "device-lost" | "checkpoint-unwritable";
+export type TrainingErrorCode =
+  | "loss-not-finite"
+  | "out-of-memory"
+  | "device-lost"
+  | "checkpoint-unwritable"
+  | "disk-failed"
+  | "data-changed";
 
 export class TrainingError extends FavorError<TrainingErrorCode> {}
 

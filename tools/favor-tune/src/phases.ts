@@ -1,11 +1,14 @@
-import { mkdir } from "node:fs/promises";
+import { mkdtemp } from "node:fs/promises";
 import { join } from "node:path";
 
 import type { ModelProto } from "@favor/onnx";
 import { ordinaryIds } from "favor-convert/measure";
+import type { DistilledSite } from "favor-convert/report";
 
 import { Distiller } from "./distill/distiller.ts";
+import type { SiteError } from "./distill/distiller.ts";
 import type { Job } from "./job.ts";
+import type { HeldOut } from "./measure/held-out.ts";
 import { maskBatch } from "./mlm/masked-batch.ts";
 import type { Masking } from "./mlm/masked-batch.ts";
 import { MlmStage } from "./mlm/mlm-stage.ts";
@@ -14,7 +17,7 @@ import { Teacher } from "./mlm/teacher.ts";
 import type { Phase } from "./training/phase.ts";
 
 /** The phases of a run in order: the stages that were asked for, then the control. */
-export async function phasesOf(job: Job, threads: number): Promise<readonly Phase[]> {
+export async function phasesOf(job: Job, heldOut: HeldOut, threads: number): Promise<readonly Phase[]> {
   const { settings, converted, teacher } = job;
   const { stages, distill, mlm, control } = settings;
   const { model } = converted.opened;
@@ -22,7 +25,13 @@ export async function phasesOf(job: Job, threads: number): Promise<readonly Phas
   const phases: Phase[] = [];
   if (stages.includes("distill")) {
     const base = { name: "distill", settings: distill, target: "model", base: model } as const;
-    phases.push({ ...base, firstEpoch: 0, offset: 0, open: (now) => openDistiller(job, now, threads) });
+    phases.push({
+      ...base,
+      firstEpoch: 0,
+      offset: 0,
+      open: (now) => openDistiller(job, now, threads),
+      compare: (tuned) => distilledSites(job, tuned, heldOut, threads),
+    });
   }
   if (stages.includes("mlm")) {
     const base = { name: "mlm", settings: mlm, target: "model", base: model } as const;
@@ -51,8 +60,8 @@ function maskingOf({ settings, converted }: Job): Masking {
 /** Feature maps learn on masked inputs, as the model sees them where it is measured and fine-tuned. */
 async function openDistiller(job: Job, model: ModelProto, threads: number): Promise<Distiller> {
   const { settings, converted, teacher, folder } = job;
-  const scratch = join(folder, "distill");
-  await mkdir(scratch, { recursive: true });
+  // A folder of its own: an open teacher's file must not be written over.
+  const scratch = await mkdtemp(join(folder, "distill-"));
   const masking = maskingOf(job);
   return Distiller.open({
     original: teacher!.opened.model,
@@ -62,6 +71,39 @@ async function openDistiller(job: Job, model: ModelProto, threads: number): Prom
     padId: converted.tokenizer.padId,
     rowsOf: ({ step, sequences }) => maskBatch(sequences, step * settings.batch, masking, undefined).rows,
   });
+}
+
+/** Held-out sequences that the attentions are compared on. */
+const comparedSequences = 32;
+
+/** Every attention's error before and after the distillation, on the held-out sequences with their masks. */
+async function distilledSites(
+  job: Job,
+  tuned: ModelProto,
+  heldOut: HeldOut,
+  threads: number,
+): Promise<readonly DistilledSite[]> {
+  const { settings, converted } = job;
+  const rows = heldOut.sequences.slice(0, comparedSequences).map(({ ids }) => ids);
+  const batches = Array.from({ length: Math.ceil(rows.length / settings.batch) }, (_, i) =>
+    rows.slice(i * settings.batch, (i + 1) * settings.batch),
+  );
+  const errorsOf = async (model: ModelProto): Promise<readonly SiteError[]> => {
+    const distiller = await openDistiller(job, model, threads);
+    try {
+      return await distiller.errors(batches);
+    } finally {
+      await distiller.dispose();
+    }
+  };
+  const [before, after] = [await errorsOf(converted.opened.model), await errorsOf(tuned)];
+  const layers = converted.favor.sites.filter(({ state }) => state === "converted").map(({ layer }) => layer);
+  return before.map(({ site, error }, i) => ({
+    site,
+    ...(layers.length === before.length && { layer: layers[i]! }),
+    before: error,
+    after: after[i]!.error,
+  }));
 }
 
 async function openMlm(job: Job, model: ModelProto, threads: number): Promise<MlmStage> {

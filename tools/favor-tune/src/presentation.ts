@@ -1,6 +1,6 @@
 import { textTable } from "favor-convert/command-line";
 
-import { qualityRows, tuningSummary } from "./report/tuning-section.ts";
+import { distillationSummary, qualityRows, tuningSummary } from "./report/tuning-section.ts";
 import type { TuneResult } from "./tune.ts";
 
 /** What the command line prints. */
@@ -8,5 +8,6 @@ export function tuningText({ folder, favor }: TuneResult): string {
   const { tuning } = favor;
   if (tuning === undefined) return `Wrote ${folder}.`;
   const table = textTable(["model", "masked accuracy (95 %)", "perplexity (95 %)"], qualityRows(tuning.measured));
-  return [table, tuningSummary(tuning), `Wrote ${folder} (see report.html there).`].join("\n");
+  const lines = [table, tuningSummary(tuning), distillationSummary(tuning), `Wrote ${folder} (see report.html there).`];
+  return lines.filter((line) => line !== undefined).join("\n");
 }

@@ -1,6 +1,6 @@
 import { mkdir, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 
 import { hashFile } from "@favor/onnx/node";
 import { silent } from "favor-convert";
@@ -11,6 +11,7 @@ import type { CurvePoint, FavorFile } from "favor-convert/report";
 import { openBackend } from "./backends/open-backend.ts";
 import { CheckpointStore } from "./checkpoint/checkpoint-store.ts";
 import type { Checkpoint, RunState } from "./checkpoint/checkpoint-store.ts";
+import { bytesNeeded, diskFault, freeBytes, size } from "./disk-fault.ts";
 import { openTuningData } from "./data/tuning-data.ts";
 import { TuneUsageError } from "./errors.ts";
 import type { Job } from "./job.ts";
@@ -48,16 +49,25 @@ export interface TuneResult {
  * {OutputError} of favor-convert; the errors of `@favor/onnx` and `@favor/onnx-tfjs`.
  */
 export async function tune(request: TuneRequest, progress: Progress = silent): Promise<TuneResult> {
-  const settings = settingsOf(request);
+  // Refuses what contradicts itself before anything is read.
+  settingsOf(request);
   const output = resolve(request.output ?? `${request.source.replace(/[/\\]+$/, "")}-tuned`);
   const outputOptions = { force: request.force ?? false, sources: [request.source] };
   await checkOutput(output, outputOptions);
-  const folder = await trainingFolder(`${output}.training`, request);
-  progress.stage("Reading the converted model");
+  const folder = `${output}.training`;
+  let needed: number | undefined;
   let converted: ConvertedModel | undefined;
   let teacher: TeacherModel | undefined;
   try {
+    await makeTrainingFolder(folder, request);
+    progress.stage("Reading the converted model");
     converted = await openConverted(request.source);
+    const settings = settingsOf(request, widthOf(converted.favor));
+    needed = bytesNeeded(converted.favor.model.bytes, settings);
+    const free = await freeBytes(folder);
+    if (free !== undefined && free < needed) {
+      progress.note(`The run takes about ${size(needed)} beside ${output}, and ${size(free)} are free there.`);
+    }
     if (request.teacher !== undefined) teacher = await openTeacher(request.teacher, converted.favor, folder);
     progress.stage("Reading the data");
     const data = await openTuningData(request, settings, converted);
@@ -68,14 +78,20 @@ export async function tune(request: TuneRequest, progress: Progress = silent): P
     await rm(folder, { recursive: true, force: true });
     return result;
   } catch (error) {
-    // Without a checkpoint there is nothing to go on from.
-    if (!new CheckpointStore(folder).exists) await rm(folder, { recursive: true, force: true });
-    throw error;
+    const hasCheckpoint = new CheckpointStore(folder).exists;
+    // Without a checkpoint there is nothing to go on from. (Where nothing can be written, nothing can be removed.)
+    if (!hasCheckpoint) await rm(folder, { recursive: true, force: true }).catch(() => {});
+    throw await diskFault(error, { folder, needed, hasCheckpoint });
   } finally {
     progress.end();
     teacher?.opened.close();
     converted?.close();
   }
+}
+
+/** Heads times their dimension: the width of the layers between the attentions. */
+function widthOf({ sites }: FavorFile): number {
+  return Math.max(...sites.map(({ heads, headDim }) => heads * headDim));
 }
 
 async function trainAndWrite(
@@ -97,7 +113,7 @@ async function trainAndWrite(
   const signals = new Signals();
   try {
     const run = new TrainingRun(checkpoint, {
-      phases: await phasesOf(job, threads),
+      phases: await phasesOf(job, heldOut, threads),
       settings,
       data: data.training,
       tokenizer,
@@ -173,7 +189,7 @@ async function beginning(
  *
  * @throws {TuneUsageError} `training-exists` where an earlier run left one and nobody said what to do with it.
  */
-async function trainingFolder(path: string, { resume, force }: TuneRequest): Promise<string> {
+async function makeTrainingFolder(path: string, { resume, force }: TuneRequest): Promise<void> {
   if (resume !== true) {
     if (force !== true && new CheckpointStore(path).exists) {
       throw new TuneUsageError(
@@ -184,6 +200,9 @@ async function trainingFolder(path: string, { resume, force }: TuneRequest): Pro
     }
     await rm(path, { recursive: true, force: true });
   }
-  await mkdir(path, { recursive: true });
-  return path;
+  await mkdir(dirname(path), { recursive: true });
+  // On its own: with `recursive` a read-only disk answers ENOENT.
+  await mkdir(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "EEXIST") throw error;
+  });
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { encodeModel, tensorValues } from "@favor/onnx";
 import { openModel } from "@favor/onnx/node";
 import { verify } from "favor-convert";
-import { favorFileSchema } from "favor-convert/report";
+import { favorFileSchema, short } from "favor-convert/report";
 import type { FavorFile } from "favor-convert/report";
 import { expect, test } from "vitest";
 
@@ -42,6 +42,9 @@ test("both stages and the control: better on data that was not trained on, and a
   expect(answer.stderr).toContain("Training on wasm");
   expect(answer.status).toBe(0);
   expect(answer.stdout).toContain("original, tuned alike (control)");
+  expect(answer.stdout).toMatch(
+    /Distillation: the mean error of 4 attentions went from 0\.\d+ to 0\.\d+ of the output/,
+  );
   const output = `${folder}-tuned`;
   const { tuning, evaluation } = await favorFile(output);
   expect(tuning?.curve.map(({ step }) => step)).toEqual([0, 2, 4, 6, 8]);
@@ -65,6 +68,16 @@ test("both stages and the control: better on data that was not trained on, and a
   ]);
   const report = await readFile(join(output, "report.html"), "utf8");
   expect(report).toContain("Masked accuracy on held-out data");
+  const [distilled, tunedStage] = tuning!.stages;
+  expect(tunedStage!.sites).toBeUndefined();
+  expect(distilled!.sites!.map(({ layer }) => layer)).toEqual([0, 1, 2, 3]);
+  for (const site of distilled!.sites!) {
+    expect(site.after).toBeGreaterThan(0);
+    expect(site.after).toBeLessThan(site.before);
+    expect(report).toContain(`<td>${short(site.after)}</td>`);
+  }
+  // 1e-4 at most, and this model is 128 wide.
+  expect(tunedStage!.learningRate).toBe(1e-4);
   expect(report).not.toMatch(/<script|https?:\/\/(?!www\.w3\.org)/);
   // Trained on shorter sequences than verify reads: the files and the padding are checked, not the quality.
   const { checks } = await verify({ original: tiny, converted: output, threads: 1 });

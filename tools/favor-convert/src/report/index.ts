@@ -9,5 +9,5 @@ export { Html, html, page, table } from "./page.ts";
 export { reportPage } from "./report.ts";
 export { describeEvaluation, summary } from "./summary.ts";
 export { curveSchema, stageSchema } from "./tuning-record.ts";
-export type { CurvePoint, TunedQuality, TuningRecord, TuningStage } from "./tuning-record.ts";
+export type { CurvePoint, DistilledSite, TunedQuality, TuningRecord, TuningStage } from "./tuning-record.ts";
 export { writeReport } from "./write-report.ts";

@@ -23,6 +23,24 @@ export interface CurvePoint {
 /** The schema of a curve. */
 export const curveSchema: z.ZodType<readonly CurvePoint[]> = z.array(z.object({ step: count, accuracy: z.number() }));
 
+/** What distillation did to one attention. */
+export interface DistilledSite {
+  /** The value that holds the attention's output. */
+  readonly site: string;
+  /** Of the model; absent where the converted attentions are not all distilled. */
+  readonly layer?: number;
+  /** Mean squared error of the output over its variance, on held-out sequences; 1 is what a constant would reach. */
+  readonly before: number;
+  readonly after: number;
+}
+
+const distilledSite: z.ZodType<DistilledSite> = z.object({
+  site: z.string(),
+  layer: count.exactOptional(),
+  before: z.number(),
+  after: z.number(),
+});
+
 /** One stage as it went; `control`: MLM of the softmax original. */
 export interface TuningStage {
   readonly name: "distill" | "mlm" | "control";
@@ -32,6 +50,8 @@ export interface TuningStage {
   readonly kept: number;
   readonly learningRate: number;
   readonly seconds: number;
+  /** Of distillation: what it learned, by attention. */
+  readonly sites?: readonly DistilledSite[];
 }
 
 /** The schema of {@link TuningStage}. */
@@ -41,6 +61,7 @@ export const stageSchema: z.ZodType<TuningStage> = z.object({
   kept: count,
   learningRate: z.number(),
   seconds: z.number(),
+  sites: z.array(distilledSite).exactOptional(),
 });
 
 /** What favor-tune did to a converted model: the section `tuning` of `favor.json`. */

@@ -8,6 +8,7 @@ import { curveSchema, stageSchema } from "favor-convert/report";
 import type { CurvePoint, TuningStage } from "favor-convert/report";
 
 import type { DataPosition } from "../data/training-data.ts";
+import { size } from "../disk-fault.ts";
 import { TrainingError, TuneInputError } from "../errors.ts";
 import type { NamedTensors } from "../training/stage.ts";
 import { diskWriter, parseTensors, writeTensors } from "./tensors-file.ts";
@@ -93,9 +94,10 @@ export class CheckpointStore {
       await rename(next, current);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
+      const bytes = [...tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
       throw new TrainingError(
-        `The checkpoint of step ${state.step} cannot be written to ${this.#folder} (${reason}). Free some space there and ` +
-          `run the same command with --resume: it goes on from the checkpoint before.`,
+        `The checkpoint of step ${state.step} cannot be written to ${this.#folder} (${reason}). Free some space there (it ` +
+          `takes ${size(bytes)}) and run the same command with --resume: it goes on from the checkpoint before, if there is one.`,
         { code: "checkpoint-unwritable", cause: error, details: { folder: this.#folder, step: state.step } },
       );
     }

@@ -2,6 +2,7 @@ import { RandomStream, streamPurpose } from "@favor/core";
 import { cutSequence, malformed, readRecords } from "favor-convert/data";
 import type { DataRecord, SequenceTokenizer, TokenSequence } from "favor-convert/data";
 
+import { TrainingError } from "../errors.ts";
 import { recordHash } from "./record-hash.ts";
 import type { ScannedData } from "./scan.ts";
 
@@ -50,7 +51,8 @@ const bucketStream = 4;
  * is padded. Order and batches depend on the file, the seed and the batch size alone.
  *
  * @param from - where to begin; the batches before are neither tokenised nor given.
- * @throws {InputError} `data-malformed`, naming the line, where a sequence is no text of the tokenizer's.
+ * @throws {InputError} `data-malformed`, naming the line, where a sequence is no text of the tokenizer's; {TrainingError}
+ * `data-changed` where the file has other records than when it was scanned.
  */
 export async function* batchesFrom(
   from: DataPosition,
@@ -99,12 +101,25 @@ async function recordsOf(
   seed: number,
 ): Promise<DataRecord[]> {
   const random = new RandomStream({ seed, purpose: streamPurpose.sampling, layer: orderStream, epoch });
+  let trained = 0;
   const taken: { readonly key: number; readonly record: DataRecord }[] = [];
   for await (const record of readRecords(data.path, { column: data.column })) {
     const key = random.uniform();
-    if (Math.floor(key * passes) === pass && data.isTrained(recordHash(record.text))) taken.push({ key, record });
+    if (!data.isTrained(recordHash(record.text))) continue;
+    trained++;
+    if (Math.floor(key * passes) === pass) taken.push({ key, record });
   }
+  if (trained !== data.records) throw changed(data, trained);
   return taken.toSorted((a, b) => a.key - b.key).map(({ record }) => record);
+}
+
+/** The file is read again for every pass: it must be what was read at the beginning. */
+function changed({ path, records }: ScannedData, found: number): TrainingError {
+  return new TrainingError(
+    `${path} was changed while it was trained on: it has ${found} records to train on, and had ${records}. What was trained ` +
+      `up to the last checkpoint is kept: put the file back and run the same command with --resume, or begin anew.`,
+    { code: "data-changed", details: { path, found, records } },
+  );
 }
 
 /**

@@ -13,18 +13,35 @@ const leastVariance = 1e-12;
  * @returns [heads]
  */
 export function errorsByHead(estimate: tf.Tensor, exact: tf.Tensor, weight: tf.Tensor): tf.Tensor1D {
-  const dim = exact.shape[3]!;
+  return tf.tidy(() => meanByHead(errorsByQuery(estimate, exact, weight), weight));
+}
+
+/**
+ * The same with every query's error e bounded, e / (1 + e) (Geman & McClure 1985): for estimates of either sign. Their
+ * normaliser passes through zero, and near there one query's error outweighs all others' and points nowhere: distilled
+ * by {@link errorsByHead}, trigonometric features got worse. 0.5 is what a constant would reach, about.
+ */
+export function boundedErrorsByHead(estimate: tf.Tensor, exact: tf.Tensor, weight: tf.Tensor): tf.Tensor1D {
   return tf.tidy(() => {
-    const count = tf.mul(tf.sum(weight), dim);
-    const mean = tf.div(sumByHead(tf.mul(exact, weight)), count);
-    const centred = tf.sub(exact, tf.reshape(mean, [1, -1, 1, 1]));
-    const variance = tf.div(sumByHead(tf.mul(tf.square(centred), weight)), count);
-    const error = tf.div(sumByHead(tf.mul(tf.square(tf.sub(estimate, exact)), weight)), count);
-    return tf.div(error, tf.maximum(variance, tf.scalar(leastVariance))) as tf.Tensor1D;
+    const errors = errorsByQuery(estimate, exact, weight);
+    return meanByHead(tf.div(errors, tf.add(errors, 1)), weight);
   });
 }
 
-/** [batch, heads, queries, dim] to [heads]. */
+/** [batch, heads, queries, 1]: the mean squared error of a query over the variance of its head. */
+function errorsByQuery(estimate: tf.Tensor, exact: tf.Tensor, weight: tf.Tensor): tf.Tensor {
+  const mean = tf.reshape(meanByHead(tf.mean(exact, 3, true), weight), [1, -1, 1, 1]);
+  const variance = meanByHead(tf.mean(tf.square(tf.sub(exact, mean)), 3, true), weight);
+  const scale = tf.reshape(tf.maximum(variance, tf.scalar(leastVariance)), [1, -1, 1, 1]);
+  return tf.div(tf.mean(tf.square(tf.sub(estimate, exact)), 3, true), scale);
+}
+
+/** [batch, heads, queries, 1] to [heads], padding aside. */
+function meanByHead(values: tf.Tensor, weight: tf.Tensor): tf.Tensor1D {
+  return tf.div(sumByHead(tf.mul(values, weight)), tf.sum(weight)) as tf.Tensor1D;
+}
+
+/** [batch, heads, queries, 1] to [heads]. */
 function sumByHead(values: tf.Tensor): tf.Tensor {
   const [batch, heads] = values.shape as [number, number];
   return tf.sum(tf.sum(tf.reshape(values, [batch, heads, -1]), 2), 0);

@@ -5,7 +5,7 @@ import * as tf from "@tensorflow/tfjs";
 import { TrainingError } from "../errors.ts";
 import type { AdamWOptions } from "../mlm/adamw.ts";
 import type { NamedTensors, StepResult, TrainingBatch, TrainingStage } from "../training/stage.ts";
-import { errorsByHead } from "./attention-loss.ts";
+import { boundedErrorsByHead, errorsByHead } from "./attention-loss.ts";
 import { differingSites } from "./differing-sites.ts";
 import { DistillError } from "./errors.ts";
 import { FeatureParameters } from "./feature-parameters.ts";
@@ -94,7 +94,8 @@ export class Distiller implements TrainingStage {
   /**
    * One step of every site's Adam on a batch.
    *
-   * @returns as loss the mean over sites of the errors before the step: see {@link SiteError}.
+   * @returns as loss the mean over sites of the errors before the step: see {@link SiteError}; bounded ones
+   * ({@link boundedErrorsByHead}) of sites whose attention may be negative.
    * @throws {TrainingError} `loss-not-finite`: no weight of that site or of those after it was changed.
    * @throws {DistillError} `attention-of-other-shape`.
    */
@@ -120,7 +121,7 @@ export class Distiller implements TrainingStage {
       const count = rows.reduce((total, row) => total + row.length, 0);
       for await (const activations of this.#teacher.activations(rows)) {
         const student = this.#students[activations.site]!;
-        const errors = tf.tidy(() => tf.mean(this.#errors(student, activations, rows)));
+        const errors = tf.tidy(() => tf.mean(this.#errors(student, activations, rows, errorsByHead)));
         sums[activations.site]! += count * (await errors.data())[0]!;
         errors.dispose();
       }
@@ -174,7 +175,7 @@ export class Distiller implements TrainingStage {
   ): Promise<{ heads: number; loss: number; gradients: ReadonlyMap<string, tf.Tensor> }> {
     let heads = 0;
     const { value, grads } = tf.variableGrads(() => {
-      const errors = this.#errors(student, activations, rows);
+      const errors = this.#errors(student, activations, rows, student.isSigned ? boundedErrorsByHead : errorsByHead);
       heads = errors.size;
       return tf.sum(errors);
     }, [...student.variables.values()]);
@@ -185,7 +186,12 @@ export class Distiller implements TrainingStage {
   }
 
   /** [heads] */
-  #errors(student: Student, { operands, target }: SiteActivations, rows: TokenRows): tf.Tensor1D {
+  #errors(
+    student: Student,
+    { operands, target }: SiteActivations,
+    rows: TokenRows,
+    measure: typeof errorsByHead,
+  ): tf.Tensor1D {
     return tf.tidy(() => {
       const { batch, length } = this.#teacher.padded(rows);
       const { estimate, exact } = student.attend(operands, target);
@@ -198,7 +204,7 @@ export class Distiller implements TrainingStage {
           { code: "attention-of-other-shape", details: { site: student.site.output, shape: estimate.shape } },
         );
       }
-      return errorsByHead(estimate, exact, tokenWeights(rows, batch, length));
+      return measure(estimate, exact, tokenWeights(rows, batch, length));
     });
   }
 }

@@ -8,11 +8,14 @@ import type { NamedTensors } from "../training/stage.ts";
 import { layoutOf, toCanonical } from "./attention-layout.ts";
 import type { AttentionLayout } from "./attention-layout.ts";
 import type { DifferingSite } from "./differing-sites.ts";
+import { isSignedEstimate } from "./signed-estimate.ts";
 import type { SiteActivations } from "./teacher.ts";
 
 /** The feature maps and the linear attention of one site on tfjs; its feature initializers are variables. */
 export class Student {
   readonly site: DifferingSite;
+  /** Whether its attention may be negative: see {@link isSignedEstimate}. */
+  readonly isSigned: boolean;
   readonly #model: OnnxModel;
   readonly #layout: AttentionLayout;
 
@@ -20,6 +23,7 @@ export class Student {
     this.site = site;
     this.#model = model;
     this.#layout = layoutOf(site);
+    this.isSigned = isSignedEstimate(site);
   }
 
   /** On the tfjs backend in use. */

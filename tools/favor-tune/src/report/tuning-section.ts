@@ -4,6 +4,7 @@ import type { CurvePoint, Line, TunedQuality, TuningRecord } from "favor-convert
 /** What the tuning did, as a section of `report.html`: the curve, all models on the same tokens, how it was made. */
 export function tuningSection(tuning: TuningRecord): Html {
   const { measured, stages, settings, data } = tuning;
+  const distilled = stages.flatMap(({ sites = [] }) => sites);
   return html`<h2>Tuning</h2>
     <p class="lead">${tuningSummary(tuning)}</p>
     <p class="muted">
@@ -30,6 +31,20 @@ export function tuningSection(tuning: TuningRecord): Html {
         short(seconds),
       ]),
     )}
+    ${
+      distilled.length === 0
+        ? ""
+        : html`<h3>Attention, distilled</h3>
+            <p class="muted">${distillationNote}</p>
+            ${table(
+              ["attention", "error before", "error after"],
+              distilled.map(({ site, layer, before, after }) => [
+                layer === undefined ? site : `layer ${layer}`,
+                short(before),
+                short(after),
+              ]),
+            )}`
+    }
     <p>
       Trained on ${tuning.backend}; data <code>${data.file}</code>, ${data.records} sequences, ${data.heldOut} not
       trained on, sha256 <code>${data.sha256}</code>. Settings:
@@ -47,6 +62,10 @@ const controlNote =
   "The control is the softmax original, fine-tuned on the same batches with the same masks and settings: what it gains is " +
   "adaptation to the data, not recovery from the conversion.";
 
+const distillationNote =
+  "How far the attention's output is from the original's on its own activations: the mean squared error over the " +
+  "variance of the output, on held-out sequences. 1 is what a constant would reach.";
+
 const of = (quality: TunedQuality): string => `${(100 * quality.accuracy.value).toFixed(2)} %`;
 
 /** One sentence on what came back. */
@@ -63,6 +82,16 @@ export function tuningSummary({ measured, stages }: TuningRecord): string {
     `Masked accuracy ${of(before)} before and ${of(after)} after ${steps.join(" and ")}` +
     `${beside.length > 0 ? `; ${beside.join(", ")}` : ""} (${measured.maskedTokens} masked tokens).`
   );
+}
+
+/** One sentence on what distillation did to the attentions; undefined where nothing was distilled. */
+export function distillationSummary({ stages }: TuningRecord): string | undefined {
+  const sites = stages.flatMap(({ sites: found = [] }) => found);
+  if (sites.length === 0) return undefined;
+  const mean = (when: "before" | "after"): string =>
+    short(sites.reduce((sum, site) => sum + site[when], 0) / sites.length);
+  const of = sites.length === 1 ? "1 attention" : `${sites.length} attentions`;
+  return `Distillation: the mean error of ${of} went from ${mean("before")} to ${mean("after")} of the output's variance.`;
 }
 
 /** Name, accuracy and perplexity of every model that was measured. */

@@ -18,7 +18,8 @@ export class TrainingLog {
    */
   static async open(path: string, length: number): Promise<TrainingLog> {
     const file = await open(path, length === 0 ? "w" : "r+");
-    await file.truncate(length);
+    // "w" has emptied it.
+    if (length > 0) await file.truncate(length);
     return new TrainingLog(file, length);
   }
 
@@ -30,7 +31,10 @@ export class TrainingLog {
   /** Adds a line with an object as JSON. */
   async append(entry: object): Promise<void> {
     const line = Buffer.from(`${JSON.stringify(entry)}\n`);
-    await this.#file.write(line, 0, line.length, this.#length);
+    // A disk that is nearly full takes a part of a line, and refuses the rest.
+    for (let done = 0; done < line.length;) {
+      done += (await this.#file.write(line, done, line.length - done, this.#length + done)).bytesWritten;
+    }
     this.#length += line.length;
   }
 

@@ -1,4 +1,5 @@
 import type { ModelProto } from "@favor/onnx";
+import type { DistilledSite } from "favor-convert/report";
 
 import type { PhaseSettings } from "../settings.ts";
 import type { TrainingStage } from "./stage.ts";
@@ -17,4 +18,6 @@ export interface Phase {
   readonly offset: number;
   /** Loads the stage on the backend, with the weights of the target's earlier phases. */
   open(model: ModelProto): Promise<TrainingStage>;
+  /** What the phase did to each attention, given the model with the weights that it ended with; of distillation. */
+  compare?(model: ModelProto): Promise<readonly DistilledSite[]>;
 }

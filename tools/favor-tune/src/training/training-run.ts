@@ -187,7 +187,15 @@ export class TrainingRun {
     for (const [name, values] of weights) this.#weights[phase.target].set(name, values);
     this.#weights.best = new Map();
     const { peak: learningRate } = phase.settings;
-    const finished = { name: phase.name, steps: step, kept: usesBest ? best.step : step, learningRate, seconds };
+    const sites = await phase.compare?.(withWeights(phase.base, this.#weights[phase.target]));
+    const finished = {
+      name: phase.name,
+      steps: step,
+      kept: usesBest ? best.step : step,
+      learningRate,
+      seconds,
+      ...(sites !== undefined && { sites }),
+    };
     this.#state = {
       ...this.#state,
       phase: this.#state.phase + 1,

@@ -205,6 +205,24 @@ test("a loss that is not finite stops, and nothing was changed", async () => {
   await student.dispose();
 });
 
+test(
+  "trigonometric features, whose normaliser passes through zero, learn all the same",
+  { timeout: 180_000 },
+  async () => {
+    const both = await pair(tinyModel, { features: "trigonometric", count: 32 });
+    const student = await distiller(both);
+    const start = await accuracyOf(both.converted);
+    const losses = await train(student, 0, 16, 16);
+    // Bounded: 1 is the worst, whatever the normaliser.
+    expect(Math.max(...losses)).toBeLessThan(1);
+    expect(mean(losses.slice(-4))).toBeLessThan(0.9 * mean(losses.slice(0, 2)));
+    const end = await accuracyOf(withWeights(both.converted, await student.weights()));
+    // Unbounded, the same steps lose accuracy.
+    expect(end).toBeGreaterThan(start + 0.03);
+    await student.dispose();
+  },
+);
+
 test.each([
   [{ features: "elu1" as const }, "nothing-to-distil", "--features"],
   [{ features: "exact" as const }, "nothing-to-distil", "--features"],

@@ -1,0 +1,80 @@
+import { statfs } from "node:fs/promises";
+import { dirname } from "node:path";
+
+import { TrainingError } from "./errors.ts";
+import type { Settings } from "./settings.ts";
+
+/** What only a writing call answers. */
+const writingCodes: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EFBIG", "EROFS"]);
+/** What a reading call may answer too: then the path tells. */
+const accessCodes: ReadonlySet<string> = new Set(["EACCES", "EPERM", "EIO", "ENOTDIR", "EEXIST", "ENOENT"]);
+
+/** Where a run writes, and how much. */
+export interface WrittenPlace {
+  /** The folder of the checkpoints, beside the output. */
+  readonly folder: string;
+  /** About what the run takes there, in bytes; undefined: not known yet. */
+  readonly needed: number | undefined;
+  /** Whether a checkpoint is there to go on from. */
+  readonly hasCheckpoint: boolean;
+}
+
+/**
+ * An error of the disk that the run writes to, in terms of what the user can do; any other error as it is. What was
+ * trained up to the last checkpoint is kept in every case.
+ */
+export async function diskFault(error: unknown, place: WrittenPlace): Promise<unknown> {
+  const { folder, needed, hasCheckpoint } = place;
+  const refusal = refusalOf(error, folder);
+  if (error instanceof TrainingError || refusal === undefined) return error;
+  const free = await freeBytes(folder);
+  const space =
+    needed === undefined || free === undefined
+      ? ""
+      : ` (this run takes about ${size(needed)} there, ${size(free)} are free)`;
+  const way = hasCheckpoint
+    ? `run the same command with --resume: it goes on from the last checkpoint. Or move ${folder} to another disk as ` +
+      `<output>.training, and give -o <output> beside --resume`
+    : "run the same command again, or name a folder elsewhere after -o";
+  return new TrainingError(
+    `${dirname(folder)} cannot be written (${refusal.message}). Free some space${space}, or make it writable, and ${way}.`,
+    { code: "disk-failed", cause: error, details: { folder, needed, free } },
+  );
+}
+
+/**
+ * About the most that a run has on the disk at a time, in bytes: three checkpoints (the last two, and the one being
+ * written) with weights and two moments of what is trained, and two copies of the model.
+ */
+export function bytesNeeded(modelBytes: number, { stages, train, control, patience }: Settings): number {
+  const trainsAll = stages.includes("mlm") && train !== "features";
+  const copies = trainsAll ? 3 + (control ? 1 : 0) + (patience === undefined ? 0 : 1) : 0;
+  return modelBytes * (2 + 3 * copies);
+}
+
+/** Bytes that may be written where a folder is or will be; undefined where the system does not say. */
+export async function freeBytes(folder: string): Promise<number | undefined> {
+  try {
+    const { bavail, bsize } = await statfs(dirname(folder));
+    return bavail * bsize;
+  } catch {
+    return undefined;
+  }
+}
+
+/** 75_000_000 as `75 MB`. */
+export function size(bytes: number): string {
+  return bytes < 1e9 ? `${Math.ceil(bytes / 1e6)} MB` : `${(bytes / 1e9).toPrecision(3)} GB`;
+}
+
+/** The system's own error, where the disk refused a write of ours: the last in the chain of causes. */
+function refusalOf(error: unknown, folder: string): Error | undefined {
+  let found: Error | undefined;
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+    const { code, path } = cause as { readonly code?: unknown; readonly path?: unknown };
+    if (typeof code !== "string") continue;
+    const isOurs = typeof path === "string" && path.startsWith(folder);
+    if (writingCodes.has(code) || (accessCodes.has(code) && isOurs)) found = cause;
+  }
+  return found;
+}
