@@ -19,6 +19,8 @@ interface Orientation {
   readonly query: "left" | "right";
 }
 
+const softmaxes: readonly string[] = ["Softmax", "QLinearSoftmax"];
+
 /** The two ways to read the logits: rows are queries, or rows are keys. */
 function orientations(region: Region): Orientation[] {
   const logits = productAxes(region.logits);
@@ -60,7 +62,7 @@ export function examineRegion(
   proofs: MaskProofs,
   { index, layer }: { readonly index: number; readonly layer: number },
 ): FoundSite | undefined {
-  const softmax = region.nodes.find((node) => node.opType === "Softmax") ?? region.output.node;
+  const softmax = region.nodes.find((node) => softmaxes.includes(node.opType)) ?? region.output.node;
   const name = softmax.name || softmax.output[0] || "";
   const inputs = regionInputs(context, region, context.first);
   const refuse = (reasons: Reason[], mask: MaskVerdict, facts: Partial<RefusedSite> = {}): FoundSite => ({
@@ -81,9 +83,9 @@ export function examineRegion(
     },
   });
   const unknownMask: MaskVerdict = { kind: "other", evidence: "not examined" };
-  if (region.nodes.every((node) => node.opType !== "Softmax" && node.opType !== "Exp")) return undefined;
+  if (region.nodes.every((node) => node.opType !== "Exp" && !softmaxes.includes(node.opType))) return undefined;
   if (isCrossCovariance(context, region)) return undefined;
-  const early = describeRefusal(region, inputs);
+  const early = describeRefusal(context, region, inputs);
   if (early !== undefined) return refuse([early], unknownMask, basicFacts(context, region));
   const random = new RandomStream({ seed: 0, purpose: streamPurpose.sampling, layer: index });
   let failure: string | undefined;

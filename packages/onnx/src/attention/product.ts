@@ -4,7 +4,7 @@ import { floatAttribute, intAttribute, stringAttribute } from "../graph/node.ts"
 
 /**
  * A product of two tensors, whatever operator computes it, in Einstein notation: one label per axis. MatMul, Gemm,
- * FusedMatMul and a two-operand Einsum are all of this form, and attention is two of them with a softmax between.
+ * FusedMatMul, their quantised forms and a two-operand Einsum are all of this form, and attention is two of them with a softmax between.
  */
 export interface Product {
   readonly node: NodeProto;
@@ -28,6 +28,13 @@ const row = "i";
 const column = "j";
 const contracted = "d";
 
+const quantisedProducts = new Set(["MatMulInteger", "MatMulIntegerToFloat", "QLinearMatMul"]);
+
+/** Whether a node multiplies integers that stand for numbers. */
+export function isQuantisedProduct({ opType }: NodeProto): boolean {
+  return quantisedProducts.has(opType);
+}
+
 /**
  * The product that a node computes.
  *
@@ -35,7 +42,8 @@ const contracted = "d";
  * @returns undefined if the node is no product of two factors, or their ranks are unknown
  */
 export function asProduct(node: NodeProto, rankOf: (value: string) => number | undefined): Product | undefined {
-  const [left, right] = node.input;
+  // QLinearMatMul has scale and zero point of the first factor before the second.
+  const [left, right] = node.opType === "QLinearMatMul" ? [node.input[0], node.input[3]] : node.input;
   const output = node.output[0];
   if (left === undefined || right === undefined || output === undefined) return undefined;
   const named = (labels: readonly [string, string, string], alpha: number): Product => ({
@@ -57,7 +65,8 @@ export function asProduct(node: NodeProto, rankOf: (value: string) => number | u
     const b = intAttribute(node, "transB", 0) === 1 ? column + contracted : contracted + column;
     return named([a, b, row + column], floatAttribute(node, "alpha", 1));
   }
-  if (!["MatMul", "FusedMatMul", "TransposeMatMul"].includes(node.opType)) return undefined;
+  const isPlain = ["MatMul", "FusedMatMul", "TransposeMatMul"].includes(node.opType);
+  if (!isPlain && !isQuantisedProduct(node)) return undefined;
   const ranks = [rankOf(left), rankOf(right)];
   if (ranks[0] === undefined || ranks[1] === undefined || ranks[0] < 2 || ranks[1] < 2) return undefined;
   const batch = Math.max(ranks[0], ranks[1]) - 2;

@@ -1,17 +1,21 @@
 import { describeNode } from "../graph/node.ts";
 import type { NodeProto } from "../model/proto.ts";
+import { ancestors, type AttentionContext } from "./context.ts";
+import { isQuantisedProduct } from "./product.ts";
 import type { Region } from "./region.ts";
 import type { RegionInputs } from "./region-evaluation.ts";
 import type { Reason } from "./site.ts";
 
 const productsWithWeights = new Set(["MatMul", "Gemm", "Einsum", "Conv"]);
 const quantised = new Set(["QuantizeLinear", "DequantizeLinear", "QLinearSoftmax", "MatMulInteger"]);
+/** Operators of onnxruntime that compute the bias of T5 and of WavLM. */
+const relativeBiases = new Set(["RelativePositionBias", "GatedRelativePositionBias"]);
 
 /**
  * What the operators between the two products give away before anything is evaluated: forms that no linear attention
  * stands in for, each by its name.
  */
-export function describeRefusal(region: Region, inputs: RegionInputs): Reason | undefined {
+export function describeRefusal({ graph }: AttentionContext, region: Region, inputs: RegionInputs): Reason | undefined {
   const { nodes } = region;
   const find = (...types: string[]): NodeProto | undefined => nodes.find((node) => types.includes(node.opType));
   const mixing = nodes.find((node) => productsWithWeights.has(node.opType));
@@ -35,17 +39,25 @@ export function describeRefusal(region: Region, inputs: RegionInputs): Reason | 
       message: `The logits are soft-capped by ${describeNode(tanh)}; random features estimate exp(q.k), not exp of a capped product.`,
     };
   }
-  const quantise = nodes.find((node) => quantised.has(node.opType));
+  const products = [region.logits.node, region.output.node];
+  const quantise = products.find(isQuantisedProduct) ?? nodes.find((node) => quantised.has(node.opType));
   if (quantise !== undefined) {
     return {
       code: "quantized-attention",
-      message: `The attention itself is quantised (${describeNode(quantise)} stands between Q.K and P.V). Convert the float model and quantise the result.`,
+      message: `The attention itself is quantised (${describeNode(quantise)}). Convert the float model and quantise the result.`,
     };
   }
   if (inputs.contentDependence !== undefined) {
     return {
       code: "content-dependent-bias",
       message: `The logits get a second term that depends on the content, by ${describeNode(inputs.contentDependence)}: relative attention as in DeBERTa or Transformer-XL, or a learned bias.`,
+    };
+  }
+  const bias = [...ancestors(graph, inputs.values, () => false)].find((node) => relativeBiases.has(node.opType));
+  if (bias !== undefined) {
+    return {
+      code: "relative-position-bias",
+      message: `A bias that depends on the distance between query and key is added to the logits, by ${describeNode(bias)}.`,
     };
   }
   return undefined;

@@ -18,7 +18,7 @@ export interface Region {
   readonly escapes: readonly string[];
 }
 
-const normalisers = new Set(["Softmax", "Exp", "LogSoftmax", "Hardmax", "Sigmoid", "Relu"]);
+const normalisers = new Set(["Softmax", "QLinearSoftmax", "Exp", "LogSoftmax", "Hardmax", "Sigmoid", "Relu"]);
 const maximalRegion = 96;
 
 /** All products in which both factors are data. */

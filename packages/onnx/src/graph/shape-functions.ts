@@ -3,6 +3,7 @@ import { attentionShapes } from "./attention-shapes.ts";
 import { parseEinsum } from "./einsum.ts";
 import { intAttribute, intsAttribute, stringAttribute } from "./node.ts";
 import * as layout from "./layout-shapes.ts";
+import { runtimeShapes } from "./runtime-shapes.ts";
 import {
   axisOf,
   broadcast,
@@ -143,6 +144,19 @@ const pool = windowed(
   ({ inputs }) => inputs[0]!.dims[1]!,
 );
 
+/** Channels last, in the data and in the weight. */
+const channelsLastConv: ShapeFunction = (call) => {
+  const [data, weight] = call.inputs.map((info) => {
+    if (!info) return undefined;
+    const [outer, ...inner] = info.dims;
+    return { ...info, dims: [outer!, inner.at(-1)!, ...inner.slice(0, -1)] };
+  });
+  return conv({ ...call, inputs: [data, weight] })?.map((info) => {
+    const [batch, channels, ...spatial] = info!.dims;
+    return { ...info!, dims: [batch!, ...spatial, channels!] };
+  });
+};
+
 const quantisedConv: ShapeFunction = (call) => {
   const made = conv({ ...call, inputs: [call.inputs[0], call.inputs[3]] });
   return made?.map((info) => ({ ...info, dataType: call.inputs[7]?.dataType ?? info.dataType }));
@@ -261,7 +275,10 @@ const sameShape = [
     " ",
   ),
   ..."BitwiseNot ThresholdedRelu Shrink SimplifiedLayerNormalization MeanVarianceNormalization Swish".split(" "),
-  ..."FastGelu BiasGelu QuickGelu FusedGelu BiasSoftmax BiasDropout GroupNorm LRN Scatter".split(" "),
+  ..."FastGelu BiasGelu QuickGelu FusedGelu BiasSoftmax BiasDropout GroupNorm SkipGroupNorm BiasAdd LRN Scatter".split(
+    " ",
+  ),
+  ..."Asinh Acosh Atanh QLinearSoftmax QLinearSigmoid QLinearLeakyRelu".split(" "),
 ];
 const broadcastOperators =
   "Add Sub Mul Div Pow Mod PRelu And Or Xor Min Max Sum Mean BitShift BitwiseAnd BitwiseOr BitwiseXor".split(" ");
@@ -305,9 +322,12 @@ export const shapeFunctions: ReadonlyMap<string, ShapeFunction> = new Map<string
   ["MatMulBnb4", nBits],
   ["Gemm", gemm],
   ["FusedGemm", gemm],
+  ["QGemm", (call) => gemm({ ...call, inputs: [call.inputs[0], call.inputs[3]] })],
   ["Einsum", einsum],
   ["Conv", conv],
   ["FusedConv", conv],
+  ["NhwcConv", channelsLastConv],
+  ["NhwcFusedConv", channelsLastConv],
   ["ReorderOutput", reorderOutput],
   ["MaxPool", pool],
   ["AveragePool", pool],
@@ -355,5 +375,6 @@ export const shapeFunctions: ReadonlyMap<string, ShapeFunction> = new Map<string
   ["EmbedLayerNormalization", embedLayerNorm],
   ["SkipLayerNormalization", skipLayerNorm],
   ["SkipSimplifiedLayerNormalization", skipLayerNorm],
+  ...runtimeShapes,
   ...fusedAttention.map((name) => [name, attentionShapes] as const),
 ]);

@@ -210,6 +210,54 @@ const cases: Case[] = [
     },
   },
   {
+    name: "T5's bias as onnxruntime's optimizer fuses it",
+    code: "relative-position-bias",
+    ...lone,
+    write: (b) =>
+      b.attend((s) => {
+        const length = b.squeeze(b.dimension("x", 1), [0]);
+        const attributes = { max_distance: { int: 16 }, is_bidirectional: { int: 1 } };
+        const table = b.weights([8, heads], 2);
+        const bias = b.op("RelativePositionBias", [table, length, length], attributes, { domain: "com.microsoft" });
+        return b.softmax(b.op("Add", [s, bias]));
+      }),
+  },
+  {
+    name: "both products of integers, quantised as they come",
+    code: "quantized-attention",
+    ...lone,
+    write: (b) => {
+      const integers = (x: string): [string, string] => {
+        const [numbers, scale] = b.ops("DynamicQuantizeLinear", [x], 3);
+        return [numbers!, scale!];
+      };
+      const product = (x: string, y: string): string => {
+        const [[a, scaleA], [c, scaleC]] = [integers(x), integers(y)];
+        const whole = b.cast(b.op("MatMulInteger", [a, c]), DataType.FLOAT);
+        return b.op("Mul", [whole, b.op("Mul", [scaleA, scaleC])]);
+      };
+      const [q, k, v] = [b.project("x"), b.project("x"), b.project("x")];
+      return b.merge(product(b.softmax(product(q, b.transpose(k, [0, 1, 3, 2]))), v));
+    },
+  },
+  {
+    name: "both products and the softmax in integers of fixed scales",
+    code: "quantized-attention",
+    ...lone,
+    write: (b) => {
+      const [scale, zero] = [b.scalar(0.02), b.cast(b.integer(128), DataType.UINT8)];
+      const integers = (x: string): string => b.op("QuantizeLinear", [x, scale, zero]);
+      const product = (x: string, y: string): string =>
+        b.op("QLinearMatMul", [x, scale, zero, y, scale, zero, scale, zero]);
+      const [q, k, v] = [b.project("x"), b.project("x"), b.project("x")].map(integers);
+      const logits = product(q!, b.transpose(k!, [0, 1, 3, 2]));
+      const attributes = { axis: { int: -1 }, opset: { int: 17 } };
+      const domain = "com.microsoft";
+      const p = b.op("QLinearSoftmax", [logits, scale, zero, scale, zero], attributes, { domain });
+      return b.merge(b.op("DequantizeLinear", [product(p, v!), scale, zero]));
+    },
+  },
+  {
     name: "learned keys before the first position of causal attention",
     code: "memory-keys",
     ...lone,

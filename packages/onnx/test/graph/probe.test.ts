@@ -88,6 +88,19 @@ const kinds: Record<string, (b: Layer, dims: readonly number[], pick: (below: nu
   Shape: (b) => b.cast(b.op("Shape", ["x"]), DataType.FLOAT),
   CumSum: (b) => b.op("CumSum", ["x", b.integer(0)]),
   ArgMax: (b, dims, pick) => b.cast(b.op("ArgMax", ["x"], { axis: { int: pick(dims.length) } }), DataType.FLOAT),
+  QLinearSigmoid: (b) => {
+    const [scale, zero] = [b.scalar(0.1), b.cast(b.integer(0), DataType.UINT8)];
+    const numbers = b.op("QuantizeLinear", ["x", scale, zero]);
+    const made = b.op("QLinearSigmoid", [numbers, scale, zero, scale, zero], {}, { domain: "com.microsoft" });
+    return b.op("DequantizeLinear", [made, scale, zero]);
+  },
+  QLinearConcat: (b, dims, pick) => {
+    const [scale, zero] = [b.scalar(0.1), b.cast(b.integer(0), DataType.UINT8)];
+    const part = [b.op("QuantizeLinear", ["x", scale, zero]), scale, zero];
+    const attributes = { axis: { int: pick(dims.length) } };
+    const made = b.op("QLinearConcat", [scale, zero, ...part, ...part], attributes, { domain: "com.microsoft" });
+    return b.op("DequantizeLinear", [made, scale, zero]);
+  },
 };
 
 describe("shapes agree with onnxruntime at random dimensions", () => {
@@ -137,6 +150,33 @@ describe("operators that onnxruntime fuses to", () => {
     });
     const [batch, length] = shapes((b) => b.op("Identity", ["x"]))[0]!;
     expect(made).toEqual([batch, length, length]);
+  });
+
+  test("NhwcConv has its channels last, in the data and in the weight", () => {
+    const sizes = [
+      [2, 9, 7, 3],
+      [5, 3, 3, 3],
+    ];
+    expect(infer("NhwcConv", sizes, { strides: { ints: [2, 1] }, pads: { ints: [1, 1, 1, 1] } })).toEqual([
+      [2, 5, 7, 5],
+    ]);
+  });
+
+  test("RelativePositionBias takes its lengths from inputs", () => {
+    const [first, second] = shapes((b) => {
+      const length = b.squeeze(b.dimension("x", 1), [0]);
+      return b.op(
+        "RelativePositionBias",
+        [b.weights([32, 4]), length, length],
+        { max_distance: { int: 8 } },
+        microsoft,
+      );
+    });
+    const [one, two] = shapes((b) => b.op("Identity", ["x"])).map((dims) => dims![1]!);
+    expect([first, second]).toEqual([
+      [1, 4, one, one],
+      [1, 4, two, two],
+    ]);
   });
 
   test("SkipLayerNormalization has the sum as its fourth output, FusedGemm that of Gemm, ReorderOutput its channels", () => {
