@@ -31,6 +31,7 @@ export type {
 } from "./features/description.ts";
 export { elementwiseFunctions } from "./features/elementwise.ts";
 export type { Elementwise } from "./features/elementwise.ts";
+export { coreMatrix } from "./features/exponential-form.ts";
 export type { ExponentialForm } from "./features/exponential-form.ts";
 export type { FeatureMap, KeyStabilizerOptions, StabilizedFeatures } from "./features/feature-map.ts";
 export { generalizedFeatureMap } from "./features/generalized.ts";

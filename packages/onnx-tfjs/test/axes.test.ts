@@ -1,7 +1,7 @@
 import { DataType, evaluateNode, tensorOf } from "@favor/onnx";
 import { expect, it } from "vitest";
 import { OnnxModel } from "../src/index.ts";
-import { onEveryBackend } from "./backends.ts";
+import { onEveryBackend } from "../../tfjs/test/backends.ts";
 import { info, model, node, noise } from "./graphs.ts";
 
 onEveryBackend("More axes than kernels have", () => {

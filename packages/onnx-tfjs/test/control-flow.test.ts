@@ -2,7 +2,7 @@ import { DataType, evaluateGraph, tensorOf, type ModelProto, type Tensor } from 
 import * as tf from "@tensorflow/tfjs";
 import { afterEach, expect, test, vi } from "vitest";
 import { OnnxModel } from "../src/index.ts";
-import { onEveryBackend } from "./backends.ts";
+import { onEveryBackend } from "../../tfjs/test/backends.ts";
 import { floats, graph, info, integers, model, node, noise } from "./graphs.ts";
 
 const { BOOL, FLOAT, INT64 } = DataType;

@@ -3,7 +3,7 @@ import { repairBackend } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { beforeAll, expect, it } from "vitest";
 import { OnnxModel } from "../src/index.ts";
-import { onEveryBackend } from "./backends.ts";
+import { onEveryBackend } from "../../tfjs/test/backends.ts";
 import { info, model, node, noise } from "./graphs.ts";
 
 /** Equations and the shapes of their operands. */

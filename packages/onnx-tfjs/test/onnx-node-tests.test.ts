@@ -5,7 +5,7 @@ import { repairBackend } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { beforeAll, describe, expect, test } from "vitest";
 import { OnnxModel } from "../src/index.ts";
-import { backends } from "./backends.ts";
+import { backends } from "../../tfjs/test/backends.ts";
 
 /** A backend test of ONNX, see packages/onnx/test/evaluate/fixtures/make-node-tests.py. */
 interface NodeTest {

@@ -5,7 +5,7 @@ import { Tensor as OrtTensor } from "onnxruntime-node";
 import { beforeAll, describe, expect, test } from "vitest";
 import { openSession } from "../../onnx/test/positions/running.ts";
 import { OnnxModel } from "../src/index.ts";
-import { backends } from "./backends.ts";
+import { backends } from "../../tfjs/test/backends.ts";
 import { between, int64, signed, smooth, type GradientCase } from "./gradients/case.ts";
 import { draw, modelOf } from "./gradients/check.ts";
 

@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 /** The embedded real checkpoint: BERT, 4 layers, 4 heads of 32. */
@@ -11,9 +10,3 @@ export const validation: string = fileURLToPath(
 export const calibration: string = fileURLToPath(
   new URL("../../../examples/antibody/data/calibration.fasta", import.meta.url),
 );
-
-/** A file beside the repository that not every machine has; `undefined` if this one does not. */
-export function sharedFile(path: string): string | undefined {
-  const found = fileURLToPath(new URL(`../../../../shared/${path}`, import.meta.url));
-  return existsSync(found) ? found : undefined;
-}

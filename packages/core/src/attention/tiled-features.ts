@@ -12,7 +12,7 @@ import type {
 import { checkExponentialForm } from "../features/exponential-form.ts";
 import type { ExponentialForm } from "../features/exponential-form.ts";
 import { trigonometricForm } from "../features/trigonometric.ts";
-import { multiply } from "../linear-algebra/products.ts";
+import { identity, multiply } from "../linear-algebra/products.ts";
 import { drawProjection } from "../projections/projection.ts";
 
 /**
@@ -143,10 +143,6 @@ export function trigonometricFeatures32(
     core: undefined,
     phase: phase ?? Float64Array.from({ length: count }, (_, m) => (m < count / 2 ? 0 : -Math.PI / 2)),
   };
-}
-
-function identity(dim: number): Float64Array {
-  return Float64Array.from({ length: dim * dim }, (_, i) => (i % (dim + 1) === 0 ? 1 : 0));
 }
 
 function scaled(array: Float64Array, factor: number): Float64Array {

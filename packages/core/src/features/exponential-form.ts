@@ -1,6 +1,6 @@
 import { requireFinite, requireLength, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
-import { multiply, multiplyTransposed } from "../linear-algebra/products.ts";
+import { identity, multiply, multiplyTransposed } from "../linear-algebra/products.ts";
 import type { FeatureMapDescription } from "./description.ts";
 import type { FeatureMap, StabilizedFeatures } from "./feature-map.ts";
 import { exponentialOfKeys, exponentialPerRow, scaleOfRow } from "./stabilizer.ts";
@@ -40,6 +40,11 @@ export interface ExponentialForm {
   readonly subtractNorms: boolean;
   /** [count, count] row-major, rows = query features, columns = key features. */
   readonly core?: Float64Array;
+}
+
+/** C of a form, `[count, count]`: the identity where it has none. */
+export function coreMatrix({ core, count }: ExponentialForm): Float64Array {
+  return core ?? identity(count);
 }
 
 /** Throws ArgumentError unless every array of a form has its length and finite values, and the core no negative one. */

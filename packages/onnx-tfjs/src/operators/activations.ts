@@ -27,7 +27,7 @@ function where(x: tf.Tensor, condition: () => tf.Tensor): tf.Tensor {
 }
 
 /** log(1 + exp(x)), without overflow. */
-export const softplus: Unary = (x) => tf.add(tf.relu(x), tf.log1p(tf.exp(tf.neg(tf.abs(x)))));
+const softplus: Unary = (x) => tf.add(tf.relu(x), tf.log1p(tf.exp(tf.neg(tf.abs(x)))));
 
 /** Bounds are attributes before opset 11, optional inputs since. */
 const clip: Operator = (call) => {

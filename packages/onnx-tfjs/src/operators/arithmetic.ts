@@ -16,7 +16,7 @@ const unary =
   (call) => [f(call.device(0))];
 
 /** Both operands in the shape that they broadcast to: for kernels whose gradient does not undo broadcasting. */
-export function broadcastPair(call: OperatorCall, a: tf.Tensor, b: tf.Tensor): [tf.Tensor, tf.Tensor] {
+function broadcastPair(call: OperatorCall, a: tf.Tensor, b: tf.Tensor): [tf.Tensor, tf.Tensor] {
   const dims = broadcastDims(call, a.shape, b.shape);
   return [expanded(a, dims), expanded(b, dims)];
 }

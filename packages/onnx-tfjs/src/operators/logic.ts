@@ -34,7 +34,7 @@ const isInfinite = (call: OperatorCall): Value[] => {
 };
 
 /** The sum of `x` over the axes along which a tensor of shape `dims` was repeated to x's shape. */
-export function summedTo(x: tf.Tensor, dims: readonly number[]): tf.Tensor {
+function summedTo(x: tf.Tensor, dims: readonly number[]): tf.Tensor {
   const missing = x.rank - dims.length;
   const axes = x.shape.flatMap((dim, axis) =>
     axis < missing || (dims[axis - missing] === 1 && dim !== 1) ? [axis] : [],

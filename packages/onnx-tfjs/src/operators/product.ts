@@ -16,7 +16,7 @@ export interface Transposed {
  * operand that all or part of the batch shares are multiplied by all of it at once ({@link sharedProduct}); where both
  * operands broadcast they do so before the product, for tfjs cannot differentiate it otherwise.
  */
-export function matmul(call: OperatorCall, a: tf.Tensor, b: tf.Tensor, transposed: Transposed = {}): tf.Tensor {
+function matmul(call: OperatorCall, a: tf.Tensor, b: tf.Tensor, transposed: Transposed = {}): tf.Tensor {
   if (a.rank === 0 || b.rank === 0) call.fail("its operands must not be scalars");
   const left = a.rank === 1 ? tf.reshape(a, [1, a.size]) : a;
   const right = b.rank === 1 ? tf.reshape(b, [b.size, 1]) : b;
@@ -65,7 +65,7 @@ const gemm: Operator = (call) => {
   return [c === null ? product : tf.add(product, scaled(c, call.float("beta", 1)))];
 };
 
-export function scaled(x: tf.Tensor, factor: number): tf.Tensor {
+function scaled(x: tf.Tensor, factor: number): tf.Tensor {
   return factor === 1 ? x : tf.mul(x, factor);
 }
 

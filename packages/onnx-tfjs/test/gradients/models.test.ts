@@ -3,7 +3,7 @@ import { repairBackend } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { beforeAll, describe, expect, test } from "vitest";
 import { OnnxModel } from "../../src/index.ts";
-import { backends } from "../backends.ts";
+import { backends } from "../../../tfjs/test/backends.ts";
 import { coreZoo, readModel } from "../zoo/samples.ts";
 import { uniform } from "./check.ts";
 

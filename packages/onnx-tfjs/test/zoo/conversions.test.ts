@@ -13,7 +13,7 @@ import * as tf from "@tensorflow/tfjs";
 import { beforeAll, describe, expect, test } from "vitest";
 import type { ZooEntry } from "../../../onnx/test/zoo/manifest.ts";
 import { OnnxModel } from "../../src/index.ts";
-import { backends } from "../backends.ts";
+import { backends } from "../../../tfjs/test/backends.ts";
 import { coreZoo, isConvertible, readModel, readSample, sharedZoo, type ZooFolder, type ZooSample } from "./samples.ts";
 
 /** Entries that `convertAttention` refuses, as their attention is quantised. */

@@ -1,6 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
-import { fileURLToPath } from "node:url";
 import {
   attachExternalData,
   createMessage,
@@ -11,25 +10,11 @@ import {
   type Tensor,
 } from "@favor/onnx";
 import Long from "long";
+import { coreZoo, sharedZoo, type ZooFolder } from "../../../onnx/test/zoo/folder.ts";
 import type { ZooEntry } from "../../../onnx/test/zoo/manifest.ts";
 import { readNpz, type NpyArray } from "../../../onnx/test/zoo/npz.ts";
 
-/** A folder of models with a manifest. */
-export interface ZooFolder {
-  readonly entries: readonly ZooEntry[];
-  path(file: string): string;
-}
-
-/** The zoo's core, which lies in the repository. */
-export const coreZoo: ZooFolder = openFolder(new URL("../../../../tools/conformance/zoo/", import.meta.url));
-/** The whole zoo, which lies beside the repository; without entries where it is absent. */
-export const sharedZoo: ZooFolder = openFolder(new URL("../../../../../shared/zoo/", import.meta.url));
-
-function openFolder(folder: URL): ZooFolder {
-  const manifest = new URL("manifest.json", folder);
-  const entries = existsSync(manifest) ? (JSON.parse(readFileSync(manifest, "utf8")) as ZooEntry[]) : [];
-  return { entries, path: (file) => fileURLToPath(new URL(file, folder)) };
-}
+export { coreZoo, sharedZoo, type ZooFolder };
 
 /** What `favor-convert` would convert. */
 export const isConvertible = (entry: ZooEntry): boolean => entry.verdict.startsWith("convert");

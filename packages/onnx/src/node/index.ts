@@ -3,5 +3,5 @@ export { openModel } from "./open-model.ts";
 export type { OpenedModel } from "./open-model.ts";
 export { writeModel } from "./write-model.ts";
 export type { ExternalDataOptions, WriteModelOptions, WrittenFile } from "./write-model.ts";
-export { openCheckpoint } from "./open-checkpoint.ts";
+export { exportName, openCheckpoint } from "./open-checkpoint.ts";
 export type { ExportPrecision, OpenCheckpointOptions, OpenedCheckpoint } from "./open-checkpoint.ts";

@@ -28,6 +28,11 @@ const suffixes = {
 
 export type ExportPrecision = keyof typeof suffixes;
 
+/** The name that transformers.js gives a model's export: `model_fp16.onnx`. */
+export function exportName(precision: ExportPrecision): string {
+  return `model${suffixes[precision]}.onnx`;
+}
+
 /** Weights, in the order in which they are preferred. */
 const weightFiles = [
   "model.safetensors",
@@ -124,12 +129,12 @@ function readJson(name: string, open: (name: string) => InputFile): unknown {
 function choose(folder: string, dtype: ExportPrecision | undefined): { source: string; why: string } {
   const files = [...list(folder, ""), ...list(folder, "onnx")];
   const exported = (precision: ExportPrecision): string | undefined =>
-    ["onnx/model", "model"].map((stem) => `${stem}${suffixes[precision]}.onnx`).find((name) => files.includes(name));
+    ["onnx/", ""].map((parent) => `${parent}${exportName(precision)}`).find((name) => files.includes(name));
   const onnx = files.filter((name) => name.endsWith(".onnx"));
   if (dtype !== undefined) {
     const source = exported(dtype);
     if (source !== undefined) return { source, why: `the ONNX export in ${dtype}` };
-    throw notFound(folder, `no ONNX export in ${dtype} (model${suffixes[dtype]}.onnx)`, onnx);
+    throw notFound(folder, `no ONNX export in ${dtype} (${exportName(dtype)})`, onnx);
   }
   const whole = exported("fp32");
   if (whole !== undefined) return { source: whole, why: "the ONNX export" };

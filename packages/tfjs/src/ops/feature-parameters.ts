@@ -1,4 +1,4 @@
-import { ArgumentError, drawProjection, exponentialForm, trigonometricForm } from "@favor/core";
+import { ArgumentError, coreMatrix, drawProjection, exponentialForm, trigonometricForm } from "@favor/core";
 import type { ExponentialForm, FeatureMapDescription, TrigonometricForm } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 
@@ -181,7 +181,7 @@ function exponentialTensors(
   }
   if (forms.some((form) => form.core)) {
     const { count } = forms[0]!;
-    tensors["core"] = stack((form) => form.core ?? identity(count), [count, count]);
+    tensors["core"] = stack(coreMatrix, [count, count]);
   }
   if (projection) {
     Object.assign(tensors, projectedTensors(descriptions, repeated(projection, maps)));
@@ -211,10 +211,6 @@ function projectedTensors(descriptions: readonly FeatureMapDescription[], w: tf.
   const scaled = transposed(tf.mul(w, tf.sqrt(tf.sub(1, tf.mul(4, a)))));
   const logWeight = tf.expandDims(tf.sum(tf.mul(tf.mul(2, a), tf.square(w)), 2), 1);
   return { queryProjection: scaled, keyProjection: scaled, logWeight };
-}
-
-function identity(count: number): Float64Array {
-  return Float64Array.from({ length: count * count }, (_, i) => (i % (count + 1) === 0 ? 1 : 0));
 }
 
 function isIdentity(matrix: Float64Array, dim: number): boolean {

@@ -1,7 +1,7 @@
 import { RandomStream, streamPurpose } from "@favor/core";
 
 /** How many records of a file are looked at; the rest of a longer file is not read. */
-export const sampledFrom = 1_000_000;
+const sampledFrom = 1_000_000;
 
 /**
  * A uniform sample of `count` items without replacement, in their original order (reservoir sampling): files are

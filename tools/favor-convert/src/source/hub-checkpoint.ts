@@ -1,22 +1,10 @@
 import { openHub } from "@favor/hub/node";
-import type { ExportPrecision } from "@favor/onnx/node";
+import { exportName } from "@favor/onnx/node";
 
 import { InputError } from "../errors.ts";
 import { companions } from "../folder/checkpoint-files.ts";
 import type { Progress } from "../progress/progress.ts";
 import type { SourceOptions } from "./source.ts";
-
-/** What transformers.js puts behind a model's name for each precision. */
-const suffixes: Readonly<Record<ExportPrecision, string>> = {
-  fp32: "",
-  fp16: "_fp16",
-  q8: "_quantized",
-  int8: "_int8",
-  uint8: "_uint8",
-  q4: "_q4",
-  q4f16: "_q4f16",
-  bnb4: "_bnb4",
-};
 
 /** Weights that a graph is built from, in the order in which they are preferred. */
 const weights = [
@@ -72,7 +60,7 @@ export async function bringCheckpoint(id: string, options: SourceOptions, progre
 
 /** The model's file: the one asked for, else an ONNX export of the precision, else weights. */
 function chooseFile(id: string, paths: readonly string[], { file, dtype }: SourceOptions): string {
-  const name = `model${suffixes[dtype ?? "fp32"]}.onnx`;
+  const name = exportName(dtype ?? "fp32");
   const exports = [`onnx/${name}`, name];
   const candidates = file !== undefined ? [file] : dtype === undefined ? [...exports, ...weights] : exports;
   const chosen = candidates.find((candidate) => paths.includes(candidate));

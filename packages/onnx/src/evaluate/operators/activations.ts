@@ -14,7 +14,7 @@ const parameterised = (make: (call: OperatorCall) => Unary) => (call: OperatorCa
 
 export const sigmoid: Unary = (x) => 1 / (1 + Math.exp(-x));
 /** log(1 + exp(x)), without overflow. */
-export const softplus: Unary = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
+const softplus: Unary = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
 /** x * Phi(x), with the Gaussian distribution function. */
 export const gelu: Unary = (x) => 0.5 * x * (1 + erf(x * Math.SQRT1_2));
 /** The tanh approximation of {@link gelu}. */

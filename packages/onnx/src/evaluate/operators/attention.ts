@@ -24,7 +24,7 @@ export function mergeHeads(call: OperatorCall, source: Tensor): Tensor {
 }
 
 /** Each key and value head repeated for the query heads that share it: [B, Hkv, S, d] to [B, H, S, d]. */
-export function repeatHeads(call: OperatorCall, source: Tensor, heads: number): Tensor {
+function repeatHeads(call: OperatorCall, source: Tensor, heads: number): Tensor {
   const [batch = 0, own = 0, length = 0, width = 0] = source.dims;
   if (own === heads) return source;
   const repeats = heads / own;

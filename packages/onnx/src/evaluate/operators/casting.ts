@@ -65,7 +65,7 @@ function conversion(from: number, to: number, saturate: boolean): (value: number
 }
 
 /** `source` as another data type; the tensor itself if it is of that type. */
-export function castTo(call: OperatorCall, source: Tensor, to: number, saturate: boolean = true): Tensor {
+function castTo(call: OperatorCall, source: Tensor, to: number, saturate: boolean = true): Tensor {
   if (source.dataType === to) return source;
   if (!isSupportedType(to)) throw call.unsupported(`data type ${to} is not held by the evaluator`);
   if (hasInexact(source)) throw call.unsupported(inexact);

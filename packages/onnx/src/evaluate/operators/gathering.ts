@@ -4,7 +4,7 @@ import { axisView, stridesOf } from "../positions.ts";
 import { elementCount, type Tensor } from "../tensor.ts";
 
 /** `index` into `length` elements, counted from the end if negative. */
-export function boundedIndex(call: OperatorCall, index: number, length: number): number {
+function boundedIndex(call: OperatorCall, index: number, length: number): number {
   const positive = index < 0 ? index + length : index;
   if (!(positive >= 0 && positive < length)) call.fail(`index ${index} is out of bounds for ${length} elements`);
   return positive;

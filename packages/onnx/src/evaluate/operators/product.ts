@@ -11,7 +11,7 @@ import { transposed } from "./layout.ts";
  *
  * @param a row-major at `aAt`; likewise `b` and `out`
  */
-export function multiplyMatrices(
+function multiplyMatrices(
   call: OperatorCall,
   out: TensorData,
   outAt: number,
