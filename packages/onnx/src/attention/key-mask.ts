@@ -23,8 +23,17 @@ const additiveBound = -1e3;
  * The value of the graph that holds, for each batch row and key, whether the key counts: found by comparing every
  * value on the way to the mask with what the mask kept, in all samples. The first in the graph's order wins, so that
  * the quadratic part of the mask behind it falls away.
+ *
+ * @param dropping samples that keep some keys and drop some, without which nothing is seen
+ * @param keeping samples that keep all keys
  */
-export function findKeyMask(context: AttentionContext, samples: readonly KeyMaskSample[]): KeyMask | undefined {
+export function findKeyMask(
+  context: AttentionContext,
+  dropping: readonly KeyMaskSample[],
+  keeping: readonly KeyMaskSample[] = [],
+): KeyMask | undefined {
+  if (dropping.length === 0) return undefined;
+  const samples = [...dropping, ...keeping];
   for (const value of visibleValues(context.graph)) {
     if (!samples.every((sample) => sample.values.has(value))) continue;
     const roles = keyRoles(context, value, samples[0]!);
@@ -66,18 +75,15 @@ function explains(sample: KeyMaskSample, value: string, rule: Rule): boolean {
   const { data, dims } = sample.values.get(value)!;
   const batch = data.length / sample.keys;
   const heads = sample.groups / sample.batch;
-  let kept = 0;
   for (let g = 0; g < sample.groups; g++) {
     const row = batch === 1 ? 0 : Math.floor(g / heads);
     for (let k = 0; k < sample.keys; k++) {
       const entry = data[row * sample.keys + k]!;
       const keep = sample.keep[g * sample.keys + k] === 1;
-      kept += keep ? 1 : 0;
       if (!agrees(entry, keep, rule)) return false;
     }
   }
-  // Something must have been kept and something dropped for the rule to be seen at all.
-  return dims.length > 0 && kept > 0 && kept < sample.groups * sample.keys;
+  return dims.length > 0;
 }
 
 function agrees(entry: number, keep: boolean, rule: Rule): boolean {

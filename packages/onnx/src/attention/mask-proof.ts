@@ -146,15 +146,15 @@ function verdict(
       };
     case "padding":
     case "padding and causal": {
-      const keySamples = samples.map(({ mask, values, probe: at }, i): KeyMaskSample => ({
-        values,
-        keep: pattern.keep[i]!,
-        groups: mask.groups,
-        keys: mask.keys,
-        batch: batchAt(at),
-      }));
+      const keySamples = samples.map((sample, i) => keySampleOf(sample, pattern.keep[i]!, batchAt));
       const dropping = keySamples.filter(({ keep }) => keep.includes(0) && keep.includes(1));
-      const keyMask = findKeyMask(context, dropping);
+      // What holds the mask also says so where a random input happens to drop nothing.
+      const free = telling.filter((sample) => sample.mode === "mixed" && !hiding.includes(sample));
+      const keeping = free.map((sample) => {
+        const { groups, keys } = sample.mask;
+        return keySampleOf(sample, new Uint8Array(groups * keys).fill(1), batchAt);
+      });
+      const keyMask = findKeyMask(context, dropping, keeping);
       const who =
         pattern.kind === "padding"
           ? "the same keys count for every query"
@@ -169,6 +169,14 @@ function verdict(
       return { mask, reasons: [{ code: "key-mask-not-found", message }] };
     }
   }
+}
+
+function keySampleOf(
+  { mask: { groups, keys }, values, probe }: Sample,
+  keep: Uint8Array,
+  batchAt: MaskQuestion["batchAt"],
+): KeyMaskSample {
+  return { values, keep, groups, keys, batch: batchAt(probe) };
 }
 
 /**

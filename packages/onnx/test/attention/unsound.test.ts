@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { inspectAttention } from "../../src/convert.ts";
 import { DataType } from "../../src/model/proto.ts";
-import { heads, hiddenStates, layerModel } from "./layer.ts";
+import { heads, hidden, hiddenStates, layerModel, paddingMask, reEmissionDifference } from "./layer.ts";
 import type { Layer, LayerInput, LayerOptions } from "./layer.ts";
 
 /** Attention that computes something else than it seems to, found by tools/conformance/src/soundness. */
@@ -120,4 +120,26 @@ test("tokens that a mask keeps by a bound on their numbers are seen to be masked
   );
   const [site] = inspectAttention(model).sites;
   expect(site).toMatchObject({ verdict: "convert", mask: { kind: "padding" } });
+});
+
+// Keys from the first real one on, and the first of all: only of an input without any does the latter say it too.
+const fromFirstReal = () =>
+  layerModel(
+    (b) => {
+      const isFirst = b.op("Less", [b.positions(), b.integer(1)]);
+      const counts = b.op("CumSum", [b.cast("mask", DataType.FLOAT), b.integer(1)]);
+      const keep = b.cast(b.op("Max", [counts, b.cast(isFirst, DataType.FLOAT)]), DataType.BOOL);
+      return b.attend((s) => b.softmax(b.masked(b.unsqueeze(keep, [1, 2]), s)));
+    },
+    {
+      inputs: [
+        { ...hiddenStates, dims: [1, 11, hidden] },
+        { ...paddingMask, dims: [1, 11] },
+      ],
+    },
+  );
+
+test("a mask is not taken for a value that says the same of empty inputs alone", async () => {
+  expect(inspectAttention(fromFirstReal()).sites).toMatchObject([{ verdict: "convert" }]);
+  expect(await reEmissionDifference(fromFirstReal, false)).toBeLessThan(1e-5);
 });
