@@ -8,13 +8,16 @@ import { numbersOf, tensorOfNumbers, type Feeds } from "./runtime.ts";
 interface Draw {
   /** Added to the sample's batch and lengths, where the model leaves them open. */
   readonly more: readonly [batch: number, length: number];
-  /** Which positions are padding: none, a suffix of each row, or any but the first. */
-  readonly padding: "none" | "suffix" | "scattered";
+  /**
+   * Which positions are padding: the last, a suffix of each row, or any but the first. There is always some, as a mask
+   * turned round would hide every key.
+   */
+  readonly padding: "last" | "suffix" | "scattered";
   readonly magnitude: number;
 }
 
 const draws: readonly Draw[] = [
-  { more: [0, 0], padding: "none", magnitude: 1 },
+  { more: [0, 0], padding: "last", magnitude: 1 },
   { more: [0, 0], padding: "suffix", magnitude: 3 },
   { more: [1, 7], padding: "scattered", magnitude: 1 },
   { more: [-1, -5], padding: "suffix", magnitude: 1 },
@@ -62,9 +65,8 @@ function isOpen(info: ValueInfoProto | undefined, axis: number): boolean {
 function drawMask(dims: readonly number[], { padding }: Draw, choices: Choices): number[] {
   const [rows, width] = dims as [number, number];
   return Array.from({ length: rows }, () => {
-    const kept = 1 + choices.below(width);
-    const keeps = (i: number): boolean =>
-      padding === "none" || i === 0 || (padding === "suffix" ? i < kept : choices.chance(0.6));
+    const kept = padding === "last" ? width - 1 : 1 + choices.below(width - 1);
+    const keeps = (i: number): boolean => i === 0 || (padding === "scattered" ? choices.chance(0.6) : i < kept);
     return Array.from({ length: width }, (_, i) => Number(keeps(i)));
   }).flat();
 }

@@ -70,12 +70,14 @@ export const fusedMutations: readonly FusedMutation[] = [
   }),
   onNode("two inputs exchanged", (bench, node) => {
     const [a, b] = [bench.choices.below(node.input.length), bench.choices.below(node.input.length)];
+    if (bench.dims(node.input[a]!).join() !== bench.dims(node.input[b]!).join()) return false;
     [node.input[a], node.input[b]] = [node.input[b]!, node.input[a]!];
     return a !== b;
   }),
   onNode("without an input", (bench, node) => {
-    const at = 1 + bench.choices.below(node.input.length - 1);
-    if (node.input[at] === "") return false;
+    // onnxruntime reads inputs that it must have without looking.
+    const at = 3 + bench.choices.below(node.input.length - 3);
+    if ((node.input[at] ?? "") === "") return false;
     node.input[at] = "";
     return true;
   }),

@@ -295,7 +295,8 @@ export const synonyms: readonly (readonly Mutation[])[] = [
   operators,
   operators,
   inserted("anywhere", detours, wayIn),
-  inserted("logits", [...alongLogits, ...onLogits], (_, site) => site.before),
+  inserted("logits", alongLogits, (_, site) => site.before),
+  inserted("logits", onLogits, (_, site) => site.before.slice(-1)),
   inserted("probabilities", [...alongLogits, ...onProbabilities], (_, site) => site.after),
   [
     { name: "computed twice", apply: duplicate },
