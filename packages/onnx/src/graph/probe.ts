@@ -55,7 +55,8 @@ export function probe(graph: Graph, sizes: ProbeSizes, cost: ProbingCost = { ope
   const inputs = new Map<string, readonly number[]>();
   const info = new Map<string, ShapeInfo>();
   const named = new Map<string, number>();
-  for (const input of graph.inputs) {
+  // Ids and masks are [batch, length] and name their sizes first: states may have their sequence first.
+  for (const input of graph.inputs.toSorted((a, b) => Number(hasTwoAxes(b)) - Number(hasTwoAxes(a)))) {
     const shape = inputShape(input, sizes, named);
     if (shape === undefined) continue;
     inputs.set(input.name, shape.dims);
@@ -65,6 +66,8 @@ export function probe(graph: Graph, sizes: ProbeSizes, cost: ProbingCost = { ope
   propagate(graph, info, { bodies, copied: 0, cost });
   return { sizes, inputs, info, bodies };
 }
+
+const hasTwoAxes = ({ type }: ValueInfoProto): boolean => type?.tensorType?.shape?.dim.length === 2;
 
 type BodyInfo = Map<GraphProto, Map<string, ShapeInfo>>;
 

@@ -333,6 +333,25 @@ const cases: Case[] = [
       }),
   },
   {
+    name: "nn.MultiheadAttention, sequence first, padded by a mask [batch, length]",
+    mask: "padding",
+    inputs: [{ ...hiddenStates, dims: ["length", "batch", hidden] }, paddingMask],
+    write: (b) => {
+      const fold = (): string => {
+        const made = b.linear("x");
+        const folded = b.op("Mul", [b.dimension("x", 1), b.integers([heads])]);
+        const shape = b.concat([b.dimension("x", 0), folded, b.integers([dim])], 0);
+        return b.transpose(b.op("Reshape", [made, shape]), [1, 0, 2]);
+      };
+      const [q, k, v] = [fold(), fold(), fold()];
+      const logits = b.op("Mul", [b.op("MatMul", [q, b.transpose(k, [0, 2, 1])]), b.scalar(0.35)]);
+      const split = b.concat([b.dimension("x", 1), b.integers([heads, -1]), b.dimension("x", 0)], 0);
+      const masked = b.op("Add", [b.op("Reshape", [logits, split]), b.paddingBias()]);
+      const p = b.op("Reshape", [soft(b, masked), b.op("Shape", [logits])]);
+      return b.op("Reshape", [b.transpose(b.op("MatMul", [p, v]), [1, 0, 2]), b.op("Shape", ["x"])]);
+    },
+  },
+  {
     name: "nn.MultiheadAttention, sequence first, its length baked in though declared free",
     mask: "none",
     inputs: [{ ...hiddenStates, dims: ["length", "batch", hidden] }],
