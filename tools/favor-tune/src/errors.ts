@@ -10,6 +10,7 @@ export type TuneInputErrorCode =
   | "not-converted"
   | "weights-mismatch"
   | "teacher-mismatch"
+  | "teacher-not-finite"
   | "tokenizer-mismatch"
   | "not-masked-language"
   | "nothing-to-train"

@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import util from "node:util";
@@ -10,15 +11,28 @@ import type { BackendAttempt } from "./open-backend.ts";
 /** libtensorflow's bindings, CUDA's first; never a dependency: their installer downloads a library from elsewhere. */
 const packages = ["@tensorflow/tfjs-node-gpu", "@tensorflow/tfjs-node"];
 
+/** Beside favor-tune, and in the folder at hand. */
+const usualPlaces = (): readonly string[] => [import.meta.url, pathToFileURL(join(process.cwd(), "package.json")).href];
+
 /**
  * libtensorflow, where the user installed its bindings beside favor-tune or in the folder at hand. They register their
- * backend with the tfjs that they find: it must be the one that favor-tune trains with.
+ * backend and its kernels with the tfjs that favor-tune trains with, so both must be of one version.
+ *
+ * @param places - URLs of files whose packages are looked at, in order.
  */
-export async function openNodeBackend(): Promise<BackendAttempt> {
+export async function openNodeBackend(places: readonly string[] = usualPlaces()): Promise<BackendAttempt> {
   const failures: string[] = [];
   for (const name of packages) {
-    const path = resolved(name);
-    if (path === undefined) continue;
+    const found = await installed(name, places);
+    if (found === undefined) continue;
+    const { path, version } = found;
+    if (version !== tf.version_core) {
+      failures.push(
+        `${name} ${version} is installed, and favor-tune trains with tfjs ${tf.version_core}: npm install ` +
+          `${name}@${tf.version_core}.`,
+      );
+      continue;
+    }
     restoreRemovedTypeChecks();
     try {
       await import(pathToFileURL(path).href);
@@ -26,25 +40,33 @@ export async function openNodeBackend(): Promise<BackendAttempt> {
         await tf.ready();
         return { name: "tensorflow", description: `libtensorflow (${name})`, fault: () => undefined };
       }
-      failures.push(
-        `${name} registers its backend with another copy of @tensorflow/tfjs: install it with version 4.22.0.`,
-      );
+      failures.push(`${name} loads and registers no backend: it has another copy of @tensorflow/tfjs beside it.`);
     } catch (error) {
+      const reason = error instanceof Error ? error.message.split("\n")[0]! : String(error);
       failures.push(
-        `${name} does not load (${error instanceof Error ? error.message.split("\n")[0]! : String(error)}).`,
+        `${name} does not load (${reason}). Its native part may be missing for Node ${process.versions.node}: npm rebuild ` +
+          `${name} --build-addon-from-source.`,
       );
     }
   }
   if (failures.length > 0) return { missing: failures.join(" ") };
   return {
-    missing: `Neither ${packages.join(" nor ")} is installed: npm install one of them to train on libtensorflow.`,
+    missing:
+      `Neither ${packages.join(" nor ")} is installed: npm install one of them, version ${tf.version_core}, to train on ` +
+      `libtensorflow.`,
   };
 }
 
-function resolved(name: string): string | undefined {
-  for (const from of [import.meta.url, pathToFileURL(join(process.cwd(), "package.json"))]) {
+/** The entry file of a package and its version; undefined where none of the places has it. */
+async function installed(
+  name: string,
+  places: readonly string[],
+): Promise<{ readonly path: string; readonly version: string } | undefined> {
+  for (const place of places) {
     try {
-      return createRequire(from).resolve(name);
+      const { resolve } = createRequire(place);
+      const { version } = JSON.parse(await readFile(resolve(`${name}/package.json`), "utf8")) as { version: string };
+      return { path: resolve(name), version };
     } catch {
       // Not there: the next place.
     }

@@ -52,7 +52,7 @@ export async function openBackend(choice: BackendChoice): Promise<OpenedBackend>
 
 const openers: Readonly<Record<Exclude<BackendChoice, "auto">, (onlyReal: boolean) => Promise<BackendAttempt>>> = {
   webgpu: openWebGpu,
-  node: openNodeBackend,
+  node: () => openNodeBackend(),
   async wasm() {
     await import("@tensorflow/tfjs-backend-wasm");
     return started("wasm", "wasm (this processor, one thread)");

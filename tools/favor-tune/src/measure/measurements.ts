@@ -6,6 +6,7 @@ import { writeModel } from "@favor/onnx/node";
 import type { MaskedScores } from "favor-convert/measure";
 import type { TuningRecord } from "favor-convert/report";
 
+import { TuneInputError } from "../errors.ts";
 import type { Job } from "../job.ts";
 import { withWeights } from "../model/with-weights.ts";
 import { withoutSoftmax } from "../model/without-softmax.ts";
@@ -30,12 +31,13 @@ export interface Measurements {
 /**
  * Measures the converted model and the original, all on the same masked tokens.
  *
- * @throws {InputError} `model-fails-to-run`.
+ * @throws {InputError} `model-fails-to-run`; {TuneInputError} `teacher-not-finite`.
  */
 export async function openMeasurements(job: Job, heldOut: HeldOut): Promise<Measurements> {
   const { converted, teacher, settings, data } = job;
   const before = await heldOut.scores(converted.source.modelPath);
   const original = teacher && (await heldOut.scores(teacher.path));
+  if (original?.loss.some(Number.isNaN) === true) throw notFinite(job.request.teacher!);
   const softmax = converted.favor.sites.filter(({ state }) => state !== "converted");
   const isHybrid = softmax.length > 0 && softmax.length < converted.favor.sites.length;
   const score = (model: ModelProto): Promise<MaskedScores> => scoreModel(model, job, heldOut);
@@ -72,6 +74,14 @@ export async function openMeasurements(job: Job, heldOut: HeldOut): Promise<Meas
       return { original, after, record };
     },
   };
+}
+
+function notFinite(teacher: string): TuneInputError {
+  return new TuneInputError(
+    `--teacher ${teacher}: the original gives logits that are not finite on the sequences to measure on. Its weights are ` +
+      `damaged, or overflow in their precision: get the checkpoint anew, and convert it again.`,
+    { code: "teacher-not-finite", details: { teacher } },
+  );
 }
 
 async function scoreModel(model: ModelProto, { folder }: Job, heldOut: HeldOut): Promise<MaskedScores> {

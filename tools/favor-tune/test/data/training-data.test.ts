@@ -101,6 +101,17 @@ test("a column of Parquet gives the batches of the same lines of text", async ()
   expect(await take(parquet, 6)).toEqual(await take(text, 6));
 });
 
+test("a file that is changed while it is trained on", async () => {
+  const path = await temporaryFile("train.fasta", fasta(60));
+  const data = await scanData(path, options);
+  await take(data, 1);
+  for (const records of [30, 0]) {
+    await writeFile(path, fasta(records));
+    const details = { path, records: data.records };
+    await expect(take(data, 1)).rejects.toMatchObject({ code: "data-changed", details });
+  }
+});
+
 describe("held-out data", () => {
   test("copies of a sequence are on the same side, wherever they stand", async () => {
     const path = await temporaryFile("train.fasta", fasta(300) + fasta(300));
