@@ -30,6 +30,8 @@ const constants: readonly ((value: number) => number)[] = [
   () => -Infinity,
 ];
 
+/** FLOAT, INT32, INT64, BOOL and FLOAT16; what is quantised stays. */
+const changeable = new Set([1, 6, 7, 9, 10]);
 /** How far above the products, and among what makes the mask, nodes are changed. */
 const reach = 14;
 const mostElements = 4096;
@@ -48,6 +50,7 @@ function changeConstant(bench: Bench, site: Site): boolean {
   const chosen = bench.choices.of(bench.choices.chance(0.85) && small.length > 0 ? small : candidates);
   if (chosen === undefined) return false;
   const { dims, dataType, data } = tensorValues(bench.tensor(chosen.value)!);
+  if (!changeable.has(dataType)) return false;
   const values = Array.from(data as ArrayLike<number | bigint>, Number);
   const change = bench.choices.of(constants)!;
   const isFloat = dataType === 1 || dataType === 10;
