@@ -1,52 +1,42 @@
-import { textTable } from "./command-line/text-table.ts";
+import { wrapped } from "./command-line/wrap.ts";
 import type { ConvertResult } from "./commands/convert.ts";
 import type { Inspection } from "./commands/inspect.ts";
 import type { Verification } from "./commands/verify.ts";
-import { short } from "./report/numbers.ts";
+import type { FavorFile } from "./report/favor-file.ts";
 import { describeEvaluation, summary } from "./report/summary.ts";
-
-interface SiteLine {
-  readonly layer: number;
-  readonly kind: string;
-  readonly heads: number;
-  readonly keyValueHeads: number;
-  readonly headDim: number;
-  readonly scale: number;
-  readonly mask: { readonly kind: string };
-  readonly reasons: readonly { readonly code: string }[];
-}
-
-function siteTable<T extends SiteLine>(sites: readonly T[], last: string, outcome: (site: T) => string): string {
-  return textTable(
-    ["layer", "kind", "heads", "head dim", "scale", "mask", last],
-    sites.map((site) => [
-      site.layer,
-      site.kind,
-      site.heads === site.keyValueHeads ? site.heads : `${site.heads}/${site.keyValueHeads}`,
-      site.headDim,
-      short(site.scale),
-      site.mask.kind,
-      [outcome(site), ...site.reasons.map((reason) => reason.code)].join(" "),
-    ]),
-  );
-}
-
-/** Each reason once, with the sites it holds for. */
-function reasonLines(
-  sites: readonly { readonly name: string; readonly reasons: readonly { readonly message: string }[] }[],
-): string[] {
-  return sites.flatMap((site) => site.reasons.map((reason) => `${site.name}: ${reason.message}`));
-}
+import { reasonLines, siteTable } from "./site-lines.ts";
 
 /** What `inspect` prints. */
-export function inspectionText({ model, sites, notes }: Inspection): string {
+export function inspectionText({ model, sites, notes, operators }: Inspection): string {
+  if (sites.length === 0) return [...notes, withoutAttention(model, operators)].join("\n");
   const convertible = sites.filter((site) => site.verdict === "convert").length;
+  const rest = convertible === 0 || convertible === sites.length ? "" : " The others stay softmax as they are.";
   return [
     siteTable(sites, "verdict", (site) => site.verdict),
     ...reasonLines(sites),
     ...notes,
-    `${model}: ${convertible} of ${sites.length} attention sites may be replaced.`,
+    `${model}: ${convertible} of ${sites.length} attention sites may be replaced.${rest}`,
   ].join("\n");
+}
+
+/** Operators that move or describe values and say little of what a model is. */
+const bookkeeping = new Set(
+  "Cast Concat Constant ConstantOfShape Expand Gather Identity Reshape Shape Slice Split Squeeze Transpose Unsqueeze".split(
+    " ",
+  ),
+);
+
+/** What is there where no attention was found: the commonest operators that compute, and each Softmax. */
+function withoutAttention(model: string, operators: Inspection["operators"]): string {
+  const { Softmax: softmax = 0, ...others } = operators;
+  const computing = Object.entries(others).filter(([type]) => !bookkeeping.has(type));
+  const commonest = computing.toSorted(([, a], [, b]) => b - a);
+  const list = commonest.slice(0, 5).map(([type, count]) => `${count} ${type}`);
+  if (list.length === 0) list.push("nothing that computes");
+  return (
+    `${model}: No softmax attention was found. The graph has ${list.join(", ")}${commonest.length > 5 ? ", ..." : ""} and ` +
+    (softmax === 0 ? "no Softmax." : `${softmax} Softmax, none between two products over the positions of a sequence.`)
+  );
 }
 
 /** What `convert` prints. */
@@ -55,19 +45,38 @@ export function conversionText({ folder, sites, notes, favor }: ConvertResult): 
   if (favor !== undefined) {
     lines.push(summary(favor));
     if (favor.evaluation !== undefined) lines.push(describeEvaluation(favor.evaluation));
+    lines.push(...advice(favor));
   }
   lines.push(folder === undefined ? "Dry run: nothing was written." : `Wrote ${folder} (see report.html there).`);
   return lines.join("\n");
 }
 
+/** Features that `--calibrate` fits; without it they keep far less of the quality. */
+const fitted: readonly string[] = ["positive", "oprf", "dense-exponential"];
+
+/** What a conversion without data leaves to be wished for. */
+function advice({ options, calibration, evaluation, sites }: FavorFile): string[] {
+  const isConverted = sites.some(({ state }) => state === "converted");
+  const isFitted = calibration !== undefined || !fitted.includes(options.features);
+  const how =
+    options.stateful === true
+      ? "convert without --stateful, which computes the same, and name a file of sequences with --evaluate."
+      : "name a file of sequences with --evaluate.";
+  return [
+    ...(isConverted && !isFitted
+      ? [
+          "The features were not calibrated, and keep far less of the quality than calibrated ones: name a file of your sequences with --calibrate.",
+        ]
+      : []),
+    ...(evaluation === undefined ? [`The quality was not measured: ${how}`] : []),
+  ];
+}
+
 /** What `verify` prints. */
 export function verificationText({ passed, checks, evaluation }: Verification): string {
-  const lines = [
-    textTable(
-      ["check", "", "found"],
-      checks.map((check) => [check.name, check.passed ? "ok" : "FAILED", check.found]),
-    ),
-  ];
+  const lines = checks.map((check) =>
+    wrapped(`${check.passed ? "ok    " : "FAILED"}  ${check.name}: ${check.found}`, " ".repeat(8)),
+  );
   if (evaluation !== undefined) lines.push(describeEvaluation(evaluation));
   lines.push(passed ? "Verified." : "Verification failed.");
   return lines.join("\n");

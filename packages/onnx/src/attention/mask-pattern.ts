@@ -16,6 +16,9 @@ export type MaskPattern =
   | { readonly kind: "padding" | "causal" | "padding and causal"; readonly keep: readonly Uint8Array[] }
   | { readonly kind: "other"; readonly found: MaskKindFound; readonly message: string };
 
+/** What becomes of attention whose weights are no product of features of the query and of the key. */
+export const inexpressible = "which sums over keys cannot express: this layer stays softmax";
+
 export type MaskKindFound =
   | "alibi"
   | "relative-position-bias"
@@ -118,15 +121,18 @@ function classifyBias(samples: readonly MaskSample[], tolerance: number): MaskPa
   }
   if (samples.every((sample) => dependsOnDistance(sample, tolerance))) {
     return samples.every((sample) => isLinear(sample, tolerance))
-      ? other("alibi", "an ALiBi bias, linear in the distance between query and key, is added to the logits")
+      ? other(
+          "alibi",
+          `an ALiBi bias, linear in the distance between query and key, is added to the logits, ${inexpressible}`,
+        )
       : other(
           "relative-position-bias",
-          "a bias that depends on the distance between query and key is added to the logits",
+          `a bias that depends on the distance between query and key is added to the logits, ${inexpressible}`,
         );
   }
   return other(
     "additive-bias",
-    "a bias that depends on both the query and the key is added to the logits: a relative position bias over two dimensions, as in Swin or BEiT, or a learned one",
+    `a bias that depends on both the query and the key is added to the logits, ${inexpressible} (a relative position bias over two dimensions, as in Swin or BEiT, or a learned one)`,
   );
 }
 
@@ -190,13 +196,16 @@ function classifyBinary(samples: readonly MaskSample[]): MaskPattern {
       if (samples.every((sample) => withinWindow(sample, before, after))) {
         return other(
           "sliding-window",
-          `a sliding window: a query attends to ${before} keys before it${after > 0 ? ` and ${after} after it` : ""} and no further`,
+          `a sliding window: a query attends to ${before} keys before it${after > 0 ? ` and ${after} after it` : ""} and no further, ${inexpressible}`,
         );
       }
     }
   }
   if (samples.every(isBlockDiagonal)) {
-    return other("block-diagonal", "a query attends only to keys of its own segment or window (a block-diagonal mask)");
+    return other(
+      "block-diagonal",
+      `a query attends only to keys of its own segment or window (a block-diagonal mask), ${inexpressible}`,
+    );
   }
   return other("per-query-mask", "the mask differs from query to query and is neither causal nor padding");
 }

@@ -1,6 +1,7 @@
 import { describeNode } from "../graph/node.ts";
 import type { NodeProto } from "../model/proto.ts";
 import { ancestors, type AttentionContext } from "./context.ts";
+import { inexpressible } from "./mask-pattern.ts";
 import { isQuantisedProduct } from "./product.ts";
 import type { Region } from "./region.ts";
 import type { RegionInputs } from "./region-evaluation.ts";
@@ -22,21 +23,21 @@ export function describeRefusal({ graph }: AttentionContext, region: Region, inp
   if (mixing !== undefined) {
     return {
       code: "talking-heads",
-      message: `Heads are mixed between the two products (talking heads) by ${describeNode(mixing)}; each head of linear attention stands alone.`,
+      message: `Heads are mixed between the two products (talking heads) by ${describeNode(mixing)}; each head of linear attention stands alone: this layer stays softmax.`,
     };
   }
   const topK = find("TopK");
   if (topK !== undefined) {
     return {
       code: "top-k",
-      message: `Only the largest logits are kept (top-k, ${describeNode(topK)}), which needs all logits.`,
+      message: `Only the largest logits are kept (top-k, ${describeNode(topK)}), which needs all logits: this layer stays softmax.`,
     };
   }
   const tanh = find("Tanh");
   if (tanh !== undefined) {
     return {
       code: "soft-capping",
-      message: `The logits are soft-capped by ${describeNode(tanh)}; random features estimate exp(q.k), not exp of a capped product.`,
+      message: `The logits are soft-capped by ${describeNode(tanh)}; random features estimate exp(q.k), not exp of a capped product: this layer stays softmax.`,
     };
   }
   const products = [region.logits.node, region.output.node];
@@ -50,14 +51,14 @@ export function describeRefusal({ graph }: AttentionContext, region: Region, inp
   if (inputs.contentDependence !== undefined) {
     return {
       code: "content-dependent-bias",
-      message: `The logits get a second term that depends on the content, by ${describeNode(inputs.contentDependence)}: relative attention as in DeBERTa or Transformer-XL, or a learned bias.`,
+      message: `The logits get a second term that depends on the content, by ${describeNode(inputs.contentDependence)}: relative attention as in DeBERTa or Transformer-XL, or a learned bias. This layer stays softmax.`,
     };
   }
   const bias = [...ancestors(graph, inputs.values, () => false)].find((node) => relativeBiases.has(node.opType));
   if (bias !== undefined) {
     return {
       code: "relative-position-bias",
-      message: `A bias that depends on the distance between query and key is added to the logits, by ${describeNode(bias)}.`,
+      message: `A bias that depends on the distance between query and key is added to the logits, by ${describeNode(bias)}, ${inexpressible}.`,
     };
   }
   return undefined;

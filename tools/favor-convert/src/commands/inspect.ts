@@ -15,6 +15,8 @@ export interface Inspection {
   /** Every softmax attention of the graph, in the order of data flow. */
   readonly sites: readonly SiteReport[];
   readonly notes: readonly string[];
+  /** How many nodes of each operator the graph has, its bodies aside. */
+  readonly operators: Readonly<Record<string, number>>;
 }
 
 /**
@@ -32,9 +34,19 @@ export async function inspect(
   const source = await openSource(path, options, progress);
   const opened = await openSourceModel(source);
   try {
-    const { sites, notes } = inspectAttention(opened.model, { maskOperations });
-    return { model: source.modelPath, sites, notes: [...notes, ...checkConfiguration(source.config, sites)] };
+    const { model } = opened;
+    const operators: Record<string, number> = {};
+    for (const { opType } of model.graph?.node ?? []) operators[opType] = (operators[opType] ?? 0) + 1;
+    const { sites, notes } = inspectAttention(model, { maskOperations });
+    const remarks = [...conversionNote(model.metadataProps), ...notes, ...checkConfiguration(source.config, sites)];
+    return { model: source.modelPath, sites, notes: remarks, operators };
   } finally {
     opened.close();
   }
+}
+
+/** A converted model has no softmax left where it was replaced: its reader should know why. */
+function conversionNote(metadata: readonly { readonly key: string }[]): string[] {
+  if (!metadata.some(({ key }) => key === "favor")) return [];
+  return ["This model was converted by Favor: what was replaced is no softmax any more. See favor.json beside it."];
 }

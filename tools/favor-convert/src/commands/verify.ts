@@ -4,7 +4,7 @@ import { hashFile } from "@favor/onnx/node";
 
 import { InputError } from "../errors.ts";
 import { compareModels } from "../measure/evaluation.ts";
-import { checkPadding, checkSignature, checkSoftmaxEquality, probeSequences } from "../measure/probes.ts";
+import { checkPadding, checkPieces, checkSignature, checkSoftmaxEquality, probeSequences } from "../measure/probes.ts";
 import type { Check } from "../measure/probes.ts";
 import { ModelRunner } from "../measure/runner.ts";
 import { silent } from "../progress/progress.ts";
@@ -45,7 +45,7 @@ const evaluationTolerance = 0.005;
 
 /**
  * Checks a converted folder against its original: the files are those that `favor.json` names, inputs and outputs are
- * the original's, padding changes nothing, exact attention gives the original's numbers, and, with data, the recorded
+ * the original's, padding changes nothing, a stateful model fed in pieces gives the whole, exact attention gives the original's numbers, and, with data, the recorded
  * quality is found again.
  *
  * @throws {InputError} `converted-malformed` for a folder without a valid `favor.json`; what reading the models and
@@ -96,6 +96,7 @@ async function probe(
     after = await ModelRunner.open(converted.modelPath, { threads });
     const checks = [checkSignature(before, after), await checkPadding(after, sequences)];
     if (favor.options.features === "exact") checks.push(await checkSoftmaxEquality(before, after, sequences));
+    if (after.carriesState && after.fixedLength === undefined) checks.push(await checkPieces(after, sequences));
     return checks;
   } catch (error) {
     if (!(error instanceof InputError) || error.details["path"] !== converted.modelPath) throw error;

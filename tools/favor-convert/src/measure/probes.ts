@@ -16,6 +16,9 @@ const probeLengths = [5, 12, 31];
 /** Allowed difference between padded and unpadded, as a share of the largest output: float32 sums in another order. */
 const paddingTolerance = 1e-3;
 
+/** Allowed difference between a sequence whole and in pieces, as a share of the largest output. */
+const pieceTolerance = 1e-3;
+
 /** Allowed difference between softmax attention and softmax attention emitted again. */
 const exactTolerance = 1e-4;
 
@@ -35,7 +38,8 @@ export function checkSignature(original: ModelRunner, converted: ModelRunner): C
   const [before, after] = [original.signature, converted.signature];
   const passed = before === after;
   const found = passed ? after : `${after}; the original has ${before}`;
-  return { name: "inputs and outputs are the original's", passed, found };
+  const beside = converted.carriesState ? ", beside the state" : "";
+  return { name: `inputs and outputs are the original's${beside}`, passed, found };
 }
 
 /** A sequence alone and the same sequence padded in a batch give the same, finite outputs. */
@@ -48,6 +52,24 @@ export async function checkPadding(runner: ModelRunner, sequences: readonly (rea
   return {
     name: sequences.length > 1 ? "padding changes nothing" : "outputs are finite",
     passed: Number.isFinite(scale) && difference <= paddingTolerance * scale,
+    found: `outputs up to ${scale.toPrecision(3)}, largest difference ${difference.toExponential(1)}`,
+  };
+}
+
+/** A stateful model gives the same for a sequence fed whole and in pieces, each from the state after the one before. */
+export async function checkPieces(runner: ModelRunner, sequences: readonly (readonly number[])[]): Promise<Check> {
+  const sequence = sequences.toSorted((a, b) => b.length - a.length)[0]!;
+  const first = Math.ceil(sequence.length / 2);
+  const [whole] = await runner.unpaddedOutputs([sequence]);
+  const pieces = await runner.outputsInPieces(
+    sequence,
+    [first, 1, sequence.length - first - 1].filter((length) => length > 0),
+  );
+  const scale = largest(whole!);
+  const difference = largestDifference([whole!], [pieces]);
+  return {
+    name: "pieces with the state between give the whole",
+    passed: Number.isFinite(scale) && difference <= pieceTolerance * scale,
     found: `outputs up to ${scale.toPrecision(3)}, largest difference ${difference.toExponential(1)}`,
   };
 }

@@ -3,6 +3,8 @@ import { availableParallelism } from "node:os";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 
 import { InputError, messageOf } from "../errors.ts";
+import { carriesState, emptyState, stateAfter } from "./carried-state.ts";
+import type { CarriedState } from "./carried-state.ts";
 import { roleOf, tokenInput } from "./token-inputs.ts";
 import type { InputRole, TokenInputOptions } from "./token-inputs.ts";
 
@@ -33,9 +35,13 @@ export interface RunnerOptions {
   readonly firstPosition?: number;
 }
 
-/** A model in onnxruntime on the CPU, fed with token ids. Close it with {@link ModelRunner.close}. */
+/**
+ * A model in onnxruntime on the CPU, fed with token ids; one that carries a state begins with an empty one. Close it with
+ * {@link ModelRunner.close}.
+ */
 export class ModelRunner {
   readonly path: string;
+  /** Without those that carry a state. */
   readonly outputs: readonly string[];
   readonly #session: InferenceSession;
   readonly #inputs: readonly ModelInput[];
@@ -44,8 +50,10 @@ export class ModelRunner {
   private constructor(path: string, session: InferenceSession, options: RunnerOptions) {
     this.path = path;
     this.#session = session;
-    this.outputs = session.outputNames;
-    this.#inputs = session.inputMetadata.map((metadata) => describeInput(metadata, path));
+    this.outputs = session.outputNames.filter((name) => !carriesState(name));
+    this.#inputs = session.inputMetadata
+      .filter(({ name }) => !carriesState(name))
+      .map((metadata) => describeInput(metadata, path));
     this.#options = { padId: options.padId ?? 0, firstPosition: options.firstPosition ?? 0 };
     for (const role of ["ids", "mask", "types", "positions"] as const) {
       const found = this.#inputs.filter((input) => input.role === role);
@@ -57,7 +65,7 @@ export class ModelRunner {
    * Loads a model.
    *
    * @throws {InputError} `model-fails-to-run` if onnxruntime refuses it, `model-inputs-unknown` if it takes anything
-   * but token ids, an attention mask, token types and position ids.
+   * but token ids, an attention mask, token types, position ids and the state of a stateful conversion.
    */
   static async open(path: string, options: RunnerOptions = {}): Promise<ModelRunner> {
     let session: InferenceSession;
@@ -70,7 +78,7 @@ export class ModelRunner {
         logSeverityLevel: 3,
       });
     } catch (error) {
-      throw runFailure(path, "onnxruntime cannot load the model", error);
+      throw newerOpset(path, error) ?? runFailure(path, "onnxruntime cannot load the model", error);
     }
     return new ModelRunner(path, session, options);
   }
@@ -117,8 +125,54 @@ export class ModelRunner {
   ): Promise<InferenceSession.OnnxValueMapType & Record<string, Tensor>> {
     const padded = length ?? this.fixedLength ?? Math.max(...rows.map((row) => row.length));
     const batch = this.fixedBatch ?? rows.length;
-    const feeds: Record<string, Tensor> = {};
-    for (const input of this.#inputs) feeds[input.name] = this.#tensor(input, rows, batch, padded);
+    return this.#call(rows, outputs, padded, batch, this.#emptyState(batch), 0);
+  }
+
+  /** Whether the model takes the state of an earlier call and gives the next (`--stateful`). */
+  get carriesState(): boolean {
+    return this.#session.inputNames.some(carriesState);
+  }
+
+  /**
+   * The float32 outputs of one row fed in pieces to a model that carries its state, one output after the other. Outputs
+   * `[1, length, ...]` are joined along the positions; of any other, that of the last piece counts.
+   *
+   * @param lengths - of the pieces, in tokens; their sum is the row's length.
+   */
+  async outputsInPieces(row: readonly number[], lengths: readonly number[]): Promise<Float32Array> {
+    const joined: Record<string, number[]> = {};
+    let state = this.#emptyState(1);
+    let start = 0;
+    for (const length of lengths) {
+      const piece = [row.slice(start, start + length)];
+      const values = await this.#call(piece, this.#session.outputNames, length, 1, state, start);
+      for (const name of this.outputs) {
+        const { data, dims } = values[name]!;
+        if (!(data instanceof Float32Array)) continue;
+        joined[name] = dims[1] === length ? [...(joined[name] ?? []), ...data] : [...data];
+      }
+      state = stateAfter(state, values, length);
+      start += length;
+    }
+    return Float32Array.from(Object.values(joined).flat());
+  }
+
+  #emptyState(batch: number): CarriedState {
+    return emptyState(this.#session.inputMetadata, batch);
+  }
+
+  /** Runs rows padded to `length`, the first of whose tokens stands at position `start`. */
+  async #call(
+    rows: readonly (readonly number[])[],
+    outputs: readonly string[],
+    length: number,
+    batch: number,
+    state: CarriedState,
+    start: number,
+  ): Promise<InferenceSession.OnnxValueMapType & Record<string, Tensor>> {
+    const options = { ...this.#options, firstPosition: this.#options.firstPosition + start };
+    const feeds: Record<string, Tensor> = { ...state };
+    for (const input of this.#inputs) feeds[input.name] = inputTensor(input, rows, batch, length, options);
     try {
       return (await this.#session.run(feeds, outputs)) as Record<string, Tensor>;
     } catch (error) {
@@ -128,7 +182,7 @@ export class ModelRunner {
     }
   }
 
-  /** Names and types of inputs and outputs, in the model's order. */
+  /** Names and types of inputs and outputs, in the model's order, without those that carry a state. */
   get signature(): string {
     return `(${namesAndTypes(this.#session.inputMetadata)}) -> (${namesAndTypes(this.#session.outputMetadata)})`;
   }
@@ -155,15 +209,21 @@ export class ModelRunner {
   async close(): Promise<void> {
     await this.#session.release();
   }
+}
 
-  #tensor(input: ModelInput, rows: readonly (readonly number[])[], batch: number, length: number): Tensor {
-    const values = tokenInput(input.role, rows, batch, length, this.#options);
-    const dims = [batch, length];
-    if (input.type === "int64") return new Tensor("int64", BigInt64Array.from(values, BigInt), dims);
-    if (input.type === "float32") return new Tensor("float32", Float32Array.from(values), dims);
-    if (input.type === "bool") return new Tensor("bool", Uint8Array.from(values), dims);
-    return new Tensor("int32", values, dims);
-  }
+function inputTensor(
+  input: ModelInput,
+  rows: readonly (readonly number[])[],
+  batch: number,
+  length: number,
+  options: TokenInputOptions,
+): Tensor {
+  const values = tokenInput(input.role, rows, batch, length, options);
+  const dims = [batch, length];
+  if (input.type === "int64") return new Tensor("int64", BigInt64Array.from(values, BigInt), dims);
+  if (input.type === "float32") return new Tensor("float32", Float32Array.from(values), dims);
+  if (input.type === "bool") return new Tensor("bool", Uint8Array.from(values), dims);
+  return new Tensor("int32", values, dims);
 }
 
 function describeInput(metadata: InferenceSession.ValueMetadata, path: string): ModelInput {
@@ -183,7 +243,8 @@ function fixedSize(size: number | string | undefined): number | undefined {
 }
 
 function namesAndTypes(all: readonly InferenceSession.ValueMetadata[]): string {
-  return all.map((value) => `${value.name}: ${value.isTensor ? value.type : "no tensor"}`).join(", ");
+  const own = all.filter(({ name }) => !carriesState(name));
+  return own.map((value) => `${value.name}: ${value.isTensor ? value.type : "no tensor"}`).join(", ");
 }
 
 function unknownInputs(path: string, names: readonly string[]): InputError {
@@ -192,6 +253,17 @@ function unknownInputs(path: string, names: readonly string[]): InputError {
       `model of token ids [batch, length], with at most one attention mask, one token type and one position input. ` +
       `Convert without --calibrate and --evaluate.`,
     { code: "model-inputs-unknown", details: { path, names } },
+  );
+}
+
+/** The error for a model of an operator set that this onnxruntime does not have. */
+function newerOpset(path: string, cause: unknown): InputError | undefined {
+  const [, opset, newest] = /Opset (\d+) is under development.*till opset (\d+)/s.exec(messageOf(cause)) ?? [];
+  if (opset === undefined) return undefined;
+  return new InputError(
+    `${path} is of opset ${opset}, and this onnxruntime loads models up to opset ${newest}. A newer onnxruntime with opset ` +
+      `${opset}, or @favor/onnx-tfjs, runs it. To run it in this onnxruntime, convert with --target onnxruntime or standard.`,
+    { code: "model-fails-to-run", cause, details: { path, opset: Number(opset), newest: Number(newest) } },
   );
 }
 

@@ -1,5 +1,7 @@
 import { SingleBar } from "cli-progress";
 
+import { usualColumns } from "../command-line/wrap.ts";
+
 /** Tells a waiting person what is being done. Everything goes to stderr; results alone go to stdout. */
 export interface Progress {
   /** Begins a stage; `total`: how many steps {@link Progress.advance} will count, if known. */
@@ -51,6 +53,7 @@ class BarProgress implements Progress {
     }
     this.#bar = new SingleBar({
       stream: this.#stream,
+      barsize: barSize(name, total, this.#stream),
       format: `${name} {bar} {value}/{total}, {eta_formatted} left`,
       barCompleteChar: "=",
       barIncompleteChar: " ",
@@ -73,6 +76,13 @@ class BarProgress implements Progress {
     this.#bar?.stop();
     this.#bar = undefined;
   }
+}
+
+/** Characters of a bar that leave room for its name, its counts and the time on one line of the terminal. */
+function barSize(name: string, total: number, stream: NodeJS.WritableStream): number {
+  const columns = "columns" in stream && typeof stream.columns === "number" ? stream.columns : usualColumns;
+  const rest = `${name}  ${total}/${total}, 59m59s left`.length;
+  return Math.max(5, Math.min(40, columns - 1 - rest));
 }
 
 /**
