@@ -7,13 +7,13 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 
 import { calibration } from "../../favor-convert/test/checkpoints.ts";
-import { convertedOnce } from "./converted.ts";
+import { shallowOnce } from "./converted.ts";
 
 const cli = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
 /** How often the process is killed; 20 takes minutes. */
 const kills = Number(process.env["FAVOR_KILLS"] ?? 3);
 
-const converted = convertedOnce({ count: 16 });
+const { converted } = shallowOnce({ count: 16 });
 
 /** Runs favor-tune to its end, or kills it `after` milliseconds. @returns whether it came to its end. */
 async function run(argv: readonly string[], after: number | undefined): Promise<boolean> {

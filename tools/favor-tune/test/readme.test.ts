@@ -3,11 +3,11 @@ import { readFile, stat } from "node:fs/promises";
 import { expect, test } from "vitest";
 
 import * as favorTune from "../src/index.ts";
-import { calibration, tiny } from "../../favor-convert/test/checkpoints.ts";
-import { convertedOnce } from "./converted.ts";
+import { calibration } from "../../favor-convert/test/checkpoints.ts";
+import { shallowOnce } from "./converted.ts";
 import { favorTune as commandLine } from "./terminal.ts";
 
-const converted = convertedOnce({ count: 16 });
+const { converted, original } = shallowOnce({ count: 16 });
 
 test("the README's example runs as it stands", async () => {
   const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");
@@ -19,7 +19,7 @@ test("the README's example runs as it stands", async () => {
   ) => (...values: unknown[]) => Promise<void>;
   const source = await converted();
   const console = { log: (line: string) => void said.push(line) };
-  await new AsyncFunction(...names, example!)(favorTune.tune, source, calibration, tiny, console);
+  await new AsyncFunction(...names, example!)(favorTune.tune, source, calibration, original(), console);
   expect(said).toEqual([expect.stringMatching(/^0\.\d+ before, 0\.\d+ after: .*-tuned$/)]);
   expect((await stat(`${source}-tuned`)).isDirectory()).toBe(true);
 });

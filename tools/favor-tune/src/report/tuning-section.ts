@@ -90,8 +90,8 @@ export function distillationSummary({ stages }: TuningRecord): string | undefine
   if (sites.length === 0) return undefined;
   const mean = (when: "before" | "after"): string =>
     short(sites.reduce((sum, site) => sum + site[when], 0) / sites.length);
-  const of = sites.length === 1 ? "1 attention" : `${sites.length} attentions`;
-  return `Distillation: the mean error of ${of} went from ${mean("before")} to ${mean("after")} of the output's variance.`;
+  const counted = sites.length === 1 ? "1 attention" : `${sites.length} attentions`;
+  return `Distillation: the mean error of ${counted} went from ${mean("before")} to ${mean("after")} of the output's variance.`;
 }
 
 /** Name, accuracy and perplexity of every model that was measured. */

@@ -29,8 +29,8 @@ test("each of the four attentions of the tiny model is found, with its feature m
     [0, 1, 2, 3].map((layer) => expect.stringMatching(new RegExp(String.raw`layer\.${layer}/.*MatMul_1_output_0$`))),
   );
   for (const { trainable, operands, output, nodes } of sites) {
-    expect(stems(trainable)).toEqual(["omega_key", "omega_query"]);
-    // query, key rows, key norms, value and the mask
+    expect(stems(trainable)).toEqual(["norm_key", "omega_key", "omega_query"]);
+    // query, key rows, squares of the keys, value and the mask
     expect(operands).toHaveLength(5);
     expect(same(output)).toBe(output);
     expect(nodes.every(({ opType }) => opType !== "Gemm" && opType !== "LayerNormalization")).toBe(true);

@@ -112,6 +112,10 @@ test(
       tuned.graph.initializer.filter(({ name }) => isWanted(name)),
     );
     expect(new Map(changed!.map((tensor) => [tensor.name, tensorValues(tensor).data]))).toEqual(weights);
+    // Of calibrated maps too, whose matrices are folded into the projections: the norm of the keys learns.
+    const norms = [...weights].filter(([name]) => name.startsWith("favor/norm_key"));
+    expect(norms).toHaveLength(4);
+    for (const [, values] of norms) expect(new Set(values).size).toBeGreaterThan(1);
     const originals = new Set(both.converted.graph.initializer);
     expect(untouched!.filter((tensor) => !originals.has(tensor))).toEqual([]);
     const positive = [...weights].filter(([name]) => isPositive(name));

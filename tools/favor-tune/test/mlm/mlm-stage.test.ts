@@ -141,7 +141,7 @@ describe("what is trained", () => {
     ) as [ReadonlyMap<string, boolean>, ReadonlyMap<string, boolean>, ReadonlyMap<string, boolean>];
     const floats = opened.model.graph.initializer.filter(({ dataType, dims }) => dataType === 1 && dims.length > 0);
     expect([...all.keys()]).toEqual(floats.map(({ name }) => name));
-    expect([...features.keys()].every((name) => /^favor\/(omega|weight|bias)_/.test(name))).toBe(true);
+    expect([...features.keys()].every((name) => /^favor\/(omega|weight|bias|norm)_/.test(name))).toBe(true);
     expect([...features.values()].some((decays) => decays)).toBe(false);
     expect(all.get("bert.embeddings.word_embeddings.weight")).toBe(true);
     expect(all.get("bert.embeddings.LayerNorm.weight")).toBe(false);
