@@ -80,6 +80,32 @@ test("only the files that are used come, into the cache of huggingface_hub, and 
   expect(again).toMatchObject({ status: 0, stderr: "" });
 });
 
+test("what is in the cache is not called a download", async () => {
+  const first = await favorConvert("inspect", "org/exported");
+  expect(first.stderr).toMatch(/3\.\d MB to download\nDownloading/);
+  const second = await favorConvert("inspect", "org/exported");
+  expect(second.stderr).toContain("in the cache already");
+  expect(second.stderr).not.toMatch(/download/i);
+});
+
+test("two revisions: exit code 2; the same one twice is one", async () => {
+  const answer = await favorConvert("inspect", "org/exported@main", "--revision", "v2", "--quiet");
+  expect(answer.status).toBe(2);
+  expect(answer.stderr).toContain("org/exported@main names the revision main already, and --revision v2 another");
+  expect((await favorConvert("inspect", "org/exported@main", "--revision", "main", "--quiet")).status).toBe(0);
+});
+
+test.each(["./nonexist", "../x/y", "~/models", "folder/model.onnx", "checkpoints/model.safetensors"])(
+  "%s is a path, not an id: the Hub is not asked",
+  async (path) => {
+    const before = server.requests.length;
+    const answer = await favorConvert("inspect", path, "--quiet");
+    expect(answer.status).toBe(3);
+    expect(answer.stderr).toMatch(/does not exist/);
+    expect(server.requests).toHaveLength(before);
+  },
+);
+
 test("--dtype and --file choose another file", async () => {
   const answer = await favorConvert("inspect", "org/exported", "--dtype", "fp16", "--quiet");
   expect(answer.status).toBe(3);
@@ -90,7 +116,9 @@ test("--dtype and --file choose another file", async () => {
 
 test.each([
   ["org/none", 3, "org/none"],
+  ["org/none", 3, `Nor is there a folder or file ${join(process.cwd(), "org", "none")} on this machine`],
   ["org/exported@v9", 3, "v9"],
+  ["org/exported@v9", 3, "lists its branches and tags; without a revision, main is taken"],
   ["org/gated", 3, "gated"],
   ["org/nothing", 3, "it holds model.gguf"],
 ])("%s: exit code %d and what to do", async (id, status, text) => {
@@ -102,7 +130,7 @@ test.each([
 test("a Hub that is not there: exit code 1, as another try may succeed", async () => {
   vi.stubEnv("HF_ENDPOINT", "http://127.0.0.1:9");
   const answer = await favorConvert("inspect", "org/exported", "--quiet");
-  expect(answer.stderr).toMatch(/^favor-convert: /);
+  expect(answer.stderr).toMatch(/^favor-convert: .* Nor is there a folder or file .*org\/exported on this machine\.$/m);
   expect(answer.status).toBe(1);
 }, 60_000);
 

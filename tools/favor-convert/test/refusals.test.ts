@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { gzipSync } from "node:zlib";
 
 import { describe, expect, test } from "vitest";
 
@@ -118,6 +119,11 @@ describe("usage: exit code 2", () => {
     [["--growth", "tile"], /--growth says how --max-length grows/],
     [["--features", "trigonometric", "--calibrate", validation], /trigonometric attention has nothing to calibrate/],
     [["stray"], /Unknown argument: stray/],
+    [["--evaluate-count", "10"], /name its file with --evaluate/],
+    [["--calibrate-count", "10", "--evaluate", validation], /name its file with --calibrate/],
+    [["--column", "text"], /--column is of a data file/],
+    [["--truncate"], /--truncate cuts sequences of a data file/],
+    [["--revision", "v2"], /--revision names a version at the Hub, and .* lies on this machine/],
   ])("%j", async (options, message) => {
     const output = join(await temporaryFolder(), "out");
     const answer = await favorConvert(tiny, "-o", output, "--quiet", ...options);
@@ -143,6 +149,25 @@ describe("usage: exit code 2", () => {
       stderr: expect.stringContaining("is the source itself") as string,
     });
   });
+});
+
+test("options for folders beside one file, and verify's column without data: exit code 2", async () => {
+  const file = join(tiny, "onnx", "model.onnx");
+  const dtype = await favorConvert("inspect", file, "--dtype", "fp16", "--quiet");
+  expect(dtype.status).toBe(2);
+  expect(dtype.stderr).toMatch(/--file and --dtype choose among a folder's models, and .* is one file/);
+  expect((await favorConvert("inspect", file, "--file", "onnx/model.onnx", "--quiet")).status).toBe(0);
+  expect((await favorConvert("verify", tiny, tiny, "--column", "text", "--quiet")).status).toBe(2);
+});
+
+test("damaged and binary data files: what to do is not to correct a line", async () => {
+  const cut = gzipSync(">a\nQVQLV\n".repeat(200)).subarray(0, 40);
+  const gzip = await refused(3, tiny, "--evaluate", await temporaryFile("x.fasta.gz", cut));
+  expect(gzip).toMatch(/gzip stream is damaged or cut off.*Get or compress the file again\.\n$/);
+  const binary = await refused(3, tiny, "--evaluate", await temporaryFile("x.txt", Uint8Array.of(65, 0, 66, 10)));
+  expect(binary).toMatch(/not a text file\. Give a FASTA, text, JSON Lines or Parquet file/);
+  const latin = await refused(3, tiny, "--evaluate", await temporaryFile("x.txt", Uint8Array.of(65, 0xe9, 66, 10)));
+  expect(latin).toMatch(/not UTF-8\. Save it as UTF-8/);
 });
 
 test("--json: nothing but JSON on stdout, for errors too", async () => {

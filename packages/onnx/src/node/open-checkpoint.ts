@@ -109,7 +109,7 @@ function readWeights(source: string, open: (name: string) => InputFile): StateDi
   if (!source.endsWith(".index.json")) {
     throw new CheckpointError(
       "unsupported-format",
-      `${source} is no .onnx, .safetensors, .bin or .index.json file, which are read.`,
+      `${source} is not a file that can be read: its name must end in .onnx, .safetensors, .bin, .pt, .pth or .index.json.`,
       { file: source },
     );
   }

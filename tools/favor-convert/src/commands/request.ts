@@ -100,6 +100,23 @@ export function optionsOf(request: ConvertRequest): FavorOptions {
     "--growth says how --max-length grows the position table: pass both.",
   );
   refuse(
+    request.calibrateCount !== undefined && calibrate === undefined,
+    "--calibrate-count says how much of the calibration data is read: name its file with --calibrate.",
+  );
+  refuse(
+    request.evaluateCount !== undefined && request.evaluate === undefined,
+    "--evaluate-count says how much of the evaluation data is read: name its file with --evaluate.",
+  );
+  const hasData = calibrate !== undefined || request.evaluate !== undefined;
+  refuse(
+    request.column !== undefined && !hasData,
+    "--column is of a data file: name one with --calibrate or --evaluate.",
+  );
+  refuse(
+    request.truncate === true && !hasData,
+    "--truncate cuts sequences of a data file: name one with --calibrate or --evaluate.",
+  );
+  refuse(
     budget !== undefined && request.evaluate === undefined,
     "--budget is a loss on the evaluation data: name a file of it with --evaluate.",
   );

@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 
 import { hashFile } from "@favor/onnx/node";
 
-import { InputError } from "../errors.ts";
+import { InputError, UsageError } from "../errors.ts";
 import { compareModels } from "../measure/evaluation.ts";
 import { checkPadding, checkPieces, checkSignature, checkSoftmaxEquality, probeSequences } from "../measure/probes.ts";
 import type { Check } from "../measure/probes.ts";
@@ -48,10 +48,14 @@ const evaluationTolerance = 0.005;
  * the original's, padding changes nothing, a stateful model fed in pieces gives the whole, exact attention gives the original's numbers, and, with data, the recorded
  * quality is found again.
  *
+ * @throws {UsageError} `bad-arguments` for a column without data.
  * @throws {InputError} `converted-malformed` for a folder without a valid `favor.json`; what reading the models and
  * the data throws. A check that fails is not thrown but reported.
  */
 export async function verify(request: VerifyRequest, progress: Progress = silent): Promise<Verification> {
+  if (request.column !== undefined && request.data === undefined) {
+    throw new UsageError("--column is of a data file: name one with --data.", { code: "bad-arguments" });
+  }
   const original = await openSource(request.original, request, progress);
   const converted = await openSource(request.converted);
   const favor = await readFavorFile(converted.folder);

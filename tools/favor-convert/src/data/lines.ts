@@ -4,6 +4,8 @@ import { createGunzip } from "node:zlib";
 import { InputError, messageOf, systemCode } from "../errors.ts";
 import { openRegularFile, unreadable } from "./regular-file.ts";
 
+const otherFile = "Give a FASTA, text, JSON Lines or Parquet file, plain or gzip-compressed.";
+
 /** One line of a text file, without its line end. */
 export interface Line {
   readonly text: string;
@@ -26,7 +28,8 @@ export async function* readLines(path: string): AsyncGenerator<Line, void> {
   try {
     let rest = "";
     for await (const chunk of decodedChunks(path)) {
-      if (chunk.includes("\0")) throw malformed(path, number, "there are zero bytes: this is not a text file");
+      if (chunk.includes("\0"))
+        throw malformed(path, number, "there are zero bytes: this is not a text file", otherFile);
       const pieces = (rest + chunk).split("\n");
       rest = pieces.pop()!;
       for (const piece of pieces) {
@@ -39,9 +42,15 @@ export async function* readLines(path: string): AsyncGenerator<Line, void> {
   } catch (error) {
     if (error instanceof InputError) throw error;
     const code = systemCode(error);
-    if (code === "ERR_ENCODING_INVALID_ENCODED_DATA") throw malformed(path, number, "the text is not UTF-8");
+    if (code === "ERR_ENCODING_INVALID_ENCODED_DATA")
+      throw malformed(path, number, "the text is not UTF-8", "Save it as UTF-8, or give another file.");
     if (code !== undefined && /^Z_|^ERR_.*PREMATURE/.test(code)) {
-      throw malformed(path, number, `the gzip stream is damaged or cut off (${messageOf(error)})`);
+      throw malformed(
+        path,
+        number,
+        `the gzip stream is damaged or cut off (${messageOf(error)})`,
+        "Get or compress the file again.",
+      );
     }
     throw unreadable(path, error);
   }
@@ -71,11 +80,18 @@ export function unitOf(path: string): "line" | "row" {
   return /\.parquet$/i.test(path) ? "row" : "line";
 }
 
-/** The error for a data file that breaks its format, at a line (of a Parquet file, a row). */
-export function malformed(path: string, line: number, what: string): InputError {
+/**
+ * The error for a data file that breaks its format, at a line (of a Parquet file, a row).
+ *
+ * @param advice - what to do; default: to correct or remove the line.
+ */
+export function malformed(path: string, line: number, what: string, advice?: string): InputError {
   const unit = unitOf(path);
-  return new InputError(`${path}, ${unit} ${line}: ${what}. Correct or remove that ${unit} and run again.`, {
-    code: "data-malformed",
-    details: { path, line, what },
-  });
+  return new InputError(
+    `${path}, ${unit} ${line}: ${what}. ${advice ?? `Correct or remove that ${unit} and run again.`}`,
+    {
+      code: "data-malformed",
+      details: { path, line, what },
+    },
+  );
 }

@@ -22,3 +22,8 @@ export function short(value: number): string {
     ? value.toExponential(2)
     : String(Number(value.toPrecision(4)));
 }
+
+/** `1 sequence`, `200 sequences`. */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}

@@ -1,7 +1,7 @@
 import { attentionCost } from "./attention-cost.ts";
 import { barChart, barOf, cosineHistogram, lineChart } from "./charts.ts";
 import type { Evaluation, FavorFile, FavorSite } from "./favor-file.ts";
-import { short } from "./numbers.ts";
+import { counted, short } from "./numbers.ts";
 import { Html, html, page, table } from "./page.ts";
 import { describeEvaluation, describeFeatures, evaluationMethod, summary } from "./summary.ts";
 
@@ -132,14 +132,14 @@ function provenance(file: FavorFile): (string | Html)[][] {
   ] as const) {
     if (use === undefined) continue;
     const odd = [
-      use.unknown > 0 ? `${use.unknown} tokens unknown to the tokenizer` : "",
-      use.truncated > 0 ? `${use.truncated} sequences cut` : "",
+      use.unknown > 0 ? `${counted(use.unknown, "token")} unknown to the tokenizer` : "",
+      use.truncated > 0 ? `${counted(use.truncated, "sequence")} cut` : "",
     ].filter((part) => part !== "");
     const notes = odd.length > 0 ? `; ${odd.join(", ")}` : "";
     rows.push([
       name,
-      html`<code>${use.file}</code>, ${use.sequences} sequences, ${use.tokens} tokens${notes}, sha256
-        <code>${use.sha256}</code>`,
+      html`<code>${use.file}</code>, ${counted(use.sequences, "sequence")}, ${counted(use.tokens, "token")}${notes},
+        sha256 <code>${use.sha256}</code>`,
     ]);
   }
   rows.push([

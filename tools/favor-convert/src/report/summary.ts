@@ -1,5 +1,5 @@
 import type { Evaluation, FavorFile, FavorSite } from "./favor-file.ts";
-import { percent, percentWithInterval, short, withInterval } from "./numbers.ts";
+import { counted, percent, percentWithInterval, short, withInterval } from "./numbers.ts";
 
 /** One sentence on what a conversion did: for the page, the model card and the terminal. */
 export function summary(file: FavorFile): string {
@@ -21,15 +21,17 @@ export function describeFeatures({ options, calibration }: FavorFile): string {
   const { features, count, projection, seeds = 1, refine = 0 } = options;
   if (features === "exact") return "exact softmax";
   const isDirect = features === "elu1" || features === "squared-relu";
-  const parts = [isDirect ? `${features} features` : `${count} ${features} features a head`];
+  const parts = [isDirect ? `${features} features` : `${counted(count, `${features} feature`)} a head`];
   if (projection !== undefined && !isDirect) parts.push(`${projection} projection`);
   if (calibration !== undefined) {
-    parts.push(`${features === "landmark" ? "fitted to" : "calibrated on"} ${calibration.sequences} sequences`);
+    parts.push(
+      `${features === "landmark" ? "fitted to" : "calibrated on"} ${counted(calibration.sequences, "sequence")}`,
+    );
   } else if (features === "positive") {
     parts.push("not calibrated");
   }
   if (seeds > 1) parts.push(`best of ${seeds} draws`);
-  if (refine > 0) parts.push(`refined in ${refine} steps`);
+  if (refine > 0) parts.push(`refined in ${counted(refine, "step")}`);
   return parts.join(", ");
 }
 
@@ -39,14 +41,14 @@ export function describeEvaluation(evaluation: Evaluation): string {
   if (evaluation.kind === "output-cosine") {
     return (
       `Mean cosine of the output "${evaluation.output}" between original and converted: ` +
-      `${withInterval(evaluation.cosine)} over ${evaluation.vectors} vectors of ${data.sequences} sequences.`
+      `${withInterval(evaluation.cosine)} over ${counted(evaluation.vectors, "vector")} of ${counted(data.sequences, "sequence")}.`
     );
   }
   const { original, converted } = evaluation;
   return (
     `Masked accuracy ${percentWithInterval(original.accuracy)} before, ${percentWithInterval(converted.accuracy)} after: ` +
     `${percent(evaluation.accuracyKept.value)} of the original; perplexity ${short(original.perplexity.value)} before, ` +
-    `${short(converted.perplexity.value)} after (${evaluation.maskedTokens} masked tokens of ${data.sequences} sequences).`
+    `${short(converted.perplexity.value)} after (${counted(evaluation.maskedTokens, "masked token")} of ${counted(data.sequences, "sequence")}).`
   );
 }
 

@@ -39,8 +39,10 @@ export async function bringCheckpoint(id: string, options: SourceOptions, progre
   const wanted = new Set([...companions, file, ...partsOf(file, paths)]);
   const files = plan.files.filter(({ path }) => wanted.has(path));
   const bytes = files.reduce((sum, { size, cached }) => sum + (cached ? 0 : size), 0);
-  progress.note(`${id}: ${file} at ${plan.commit}, ${(bytes / 1e6).toFixed(1)} MB to download`);
-  progress.stage("Downloading", 100);
+  const isCached = files.every(({ cached }) => cached);
+  const load = isCached ? "in the cache already" : `${megabytes(bytes)} to download`;
+  progress.note(`${id}: ${file} at ${plan.commit}, ${load}`);
+  if (!isCached) progress.stage("Downloading", 100);
   let shown = 0;
   const snapshot = await hub.snapshot(id, {
     // Not the commit: the cache should know the branch too, for offline use.
@@ -56,6 +58,10 @@ export async function bringCheckpoint(id: string, options: SourceOptions, progre
   });
   progress.end();
   return { folder: snapshot.folder, file, commit: snapshot.commit };
+}
+
+function megabytes(bytes: number): string {
+  return bytes < 1e5 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
 /** The model's file: the one asked for, else an ONNX export of the precision, else weights. */

@@ -1,10 +1,11 @@
 import { readdir, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
 
+import { FavorError } from "@favor/core";
 import { openCheckpoint } from "@favor/onnx/node";
 import type { ExportPrecision } from "@favor/onnx/node";
 
-import { InputError, messageOf, systemCode } from "../errors.ts";
+import { InputError, UsageError, messageOf, systemCode } from "../errors.ts";
 import { silent } from "../progress/progress.ts";
 import type { Progress } from "../progress/progress.ts";
 import { readConfig } from "./config.ts";
@@ -92,6 +93,32 @@ async function fileIn(folder: string, { file, dtype }: SourceOptions): Promise<s
 /** `organisation/name` or `organisation/name@revision`. */
 const hubId = /^([\w.-]+\/[\w.-]+)(?:@(.+))?$/;
 
+/** A path whatever else it looks like: it begins as one, or ends as a model's file does. */
+const localPath = /^(\.{1,2}|~)([\\/]|$)|^[\\/]|\.(onnx|safetensors|bin|pth?|h5|json|gguf|zip|gz)$/i;
+
+/** What a path that is no local one asks of the Hub; undefined: it can only be local. */
+function hubRequest(path: string, options: SourceOptions): (SourceOptions & { readonly id: string }) | undefined {
+  const [, id, revision] = localPath.test(path) ? [] : (hubId.exec(path) ?? []);
+  if (id === undefined) return undefined;
+  if (revision === undefined) return { ...options, id };
+  if (options.revision === undefined || options.revision === revision) return { ...options, id, revision };
+  throw contradiction(`${path} names the revision ${revision} already, and --revision ${options.revision} another.`);
+}
+
+function contradiction(found: string): UsageError {
+  return new UsageError(`${found} Leave one of the two out.`, { code: "bad-arguments" });
+}
+
+/** Options that would change nothing are mistakes. */
+function checkLocal(path: string, isFolder: boolean, { file, dtype, revision }: SourceOptions): void {
+  if (revision !== undefined) {
+    throw contradiction(`--revision names a version at the Hub, and ${path} lies on this machine.`);
+  }
+  const isThatFile = file === undefined || resolve(path).replaceAll("\\", "/").endsWith(`/${file}`);
+  if (isFolder || (isThatFile && dtype === undefined)) return;
+  throw contradiction(`--file and --dtype choose among a folder's models, and ${path} is one file.`);
+}
+
 /**
  * Finds the model, its configuration and its folder, given a checkpoint folder, an `.onnx` file, or, where there is no
  * such path, the id of a repository at the Hugging Face Hub, whose files are brought into the Hub's cache.
@@ -99,6 +126,7 @@ const hubId = /^([\w.-]+\/[\w.-]+)(?:@(.+))?$/;
  * Only fixed file names are ever looked for: a path written inside a configuration file (`vocab_file` and the like)
  * is never followed, so a hostile checkpoint cannot make us read or copy a file elsewhere.
  *
+ * @throws {UsageError} `bad-arguments` for options that contradict the path or each other.
  * @throws {InputError} `file-unreadable`, `source-without-model`, `source-ambiguous`, `config-malformed`; what
  * `openCheckpoint` throws for weights; the errors of `@favor/hub`.
  */
@@ -108,12 +136,11 @@ export async function openSource(
   progress: Progress = silent,
 ): Promise<Source> {
   const absolute = resolve(path);
-  const found = await stat(absolute).catch(async (error: unknown) => {
-    const [, id, revision = options.revision] = hubId.exec(path) ?? [];
-    if (systemCode(error) === "ENOENT" && id !== undefined) {
-      return { id, ...options, ...(revision !== undefined && { revision }) };
-    }
-    const reason = systemCode(error) === "ENOENT" ? "does not exist" : `cannot be read: ${messageOf(error)}`;
+  const found = await stat(absolute).catch((error: unknown) => {
+    const isMissing = systemCode(error) === "ENOENT";
+    const request = isMissing ? hubRequest(path, options) : undefined;
+    if (request !== undefined) return request;
+    const reason = isMissing ? `does not exist${homeHint(path)}` : `cannot be read: ${messageOf(error)}`;
     throw new InputError(
       `${absolute} ${reason}. Give a checkpoint folder (config.json, tokenizer files, onnx/model.onnx), an .onnx file, ` +
         `or the id of a model at the Hugging Face Hub (organisation/name).`,
@@ -122,19 +149,40 @@ export async function openSource(
   });
   if ("id" in found) {
     const { bringCheckpoint } = await import("./hub-checkpoint.ts");
-    const { folder, file, commit } = await bringCheckpoint(found.id, found, progress);
+    const { folder, file, commit } = await bringCheckpoint(found.id, found, progress).catch((error: unknown) => {
+      throw alsoNotHere(error, path);
+    });
     return { ...(await sourceIn(folder, file)), name: found.id, revision: commit };
   }
-  if (found.isDirectory()) return sourceIn(absolute, await fileIn(absolute, options));
-  if (!found.isFile()) {
+  if (!found.isDirectory() && !found.isFile()) {
     throw new InputError(`${absolute} is neither a file nor a folder. Give a checkpoint folder or an .onnx file.`, {
       code: "file-unreadable",
       details: { path: absolute },
     });
   }
+  checkLocal(path, found.isDirectory(), options);
+  if (found.isDirectory()) return sourceIn(absolute, await fileIn(absolute, options));
   const parent = dirname(absolute);
   const folder = basename(parent) === "onnx" ? dirname(parent) : parent;
   return sourceIn(folder, relative(folder, absolute).replaceAll("\\", "/"));
+}
+
+/** `~` is the shell's: inside quotes it stays what it is. */
+function homeHint(path: string): string {
+  return path.startsWith("~") ? " (~ is not expanded inside quotes)" : "";
+}
+
+/** What helps against errors of the Hub that no mistyped path explains. */
+const hubAdvice: Readonly<Record<string, string>> = {
+  "hub-revision-not-found": "Its page at the Hub lists its branches and tags; without a revision, main is taken.",
+};
+
+/** The Hub's error, its message with what we know beside: a mistyped path looks like an id. */
+function alsoNotHere(error: unknown, path: string): unknown {
+  if (!FavorError.isInstance(error) || !error.code.startsWith("hub-")) return error;
+  const advice = hubAdvice[error.code] ?? `Nor is there a folder or file ${resolve(path)} on this machine.`;
+  error.message = `${error.message} ${advice}`;
+  return error;
 }
 
 async function sourceIn(folder: string, modelName: string): Promise<Source> {
