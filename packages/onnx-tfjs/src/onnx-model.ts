@@ -9,9 +9,11 @@ import {
 import * as tf from "@tensorflow/tfjs";
 import { FeedError, VariableError } from "./errors.ts";
 import { Frame } from "./execution/frame.ts";
+import { recomputed } from "./execution/recompute.ts";
 import { Program, Run } from "./execution/run.ts";
+import { segmentsOf, type Segment } from "./execution/segments.ts";
 import { feedValue, valueInfo, type Feed, type ValueInfo } from "./feeds.ts";
-import { isDevice, toDevice } from "./value.ts";
+import { isDevice, toDevice, type Value } from "./value.ts";
 import { Initializers, type Trainable } from "./weights/initializers.ts";
 import { externalFile, withVariables } from "./weights/write-back.ts";
 
@@ -30,6 +32,12 @@ export interface RunOptions {
   readonly outputs?: readonly string[];
   /** Called with values of the main graph as they are computed; what it returns takes the value's place. */
   readonly intercept?: Readonly<Record<string, (value: tf.Tensor) => tf.Tensor>> | undefined;
+  /**
+   * Less memory for gradients, for a second forward pass: the run is divided into so many segments, between layers where
+   * it has any, and a gradient tape keeps what passes between them alone. Everything inside a segment but the last is
+   * computed again in the backward pass, `intercept` included, which must give the same again. Default: 1, all is kept.
+   */
+  readonly segments?: number | undefined;
 }
 
 /** An ONNX model on tfjs: it runs differentiably, and its float initializers are variables. */
@@ -88,19 +96,34 @@ export class OnnxModel {
   run(feeds: Readonly<Record<string, Feed>>, options: RunOptions = {}): Record<string, tf.Tensor> {
     this.#requireUndisposed();
     const wanted = [...new Set(options.outputs ?? this.outputs.map(({ name }) => name))];
-    const { initializers, opset } = this.#program;
-    const run = new Run(this.#program, Object.keys(feeds), new Map(Object.entries(options.intercept ?? {})));
+    const intercept = new Map(Object.entries(options.intercept ?? {}));
+    const startRun = (): Run => new Run(this.#program, Object.keys(feeds), intercept);
+    const run = startRun();
+    const kept: tf.Tensor[] = [];
     try {
       return tf.tidy(() => {
-        const frame = new Frame(run, this.#program.planOf(this.#model.graph), opset, (name) => initializers.get(name));
-        for (const [name, feed] of Object.entries(feeds)) {
-          const value = feedValue(name, feed, this.#declared.get(name), run.upload);
-          run.pin(value);
-          frame.give(name, value);
+        const fed = new Map(
+          Object.entries(feeds).map(([name, feed]) => [
+            name,
+            feedValue(name, feed, this.#declared.get(name), run.upload),
+          ]),
+        );
+        let values: ReadonlyMap<string, Value> = fed;
+        for (const segment of this.#segments(wanted, fed, options.segments)) {
+          const { alive, kept: more } = recomputed(segment, values, this.#variablesOf(segment), (names, ...given) => {
+            const inner = startRun();
+            try {
+              return this.#execute(inner, names, ...given);
+            } finally {
+              inner.end();
+            }
+          });
+          kept.push(...more);
+          values = new Map([...fed, ...alive]);
         }
         const results: Record<string, tf.Tensor> = {};
         const taken = new Set<tf.Tensor>();
-        for (const [i, value] of frame.execute(wanted).entries()) {
+        for (const [i, value] of this.#execute(run, wanted, values).entries()) {
           const tensor = isDevice(value) ? value : toDevice(value);
           results[wanted[i]!] = run.isPinned(tensor) || taken.has(tensor) ? tf.clone(tensor) : tensor;
           taken.add(tensor);
@@ -109,7 +132,36 @@ export class OnnxModel {
       });
     } finally {
       run.end();
+      tf.dispose(kept);
     }
+  }
+
+  /** The values of `wanted`, from those given and the initializers; `variables` take the place of the model's own. */
+  #execute(
+    run: Run,
+    wanted: readonly string[],
+    given: ReadonlyMap<string, Value>,
+    variables?: ReadonlyMap<string, tf.Tensor>,
+  ): Value[] {
+    const { initializers, opset } = this.#program;
+    const stored = (name: string): Value | undefined => variables?.get(name) ?? initializers.get(name);
+    const frame = new Frame(run, this.#program.planOf(this.#model.graph), opset, stored);
+    for (const [name, value] of given) {
+      run.pin(value);
+      frame.give(name, value);
+    }
+    return frame.execute(wanted);
+  }
+
+  /** The segments that are computed again for gradients: all but the last, whose values the backward pass needs first. */
+  #segments(wanted: readonly string[], fed: ReadonlyMap<string, Value>, count: number = 1): readonly Segment[] {
+    if (count <= 1) return [];
+    const plan = this.#program.planOf(this.#model.graph);
+    return segmentsOf(plan, wanted, new Set(fed.keys()), new Set(this.variables().keys()), count).slice(0, -1);
+  }
+
+  #variablesOf({ initializers }: Segment): ReadonlyMap<string, tf.Variable> {
+    return new Map([...this.variables()].filter(([name]) => initializers.includes(name)));
   }
 
   /** The variables by the names of their initializers, in the file's order; tied initializers share one. */

@@ -42,6 +42,11 @@ export class Plan {
     }
   }
 
+  /** Names that a node reads, its bodies' from outside included. */
+  reads(node: NodeProto): readonly string[] {
+    return this.#reads.get(node) ?? [];
+  }
+
   /**
    * The nodes that `wanted` depends on, dependencies first, whatever order the file has them in; each value is released
    * after its last reader. A given value is neither computed nor released.
