@@ -29,35 +29,70 @@ export function orthogonalFactor(matrix: Float64Array, n: number): Float64Array 
     if (norm === 0) continue;
     columns[start + step] = pivot - norm;
     scales[step] = 1 / (norm * (norm - pivot));
-    for (let j = step + 1; j < n; j++) reflect(columns, start, scales[step]!, columns, j * n, step, n);
+    reflect(columns, start, scales[step]!, columns, step + 1, step, n);
   }
   const q = new Float64Array(n * n);
-  for (let j = 0; j < n; j++) {
-    q[j * n + j] = signs[j]!;
-    // Reflections after the j-th act on entries that are still zero.
-    for (let step = j; step >= 0; step--) reflect(columns, step * n, scales[step]!, q, j * n, step, n);
+  for (let j = 0; j < n; j++) q[j * n + j] = signs[j]!;
+  // Reflections after the j-th would act on entries of column j that are still zero.
+  for (let step = n - 1; step >= 0; step--) reflect(columns, step * n, scales[step]!, q, step, step, n);
+  for (let i = 0; i < n; i++) {
+    for (let j = 0; j < i; j++) {
+      const entry = q[i * n + j]!;
+      q[i * n + j] = q[j * n + i]!;
+      q[j * n + i] = entry;
+    }
   }
-  const out = new Float64Array(n * n);
-  for (let j = 0; j < n; j++) {
-    for (let i = 0; i < n; i++) out[i * n + j] = q[j * n + i]!;
-  }
-  return out;
+  return q;
 }
 
-/** Applies I - scale v v^T, where v is nonzero from index `from` on, to one column in place. */
+/**
+ * Applies I - scale v v^T, where v is nonzero from index `from` on, in place to the columns from `first` to the last, of
+ * `n` values each. Four at a time: one sum waits for its last addition, four do not. The order of each sum is the same.
+ */
 function reflect(
   vectors: Float64Array,
   vectorStart: number,
   scale: number,
   target: Float64Array,
-  targetStart: number,
+  first: number,
   from: number,
   n: number,
 ): void {
   if (scale === 0) return;
-  let sum = 0;
-  for (let i = from; i < n; i++) sum += vectors[vectorStart + i]! * target[targetStart + i]!;
-  sum *= scale;
-  if (sum === 0) return;
-  for (let i = from; i < n; i++) target[targetStart + i]! -= sum * vectors[vectorStart + i]!;
+  let column = first;
+  for (; column + 4 <= n; column += 4) {
+    const a = column * n;
+    const b = a + n;
+    const c = b + n;
+    const d = c + n;
+    let sumA = 0;
+    let sumB = 0;
+    let sumC = 0;
+    let sumD = 0;
+    for (let i = from; i < n; i++) {
+      const v = vectors[vectorStart + i]!;
+      sumA += v * target[a + i]!;
+      sumB += v * target[b + i]!;
+      sumC += v * target[c + i]!;
+      sumD += v * target[d + i]!;
+    }
+    sumA *= scale;
+    sumB *= scale;
+    sumC *= scale;
+    sumD *= scale;
+    for (let i = from; i < n; i++) {
+      const v = vectors[vectorStart + i]!;
+      target[a + i]! -= sumA * v;
+      target[b + i]! -= sumB * v;
+      target[c + i]! -= sumC * v;
+      target[d + i]! -= sumD * v;
+    }
+  }
+  for (; column < n; column++) {
+    const start = column * n;
+    let sum = 0;
+    for (let i = from; i < n; i++) sum += vectors[vectorStart + i]! * target[start + i]!;
+    sum *= scale;
+    for (let i = from; i < n; i++) target[start + i]! -= sum * vectors[vectorStart + i]!;
+  }
 }

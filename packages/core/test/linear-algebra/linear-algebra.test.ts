@@ -30,6 +30,34 @@ describe("products", () => {
   });
 });
 
+/** Q by the definition: each reflection applied to each column by itself, in the order of the algorithm. */
+function columnByColumn(matrix: readonly number[][]): number[][] {
+  const n = matrix.length;
+  const columns = matrix.map((_, j) => matrix.map((row) => row[j]!));
+  const reflections: { vector: number[]; scale: number; from: number }[] = [];
+  const signs: number[] = [];
+  const reflect = ({ vector, scale, from }: (typeof reflections)[number], column: number[]): void => {
+    let sum = 0;
+    for (let i = from; i < n; i++) sum += vector[i]! * column[i]!;
+    sum *= scale;
+    for (let i = from; i < n; i++) column[i]! -= sum * vector[i]!;
+  };
+  columns.forEach((column, from) => {
+    for (const reflection of reflections) reflect(reflection, column);
+    const squares = column.slice(from).reduce((sum, value) => sum + value * value, 0);
+    const norm = column[from]! < 0 ? Math.sqrt(squares) : -Math.sqrt(squares);
+    signs.push(norm < 0 ? -1 : 1);
+    const vector = column.with(from, column[from]! - norm);
+    reflections.push({ vector, scale: 1 / (norm * (norm - column[from]!)), from });
+  });
+  const q = columns.map((_, j) => {
+    const column = columns.map((__, i) => (i === j ? signs[j]! : 0));
+    for (const reflection of reflections.slice(0, j + 1).toReversed()) reflect(reflection, column);
+    return column;
+  });
+  return q.map((_, i) => q.map((column) => column[i]!));
+}
+
 describe("orthogonalFactor", () => {
   it.each([1, 2, 17, 64])(
     "of a square Gaussian matrix of %i rows: Q^T A is upper triangular with a positive diagonal",
@@ -45,6 +73,13 @@ describe("orthogonalFactor", () => {
       }
     },
   );
+
+  it.each([1, 3, 4, 5, 30, 64])("of %i rows is the same to the bit as reflections of one column at a time", (n) => {
+    const matrix = stream.gaussians(n * n);
+    const rows = (of: Float64Array): number[][] =>
+      Array.from({ length: n }, (_, i) => [...of.subarray(i * n, (i + 1) * n)]);
+    expect(rows(orthogonalFactor(matrix, n))).toEqual(columnByColumn(rows(matrix)));
+  });
 
   it("is uniform over the orthogonal group: its trace has mean 0 and variance 1", () => {
     const trials = 4000;
