@@ -1,7 +1,9 @@
+import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 
 import { decodeModel, encodeModel } from "@favor/onnx";
 import type { NodeProto } from "@favor/onnx";
@@ -11,6 +13,7 @@ import { convert, verify } from "../src/index.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 import { favorConvert } from "./terminal.ts";
 
+const execute = promisify(execFile);
 const zoo = fileURLToPath(new URL("../../../../shared/zoo/", import.meta.url));
 const decoder = join(zoo, "gpt2-ts113-eager-op14-dyn.onnx");
 const pieces = "pieces with the state between give the whole";
@@ -46,6 +49,44 @@ describe.skipIf(!existsSync(zoo))("decoders with a state (skipped if ../shared/z
     await writeFile(path, encodeModel(model));
     const { checks } = await verify({ original: decoder, converted: output });
     expect(checks.find(({ name }) => name === pieces)).toMatchObject({ passed: false });
+  });
+
+  test("the model card's code feeds the state: token by token as all at once", async () => {
+    const output = join(await temporaryFolder(), "out");
+    await convert({ source: decoder, output, count: 16, stateful: true });
+    const card = await readFile(join(output, "README.md"), "utf8");
+    expect(card).toContain("beside them the model takes and gives its state");
+    expect(card).toContain("N, the attention: 0, 1.");
+    const [, code] = /```js\n(.*?)```/s.exec(card)!;
+    const use = `${code!.replace('"onnx/model.onnx"', JSON.stringify(join(output, "onnx", "model.onnx")))}
+      const int64 = (values) => new Tensor("int64", BigInt64Array.from(values, BigInt), [1, values.length]);
+      const tokens = [3, 10, 17, 24, 2, 9];
+      const logits = [];
+      const whole = process.argv[1] === "whole";
+      for (const piece of whole ? [tokens] : tokens.map((token) => [token])) {
+        const inputs = { input_ids: int64(piece), attention_mask: int64(piece.map(() => 1)) };
+        const outputs = await next(inputs, piece.length);
+        logits.push(...outputs[session.outputNames[0]].data);
+      }
+      console.log(JSON.stringify(logits));`;
+    const run = async (how: string): Promise<number[]> => {
+      const folder = fileURLToPath(new URL("..", import.meta.url));
+      const { stdout } = await execute(process.execPath, ["--input-type=module", "-e", use, how], { cwd: folder });
+      return JSON.parse(stdout) as number[];
+    };
+    const [whole, parts] = [await run("whole"), await run("pieces")];
+    expect(whole.length).toBeGreaterThan(100);
+    expect(parts).toHaveLength(whole.length);
+    expect(Math.max(...whole.map((value, i) => Math.abs(value - parts[i]!)))).toBeLessThan(1e-4);
+  });
+
+  test("the model card of an opset 27 model names a runtime that loads it", async () => {
+    const output = join(await temporaryFolder(), "out");
+    await convert({ source: decoder, output, count: 16, target: "onnx27" });
+    const card = await readFile(join(output, "README.md"), "utf8");
+    expect(card).toContain("onnxruntime 1.30 does not load that opset yet");
+    expect(card).toContain('import { OnnxModel } from "@favor/onnx-tfjs"');
+    expect(card).not.toContain("InferenceSession");
   });
 
   test("opset 27, which onnxruntime does not load: said in plain words, with what to do", async () => {

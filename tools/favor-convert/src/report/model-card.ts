@@ -1,5 +1,6 @@
 import type { FavorFile } from "./favor-file.ts";
 import { describeEvaluation, evaluationMethod, summary } from "./summary.ts";
+import { onnxruntimeUse, opset27Use, statefulUse } from "./use.ts";
 
 /** A name that is safe inside Markdown text. */
 function plain(text: string): string {
@@ -8,7 +9,11 @@ function plain(text: string): string {
 
 /** `README.md` of the converted folder: a model card for the Hugging Face Hub. */
 export function modelCard(file: FavorFile): string {
-  const { evaluation } = file;
+  const { evaluation, options } = file;
+  const signature =
+    options.stateful === true
+      ? "Inputs, outputs and tokenizer are those of the original, and beside them the model takes and gives its state (see Use)"
+      : "Inputs, outputs and tokenizer are those of the original";
   const lines = [
     "---",
     "tags: [favor, linear-attention, performer, onnx]",
@@ -16,7 +21,7 @@ export function modelCard(file: FavorFile): string {
     "",
     `# ${plain(file.source.name)} with linear attention`,
     "",
-    `${summary(file)} Inputs, outputs and tokenizer are those of the original; cost and memory grow linearly with the length where the attention was replaced.`,
+    `${summary(file)} ${signature}; cost and memory grow linearly with the length where the attention was replaced.`,
     "",
     "## Quality",
     "",
@@ -29,15 +34,18 @@ export function modelCard(file: FavorFile): string {
     "",
     "## Use",
     "",
-    "```js",
-    'import { InferenceSession } from "onnxruntime-node";',
-    "",
-    `const session = await InferenceSession.create("${file.model.file}");`,
-    "```",
+    ...useOf(file),
     "",
     "`favor.json` holds the source's sha256, every attention site with its feature map and seed, and the versions;",
     "`report.html` shows it. The licence of the original checkpoint applies to this one.",
     "",
   ];
   return lines.join("\n");
+}
+
+function useOf(file: FavorFile): string[] {
+  const { target, stateful } = file.options;
+  const isCausal = file.sites.some(({ state, causal }) => state === "converted" && causal);
+  if (target === "onnx27" && isCausal) return opset27Use(file);
+  return stateful === true ? statefulUse(file) : onnxruntimeUse(file, target === "onnxruntime" && isCausal);
 }
