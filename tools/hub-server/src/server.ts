@@ -63,7 +63,9 @@ export class HubServer {
 
   static async start(options: HubServerOptions): Promise<HubServer> {
     const server = new HubServer(options);
-    await Promise.all([listen(server.#hub, options.port ?? 0), listen(server.#storage, 0)]);
+    // One after the other: a port in use must not leave the storage listening.
+    await listen(server.#hub, options.port ?? 0);
+    await listen(server.#storage, 0);
     return server;
   }
 
