@@ -114,11 +114,12 @@ function everyRowSeen(samples: readonly Sample[]): boolean {
 /** A mask of -1e4 leaves logits a step of 2^-10, and a probability half of that times p (1 - p) on both sides. */
 const singleTolerance = 5e-4;
 
-/** fp16 and bf16 logits carry their own rounding. */
-function toleranceOf(context: AttentionContext, region: Region): number {
-  const type = context.first.info.get(region.logits.output.value)?.dataType;
-  if (type === DataType.FLOAT16) return 2e-2;
-  return type === DataType.BFLOAT16 ? 1e-1 : singleTolerance;
+/** The rounding of the coarsest type that the logits take on their way to the probabilities. */
+function toleranceOf(context: AttentionContext, { logits, nodes }: Region): number {
+  const values = [logits.output.value, ...nodes.flatMap((node) => node.output)];
+  const types = new Set(values.map((value) => context.first.info.get(value)?.dataType));
+  if (types.has(DataType.BFLOAT16)) return 1e-1;
+  return types.has(DataType.FLOAT16) ? 2e-2 : singleTolerance;
 }
 
 function verdict(
