@@ -114,6 +114,7 @@ async function openMlm(job: Job, model: ModelProto, threads: number): Promise<Ml
     logits: converted.logits,
     masking: maskingOf(job),
     inputs: { padId, firstPosition: 0 },
+    longest: converted.maximumTokens,
     batch,
     accumulate,
     train,

@@ -27,10 +27,14 @@ export interface MlmOptions {
   readonly logits: string;
   readonly masking: Masking;
   readonly inputs: TokenInputOptions;
+  /** The longest input that the model takes, or undefined. */
+  readonly longest: number | undefined;
   /** Sequences a step at most: what numbers the masks. */
   readonly batch: number;
-  /** Parts that a step is computed in; undefined: as many as keep its activations within {@link activationBytes}. */
+  /** Parts that a step is computed in; undefined: as many as keep its activations within `activationBytes`. */
   readonly accumulate: number | undefined;
+  /** Memory for the activations of one part, as tfjs counts it. Default: 1 GiB. */
+  readonly activationBytes?: number;
   readonly train: TrainedPart;
   /** Largest global norm of the gradients. */
   readonly clip: number;
@@ -50,10 +54,15 @@ export interface MlmOptions {
 /** What must not become zero, and at a weight of 1e-12 has no say: the core and the weights of features. */
 const leastPositive = 1e-12;
 
-/** Memory for the activations of one part, about: wasm has 2 GiB in all, for weights and moments too. */
-const activationBytes = 2 ** 29;
-/** Tokens of the sequence that a token's activations are measured on. */
-const measuredTokens = 64;
+/**
+ * Memory for the activations of one part, about: wasm has 2 GiB in all, for weights and moments too. tfjs counts what two
+ * tensors share twice, some 2.5 times as much as there is.
+ */
+const usualActivationBytes = 2 ** 30;
+/** Segments that a run is divided into where not even one sequence's activations have room: a quarter of a layer each. */
+const manySegments = 32;
+/** Tokens of the sequences that activations are measured on; shorter ones where the model takes no such length. */
+const measuredTokens = 128;
 
 /** Masked language modelling of an ONNX graph on tfjs (Devlin et al. 2018): the second stage, and the control's only one. */
 export class MlmStage implements TrainingStage {
@@ -65,7 +74,8 @@ export class MlmStage implements TrainingStage {
   /** Where the masked rows are chosen, and the values that dropout applies to. */
   readonly #rows: string;
   readonly #branches: readonly string[];
-  #bytesPerToken: number | undefined;
+  /** By the number of segments: bytes of one sequence's activations, by its length. */
+  readonly #activations = new Map<number, (length: number) => number>();
 
   private constructor(
     model: OnnxModel,
@@ -109,7 +119,8 @@ export class MlmStage implements TrainingStage {
     const { batch, masking, redraw } = this.#options;
     redraw?.draw(epoch, (name, values) => this.#model.assign(name, values));
     const { fixedLength } = this.#feeds;
-    const parts = partsOf(sequences, await this.#partsFor(sequences)).map(({ part, first }) =>
+    const { count: divided, segments } = await this.#partsFor(sequences);
+    const parts = partsOf(sequences, divided).map(({ part, first }) =>
       maskBatch(part, step * batch + first, masking, fixedLength),
     );
     const count = parts.reduce((sum, { places }) => sum + places.length, 0);
@@ -119,7 +130,7 @@ export class MlmStage implements TrainingStage {
     try {
       for (const [i, part] of parts.entries()) {
         if (part.places.length === 0) continue;
-        const outcome = await this.#gradients(part, count, step * parts.length + i);
+        const outcome = await this.#gradients(part, count, step * parts.length + i, segments);
         accumulate(gradients, outcome.gradients);
         loss += outcome.loss;
         correct += outcome.correct;
@@ -179,27 +190,53 @@ export class MlmStage implements TrainingStage {
     await this.#options.teacher?.close();
   }
 
-  /** How many parts a batch is computed in: by its size alone, so that a resumed run divides it alike. */
-  async #partsFor(sequences: readonly TokenSequence[]): Promise<number> {
-    const { accumulate: given } = this.#options;
-    if (given !== undefined) return given;
+  /** How a batch is computed: by its size alone, so that a resumed run divides it alike. */
+  async #partsFor(sequences: readonly TokenSequence[]): Promise<{ readonly count: number; readonly segments: number }> {
+    const { accumulate: given, activationBytes = usualActivationBytes } = this.#options;
     const length = this.#feeds.fixedLength ?? Math.max(...sequences.map(({ ids }) => ids.length));
-    this.#bytesPerToken ??= await this.#measureToken();
-    return Math.max(1, Math.ceil((sequences.length * length * this.#bytesPerToken) / activationBytes));
+    const segments = (await this.#activationsOf(length, 1)) > activationBytes ? manySegments : 1;
+    if (given !== undefined) return { count: given, segments };
+    const bytes = sequences.length * (await this.#activationsOf(length, segments));
+    return { count: Math.max(1, Math.ceil(bytes / activationBytes)), segments };
   }
 
-  /** The most memory that a gradient takes beside the weights, a token, on a short sequence without anything in it. */
-  async #measureToken(): Promise<number> {
-    const length = this.#feeds.fixedLength ?? measuredTokens;
+  /**
+   * The most memory that the gradient of one sequence takes, less what it takes whatever the length: measured on three
+   * short lengths, through which a term in the length and one in its square go, which softmax attention has.
+   */
+  async #activationsOf(length: number, segments: number): Promise<number> {
+    let known = this.#activations.get(segments);
+    if (known === undefined) {
+      const { fixedLength } = this.#feeds;
+      if (fixedLength !== undefined) {
+        const bytes = await this.#measure(fixedLength, segments);
+        known = () => bytes;
+      } else {
+        const longest = Math.min(measuredTokens, this.#options.longest ?? measuredTokens);
+        const lengths = [4, 2, 1].map((part) => Math.max(1, Math.floor(longest / part)));
+        const bytes: number[] = [];
+        for (const tokens of lengths) bytes.push(await this.#measure(tokens, segments));
+        const slope = (i: number): number => (bytes[i + 1]! - bytes[i]!) / (lengths[i + 1]! - lengths[i]!);
+        const square = Math.max(0, (slope(1) - slope(0)) / (lengths[2]! - lengths[0]!));
+        const linear = slope(1) - square * (lengths[1]! + lengths[2]!);
+        known = (tokens) => tokens * (linear + square * tokens);
+      }
+      this.#activations.set(segments, known);
+    }
+    return known(length);
+  }
+
+  /** The most memory that a gradient takes beside the weights, on one sequence without anything in it. */
+  async #measure(length: number, segments: number): Promise<number> {
     const [id] = this.#options.masking.replacements;
     const rows = [Array.from({ length }, () => id ?? 0)];
     const part = { rows, length, places: Int32Array.of(1), targets: Int32Array.of(id ?? 0), tokens: length };
     const before = tf.memory().numBytes;
     const { peakBytes } = await tf.profile(async () => {
-      const { gradients } = await this.#gradients(part, 1, 0);
+      const { gradients } = await this.#gradients(part, 1, 0, segments);
       tf.dispose(Object.values(gradients));
     });
-    return (peakBytes - before) / length;
+    return peakBytes - before;
   }
 
   /** Loss, gradients and right predictions of one part; loss and gradients are shares of the whole step's mean. */
@@ -207,6 +244,7 @@ export class MlmStage implements TrainingStage {
     part: MaskedBatch,
     count: number,
     seed: number,
+    segments: number,
   ): Promise<{ loss: number; correct: number; gradients: Record<string, tf.Tensor> }> {
     const { logits, kl, teacher, dropout, masking } = this.#options;
     const expected = kl > 0 ? await teacher!.logits(part) : undefined;
@@ -223,7 +261,7 @@ export class MlmStage implements TrainingStage {
         [this.#rows]: (rows: tf.Tensor) => tf.gather(tf.reshape(rows, [-1, rows.shape.at(-1)!]), places),
       };
       return tf.variableGrads(() => {
-        const scores = this.#model.run(feeds, { outputs: [logits], intercept })[logits]! as tf.Tensor2D;
+        const scores = this.#model.run(feeds, { outputs: [logits], intercept, segments })[logits]! as tf.Tensor2D;
         correct = tf.keep(correctCount(scores, targets));
         return tf.div(maskedLoss(scores, targets, taught, kl), count);
       }, variables);

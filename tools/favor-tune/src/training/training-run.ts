@@ -107,9 +107,12 @@ export class TrainingRun {
         await batches.return(undefined as never);
       }
       await this.#finish(phase, stage);
-    } finally {
-      await stage.dispose();
+    } catch (error) {
+      // A backend without memory may fail again where it frees some: that must not hide what happened.
+      await disposed(stage).catch(() => undefined);
+      throw error;
     }
+    await stage.dispose();
   }
 
   #batches({ firstEpoch }: Phase): AsyncGenerator<DataBatch, never> {
@@ -238,6 +241,10 @@ async function guarded<T extends { readonly loss: number }>(
   }
   if (!Number.isFinite(result.loss)) throw notFinite(step, path, sequences);
   return result;
+}
+
+async function disposed(stage: TrainingStage): Promise<void> {
+  await stage.dispose();
 }
 
 function stopped(signal: "SIGINT" | "SIGTERM", phase: Phase, step: number): StoppedError {
