@@ -1,3 +1,6 @@
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
 import * as tf from "@tensorflow/tfjs";
 
 import type { BackendAttempt } from "./open-backend.ts";
@@ -31,6 +34,8 @@ export async function openWebGpu(onlyReal: boolean): Promise<BackendAttempt> {
   } catch (error) {
     return { missing: `The package webgpu does not load here (${firstLine(error)}).` };
   }
+  const noAdapter = "There is no WebGPU adapter: no GPU, or no Vulkan, Metal or D3D12 driver.";
+  if (onlyReal && !findsAdapter()) return { missing: noAdapter };
   let adapter: Adapter | null;
   try {
     // Before tfjs' backend is loaded: it looks for both.
@@ -44,7 +49,7 @@ export async function openWebGpu(onlyReal: boolean): Promise<BackendAttempt> {
   } catch (error) {
     return { missing: `WebGPU does not start (${firstLine(error)}).` };
   }
-  if (adapter === null) return { missing: "There is no WebGPU adapter: no GPU, or no Vulkan, Metal or D3D12 driver." };
+  if (adapter === null) return { missing: noAdapter };
   const { vendor = "", architecture = "", description = "" } = adapter.info ?? {};
   const name = [vendor, architecture, description].filter((part) => part !== "").join(" ");
   if (onlyReal && (adapter.isFallbackAdapter === true || software.test(name))) {
@@ -62,6 +67,22 @@ export async function openWebGpu(onlyReal: boolean): Promise<BackendAttempt> {
   device.addEventListener("uncapturederror", ({ error }) => faults.push(error));
   void device.lost.then(({ reason, message }) => faults.push(new Error(`device lost (${reason}): ${message}`)));
   return { name: "webgpu", description: `webgpu (${name})`, fault: () => faults.shift() };
+}
+
+/**
+ * Whether Dawn finds an adapter, asked in a process of its own: where it finds none it writes the driver's complaints to
+ * stderr itself, which tell a person without a GPU nothing.
+ */
+function findsAdapter(): boolean {
+  const program = `
+    const { create } = await import("webgpu");
+    process.exit((await create([]).requestAdapter({ powerPreference: "high-performance" })) === null ? 1 : 0);`;
+  const { status } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], {
+    cwd: fileURLToPath(new URL(".", import.meta.url)),
+    stdio: "ignore",
+    timeout: 30_000,
+  });
+  return status === 0;
 }
 
 /** The backend's device, which its declared type does not show. */
