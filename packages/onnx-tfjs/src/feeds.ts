@@ -43,6 +43,7 @@ export function feedValue(
   declared: ValueInfo | undefined,
   upload: (tensor: HostTensor) => tf.Tensor,
 ): Value {
+  requireFeed(name, feed);
   const dims = feed instanceof tf.Tensor ? feed.shape : feed.dims;
   if (declared !== undefined) checkShape(declared, dims);
   const dataType = declared?.dataType ?? 0;
@@ -54,6 +55,16 @@ export function feedValue(
   }
   const tensor = hostFeed(name, feed, dataType);
   return isFloatType(tensor.dataType) ? upload(tensor) : tensor;
+}
+
+/** Plain JavaScript may feed a text, an array or nothing. */
+function requireFeed(name: string, feed: Feed): void {
+  const given: unknown = feed;
+  if (given instanceof tf.Tensor) return;
+  const isObject = typeof given === "object" && given !== null;
+  if (isObject && "dims" in given && "data" in given) return;
+  const found = isObject ? "an object without them" : typeof given === "string" ? JSON.stringify(given) : String(given);
+  throw new FeedError(name, "a tensor, or { dims, data }", found);
 }
 
 function hostFeed(name: string, feed: Feed, dataType: number): HostTensor {

@@ -6,6 +6,7 @@ import {
   type ExternalDataLoader,
   type ModelProto,
 } from "@favor/onnx";
+import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import { FeedError, VariableError } from "./errors.ts";
 import { Frame } from "./execution/frame.ts";
@@ -73,9 +74,10 @@ export class OnnxModel {
    * their file (`openModel`; keep it open as long as constants are read and the model is written). The model is not
    * changed.
    *
-   * @throws what `decodeModel` and `attachExternalData` throw
+   * @throws what `decodeModel` and `attachExternalData` throw; ArgumentError for anything else, such as a path
    */
   static async load(source: Uint8Array | ModelProto, options: LoadOptions = {}): Promise<OnnxModel> {
+    requireSource(source);
     await tf.ready();
     const model = source instanceof Uint8Array ? decodeModel(source) : source;
     if (options.externalData !== undefined) attachExternalData(model, options.externalData);
@@ -237,4 +239,11 @@ export class OnnxModel {
 
 function noVariable(name: string): never {
   throw new VariableError(name, "the model has no variable of that name");
+}
+
+function requireSource(source: Uint8Array | ModelProto): void {
+  const given: unknown = source;
+  if (given instanceof Uint8Array || (typeof given === "object" && given !== null && "graph" in given)) return;
+  const expected = "the bytes of an ONNX file, or a model of @favor/onnx (openModel of @favor/onnx/node opens a file)";
+  throw new ArgumentError("source", expected, given);
 }

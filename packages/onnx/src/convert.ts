@@ -1,5 +1,5 @@
 import Long from "long";
-import type { FeatureMapDescription } from "@favor/core";
+import { ArgumentError, type FeatureMapDescription } from "@favor/core";
 import type { AttentionContext } from "./attention/context.ts";
 import type { FoundAttention } from "./attention/find.ts";
 import { conversionOf, recordConversion } from "./conversion-record.ts";
@@ -35,11 +35,16 @@ export interface Conversion {
   readonly notes: readonly string[];
 }
 
-/** Every attention of a model with its verdict; changes nothing. */
+/**
+ * Every attention of a model with its verdict; changes nothing.
+ *
+ * @throws ArgumentError for anything but a decoded model
+ */
 export function inspectAttention(
   model: ModelProto,
   options: Pick<ConvertOptions, "maskOperations"> = {},
 ): { sites: SiteReport[]; notes: readonly string[] } {
+  requireModel(model);
   const { graph, notes } = normaliseModel(model);
   const found = findSites(graph, options.maskOperations);
   return { sites: found.sites.map(reportSite), notes: [...notes, ...found.notes] };
@@ -54,9 +59,10 @@ export function inspectAttention(
  * @throws GraphError "cannot-raise-opset" below opset 9; for the target "onnx27", where the model's operators cannot be
  *   those of opset 27
  * @throws GraphError "cannot-be-stateful" if `stateful` is asked for and anything but attention stands against it
- * @throws ArgumentError for options that cannot be right
+ * @throws ArgumentError for options that cannot be right, and for anything but a decoded model
  */
 export function convertAttention(model: ModelProto, options: ConvertOptions = {}): Conversion {
+  requireModel(model);
   const settings = checkOptions(options);
   const before = conversionOf(model);
   if (before !== undefined) {
@@ -99,6 +105,15 @@ export function convertAttention(model: ModelProto, options: ConvertOptions = {}
   }
   recordConversion(model, settings, sites);
   return { model, sites, notes: [...grown, ...remarks(sites, settings, hasCausal)] };
+}
+
+/** Plain JavaScript may hand over a file's bytes or its path. */
+function requireModel(model: ModelProto): void {
+  const given: unknown = model;
+  if (typeof given === "object" && given !== null && "graph" in given) return;
+  const found = given instanceof Uint8Array ? "bytes" : given;
+  const expected = "a model, as decodeModel makes it of bytes, or openModel of @favor/onnx/node of a file";
+  throw new ArgumentError("model", expected, found);
 }
 
 /** What the options leave as it is, or ask of whoever runs the model: a sentence each. */

@@ -1,4 +1,5 @@
 import { requireInteger, requireLength, rowCount } from "../checks.ts";
+import { requireFeatureMap } from "../features/feature-map.ts";
 import type { FeatureMap } from "../features/feature-map.ts";
 import { linearAttention } from "./linear.ts";
 
@@ -18,7 +19,7 @@ export interface FavorAttentionOptions {
  * query `[queries, dim]`, key `[keys, dim]`, both times d^(-1/4), value `[keys, valueDim]`, result
  * `[queries, valueDim]`, row-major. O((queries + keys) M (dim + valueDim)) time. Hidden keys and values have no effect
  * at all. A query whose normaliser is 0, as when every key is hidden, gives 0. Throws ArgumentError for shapes that
- * disagree.
+ * disagree, and options without a feature map.
  */
 export function favorAttention(
   query: Float64Array,
@@ -26,6 +27,7 @@ export function favorAttention(
   value: Float64Array,
   options: FavorAttentionOptions,
 ): Float64Array {
+  requireFeatureMap(options);
   const { featureMap, keyMask } = options;
   const { dim, count } = featureMap;
   const { valueDim = dim } = options;

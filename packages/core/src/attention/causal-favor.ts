@@ -1,4 +1,5 @@
 import { requireLength, rowCount } from "../checks.ts";
+import { requireFeatureMap } from "../features/feature-map.ts";
 import type { FeatureMap } from "../features/feature-map.ts";
 import { causalLinearAttention } from "./causal.ts";
 import { startCausal } from "./causal-state.ts";
@@ -21,7 +22,7 @@ export interface FavorCausalOptions {
  *
  * With `state` it continues a sequence: one call with all rows, or one call per token in O(M d), give the same outputs.
  *
- * @throws ArgumentError for shapes that disagree.
+ * @throws ArgumentError for shapes that disagree, and options without a feature map.
  */
 export function favorCausalAttention(
   query: Float64Array,
@@ -29,6 +30,7 @@ export function favorCausalAttention(
   value: Float64Array,
   options: FavorCausalOptions,
 ): Float64Array {
+  requireFeatureMap(options);
   const { featureMap, keyMask, state } = options;
   const { dim, count } = featureMap;
   const { valueDim = dim } = options;

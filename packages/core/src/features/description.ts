@@ -151,13 +151,36 @@ export type FeatureMapDescription =
 
 export type FeatureMapKind = FeatureMapDescription["kind"];
 
-/** Throws ArgumentError for a version that this package does not know, or a projection that cannot be right. */
+const kinds: Readonly<Record<FeatureMapKind, true>> = {
+  trigonometric: true,
+  positive: true,
+  hyperbolic: true,
+  oprf: true,
+  "dense-exponential": true,
+  calibrated: true,
+  landmark: true,
+  "linear-exponential": true,
+  generalized: true,
+  elu: true,
+  "squared-relu": true,
+};
+
+/**
+ * Throws ArgumentError for a version or kind that this package does not know, or a projection that cannot be right.
+ */
 export function checkDescription(description: FeatureMapDescription): void {
+  const given: unknown = description;
+  if (typeof given !== "object" || given === null) {
+    throw new ArgumentError("description", 'an object such as { version: 1, kind: "positive", projection }', given);
+  }
   const { version }: { version: unknown } = description;
   if (version !== descriptionVersion) {
     const newer = typeof version === "number" && version > descriptionVersion;
     const advice = newer ? " (it was written by a newer @favor/core: update this one)" : "";
     throw new ArgumentError("description.version", `version ${descriptionVersion}${advice}`, version);
+  }
+  if (!Object.hasOwn(kinds, description.kind)) {
+    throw new ArgumentError("description.kind", `one of ${Object.keys(kinds).join(", ")}`, description.kind);
   }
   if ("projection" in description) checkProjectionDescription(description.projection);
 }

@@ -1,3 +1,4 @@
+import { ArgumentError } from "../errors.ts";
 import type { FeatureMapDescription } from "./description.ts";
 
 /** Features whose true value is `features * exp(logScale)`, so that neither over- nor underflows. */
@@ -46,4 +47,12 @@ export interface KeyStabilizerOptions {
   readonly scope?: "all" | "row";
   /** [rows]; 0 hides a key, any other number shows it. */
   readonly mask?: ArrayLike<number>;
+}
+
+/** Throws ArgumentError unless `options.featureMap` is a feature map: plain JavaScript may leave it out. */
+export function requireFeatureMap(options: { readonly featureMap: FeatureMap }): void {
+  const { featureMap }: { featureMap?: unknown } = options ?? {};
+  if (typeof featureMap === "object" && featureMap !== null && "keyStabilized" in featureMap) return;
+  const found = typeof featureMap === "object" && featureMap !== null ? JSON.stringify(featureMap) : featureMap;
+  throw new ArgumentError("options.featureMap", "a feature map, as createFeatureMap makes it", found);
 }
