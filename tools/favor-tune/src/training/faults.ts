@@ -2,8 +2,9 @@ import type { TokenSequence } from "favor-convert/data";
 
 import { TrainingError } from "../errors.ts";
 
+/** Of the browser's and Node's allocators, of graphics devices, and of wasm, which aborts where its own has none. */
 const memory =
-  /out of memory|\bOOM\b|allocation failed|enlarge memory|memory access out of bounds|invalid (typed )?array length|exceeds.*(buffer|binding) size/i;
+  /out of memory|^Aborted\(|\bOOM\b|allocation failed|enlarge memory|memory access out of bounds|invalid (typed )?array length|exceeds.*(buffer|binding) size/i;
 const lost = /device (was |is )?lost|GPUDevice|destroyed device/i;
 
 /**
