@@ -32,7 +32,7 @@ export function recomputed(
   const kept: tf.Tensor[] = [];
   let outputs: Value[] = [];
   const forward = tf.customGrad((...given) => {
-    const save = given.pop() as unknown as tf.GradSaveFunc;
+    const save = given.pop() as tf.GradSaveFunc;
     outputs = compute(made, reads, variables);
     save(device.map(([, value]) => value));
     const value = packed(outputs);
