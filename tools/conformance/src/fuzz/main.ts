@@ -13,16 +13,12 @@ import { writeFileSync, writeSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { makeCase, runCase } from "./case.ts";
 import { defaultCorpus, readCorpus } from "./corpus.ts";
+import { caseOptions } from "./options.ts";
 import { runAll } from "./supervise.ts";
 
 const { values } = parseArgs({
   options: {
-    seed: { type: "string", default: "0" },
-    from: { type: "string", default: "0" },
-    to: { type: "string", default: "1000" },
-    case: { type: "string" },
-    save: { type: "string" },
-    corpus: { type: "string" },
+    ...caseOptions,
     convert: { type: "boolean", default: false },
     child: { type: "boolean", default: false },
   },

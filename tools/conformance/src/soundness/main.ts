@@ -13,17 +13,13 @@ import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { encodeModel } from "@favor/onnx";
 import { defaultCorpus } from "../fuzz/corpus.ts";
+import { caseOptions } from "../fuzz/options.ts";
 import { Corpus, makeCase, makeSynonym, runCase, runSynonym } from "./case.ts";
 import { readSeeds } from "./corpus.ts";
 
 const { values } = parseArgs({
   options: {
-    seed: { type: "string", default: "0" },
-    from: { type: "string", default: "0" },
-    to: { type: "string", default: "1000" },
-    case: { type: "string" },
-    save: { type: "string" },
-    corpus: { type: "string" },
+    ...caseOptions,
     synonyms: { type: "boolean", default: false },
     verbose: { type: "boolean", default: false },
   },
