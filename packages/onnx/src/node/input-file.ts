@@ -17,6 +17,7 @@ export class InputFile implements ByteRange {
   readonly stats: fs.Stats;
   readonly #descriptor: number;
   #open = true;
+  #reads = 0;
 
   /**
    * Opens a regular file for reading. A symbolic link is followed unless `followLinks` is false.
@@ -81,8 +82,11 @@ export class InputFile implements ByteRange {
   async #readPiece(buffer: Uint8Array, offset: number): Promise<Uint8Array> {
     this.#check();
     const length = Math.min(buffer.length, this.length - offset);
+    this.#reads++;
     const read = await new Promise<number>((resolve, reject) => {
       fs.read(this.#descriptor, buffer, 0, length, offset, (cause, bytesRead) => {
+        this.#reads--;
+        this.#closeWhenUnread();
         if (cause === null) resolve(bytesRead);
         else reject(fileError("read", this.path, cause));
       });
@@ -96,7 +100,12 @@ export class InputFile implements ByteRange {
     if (!this.#open) return;
     this.#open = false;
     openFiles.delete(this);
-    fs.closeSync(this.#descriptor);
+    this.#closeWhenUnread();
+  }
+
+  /** A descriptor closed under a read that has begun could be another file's by the time that the system reads. */
+  #closeWhenUnread(): void {
+    if (!this.#open && this.#reads === 0) fs.closeSync(this.#descriptor);
   }
 
   #check(): void {

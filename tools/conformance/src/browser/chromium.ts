@@ -4,6 +4,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, extname, join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 
 const names = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
@@ -57,7 +58,23 @@ export async function untilAnswered<T>(
   } finally {
     browser.kill();
     await ended;
-    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    await removeFolder(folder);
+  }
+}
+
+/**
+ * The browser's processes outlive it for a moment, in which they write. `rmSync`, even when it retries, lists a folder
+ * once: what appears in it afterwards makes it fail.
+ */
+async function removeFolder(folder: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return rmSync(folder, { recursive: true, force: true });
+    } catch (cause) {
+      // What the browser leaves behind says nothing about the page.
+      if (attempt === 50) return process.emitWarning(`${folder} could not be removed: ${String(cause)}`);
+      await setTimeout(100);
+    }
   }
 }
 
