@@ -3,7 +3,17 @@ import { join } from "node:path";
 
 import { describe, expect, it } from "vitest";
 
-import { client, emptyCache, holdsWeights, model, noise, recorder, rejection, startServer } from "./loopback.ts";
+import {
+  client,
+  emptyCache,
+  holdsWeights,
+  model,
+  noise,
+  recorder,
+  rejection,
+  startServer,
+  watchedFetch,
+} from "./loopback.ts";
 
 describe("the cache of huggingface_hub", () => {
   it("holds blobs, references, relative links, the file list and the tag", async () => {
@@ -130,16 +140,12 @@ describe("the cache of huggingface_hub", () => {
   it("stops when it is told to, and leaves what a later call continues", async () => {
     const server = await startServer();
     const folder = await emptyCache();
-    const hub = client(server.endpoint, folder);
     server.fault({ part: "storage", times: 1 }, (answer) => ({ ...answer, stallAfter: 150_000 }));
     const controller = new AbortController();
-    const stopped = rejection(
-      hub.file("org/tiny", "onnx/model.onnx", {
-        signal: controller.signal,
-        onEvent: (event) =>
-          event.type === "progress" && event.fileBytes === 0 && setTimeout(() => controller.abort(), 100),
-      }),
-    );
+    // When all that comes has been taken.
+    const fetch = watchedFetch(/\/lfs\//, (bytes) => bytes === 150_000 && setImmediate(() => controller.abort()));
+    const hub = client(server.endpoint, folder, { fetch });
+    const stopped = rejection(hub.file("org/tiny", "onnx/model.onnx", { signal: controller.signal }));
     expect((await stopped).name).toBe("AbortError");
     const blobs = await readdir(join(folder, "models--org--tiny/blobs"));
     expect(blobs.toSorted()).toEqual([

@@ -3,10 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { HubServer, memoryContent, type HubServerOptions } from "hub-server";
+import { Agent } from "undici";
 import { onTestFinished } from "vitest";
 
 import type { Hub, HubEvent } from "../src/index.ts";
 import { openHub, type OpenHubOptions } from "../src/node/index.ts";
+import { requestFetch } from "../src/node/request.ts";
+import type { Fetch } from "../src/transport/fetch.ts";
 
 /** Bytes without a pattern, the same for the same seed. */
 export function noise(length: number, seed = 1): Uint8Array {
@@ -64,6 +67,31 @@ export function client(endpoint: string, cacheFolder: string, options: OpenHubOp
     retry: { retries: 3, baseMs: 1, maxMs: 4 },
     ...options,
   });
+}
+
+/**
+ * The client's own fetch, watched: how many bytes, decompressed, have been read of the answers to requests whose URL
+ * matches.
+ */
+export function watchedFetch(urls: RegExp, onRead: (bytes: number) => void): Fetch {
+  const fetch = requestFetch(new Agent());
+  let total = 0;
+  return async (url, init) => {
+    const response = await fetch(url, init);
+    if (response.body === null || !urls.test(url)) return response;
+    const { body } = response;
+    const getReader = (): ReturnType<typeof body.getReader> => {
+      const reader = body.getReader();
+      const read = async (): ReturnType<typeof reader.read> => {
+        const result = await reader.read();
+        total += result.value?.length ?? 0;
+        onRead(total);
+        return result;
+      };
+      return { ...reader, read };
+    };
+    return { ...response, body: { ...body, getReader } };
+  };
 }
 
 /** Collects events. */

@@ -181,10 +181,9 @@ describe("patterns", () => {
   });
 
   it("do not take exponential time", () => {
-    const started = performance.now();
+    // In exponential time this would take hours.
     expect(pathFilter(`${"*a".repeat(12)}*b`)("a".repeat(60))).toBe(false);
     expect(pathFilter(`${"*".repeat(60)}b`)("a".repeat(1000))).toBe(false);
-    expect(performance.now() - started).toBeLessThan(2000);
   });
 
   const python = findPython();

@@ -7,6 +7,8 @@ import { ifPresent, systemCode, type FileSystem } from "./storage.ts";
 /** How often the holder of a lock shows that it lives. */
 const heartbeatMs = 5000;
 const pollMs = 100;
+/** How often we try to make a folder that others remove meanwhile. */
+const makeAttempts = 20;
 
 /**
  * Runs `work` while holding a lock file, so that processes that want the same file do not download it twice. A lock
@@ -33,12 +35,13 @@ export async function withLockFile<T>(
     signal?.throwIfAborted();
     const found = await ifPresent(look(fs, path));
     if (found === undefined) continue;
-    if (found.state !== seen) {
+    const isStill = found.state === seen;
+    if (!isStill) {
       seen = found.state;
       seenSince = performance.now();
     }
     const owner = ownerOf(found.content);
-    const abandoned = (owner !== undefined && isGone(owner)) || performance.now() - seenSince > patienceMs;
+    const abandoned = (owner !== undefined && isGone(owner)) || (isStill && performance.now() - seenSince > patienceMs);
     if (abandoned) await fs.rm(path, { force: true });
     else await pause(pollMs, signal);
   }
@@ -58,7 +61,7 @@ export async function withLockFile<T>(
 }
 
 async function create(fs: FileSystem, path: string, content: string): Promise<boolean> {
-  await fs.mkdir(dirname(path), { recursive: true });
+  await makeFolder(fs, dirname(path));
   try {
     await fs.writeFile(path, content, { flag: "wx" });
     return true;
@@ -66,6 +69,18 @@ async function create(fs: FileSystem, path: string, content: string): Promise<bo
     // ENOENT: somebody cleaned the folder of locks up at this moment.
     if (systemCode(error) === "EEXIST" || systemCode(error) === "ENOENT") return false;
     throw error;
+  }
+}
+
+/** Node's recursive `mkdir` says ENOENT when a folder on the way is removed at that moment, and for a link to nowhere. */
+async function makeFolder(fs: FileSystem, folder: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await fs.mkdir(folder, { recursive: true });
+      return;
+    } catch (error) {
+      if (systemCode(error) !== "ENOENT" || attempt === makeAttempts) throw error;
+    }
   }
 }
 
