@@ -5,11 +5,9 @@ import { defaultCorpus, readCorpus } from "../src/fuzz/corpus.ts";
 const corpus = readCorpus(defaultCorpus());
 
 test("mutated models are inspected or refused, never a crash", () => {
-  const until = performance.now() + 3_000;
   const crashes: string[] = [];
   const results = new Map<string, number>();
-  // At least some cases on the slowest machine.
-  for (let index = 0; index < 20 || performance.now() < until; index++) {
+  for (let index = 0; index < 100; index++) {
     const { result, stack } = runCase(corpus, 0, index, false);
     results.set(result, (results.get(result) ?? 0) + 1);
     if (result === "crash") crashes.push(`case ${index}: ${stack}`);
@@ -18,7 +16,7 @@ test("mutated models are inspected or refused, never a crash", () => {
   // Both ways are taken.
   expect(results.get("inspected")).toBeGreaterThan(0);
   expect(results.size).toBeGreaterThan(1);
-});
+}, 60_000);
 
 test("a case is the same at every run, and another for another seed or index", () => {
   const { bytes } = makeCase(corpus, 7, 42);

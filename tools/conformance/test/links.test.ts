@@ -1,15 +1,22 @@
-import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
-const listed = execFileSync("git", ["ls-files", "--cached", "--others", "--exclude-standard", "*.md"], {
-  cwd: root,
-  encoding: "utf8",
-});
-const documents = listed.split("\n").filter((path) => path !== "" && existsSync(resolve(root, path)));
+
+/** Markdown files below a folder of the repository ("" or "docs/"), but for what is installed, built or hidden. */
+function documentsIn(folder: string): string[] {
+  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}${entry.name}`;
+    if (!entry.isDirectory()) return entry.name.endsWith(".md") ? [path] : [];
+    const isOurs = entry.name === ".changeset" || !/^(?:\..*|node_modules|dist|coverage)$/.test(entry.name);
+    return isOurs && path !== "out" ? documentsIn(`${path}/`) : [];
+  });
+}
+
+// Not asked of git: it may not be there, and refuses a checkout that another user made.
+const documents = documentsIn("");
 const withoutCode = (text: string) =>
   text.replaceAll(/^```.*?^```$/gms, "").replaceAll(/`[^`\n]*`/g, (code) => code.replaceAll(/[[\]()]/g, ""));
 /** The anchor that GitHub gives a heading. */
