@@ -84,6 +84,9 @@ function weightAxes(
     case "Conv":
       return dataIndex === 0 ? [1] : undefined;
     case "MatMul":
+      // Weights on the left mix the rows: Linformer's, of positions.
+      if (dataIndex === 1) return (ranks[0] ?? 0) >= 2 ? [rank - 2] : undefined;
+      return [rank - 1];
     case "Gemm":
     case "FusedMatMul":
     case "MatMulNBits":

@@ -7,7 +7,7 @@ import { shapeOf, type AttentionContext } from "./context.ts";
 import type { MaskProofs } from "./mask-proofs.ts";
 import { batchOf, groupedHeads, headsOf, operandOf, sizeOf } from "./operand-roles.ts";
 import { productAxes } from "./product.ts";
-import { projectionSources } from "./projection-source.ts";
+import { haveOneSource } from "./projection-source.ts";
 import { scaleAbove } from "./scale-above.ts";
 import { describeRefusal } from "./refusal.ts";
 import type { Region } from "./region.ts";
@@ -84,7 +84,7 @@ export function examineRegion(
   });
   const unknownMask: MaskVerdict = { kind: "other", evidence: "not examined" };
   if (region.nodes.every((node) => node.opType !== "Exp" && !softmaxes.includes(node.opType))) return undefined;
-  if (isCrossCovariance(context, region)) return undefined;
+  if (comparesChannels(context, region)) return undefined;
   const early = describeRefusal(context, region, inputs);
   if (early !== undefined) return refuse([early], unknownMask, basicFacts(context, region));
   const random = new RandomStream({ seed: 0, purpose: streamPurpose.sampling, layer: index });
@@ -160,13 +160,18 @@ function memoryReasons(context: AttentionContext, { query, key }: AttentionSite)
   return [{ code: "memory-keys", message }];
 }
 
-/** Whether the logits compare channels and sum over positions, as in XCiT: their size does not grow with the length. */
-function isCrossCovariance(context: AttentionContext, region: Region): boolean {
-  const axes = productAxes(region.logits);
-  const { value, labels } = region.logits.left;
-  const channels = axes && channelAxes(context, value);
-  if (channels === undefined || channels.size === 0) return false;
-  return !channels.has(labels.indexOf(axes!.contracted)) && channels.has(labels.indexOf(axes!.left));
+/**
+ * Whether the logits compare channels and sum over positions, as in XCiT, or their keys are so many mixtures of all
+ * positions by learned weights, as Linformer's: their size does not grow with the length twice.
+ */
+function comparesChannels(context: AttentionContext, { logits }: Region): boolean {
+  const axes = productAxes(logits);
+  return (["left", "right"] as const).some((side) => {
+    const { value, labels } = logits[side];
+    const channels = axes && channelAxes(context, value);
+    if (channels === undefined || channels.size === 0) return false;
+    return !channels.has(labels.indexOf(axes!.contracted)) && channels.has(labels.indexOf(axes![side]));
+  });
 }
 
 const layoutReason = (region: Region): Reason => ({
@@ -229,7 +234,7 @@ function buildSite(
 ): AttentionSite {
   return {
     ...named,
-    kind: isSelf(context, query, key) ? "self" : "cross",
+    kind: haveOneSource(context, query.value, key.value) ? "self" : "cross",
     heads: headsOf(context, query),
     keyValueHeads: Math.min(headsOf(context, key), headsOf(context, value)),
     headDim: sizeOf(context, query, "dim"),
@@ -246,9 +251,4 @@ function buildSite(
     causal: mask.kind === "causal" || mask.kind === "padding and causal",
     outputNode,
   };
-}
-
-function isSelf(context: AttentionContext, query: Operand, key: Operand): boolean {
-  const [a, b] = [projectionSources(context, query.value), projectionSources(context, key.value)];
-  return a.size === b.size && [...a].every((source) => b.has(source));
 }

@@ -1,5 +1,5 @@
 import type { NodeProto } from "../model/proto.ts";
-import type { AttentionContext } from "./context.ts";
+import { readsData, type AttentionContext } from "./context.ts";
 
 /** Products of data with weights, or of data with data. */
 export const projecting: ReadonlySet<string> = new Set(
@@ -8,33 +8,55 @@ export const projecting: ReadonlySet<string> = new Set(
   ),
 );
 
+/** Weight products between what is attended to and a query or key of it; more are a network of their own. */
+const mostProducts = 4;
+
 /**
- * The activations that an operand is projected from: the data inputs of the nearest weight products above it. Query
- * and key of self-attention have the same, those of cross-attention different ones.
+ * Whether a query and a key are projected from the same activations, as in self-attention, each by way of its own: a
+ * product or two, convolutions that leave out positions (CvT, SegFormer's and PVT's spatial reduction), pooling,
+ * normalisation. What lies behind another attention, or many products away, is another stream: its encoder's, in
+ * cross-attention. Keys of earlier steps that an input brings beside the own ones leave it self-attention.
+ *
+ * Both are followed up, the latest value first, until all that one is made of the other is made of too.
  */
-export function projectionSources(context: AttentionContext, value: string): Set<string> {
-  const sources = new Set<string>();
-  const seen = new Set<string>();
-  const pending = [value];
-  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
-    if (at === "" || seen.has(at) || !context.dynamic.has(at)) continue;
-    seen.add(at);
-    const node = context.graph.producer(at);
-    if (node === undefined) sources.add(at);
-    else if (projecting.has(node.opType)) for (const source of activationInputs(context, node)) sources.add(source);
-    else pending.push(...node.input);
+export function haveOneSource(context: AttentionContext, query: string, key: string): boolean {
+  const { graph } = context;
+  const placeOf = (value: string): number => {
+    const node = graph.producer(value);
+    return node === undefined ? -1 : graph.place(node);
+  };
+  /** Weight products between a value and the query or key; the sides that are made of it are those that have any. */
+  const open = new Map<string, Partial<Record<"query" | "key", number>>>();
+  const reach = (value: string, side: "query" | "key", products: number): void => {
+    if (!context.dynamic.has(value)) return;
+    const known = open.get(value);
+    open.set(value, { ...known, [side]: Math.max(known?.[side] ?? 0, products) });
+  };
+  reach(query, "query", 0);
+  reach(key, "key", 0);
+  let isShared = false;
+  while (open.size > 0) {
+    const at = [...open.keys()].reduce((a, b) => (placeOf(a) >= placeOf(b) ? a : b));
+    const sides = open.get(at)!;
+    open.delete(at);
+    if (sides.query !== undefined && sides.key !== undefined) {
+      isShared = true;
+      continue;
+    }
+    const side = sides.query === undefined ? "key" : "query";
+    if (sides.key === 0 && graph.root.input(at) !== undefined) continue;
+    const node = graph.producer(at);
+    if (node === undefined || node.opType === "Softmax") return false;
+    const products = sides[side]! + (isWeightProduct(context, node) ? 1 : 0);
+    if (products > mostProducts) return false;
+    for (const value of readsData(node)) reach(value, side, products);
   }
-  return sources;
+  return isShared;
 }
 
 /** Whether a node multiplies data by weights. */
 export function isWeightProduct(context: AttentionContext, node: NodeProto): boolean {
   return projecting.has(node.opType) && node.input.slice(0, 2).some((input) => !context.dynamic.has(input));
-}
-
-/** The inputs of a product that are data, seen through reshapes and quantisation to where several may share them. */
-function activationInputs(context: AttentionContext, node: NodeProto): string[] {
-  return node.input.filter((input) => context.dynamic.has(input)).map((input) => throughLayout(context, input));
 }
 
 const layout = new Set(

@@ -66,13 +66,15 @@ const longestRotation = 64;
  */
 function beforeRotation(context: AttentionContext, result: string): string | undefined {
   const { graph } = context;
-  const order = new Map(graph.nodes.map((node, position) => [node, position]));
-  const positionOf = (value: string): number => order.get(graph.producer(value)!) ?? -1;
+  const placeOf = (value: string): number => {
+    const node = graph.producer(value);
+    return node === undefined ? -1 : graph.place(node);
+  };
   const open = new Set([result]);
   let hasTable = false;
   for (let step = 0; step < longestRotation; step++) {
     // The latest value first, so that all ways to a value are known before it is passed.
-    const at = [...open].reduce((a, b) => (positionOf(a) >= positionOf(b) ? a : b));
+    const at = [...open].reduce((a, b) => (placeOf(a) >= placeOf(b) ? a : b));
     if (open.size === 1 && at !== result) return hasTable ? at : undefined;
     const node = graph.producer(at);
     if (node === undefined || !rotating.has(node.opType)) return undefined;

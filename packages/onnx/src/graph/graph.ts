@@ -30,6 +30,7 @@ export class Graph {
   #outputs: Set<string> = new Set();
   #names: Set<string> = new Set();
   #constants: Map<string, Tensor | undefined> = new Map();
+  #places: Map<NodeProto, number> | undefined;
   readonly #bodies: Map<GraphProto, Graph> = new Map();
 
   /** @throws GraphError "cyclic-graph" */
@@ -73,6 +74,7 @@ export class Graph {
     this.#producers = new Map();
     this.#consumers = new Map();
     this.#constants = new Map();
+    this.#places = undefined;
     this.#initializers = new Map(this.proto.initializer.map((tensor) => [tensor.name, tensor]));
     this.#inputs = new Map(this.proto.input.map((input) => [input.name, input]));
     this.#outputs = new Set(this.proto.output.map((output) => output.name));
@@ -95,6 +97,12 @@ export class Graph {
   /** The node of this graph that makes the value; undefined for inputs, initializers and outer values. */
   producer(value: string): NodeProto | undefined {
     return this.#producers.get(value);
+  }
+
+  /** Place of one of this graph's nodes in the topological order, as of the last `reindex()`. */
+  place(node: NodeProto): number {
+    this.#places ??= new Map(this.nodes.map((each, place) => [each, place]));
+    return this.#places.get(node)!;
   }
 
   /** The nodes of this graph that read the value, each once; nodes whose bodies capture it included. */

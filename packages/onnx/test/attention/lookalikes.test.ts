@@ -163,6 +163,15 @@ const ofLandmarks: { name: string; fixed: number; free: number; write: (b: Layer
     },
   },
   {
+    name: "keys that weights mix of all positions, as many as the weights have (Linformer)",
+    fixed: 0,
+    free: 0,
+    write: (b) => {
+      const mix = (rows: string): string => product(b, b.weights([4, 12]), rows);
+      return b.merge(product(b, soften(b, b.project("x"), mix(b.project("x"))), mix(b.project("x"))));
+    },
+  },
+  {
     name: "queries apart that share their keys",
     fixed: 2,
     free: 2,
