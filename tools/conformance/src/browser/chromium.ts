@@ -47,6 +47,8 @@ export async function untilAnswered<T>(
     "--headless",
     "--no-sandbox",
     "--no-first-run",
+    // Containers have 64 MB of /dev/shm, in which pages die.
+    "--disable-dev-shm-usage",
     ...graphics,
     `--user-data-dir=${join(folder, "profile")}`,
   ];

@@ -1,14 +1,15 @@
 // A page that downloads from a Hub on this machine into the browser's own file system. It loads three times: what is
 // there after a reload is what the browser keeps, not what the page remembers. The test puts the Hub's endpoint before
-// this script, and serves org/model slowly.
-import { Hub, OpfsCache, type HubEvent } from "@favor/hub";
+// this script, and its first answer with large.bin stops after 2 MB.
+import { Hub, OpfsCache, type Fetch } from "@favor/hub";
 
 import type { OpfsReport } from "./opfs-report.ts";
 
 declare const hubEndpoint: string;
 
-const open = (offline: boolean): Hub<File> =>
-  new Hub({ endpoint: hubEndpoint, cache: new OpfsCache(), offline, retry: { retries: 3, baseMs: 1, maxMs: 4 } });
+const options = { endpoint: hubEndpoint, retry: { retries: 3, baseMs: 1, maxMs: 4 } };
+
+const open = (offline: boolean): Hub<File> => new Hub({ ...options, cache: new OpfsCache(), offline });
 
 async function sha256(file: File): Promise<string> {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await file.arrayBuffer()));
@@ -33,18 +34,34 @@ const codeOf = (download: Promise<unknown>): Promise<string> =>
     (error: unknown) => (error as { code?: string }).code ?? String(error),
   );
 
-/** Reloads the page while the first download is under way. */
-function reloadBetween(event: HubEvent): void {
-  if (event.type !== "progress" || event.fileBytes === 0) return;
-  void blobs().then((names) => {
-    sessionStorage.setItem("interrupted", JSON.stringify(names));
-    sessionStorage.setItem("step", "second");
-    location.reload();
-  });
+/** Notes what there is and reloads the page. */
+async function interrupt(): Promise<void> {
+  sessionStorage.setItem("interrupted", JSON.stringify(await blobs()));
+  sessionStorage.setItem("step", "second");
+  location.reload();
 }
 
+/** The browser's fetch, which calls back once a megabyte of a body has been read. */
+function fetchUntil(reached: () => void): Fetch {
+  return async (url, init) => {
+    const { status, type, url: end, headers, body } = await fetch(url, init);
+    let read = 0;
+    const watch = new TransformStream<Uint8Array, Uint8Array>({
+      transform(bytes, controller) {
+        controller.enqueue(bytes);
+        if (read < 1e6 && read + bytes.length >= 1e6) reached();
+        read += bytes.length;
+      },
+    });
+    return { status, type, url: end, headers, body: body === null ? null : body.pipeThrough(watch) };
+  };
+}
+
+/** Reloads the page while the download is under way. */
 async function first(): Promise<void> {
-  await open(false).file("org/model", "large.bin", { onEvent: reloadBetween });
+  const fetch = fetchUntil(() => void interrupt());
+  const hub = new Hub({ ...options, cache: new OpfsCache(), fetch, stallTimeoutMs: 600_000 });
+  await hub.file("org/model", "large.bin");
 }
 
 /** Downloads it, and what is wrong; reloads. */

@@ -38,7 +38,7 @@ describe.skipIf(!chromium)("Chromium gives what Node gives, to the bit (skipped:
       expect(report.workers.sharedMemory).toBe(isolated);
       expect(report.workers.favor).toBe((await workerDigest()).favor);
     },
-    60_000,
+    240_000,
   );
 });
 

@@ -17,9 +17,11 @@ const sha256 = createHash("sha256").update(large).digest("hex");
 describe.skipIf(!chromium)("the cache in Chromium's own file system (skipped: no chromium on PATH)", () => {
   it("survives reloads, starts over what was interrupted, keeps nothing that is wrong, continues a cut connection", async () => {
     const files = { "large.bin": memoryContent(large, "lfs"), "wrong.bin": memoryContent(large.subarray(9), "lfs") };
-    const server = await HubServer.start({ repositories: [{ id: "org/model", files }], connectionRate: 3e6 });
+    const server = await HubServer.start({ repositories: [{ id: "org/model", files }] });
     onTestFinished(() => server.close());
     const wrong = createHash("sha256").update(large.subarray(9)).digest("hex");
+    // The first answer stops on its way, until the page is loaded again.
+    server.fault({ part: "storage", path: new RegExp(sha256), times: 1 }, faults.stall(2_000_000));
     server.fault({ part: "storage", path: new RegExp(sha256), times: 1, after: 1 }, faults.cut(2_000_000));
     server.fault({ part: "storage", path: new RegExp(wrong) }, faults.corrupt);
 
@@ -39,5 +41,5 @@ describe.skipIf(!chromium)("the cache in Chromium's own file system (skipped: no
     const asked = server.requests.filter(({ part, path }) => part === "storage" && path.includes(sha256));
     const ranges = asked.map(({ headers }) => headers["range"] ?? "whole");
     expect(ranges).toEqual(["whole", "whole", expect.stringMatching(/^bytes=[1-9]\d*-2999999$/)]);
-  }, 60_000);
+  }, 240_000);
 });
