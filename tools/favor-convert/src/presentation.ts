@@ -3,8 +3,9 @@ import type { ConvertResult } from "./commands/convert.ts";
 import type { Inspection } from "./commands/inspect.ts";
 import type { Verification } from "./commands/verify.ts";
 import type { FavorFile } from "./report/favor-file.ts";
+import { reasonLines } from "./report/reasons.ts";
 import { describeEvaluation, summary } from "./report/summary.ts";
-import { reasonLines, siteTable } from "./site-lines.ts";
+import { siteTable } from "./site-lines.ts";
 
 /** What `inspect` prints. */
 export function inspectionText({ model, sites, notes, operators }: Inspection): string {

@@ -8,7 +8,7 @@ import { describe, expect, test } from "vitest";
 import { wrapped } from "../src/command-line/wrap.ts";
 import { verificationText } from "../src/presentation.ts";
 import { progressOn } from "../src/progress/progress.ts";
-import { reasonLines } from "../src/site-lines.ts";
+import { reasonLines } from "../src/report/reasons.ts";
 import { calibration, tiny } from "./checkpoints.ts";
 import { withModel, withoutAttention } from "./edited-models.ts";
 import { temporaryFolder } from "./temporary-folder.ts";

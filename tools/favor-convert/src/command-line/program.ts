@@ -1,7 +1,7 @@
 import { FavorError } from "@favor/core";
 
 import { messageOf } from "../errors.ts";
-import { progressOn, silent } from "../progress/progress.ts";
+import { progressOn, warningsOn } from "../progress/progress.ts";
 import type { Progress } from "../progress/progress.ts";
 import { exitCode } from "./exit-code.ts";
 import type { HelpText } from "./parse.ts";
@@ -59,7 +59,7 @@ export async function runProgram<Command extends Presentation>(
       return exitCode.done;
     }
     const { json, quiet } = command;
-    return await program.run(command, quiet ? silent : progressOn(stderr, environment), (result, text) => {
+    return await program.run(command, quiet ? warningsOn(stderr) : progressOn(stderr, environment), (result, text) => {
       stdout.write(`${json ? asJson(result) : text()}\n`);
     });
   } catch (error) {

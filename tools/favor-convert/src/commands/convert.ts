@@ -11,7 +11,7 @@ import { OutputFolder, checkOutput } from "../folder/output-folder.ts";
 import type { Comparison } from "../measure/evaluation.ts";
 import { silent } from "../progress/progress.ts";
 import type { Progress } from "../progress/progress.ts";
-import type { Evaluation, FavorFile, FavorOptions } from "../report/favor-file.ts";
+import type { DataWarning, Evaluation, FavorFile, FavorOptions } from "../report/favor-file.ts";
 import { siteRecord } from "../report/site-record.ts";
 import { checkConfiguration } from "../source/check-configuration.ts";
 import { maximumTokens } from "../source/config.ts";
@@ -20,6 +20,7 @@ import { onnxFileOf, openSourceModel } from "../source/open-source-model.ts";
 import type { OpenedSource } from "../source/open-source-model.ts";
 import { openSource } from "../source/source.ts";
 import type { Source } from "../source/source.ts";
+import { doubtsAbout } from "../tokens/doubtful-data.ts";
 import { checkVocabulary, loadSequences } from "../tokens/load-sequences.ts";
 import type { LoadedSequences } from "../tokens/load-sequences.ts";
 import { loadTokenizer } from "../tokens/tokenizer.ts";
@@ -35,6 +36,8 @@ export interface ConvertResult {
   readonly folder: string | undefined;
   readonly sites: readonly ConvertedSite[];
   readonly notes: readonly string[];
+  /** What makes the calibration or the measured quality doubtful. */
+  readonly warnings: readonly DataWarning[];
   /** What `favor.json` says; undefined for a dry run. */
   readonly favor: FavorFile | undefined;
 }
@@ -70,9 +73,11 @@ export async function convert(request: ConvertRequest, progress: Progress = sile
     const notes = [...inspected.notes, ...checkConfiguration(source.config, inspected.sites)];
     if (request.dryRun === true) {
       const converted = convertAttention(model, rewriteOptions(options, options.keep));
-      return { folder: undefined, sites: converted.sites, notes: [...notes, ...converted.notes], favor: undefined };
+      const all = [...notes, ...converted.notes];
+      return { folder: undefined, sites: converted.sites, notes: all, warnings: [], favor: undefined };
     }
     const data = await openData(request, source, options.seed);
+    for (const { message } of data.warnings) progress.warn(message);
     const output = await OutputFolder.begin(request.output!, outputOptions);
     try {
       const threads = request.threads ?? availableParallelism();
@@ -93,6 +98,7 @@ interface Data {
   readonly tokenizer: SequenceTokenizer | undefined;
   readonly calibration: LoadedSequences | undefined;
   readonly evaluation: LoadedSequences | undefined;
+  readonly warnings: readonly DataWarning[];
 }
 
 interface Job {
@@ -130,6 +136,7 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
     options,
     sites: conversion.sites.map((site) => siteRecord(site, errors[site.site])),
     notes,
+    ...(data.warnings.length > 0 && { warnings: data.warnings }),
     ...(data.calibration === undefined ? {} : { calibration: data.calibration.use }),
     ...(evaluation === undefined ? {} : { evaluation }),
   };
@@ -137,7 +144,7 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
   const { writeReport } = await import("../report/write-report.ts");
   await copyCompanions(source, output, options.maxLength);
   await writeReport(output, favor);
-  return { sites: conversion.sites, notes, favor };
+  return { sites: conversion.sites, notes, warnings: data.warnings, favor };
 }
 
 /** A converted model on disk. */
@@ -261,7 +268,7 @@ function rewriteOptions(options: FavorOptions, keep: readonly number[]): Convert
 /** Reads and tokenises the data files first: their faults should show before minutes of work. */
 async function openData(request: ConvertRequest, source: Source, seed: number): Promise<Data> {
   if (request.calibrate === undefined && request.evaluate === undefined) {
-    return { tokenizer: undefined, calibration: undefined, evaluation: undefined };
+    return { tokenizer: undefined, calibration: undefined, evaluation: undefined, warnings: [] };
   }
   const tokenizer = await loadTokenizer(source.folder);
   checkVocabulary(tokenizer, source.config.vocab_size ?? undefined, source.folder);
@@ -275,9 +282,9 @@ async function openData(request: ConvertRequest, source: Source, seed: number): 
           truncate: request.truncate ?? false,
           column: request.column,
         });
-  return {
-    tokenizer,
-    calibration: await load(request.calibrate, request.calibrateCount ?? 200),
-    evaluation: await load(request.evaluate, request.evaluateCount ?? 500),
-  };
+  const calibrateCount = request.calibrateCount ?? 200;
+  const calibration = await load(request.calibrate, calibrateCount);
+  const evaluation = await load(request.evaluate, request.evaluateCount ?? 500);
+  const warnings = doubtsAbout({ tokenizer, calibration, evaluation, calibrateCount });
+  return { tokenizer, calibration, evaluation, warnings };
 }

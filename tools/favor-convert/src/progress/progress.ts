@@ -9,11 +9,22 @@ export interface Progress {
   advance(steps: number): void;
   /** A line that stays. */
   note(text: string): void;
+  /** What the user should know before relying on the result; said without progress too. */
+  warn(text: string): void;
   /** Ends the last stage. */
   end(): void;
 }
 
-export const silent: Progress = { stage: () => {}, advance: () => {}, note: () => {}, end: () => {} };
+export const silent: Progress = { stage: () => {}, advance: () => {}, note: () => {}, warn: () => {}, end: () => {} };
+
+/** No progress, warnings alone. */
+export function warningsOn(stream: NodeJS.WritableStream): Progress {
+  return { ...silent, warn: (text) => void stream.write(warningLine(text)) };
+}
+
+function warningLine(text: string): string {
+  return `Warning: ${text}\n`;
+}
 
 /** One line a stage: for logs, pipes and continuous integration. */
 class LineProgress implements Progress {
@@ -31,6 +42,10 @@ class LineProgress implements Progress {
 
   note(text: string): void {
     this.#stream.write(`${text}\n`);
+  }
+
+  warn(text: string): void {
+    this.#stream.write(warningLine(text));
   }
 
   end(): void {}
@@ -70,6 +85,11 @@ class BarProgress implements Progress {
   note(text: string): void {
     this.end();
     this.#stream.write(`${text}\n`);
+  }
+
+  warn(text: string): void {
+    this.end();
+    this.#stream.write(warningLine(text));
   }
 
   end(): void {

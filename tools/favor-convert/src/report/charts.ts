@@ -1,17 +1,49 @@
 import { BarChart, CustomChart, LineChart } from "echarts/charts";
-import { GridComponent, LegendComponent, TitleComponent } from "echarts/components";
+import { GridComponent, LegendComponent } from "echarts/components";
 import { init, use } from "echarts/core";
 import type { EChartsCoreOption } from "echarts/core";
 import { SVGRenderer } from "echarts/renderers";
 
 import type { Estimate } from "../measure/bootstrap.ts";
+import { short } from "./numbers.ts";
+import { Html, html, scrolling } from "./page.ts";
 
-use([BarChart, CustomChart, LineChart, GridComponent, LegendComponent, TitleComponent, SVGRenderer]);
+use([BarChart, CustomChart, LineChart, GridComponent, LegendComponent, SVGRenderer]);
 
-const palette = ["#4c6ef5", "#e8590c", "#2b8a3e", "#862e9c", "#1098ad", "#868e96"];
+/** Each at least 3:1 against the page, light or dark (WCAG 2.2, 1.4.11). */
+const palette = ["#4c6ef5", "#e8590c", "#2f9e44", "#ae3ec9", "#1098ad", "#868e96"];
+
+/** Lines differ by their points too: colour alone is lost on many readers and in print. */
+const symbols = ["circle", "rect", "triangle", "diamond", "roundRect", "pin"];
+
+/** Texts and lines take the colour of the page around them, be it light or dark. */
+const ink = "currentColor";
 
 /** Space around the plot; the font that the labels will have is not known here, so none is fitted. */
-const room = { right: 60, bottom: 28, outerBoundsMode: "none" };
+const room = { right: 24, bottom: 46, outerBoundsMode: "none" };
+
+const axisLook = {
+  nameTextStyle: { color: ink, fontSize: 13 },
+  axisLabel: { color: ink, fontSize: 13 },
+  axisLine: { lineStyle: { color: ink, opacity: 0.5 } },
+  axisTick: { lineStyle: { color: ink, opacity: 0.5 } },
+  splitLine: { lineStyle: { color: ink, opacity: 0.15 } },
+};
+/** A horizontal axis; its name stands under its middle. */
+const across = { ...axisLook, nameLocation: "middle", nameGap: 30 };
+/** A vertical axis; its name stands over it. */
+const upward = { ...axisLook, nameLocation: "end", nameTextStyle: { ...axisLook.nameTextStyle, align: "left" } };
+
+function legendOf(rows: number): object {
+  return {
+    top: 0,
+    left: 0,
+    selectedMode: false,
+    itemGap: 30,
+    height: 24 * rows,
+    textStyle: { color: ink, fontSize: 13 },
+  };
+}
 
 /** A bar of a bar chart, with its interval where there is one. */
 export interface Bar {
@@ -22,21 +54,24 @@ export interface Bar {
 }
 
 export interface ChartText {
+  /** The caption. */
   readonly title: string;
+  /** What the axis of values shows, with its unit. */
   readonly axis: string;
   /** Prefix of the identifiers in the SVG: unique within its page. */
   readonly id: string;
 }
 
-/** A bar for each model with the 95 % interval as a whisker. Returns an `<svg>` element. */
+/** A bar for each model with the 95 % interval as a whisker. Returns a `<figure>` with an `<svg>` and its caption. */
 export function barChart(bars: readonly Bar[], text: ChartText): string {
-  return svg(text.id, 70 + 44 * bars.length, {
-    animation: false,
-    color: palette,
-    title: { text: text.title, left: 0, textStyle: { fontSize: 14, fontWeight: 600 } },
-    grid: { ...room, left: 12 + 8 * Math.max(...bars.map((bar) => bar.name.length)), top: 36 },
-    xAxis: { type: "value", min: 0, name: text.axis, nameLocation: "end" },
-    yAxis: { type: "category", inverse: true, data: bars.map((bar) => bar.name), axisTick: { show: false } },
+  const told = bars.map(({ name, value, low, high }) => {
+    const interval = low === undefined || high === undefined ? "" : ` (${short(low)} to ${short(high)})`;
+    return `${name} ${short(value)}${interval}`;
+  });
+  return figure(text, told, 60 + 40 * bars.length, {
+    grid: { ...room, left: 12 + 8 * Math.max(...bars.map((bar) => bar.name.length)), top: 6 },
+    xAxis: { ...across, type: "value", min: 0, name: text.axis },
+    yAxis: { ...upward, type: "category", inverse: true, data: bars.map((bar) => bar.name), axisTick: { show: false } },
     series: [
       {
         type: "bar",
@@ -50,7 +85,7 @@ export function barChart(bars: readonly Bar[], text: ChartText): string {
 }
 
 function stroke(x1: number, y1: number, x2: number, y2: number): object {
-  return { type: "line", shape: { x1, y1, x2, y2 }, style: { stroke: "#212529", lineWidth: 1.5 } };
+  return { type: "line", shape: { x1, y1, x2, y2 }, style: { stroke: ink, lineWidth: 1.5 } };
 }
 
 /** Horizontal whiskers from `low` to `high` over a bar chart. */
@@ -78,55 +113,58 @@ export interface Line {
   readonly points: readonly (readonly [number, number])[];
 }
 
-/** Lines over two logarithmic axes. Returns an `<svg>` element. */
+/** A line in words: where it begins and where it ends. */
+function lineInWords({ name, points }: Line): string {
+  const [first, last] = [points[0], points.at(-1)];
+  if (first === undefined || last === undefined) return name;
+  return `${name}: ${short(first[1])} at ${first[0]}, ${short(last[1])} at ${last[0]}`;
+}
+
+/** Lines over two logarithmic axes. Returns a `<figure>` with an `<svg>` and its caption. */
 export function lineChart(lines: readonly Line[], text: ChartText & { readonly across: string }): string {
   const ticks = lines[0]?.points.map(([x]) => String(x)) ?? [];
-  return svg(text.id, 300, {
-    animation: false,
-    color: palette,
-    title: { text: text.title, left: 0, textStyle: { fontSize: 14, fontWeight: 600 } },
-    legend: { top: 30, left: 0, icon: "roundRect", selectedMode: false, itemGap: 30, itemHeight: 3 },
-    grid: { ...room, left: 70, top: 86 },
-    xAxis: { type: "category", data: ticks, name: text.across, nameLocation: "end", boundaryGap: false },
-    yAxis: { type: "log", name: text.axis },
-    series: lines.map((line) => ({
+  return figure(text, lines.map(lineInWords), 300, {
+    legend: legendOf(1),
+    grid: { ...room, left: 64, top: 58 },
+    xAxis: { ...across, type: "category", data: ticks, name: text.across, boundaryGap: false },
+    yAxis: { ...upward, type: "log", name: text.axis },
+    series: lines.map((line, i) => ({
       type: "line",
       silent: true,
       name: line.name,
-      symbolSize: 6,
+      symbol: symbols[i % symbols.length],
+      symbolSize: 7,
       data: line.points.map(([, y]) => y),
     })),
   });
 }
 
 /**
- * Lines over linear axes, such as accuracy against steps; a line of two points shows a level to compare with. Returns an
- * `<svg>` element.
+ * Lines over linear axes, such as accuracy against steps; a line of two points shows a level to compare with. Returns a
+ * `<figure>` with an `<svg>` and its caption.
  */
 export function curveChart(lines: readonly Line[], text: ChartText & { readonly across: string }): string {
-  // Four names fill a row of the legend.
-  const legendRows = Math.ceil(lines.length / 4);
-  return svg(text.id, 278 + 42 * legendRows, {
-    animation: false,
-    color: palette,
-    title: { text: text.title, left: 0, textStyle: { fontSize: 14, fontWeight: 600 } },
-    legend: { top: 30, left: 0, icon: "roundRect", selectedMode: false, itemGap: 30, itemHeight: 3 },
-    grid: { ...room, left: 70, top: 44 + 42 * legendRows },
-    xAxis: { type: "value", name: text.across, nameLocation: "end" },
-    yAxis: { type: "value", scale: true, name: text.axis },
-    series: lines.map((line) => ({
+  // Three names fill a row of the legend.
+  const legendRows = Math.ceil(lines.length / 3);
+  return figure(text, lines.map(lineInWords), 280 + 24 * legendRows, {
+    legend: legendOf(legendRows),
+    grid: { ...room, left: 64, top: 34 + 24 * legendRows },
+    xAxis: { ...across, type: "value", name: text.across },
+    yAxis: { ...upward, type: "value", scale: true, name: text.axis },
+    series: lines.map((line, i) => ({
       type: "line",
       silent: true,
       name: line.name,
       showSymbol: line.points.length !== 2,
-      symbolSize: 5,
+      symbol: symbols[i % symbols.length],
+      symbolSize: 7,
       lineStyle: { type: line.points.length === 2 ? "dashed" : "solid" },
       data: line.points.map(([x, y]) => [x, y]),
     })),
   });
 }
 
-/** Counts of values in equal bins over [low, 1]. Returns an `<svg>` element. */
+/** Counts of values in equal bins over [low, 1]. Returns a `<figure>` with an `<svg>` and its caption. */
 export function cosineHistogram(values: readonly number[], text: ChartText): string {
   const bins = 20;
   const low = Math.min(...values.map((value) => Math.floor(value * 10) / 10), 0.9);
@@ -135,13 +173,14 @@ export function cosineHistogram(values: readonly number[], text: ChartText): str
     const bin = Math.min(bins - 1, Math.max(0, Math.floor(((value - low) / (1 - low)) * bins)));
     counts[bin]!++;
   }
-  return svg(text.id, 260, {
-    animation: false,
-    color: palette,
-    title: { text: text.title, left: 0, textStyle: { fontSize: 14, fontWeight: 600 } },
-    grid: { ...room, left: 60, top: 70 },
-    xAxis: { type: "category", data: counts.map((_, i) => (low + ((1 - low) * i) / bins).toFixed(3)), name: text.axis },
-    yAxis: { type: "value", name: "sequences" },
+  const told = [
+    `${values.length} values, the least ${short(Math.min(...values))}, the largest ${short(Math.max(...values))}`,
+  ];
+  const edges = counts.map((_, i) => (low + ((1 - low) * i) / bins).toFixed(3));
+  return figure(text, told, 260, {
+    grid: { ...room, left: 60, top: 34 },
+    xAxis: { ...across, type: "category", data: edges, name: `${text.axis}, from` },
+    yAxis: { ...upward, type: "value", minInterval: 1, name: "sequences" },
     series: [{ type: "bar", silent: true, barCategoryGap: "5%", data: counts }],
   });
 }
@@ -149,6 +188,17 @@ export function cosineHistogram(values: readonly number[], text: ChartText): str
 /** The bar of an estimate. */
 export function barOf(name: string, estimate: Estimate, factor = 1): Bar {
   return { name, value: estimate.value * factor, low: estimate.low * factor, high: estimate.high * factor };
+}
+
+/** A chart with its caption; `told` says the same in words, for those who hear the page. */
+function figure({ title, id }: ChartText, told: readonly string[], height: number, option: EChartsCoreOption): string {
+  const words = `${title}: ${told.join("; ")}.`;
+  const drawn = svg(id, height, { animation: false, color: palette, ...option });
+  const named = new Html(drawn.replace("<svg ", html`<svg role="img" aria-label="${words}" `.text));
+  return html`<figure>
+    <figcaption>${title}</figcaption>
+    ${scrolling(named, title)}
+  </figure>`.text;
 }
 
 function svg(id: string, height: number, option: EChartsCoreOption): string {

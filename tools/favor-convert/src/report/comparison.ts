@@ -39,10 +39,10 @@ export function comparisonPage(
       ${text.map((paragraph) => html`<p>${paragraph}</p> `)}
       <h2>Quality</h2>
       <p class="muted">${evaluationMethod}</p>
-      ${new Html(barChart(accuracy, { title: "Masked accuracy, higher is better", axis: "%", id: "accuracy" }))}
-      ${new Html(barChart(perplexity, { title: "Perplexity, lower is better", axis: "", id: "perplexity" }))}
+      ${new Html(barChart(accuracy, { title: "Masked accuracy, higher is better", axis: "masked accuracy, %", id: "accuracy" }))}
+      ${new Html(barChart(perplexity, { title: "Perplexity, lower is better", axis: "perplexity", id: "perplexity" }))}
       <h2>Speed</h2>
-      ${lengths.map((length, i) => new Html(barChart(times(i), { title: `Forward pass of ${length} tokens`, axis: "ms", id: `speed-${length}` })))}
+      ${lengths.map((length, i) => new Html(barChart(times(i), { title: `Forward pass of ${length} tokens`, axis: "time, ms", id: `speed-${length}` })))}
       <h2>All numbers</h2>
       ${table(
         [
@@ -57,6 +57,7 @@ export function comparisonPage(
           withInterval(quality.perplexity),
           ...speed.flatMap(({ seconds, peakBytes }) => [short(seconds * 1000), Math.round(peakBytes / 1e6)]),
         ]),
+        "With 95 % intervals; time and peak memory of one forward pass by length in tokens.",
       )}
       ${sections}`,
   );

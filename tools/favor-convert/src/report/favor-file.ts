@@ -22,6 +22,20 @@ export interface DataUse {
   readonly seed: number;
 }
 
+const dataWarningCodes = [
+  "calibration-small",
+  "tokens-unknown",
+  "vocabulary-unseen",
+  "evaluation-not-independent",
+] as const;
+
+/** Something about the data files that the user should know before relying on the result. */
+export interface DataWarning {
+  readonly code: (typeof dataWarningCodes)[number];
+  /** What was found, why it matters, what to do. */
+  readonly message: string;
+}
+
 /** Original and converted model on the same inputs. */
 export type Evaluation =
   | ({ readonly kind: "masked-language"; readonly data: DataUse } & MaskedComparison)
@@ -112,6 +126,8 @@ export interface FavorFile {
   readonly options: FavorOptions;
   readonly sites: readonly FavorSite[];
   readonly notes: readonly string[];
+  /** What makes the calibration or the measured quality doubtful; absent: nothing. */
+  readonly warnings?: readonly DataWarning[];
   readonly calibration?: DataUse;
   readonly evaluation?: Evaluation;
   /** What favor-tune did afterwards. */
@@ -202,6 +218,7 @@ export const favorFileSchema: z.ZodType<FavorFile> = z.object({
   }),
   sites: z.array(site),
   notes: z.array(z.string()),
+  warnings: z.array(z.object({ code: z.enum(dataWarningCodes), message: z.string() })).exactOptional(),
   calibration: dataUse.exactOptional(),
   evaluation: evaluation.exactOptional(),
   tuning: tuningRecordSchema.exactOptional(),

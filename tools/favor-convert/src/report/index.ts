@@ -2,10 +2,11 @@
 export { barChart, barOf, curveChart } from "./charts.ts";
 export type { Bar, ChartText, Line } from "./charts.ts";
 export { favorFileSchema } from "./favor-file.ts";
-export type { DataUse, Evaluation, FavorFile } from "./favor-file.ts";
+export type { DataUse, DataWarning, Evaluation, FavorFile } from "./favor-file.ts";
 export { modelCard } from "./model-card.ts";
 export { percent, percentWithInterval, short, withInterval } from "./numbers.ts";
-export { Html, html, page, table } from "./page.ts";
+export { Html, facts, html, page, table } from "./page.ts";
+export type { Cell } from "./page.ts";
 export { reportPage } from "./report.ts";
 export { describeEvaluation, summary } from "./summary.ts";
 export { curveSchema, stageSchema } from "./tuning-record.ts";

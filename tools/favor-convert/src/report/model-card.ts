@@ -9,7 +9,7 @@ function plain(text: string): string {
 
 /** `README.md` of the converted folder: a model card for the Hugging Face Hub. */
 export function modelCard(file: FavorFile): string {
-  const { evaluation, options } = file;
+  const { evaluation, options, warnings = [] } = file;
   const signature =
     options.stateful === true
       ? "Inputs, outputs and tokenizer are those of the original, and beside them the model takes and gives its state (see Use)"
@@ -29,6 +29,7 @@ export function modelCard(file: FavorFile): string {
       ? "Not measured. Run favor-convert with `--evaluate` and data like yours before you rely on this model."
       : plain(describeEvaluation(evaluation)),
     ...(evaluation?.kind === "masked-language" ? ["", evaluationMethod] : []),
+    ...warnings.flatMap(({ message }) => ["", `**Warning.** ${plain(message)}`]),
     "",
     "Linear attention approximates softmax attention: expect other numbers on data, lengths and tasks that differ from these.",
     "",

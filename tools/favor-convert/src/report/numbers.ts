@@ -10,9 +10,13 @@ export function percentWithInterval({ value, low, high }: Estimate): string {
   return `${percent(value)} (${(low * 100).toFixed(1)} to ${(high * 100).toFixed(1)})`;
 }
 
-/** A number with its interval, three significant digits or two decimals. */
+/** A number with its interval, the value with four significant digits and the bounds with as many decimals. */
 export function withInterval({ value, low, high }: Estimate): string {
-  return `${short(value)} (${short(low)} to ${short(high)})`;
+  const size = Math.abs(value);
+  if (!Number.isFinite(value) || size < 1e-3 || size >= 1e4) return `${short(value)} (${short(low)} to ${short(high)})`;
+  const decimals = Math.max(0, 3 - Math.floor(Math.log10(size)));
+  const [middle, from, to] = [value, low, high].map((number) => number.toFixed(decimals));
+  return `${middle} (${from} to ${to})`;
 }
 
 /** Up to four significant digits, without an exponent for everyday sizes. */
@@ -26,4 +30,9 @@ export function short(value: number): string {
 /** `1 sequence`, `200 sequences`. */
 export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+/** `3,605,200`. */
+export function grouped(count: number): string {
+  return count.toLocaleString("en-US");
 }

@@ -1,8 +1,10 @@
 import { attentionCost } from "./attention-cost.ts";
 import { barChart, barOf, cosineHistogram, lineChart } from "./charts.ts";
 import type { Evaluation, FavorFile, FavorSite } from "./favor-file.ts";
-import { counted, short } from "./numbers.ts";
-import { Html, html, page, table } from "./page.ts";
+import { counted, grouped, short } from "./numbers.ts";
+import { Html, facts, html, page, table } from "./page.ts";
+import type { Cell } from "./page.ts";
+import { reasonLines } from "./reasons.ts";
 import { describeEvaluation, describeFeatures, evaluationMethod, summary } from "./summary.ts";
 
 /**
@@ -16,14 +18,22 @@ export function reportPage(file: FavorFile, first: readonly Html[] = []): string
     `${file.source.name} with linear attention`,
     html`<h1>${file.source.name} with linear attention</h1>
       <p class="lead">${summary(file)}</p>
-      ${first} ${file.evaluation === undefined ? unmeasured(file) : quality(file.evaluation)} ${cost(file)}
+      ${warnings(file)} ${first} ${file.evaluation === undefined ? unmeasured(file) : quality(file.evaluation)}
+      ${cost(file)}
       <h2>Attention sites</h2>
       ${sites(file)}
       ${file.sites.some(({ error }) => error !== undefined) ? html`<p class="muted">${errorMethod}</p>` : ""}
-      ${file.notes.map((note) => html`<p>${note}</p>`)}
+      ${whySoftmax(file)} ${file.notes.map((note) => html`<p>${note}</p>`)}
       <h2>How it was made</h2>
-      ${table(["", ""], provenance(file))}`,
+      ${facts(provenance(file))}`,
   );
+}
+
+function warnings({ warnings: found = [] }: FavorFile): Html {
+  if (found.length === 0) return html``;
+  return html`<section class="warning" aria-label="Warnings">
+    ${found.map(({ message }) => html`<p><strong>Warning.</strong> ${message}</p>`)}
+  </section>`;
 }
 
 function unmeasured({ tuning }: FavorFile): Html {
@@ -35,7 +45,7 @@ function quality(evaluation: Evaluation): Html {
   if (evaluation.kind === "output-cosine") {
     return html`<h2>Quality</h2>
       <p>${describeEvaluation(evaluation)}</p>
-      ${new Html(cosineHistogram(evaluation.perSequence, { title: "Mean cosine by sequence", axis: "cosine", id: "cosine" }))}`;
+      ${new Html(cosineHistogram(evaluation.perSequence, { title: "Mean cosine by sequence, 1 is the original", axis: "mean cosine", id: "cosine" }))}`;
   }
   const { original, converted } = evaluation;
   return html`<h2>Quality</h2>
@@ -44,14 +54,14 @@ function quality(evaluation: Evaluation): Html {
     ${new Html(
       barChart([barOf("original", original.accuracy, 100), barOf("converted", converted.accuracy, 100)], {
         title: "Masked accuracy, higher is better",
-        axis: "%",
+        axis: "masked accuracy, %",
         id: "accuracy",
       }),
     )}
     ${new Html(
       barChart([barOf("original", original.perplexity), barOf("converted", converted.perplexity)], {
         title: "Perplexity of the masked tokens, lower is better",
-        axis: "",
+        axis: "perplexity",
         id: "perplexity",
       }),
     )}`;
@@ -75,7 +85,12 @@ function cost(file: FavorFile): Html {
           { name: "softmax everywhere", points: costs.map(([length, softmax]) => [length, softmax / 1e9] as const) },
           { name: "as converted", points: costs.map(([length, , converted]) => [length, converted / 1e9] as const) },
         ],
-        { title: "Multiply-adds by sequence length", axis: "billions", across: "tokens", id: "cost" },
+        {
+          title: "Multiply-adds by sequence length",
+          axis: "multiply-adds, billions",
+          across: "sequence length, tokens",
+          id: "cost",
+        },
       ),
     )}`;
 }
@@ -92,40 +107,63 @@ const errorMethod =
   "Error: how far each head's attention is from softmax, as a share of softmax's own size (Frobenius norm of the " +
   "difference of the attention matrices), on activations of the original model.";
 
+/** Why attention stayed softmax: each reason once, with its layers. */
+function whySoftmax(file: FavorFile): Html {
+  const reasons = reasonLines(
+    file.sites.map((site) =>
+      site.state === "kept" ? { ...site, reasons: [{ code: "softmax", message: `${keptWhy(site, file)}.` }] } : site,
+    ),
+  );
+  if (reasons.length === 0) return html``;
+  return html`<h3>What stayed softmax, and why</h3>
+    <ul>
+      ${reasons.map((reason) => html`<li>${reason}</li>`)}
+    </ul>`;
+}
+
+/** A column of the table of sites; without a single value in it, it is left out. */
+type Column = readonly [name: string, cell: (site: FavorSite) => Cell];
+
 function sites(file: FavorFile): Html {
+  const isGrouped = file.sites.some(({ heads, keyValueHeads }) => heads !== keyValueHeads);
+  const columns: Column[] = [
+    ["layer", ({ layer }) => layer],
+    ["heads", ({ heads }) => heads],
+    ["key heads", ({ keyValueHeads }) => (isGrouped ? keyValueHeads : "")],
+    ["head dim", ({ headDim }) => headDim],
+    ["scale", ({ scale }) => short(scale)],
+    ["mask", ({ mask }) => mask.kind],
+    ["now", ({ state }) => (state === "converted" ? file.options.features : "softmax")],
+    ["error, mean", ({ error }) => error?.mean.toFixed(4) ?? ""],
+    ["error, worst head", ({ error }) => error?.worst.toFixed(4) ?? ""],
+    ["site", ({ name }) => html`<code>${name}</code>`],
+  ];
+  const shown = columns.filter(([, cell]) => file.sites.some((site) => cell(site) !== ""));
   return table(
-    ["layer", "site", "heads", "head dim", "scale", "mask", "now", "error, mean (worst head)", "why"],
-    file.sites.map((site) => [
-      site.layer,
-      html`<code>${site.name}</code>`,
-      site.heads === site.keyValueHeads ? String(site.heads) : `${site.heads} (${site.keyValueHeads} of keys)`,
-      site.headDim,
-      short(site.scale),
-      site.mask.kind,
-      site.state === "converted" ? file.options.features : "softmax",
-      site.error === undefined ? "" : `${short(site.error.mean)} (${short(site.error.worst)})`,
-      site.state === "kept" ? keptWhy(site, file) : site.reasons.map((reason) => reason.message).join(" "),
-    ]),
+    shown.map(([name]) => name),
+    file.sites.map((site) => shown.map(([, cell]) => cell(site))),
+    "Every attention in the order of data flow, layers counted from 0.",
   );
 }
 
-function provenance(file: FavorFile): (string | Html)[][] {
-  const { options, calibration, evaluation } = file;
-  const rows: (string | Html)[][] = [
+function provenance(file: FavorFile): [string, string | Html][] {
+  const { options, calibration, evaluation, source, model } = file;
+  const rows: [string, string | Html][] = [
     [
       "source model",
-      html`<code>${file.source.model}</code>, ${file.source.bytes} bytes, sha256 <code>${file.source.sha256}</code>`,
+      html`<code>${source.model}</code>, ${grouped(source.bytes)} bytes, sha256 <code>${source.sha256}</code>`,
     ],
     [
       "this model",
-      html`<code>${file.model.file}</code>, ${file.model.bytes} bytes, sha256 <code>${file.model.sha256}</code>`,
+      html`<code>${model.file}</code>, ${grouped(model.bytes)} bytes, sha256 <code>${model.sha256}</code>`,
     ],
     ["features", describeFeatures(file)],
     ["seed", String(options.seed)],
   ];
+  if (source.revision !== undefined) rows.splice(1, 0, ["revision at the Hub", html`<code>${source.revision}</code>`]);
   if (options.budget !== undefined) rows.push(["budget", `${options.budget} points`]);
   if (options.maxLength !== undefined)
-    rows.push(["longest input", `${options.maxLength} tokens (position table grown)`]);
+    rows.push(["longest input", `${grouped(options.maxLength)} tokens (position table grown)`]);
   for (const [name, use] of [
     ["calibration data", calibration],
     ["evaluation data", evaluation?.data],

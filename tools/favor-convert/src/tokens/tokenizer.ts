@@ -37,6 +37,8 @@ export class SequenceTokenizer {
   readonly unknownId: number | undefined;
   /** Ids that stand for no text; never masked, never drawn as a replacement. */
   readonly specialIds: ReadonlySet<number>;
+  /** Every token with its id, the special ones included. */
+  readonly vocabulary: ReadonlyMap<string, number>;
   readonly #tokenizer: Tokenizer;
   readonly #residueIds: Map<string, number | undefined> = new Map();
   #around: { readonly before: readonly number[]; readonly after: readonly number[] } | undefined;
@@ -50,6 +52,7 @@ export class SequenceTokenizer {
       return token === undefined ? undefined : vocabulary.get(token);
     };
     this.#tokenizer = tokenizer;
+    this.vocabulary = vocabulary;
     this.size = highest + 1;
     this.maskId = idOf("mask");
     this.unknownId = idOf("unknown");

@@ -1,4 +1,4 @@
-import { Html, curveChart, html, percentWithInterval, short, table, withInterval } from "favor-convert/report";
+import { Html, curveChart, facts, html, percentWithInterval, short, table, withInterval } from "favor-convert/report";
 import type { CurvePoint, Line, TunedQuality, TuningRecord } from "favor-convert/report";
 
 /** What the tuning did, as a section of `report.html`: the curve, all models on the same tokens, how it was made. */
@@ -13,22 +13,22 @@ export function tuningSection(tuning: TuningRecord): Html {
     ${new Html(
       curveChart(curves(tuning), {
         title: "Masked accuracy on held-out data",
-        axis: "%",
-        across: "steps",
+        axis: "masked accuracy, %",
+        across: "step",
         id: "tuning",
       }),
     )}
-    ${table(["model", "masked accuracy (95 %)", "perplexity (95 %)"], qualityRows(measured))}
+    ${table(["model", "masked accuracy", "perplexity"], qualityRows(measured), "With 95 % intervals.")}
     ${settings["control"] === true ? html`<p class="muted">${controlNote}</p>` : ""}
     <h3>Stages</h3>
     ${table(
-      ["stage", "steps", "kept", "learning rate", "seconds"],
+      ["stage", "steps", "weights kept", "learning rate", "seconds"],
       stages.map(({ name, steps, kept, learningRate, seconds }) => [
         name,
         steps,
-        kept === steps ? "last" : `step ${kept}`,
-        short(learningRate),
-        short(seconds),
+        kept === steps ? "of the last step" : `of step ${kept}`,
+        String(learningRate),
+        seconds.toFixed(1),
       ]),
     )}
     ${
@@ -40,22 +40,28 @@ export function tuningSection(tuning: TuningRecord): Html {
               ["attention", "error before", "error after"],
               distilled.map(({ site, layer, before, after }) => [
                 layer === undefined ? site : `layer ${layer}`,
-                short(before),
-                short(after),
+                before.toFixed(4),
+                after.toFixed(4),
               ]),
             )}`
     }
-    <p>
-      Trained on ${tuning.backend}; data <code>${data.file}</code>, ${data.records} sequences, ${data.heldOut} not
-      trained on, sha256 <code>${data.sha256}</code>. Settings:
-      ${Object.entries(settings)
-        .map(([key, value]) => `${key} ${value}`)
-        .join(", ")}.
-      Versions:
-      ${Object.entries(tuning.versions)
-        .map(([name, version]) => `${name} ${version}`)
-        .join(", ")}.
-    </p>`;
+    <h3>How it was tuned</h3>
+    ${facts([
+      ["trained on", tuning.backend],
+      [
+        "data",
+        html`<code>${data.file}</code>, ${data.records} sequences, ${data.heldOut} not trained on, sha256
+          <code>${data.sha256}</code>`,
+      ],
+      ["settings", listed(settings)],
+      ["versions", listed(tuning.versions)],
+    ])}`;
+}
+
+function listed(values: Readonly<Record<string, unknown>>): string {
+  return Object.entries(values)
+    .map(([name, value]) => `${name} ${String(value)}`)
+    .join(", ");
 }
 
 const controlNote =
