@@ -1,3 +1,3 @@
 import { favorProject } from "../../vitest.shared.ts";
 
-export default favorProject("favor-convert", { timeout: 60_000 });
+export default favorProject("favor-convert");

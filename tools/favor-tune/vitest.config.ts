@@ -7,5 +7,5 @@ const conditions = ["@favor/source", "module", "node", "default"];
 export default defineProject({
   resolve: { conditions },
   ssr: { resolve: { conditions, externalConditions: ["@favor/source"] } },
-  test: { name: "favor-tune", include: ["test/**/*.test.ts"], testTimeout: 60_000, hookTimeout: 60_000 },
+  test: { name: "favor-tune", include: ["test/**/*.test.ts"], testTimeout: 240_000, hookTimeout: 240_000 },
 });

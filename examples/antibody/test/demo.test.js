@@ -16,7 +16,7 @@ beforeAll(async () => {
     cwd: root,
   });
   rows = stdout.split("\n").map((line) => line.split(/ {2,}/));
-}, 240_000);
+}, 900_000);
 
 /** The row of a model in the first table (conversion) or the second one (recovery), as cells. */
 const row = (name, table) => rows.filter(([cell]) => cell === name)[table];

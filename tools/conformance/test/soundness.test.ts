@@ -25,13 +25,13 @@ test("attention that computes something else is refused, or gives the same outpu
   // Both ways are taken.
   expect(withResult(found, "equal").length).toBeGreaterThan(0);
   expect(withResult(found, "refused").length).toBeGreaterThan(0);
-}, 60_000);
+});
 
 test("attention that is written otherwise is converted as before", async () => {
   const found = await outcomes(runSynonym);
   expect(withResult(found, "unsound", "crash", "lost", "not a synonym")).toEqual([]);
   expect(withResult(found, "equal").length).toBeGreaterThan(0);
-}, 60_000);
+});
 
 test("a case is the same at every run, and another for another seed or index", async () => {
   expect(await bytes(7, 42)).toEqual(await bytes(7, 42));

@@ -11,7 +11,7 @@ import { faults } from "./faults.ts";
 import { runEverything } from "./report.ts";
 import type { Report } from "./report.ts";
 
-const slow = 240_000;
+const slow = 600_000;
 const chromium = findChromium();
 /** A software Vulkan driver: VK_ICD_FILENAMES, or SwiftShader, which Debian's chromium brings with its loader. */
 const driver = [process.env.VK_ICD_FILENAMES ?? "", "/usr/lib/chromium/vk_swiftshader_icd.json"].find(

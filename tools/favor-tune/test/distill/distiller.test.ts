@@ -81,49 +81,45 @@ async function accuracyOf(model: ModelProto): Promise<number> {
 const rowsOf = (some: readonly TokenSequence[]): TokenRows => some.map(({ ids }) => ids);
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-test(
-  "feature maps learn: every site's error falls on held-out data, and accuracy comes back",
-  { timeout: 180_000 },
-  async () => {
-    const both = await models();
-    const student = await distiller(both);
-    const batches = [rowsOf(heldOut.slice(0, 4)), rowsOf(heldOut.slice(4, 8))];
-    const before = await student.errors(batches);
-    const losses = await train(student, 0, 30, 30);
-    const after = await student.errors(batches);
-    expect(student.sites).toHaveLength(4);
-    expect(mean(losses.slice(-5))).toBeLessThan(0.8 * mean(losses.slice(0, 3)));
-    for (const [site, { error }] of after.entries()) expect(error).toBeLessThan(before[site]!.error);
+test("feature maps learn: every site's error falls on held-out data, and accuracy comes back", async () => {
+  const both = await models();
+  const student = await distiller(both);
+  const batches = [rowsOf(heldOut.slice(0, 4)), rowsOf(heldOut.slice(4, 8))];
+  const before = await student.errors(batches);
+  const losses = await train(student, 0, 30, 30);
+  const after = await student.errors(batches);
+  expect(student.sites).toHaveLength(4);
+  expect(mean(losses.slice(-5))).toBeLessThan(0.8 * mean(losses.slice(0, 3)));
+  for (const [site, { error }] of after.entries()) expect(error).toBeLessThan(before[site]!.error);
 
-    const weights = await student.weights();
-    const tuned = withWeights(both.converted, weights);
-    const [start, end, best] = [
-      await accuracyOf(both.converted),
-      await accuracyOf(tuned),
-      await accuracyOf(both.original),
-    ];
-    expect(end).toBeGreaterThan(start);
-    expect(best - end).toBeLessThan(0.7 * (best - start));
+  const weights = await student.weights();
+  const tuned = withWeights(both.converted, weights);
+  const [start, end, best] = [
+    await accuracyOf(both.converted),
+    await accuracyOf(tuned),
+    await accuracyOf(both.original),
+  ];
+  expect(end).toBeGreaterThan(start);
+  expect(best - end).toBeLessThan(0.7 * (best - start));
 
-    // Nothing but feature maps changed, and what must be positive is.
-    const names = both.converted.graph.initializer.map(({ name }) => name);
-    expect([...weights.keys()].toSorted()).toEqual(names.filter(isFeatureInitializer).toSorted());
-    const [changed, untouched] = [isFeatureInitializer, (name: string) => !isFeatureInitializer(name)].map((isWanted) =>
-      tuned.graph.initializer.filter(({ name }) => isWanted(name)),
-    );
-    expect(new Map(changed!.map((tensor) => [tensor.name, tensorValues(tensor).data]))).toEqual(weights);
-    // Of calibrated maps too, whose matrices are folded into the projections: the norm of the keys learns.
-    const norms = [...weights].filter(([name]) => name.startsWith("favor/norm_key"));
-    expect(norms).toHaveLength(4);
-    for (const [, values] of norms) expect(new Set(values).size).toBeGreaterThan(1);
-    const originals = new Set(both.converted.graph.initializer);
-    expect(untouched!.filter((tensor) => !originals.has(tensor))).toEqual([]);
-    const positive = [...weights].filter(([name]) => isPositive(name));
-    expect(positive).toHaveLength(4);
-    for (const [, values] of positive) expect(values.every((value) => value > 0)).toBe(true);
-    await student.dispose();
-  },
-);
+  // Nothing but feature maps changed, and what must be positive is.
+  const names = both.converted.graph.initializer.map(({ name }) => name);
+  expect([...weights.keys()].toSorted()).toEqual(names.filter(isFeatureInitializer).toSorted());
+  const [changed, untouched] = [isFeatureInitializer, (name: string) => !isFeatureInitializer(name)].map((isWanted) =>
+    tuned.graph.initializer.filter(({ name }) => isWanted(name)),
+  );
+  expect(new Map(changed!.map((tensor) => [tensor.name, tensorValues(tensor).data]))).toEqual(weights);
+  // Of calibrated maps too, whose matrices are folded into the projections: the norm of the keys learns.
+  const norms = [...weights].filter(([name]) => name.startsWith("favor/norm_key"));
+  expect(norms).toHaveLength(4);
+  for (const [, values] of norms) expect(new Set(values).size).toBeGreaterThan(1);
+  const originals = new Set(both.converted.graph.initializer);
+  expect(untouched!.filter((tensor) => !originals.has(tensor))).toEqual([]);
+  const positive = [...weights].filter(([name]) => isPositive(name));
+  expect(positive).toHaveLength(4);
+  for (const [, values] of positive) expect(values.every((value) => value > 0)).toBe(true);
+  await student.dispose();
+});
 
 test("landmarks and their cores learn, and cores stay positive", async () => {
   const both = await models(landmarks);
@@ -209,23 +205,19 @@ test("a loss that is not finite stops, and nothing was changed", async () => {
   await student.dispose();
 });
 
-test(
-  "trigonometric features, whose normaliser passes through zero, learn all the same",
-  { timeout: 180_000 },
-  async () => {
-    const both = await pair(tinyModel, { features: "trigonometric", count: 32 });
-    const student = await distiller(both);
-    const start = await accuracyOf(both.converted);
-    const losses = await train(student, 0, 16, 16);
-    // Bounded: 1 is the worst, whatever the normaliser.
-    expect(Math.max(...losses)).toBeLessThan(1);
-    expect(mean(losses.slice(-4))).toBeLessThan(0.9 * mean(losses.slice(0, 2)));
-    const end = await accuracyOf(withWeights(both.converted, await student.weights()));
-    // Unbounded, the same steps lose accuracy.
-    expect(end).toBeGreaterThan(start + 0.03);
-    await student.dispose();
-  },
-);
+test("trigonometric features, whose normaliser passes through zero, learn all the same", async () => {
+  const both = await pair(tinyModel, { features: "trigonometric", count: 32 });
+  const student = await distiller(both);
+  const start = await accuracyOf(both.converted);
+  const losses = await train(student, 0, 16, 16);
+  // Bounded: 1 is the worst, whatever the normaliser.
+  expect(Math.max(...losses)).toBeLessThan(1);
+  expect(mean(losses.slice(-4))).toBeLessThan(0.9 * mean(losses.slice(0, 2)));
+  const end = await accuracyOf(withWeights(both.converted, await student.weights()));
+  // Unbounded, the same steps lose accuracy.
+  expect(end).toBeGreaterThan(start + 0.03);
+  await student.dispose();
+});
 
 test.each([
   [{ features: "elu1" as const }, "nothing-to-distil", "--features"],
