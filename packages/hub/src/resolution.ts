@@ -80,7 +80,12 @@ export class Resolution {
     const known = await this.#cache.readTree(repository, commit);
     if (known !== undefined) return known;
     const files: RemoteFile[] = [];
-    for await (const file of this.#api.tree(repository, commit, call)) files.push(file);
+    try {
+      for await (const file of this.#api.tree(repository, commit, call)) files.push(file);
+    } catch (error) {
+      // A commit that was given by its hash is asked for here first.
+      throw await this.#suggest({ repository, revision: commit }, error);
+    }
     return files;
   }
 
@@ -93,7 +98,11 @@ export class Resolution {
     const { repository } = target;
     if (!(await this.#cache.isKnownMissing(repository, commit, path))) {
       const tree = await this.#cache.readTree(repository, commit);
-      const listed = tree ?? (await this.#api.files(repository, commit, [path], call));
+      const listed =
+        tree ??
+        (await this.#api.files(repository, commit, [path], call).catch(async (error: unknown) => {
+          throw await this.#suggest({ repository, revision: commit }, error);
+        }));
       const file = listed.find((candidate) => candidate.path === path);
       if (file !== undefined) return file;
       await this.#cache.markMissing(repository, commit, path);
@@ -121,19 +130,36 @@ export class Resolution {
     return paths;
   }
 
-  async #suggest(target: Target, error: HubNotFoundError): Promise<HubNotFoundError> {
-    const { repository, revision } = target;
-    let nearest: string[] = [];
-    try {
-      nearest =
-        error.code === "hub-revision-not-found"
-          ? nearestNames(revision, await this.#api.revisions(repository, { policy: once }))
-          : nearestNames(repository.id, await this.#api.search(repository, { policy: once }));
-    } catch {
-      // The error itself matters more than a suggestion.
+  /** The error with what may have been meant; a failure to find out must not hide it. */
+  async #suggest({ repository, revision }: Pick<Target, "repository" | "revision">, error: unknown): Promise<unknown> {
+    if (!(error instanceof HubNotFoundError)) return error;
+    const { code, message, details } = error;
+    if (code === "hub-file-not-found") return error;
+    if (code === "hub-repository-not-found") {
+      const found = await this.#api.search(repository, { policy: once }).catch(() => []);
+      const nearest = nearestNames(repository.id, found);
+      return new HubNotFoundError(code, message + nearestSentence(nearest), { ...details, nearest });
     }
-    return new HubNotFoundError(error.code, error.message + nearestSentence(nearest), { ...error.details, nearest });
+    const revisions = await this.#api.revisions(repository, { policy: once }).catch(() => []);
+    const nearest = nearestNames(revision, revisions);
+    const sentence = nearest.length > 0 ? nearestSentence(nearest) : revisionsSentence(revisions);
+    return new HubNotFoundError(code, message + sentence, {
+      ...details,
+      nearest,
+      revisions: revisions.slice(0, maxListed),
+    });
   }
+}
+
+/** Names that an error lists in `details`. */
+const maxListed = 100;
+
+/** The branches and tags that there are, where none has a similar name. */
+function revisionsSentence(revisions: readonly string[]): string {
+  if (revisions.length === 0) return "";
+  const shown = revisions.slice(0, 6).map((name) => JSON.stringify(name));
+  const more = revisions.length > 6 ? ` and ${revisions.length - 6} more` : "";
+  return ` Its branches and tags: ${shown.join(", ")}${more}.`;
 }
 
 /** The cache lacks what only the Hub could give. */

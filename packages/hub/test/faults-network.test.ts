@@ -195,6 +195,7 @@ describe("what a person must do", () => {
     expect(elsewhere.message).toContain('Nearest names: "onnx/model.onnx"');
     const revision = await rejection(hub.file("org/tiny", large, { revision: "mian" }));
     expect(revision).toMatchObject({ code: "hub-revision-not-found", details: { nearest: ["main"] } });
+    expect(revision.message).toMatch(/ Nearest names: "main"\.$/);
     const repository = await rejection(hub.file("org/tinny", large));
     expect(repository).toMatchObject({ code: "hub-repository-not-found", details: { nearest: ["org/tiny"] } });
   });

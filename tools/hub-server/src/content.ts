@@ -69,3 +69,20 @@ export function readRange(content: Content, start: number, end: number): Uint8Ar
   if (end <= start) return new Uint8Array();
   return createReadStream(content.diskPath!, { start, end: end - 1, highWaterMark: 2 ** 20 });
 }
+
+/** Bytes `start` to `end` (exclusive) of a file, wherever it lies, in memory. */
+export function readWhole(content: Content, start: number, end: number): Uint8Array {
+  if (content.bytes !== undefined) return content.bytes.subarray(start, end);
+  const bytes = new Uint8Array(end - start);
+  const file = openSync(content.diskPath!, "r");
+  try {
+    for (let done = 0; done < bytes.length;) {
+      const read = readSync(file, bytes, done, bytes.length - done, start + done);
+      if (read === 0) throw new Error(`${content.diskPath} became shorter while it was served.`);
+      done += read;
+    }
+  } finally {
+    closeSync(file);
+  }
+  return bytes;
+}

@@ -1,7 +1,7 @@
 import { gzipSync } from "node:zlib";
 
 import type { Answer } from "./answer.ts";
-import { readRange } from "./content.ts";
+import { readWhole } from "./content.ts";
 
 /** Changes an answer before it is sent. */
 export type Fault = (answer: Answer) => Answer;
@@ -70,8 +70,19 @@ export const body =
 
 /** A fault from the command line: `cut:1000`, `stall:1000`, `status:503`, `corrupt`, `gzip`, `ignore-range`, `no-length`. */
 export function namedFault(text: string): Fault {
-  const [name, value = ""] = text.split(":", 2);
+  const [name, value] = text.split(":", 2);
+  const isNumbered = name === "cut" || name === "stall" || name === "status";
   const number = Number(value);
+  if (isNumbered ? !/^\d+$/.test(value ?? "") : value !== undefined) {
+    throw new TypeError(
+      isNumbered
+        ? `${name}:N takes a whole number (${name === "status" ? "a status such as 503" : "of bytes"}), found ${JSON.stringify(text)}.`
+        : `${name} takes no number, found ${JSON.stringify(text)}.`,
+    );
+  }
+  if (name === "status" && (number < 200 || number > 599)) {
+    throw new TypeError(`status:N takes a status from 200 to 599, found ${JSON.stringify(text)}.`);
+  }
   switch (name) {
     case "cut":
       return cut(number);
@@ -94,11 +105,6 @@ export function namedFault(text: string): Fault {
   }
 }
 
-function bytesOf(answer: Answer): Uint8Array {
-  if (answer.body instanceof Uint8Array) return answer.body;
-  const { content, start, end } = answer.body;
-  const bytes = readRange(content, start, end);
-  if (bytes instanceof Uint8Array) return bytes;
-  bytes.destroy();
-  throw new TypeError("This fault needs a file held in memory.");
+function bytesOf({ body: sent }: Answer): Uint8Array {
+  return sent instanceof Uint8Array ? sent : readWhole(sent.content, sent.start, sent.end);
 }

@@ -12,8 +12,10 @@ export interface RepositoryInput {
   readonly type?: ServedType;
   /** Files of `main`. Strings and bytes are stored in Git; use `memoryContent` for the other kinds. */
   readonly files: Readonly<Record<string, string | Uint8Array | Content>>;
-  /** Further branches and tags, each with its own files. */
+  /** Further branches, each with its own files. */
   readonly branches?: Readonly<Record<string, RepositoryInput["files"]>>;
+  /** Tags, each with its own files. */
+  readonly tags?: Readonly<Record<string, RepositoryInput["files"]>>;
   /** Seen only with one of these tokens. */
   readonly private?: readonly string[];
   /** Listed for everybody, downloaded only with one of these tokens. */
@@ -26,6 +28,8 @@ export interface ServedRepository {
   readonly type: ServedType;
   /** Branch or tag to commit. */
   readonly refs: ReadonlyMap<string, string>;
+  /** Those of the refs that are tags. */
+  readonly tags: ReadonlySet<string>;
   /** Commit to path to content. */
   readonly commits: ReadonlyMap<string, ReadonlyMap<string, Content>>;
   readonly private: readonly string[] | undefined;
@@ -36,7 +40,7 @@ export interface ServedRepository {
 export function layOut(input: RepositoryInput): ServedRepository {
   const refs = new Map<string, string>();
   const commits = new Map<string, ReadonlyMap<string, Content>>();
-  for (const [branch, files] of Object.entries({ main: input.files, ...input.branches })) {
+  for (const [branch, files] of Object.entries({ main: input.files, ...input.branches, ...input.tags })) {
     const tree = new Map(
       Object.entries(files).map(([path, file]) => [
         path,
@@ -49,7 +53,8 @@ export function layOut(input: RepositoryInput): ServedRepository {
     refs.set(branch, commit);
     commits.set(commit, tree);
   }
-  return { id: input.id, type: input.type ?? "model", refs, commits, private: input.private, gated: input.gated };
+  const tags = new Set(Object.keys(input.tags ?? {}));
+  return { id: input.id, type: input.type ?? "model", refs, tags, commits, private: input.private, gated: input.gated };
 }
 
 /** Reads a folder as the files of a repository. */

@@ -66,12 +66,11 @@ export function storageAnswer(request: HubRequest, hosting: Hosting): Answer {
 
 function apiAnswer(request: HubRequest, repository: ServedRepository, rest: string, hosting: Hosting): Answer {
   if (rest === "/refs") {
-    const refs = [...repository.refs].map(([name, targetCommit]) => ({
-      name,
-      ref: `refs/heads/${name}`,
-      targetCommit,
-    }));
-    return json({ branches: refs, tags: [], converts: [] });
+    const listed = (kind: "heads" | "tags") =>
+      [...repository.refs]
+        .filter(([name]) => repository.tags.has(name) === (kind === "tags"))
+        .map(([name, targetCommit]) => ({ name, ref: `refs/${kind}/${name}`, targetCommit }));
+    return json({ branches: listed("heads"), tags: listed("tags"), converts: [] });
   }
   const match = /^\/(revision|tree|paths-info)\/([^/]+)(?:\/(.*))?$/.exec(rest === "" ? "/revision/main" : rest);
   if (match === null) return failure(404, "", "Not found");

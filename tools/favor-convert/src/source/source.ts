@@ -174,7 +174,7 @@ function homeHint(path: string): string {
 
 /** What helps against errors of the Hub that no mistyped path explains. */
 const hubAdvice: Readonly<Record<string, string>> = {
-  "hub-revision-not-found": "Its page at the Hub lists its branches and tags; without a revision, main is taken.",
+  "hub-revision-not-found": "Without a revision, main is taken.",
 };
 
 /** The Hub's error, its message with what we know beside: a mistyped path looks like an id. */
