@@ -214,7 +214,8 @@ function readOperands(
   const valueSide = probabilities.side === "left" ? "right" : "left";
   const dim = axes.contracted;
   const valueDim = outputAxes[valueSide];
-  const [grouped, outputGrouped] = [groupedHeads(context, logits), groupedHeads(context, output)];
+  const grouped = groupedHeads(context, logits, logits.output.labels);
+  const outputGrouped = groupedHeads(context, output, output[probabilities.side].labels);
   if (grouped?.sizes.join() !== outputGrouped?.sizes.join()) return undefined;
   const query = operandOf(context, logits[orientation.query], { length: axes[orientation.query], dim }, grouped);
   const key = operandOf(context, logits[keySide], { length: axes[keySide], dim }, grouped);

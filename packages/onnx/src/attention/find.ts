@@ -1,8 +1,17 @@
 import type { Graph } from "../graph/graph.ts";
 import { probePair, type ProbePair } from "../graph/probe.ts";
 import { bodies, describeNode } from "../graph/node.ts";
-import type { NodeProto } from "../model/proto.ts";
-import { bodyContext, dimsOf, makeContext, maskOperations, varies, type AttentionContext } from "./context.ts";
+import type { NodeProto, ValueInfoProto } from "../model/proto.ts";
+import {
+  ancestors,
+  bodyContext,
+  dimsOf,
+  makeContext,
+  maskOperations,
+  readsData,
+  varies,
+  type AttentionContext,
+} from "./context.ts";
 import { examineRegion, factsOf } from "./examine.ts";
 import { fusedCandidates } from "./fused.ts";
 import { cacheReason } from "./key-value-cache.ts";
@@ -35,8 +44,17 @@ export function findAttention(graph: Graph, most: number = maskOperations): Foun
     };
   }
   const sites: FoundSite[] = [];
-  findInGraph(makeContext(graph, pair.first, pair.second, most), pair, 0, sites);
-  return { sites, notes: unfollowed(graph, pair) };
+  const landmarks: Region[] = [];
+  findInGraph(makeContext(graph, pair.first, pair.second, most), pair, 0, { sites, landmarks });
+  return { sites, notes: [...unfollowed(graph, pair), ...throughLandmarks(landmarks)] };
+}
+
+function throughLandmarks(regions: readonly Region[]): string[] {
+  const [first] = regions;
+  if (first === undefined) return [];
+  return [
+    `Attention through landmarks, a few tokens that stand for all (as in Nystromformer, with a pseudo-inverse, or agent attention), is linear in the length already and stays as it is. It begins at ${describeNode(first.logits.node)}.`,
+  ];
 }
 
 /** What says that attention may have been overlooked: a softmax of a value whose shape is not known. */
@@ -56,21 +74,28 @@ interface Candidate {
   readonly examine: (index: number, layer: number) => FoundSite | undefined;
 }
 
+interface Findings {
+  readonly sites: FoundSite[];
+  /** Regions of attention that is linear already. */
+  readonly landmarks: Region[];
+}
+
 /** Appends the attention of one graph, and of the bodies that its nodes carry at their place. */
-function findInGraph(context: AttentionContext, probes: ProbePair, firstLayer: number, sites: FoundSite[]): void {
+function findInGraph(context: AttentionContext, probes: ProbePair, firstLayer: number, found: Findings): void {
   const { graph } = context;
+  const { sites, landmarks } = found;
   const layers = new LayerCounter(graph);
-  const candidates = new Map(candidatesOf(context).map((candidate) => [candidate.node, candidate]));
+  const candidates = new Map(candidatesOf(context, landmarks).map((candidate) => [candidate.node, candidate]));
   for (const node of graph.nodes) {
     const before = sites.length;
     const layer = firstLayer + layers.below(node);
     for (const body of bodies(node)) {
       const inner = bodyContext(context, body, probes);
-      if (inner !== undefined) findInGraph(inner, probes, layer, sites);
+      if (inner !== undefined) findInGraph(inner, probes, layer, found);
     }
     if (node.opType === "If") refuseBesideCache(sites, before);
-    const found = candidates.get(node)?.examine(sites.length, layer);
-    if (found !== undefined) sites.push(found);
+    const site = candidates.get(node)?.examine(sites.length, layer);
+    if (site !== undefined) sites.push(site);
     if (sites.length > before) layers.add(node);
   }
 }
@@ -89,17 +114,16 @@ function refuseBesideCache(sites: FoundSite[], from: number): void {
   }
 }
 
-function candidatesOf(context: AttentionContext): Candidate[] {
+/** What may be attention in one graph; what goes through landmarks is set aside in `linear`. */
+function candidatesOf(context: AttentionContext, linear: Region[]): Candidate[] {
   const products = dataProducts(context);
   const proofs = new MaskProofs(context);
   const byNode = new Map(products.map((product) => [product.node, product]));
-  const regions = products.flatMap((product) => {
-    const region = isQuadratic(context, product) ? findRegion(context, product, byNode) : undefined;
-    return region === undefined ? [] : [region];
-  });
-  const landmarks = lengthsVary(context) ? new Set<Region>() : landmarkRegions(context, regions, products);
+  const regions = products.flatMap((product) => findRegion(context, product, byNode) ?? []);
+  const landmarks = landmarkRegions(context, regions, products);
+  linear.push(...landmarks);
   const candidates = regions
-    .filter((region) => !landmarks.has(region))
+    .filter((region) => !landmarks.has(region) && isQuadratic(context, region.logits))
     .map((region): Candidate => {
       const examine: Candidate["examine"] = (index, layer) => examineRegion(context, region, proofs, { index, layer });
       return { node: region.output.node, examine };
@@ -114,9 +138,17 @@ function isQuadratic(context: AttentionContext, product: Product): boolean {
   const lengths = dims.filter((_, axis) => varies(context, product.output.value, axis) && !isBatchAxis(product, axis));
   if (lengths.length >= 2) return true;
   const batch = dims.filter((_, axis) => varies(context, product.output.value, axis) && isBatchAxis(product, axis));
-  const anyLengthVaries = lengthsVary(context, batch);
-  // A graph of fixed length: both axes must at least be longer than one.
+  const anyLengthVaries = lengthsVary(context, batch, inputsOf(context, product));
+  // A fixed length, if only of the image beside a text: both axes must at least be longer than one.
   return !anyLengthVaries && dims.at(-1)! > 1 && dims.at(-2)! > 1;
+}
+
+/** The model's inputs that a product in the main graph depends on; of one in a body, all. */
+function inputsOf({ graph }: AttentionContext, { left, right }: Product): readonly ValueInfoProto[] {
+  if (graph !== graph.root) return graph.root.inputs;
+  const factors = [left.value, right.value];
+  const read = new Set([...ancestors(graph, factors, () => false)].flatMap((node) => [...readsData(node)]));
+  return graph.inputs.filter(({ name }) => read.has(name) || factors.includes(name));
 }
 
 function isBatchAxis(product: Product, axis: number): boolean {
@@ -129,11 +161,16 @@ function isBatchAxis(product: Product, axis: number): boolean {
  *
  * @param batch sizes of varying batch axes: where lengths are baked in, what folds into these is the batch of a model
  *   that has its sequence first
+ * @param inputs those whose dimensions count; default all of the model
  */
-function lengthsVary(context: AttentionContext, batch: readonly number[] = []): boolean {
+function lengthsVary(
+  context: AttentionContext,
+  batch: readonly number[] = [],
+  inputs: readonly ValueInfoProto[] = context.graph.root.inputs,
+): boolean {
   const isBaked = context.first.sizes.pinned !== undefined;
   const isBatch = (size: number): boolean => isBaked && batch.some((folded) => folded % size === 0);
-  return context.graph.root.inputs.some((input) =>
+  return inputs.some((input) =>
     (dimsOf(context, input.name) ?? []).some(
       (size, axis) => axis > 0 && varies(context, input.name, axis) && !isBatch(size),
     ),

@@ -6,7 +6,8 @@ import type { Region } from "./region.ts";
 /**
  * Attention through landmarks, which is linear already: softmax(Q A^T) (softmax(A K^T) V) with a few pooled tokens A
  * (agent attention), and Nystrom's softmax(Q K~^T) softmax(Q~ K~^T)^-1 (softmax(Q~ K^T) V). Where the length is free its
- * products do not grow with it twice and are not looked at; where it is fixed they look like attention.
+ * products do not grow with it twice, unless an exporter baked in the size of the landmarks' segments; where it is fixed
+ * they look like attention.
  *
  * Such are regions whose logits, and products beside them, share factors, where what one region averages is made of
  * another of the products with no projection between.

@@ -110,6 +110,8 @@ function explainsRows(sample: MaskSample, keep: Uint8Array, causal: boolean, gro
     }
     // A free row still attends to all that it could see: otherwise a window or a segment would pass for padding.
     if ((isPadding || isEmpty) && !kept.subarray(0, visible).some(isMasked)) continue;
+    // Where padding is hidden further than the future, a row of padding before the first real key falls back to that.
+    if (isPadding && isEmpty && kept.every((weight, k) => isMasked(weight) === (keep[k] === 0))) continue;
     if (kept.some((weight, k) => isMasked(weight) === (k < visible && keep[k] === 1))) return false;
   }
   return true;
@@ -210,45 +212,26 @@ function classifyBinary(samples: readonly MaskSample[]): MaskPattern {
   return other("per-query-mask", "the mask differs from query to query and is neither causal nor padding");
 }
 
-/** Kept keys lie within the window, and every key that is masked inside it is masked for all queries of the group. */
-function withinWindow(sample: MaskSample, before: number, after: number): boolean {
-  const { weights, groups, queries, keys } = sample;
+/** Every query sees the keys within the window, without those that all queries have hidden; if it has one to see. */
+function withinWindow({ weights, groups, queries, keys }: MaskSample, before: number, after: number): boolean {
   const offset = keys - queries;
+  const inside = (i: number, k: number): boolean => k >= i + offset - before && k <= i + offset + after;
   for (let g = 0; g < groups; g++) {
-    const keep = new Uint8Array(keys);
-    // The last queries reach furthest back, and show soonest that a window is wider.
-    for (let i = queries - 1; i >= 0; i--) {
-      for (let k = 0; k < keys; k++) {
-        const weight = weights[(g * queries + i) * keys + k]!;
-        const inside = k >= i + offset - before && k <= i + offset + after;
-        if (weight > masked && !inside && hasInside(sample, g, i, before, after)) return false;
-        if (weight > masked && inside) keep[k] = 1;
-      }
-    }
-    if (!keep.includes(1)) return false;
-    for (let i = 0; i < queries; i++) {
-      for (let k = 0; k < keys; k++) {
-        const inside = k >= i + offset - before && k <= i + offset + after;
-        if (inside && keep[k] === 1 && isMasked(weights[(g * queries + i) * keys + k]!)) return false;
-      }
-    }
+    const rows = Array.from({ length: queries }, (_, i) => {
+      const at = (g * queries + i) * keys;
+      return weights.subarray(at, at + keys);
+    });
+    // A row that has nothing to see falls back to what is hidden elsewhere: what no row hides is kept.
+    const keep = Uint8Array.from({ length: keys }, (_, k) =>
+      rows.some((row, i) => inside(i, k) && isMasked(row[k]!)) ? 0 : 1,
+    );
+    const seeing = rows.flatMap((row, i) => {
+      const isEmpty = Number.isNaN(row[0]!) || !keep.some((kept, k) => kept === 1 && inside(i, k));
+      return isEmpty ? [] : [row.every((weight, k) => isMasked(weight) !== (inside(i, k) && keep[k] === 1))];
+    });
+    if (seeing.length < queries / 4 || seeing.includes(false)) return false;
   }
   return true;
-}
-
-/** Whether the row keeps any key within the window; a row that keeps none may do anything. */
-function hasInside(
-  { weights, queries, keys }: MaskSample,
-  g: number,
-  i: number,
-  before: number,
-  after: number,
-): boolean {
-  const offset = keys - queries;
-  for (let k = Math.max(0, i + offset - before); k <= Math.min(keys - 1, i + offset + after); k++) {
-    if (weights[(g * queries + i) * keys + k]! > masked) return true;
-  }
-  return false;
 }
 
 /** keep[i, k] is an equivalence relation: rows are either equal or disjoint. */

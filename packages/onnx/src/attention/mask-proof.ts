@@ -75,7 +75,9 @@ export function proveMask(question: MaskQuestion): MaskProof | { readonly failur
   const found = verdict(question, samples, evidence, tolerance);
   // After the masks that have a name: the buckets of T5's bias are logarithms of distances.
   if (found.reasons.length === 0 && lengthLogarithm(question) !== undefined) return { failure: unsteadyScale };
-  const window = found.reasons.length === 0 ? hiddenWindow(question, Math.max(...lengths)) : undefined;
+  // The patches of an image are not as many as the text is long.
+  const seen = context.first.sizes.side === undefined ? lengths : evaluated;
+  const window = found.reasons.length === 0 ? hiddenWindow(question, Math.max(...seen)) : undefined;
   if (window === undefined) return { scale, ...found };
   return { scale, mask: { kind: "other", evidence: window.message }, reasons: [window] };
 }

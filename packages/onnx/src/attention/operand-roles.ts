@@ -28,8 +28,12 @@ export interface GroupedHeads {
   readonly sizes: readonly [number, number];
 }
 
-/** The axes of heads of an attention that has two, as a product of it has them; undefined if it has not two. */
-export function groupedHeads(context: AttentionContext, product: Product): GroupedHeads | undefined {
+/**
+ * The axes of heads of an attention that has two, as a product of it has them; undefined if it has not two.
+ *
+ * @param order the product's labels as logits or probabilities have them, which the heads are numbered by
+ */
+export function groupedHeads(context: AttentionContext, product: Product, order: string): GroupedHeads | undefined {
   const { value, labels } = product.output;
   const dims = dimsOf(context, value);
   if (dims === undefined) return undefined;
@@ -41,7 +45,7 @@ export function groupedHeads(context: AttentionContext, product: Product): Group
     hasBatch ||= role === "batch" || role === "batch-head";
     if (role === "head") heads.push(axis);
   }
-  const [head, group] = heads;
+  const [head, group] = heads.toSorted((a, b) => order.indexOf(labels[a]!) - order.indexOf(labels[b]!));
   if (head === undefined || group === undefined || heads.length > 2) return undefined;
   return { labels: [labels[head]!, labels[group]!], sizes: [dims[head]!, dims[group]!] };
 }

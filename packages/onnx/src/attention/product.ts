@@ -116,6 +116,11 @@ export function productAxes(product: Product): ProductAxes | undefined {
   return summedAlone === "" && axes.contracted.length === 1 ? axes : undefined;
 }
 
+/** Whether a product sums over two axes or more that both factors have: over the rows of an alignment too, say. */
+export function isTied({ left, right, output }: Product): boolean {
+  return without(within(left.labels, right.labels), output.labels).length > 1;
+}
+
 function batchLabelsOf({ node, left, right, output, order }: Product): string {
   if (node.opType === "Einsum") {
     // Of the axes that one factor alone has, the last is its position, as in a MatMul: the other broadcasts over the rest.

@@ -2,13 +2,14 @@ import { describeNode } from "../graph/node.ts";
 import type { NodeProto } from "../model/proto.ts";
 import { ancestors, type AttentionContext } from "./context.ts";
 import { inexpressible } from "./mask-pattern.ts";
-import { isQuantisedProduct } from "./product.ts";
+import { isQuantisedProduct, isTied } from "./product.ts";
 import type { Region } from "./region.ts";
 import type { RegionInputs } from "./region-evaluation.ts";
 import type { Reason } from "./site.ts";
 
 const productsWithWeights = new Set(["MatMul", "Gemm", "Einsum", "Conv"]);
 const quantised = new Set(["QuantizeLinear", "DequantizeLinear", "QLinearSoftmax", "MatMulInteger"]);
+const sortingOperators = new Set(["TopK", "ArgMax", "ArgMin", "Unique"]);
 /** Operators of onnxruntime that compute the bias of T5 and of WavLM. */
 const relativeBiases = new Set(["RelativePositionBias", "GatedRelativePositionBias"]);
 
@@ -18,6 +19,12 @@ const relativeBiases = new Set(["RelativePositionBias", "GatedRelativePositionBi
  */
 export function describeRefusal({ graph }: AttentionContext, region: Region, inputs: RegionInputs): Reason | undefined {
   const { nodes } = region;
+  if (isTied(region.logits)) {
+    return {
+      code: "tied-attention",
+      message: `The logits are summed over more than a head's dimension, by ${describeNode(region.logits.node)}: tied row attention, as in the MSA Transformer, whose rows share one attention. This layer stays softmax.`,
+    };
+  }
   const find = (...types: string[]): NodeProto | undefined => nodes.find((node) => types.includes(node.opType));
   const mixing = nodes.find((node) => productsWithWeights.has(node.opType));
   if (mixing !== undefined) {
@@ -49,6 +56,13 @@ export function describeRefusal({ graph }: AttentionContext, region: Region, inp
     };
   }
   if (inputs.contentDependence !== undefined) {
+    const sorting = [...inputs.nodes].find((node) => sortingOperators.has(node.opType));
+    if (sorting !== undefined) {
+      return {
+        code: "content-sorted",
+        message: `Which keys a query attends to is decided by sorting or hashing the content, by ${describeNode(sorting)}: buckets, as in Reformer's LSH attention, or routing. It is sparse already, and sums over all keys cannot express it. This layer stays softmax.`,
+      };
+    }
     return {
       code: "content-dependent-bias",
       message: `The logits get a second term that depends on the content, by ${describeNode(inputs.contentDependence)}: relative attention as in DeBERTa or Transformer-XL, or a learned bias. This layer stays softmax.`,

@@ -147,6 +147,8 @@ export class RegionEvaluation {
       initializer: (name) => graph.initializer(name),
       limits: { operations: spent.most },
       spent,
+      // Position buckets are logarithms of distances, -Infinity at 0, which nothing on the way to the mask keeps.
+      unknownIntegers: "returned",
     });
   }
 }

@@ -1,7 +1,7 @@
 import { elementCount } from "../evaluate/tensor.ts";
 import type { NodeProto } from "../model/proto.ts";
 import { dimsOf, readsData, type AttentionContext } from "./context.ts";
-import { asProduct, productAxes, type Product } from "./product.ts";
+import { asProduct, isTied, productAxes, type Product } from "./product.ts";
 
 /**
  * Two products of data with a normalisation between: logits S = Q.K, probabilities P = f(S), output P.V.
@@ -21,14 +21,14 @@ export interface Region {
 const normalisers = new Set(["Softmax", "QLinearSoftmax", "Exp", "LogSoftmax", "Hardmax", "Sigmoid", "Relu"]);
 const maximalRegion = 96;
 
-/** All products in which both factors are data. */
+/** All products in which both factors are data, tied ones too. */
 export function dataProducts(context: AttentionContext): Product[] {
   const rankOf = (value: string): number | undefined => dimsOf(context, value)?.length;
   return context.graph.nodes.flatMap((node) => {
     const product = asProduct(node, rankOf);
     if (product === undefined || !product.left.value || !product.right.value) return [];
     const data = context.dynamic.has(product.left.value) && context.dynamic.has(product.right.value);
-    return data && productAxes(product) !== undefined ? [product] : [];
+    return data && (productAxes(product) !== undefined || isTied(product)) ? [product] : [];
   });
 }
 

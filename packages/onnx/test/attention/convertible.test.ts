@@ -233,6 +233,17 @@ const cases: Case[] = [
     },
   },
   {
+    name: "columns of an alignment of fixed size, heads and columns in another order than the output's",
+    mask: "none",
+    inputs: [{ ...hiddenStates, dims: [4, 11, hidden] }],
+    write: (b) => {
+      const split = (): string => b.reshape(b.linear("x"), [4, 11, heads, dim]);
+      const logits = b.op("Einsum", [split(), split()], { equation: { string: "ichd,jchd->hcij" } });
+      const context = b.op("Einsum", [b.softmax(logits), split()], { equation: { string: "hcij,jchd->ichd" } });
+      return b.reshape(context, [4, 11, hidden]);
+    },
+  },
+  {
     name: "time folded into the batch",
     mask: "none",
     inputs: [{ ...hiddenStates, dims: ["batch", 3, "length", hidden] }],

@@ -41,6 +41,17 @@ describe("masks", () => {
     ["a window", "sliding-window", (q, k) => keep(Math.abs(q - k) <= 2)],
     ["a causal window", "sliding-window", (q, k) => keep(k <= q && q - k <= 3)],
     ["a window and padding", "sliding-window", (q, k, g) => keep(Math.abs(q - k) <= 2 && isReal(k, g))],
+    [
+      "a causal window, rows without a key falling back to the padding that they see",
+      "sliding-window",
+      (q, k, g) => keep(k <= q && q - k <= 3 && (k >= 2 + g || q < 2 + g)),
+    ],
+    [
+      "causal, rows of padding in front falling back to the future",
+      "padding and causal",
+      (q, k, g) => keep(k >= 2 + g && (k <= q || q < 2 + g)),
+    ],
+    ["real keys after what a row could see, seen by a real one", "per-query-mask", (q, k) => keep(k <= q || q === 3)],
     ["segments", "block-diagonal", (q, k) => keep(segment(q) === segment(k))],
     ["a prefix that all see", "per-query-mask", (q, k) => keep(k <= q || k < 4)],
     ["strictly before", "per-query-mask", (q, k) => keep(k < q)],

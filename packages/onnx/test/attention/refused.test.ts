@@ -258,6 +258,33 @@ const cases: Case[] = [
     },
   },
   {
+    name: "logits summed over the rows of an alignment (MSA Transformer)",
+    code: "tied-attention",
+    inputs: [{ ...hiddenStates, dims: ["rows", "length", hidden] }],
+    write: (b) => {
+      const split = (): string => b.reshape(b.linear("x"), [0, 0, heads, dim]);
+      const logits = b.op("Einsum", [split(), split()], { equation: { string: "rihd,rjhd->hij" } });
+      return b.reshape(b.op("Einsum", [b.softmax(logits), split()], { equation: { string: "hij,rjhd->rihd" } }), [
+        0,
+        0,
+        hidden,
+      ]);
+    },
+  },
+  {
+    name: "keys of the query's own bucket, which its content chooses (Reformer)",
+    code: "content-sorted",
+    ...lone,
+    write: (b) => {
+      const buckets = b.op("ArgMax", [b.op("MatMul", ["x", b.weights([hidden, 4])])], {
+        axis: { int: 2 },
+        keepdims: { int: 0 },
+      });
+      const same = b.op("Equal", [b.unsqueeze(buckets, [1, 2]), b.unsqueeze(buckets, [1, 3])]);
+      return b.attend((s) => b.softmax(b.masked(same, s)));
+    },
+  },
+  {
     name: "learned keys before the first position of causal attention",
     code: "memory-keys",
     ...lone,
