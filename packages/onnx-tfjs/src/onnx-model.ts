@@ -41,6 +41,12 @@ export interface RunOptions {
   readonly segments?: number | undefined;
 }
 
+/** A segment and the variables that its nodes read. */
+interface Division {
+  readonly segment: Segment;
+  readonly variables: ReadonlyMap<string, tf.Variable>;
+}
+
 /** An ONNX model on tfjs: it runs differentiably, and its float initializers are variables. */
 export class OnnxModel {
   /** Graph inputs that have to be fed: those without an initializer. */
@@ -50,6 +56,8 @@ export class OnnxModel {
   readonly #options: LoadOptions;
   readonly #program: Program;
   readonly #declared: ReadonlyMap<string, ValueInfo>;
+  /** What runs were divided into, by what was wanted and fed and their number. */
+  readonly #divisions = new Map<string, readonly Division[]>();
   #disposed = false;
 
   private constructor(model: ModelProto, options: LoadOptions) {
@@ -111,8 +119,8 @@ export class OnnxModel {
           ]),
         );
         let values: ReadonlyMap<string, Value> = fed;
-        for (const segment of this.#segments(wanted, fed, options.segments)) {
-          const { alive, kept: more } = recomputed(segment, values, this.#variablesOf(segment), (names, ...given) => {
+        for (const { segment, variables } of this.#divided(wanted, Object.keys(feeds), options.segments)) {
+          const { alive, kept: more } = recomputed(segment, values, variables, (names, ...given) => {
             const inner = startRun();
             try {
               return this.#execute(inner, names, ...given);
@@ -156,14 +164,22 @@ export class OnnxModel {
   }
 
   /** The segments that are computed again for gradients: all but the last, whose values the backward pass needs first. */
-  #segments(wanted: readonly string[], fed: ReadonlyMap<string, Value>, count: number = 1): readonly Segment[] {
+  #divided(wanted: readonly string[], fed: readonly string[], count: number = 1): readonly Division[] {
     if (count <= 1) return [];
-    const plan = this.#program.planOf(this.#model.graph);
-    return segmentsOf(plan, wanted, new Set(fed.keys()), new Set(this.variables().keys()), count).slice(0, -1);
-  }
-
-  #variablesOf({ initializers }: Segment): ReadonlyMap<string, tf.Variable> {
-    return new Map([...this.variables()].filter(([name]) => initializers.includes(name)));
+    const key = JSON.stringify([count, wanted, fed]);
+    let found = this.#divisions.get(key);
+    if (found === undefined) {
+      const plan = this.#program.planOf(this.#model.graph);
+      const all = this.variables();
+      found = segmentsOf(plan, wanted, new Set(fed), new Set(all.keys()), count)
+        .slice(0, -1)
+        .map((segment) => {
+          const names = new Set(segment.initializers);
+          return { segment, variables: new Map([...all].filter(([name]) => names.has(name))) };
+        });
+      this.#divisions.set(key, found);
+    }
+    return found;
   }
 
   /** The variables by the names of their initializers, in the file's order; tied initializers share one. */

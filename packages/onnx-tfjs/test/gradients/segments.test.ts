@@ -1,11 +1,15 @@
 import { convertAttention, type ConvertOptions } from "@favor/onnx";
 import { repairBackend } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
-import { beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
+import { segmentsOf } from "../../src/execution/segments.ts";
 import { OnnxModel } from "../../src/index.ts";
 import { backends } from "../../../tfjs/test/backends.ts";
 import { coreZoo, readModel } from "../zoo/samples.ts";
 import { uniform } from "./check.ts";
+
+// The very functions, which count how often they are called.
+vi.mock(import("../../src/execution/segments.ts"), { spy: true });
 
 const cases: readonly [string, ConvertOptions][] = [
   ["bert-ts-eager-op17-dyn", { features: "exact" }],
@@ -71,6 +75,29 @@ describe.each(backends)("gradients of a run in segments on %s", (backend) => {
       }
     }
     expect(tf.memory().numTensors).toBe(tensors);
+    model.dispose();
+  });
+
+  test("runs that want the same are divided once for a number of segments", async () => {
+    const entry = coreZoo.entries.find(({ name }) => name === "bert-ts-eager-op17-dyn")!;
+    const model = await OnnxModel.load(readModel(coreZoo, entry));
+    const feeds = Object.fromEntries(
+      model.inputs.map(({ name }) => [name, { dims: [1, 4], data: Int32Array.of(1, 1, 1, 1) }]),
+    );
+    const output = model.outputs[0]!.name;
+    const run = (segments: number): number[] =>
+      tf.tidy(() => [...model.run(feeds, { outputs: [output], segments })[output]!.dataSync()]);
+    const whole = run(1);
+    vi.mocked(segmentsOf).mockClear();
+    for (const [segments, times] of [
+      [3, 1],
+      [3, 1],
+      [4, 2],
+      [3, 2],
+    ] as const) {
+      expect(run(segments)).toEqual(whole);
+      expect(segmentsOf).toHaveBeenCalledTimes(times);
+    }
     model.dispose();
   });
 
