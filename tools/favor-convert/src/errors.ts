@@ -39,16 +39,6 @@ export class OutputError extends FavorError<"output-unwritable"> {}
 /** The converted model is not what its `favor.json` says, or does not compute what it should: exit code 4. */
 export class VerificationError extends FavorError<"verification-failed"> {}
 
-/** The user pressed Ctrl-C, or the process was asked to end: exit code 130 or 143. */
-export class InterruptedError extends FavorError<"interrupted"> {
-  readonly signal: "SIGINT" | "SIGTERM";
-
-  constructor(signal: "SIGINT" | "SIGTERM") {
-    super(`Interrupted by ${signal}. Nothing was written.`, { code: "interrupted" });
-    this.signal = signal;
-  }
-}
-
 /** The operating system's code of an error (`ENOENT`, `ENOSPC`, ...), or undefined. */
 export function systemCode(error: unknown): string | undefined {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;

@@ -7,7 +7,7 @@ export { inspect } from "./commands/inspect.ts";
 export type { Inspection } from "./commands/inspect.ts";
 export { verify } from "./commands/verify.ts";
 export type { Verification, VerifyRequest } from "./commands/verify.ts";
-export { InputError, InterruptedError, OutputError, UsageError, VerificationError } from "./errors.ts";
+export { InputError, OutputError, UsageError, VerificationError } from "./errors.ts";
 export type { InputErrorCode, UsageErrorCode } from "./errors.ts";
 export type { Estimate } from "./measure/bootstrap.ts";
 export type { Check } from "./measure/probes.ts";
