@@ -44,12 +44,12 @@ export async function diskFault(error: unknown, place: WrittenPlace): Promise<un
 
 /**
  * About the most that a run has on the disk at a time, in bytes: three checkpoints (the last two, and the one being
- * written) with weights and two moments of what is trained, and two copies of the model.
+ * written) with weights and two moments of what is trained, two copies of the model, and one of a teacher.
  */
-export function bytesNeeded(modelBytes: number, { stages, train, control, patience }: Settings): number {
+export function bytesNeeded(modelBytes: number, { stages, train, control, patience, kl }: Settings): number {
   const trainsAll = stages.includes("mlm") && train !== "features";
   const copies = trainsAll ? 3 + (control ? 1 : 0) + (patience === undefined ? 0 : 1) : 0;
-  return modelBytes * (2 + 3 * copies);
+  return modelBytes * (2 + (kl > 0 ? 1 : 0) + 3 * copies);
 }
 
 /** Bytes that may be written where a folder is or will be; undefined where the system does not say. */

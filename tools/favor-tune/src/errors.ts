@@ -28,7 +28,8 @@ export type TrainingErrorCode =
   | "device-lost"
   | "checkpoint-unwritable"
   | "disk-failed"
-  | "data-changed";
+  | "data-changed"
+  | "source-changed";
 
 export class TrainingError extends FavorError<TrainingErrorCode> {}
 

@@ -1,6 +1,6 @@
 import type { Progress } from "favor-convert";
 
-import type { OpenedBackend } from "./backends/open-backend.ts";
+import type { OpenedBackend } from "./backends/backend.ts";
 import type { TuningData } from "./data/tuning-data.ts";
 import type { TuneRequest } from "./request.ts";
 import type { Settings } from "./settings.ts";

@@ -2,6 +2,7 @@ import { mkdtemp } from "node:fs/promises";
 import { join } from "node:path";
 
 import type { ModelProto } from "@favor/onnx";
+import { writeModel } from "@favor/onnx/node";
 import { ordinaryIds } from "favor-convert/measure";
 import type { DistilledSite } from "favor-convert/report";
 
@@ -106,8 +107,15 @@ async function distilledSites(
   }));
 }
 
+/** From the graph that was checked at the beginning: by now another file may lie where it came from. */
+async function openTeacher({ converted, teacher, folder }: Job, threads: number): Promise<Teacher> {
+  const path = join(await mkdtemp(join(folder, "teacher-")), "teacher.onnx");
+  await writeModel(teacher!.opened.model, path);
+  return Teacher.open(path, converted.logits, { padId: converted.tokenizer.padId, threads });
+}
+
 async function openMlm(job: Job, model: ModelProto, threads: number): Promise<MlmStage> {
-  const { settings, converted, teacher } = job;
+  const { settings, converted } = job;
   const { padId } = converted.tokenizer;
   const { batch, accumulate, train, clip, decay, epsilon, dropout, kl } = settings;
   return MlmStage.open(model, {
@@ -123,7 +131,7 @@ async function openMlm(job: Job, model: ModelProto, threads: number): Promise<Ml
     epsilon,
     dropout,
     kl,
-    teacher: kl > 0 ? await Teacher.open(teacher!.path, converted.logits, { padId, threads }) : undefined,
+    teacher: kl > 0 ? await openTeacher(job, threads) : undefined,
     redraw: settings.redraw ? new Redraw(model, settings.seed) : undefined,
   });
 }

@@ -25,6 +25,7 @@ import type { Settings } from "./settings.ts";
 import { openConverted } from "./source/converted-model.ts";
 import type { ConvertedModel } from "./source/converted-model.ts";
 import { openTeacher } from "./source/teacher-model.ts";
+import { sourceFault } from "./source/source-fault.ts";
 import type { TeacherModel } from "./source/teacher-model.ts";
 import { TrainingLog } from "./training/log.ts";
 import { Signals } from "./training/signals.ts";
@@ -81,7 +82,7 @@ export async function tune(request: TuneRequest, progress: Progress = silent): P
     const hasCheckpoint = new CheckpointStore(folder).exists;
     // Without a checkpoint there is nothing to go on from. (Where nothing can be written, nothing can be removed.)
     if (!hasCheckpoint) await rm(folder, { recursive: true, force: true }).catch(() => {});
-    throw await diskFault(error, { folder, needed, hasCheckpoint });
+    throw await diskFault(sourceFault(error, hasCheckpoint), { folder, needed, hasCheckpoint });
   } finally {
     progress.end();
     teacher?.opened.close();
@@ -161,6 +162,7 @@ async function beginning(
     ...versions,
     backend: backend.name,
     model: converted.favor.model.sha256,
+    companions: converted.companions,
     teacher: teacher?.sha256 ?? "",
     data: data.training.sha256,
     column: request.column ?? "",

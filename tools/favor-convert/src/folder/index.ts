@@ -2,6 +2,7 @@
 export { copyCompanions } from "./checkpoint-files.ts";
 export { OutputFolder, checkOutput } from "./output-folder.ts";
 export type { OutputFolderOptions } from "./output-folder.ts";
+export { companions } from "../source/companions.ts";
 export { maximumTokens } from "../source/config.ts";
 export type { ModelConfig } from "../source/config.ts";
 export { onnxFileOf, openSourceModel } from "../source/open-source-model.ts";

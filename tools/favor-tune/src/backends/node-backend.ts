@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 
 import * as tf from "@tensorflow/tfjs";
 
-import type { BackendAttempt } from "./open-backend.ts";
+import type { BackendAttempt } from "./backend.ts";
 
 /** libtensorflow's bindings, CUDA's first; never a dependency: their installer downloads a library from elsewhere. */
 const packages = ["@tensorflow/tfjs-node-gpu", "@tensorflow/tfjs-node"];

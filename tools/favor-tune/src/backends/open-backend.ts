@@ -3,23 +3,9 @@ import { repairBackend } from "@favor/tfjs";
 
 import { TuneUsageError } from "../errors.ts";
 import type { BackendChoice } from "../request.ts";
+import type { BackendAttempt, OpenedBackend } from "./backend.ts";
 import { openNodeBackend } from "./node-backend.ts";
 import { openWebGpu } from "./webgpu-backend.ts";
-
-/** The backend that a run trains on. */
-export interface OpenedBackend {
-  /** Of tfjs: `webgpu`, `tensorflow`, `wasm`, `cpu`. */
-  readonly name: string;
-  /** What it is, for people: `webgpu (NVIDIA ...)`. */
-  readonly description: string;
-  /** Why it was chosen, and what else was looked for, a sentence each. */
-  readonly reasons: readonly string[];
-  /** An error that the device reported since the last call: webgpu throws none. */
-  fault(): Error | undefined;
-}
-
-/** A backend that started, or why it did not. */
-export type BackendAttempt = Omit<OpenedBackend, "reasons"> | { readonly missing: string };
 
 const quiet = (): undefined => undefined;
 

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 
 import * as tf from "@tensorflow/tfjs";
 
-import type { BackendAttempt } from "./open-backend.ts";
+import type { BackendAttempt } from "./backend.ts";
 
 /** What we use of a WebGPU adapter and device; the types of a browser are not there in Node. */
 interface Adapter {

@@ -194,6 +194,8 @@ export class MlmStage implements TrainingStage {
   async #partsFor(sequences: readonly TokenSequence[]): Promise<{ readonly count: number; readonly segments: number }> {
     const { accumulate: given, activationBytes = usualActivationBytes } = this.#options;
     const length = this.#feeds.fixedLength ?? Math.max(...sequences.map(({ ids }) => ids.length));
+    // In parts that were asked for, what is no longer than what would be measured must have room as that would.
+    if (given !== undefined && length <= measuredTokens) return { count: given, segments: 1 };
     const segments = (await this.#activationsOf(length, 1)) > activationBytes ? manySegments : 1;
     if (given !== undefined) return { count: given, segments };
     const bytes = sequences.length * (await this.#activationsOf(length, segments));

@@ -12,6 +12,8 @@ import type { HeldOut } from "../measure/held-out.ts";
 import type { Measured } from "../measure/measurements.ts";
 import { withWeights } from "../model/with-weights.ts";
 import { flatSettings } from "../settings.ts";
+import { companionsSha256 } from "../source/companions.ts";
+import { sourceChanged } from "../source/source-fault.ts";
 import type { TrainingRun } from "../training/training-run.ts";
 import { versions } from "../versions.ts";
 import { tuningSection } from "./tuning-section.ts";
@@ -20,7 +22,7 @@ import { tuningSection } from "./tuning-section.ts";
  * Writes the tuned folder: the converted graph with the new weights, everything else of it to the byte, its companions,
  * `favor.json`, `report.html`, `README.md` and the log. It appears whole or not at all.
  *
- * @throws {OutputError} `output-unwritable`.
+ * @throws {OutputError} `output-unwritable`; {TrainingError} `source-changed`.
  */
 export async function writeTuned(
   job: Job,
@@ -33,6 +35,9 @@ export async function writeTuned(
   const output = await OutputFolder.begin(options.path, options);
   try {
     await copyCompanions(converted.source, output, undefined);
+    if ((await companionsSha256(output.partial)) !== converted.companions) {
+      throw sourceChanged(`The configuration, tokenizer or licence in ${converted.source.folder}`);
+    }
     const modelPath = await output.pathFor(converted.source.modelName);
     const weighted = withWeights(converted.opened.model, run.weights("model"));
     const written = await output.fill(() => writeModel(weighted, modelPath));

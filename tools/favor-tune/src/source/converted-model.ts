@@ -10,11 +10,14 @@ import { ModelRunner, mainOutput, roleOf } from "favor-convert/measure";
 import type { FavorFile } from "favor-convert/report";
 
 import { TuneInputError } from "../errors.ts";
+import { companionsSha256 } from "./companions.ts";
 
 /** A converted folder, checked. */
 export interface ConvertedModel {
   readonly source: Source;
   readonly favor: FavorFile;
+  /** Of the files beside the model that go into the output, as `companionsSha256`. */
+  readonly companions: string;
   /** The graph; its weights are still in the file. */
   readonly opened: OpenedModel;
   readonly tokenizer: SequenceTokenizer;
@@ -42,6 +45,7 @@ export async function openConverted(folder: string): Promise<ConvertedModel> {
       { code: "weights-mismatch", details: { path: source.modelPath, sha256, expected: favor.model.sha256 } },
     );
   }
+  const companions = await companionsSha256(source.folder);
   const tokenizer = await loadTokenizer(source.folder);
   checkVocabulary(tokenizer, source.config.vocab_size ?? undefined, source.folder);
   const opened = await openModel(source.modelPath);
@@ -51,6 +55,7 @@ export async function openConverted(folder: string): Promise<ConvertedModel> {
     return {
       source,
       favor,
+      companions,
       opened,
       tokenizer,
       maximumTokens: maximumTokens(source.config),

@@ -5,7 +5,7 @@ import { writeModel } from "@favor/onnx/node";
 import type { Progress } from "favor-convert";
 import type { SequenceTokenizer } from "favor-convert/data";
 
-import type { OpenedBackend } from "../backends/open-backend.ts";
+import type { OpenedBackend } from "../backends/backend.ts";
 import type { Checkpoint, CheckpointStore, RunState } from "../checkpoint/checkpoint-store.ts";
 import type { ScannedData } from "../data/scan.ts";
 import { batchesFrom } from "../data/training-data.ts";

@@ -5,7 +5,7 @@ import * as tf from "@tensorflow/tfjs";
 import { loadSequences, loadTokenizer } from "favor-convert/data";
 import type { SequenceTokenizer, TokenSequence } from "favor-convert/data";
 import { ordinaryIds } from "favor-convert/measure";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 import { openBackend } from "../../src/backends/open-backend.ts";
 import { GraphWiring } from "../../src/distill/graph-wiring.ts";
@@ -127,10 +127,34 @@ describe("an MLM step", () => {
 
   test("is the same where not even one sequence has room, with the same dropout when values are computed again", async () => {
     const dropout = 0.1;
-    const whole = await weightsAfter(1, { dropout });
-    // One part all the same: what differs is that it is computed in segments.
-    expect(shareMoved(await weightsAfter(1, { dropout, activationBytes: 1 }), whole)).toBeLessThan(0.01);
-    expect(shareMoved(await weightsAfter(1, { dropout: 0 }), whole)).toBeGreaterThan(0.1);
+    const accumulate = sequences.length;
+    const whole = await weightsAfter(1, { dropout, accumulate });
+    // As many parts all the same: what differs is that they are computed in segments.
+    const crammed = { dropout, accumulate: undefined, activationBytes: 1 };
+    expect(shareMoved(await weightsAfter(1, crammed), whole)).toBeLessThan(0.01);
+    expect(shareMoved(await weightsAfter(1, { dropout: 0, accumulate }), whole)).toBeGreaterThan(0.1);
+  });
+
+  test("measures what activations take once, and not where the number of parts is given", async () => {
+    const run = vi.spyOn(OnnxModel.prototype, "run");
+    const runsOf = async (accumulate: number | undefined): Promise<number[]> => {
+      const stage = await MlmStage.open(opened.model, { ...options, accumulate });
+      const runs = [];
+      for (const step of [0, 1]) {
+        run.mockClear();
+        await stage.step({ ...batch, step, sequences }, 0);
+        runs.push(run.mock.calls.length);
+      }
+      await stage.dispose();
+      return runs;
+    };
+    try {
+      expect(await runsOf(2)).toEqual([2, 2]);
+      // On three lengths.
+      expect(await runsOf(undefined)).toEqual([3 + 1, 1]);
+    } finally {
+      run.mockRestore();
+    }
   });
 
   test.each([undefined, 1])("frees everything, with room for %s bytes", async (room) => {

@@ -1,0 +1,18 @@
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { companions } from "favor-convert/folder";
+
+/**
+ * SHA-256, in hexadecimal, of the names and contents of what lies beside a model in its folder and is copied with it:
+ * configuration, tokenizer, licence.
+ */
+export async function companionsSha256(folder: string): Promise<string> {
+  const hash = createHash("sha256");
+  for (const name of companions) {
+    const contents = await readFile(join(folder, name)).catch(() => undefined);
+    if (contents !== undefined) hash.update(`${name} ${contents.length}\n`).update(contents);
+  }
+  return hash.digest("hex");
+}
