@@ -3,35 +3,10 @@ import { join } from "node:path";
 
 import { z } from "zod";
 
-import { readJson } from "../source/config.ts";
-import { maximumTokens } from "../source/config.ts";
+import { companions } from "../source/companions.ts";
+import { maximumTokens, readJson } from "../source/config.ts";
 import type { Source } from "../source/source.ts";
 import type { OutputFolder } from "./output-folder.ts";
-
-/** The files around a model that are copied if they are there. No other file is, whatever a configuration names. */
-export const companions: readonly string[] = [
-  "config.json",
-  "generation_config.json",
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "special_tokens_map.json",
-  "added_tokens.json",
-  "vocab.txt",
-  "vocab.json",
-  "merges.txt",
-  "spiece.model",
-  "sentencepiece.bpe.model",
-  "tokenizer.model",
-  "preprocessor_config.json",
-  "modules.json",
-  "sentence_bert_config.json",
-  "config_sentence_transformers.json",
-  "1_Pooling/config.json",
-  "LICENSE",
-  "LICENSE.txt",
-  "LICENSE.md",
-  "NOTICE",
-];
 
 const jsonLimit = 16 * 1024 * 1024;
 const jsonObject = z.record(z.string(), z.unknown());

@@ -2,8 +2,8 @@ import { openHub } from "@favor/hub/node";
 import { exportName } from "@favor/onnx/node";
 
 import { InputError } from "../errors.ts";
-import { companions } from "../folder/checkpoint-files.ts";
 import type { Progress } from "../progress/progress.ts";
+import { companions } from "./companions.ts";
 import type { SourceOptions } from "./source.ts";
 
 /** Weights that a graph is built from, in the order in which they are preferred. */

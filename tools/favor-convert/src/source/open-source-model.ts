@@ -8,7 +8,7 @@ import type { ModelProto } from "@favor/onnx";
 import { hashFile, openCheckpoint, openModel, writeModel } from "@favor/onnx/node";
 
 import { InputError, messageOf } from "../errors.ts";
-import { removeOnInterrupt } from "../folder/interruption.ts";
+import { removeOnInterrupt } from "../interruption.ts";
 import type { Source } from "./source.ts";
 
 /** A source's graph, its weights still in their files. */
