@@ -122,7 +122,7 @@ test.each([
   ["org/none", 3, "org/none"],
   ["org/none", 3, `Nor is there a folder or file ${join(process.cwd(), "org", "none")} on this machine`],
   ["org/exported@v9", 3, "v9"],
-  ["org/exported@v9", 3, "lists its branches and tags; without a revision, main is taken"],
+  ["org/exported@v9", 3, 'Its branches and tags: "main". Without a revision, main is taken'],
   ["org/gated", 3, "gated"],
   ["org/nothing", 3, "it holds model.gguf"],
 ])("%s: exit code %d and what to do", async (id, status, text) => {
