@@ -8,23 +8,30 @@ import { findChromium, untilAnswered } from "../../../tools/conformance/src/brow
 
 const chromium = findChromium();
 
-// presses the button and tells the test, again and again, what the page shows
+// presses the button and tells the test everything that the page shows
 const watch = `
   const report = (facts) => fetch("/report", { method: "POST", body: JSON.stringify(facts) });
   addEventListener("error", ({ message }) => report({ error: message }));
   addEventListener("unhandledrejection", ({ reason }) => report({ error: String(reason.stack ?? reason) }));
   addEventListener("load", () => {
-    document.getElementById("start").click();
-    setInterval(() => {
+    const tell = (status) => {
       const canvas = document.querySelector("#plot canvas");
       const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
       let blue = 0;
       for (let i = 0; i < pixels.length; i += 4) if (pixels[i + 2] > 200 && pixels[i] < 60 && pixels[i + 3] > 0) blue++;
-      report({ status: document.getElementById("status").textContent, blue });
-    }, 500);
+      report({ status, blue });
+    };
+    const output = document.getElementById("status");
+    const changed = () => {
+      const status = output.textContent;
+      // once it is plotted
+      requestAnimationFrame(() => tell(status));
+    };
+    new MutationObserver(changed).observe(output, { childList: true });
+    document.getElementById("start").click();
   });`;
 
-/** The first report of the page, opened in a headless Chromium, that `done` accepts; or an error in the page. */
+/** The report of the page, opened in a headless Chromium, with which it is `done`; or an error in the page. */
 async function openPage(done) {
   let accept;
   const accepted = new Promise((resolve) => (accept = resolve));
