@@ -1,7 +1,32 @@
 import { ArgumentError } from "./errors.ts";
 
-/** The number of rows of a `[rows, width]` array. Throws {@link ArgumentError} when its length is no multiple. */
-export function rowCount(argument: string, array: ArrayLike<number>, width: number): number {
+/**
+ * Throws {@link ArgumentError} unless `given` is an object; plain JavaScript may leave options out. `example` shows one.
+ */
+export function requireObject(argument: string, given: unknown, example: string): void {
+  if (typeof given !== "object" || given === null) {
+    throw new ArgumentError(argument, `an object such as ${example}`, given);
+  }
+}
+
+/** Throws {@link ArgumentError} unless `given` is an array or a typed array. */
+export function requireArray(argument: string, given: unknown, expected: string): void {
+  if (!Array.isArray(given) && !ArrayBuffer.isView(given)) throw new ArgumentError(argument, expected, given);
+}
+
+/** Throws {@link ArgumentError} unless `array` is a typed array of floats: what is cut into rows without a copy. */
+function requireFloats(argument: string, array: ArrayLike<number>, layout: string): void {
+  const given: unknown = array;
+  if (ArrayBuffer.isView(given) && /Float(16|32|64)Array/.test(Object.prototype.toString.call(given))) return;
+  throw new ArgumentError(argument, `a Float64Array or Float32Array ${layout}`, given);
+}
+
+/**
+ * The number of rows of a `[rows, width]` array. Throws {@link ArgumentError} when it is no typed array of floats or its
+ * length is no multiple.
+ */
+export function rowCount(argument: string, array: Float64Array, width: number): number {
+  requireFloats(argument, array, `[rows, ${width}]`);
   if (array.length % width !== 0) {
     throw new ArgumentError(argument, `[rows, ${width}] values, a length that is a multiple of ${width}`, array.length);
   }
@@ -10,13 +35,20 @@ export function rowCount(argument: string, array: ArrayLike<number>, width: numb
 
 /** Throws {@link ArgumentError} unless `array` has exactly `length` values. */
 export function requireLength(argument: string, array: ArrayLike<number>, length: number): void {
+  requireArray(argument, array, `an array of ${length} values`);
   if (array.length !== length) {
     throw new ArgumentError(argument, `${length} values`, `${array.length} values`);
   }
 }
 
-/** Throws {@link ArgumentError}, naming the layout, unless `array` holds the `expected` number of values. */
-export function requireLayout(argument: string, array: ArrayLike<number>, layout: string, expected: number): void {
+/** Throws {@link ArgumentError}, naming the layout, unless `array` holds the `expected` number of floats. */
+export function requireLayout(
+  argument: string,
+  array: Float64Array | Float32Array,
+  layout: string,
+  expected: number,
+): void {
+  requireFloats(argument, array, layout);
   if (array.length !== expected) {
     throw new ArgumentError(argument, `${layout} = ${expected} numbers`, `${array.length} numbers`);
   }

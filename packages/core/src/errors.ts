@@ -30,10 +30,22 @@ export class FavorError<Code extends string = string> extends Error {
   }
 }
 
+/** A value as a message shows it: never the numbers of a large array, never "[object Object]". */
+function describeFound(found: unknown): string {
+  if (typeof found === "string") return JSON.stringify(found);
+  if (typeof found === "function") return "a function";
+  if (typeof found !== "object" || found === null) return String(found);
+  const name = Object.prototype.toString.call(found).slice("[object ".length, -1);
+  const { length }: { length?: unknown } = found;
+  if (typeof length === "number") return `${name} of ${length}`;
+  const keys = Object.keys(found);
+  return keys.length === 0 ? "{}" : `an object with ${keys.slice(0, 8).join(", ")}${keys.length > 8 ? ", ..." : ""}`;
+}
+
 /** A function was called with an argument that cannot be right: the name, what was expected, what was found. */
 export class ArgumentError extends FavorError<"invalid-argument"> {
   constructor(argument: string, expected: string, found: unknown, cause?: unknown) {
-    const shown = typeof found === "string" ? JSON.stringify(found) : String(found);
+    const shown = describeFound(found);
     super(`${argument}: expected ${expected}, found ${shown}.`, {
       code: "invalid-argument",
       details: { argument, expected, found: shown },

@@ -12,11 +12,10 @@ export type { Projection } from "./projections/projection.ts";
 
 export { createFeatureMap, exponentialForm } from "./features/create.ts";
 export { optimalExponent } from "./features/dense-exponential.ts";
-export { descriptionVersion } from "./features/description.ts";
+export { checkDescription, descriptionVersion } from "./features/description.ts";
 export type {
   CalibratedDescription,
   DenseExponentialDescription,
-  ElementwiseFunction,
   EluDescription,
   FeatureMapDescription,
   FeatureMapKind,
@@ -30,7 +29,7 @@ export type {
   TrigonometricDescription,
 } from "./features/description.ts";
 export { elementwiseFunctions } from "./features/elementwise.ts";
-export type { Elementwise } from "./features/elementwise.ts";
+export type { Elementwise, ElementwiseFunction } from "./features/elementwise.ts";
 export { coreMatrix } from "./features/exponential-form.ts";
 export type { ExponentialForm } from "./features/exponential-form.ts";
 export type { FeatureMap, KeyStabilizerOptions, StabilizedFeatures } from "./features/feature-map.ts";
@@ -41,7 +40,7 @@ export { trigonometricForm } from "./features/trigonometric.ts";
 export type { TrigonometricForm } from "./features/trigonometric.ts";
 
 export { exactAttention } from "./attention/exact.ts";
-export type { ExactAttentionOptions } from "./attention/exact.ts";
+export type { ExactAttentionOptions } from "./attention/head-shape.ts";
 export { favorAttention } from "./attention/bidirectional.ts";
 export type { FavorAttentionOptions } from "./attention/bidirectional.ts";
 export { favorCausalAttention, startFavor } from "./attention/causal-favor.ts";

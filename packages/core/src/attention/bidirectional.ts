@@ -27,7 +27,7 @@ export function favorAttention(
   value: Float64Array,
   options: FavorAttentionOptions,
 ): Float64Array {
-  requireFeatureMap(options);
+  requireFeatureMap("options.featureMap", options?.featureMap);
   const { featureMap, keyMask } = options;
   const { dim, count } = featureMap;
   const { valueDim = dim } = options;

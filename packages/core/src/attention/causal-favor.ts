@@ -30,7 +30,7 @@ export function favorCausalAttention(
   value: Float64Array,
   options: FavorCausalOptions,
 ): Float64Array {
-  requireFeatureMap(options);
+  requireFeatureMap("options.featureMap", options?.featureMap);
   const { featureMap, keyMask, state } = options;
   const { dim, count } = featureMap;
   const { valueDim = dim } = options;
@@ -48,7 +48,11 @@ export function favorCausalAttention(
   );
 }
 
-/** The state of one head before the first token, for {@link favorCausalAttention}. `valueDim` defaults to `dim`. */
-export function startFavor(featureMap: FeatureMap, valueDim: number = featureMap.dim): CausalState {
-  return startCausal({ keyHeads: 1, count: featureMap.count, valueDim });
+/**
+ * The state of one head before the first token, for {@link favorCausalAttention}. `valueDim` defaults to `dim`.
+ * @throws ArgumentError for what is no feature map, or a `valueDim` that is no whole number of at least 1.
+ */
+export function startFavor(featureMap: FeatureMap, valueDim?: number): CausalState {
+  requireFeatureMap("featureMap", featureMap);
+  return startCausal({ keyHeads: 1, count: featureMap.count, valueDim: valueDim ?? featureMap.dim });
 }

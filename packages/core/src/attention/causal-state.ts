@@ -1,4 +1,4 @@
-import { requireSize } from "../checks.ts";
+import { requireObject, requireSize } from "../checks.ts";
 /**
  * All that causal linear attention remembers of the past, per key head, whatever its length: the prefix sums
  * S = sum_j phi(k_j) v_j^T and z = sum_j phi(k_j), stored joined and divided by `exp(logScale)`. Plain data: it can
@@ -23,6 +23,7 @@ export function startCausal(shape: {
   readonly count: number;
   readonly valueDim: number;
 }): CausalState {
+  requireObject("shape", shape, "{ keyHeads: 8, count: 256, valueDim: 64 }");
   const { keyHeads, count, valueDim } = shape;
   for (const [name, size] of Object.entries({ keyHeads, count, valueDim })) requireSize(`shape.${name}`, size, 1);
   return {

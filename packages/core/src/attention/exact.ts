@@ -1,17 +1,5 @@
 import { headShape } from "./head-shape.ts";
-
-export interface ExactAttentionOptions {
-  /** d, the width of a query and a key. */
-  readonly dim: number;
-  /** The width of a value; default `dim`. */
-  readonly valueDim?: number;
-  /** Multiplies q.k. Default 1: q and k are then already times d^(-1/4) each. */
-  readonly scale?: number;
-  /** [keys], none negative; multiplies exp(q.k): 0 hides a key, 1 shows it. Default: all shown. */
-  readonly keyMask?: ArrayLike<number>;
-  /** Query i sees keys 0 to i + (keys - queries). Default false; needs as many keys as queries or more. */
-  readonly causal?: boolean;
-}
+import type { ExactAttentionOptions } from "./head-shape.ts";
 
 /**
  * Softmax attention in float64, the reference: softmax(scale Q K^T) V. query `[queries, dim]`, key `[keys, dim]`, value
@@ -24,8 +12,8 @@ export function exactAttention(
   value: Float64Array,
   options: ExactAttentionOptions,
 ): Float64Array {
-  const { keyMask, causal = false } = options;
   const { dim, valueDim, scale, queries, keys } = headShape(query, key, value, options);
+  const { keyMask, causal = false } = options;
   const out = new Float64Array(queries * valueDim);
   const logits = new Float64Array(keys);
   for (let i = 0; i < queries; i++) {

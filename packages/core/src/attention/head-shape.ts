@@ -1,6 +1,18 @@
-import { requireInteger, requireLength, requireMask, requirePositive, rowCount } from "../checks.ts";
+import { requireInteger, requireLength, requireMask, requireObject, requirePositive, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
-import type { ExactAttentionOptions } from "./exact.ts";
+
+export interface ExactAttentionOptions {
+  /** d, the width of a query and a key. */
+  readonly dim: number;
+  /** The width of a value; default `dim`. */
+  readonly valueDim?: number;
+  /** Multiplies q.k. Default 1: q and k are then already times d^(-1/4) each. */
+  readonly scale?: number;
+  /** [keys], none negative; multiplies exp(q.k): 0 hides a key, 1 shows it. Default: all shown. */
+  readonly keyMask?: ArrayLike<number>;
+  /** Query i sees keys 0 to i + (keys - queries). Default false; needs as many keys as queries or more. */
+  readonly causal?: boolean;
+}
 
 /** Sizes of one head's attention in float64, read from its arrays. */
 export interface HeadShape {
@@ -19,8 +31,10 @@ export function headShape(
   query: Float64Array,
   key: Float64Array,
   value: Float64Array,
-  { dim, valueDim = dim, scale = 1, keyMask, causal = false }: ExactAttentionOptions,
+  options: ExactAttentionOptions,
 ): HeadShape {
+  requireObject("options", options, "{ dim: 64 }");
+  const { dim, valueDim = dim, scale = 1, keyMask, causal = false } = options;
   requireInteger("options.dim", dim, 1, 1 << 20);
   requireInteger("options.valueDim", valueDim, 1, 1 << 20);
   requirePositive("options.scale", scale);

@@ -1,4 +1,4 @@
-import { requireLayout, requireMask, requireSize } from "../checks.ts";
+import { requireLayout, requireMask, requireObject, requireSize } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 
 /**
@@ -45,6 +45,7 @@ export interface ResolvedShape extends Required<LinearShape> {
  * @throws ArgumentError where a size is not a whole number, or `keyHeads` does not divide `heads`.
  */
 export function resolveShape(shape: LinearShape): ResolvedShape {
+  requireObject("shape", shape, "{ heads: 8, queryRows: 512, keyRows: 512, count: 256, valueDim: 64 }");
   const { heads, keyHeads = heads, queryRows, keyRows, count, valueDim } = shape;
   const sizes = { heads, keyHeads, count, valueDim };
   for (const [name, size] of Object.entries(sizes)) requireSize(`shape.${name}`, size, 1);
@@ -60,6 +61,7 @@ export function resolveShape(shape: LinearShape): ResolvedShape {
  */
 export function checkLinearInput(input: LinearInput, shape: ResolvedShape): void {
   const { heads, keyHeads, queryRows, keyRows, count, valueDim } = shape;
+  requireObject("input", input, "{ query, key, value }");
   requireLayout("query", input.query, "[heads, queryRows, count]", heads * queryRows * count);
   requireLayout("key", input.key, "[keyHeads, keyRows, count]", keyHeads * keyRows * count);
   requireLayout("value", input.value, "[keyHeads, keyRows, valueDim]", keyHeads * keyRows * valueDim);

@@ -1,3 +1,4 @@
+import { requireArray, requireObject } from "../checks.ts";
 import { causalLinearAttention } from "./causal.ts";
 import type { CausalState } from "./causal-state.ts";
 import { ArgumentError } from "../errors.ts";
@@ -26,6 +27,9 @@ export interface StreamingToken {
  * @throws ArgumentError where the token does not fit the state.
  */
 export function stepCausal(state: CausalState, token: StreamingToken): Float64Array {
+  requireObject("state", state, "what startCausal gives");
+  requireObject("token", token, "{ query, key, value }");
+  requireArray("token.query", token.query, "a Float64Array [heads, count]");
   const heads = token.query.length / state.count;
   if (!Number.isInteger(heads)) {
     throw new ArgumentError("query", `[heads, count] with count ${state.count}`, `${token.query.length} numbers`);

@@ -1,4 +1,5 @@
 import { requireLayout, requirePositive } from "../checks.ts";
+import { requireKernels } from "../kernels/block-kernels.ts";
 import type { BlockKernels } from "../kernels/block-kernels.ts";
 import {
   attendTile,
@@ -37,6 +38,7 @@ export function exactAttentionBackward32(
   gradient: Float32Array,
   options: ExactOptions32 = {},
 ): AttentionGradients32 {
+  requireKernels(kernels);
   const attention = resolveAttention(query, key, value, shape, options);
   const { heads, keyHeads, queryRows, keyRows, dim, valueDim, group, visible } = attention;
   requireLayout("gradient", gradient, "[heads, queryRows, valueDim]", heads * queryRows * valueDim);

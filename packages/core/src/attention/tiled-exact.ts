@@ -1,4 +1,5 @@
 import { requirePositive } from "../checks.ts";
+import { requireKernels } from "../kernels/block-kernels.ts";
 import type { BlockKernels } from "../kernels/block-kernels.ts";
 import { Layout, loadRows, NO_MAXIMUM, padded, resolveAttention, storeNormalised } from "./tiled-rows.ts";
 import type { AttentionShape, MaskOptions, ResolvedAttention, RowSource } from "./tiled-rows.ts";
@@ -28,6 +29,7 @@ export function exactAttention32(
   shape: AttentionShape,
   options: ExactOptions32 = {},
 ): Float32Array<ArrayBuffer> {
+  requireKernels(kernels);
   const attention = resolveAttention(query, key, value, shape, options);
   const { keyHeads, queryRows, keyRows, dim, valueDim, group, visible } = attention;
   const { scale = 1 / Math.sqrt(dim) } = options;

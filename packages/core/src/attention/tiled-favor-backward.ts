@@ -1,4 +1,5 @@
 import { requireLayout } from "../checks.ts";
+import { requireKernels } from "../kernels/block-kernels.ts";
 import type { BlockKernels } from "../kernels/block-kernels.ts";
 import { differentiateCausally } from "./tiled-causal-backward.ts";
 import { checkCausalRows, joinSums, sumKeys } from "./tiled-favor.ts";
@@ -34,6 +35,7 @@ export function favorAttentionBackward32(
   gradient: Float32Array,
   options: MaskOptions = {},
 ): AttentionGradients32 {
+  requireKernels(kernels);
   const attention = resolveAttention(query, key, value, shape, options);
   checkCausalRows(attention);
   const { heads, keyHeads, queryRows, dim, valueDim, causal } = attention;

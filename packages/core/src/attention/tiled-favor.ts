@@ -1,4 +1,5 @@
 import { ArgumentError } from "../errors.ts";
+import { requireKernels } from "../kernels/block-kernels.ts";
 import type { BlockKernels } from "../kernels/block-kernels.ts";
 import { attendCausally } from "./tiled-causal.ts";
 import { featuresByHead } from "./tiled-features.ts";
@@ -32,6 +33,7 @@ export function favorAttention32(
   features: FeatureMap32 | readonly FeatureMap32[],
   options: MaskOptions = {},
 ): Float32Array<ArrayBuffer> {
+  requireKernels(kernels);
   const attention = resolveAttention(query, key, value, shape, options);
   checkCausalRows(attention);
   const { heads, keyHeads, queryRows, dim, valueDim, causal } = attention;

@@ -1,9 +1,9 @@
-import { requirePositive } from "../checks.ts";
+import { requireObject, requirePositive } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { createFeatureMap } from "../features/create.ts";
 import { checkDescription } from "../features/description.ts";
+import type { ElementwiseFunction } from "../features/elementwise.ts";
 import type {
-  ElementwiseFunction,
   EluDescription,
   GeneralizedDescription,
   SquaredReluDescription,
@@ -168,6 +168,7 @@ export function featuresByHead(
   keyHeads: number,
   dim: number,
 ): readonly FeatureMap32[] {
+  requireObject("features", features, "what exponentialFeatures32 gives");
   const list = "dim" in features ? Array.from({ length: keyHeads }, () => features) : features;
   if (list.length !== keyHeads) {
     throw new ArgumentError("features", `one, or ${keyHeads}, one per key head`, `${list.length}`);

@@ -1,4 +1,4 @@
-import { requireLayout, requireMask, requireSize } from "../checks.ts";
+import { requireLayout, requireMask, requireObject, requireSize } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import type { BlockKernels } from "../kernels/block-kernels.ts";
 
@@ -64,6 +64,7 @@ export function resolveAttention(
   shape: AttentionShape,
   { keyMask, causal = false }: MaskOptions,
 ): ResolvedAttention {
+  requireObject("shape", shape, "{ heads: 8, queryRows: 512, keyRows: 512, dim: 64 }");
   const { heads, keyHeads = heads, queryRows, keyRows, dim, valueDim = dim } = shape;
   const sizes = { heads, keyHeads, dim, valueDim };
   for (const [name, size] of Object.entries(sizes)) requireSize(`shape.${name}`, size, 1);

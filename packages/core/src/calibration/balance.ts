@@ -1,4 +1,4 @@
-import { requireFinite, requireInteger, requireLength } from "../checks.ts";
+import { requireFinite, requireInteger, requireLength, requireObject } from "../checks.ts";
 import { multiply, multiplyTransposed } from "../linear-algebra/products.ts";
 import { symmetricEigen, symmetricFunction } from "../linear-algebra/symmetric-eigen.ts";
 import type { HeadMoments } from "./moments.ts";
@@ -28,6 +28,7 @@ export interface Balance {
  * or with values that are not finite.
  */
 export function balance(moments: HeadMoments): Balance {
+  requireObject("moments", moments, "what MomentAccumulator.moments() gives");
   const { dim } = moments;
   requireInteger("moments.dim", dim, 1, 1 << 20);
   requireLength("moments.queryMean", moments.queryMean, dim);

@@ -1,4 +1,4 @@
-import { requireInteger } from "../checks.ts";
+import { requireInteger, requireObject } from "../checks.ts";
 import { optimalExponent } from "../features/dense-exponential.ts";
 import { descriptionVersion } from "../features/description.ts";
 import type { CalibratedDescription } from "../features/description.ts";
@@ -24,6 +24,7 @@ export interface CalibrateOptions {
  * Throws ArgumentError for moments or options that cannot be right.
  */
 export function calibrate(moments: HeadMoments, options: CalibrateOptions): CalibratedDescription {
+  requireObject("options", options, "{ count: 128, seed: 0 }");
   const { count, seed, layer = 0, head = 0, projection = "orthogonal" } = options;
   requireInteger("options.count", count, 1, 1 << 20);
   const balanced = balance(moments);

@@ -1,4 +1,4 @@
-import { requireInteger } from "../checks.ts";
+import { requireInteger, requireObject } from "../checks.ts";
 import { exponentialForm } from "../features/create.ts";
 import type { FeatureMapDescription, LinearExponentialDescription } from "../features/description.ts";
 import { exponentialFeatureMap } from "../features/exponential-form.ts";
@@ -38,6 +38,7 @@ export function fitFeatureCore(
   inputs: readonly AttentionInput[],
   options: FitFeatureCoreOptions,
 ): LinearExponentialDescription {
+  requireObject("options", options, "{ seed: 0 }");
   const { seed, layer = 0, head = 0, rows = 2560 } = options;
   requireInteger("options.rows", rows, 1, 1 << 30);
   const { core: _, ...form } = exponentialForm(description);

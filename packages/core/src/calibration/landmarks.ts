@@ -1,4 +1,4 @@
-import { requireInteger, requireLength } from "../checks.ts";
+import { requireInteger, requireLength, requireObject } from "../checks.ts";
 import { descriptionVersion } from "../features/description.ts";
 import type { LandmarkDescription } from "../features/description.ts";
 import { multiplyTransposed } from "../linear-algebra/products.ts";
@@ -48,6 +48,7 @@ export function fitLandmarks(
   moments: HeadMoments,
   options: FitLandmarksOptions,
 ): LandmarkDescription {
+  requireObject("options", options, "{ count: 128, seed: 0 }");
   const { count, seed, layer = 0, head = 0, rows = 2560 } = options;
   requireInteger("options.count", count, 1, 1 << 14);
   requireInteger("options.rows", rows, 1, 1 << 30);

@@ -1,4 +1,4 @@
-import { requireFinite, requireLength, requirePositive, rowCount } from "../checks.ts";
+import { requireFinite, requireInteger, requireLength, requirePositive, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { addTransposedProduct } from "../linear-algebra/products.ts";
 
@@ -105,8 +105,9 @@ export class MomentAccumulator {
   readonly #key: VectorMoments;
   #count = 0;
 
-  /** `dim` is the head dimension d. */
+  /** `dim` is the head dimension d. Throws ArgumentError unless it is a whole number from 1 to 2^20. */
   constructor(dim: number) {
+    requireInteger("dim", dim, 1, 1 << 20);
     this.dim = dim;
     this.#query = new VectorMoments(dim);
     this.#key = new VectorMoments(dim);

@@ -1,4 +1,4 @@
-import { requireInteger, requireLength } from "../checks.ts";
+import { requireInteger, requireLength, requireObject } from "../checks.ts";
 import { FavorError } from "../errors.ts";
 import { dot, multiplyTransposed } from "../linear-algebra/products.ts";
 
@@ -43,6 +43,7 @@ export interface CoreFit {
  * Throws ArgumentError for arrays of another size, FavorError "degenerate-fit" when X holds no positive number.
  */
 export function fitCore(system: CoreSystem, options: CoreFitOptions = {}): CoreFit {
+  requireObject("system", system, "{ count, queryGram, keyGram, target, norm }");
   const { count, queryGram, keyGram, target, norm } = system;
   const { iterations = 200, tolerance = 5e-4 } = options;
   requireInteger("system.count", count, 1, 1 << 20);

@@ -1,4 +1,4 @@
-import { requireInteger, requirePositive } from "../checks.ts";
+import { requireInteger, requireObject, requirePositive } from "../checks.ts";
 import type { LandmarkDescription } from "../features/description.ts";
 import { addTransposedProduct, multiply, multiplyTransposed, transpose } from "../linear-algebra/products.ts";
 import { RandomStream, streamPurpose } from "../random/stream.ts";
@@ -46,6 +46,7 @@ export function refineLandmarks(
   inputs: readonly AttentionInput[],
   options: RefineLandmarksOptions,
 ): LandmarkDescription {
+  requireObject("options", options, "{ seed: 0 }");
   const { seed, layer = 0, head = 0, steps = 60, rows = 512, learningRate = 0.05, causal = false } = options;
   requireInteger("options.steps", steps, 1, 1 << 20);
   requireInteger("options.rows", rows, 1, 1 << 30);

@@ -1,4 +1,4 @@
-import { requireFinite, rowCount } from "../checks.ts";
+import { requireFinite, requireObject, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { multiplyTransposed } from "../linear-algebra/products.ts";
 import type { RandomStream } from "../random/stream.ts";
@@ -30,11 +30,18 @@ export interface SampledAttention {
   readonly keyWeight: Float64Array;
 }
 
+/** Throws ArgumentError unless `inputs` is an array of objects with a query and a key. */
+export function requireInputs(inputs: readonly AttentionInput[]): void {
+  if (!Array.isArray(inputs)) throw new ArgumentError("inputs", "an array of { query, key }, one a sequence", inputs);
+  for (const [i, input] of inputs.entries()) requireObject(`inputs[${i}]`, input, "{ query, key }");
+}
+
 /**
  * Throws ArgumentError, naming the input, unless all have the width `dim` and finite values, for causal attention as
  * many queries as keys, and one is not empty.
  */
 export function checkInputs(inputs: readonly AttentionInput[], dim: number, causal = false): void {
+  requireInputs(inputs);
   for (const [i, { query, key }] of inputs.entries()) {
     const queries = rowCount(`inputs[${i}].query`, query, dim);
     const keys = rowCount(`inputs[${i}].key`, key, dim);

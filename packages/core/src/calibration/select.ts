@@ -1,4 +1,4 @@
-import { requireInteger } from "../checks.ts";
+import { requireInteger, requireObject } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { createFeatureMap } from "../features/create.ts";
 import type { CalibratedDescription, FeatureMapDescription } from "../features/description.ts";
@@ -25,6 +25,7 @@ export function selectFeatureMap<Description extends FeatureMapDescription>(
   candidates: readonly Description[],
   sample: ExactSample,
 ): Selection<Description> {
+  if (!Array.isArray(candidates)) throw new ArgumentError("candidates", "an array of descriptions", candidates);
   const errors = candidates.map((candidate) => attentionError(createFeatureMap(candidate), sample).relative);
   let best = 0;
   for (let i = 1; i < errors.length; i++) {
@@ -47,6 +48,7 @@ export function selectSeed(
   sample: ExactSample,
   options: CalibrateOptions & { readonly draws?: number },
 ): Selection<CalibratedDescription> {
+  requireObject("options", options, "{ count: 128, seed: 0 }");
   const { draws = 16 } = options;
   requireInteger("options.draws", draws, 1, 1 << 20);
   const calibrated = calibrate(moments, options);

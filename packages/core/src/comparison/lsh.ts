@@ -1,6 +1,6 @@
-import { requireInteger, rowCount } from "../checks.ts";
+import { requireInteger, requireObject, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
-import type { ExactAttentionOptions } from "../attention/exact.ts";
+import type { ExactAttentionOptions } from "../attention/head-shape.ts";
 import { drawProjection } from "../projections/projection.ts";
 import { attendSubset, subsetShape } from "./subset.ts";
 
@@ -46,6 +46,7 @@ export function sharedKeys(query: Float64Array, dim: number): Float64Array {
  * @throws ArgumentError for shapes that disagree, an odd number of buckets, sizes that are no whole numbers.
  */
 export function lshAttention(query: Float64Array, value: Float64Array, options: LshAttentionOptions): Float64Array {
+  requireObject("options", options, "{ dim: 64, seed: 0 }");
   const { dim, keyMask, causal = false } = options;
   const key = sharedKeys(query, dim);
   const shape = subsetShape(query, key, value, options);

@@ -1,6 +1,6 @@
-import { requireInteger } from "../checks.ts";
+import { requireInteger, requireObject } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
-import type { ExactAttentionOptions } from "../attention/exact.ts";
+import type { ExactAttentionOptions } from "../attention/head-shape.ts";
 import { attendSubset, subsetShape } from "./subset.ts";
 
 /** The factorised patterns of the Sparse Transformer (1904.10509, section 4.3). */
@@ -31,6 +31,7 @@ export interface SparseAttentionOptions extends ExactAttentionOptions {
  * @throws ArgumentError for an unknown kind or part, or sizes that are no whole numbers in their range.
  */
 export function sparseSubset(pattern: SparsePattern, i: number, keys: number, causal: boolean): number[] {
+  requireObject("pattern", pattern, '{ kind: "strided", stride: 64 }');
   const { kind, stride, summary = 1, part = "both" } = pattern;
   requireInteger("pattern.stride", stride, 1, Number.MAX_SAFE_INTEGER);
   requireInteger("pattern.summary", summary, 1, stride);
@@ -73,6 +74,7 @@ export function sparseAttention(
   value: Float64Array,
   options: SparseAttentionOptions,
 ): Float64Array {
+  requireObject("options", options, '{ dim: 64, pattern: { kind: "strided", stride: 64 } }');
   const { pattern, keyMask, causal = true } = options;
   const shape = subsetShape(query, key, value, { ...options, causal });
   const out = new Float64Array(shape.queries * shape.valueDim);

@@ -1,6 +1,5 @@
-import type { ExactAttentionOptions } from "../attention/exact.ts";
 import { headShape } from "../attention/head-shape.ts";
-import type { HeadShape } from "../attention/head-shape.ts";
+import type { ExactAttentionOptions, HeadShape } from "../attention/head-shape.ts";
 import { ArgumentError } from "../errors.ts";
 
 /**

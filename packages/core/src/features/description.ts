@@ -1,6 +1,9 @@
 import { checkProjectionDescription } from "../projections/description.ts";
 import type { ProjectionDescription } from "../projections/description.ts";
+import { requireArray, requireObject } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
+import { elementwiseFunctions } from "./elementwise.ts";
+import type { ElementwiseFunction } from "./elementwise.ts";
 
 /** The version of the descriptions that this package writes; it reads this one and older. */
 export const descriptionVersion = 1;
@@ -101,19 +104,6 @@ export interface LinearExponentialDescription extends Versioned {
   readonly core?: readonly number[];
 }
 
-/** The elementwise functions that a {@link GeneralizedDescription} may name. */
-export type ElementwiseFunction =
-  | "relu"
-  | "exp"
-  | "abs"
-  | "cos"
-  | "gelu"
-  | "identity"
-  | "sigmoid"
-  | "softplus"
-  | "squared-relu"
-  | "tanh";
-
 /** Generalized attention of 2006.03555 (section 2.2; appendix on ReLU): f(w.x) + epsilon. Not an estimate of exp. */
 export interface GeneralizedDescription extends Versioned {
   readonly kind: "generalized";
@@ -151,36 +141,58 @@ export type FeatureMapDescription =
 
 export type FeatureMapKind = FeatureMapDescription["kind"];
 
-const kinds: Readonly<Record<FeatureMapKind, true>> = {
-  trigonometric: true,
-  positive: true,
-  hyperbolic: true,
-  oprf: true,
-  "dense-exponential": true,
-  calibrated: true,
-  landmark: true,
-  "linear-exponential": true,
-  generalized: true,
-  elu: true,
-  "squared-relu": true,
+const balanced = ["queryMean", "keyMean", "queryMatrix", "keyMatrix"];
+
+/** The kinds that there are, and the arrays of each: what was fitted or learned. */
+const arrays: Readonly<Record<FeatureMapKind, readonly string[]>> = {
+  trigonometric: [],
+  positive: [],
+  hyperbolic: [],
+  oprf: [],
+  "dense-exponential": ["a"],
+  calibrated: ["a", ...balanced],
+  landmark: [...balanced, "queryLandmarks", "keyLandmarks", "logWeight", "core"],
+  "linear-exponential": [...balanced, "keyWeight", "queryProjection", "keyProjection", "logWeight"],
+  generalized: [],
+  elu: [],
+  "squared-relu": [],
 };
+const withoutProjection: ReadonlySet<FeatureMapKind> = new Set([
+  "landmark",
+  "linear-exponential",
+  "elu",
+  "squared-relu",
+]);
 
 /**
- * Throws ArgumentError for a version or kind that this package does not know, or a projection that cannot be right.
+ * Throws ArgumentError for a version or kind that this package does not know, a projection that cannot be right, an
+ * array that is missing, or a variant, function or epsilon that there is not. Arrays' lengths are the feature map's to check.
  */
 export function checkDescription(description: FeatureMapDescription): void {
-  const given: unknown = description;
-  if (typeof given !== "object" || given === null) {
-    throw new ArgumentError("description", 'an object such as { version: 1, kind: "positive", projection }', given);
-  }
+  requireObject("description", description, '{ version: 1, kind: "positive", projection }');
   const { version }: { version: unknown } = description;
   if (version !== descriptionVersion) {
     const newer = typeof version === "number" && version > descriptionVersion;
     const advice = newer ? " (it was written by a newer @favor/core: update this one)" : "";
     throw new ArgumentError("description.version", `version ${descriptionVersion}${advice}`, version);
   }
-  if (!Object.hasOwn(kinds, description.kind)) {
-    throw new ArgumentError("description.kind", `one of ${Object.keys(kinds).join(", ")}`, description.kind);
+  const { kind } = description;
+  if (!Object.hasOwn(arrays, kind)) {
+    throw new ArgumentError("description.kind", `one of ${Object.keys(arrays).join(", ")}`, kind);
   }
-  if ("projection" in description) checkProjectionDescription(description.projection);
+  const { projection, ...fields }: { projection?: ProjectionDescription; [name: string]: unknown } = { ...description };
+  if (!withoutProjection.has(kind)) checkProjectionDescription(projection);
+  for (const name of arrays[kind]) requireArray(`description.${name}`, fields[name], "an array of numbers");
+  if (kind === "trigonometric") requireName("description.variant", description.variant, ["phase", "pair"]);
+  if (kind === "generalized") {
+    requireName("description.function", description.function, Object.keys(elementwiseFunctions));
+    const { epsilon = 0 } = description;
+    if (!(epsilon >= 0) || epsilon === Infinity) {
+      throw new ArgumentError("description.epsilon", "a finite number of at least 0", epsilon);
+    }
+  }
+}
+
+function requireName(argument: string, given: unknown, names: readonly string[]): void {
+  if (!names.some((name) => name === given)) throw new ArgumentError(argument, `one of ${names.join(", ")}`, given);
 }

@@ -1,4 +1,15 @@
-import type { ElementwiseFunction } from "./description.ts";
+/** The elementwise functions that a {@link GeneralizedDescription} may name. */
+export type ElementwiseFunction =
+  | "relu"
+  | "exp"
+  | "abs"
+  | "cos"
+  | "gelu"
+  | "identity"
+  | "sigmoid"
+  | "softplus"
+  | "squared-relu"
+  | "tanh";
 
 /** A function of one number with its derivative, where known. */
 export interface Elementwise {

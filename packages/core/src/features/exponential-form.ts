@@ -1,4 +1,4 @@
-import { requireFinite, requireLength, rowCount } from "../checks.ts";
+import { requireFinite, requireLength, requireObject, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { identity, multiply, multiplyTransposed } from "../linear-algebra/products.ts";
 import type { FeatureMapDescription } from "./description.ts";
@@ -43,12 +43,15 @@ export interface ExponentialForm {
 }
 
 /** C of a form, `[count, count]`: the identity where it has none. */
-export function coreMatrix({ core, count }: ExponentialForm): Float64Array {
+export function coreMatrix(form: ExponentialForm): Float64Array {
+  requireObject("form", form, "what exponentialForm gives");
+  const { core, count } = form;
   return core ?? identity(count);
 }
 
 /** Throws ArgumentError unless every array of a form has its length and finite values, and the core no negative one. */
 export function checkExponentialForm(form: ExponentialForm): void {
+  requireObject("form", form, "what exponentialForm gives");
   const { dim, count } = form;
   const lengths: [keyof ExponentialForm, Float64Array, number][] = [
     ["queryMean", form.queryMean, dim],

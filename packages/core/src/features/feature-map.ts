@@ -49,10 +49,9 @@ export interface KeyStabilizerOptions {
   readonly mask?: ArrayLike<number>;
 }
 
-/** Throws ArgumentError unless `options.featureMap` is a feature map: plain JavaScript may leave it out. */
-export function requireFeatureMap(options: { readonly featureMap: FeatureMap }): void {
-  const { featureMap }: { featureMap?: unknown } = options ?? {};
-  if (typeof featureMap === "object" && featureMap !== null && "keyStabilized" in featureMap) return;
-  const found = typeof featureMap === "object" && featureMap !== null ? JSON.stringify(featureMap) : featureMap;
-  throw new ArgumentError("options.featureMap", "a feature map, as createFeatureMap makes it", found);
+/** Throws ArgumentError unless `featureMap` is a feature map: plain JavaScript may give its description, or nothing. */
+export function requireFeatureMap(argument: string, featureMap: FeatureMap | undefined): void {
+  const given: unknown = featureMap;
+  if (typeof given === "object" && given !== null && "keyStabilized" in given) return;
+  throw new ArgumentError(argument, "a feature map, as createFeatureMap makes it", given);
 }

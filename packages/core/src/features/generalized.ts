@@ -1,6 +1,7 @@
 import { ArgumentError } from "../errors.ts";
 import { multiply } from "../linear-algebra/products.ts";
 import { createProjection } from "../projections/projection.ts";
+import { checkDescription } from "./description.ts";
 import type { GeneralizedDescription } from "./description.ts";
 import { directFeatureMap } from "./direct.ts";
 import { elementwiseFunctions } from "./elementwise.ts";
@@ -9,24 +10,16 @@ import type { FeatureMap } from "./feature-map.ts";
 
 /**
  * Generalized attention (2006.03555, section 2.2: A = g(Q) K(Q, K) h(K), with g = h = 1): phi_m(x) =
- * (f(w_m.x) + epsilon) / sqrt(M), an estimate of the kernel E (f(w.q) + epsilon)(f(w.k) + epsilon). `f` overrides the
+ * (f(w_m.x) + epsilon) / sqrt(M), an estimate of the kernel E (f(w.q) + epsilon)(f(w.k) + epsilon). `ownFunction` overrides the
  * description's function with one of your own, which the description then cannot restore. The paper's choice for proteins
  * is ReLU with epsilon 1e-3. Other g and h: g cancels in the normaliser, h is what `keyMask` multiplies.
  *
  * Throws ArgumentError for an unknown function or a negative epsilon.
  */
-export function generalizedFeatureMap(
-  description: GeneralizedDescription,
-  f: Elementwise | undefined = elementwiseFunctions[description.function],
-): FeatureMap {
+export function generalizedFeatureMap(description: GeneralizedDescription, ownFunction?: Elementwise): FeatureMap {
+  checkDescription(description);
   const { epsilon = 1e-3 } = description;
-  if (f === undefined) {
-    const known = Object.keys(elementwiseFunctions).join(", ");
-    throw new ArgumentError("description.function", `one of ${known}`, description.function);
-  }
-  if (!(epsilon >= 0) || epsilon === Infinity) {
-    throw new ArgumentError("description.epsilon", "a finite number of at least 0", epsilon);
-  }
+  const f = ownFunction ?? elementwiseFunctions[description.function];
   const projection = createProjection(description.projection);
   const { dim, count } = description.projection;
   const scale = 1 / Math.sqrt(count);

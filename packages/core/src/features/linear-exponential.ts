@@ -1,4 +1,4 @@
-import { requireInteger } from "../checks.ts";
+import { requireInteger, requireObject } from "../checks.ts";
 import type { LinearExponentialDescription } from "./description.ts";
 import { descriptionVersion } from "./description.ts";
 import { checkExponentialForm } from "./exponential-form.ts";
@@ -29,6 +29,7 @@ export function linearExponentialForm(description: LinearExponentialDescription)
 
 /** A form without a core as a description: where learning starts from. Throws ArgumentError for a form with a core. */
 export function linearExponential(form: ExponentialForm): LinearExponentialDescription {
+  requireObject("form", form, "what exponentialForm gives");
   if (form.core !== undefined)
     throw new ArgumentError("form.core", "no core, only a linear-exponential form", "a core");
   checkExponentialForm(form);

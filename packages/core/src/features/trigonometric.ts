@@ -1,4 +1,5 @@
 import { requireLength, rowCount } from "../checks.ts";
+import { checkDescription } from "./description.ts";
 import { multiply, multiplyTransposed } from "../linear-algebra/products.ts";
 import { drawProjection } from "../projections/projection.ts";
 import { RandomStream, streamPurpose } from "../random/stream.ts";
@@ -28,7 +29,9 @@ export interface TrigonometricForm {
 }
 
 /** The form of a trigonometric description. Throws ArgumentError for a description that cannot be right. */
-export function trigonometricForm({ variant, projection }: TrigonometricDescription): TrigonometricForm {
+export function trigonometricForm(description: TrigonometricDescription): TrigonometricForm {
+  checkDescription(description);
+  const { variant, projection } = description;
   const rows = projection.count;
   const form = { dim: projection.dim, variant, projection: drawProjection(projection) };
   if (variant === "pair") return { ...form, count: 2 * rows, scale: Math.sqrt(1 / rows) };

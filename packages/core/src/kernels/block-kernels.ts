@@ -1,3 +1,5 @@
+import { ArgumentError } from "../errors.ts";
+
 /** Which implementation runs: WebAssembly with fused multiply-add, WebAssembly SIMD, or plain TypeScript. */
 export type KernelKind = "relaxed-simd" | "simd" | "typescript";
 
@@ -84,4 +86,11 @@ export interface BlockKernels {
   scaleRows(x: number, factors: number, rows: number, cols: number): void;
   /** x[r, c] *= y[r, c]. */
   multiply(x: number, y: number, rows: number, cols: number): void;
+}
+
+/** Throws ArgumentError unless `kernels` are block kernels: plain JavaScript may leave them out. */
+export function requireKernels(kernels: BlockKernels): void {
+  const given: unknown = kernels;
+  if (typeof given === "object" && given !== null && "heap" in given) return;
+  throw new ArgumentError("kernels", "block kernels, as createKernels makes them", given);
 }

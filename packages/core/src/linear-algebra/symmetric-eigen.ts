@@ -1,4 +1,4 @@
-import { requireFinite, requireLength } from "../checks.ts";
+import { requireFinite, requireLength, requireObject } from "../checks.ts";
 import { FavorError } from "../errors.ts";
 import { multiplyTransposed } from "./products.ts";
 
@@ -45,6 +45,7 @@ export function symmetricEigen(matrix: Float64Array, n: number): SymmetricEigen 
 
 /** `V^T f(lambda) V` for the eigenvectors in the rows of V: a function of a symmetric matrix, `[n, n]`. */
 export function symmetricFunction(eigen: SymmetricEigen, f: (eigenvalue: number) => number): Float64Array {
+  requireObject("eigen", eigen, "what symmetricEigen gives");
   const n = eigen.values.length;
   const columns = new Float64Array(n * n);
   const scaled = new Float64Array(n * n);

@@ -33,7 +33,10 @@ const kinds: readonly string[] = ["iid", "orthogonal", "hadamard", "givens"] sat
 const largest = 1 << 20;
 
 /** Throws ArgumentError for an unknown kind, a size outside 1 to 2^20, or a seed, layer, head, epoch out of range. */
-export function checkProjectionDescription(d: ProjectionDescription): void {
+export function checkProjectionDescription(d: ProjectionDescription | undefined): void {
+  if (typeof d !== "object" || d === null) {
+    throw new ArgumentError("projection", 'an object such as { kind: "orthogonal", count: 256, dim: 64, seed: 0 }', d);
+  }
   if (!kinds.includes(d.kind)) throw new ArgumentError("projection.kind", `one of ${kinds.join(", ")}`, d.kind);
   requireInteger("projection.count", d.count, 1, largest);
   requireInteger("projection.dim", d.dim, 1, largest);

@@ -1,4 +1,4 @@
-import { requireInteger } from "../checks.ts";
+import { requireInteger, requireObject } from "../checks.ts";
 import { cosSinTurn, log } from "./elementary.ts";
 import { philox4x32 } from "./philox.ts";
 
@@ -42,6 +42,7 @@ export class RandomStream {
   #spareGaussian: number | undefined;
 
   constructor(address: StreamAddress) {
+    requireObject("address", address, "{ seed: 0, purpose: streamPurpose.trials }");
     const { seed, purpose, layer = 0, head = 0, epoch = 0 } = address;
     requireInteger("seed", seed, 0, Number.MAX_SAFE_INTEGER);
     requireInteger("purpose", purpose, 0, 0xffffffff);

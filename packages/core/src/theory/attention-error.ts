@@ -1,10 +1,12 @@
-import { requireInteger, requireLength, requirePositive, rowCount } from "../checks.ts";
+import { requireInteger, requireLength, requireObject, requirePositive, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { calibrate } from "../calibration/calibrate.ts";
 import { MomentAccumulator } from "../calibration/moments.ts";
+import { requireInputs } from "../calibration/sample-attention.ts";
 import type { AttentionInput } from "../calibration/sample-attention.ts";
 import { createFeatureMap } from "../features/create.ts";
 import type { FeatureMapDescription } from "../features/description.ts";
+import { requireFeatureMap } from "../features/feature-map.ts";
 import type { FeatureMap } from "../features/feature-map.ts";
 import { multiplyTransposed } from "../linear-algebra/products.ts";
 
@@ -32,6 +34,7 @@ export interface ExactSample {
  */
 export function exactSample(inputs: readonly AttentionInput[], dim: number): ExactSample {
   requireInteger("dim", dim, 1, 1 << 20);
+  requireInputs(inputs);
   const filled = inputs.filter(({ query, key }) => query.length > 0 && key.length > 0);
   if (filled.length === 0) {
     throw new ArgumentError("inputs", "at least one input with queries and keys", `${inputs.length} empty ones`);
@@ -58,6 +61,8 @@ function softmax(row: Float64Array): void {
 
 /** The error of a feature map on a sample. Throws ArgumentError when their dimensions differ. */
 export function attentionError(featureMap: FeatureMap, sample: ExactSample): AttentionError {
+  requireFeatureMap("featureMap", featureMap);
+  requireObject("sample", sample, "what exactSample gives");
   const { dim, count } = featureMap;
   if (dim !== sample.dim) throw new ArgumentError("featureMap.dim", `the sample's ${sample.dim}`, dim);
   let squares = 0;
@@ -121,6 +126,7 @@ export function featuresForError(
   epsilon: number,
   options: FeaturesForErrorOptions,
 ): FeaturesForError {
+  requireObject("options", options, "{ dim: 64 }");
   const { dim, draws = 3, maximum = 4096 } = options;
   requirePositive("epsilon", epsilon);
   requireInteger("options.draws", draws, 1, 1 << 20);

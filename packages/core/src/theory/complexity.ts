@@ -1,4 +1,4 @@
-import { requireInteger } from "../checks.ts";
+import { requireInteger, requireObject } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 
 /** The attention methods that 2006.03555 compares. */
@@ -37,6 +37,7 @@ export interface Complexity {
  * Throws ArgumentError for an unknown method, sizes out of range, or "favor" without a count.
  */
 export function attentionComplexity(method: AttentionMethod, options: ComplexityOptions): Complexity {
+  requireObject("options", options, "{ length: 4096, dim: 64, count: 256 }");
   const { length, dim, count, causal = false, rounds = 1 } = options;
   const { block = method === "lsh" ? 64 : Math.max(1, Math.ceil(Math.sqrt(length))) } = options;
   requireInteger("options.length", length, 0, Number.MAX_SAFE_INTEGER);

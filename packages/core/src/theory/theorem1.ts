@@ -1,4 +1,4 @@
-import { requireInteger, requirePositive } from "../checks.ts";
+import { requireInteger, requireObject, requirePositive } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 
 export interface UniformBoundOptions {
@@ -38,6 +38,7 @@ export interface UniformBound {
  * vectors; orthogonal ones have no more variance, but no proven constant. Throws ArgumentError for sizes out of range.
  */
 export function theorem1(options: UniformBoundOptions): UniformBound {
+  requireObject("options", options, "{ dim: 64, radius: 1, epsilon: 0.1 }");
   const { failure = 0.05 } = options;
   const { dim, radius } = options;
   const { delta, sigmaDiameter, scale } = parts(options);

@@ -1,4 +1,4 @@
-import { requirePositive, requireSize } from "../checks.ts";
+import { requireInteger, requireObject, requirePositive } from "../checks.ts";
 import { checkCausalRows } from "../attention/tiled-favor.ts";
 import type { ExactOptions32 } from "../attention/tiled-exact.ts";
 import { featuresByHead } from "../attention/tiled-features.ts";
@@ -63,11 +63,13 @@ const simdOf = { "relaxed-simd": "relaxed", simd: "strict", typescript: "off" } 
  * Starts workers for `favorAttention32` and `exactAttention32`. Starting takes some 50 ms; keep them. An idle worker does
  * not keep Node running. A worker that fails (`worker-failed`) ends all.
  *
- * @throws ArgumentError where `threads` is no whole number of at least 1.
+ * @throws ArgumentError where `threads` is no whole number from 1 to 1024.
  * @throws FavorError `workers-unavailable` where there are none, `simd-unavailable` as `createKernels`.
  */
-export function createWorkers({ threads, ...kernelOptions }: WorkerOptions): AttentionWorkers {
-  requireSize("threads", threads, 1);
+export function createWorkers(workerOptions: WorkerOptions): AttentionWorkers {
+  requireObject("options", workerOptions, "{ threads: 4 }");
+  const { threads, ...kernelOptions } = workerOptions;
+  requireInteger("threads", threads, 1, 1024);
   const { kind } = createKernels(kernelOptions);
   const sharedMemory = typeof SharedArrayBuffer === "function";
   const pending = new Map<number, Pending>();

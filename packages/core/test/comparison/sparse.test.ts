@@ -43,7 +43,7 @@ describe("Sparse Transformer attention", () => {
         const options = { dim: 4, valueDim: 3, scale: 0.5, pattern, causal, keyMask };
         expect(relativeError(sparseAttention(query, key, value, options), expected)).toBeLessThan(1e-12);
       }),
-      { numRuns: 150 },
+      { numRuns: 150, seed: 1 },
     );
   });
 

@@ -63,7 +63,7 @@ const total = (array: Float64Array) => array.reduce((a, b) => a + b, 0);
 const holds = (property: (s: ReturnType<typeof sizesOf>) => void) =>
   fc.assert(
     fc.property(sizes, (s) => property(sizesOf(s))),
-    { numRuns: 50 },
+    { numRuns: 50, seed: 1 },
   );
 
 describe.each(runnableKernels)("block kernels against float64, simd: %s", (simd) => {
