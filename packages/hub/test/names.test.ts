@@ -146,7 +146,7 @@ describe("fault 90: names that are not safe on every system", () => {
         expect(posix.resolve("/base", name).startsWith("/base/")).toBe(true);
         expect(win32.resolve("C:\\base", name).startsWith("C:\\base\\")).toBe(true);
       }),
-      { numRuns: 2000 },
+      { numRuns: 2000, seed: 1 },
     );
   });
 });
