@@ -32,7 +32,7 @@ export function proveMask(question: MaskQuestion): MaskProof | { readonly failur
   const tolerance = toleranceOf(context, region);
   /** Evaluates the region on one input; a sentence where it is no softmax there. */
   const prove = (evaluation: RegionEvaluation, probe: GraphProbe, mode: DrawMode): string | undefined => {
-    const values = evaluation.context(drawInputs(context, probe, random, mode));
+    const values = evaluation.context(drawInputs(context, probe, random, mode, evaluation.read));
     if (mode !== "mixed" && isLarge(evaluation.shape)) {
       const weights = uniformWeights(evaluation, values);
       samples.push({ mask: { ...evaluation.shape, weights }, values, probe, mode });

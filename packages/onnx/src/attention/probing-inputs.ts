@@ -19,17 +19,20 @@ export type DrawMode = "mixed" | "ones" | "zeros";
  * Inputs to probe a mask with: every integer, boolean or float input gets zeros and ones, mixed with the constants
  * that the graph compares it with (padding ids), or zeros and large negative numbers if it is added; in mixed ones at
  * least one real token first or last in every row, as with any tokenizer, so that no row is all padding. Single integers and vectors of them are lengths.
+ *
+ * @param read names of the values that the mask is made of; what no mask reads, such as an image, is not drawn
  */
 export function drawInputs(
   context: AttentionContext,
   probe: GraphProbe,
   random: () => number,
   mode: DrawMode,
+  read: ReadonlySet<string>,
 ): Map<string, Tensor> {
   const feeds = new Map<string, Tensor>();
   for (const input of context.graph.root.inputs) {
     const shape = probe.info.get(input.name);
-    if (shape === undefined || elementCount(shape.dims) > largestInput) continue;
+    if (shape === undefined || !read.has(input.name) || elementCount(shape.dims) > largestInput) continue;
     const { dims, dataType } = shape;
     feeds.set(
       input.name,

@@ -19,6 +19,8 @@ const computing = new Set([
 export interface RegionInputs {
   readonly values: readonly string[];
   readonly nodes: ReadonlySet<NodeProto>;
+  /** The values, and all that the nodes read. */
+  readonly read: ReadonlySet<string>;
   /** A node that makes the mask depend on the content, if there is one. */
   readonly contentDependence: NodeProto | undefined;
 }
@@ -28,7 +30,14 @@ export function regionInputs(context: AttentionContext, region: Region, probe: G
   const values = [...new Set(region.nodes.flatMap((node) => node.input))].filter((v) => v !== "" && !made.has(v));
   const nodes = ancestors(context.graph, values, (value) => probe.info.get(value)?.value !== undefined);
   const contentDependence = [...nodes].find((node) => computing.has(node.opType));
-  return { values, nodes, contentDependence };
+  return { values, nodes, read: allRead(values, nodes), contentDependence };
+}
+
+/** Values, and all that nodes read to make them. */
+export function allRead(values: Iterable<string>, nodes: Iterable<NodeProto>): Set<string> {
+  const read = new Set(values);
+  for (const node of nodes) for (const value of valuesRead(node)) read.add(value);
+  return read;
 }
 
 /** Labels of the region's ends: which axes are batch, query and key. */
@@ -77,16 +86,17 @@ export class RegionEvaluation {
     };
   }
 
-  get probe(): GraphProbe {
-    return this.#probe;
+  /** Names of all that the region's outer values are made of: inputs among them are fed. */
+  get read(): ReadonlySet<string> {
+    return this.#inputs.read;
   }
 
   /** The values that the region reads, and those on the way to them, when the graph is fed `feeds`. */
   context(feeds: ReadonlyMap<string, Tensor>): Map<string, Tensor> {
-    const { values, nodes } = this.#inputs;
+    const { values, nodes, read } = this.#inputs;
     const wanted = [...values, ...[...nodes].flatMap((node) => node.output.filter((name) => name !== ""))];
     const known = new Map(feeds);
-    for (const value of new Set([...wanted, ...[...nodes].flatMap((node) => [...valuesRead(node)])])) {
+    for (const value of new Set([...wanted, ...read])) {
       const constant = this.#probe.info.get(value)?.value;
       if (constant !== undefined && !known.has(value)) known.set(value, finite(constant));
     }

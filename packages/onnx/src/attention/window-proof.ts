@@ -8,7 +8,13 @@ import type { NodeProto } from "../model/proto.ts";
 import { ancestors, graphProbe, type AttentionContext, type GraphProbe } from "./context.ts";
 import { drawInputs } from "./probing-inputs.ts";
 import type { Region } from "./region.ts";
-import { RegionEvaluation, uniformWeights, type RegionInputs, type RegionLabels } from "./region-evaluation.ts";
+import {
+  allRead,
+  RegionEvaluation,
+  uniformWeights,
+  type RegionInputs,
+  type RegionLabels,
+} from "./region-evaluation.ts";
 import type { Reason } from "./site.ts";
 
 /** One region to be proved a softmax, and what is needed to evaluate it. */
@@ -137,7 +143,8 @@ function hasOtherWeights({ context, region, inputs, labels, random }: MaskQuesti
   // Everything is computed again from inputs and shapes, as what follows from shapes alone may depend on the size.
   const nodes = ancestors(context.graph, inputs.values, () => false);
   const values = new Map<string, Tensor>();
-  const evaluation = new RegionEvaluation(context, region, { ...inputs, nodes }, labels, {
+  const read = allRead(inputs.values, nodes);
+  const evaluation = new RegionEvaluation(context, region, { ...inputs, nodes, read }, labels, {
     sizes: context.first.sizes,
     info: new Map(
       [...info].map(([name, shape]) => [name, isShapeOnly(context, name) ? shape : { ...shape, value: undefined! }]),
@@ -147,7 +154,7 @@ function hasOtherWeights({ context, region, inputs, labels, random }: MaskQuesti
   const narrowed = tensorOf(known.dataType, known.dims, [Math.sign(known.data[0]!) * narrow]);
   values.set(value, narrowed);
   return (["ones", "zeros"] as const).some((mode) => {
-    const feeds = drawInputs(context, context.first, random, mode);
+    const feeds = drawInputs(context, context.first, random, mode, read);
     const [before, after] = [feeds, new Map([...feeds, ...values])].map((given) =>
       uniformWeights(evaluation, evaluation.context(given)),
     ) as [Float64Array, Float64Array];

@@ -22,7 +22,7 @@ function evaluationOf(most: number) {
   const inputs = regionInputs(context, region, context.first);
   const ends = { logits: labels, probabilities: labels };
   const evaluation = new RegionEvaluation(context, region, inputs, ends, context.first);
-  const values = evaluation.context(drawInputs(context, context.first, () => 0.5, "mixed"));
+  const values = evaluation.context(drawInputs(context, context.first, () => 0.5, "mixed", inputs.read));
   const { groups, queries, keys } = evaluation.shape;
   const run = () => evaluation.probabilities(new Float64Array(groups * queries * keys), values);
   return { run, spent: context.spent };
