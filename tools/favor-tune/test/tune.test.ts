@@ -74,7 +74,7 @@ test("both stages and the control: better on data that was not trained on, and a
   for (const site of distilled!.sites!) {
     expect(site.after).toBeGreaterThan(0);
     expect(site.after).toBeLessThan(site.before);
-    expect(report).toContain(`<td>${short(site.after)}</td>`);
+    expect(report).toContain(`<td class="number">${short(site.after)}</td>`);
   }
   // 1e-4 at most, and this model is 128 wide.
   expect(tunedStage!.learningRate).toBe(1e-4);
