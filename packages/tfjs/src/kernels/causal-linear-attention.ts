@@ -1,6 +1,6 @@
 import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
-import { requireShape } from "../ops/attention-inputs.ts";
+import { requireShape, requireTensor } from "../ops/attention-inputs.ts";
 import { causalByChunks } from "./causal-chunks.ts";
 import { causalOnCpu } from "./causal-cpu.ts";
 import { causalOnWasm } from "./causal-wasm.ts";
@@ -43,13 +43,18 @@ export function causalLinearAttention(
   { reference, reverse = false }: CausalLinearAttentionOptions = {},
 ): tf.Tensor3D {
   for (const [name, x] of Object.entries({ q, k, v })) {
+    requireTensor(name, x, "[groups, length, width]");
     if (x.rank !== 3) throw new ArgumentError(name, "a tensor [groups, length, width]", `[${x.shape}]`);
     if (x.dtype !== "float32") throw new ArgumentError(name, "a float32 tensor", x.dtype);
   }
   const [groups, length] = q.shape as [number, number, number];
   requireShape("k", k, q.shape);
   requireShape("v", v, [groups, length, v.shape[2]!]);
-  if (reference) requireShape("reference", reference, [groups, length]);
+  if (reference) {
+    requireTensor("reference", reference, "[groups, length]");
+    requireShape("reference", reference, [groups, length]);
+  }
+  if (v.size === 0) return tf.zeros([groups, length, v.shape[2]!]);
   registerOnBackend(tf.getBackend());
   return tf.tidy(() => {
     const inputs = { q, k, v, reference: reference ?? tf.zeros([groups, length]) };

@@ -1,5 +1,6 @@
 import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
+import { requireTensor } from "../ops/attention-inputs.ts";
 
 /** One shape per input. */
 export function listShapes(shape: tf.Shape | tf.Shape[]): tf.Shape[] {
@@ -34,6 +35,7 @@ export interface AttentionCall {
  */
 export function attentionCall(inputs: tf.Tensor | tf.Tensor[], kwargs: Record<string, unknown>): AttentionCall {
   const [query, value = query, key = value, given] = listTensors(inputs);
+  for (const [name, x] of Object.entries({ query, value, key })) requireTensor(name, x, "[batch, length, width]");
   return { query, value, key, mask: given ?? passedMask(kwargs["mask"], query === value, value) };
 }
 

@@ -11,8 +11,11 @@ export interface LayerArgs {
   readonly configVersion?: number;
 }
 
-/** The part of `args` for the constructor of `tf.layers.Layer`. Throws ArgumentError for a config of a newer version. */
+/** The part of `args` for the constructor of `tf.layers.Layer`. Throws ArgumentError for none, and a config of a newer version. */
 export function baseLayerArgs(args: LayerArgs): ConstructorParameters<typeof tf.layers.Layer>[0] {
+  const given: unknown = args;
+  if (typeof given !== "object" || given === null)
+    throw new ArgumentError("args", "an object with its arguments", given);
   const { name, trainable = true, inputShape, batchInputShape, configVersion = 1 } = args;
   if (configVersion !== 1) {
     throw new ArgumentError(

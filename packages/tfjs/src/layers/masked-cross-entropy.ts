@@ -1,5 +1,6 @@
 import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
+import { numbersOnHost, requireTensor } from "../ops/attention-inputs.ts";
 
 /**
  * The mean of -log softmax(logits)[label] over the positions that have a label, in nats; 0 if none has. Differentiable in
@@ -7,14 +8,18 @@ import * as tf from "@tensorflow/tfjs";
  *
  * @param labels `[batch, length]` or `[batch, length, 1]`: the token to predict, or a negative number for none.
  * @param logits `[batch, length, vocabularySize]`.
- * @throws ArgumentError where the shapes disagree.
+ * @throws ArgumentError where the shapes disagree, and, on cpu, wasm and tfjs-node, for a label that no logit belongs to.
  */
 export function maskedCrossEntropy(labels: tf.Tensor, logits: tf.Tensor): tf.Scalar {
+  requireTensor("labels", labels, "[batch, length]");
+  requireTensor("logits", logits, "[batch, length, vocabularySize]");
   if (logits.rank !== 3) throw new ArgumentError("logits", "[batch, length, vocabularySize]", `[${logits.shape}]`);
   const [batch, length, vocabulary] = logits.shape as [number, number, number];
   if (labels.size !== batch * length || labels.shape[0] !== batch) {
     throw new ArgumentError("labels", `[${batch}, ${length}]`, `[${labels.shape}]`);
   }
+  const unknown = Array.prototype.find.call(numbersOnHost(labels) ?? [], (label: number) => label >= vocabulary);
+  if (unknown !== undefined) throw new ArgumentError("labels", `less than vocabularySize, ${vocabulary}`, unknown);
   return tf.tidy(() => {
     const flat = tf.reshape(labels, [batch * length]);
     const counted = tf.cast(tf.greaterEqual(flat, 0), "float32");

@@ -2,9 +2,18 @@ import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import { canRedraw } from "./composite-layer.ts";
 
-/** Draws every projection of a model's layers anew (2009.14794, section 4.2), once; of models and wrappers in it too. */
+/**
+ * Draws every projection of a model's layers anew (2009.14794, section 4.2), once; of models and wrappers in it too.
+ * @throws ArgumentError for what is no model with layers.
+ */
 export function redrawProjections(model: tf.LayersModel): void {
+  requireModel(model);
   for (const layer of model.layers) redrawLayer(layer);
+}
+
+function requireModel(model: tf.LayersModel): void {
+  const { layers }: { layers?: unknown } = model ?? {};
+  if (!Array.isArray(layers)) throw new ArgumentError("model", "a tf.LayersModel, such as tf.sequential", model);
 }
 
 function redrawLayer(layer: tf.layers.Layer): void {
@@ -16,10 +25,12 @@ function redrawLayer(layer: tf.layers.Layer): void {
 
 /**
  * A callback for `model.fit` that redraws the projections after every `steps` training steps (batches). Prediction and
- * evaluation never redraw. Throws ArgumentError unless `steps` is an integer of at least 1.
+ * evaluation never redraw. Throws ArgumentError unless `steps` is an integer of at least 1 and `model` a
+ * model with layers.
  */
 export function redrawEvery(steps: number, model: tf.LayersModel): tf.CustomCallbackArgs {
   if (!Number.isInteger(steps) || steps < 1) throw new ArgumentError("steps", "an integer of at least 1", steps);
+  requireModel(model);
   let step = 0;
   return {
     onBatchEnd: () => {

@@ -4,7 +4,7 @@ import * as tf from "@tensorflow/tfjs";
 /** What every attention of this package takes besides query, key and value. */
 export interface AttentionOptions {
   /**
-   * Padding: `[batch, keys]`, bool, or numbers of which none is negative. Multiplies phi(K), numerator and denominator
+   * Padding: `[batch, keys]`, bool, or numbers of which none is negative (looked at on cpu, wasm and tfjs-node). Multiplies phi(K), numerator and denominator
    * alike: 0 hides a key and its value, whatever they hold. Default: all shown.
    */
   readonly mask?: tf.Tensor | undefined;
@@ -25,11 +25,44 @@ export interface AttentionSizes {
 }
 
 /**
+ * Throws ArgumentError unless `x` is a tensor that has not been disposed of: plain JavaScript may give an array, or
+ * nothing, and tfjs' own message then names neither argument nor cause.
+ */
+export function requireTensor(name: string, x: tf.Tensor, layout: string): void {
+  const given: unknown = x;
+  if (!(given instanceof tf.Tensor)) throw new ArgumentError(name, `a tensor ${layout}`, given);
+  if (given.isDisposed) throw new ArgumentError(name, `a tensor ${layout}`, "one that was disposed of");
+}
+
+/** Backends whose numbers lie in this machine's memory; on the others looking at them would wait for the device. */
+const hostBackends: ReadonlySet<string> = new Set(["cpu", "wasm", "tensorflow"]);
+
+/** The numbers of `x` where looking at them is free, else undefined. */
+export function numbersOnHost(x: tf.Tensor): ArrayLike<number> | undefined {
+  return hostBackends.has(tf.getBackend()) ? x.dataSync() : undefined;
+}
+
+/**
+ * Throws ArgumentError unless `mask` is a tensor of booleans or of numbers of which none is negative; the numbers are
+ * looked at on cpu, wasm and tfjs-node.
+ */
+export function requireMask(mask: tf.Tensor): void {
+  requireTensor("mask", mask, "[batch, keys]");
+  if (mask.dtype === "bool") return;
+  if (mask.dtype !== "float32" && mask.dtype !== "int32")
+    throw new ArgumentError("mask", "bool or numbers", mask.dtype);
+  const wrong = Array.prototype.find.call(numbersOnHost(mask) ?? [], (weight: number) => !(weight >= 0));
+  if (wrong === undefined) return;
+  throw new ArgumentError("mask", "0 to hide a key, 1 to show it (no mask that is added to scores)", wrong);
+}
+
+/**
  * The sizes of query `[batch, heads, queries, dim]`, key `[batch, heads, keys, dim]` and value
  * `[batch, heads, keys, valueDim]`. Throws ArgumentError, naming the argument, where they disagree.
  */
 export function attentionSizes(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options: AttentionOptions): AttentionSizes {
   for (const [name, x] of Object.entries({ q, k, v })) {
+    requireTensor(name, x, "[batch, heads, length, dim]");
     if (x.rank !== 4) throw new ArgumentError(name, "a tensor [batch, heads, length, dim]", `[${x.shape}]`);
     if (x.dtype !== "float32") throw new ArgumentError(name, "a float32 tensor", x.dtype);
   }
@@ -38,7 +71,9 @@ export function attentionSizes(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options
   requireShape("k", k, [batch, heads, keys, dim]);
   requireShape("v", v, [batch, heads, keys, valueDim]);
   const { causal = false, scale = dim ** -0.5 } = options;
-  if (!(scale > 0) || scale === Infinity) throw new ArgumentError("scale", "a finite number greater than 0", scale);
+  if (typeof scale !== "number" || !(scale > 0) || scale === Infinity)
+    throw new ArgumentError("scale", "a finite number greater than 0", scale);
+  if (options.mask) requireMask(options.mask);
   if (causal && queries !== keys) throw new ArgumentError("k", `${queries} keys in causal attention`, keys);
   return { batch, heads, queries, keys, dim, valueDim, scale };
 }

@@ -30,9 +30,9 @@ export interface FavorAttentionOptions extends AttentionOptions {
  * projection of another size, a projection that is not finite.
  */
 export function favorAttention(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options: FavorAttentionOptions): tf.Tensor4D {
-  const sizes = attentionSizes(q, k, v, options);
+  const sizes = attentionSizes(q, k, v, options ?? {});
   const { batch, heads, queries, keys, dim, valueDim, scale } = sizes;
-  const descriptions = listDescriptions(options.featureMap, heads);
+  const descriptions = listDescriptions(options?.featureMap, heads);
   if (options.mask) requireKeyMask(options.mask, sizes);
   return tf.tidy(() => {
     const parameters = featureParameters(descriptions, options.projection);

@@ -1,6 +1,14 @@
-import { ArgumentError, coreMatrix, drawProjection, exponentialForm, trigonometricForm } from "@favor/core";
+import {
+  ArgumentError,
+  checkDescription,
+  coreMatrix,
+  drawProjection,
+  exponentialForm,
+  trigonometricForm,
+} from "@favor/core";
 import type { ExponentialForm, FeatureMapDescription, TrigonometricForm } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
+import { numbersOnHost, requireTensor } from "./attention-inputs.ts";
 
 /** One description for all heads, or one for each. */
 export type FeatureMaps = FeatureMapDescription | readonly FeatureMapDescription[];
@@ -20,6 +28,11 @@ export interface FeatureParameters {
 /** Every description of `featureMap`, all of one kind and size. Throws ArgumentError if they are not. */
 export function listDescriptions(featureMap: FeatureMaps, heads: number): readonly FeatureMapDescription[] {
   const all: readonly FeatureMapDescription[] = Array.isArray(featureMap) ? featureMap : [featureMap];
+  for (const each of all) {
+    const given: unknown = each;
+    if (typeof given === "object" && given !== null) checkDescription(each);
+    else throw new ArgumentError("featureMap", 'one such as { version: 1, kind: "positive", projection }', given);
+  }
   const [first] = all;
   if (first === undefined || (all.length !== 1 && all.length !== heads)) {
     throw new ArgumentError(
@@ -120,6 +133,7 @@ function checkedProjection(descriptions: readonly FeatureMapDescription[], proje
     throw new ArgumentError("projection", `nothing, for ${description.kind} has no random projection`, "a tensor");
   }
   const { count, dim } = description.projection;
+  requireTensor("projection", projection, `[${count}, ${dim}] or [heads, ${count}, ${dim}]`);
   const maps = projection.rank === 3 ? projection.shape[0]! : 1;
   const [rows, columns] = projection.shape.slice(-2);
   const fits = projection.rank === 2 || projection.rank === 3;
@@ -130,13 +144,9 @@ function checkedProjection(descriptions: readonly FeatureMapDescription[], proje
   return projection.reshape([maps, count, dim]);
 }
 
-/** Backends whose numbers lie in this machine's memory; on the others looking at them would wait for the device. */
-const hostBackends: ReadonlySet<string> = new Set(["cpu", "wasm", "tensorflow"]);
-
 function requireFinite(projection: tf.Tensor): void {
-  if (!hostBackends.has(tf.getBackend())) return;
-  const values = projection.dataSync();
-  const at = values.findIndex((value) => !Number.isFinite(value));
+  const values = numbersOnHost(projection) ?? [];
+  const at = Array.prototype.findIndex.call(values, (value: number) => !Number.isFinite(value));
   if (at < 0) return;
   const row = Math.floor(at / projection.shape.at(-1)!);
   throw new ArgumentError("projection", "finite numbers", `${values[at]} in row ${row}`);
