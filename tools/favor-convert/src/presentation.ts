@@ -1,9 +1,10 @@
+import { reasonLines } from "@favor/onnx";
+
 import { wrapped } from "./command-line/wrap.ts";
 import type { ConvertResult } from "./commands/convert.ts";
 import type { Inspection } from "./commands/inspect.ts";
 import type { Verification } from "./commands/verify.ts";
 import type { FavorFile } from "./report/favor-file.ts";
-import { reasonLines } from "./report/reasons.ts";
 import { describeEvaluation, summary } from "./report/summary.ts";
 import { siteTable } from "./site-lines.ts";
 

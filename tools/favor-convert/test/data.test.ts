@@ -73,7 +73,8 @@ describe("JSON Lines", () => {
 
   test.each([
     ['{"text":"a"}\n{"tex', /line 2: this is not a JSON object/],
-    ['{"texts":"a"}\n', /line 1: there is no string field "text"/],
+    ['{"texts":"a"}\n', /line 1: there is no string field "text"\. Name the field with --column: texts\.$/],
+    ['{"id":7}\n', /line 1: there is no string field "text"\. Correct or remove that line/],
     ['{"__proto__":{"text":"a"}}\n', /line 1: there is no string field "text"/],
     ['["text"]\n', /line 1: there is no string field "text"/],
     ['{"text":1}\n', /line 1: there is no string field "text"/],
@@ -81,6 +82,13 @@ describe("JSON Lines", () => {
   ])("refused by line: %j", async (contents, message) => {
     await expect(read("x.jsonl", contents)).rejects.toThrow(message);
   });
+});
+
+test("a file that is called Parquet and is not", async () => {
+  const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n";
+  for (const contents of ["", ">a\nQV\n", pointer]) {
+    await expect(read("x.parquet", contents)).rejects.toThrow(/x\.parquet is called Parquet, but does not begin/);
+  }
 });
 
 test("without a known extension the first line tells the format", async () => {

@@ -3,12 +3,12 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { fileURLToPath } from "node:url";
 
+import { reasonLines } from "@favor/onnx";
 import { describe, expect, test } from "vitest";
 
 import { wrapped } from "../src/command-line/wrap.ts";
 import { verificationText } from "../src/presentation.ts";
 import { progressOn } from "../src/progress/progress.ts";
-import { reasonLines } from "../src/report/reasons.ts";
 import { calibration, tiny } from "./checkpoints.ts";
 import { withModel, withoutAttention } from "./edited-models.ts";
 import { temporaryFolder } from "./temporary-folder.ts";

@@ -107,8 +107,13 @@ describe("damaged data and configuration: exit code 3, one paragraph, no output"
 
 describe("usage: exit code 2", () => {
   test.each([
-    [["--featuers", "positive"], /Unknown argument: featuers/],
-    [["--features", "cosine"], /Invalid values.*features.*cosine/s],
+    [["--featuers", "positive"], /: Unknown option --featuers \(did you mean --features\?\)\. See/],
+    [["--max-lenght=700"], /: Unknown option --max-lenght \(did you mean --max-length\?\)\. See/],
+    [["--calib", validation], /: Unknown option --calib \(did you mean --calibrate\?\)\. See/],
+    [["-f", "--epochs", "3"], /: Unknown option -f; Unknown option --epochs\. See/],
+    [["--features", "cosine"], /--features takes one of landmark, positive, .*; found "cosine"\. See/],
+    [["--features", "positve"], /; found "positve" \(did you mean positive\?\)/],
+    [["--calibrate", "-"], /--calibrate takes a path, found none \(a "-" for standard input is not taken\)/],
     [["--count", "0"], /--count takes a whole number from 1 to 65536, found 0/],
     [["--count", "many"], /--count takes a whole number/],
     [["--seed", "-1"], /--seed takes a whole number/],
@@ -118,7 +123,7 @@ describe("usage: exit code 2", () => {
     [["--keep", "0,4"], /--keep names layer 4, but the model's attention is in layers 0 to 3/],
     [["--growth", "tile"], /--growth says how --max-length grows/],
     [["--features", "trigonometric", "--calibrate", validation], /trigonometric attention has nothing to calibrate/],
-    [["stray"], /Unknown argument: stray/],
+    [["stray"], /"stray": unexpected here/],
     [["--evaluate-count", "10"], /name its file with --evaluate/],
     [["--calibrate-count", "10", "--evaluate", validation], /name its file with --calibrate/],
     [["--column", "text"], /--column is of a data file/],
@@ -137,13 +142,25 @@ describe("usage: exit code 2", () => {
       status: 2,
       stderr: expect.stringContaining("-o <dir>") as string,
     });
-    expect(await favorConvert()).toMatchObject({ status: 2 });
+    expect(await favorConvert()).toMatchObject({
+      status: 2,
+      stderr: "favor-convert: <source> is missing. See favor-convert --help.\n",
+    });
+    expect((await favorConvert("verify", "a")).stderr).toContain("<converted> is missing");
+    expect((await favorConvert("verify")).stderr).toContain("<original> and <converted> are missing");
+    expect((await favorConvert("inspct", tiny)).stderr).toContain('Unknown command "inspct" (did you mean inspect?)');
     const existing = join(await temporaryFolder(), "out");
     await mkdir(existing);
     expect(await favorConvert(tiny, "-o", existing, "--quiet")).toMatchObject({
       status: 2,
       stderr: expect.stringContaining("pass --force to replace it") as string,
     });
+    await writeFile(join(existing, "mine"), "");
+    const mine = await favorConvert(tiny, "-o", existing, "--quiet");
+    expect(mine.stderr).toMatch(/exists and is not a folder that favor-convert wrote .* Name another folder after -o/);
+    const file = await favorConvert(tiny, "-o", join(existing, "mine"), "--quiet");
+    expect([mine.status, file.status]).toEqual([2, 2]);
+    expect(file.stderr).toMatch(/exists and is a file/);
     expect(await favorConvert(tiny, "-o", tiny, "--force", "--quiet")).toMatchObject({
       status: 2,
       stderr: expect.stringContaining("is the source itself") as string,
@@ -158,6 +175,11 @@ test("options for folders beside one file, and verify's column without data: exi
   expect(dtype.stderr).toMatch(/--file and --dtype choose among a folder's models, and .* is one file/);
   expect((await favorConvert("inspect", file, "--file", "onnx/model.onnx", "--quiet")).status).toBe(0);
   expect((await favorConvert("verify", tiny, tiny, "--column", "text", "--quiet")).status).toBe(2);
+});
+
+test("a data file in the model's place", async () => {
+  const message = await refused(3, validation, "--evaluate", validation);
+  expect(message).toMatch(/validation\.fasta is no model: .* data files go after --calibrate and --evaluate\.\n$/);
 });
 
 test("damaged and binary data files: what to do is not to correct a line", async () => {

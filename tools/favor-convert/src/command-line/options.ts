@@ -81,7 +81,9 @@ function textOf(name: string, what: string, describe: string): TextOption {
 
 function someText(name: string, what: string, value: unknown): string {
   if (typeof value === "string" && value !== "") return value;
-  throw bad(`--${name} takes ${what}, found ${JSON.stringify(value)}.`);
+  // A single "-" comes here as nothing.
+  const found = value === "" ? 'found none (a "-" for standard input is not taken)' : `found ${JSON.stringify(value)}`;
+  throw bad(`--${name} takes ${what}, ${found}.`);
 }
 
 function bad(message: string): UsageError {

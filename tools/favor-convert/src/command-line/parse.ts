@@ -19,8 +19,42 @@ export interface HelpText {
  */
 export async function parseCommandLine<Command>(
   argv: readonly string[],
-  program: { readonly name: string; readonly version: string },
-  describe: (parser: Argv, found: (command: Command) => void) => Argv,
+  program: Program,
+  describe: Describe<Command>,
+): Promise<Command | HelpText> {
+  let complaint: string;
+  try {
+    return await parsed(argv, program, describe);
+  } catch (error) {
+    if (!(error instanceof Complaint)) throw error;
+    complaint = error.message;
+  }
+  const { describeMistake } = await import("./mistakes.ts");
+  const asked = await parsed(
+    [...argv.slice(0, 1).filter((word) => !word.startsWith("-")), "--help"],
+    program,
+    describe,
+  );
+  const help = typeof asked === "object" && asked !== null && "help" in asked ? String(asked.help) : "";
+  throw new UsageError(`${describeMistake(complaint, argv, help)}. See ${program.name} --help.`, {
+    code: "bad-arguments",
+  });
+}
+
+interface Program {
+  readonly name: string;
+  readonly version: string;
+}
+
+type Describe<Command> = (parser: Argv, found: (command: Command) => void) => Argv;
+
+/** What yargs says is wrong. */
+class Complaint extends Error {}
+
+async function parsed<Command>(
+  argv: readonly string[],
+  program: Program,
+  describe: Describe<Command>,
 ): Promise<Command | HelpText> {
   let command: Command | undefined;
   let help = "";
@@ -37,8 +71,7 @@ export async function parseCommandLine<Command>(
     .help()
     .exitProcess(false)
     .fail((message, error) => {
-      const found = (message ?? error.message).replace(/\.$/, "");
-      throw new UsageError(`${found}. See ${program.name} --help.`, { code: "bad-arguments" });
+      throw new Complaint((message ?? error.message).replace(/\.$/, ""));
     });
   await parser.parseAsync([...argv], {}, (_error: unknown, _arguments: unknown, output: string) => {
     help += output;

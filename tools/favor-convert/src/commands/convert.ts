@@ -73,7 +73,8 @@ export async function convert(request: ConvertRequest, progress: Progress = sile
     const notes = [...inspected.notes, ...checkConfiguration(source.config, inspected.sites)];
     if (request.dryRun === true) {
       const converted = convertAttention(model, rewriteOptions(options, options.keep));
-      const all = [...notes, ...converted.notes];
+      const unread = request.calibrate === undefined && request.evaluate === undefined ? [] : [dataUnread];
+      const all = [...notes, ...converted.notes, ...unread];
       return { folder: undefined, sites: converted.sites, notes: all, warnings: [], favor: undefined };
     }
     const data = await openData(request, source, options.seed);
@@ -112,6 +113,8 @@ interface Job {
 }
 
 const modelFile = "onnx/model.onnx";
+
+const dataUnread = "The data files were not read: a dry run fits and measures nothing.";
 
 /** Everything between an empty folder and a whole one. */
 async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<ConvertResult, "folder">> {

@@ -1,3 +1,4 @@
+import { InputError } from "../errors.ts";
 import { parseFasta } from "./fasta.ts";
 import { parseJsonLines } from "./json-lines.ts";
 import { readLines } from "./lines.ts";
@@ -48,6 +49,13 @@ export async function* readRecords(path: string, options: ReadOptions = {}): Asy
   if (await isParquet(path)) {
     yield* readParquet(path, options.column);
     return;
+  }
+  if (/\.parquet$/i.test(path)) {
+    throw new InputError(
+      `${path} is called Parquet, but does not begin as Parquet does ("PAR1"). Get the file again (a file of a few ` +
+        `hundred bytes may be a git-LFS pointer, to be replaced by \`git lfs pull\`), or give it the name of what it is.`,
+      { code: "data-malformed", details: { path } },
+    );
   }
   const lines = readLines(path);
   const { first, all } = await peeked(lines);

@@ -22,8 +22,14 @@ export async function* parseJsonLines(
     } catch {
       throw malformed(path, number, "this is not a JSON object");
     }
-    const text = typeof value === "object" && value !== null ? (value as Record<string, unknown>)[column] : undefined;
-    if (typeof text !== "string") throw malformed(path, number, `there is no string field "${column}"`);
+    const object = typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
+    const text = (object as Record<string, unknown>)[column];
+    if (typeof text !== "string") {
+      const others = Object.entries(object).flatMap(([name, each]) => (typeof each === "string" ? [name] : []));
+      const advice =
+        others.length === 0 ? undefined : `Name the field with --column: ${others.slice(0, 8).join(", ")}.`;
+      throw malformed(path, number, `there is no string field "${column}"`, advice);
+    }
     if (text.trim() === "") throw malformed(path, number, `the field "${column}" is empty`);
     yield textRecord(text, number);
   }

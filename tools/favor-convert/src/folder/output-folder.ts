@@ -167,19 +167,20 @@ export async function checkOutput(path: string, options: OutputFolderOptions): P
     }
   }
   if (!(await exists(target))) return target;
-  if (!options.force) {
+  const names = await readdir(target).catch(() => undefined);
+  const isOurs = names !== undefined && (names.length === 0 || names.includes(marker));
+  if (isOurs && !options.force) {
     throw new UsageError(`${target} exists. Name another folder after -o, or pass --force to replace it.`, {
       code: "output-exists",
       details: { path: target },
     });
   }
-  const names = await readdir(target).catch(() => [marker, "not a folder"]);
-  const ours = names.length === 0 || (names.includes(marker) && !names.includes("not a folder"));
-  if (!ours) {
+  if (!isOurs) {
+    const what = names === undefined ? "a file" : `not a folder that favor-convert wrote (it has no ${marker})`;
     throw new UsageError(
-      `${target} is not a folder that favor-convert wrote (it has no ${marker}), so --force does not replace it. Name ` +
-        `another folder after -o, or remove this one yourself.`,
-      { code: "output-not-favor", details: { path: target } },
+      `${target} exists and is ${what}, so it is not replaced, with --force neither. Name another folder after -o, or ` +
+        `remove this one yourself.`,
+      { code: options.force ? "output-not-favor" : "output-exists", details: { path: target } },
     );
   }
   return target;

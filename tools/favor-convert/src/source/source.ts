@@ -96,6 +96,9 @@ const hubId = /^([\w.-]+\/[\w.-]+)(?:@(.+))?$/;
 /** A path whatever else it looks like: it begins as one, or ends as a model's file does. */
 const localPath = /^(\.{1,2}|~)([\\/]|$)|^[\\/]|\.(onnx|safetensors|bin|pth?|h5|json|gguf|zip|gz)$/i;
 
+/** Files that a model is read from. */
+const modelFile = /\.(onnx|safetensors|bin|pth?|index\.json)$/;
+
 /** What a path that is no local one asks of the Hub; undefined: it can only be local. */
 function hubRequest(path: string, options: SourceOptions): (SourceOptions & { readonly id: string }) | undefined {
   const [, id, revision] = localPath.test(path) ? [] : (hubId.exec(path) ?? []);
@@ -159,6 +162,13 @@ export async function openSource(
       code: "file-unreadable",
       details: { path: absolute },
     });
+  }
+  if (found.isFile() && !modelFile.test(path)) {
+    throw new InputError(
+      `${absolute} is no model: its name ends in none of .onnx, .safetensors, .bin, .pt, .pth, .index.json. Give a ` +
+        `checkpoint folder or its model; data files go after --calibrate and --evaluate.`,
+      { code: "source-without-model", details: { path: absolute } },
+    );
   }
   checkLocal(path, found.isDirectory(), options);
   if (found.isDirectory()) return sourceIn(absolute, await fileIn(absolute, options));
