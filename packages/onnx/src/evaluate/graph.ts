@@ -25,6 +25,8 @@ export interface EvaluationOptions {
   readonly limits?: Partial<EvaluationLimits>;
   /** Operations that evaluations before this one have made; those of this one are added. Default: a count of its own. */
   readonly spent?: { operations: number };
+  /** What becomes of wanted integers of unknown value, see {@link TensorData}: default refused. */
+  readonly unknownIntegers?: "refused" | "returned";
 }
 
 /** What scopes share: the functions by key, the limits and what has been used of them. */
@@ -222,11 +224,12 @@ class Scope {
     return scope.results(wanted, call.node);
   }
 
-  /** The value of `name`, which {@link demand} has evaluated, and whose integers must all be known. */
-  result(name: string): Tensor {
+  /** The value of `name`, which {@link demand} has evaluated, and whose integers must all be known if they are `refused`. */
+  result(name: string, unknownIntegers: EvaluationOptions["unknownIntegers"] = "refused"): Tensor {
     const tensor = this.known(name) ?? fail(name, null);
     const node = this.producers.get(name);
-    if (node !== undefined && hasInexact(tensor)) throw new UnsupportedOperatorError(node, inexact);
+    if (unknownIntegers === "refused" && node !== undefined && hasInexact(tensor))
+      throw new UnsupportedOperatorError(node, inexact);
     return tensor;
   }
 
@@ -268,7 +271,7 @@ export function evaluateGraph(
   } finally {
     if (options.spent) options.spent.operations = evaluation.use.operations;
   }
-  return new Map(wanted.map((name) => [name, scope.result(name)]));
+  return new Map(wanted.map((name) => [name, scope.result(name, options.unknownIntegers)]));
 }
 
 /**

@@ -1,5 +1,7 @@
-import { dimsOf, type AttentionContext } from "../attention/context.ts";
+import { dimsOf, graphProbe, type AttentionContext, type GraphProbe } from "../attention/context.ts";
 import { intAttribute } from "../graph/node.ts";
+import { probe } from "../graph/probe.ts";
+import { ShapeConflict } from "../graph/shape-info.ts";
 import { valuesRead } from "../graph/topological-order.ts";
 import type { NodeProto } from "../model/proto.ts";
 import type { NodeBuilder } from "./node-builder.ts";
@@ -7,29 +9,47 @@ import type { NodeBuilder } from "./node-builder.ts";
 /**
  * Exporters read shapes off the logits and probabilities (Keras, tf2onnx). Once an attention is replaced such a Shape
  * node alone would keep the quadratic tensor alive. Every Shape of a value that nothing else needs is computed from
- * the shapes of the graph's inputs instead, where probing at two sizes shows each dimension to be a constant or a
+ * the shapes of the graph's inputs instead, where probing at several sizes shows each dimension to be a constant or a
  * multiple of an input's dimension.
  */
 export function detachShapes(context: AttentionContext, build: NodeBuilder): void {
   const { graph, second } = context;
   if (second === undefined) return;
   const needed = valuesNeeded(context);
+  const candidates = graph.nodes.filter(({ opType, input }) => opType === "Shape" && !needed.has(input[0] ?? ""));
+  if (candidates.length === 0) return;
+  const checks = furtherProbes(context);
   const replaced = new Set<NodeProto>();
-  for (const node of graph.nodes) {
+  for (const node of candidates) {
     const value = node.input[0] ?? "";
-    if (node.opType !== "Shape" || needed.has(value)) continue;
     const dims = dimsOf(context, value);
     const other = second.info.get(value)?.dims;
     if (dims === undefined || other?.length !== dims.length) continue;
     const start = intAttribute(node, "start", 0);
     const end = intAttribute(node, "end", dims.length);
     const sources = dims.map((dim, axis) => sourceOf(context, dim, other[axis]!)).slice(start, end);
-    if (sources.length === 0 || sources.includes(undefined)) continue;
+    const agrees = ({ info }: GraphProbe): boolean =>
+      sources.every((source, i) => source && dimensionAt(info, source) === info.get(value)?.dims.slice(start, end)[i]);
+    if (sources.length === 0 || sources.includes(undefined) || !checks.every(agrees)) continue;
     replaced.add(node);
     const parts = sources.map((source) => writeDimension(build, source!));
     build.op("Concat", parts, { axis: { int: 0 } }, { output: node.output[0]! });
   }
   graph.proto.node = graph.proto.node.filter((node) => !replaced.has(node));
+}
+
+/** Lengths beside the first probe's: with them a rest of division by 2, 3, 4 or 8 is no constant, nor a rounded number. */
+const furtherLengths = [-1, 6];
+
+function furtherProbes({ graph, first: { sizes } }: AttentionContext): GraphProbe[] {
+  return furtherLengths.flatMap((more) => {
+    try {
+      return graphProbe(graph, probe(graph.root, { ...sizes, length: sizes.length + more })) ?? [];
+    } catch (error) {
+      if (error instanceof ShapeConflict) return [];
+      throw error;
+    }
+  });
 }
 
 /** Values that outputs need for their data: a Shape node needs none of its input's. */
@@ -65,6 +85,10 @@ function sourceOf(context: AttentionContext, first: number, second: number): Dim
     }
   }
   return undefined;
+}
+
+function dimensionAt(info: GraphProbe["info"], source: DimensionSource): number {
+  return "constant" in source ? source.constant : (info.get(source.input)?.dims[source.axis] ?? 0) * source.times;
 }
 
 function writeDimension(build: NodeBuilder, source: DimensionSource): string {

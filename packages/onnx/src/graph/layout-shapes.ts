@@ -195,3 +195,14 @@ export const resize: ShapeFunction = ({ node, inputs }) => {
   axes.forEach((axis, i) => (dims[axis] = given === sizes ? given[i]! : Math.floor(dims[axis]! * given[i]!)));
   return [{ dims, dataType: data.dataType }];
 };
+
+/** [N, C, D..] sampled at a grid [N, out.., dims]. */
+export const gridSample: ShapeFunction = ({ inputs: [data, grid] }) =>
+  data && grid && [{ dims: [...data.dims.slice(0, 2), ...grid.dims.slice(1, -1)], dataType: data.dataType }];
+
+/** Regions [R, 4] of images [N, C, H, W], each of one size: [R, C, height, width]. */
+export const roiAlign: ShapeFunction = ({ node, inputs: [data, regions] }) => {
+  if (!data || !regions) return undefined;
+  const size = [intAttribute(node, "output_height", 1), intAttribute(node, "output_width", 1)];
+  return [{ dims: [regions.dims[0]!, data.dims[1]!, ...size], dataType: data.dataType }];
+};

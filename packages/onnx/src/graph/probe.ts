@@ -15,6 +15,8 @@ export interface ProbeSizes {
   readonly length: number;
   /** Free dimensions of different names get different lengths, so that queries and keys of cross-attention differ. */
   readonly distinct: boolean;
+  /** Height and width of images beside other inputs; default: `length`. */
+  readonly side?: number;
   /** Sizes that the graph insists on for free dimensions of these names: what it declares free is baked in. */
   readonly pinned?: Readonly<Record<string, number>>;
 }
@@ -80,28 +82,37 @@ interface Progress {
   readonly cost: ProbingCost;
 }
 
-/** Free dimensions: the first is a batch, later ones lengths; the same name has the same size everywhere. */
+/**
+ * Free dimensions: the first is a batch, later ones lengths; the same name has the same size everywhere, also where it
+ * is a term of a sum: "past_sequence_length + sequence_length".
+ */
 function inputShape(input: ValueInfoProto, sizes: ProbeSizes, named: Map<string, number>): ShapeInfo | undefined {
   const type = input.type?.tensorType;
   if (!type?.shape) return undefined;
   const dims = type.shape.dim.map((dim, axis) => {
     if (dim.dimValue && dim.dimValue.gt(0)) return dim.dimValue.toNumber();
-    const name = dim.dimParam ?? "";
-    const known = name === "" ? undefined : (sizes.pinned?.[name] ?? named.get(name));
-    if (known !== undefined) return known;
-    const size =
-      axis === 0
-        ? sizes.batch
-        : isChannel(type.shape!.dim.length, axis)
-          ? 3
-          : sizes.distinct
-            ? sizes.length + lengthsNamed(named, sizes) * 4
-            : sizes.length;
-    if (name !== "") named.set(name, size);
-    return size;
+    const sized = (name: string): number => {
+      const known = name === "" ? undefined : (sizes.pinned?.[name] ?? named.get(name));
+      if (known !== undefined) return known;
+      const size = freeSize(sizes, named, axis, type.shape!.dim.length);
+      if (name !== "") named.set(name, size);
+      return size;
+    };
+    const terms = (dim.dimParam ?? "").split("+").map((term) => term.trim());
+    return terms.reduce((sum, term) => sum + (/^\d+$/.test(term) ? Number(term) : sized(term)), 0);
   });
   return { dims, dataType: type.elemType };
 }
+
+function freeSize(sizes: ProbeSizes, named: ReadonlyMap<string, number>, axis: number, rank: number): number {
+  if (axis === 0) return sizes.batch;
+  if (isChannel(rank, axis)) return 3;
+  if (rank >= imageRank && axis > 1 && sizes.side !== undefined) return sizes.side;
+  return sizes.distinct ? sizes.length + lengthsNamed(named, sizes) * 4 : sizes.length;
+}
+
+/** Inputs of so many axes or more are taken for images. */
+const imageRank = 4;
 
 /** The channels of an image whose number the exporter left open. */
 const isChannel = (rank: number, axis: number): boolean => rank === 4 && axis === 1;
@@ -244,8 +255,14 @@ const imageSides: readonly number[] = (
   .map(Number);
 
 function attemptsFor(graph: Graph): ProbeSizes[] {
-  const isImage = graph.inputs.some((input) => (input.type?.tensorType?.shape?.dim.length ?? 0) >= 4);
-  return [...attempts, ...(isImage ? imageSides : []).map((length) => ({ batch: 3, length, distinct: false }))];
+  const ranks = graph.inputs.map((input) => input.type?.tensorType?.shape?.dim.length ?? 0);
+  if (!ranks.some((rank) => rank >= imageRank)) return [...attempts];
+  // A text beside the image has a length of its own.
+  const sized = (side: number): ProbeSizes =>
+    ranks.every((rank) => rank >= imageRank)
+      ? { batch: 3, length: side, distinct: false }
+      : { batch: 3, length: 13, side, distinct: false };
+  return [...attempts, ...imageSides.map(sized)];
 }
 
 /**
@@ -304,10 +321,13 @@ function pinnedSizes(sizes: ProbeSizes, names: readonly string[], wanted: readon
     .flatMap((size) => free.map((name) => ({ ...sizes, pinned: { ...sizes.pinned, [name]: size } })));
 }
 
+/** Convolutions may shorten a sequence some hundred times. */
+const longer = (size: number): number => size + Math.max(4, size >> 2);
+
 function secondProbe(graph: Graph, sizes: ProbeSizes): Probe | undefined {
-  // Convolutions may shorten a sequence some hundred times.
-  const length = sizes.length + Math.max(4, sizes.length >> 2);
+  const length = longer(sizes.length);
   const others: ProbeSizes[] = [
+    ...(sizes.side === undefined ? [] : [{ ...sizes, batch: sizes.batch + 2, length, side: longer(sizes.side) }]),
     { ...sizes, batch: sizes.batch + 2, length },
     { ...sizes, length },
     { ...sizes, batch: sizes.batch + 2 },

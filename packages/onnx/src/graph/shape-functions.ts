@@ -356,6 +356,8 @@ export const shapeFunctions: ReadonlyMap<string, ShapeFunction> = new Map<string
   ["TopK", layout.topK],
   ["Resize", layout.resize],
   ["Upsample", layout.resize],
+  ["GridSample", layout.gridSample],
+  ["RoiAlign", layout.roiAlign],
   ["RandomUniformLike", random],
   ["RandomNormalLike", random],
   ["RandomUniform", random],

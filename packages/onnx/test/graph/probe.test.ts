@@ -88,6 +88,16 @@ const kinds: Record<string, (b: Layer, dims: readonly number[], pick: (below: nu
   Shape: (b) => b.cast(b.op("Shape", ["x"]), DataType.FLOAT),
   CumSum: (b) => b.op("CumSum", ["x", b.integer(0)]),
   ArgMax: (b, dims, pick) => b.cast(b.op("ArgMax", ["x"], { axis: { int: pick(dims.length) } }), DataType.FLOAT),
+  GridSample: (b, dims, pick) => {
+    const image = b.reshape("x", [1, 1, dims[0]!, -1]);
+    return b.op("GridSample", [image, b.weights([1, 1 + pick(4), 1 + pick(4), 2])]);
+  },
+  RoiAlign: (b, dims, pick) => {
+    const [image, count] = [b.reshape("x", [1, 1, dims[0]!, -1]), 1 + pick(3)];
+    const size = { output_height: { int: 1 + pick(4) }, output_width: { int: 1 + pick(4) } };
+    const batch = b.integers(Array.from({ length: count }, () => 0));
+    return b.op("RoiAlign", [image, b.weights([count, 4]), batch], size);
+  },
   QLinearSigmoid: (b) => {
     const [scale, zero] = [b.scalar(0.1), b.cast(b.integer(0), DataType.UINT8)];
     const numbers = b.op("QuantizeLinear", ["x", scale, zero]);
