@@ -30,7 +30,10 @@ function makeEnvironment(): string | undefined {
   for (const name of ["python3", "python"]) {
     try {
       execFileSync(name, ["-m", "venv", environment], { stdio: "ignore" });
-      const pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", `huggingface_hub==${version}`];
+      // Where there is no index, it is not waited for.
+      const waiting = ["--retries", "1", "--timeout", "15"];
+      const quiet = ["--quiet", "--disable-pip-version-check"];
+      const pip = ["-m", "pip", "install", ...waiting, ...quiet, `huggingface_hub==${version}`];
       execFileSync(program, pip, { stdio: "ignore", timeout: 120_000 });
       if (works()) return program;
     } catch {
