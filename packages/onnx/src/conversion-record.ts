@@ -1,5 +1,5 @@
 import type { ModelProto } from "./model/proto.ts";
-import type { ConvertedSite } from "./convert.ts";
+import type { ConvertedSite } from "./report.ts";
 
 /** Key of the model's metadata under which a conversion leaves its record. */
 const key = "favor";

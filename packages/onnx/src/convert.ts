@@ -1,5 +1,5 @@
 import Long from "long";
-import { ArgumentError, type FeatureMapDescription } from "@favor/core";
+import { ArgumentError } from "@favor/core";
 import type { AttentionContext } from "./attention/context.ts";
 import type { FoundAttention } from "./attention/find.ts";
 import { conversionOf, recordConversion } from "./conversion-record.ts";
@@ -18,15 +18,8 @@ import { createMessage } from "./model/schema.ts";
 import { normaliseModel, restoreFused } from "./normalise/normalise.ts";
 import { checkOptions, type ConvertOptions, type Settings } from "./options.ts";
 import { growPositions } from "./positions/grow.ts";
-import { reportSite, type SiteReport } from "./report.ts";
-
-export interface ConvertedSite extends SiteReport {
-  readonly state: "converted" | "kept" | "refused";
-  /** One description per head; absent for exact attention and sites that stayed. */
-  readonly featureMaps?: readonly FeatureMapDescription[];
-  /** Whether query and key calibration went into the projections' weights, at no cost at run time. */
-  readonly folded?: { readonly query: boolean; readonly key: boolean };
-}
+import { reasonLines } from "./reasons.ts";
+import { reportSite, type ConvertedSite, type SiteReport } from "./report.ts";
 
 export interface Conversion {
   readonly model: ModelProto;
@@ -205,10 +198,12 @@ function requireConvertible({ sites, notes: found }: FoundAttention, normalising
   const notes = [...normalising, ...found];
   if (sites.some((entry) => "site" in entry)) return;
   const reports = sites.map(reportSite);
-  const reasons = [...new Set(reports.flatMap((site) => site.reasons.map((reason) => reason.message)))];
+  const reasons = reasonLines(reports).map((line) => line.charAt(0).toUpperCase() + line.slice(1));
   const what =
     reports.length === 0
       ? "No softmax attention was found in this model."
-      : `None of the ${reports.length} attention layers can be replaced: ${reasons.join(" ")}`;
-  throw new GraphError("nothing-convertible", [what, ...notes].join(" "), { sites: reports, notes });
+      : reports.length === 1
+        ? "The model's one attention layer cannot be replaced."
+        : `None of the ${reports.length} attention layers can be replaced.`;
+  throw new GraphError("nothing-convertible", [what, ...reasons, ...notes].join(" "), { sites: reports, notes });
 }

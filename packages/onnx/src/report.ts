@@ -1,5 +1,5 @@
-import type { FoundSite } from "./attention/site.ts";
-import type { AttentionSite, MaskVerdict, Reason } from "./attention/site.ts";
+import type { FeatureMapDescription } from "@favor/core";
+import type { AttentionSite, FoundSite, MaskVerdict, Reason } from "./attention/site.ts";
 
 /** One attention of a model as a person or a program is told about it. Plain JSON. */
 export interface SiteReport {
@@ -20,6 +20,15 @@ export interface SiteReport {
   readonly verdict: "convert" | "refuse";
   /** Why it is refused; empty otherwise. */
   readonly reasons: readonly Reason[];
+}
+
+/** One attention with what became of it. */
+export interface ConvertedSite extends SiteReport {
+  readonly state: "converted" | "kept" | "refused";
+  /** One description per head; absent for exact attention and sites that stayed. */
+  readonly featureMaps?: readonly FeatureMapDescription[];
+  /** Whether query and key calibration went into the projections' weights, at no cost at run time. */
+  readonly folded?: { readonly query: boolean; readonly key: boolean };
 }
 
 export function reportSite(found: FoundSite): SiteReport {

@@ -1,8 +1,8 @@
 import { exponentialForm, trigonometricForm, type ExponentialForm, type FeatureMapDescription } from "@favor/core";
 import type { AttentionContext } from "../attention/context.ts";
 import type { AttentionSite } from "../attention/site.ts";
-import type { ConvertedSite } from "../convert.ts";
 import type { Settings } from "../options.ts";
+import type { ConvertedSite } from "../report.ts";
 import { emitCausal } from "./causal.ts";
 import { describeFeatures } from "./describe-features.ts";
 import { directFeatures, isDirect } from "./direct.ts";

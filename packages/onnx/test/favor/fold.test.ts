@@ -1,11 +1,12 @@
 import { MomentAccumulator, type HeadMoments } from "@favor/core";
 import { Tensor } from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
-import { convertAttention, inspectAttention, type ConvertedSite } from "../../src/convert.ts";
+import { convertAttention, inspectAttention } from "../../src/convert.ts";
 import { decodeModel } from "../../src/model/decode.ts";
 import { encodeModel } from "../../src/model/encode.ts";
 import type { ModelProto } from "../../src/model/proto.ts";
 import { createMessage } from "../../src/model/schema.ts";
+import type { ConvertedSite } from "../../src/report.ts";
 import { float32, list, node } from "../evaluate/building.ts";
 import { floatOutputs, openSession, sampleFeeds, type Feeds } from "../positions/running.ts";
 import { smallModel, valueInfo } from "../positions/small-model.ts";
