@@ -174,6 +174,11 @@ describe("patterns", () => {
     expect(passes("*.JSON", "a.json")).toBe(false);
     expect(passes("a+b(c).{x}", "a+b(c).{x}")).toBe(true);
     expect(passes("[", "[")).toBe(true);
+    // A bracket that comes first is a member of the set, or there is no set.
+    expect(passes("[]]", "]")).toBe(true);
+    expect(passes("[]", "[]")).toBe(true);
+    expect(passes("[!]?", "[!]x")).toBe(true);
+    expect(passes("[!]?", "[]")).toBe(false);
     expect(passes("sub\\*.txt", "sub/a.txt")).toBe(true);
     expect(pathFilter(["*.json", "*.txt"], "vocab*")("vocab.txt")).toBe(false);
     expect(pathFilter([])("anything")).toBe(false);

@@ -53,7 +53,8 @@ function starSeparated(pattern: string): string[] {
       parts.push("");
       continue;
     }
-    const bracket = char === "[" ? /^\[!?\]?[^\]]*\]/.exec(pattern.slice(at))?.[0] : undefined;
+    // A bracket that comes first, after `!` or not, closes nothing.
+    const bracket = char === "[" ? /^\[(?:![^]|[^!])[^\]]*\]/.exec(pattern.slice(at))?.[0] : undefined;
     if (bracket !== undefined) at += bracket.length - 1;
     parts[parts.length - 1] += bracket === undefined ? literal(char) : set(bracket);
   }
