@@ -57,7 +57,8 @@ describe.skipIf(!existsSync(cli))("the built command line (needs `npm run build`
       const ended = await shell(`node "$cli" "$tiny" -o "$out" ${options} --threads ${threads}`, {
         out: join(parent, `${threads}`),
       });
-      expect(ended).toMatchObject({ status: 0, stderr: "" });
+      expect(ended.stderr).toMatch(/^Warning: Calibration sees only 4 sequences[^\n]*\n$/);
+      expect(ended.status).toBe(0);
     }
     const [one, three] = await Promise.all(
       [1, 3].map((threads) => readFile(join(parent, `${threads}`, "onnx", "model.onnx"))),
