@@ -28,6 +28,22 @@ export type MaskKindFound =
   | "block-diagonal"
   | "per-query-mask";
 
+/** What a person may do about a bias that linear attention cannot express. */
+export const otherPositions = "A checkpoint whose positions are absolute or rotary can be converted.";
+
+const besideFullAttention = "Nothing need be done: layers whose queries attend to every key are replaced without it.";
+
+/** What a person may do about each mask or bias; no part of what was found. */
+export const maskAdvice: Readonly<Record<MaskKindFound, string>> = {
+  alibi: otherPositions,
+  "relative-position-bias": otherPositions,
+  "additive-bias": otherPositions,
+  "weighted-keys": "Export the model with a mask that keeps or drops each key.",
+  "sliding-window": besideFullAttention,
+  "block-diagonal": besideFullAttention,
+  "per-query-mask": "If it is an input of the model, export the model with a mask of the keys alone, [batch, keys].",
+};
+
 /**
  * Below this a weight counts as masked: exp(-1e4) and exp(-1e9) are 0, and exp(-100) is nothing beside any logits that
  * float32 keeps apart. exp(-30) is no mask: logits that lie further apart than that bring the key back.
@@ -119,7 +135,10 @@ function explainsRows(sample: MaskSample, keep: Uint8Array, causal: boolean, gro
 
 function classifyBias(samples: readonly MaskSample[], tolerance: number): MaskPattern {
   if (samples.every(hasEqualRows)) {
-    return other("weighted-keys", "each key has a weight of its own, the same for every query, beside 0 and 1");
+    return other(
+      "weighted-keys",
+      "each key has a weight of its own, the same for every query, beside 0 and 1: this layer stays softmax",
+    );
   }
   if (samples.every((sample) => dependsOnDistance(sample, tolerance))) {
     return samples.every((sample) => isLinear(sample, tolerance))
@@ -209,7 +228,10 @@ function classifyBinary(samples: readonly MaskSample[]): MaskPattern {
       `a query attends only to keys of its own segment or window (a block-diagonal mask), ${inexpressible}`,
     );
   }
-  return other("per-query-mask", "the mask differs from query to query and is neither causal nor padding");
+  return other(
+    "per-query-mask",
+    `the mask differs from query to query and is neither causal nor padding, ${inexpressible}`,
+  );
 }
 
 /** Every query sees the keys within the window, without those that all queries have hidden; if it has one to see. */

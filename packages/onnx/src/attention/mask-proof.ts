@@ -2,7 +2,7 @@ import type { Tensor } from "../evaluate/tensor.ts";
 import { DataType } from "../model/proto.ts";
 import type { AttentionContext, GraphProbe } from "./context.ts";
 import { findKeyMask, type KeyMaskSample } from "./key-mask.ts";
-import { classifyMask, type MaskSample } from "./mask-pattern.ts";
+import { classifyMask, maskAdvice, type MaskSample } from "./mask-pattern.ts";
 import type { Region } from "./region.ts";
 import { drawInputs, type DrawMode } from "./probing-inputs.ts";
 import { RegionEvaluation, regionInputs, uniformWeights } from "./region-evaluation.ts";
@@ -145,7 +145,7 @@ function verdict(
     case "other":
       return {
         mask: { kind: "other", evidence: `${pattern.message}, ${evidence}` },
-        reasons: [{ code: pattern.found, message: capital(pattern.message) + "." }],
+        reasons: [{ code: pattern.found, message: `${capital(pattern.message)}. ${maskAdvice[pattern.found]}` }],
       };
     case "padding":
     case "padding and causal": {

@@ -1,7 +1,7 @@
 import { describeNode } from "../graph/node.ts";
 import type { NodeProto } from "../model/proto.ts";
 import { ancestors, type AttentionContext } from "./context.ts";
-import { inexpressible } from "./mask-pattern.ts";
+import { inexpressible, otherPositions } from "./mask-pattern.ts";
 import { isQuantisedProduct, isTied } from "./product.ts";
 import type { Region } from "./region.ts";
 import type { RegionInputs } from "./region-evaluation.ts";
@@ -44,7 +44,7 @@ export function describeRefusal({ graph }: AttentionContext, region: Region, inp
   if (tanh !== undefined) {
     return {
       code: "soft-capping",
-      message: `The logits are soft-capped by ${describeNode(tanh)}; random features estimate exp(q.k), not exp of a capped product: this layer stays softmax.`,
+      message: `The logits are soft-capped by ${describeNode(tanh)}; random features estimate exp(q.k), not exp of a capped product: this layer stays softmax. A checkpoint without soft-capping can be converted.`,
     };
   }
   const products = [region.logits.node, region.output.node];
@@ -52,7 +52,7 @@ export function describeRefusal({ graph }: AttentionContext, region: Region, inp
   if (quantise !== undefined) {
     return {
       code: "quantized-attention",
-      message: `The attention itself is quantised (${describeNode(quantise)}). Convert the float model and quantise the result.`,
+      message: `The attention itself is quantised (${describeNode(quantise)}). Convert the float model (--dtype fp32 where the checkpoint has both) and quantise the result.`,
     };
   }
   if (inputs.contentDependence !== undefined) {
@@ -65,14 +65,14 @@ export function describeRefusal({ graph }: AttentionContext, region: Region, inp
     }
     return {
       code: "content-dependent-bias",
-      message: `The logits get a second term that depends on the content, by ${describeNode(inputs.contentDependence)}: relative attention as in DeBERTa or Transformer-XL, or a learned bias. This layer stays softmax.`,
+      message: `The logits get a second term that depends on the content, by ${describeNode(inputs.contentDependence)}: relative attention as in DeBERTa or Transformer-XL, or a learned bias. This layer stays softmax. ${otherPositions}`,
     };
   }
   const bias = [...ancestors(graph, inputs.values, () => false)].find((node) => relativeBiases.has(node.opType));
   if (bias !== undefined) {
     return {
       code: "relative-position-bias",
-      message: `A bias that depends on the distance between query and key is added to the logits, by ${describeNode(bias)}, ${inexpressible}.`,
+      message: `A bias that depends on the distance between query and key is added to the logits, by ${describeNode(bias)}, ${inexpressible}. ${otherPositions}`,
     };
   }
   return undefined;

@@ -19,6 +19,9 @@ const eitherWay = /qdq/;
 /** onnxruntime has no kernels for it. */
 const notRunnable = new Set(["bert-ts113-eager-op16-bf16"]);
 
+/** Every refusal says what becomes of the layer, or what a person can do. */
+const effectOrAdvice = /stays (softmax|as it is)|[Ee]xport the model|Convert the float model/;
+
 async function withModel<T>(folder: ZooFolder, entry: ZooEntry, use: (model: ModelProto) => T): Promise<T> {
   const { model, close } = await openModel(folder.path(entry.model));
   try {
@@ -73,6 +76,7 @@ function describeZoo(folder: ZooFolder, entries: readonly ZooEntry[]): void {
       expect(verdict === "refuse").toBe(reasons.length > 0);
       expect(reasons.map(({ code }) => code).join(" ")).toMatch(/^[a-z -]*$/);
       expect(reasons.map(({ message }) => /^[A-Z].*\.$/.test(message))).not.toContain(false);
+      for (const { message } of reasons) expect(message).toMatch(effectOrAdvice);
     }
     const told = isRefused(entry) || mixedLayers.has(entry.name) || eitherWay.test(entry.name) ? [] : entry.attention;
     expect(sites.slice(0, told.length).map(factsOf)).toMatchObject(told.map(expectedFacts));
