@@ -1,8 +1,7 @@
 import { elementCount } from "../evaluate/tensor.ts";
 import { EvaluationError, EvaluationLimitError } from "../evaluate/errors.ts";
 import type { GraphProbe } from "./context.ts";
-import type { Region } from "./region.ts";
-import type { RegionLabels } from "./region-evaluation.ts";
+import type { Region, RegionLabels } from "./region.ts";
 
 /** Operators that treat every batch, head and row alike, so that a few of them stand for all. */
 const uniform = new Set([

@@ -2,8 +2,7 @@ import { decodeTensor, elementCount, isSupportedType, type Tensor } from "../eva
 import { readSmallTensor } from "../graph/constants.ts";
 import type { AttributeProto, NodeProto } from "../model/proto.ts";
 import { readsData, type AttentionContext } from "./context.ts";
-import type { Region } from "./region.ts";
-import type { RegionLabels } from "./region-evaluation.ts";
+import type { Region, RegionLabels } from "./region.ts";
 
 /** Constants up to this size are alike if what they hold is; larger ones only if they are the same. */
 const largestCompared = 2 ** 20;

@@ -18,6 +18,18 @@ export interface Region {
   readonly escapes: readonly string[];
 }
 
+/** Labels of the region's ends: which axes are batch, query and key. */
+export interface RegionLabels {
+  /** Labels of the logits' axes, in the order of the graph's tensor; the canonical order is batch, query, key. */
+  readonly logits: { readonly labels: string; readonly batch: string; readonly query: string; readonly key: string };
+  readonly probabilities: {
+    readonly labels: string;
+    readonly batch: string;
+    readonly query: string;
+    readonly key: string;
+  };
+}
+
 const normalisers = new Set(["Softmax", "QLinearSoftmax", "Exp", "LogSoftmax", "Hardmax", "Sigmoid", "Relu"]);
 const maximalRegion = 96;
 
