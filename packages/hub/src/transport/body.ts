@@ -59,11 +59,15 @@ export async function* readBody(
     }
     if (controller.signal.aborted) throw controller.signal.reason;
     const { code, message } = rootCause(error);
-    throw new HubNetworkError("hub-interrupted", `The connection to ${url} broke off (${code ?? message}).`, {
-      retryable: true,
-      details: { url, code },
-      cause: error,
-    });
+    throw new HubNetworkError(
+      "hub-interrupted",
+      `The connection to ${url} broke off (${code ?? message}). Check it and run again.`,
+      {
+        retryable: true,
+        details: { url, code },
+        cause: error,
+      },
+    );
   } finally {
     clearInterval(clock);
     release();

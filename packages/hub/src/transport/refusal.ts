@@ -43,8 +43,8 @@ export function refusalError(refusal: Refusal): Error {
     return new HubNetworkError(
       limited ? "hub-rate-limited" : "hub-server-error",
       limited
-        ? `The Hub limits the rate of requests (429).${token === undefined ? " Requests with an access token have a higher limit: set HF_TOKEN." : ""}`
-        : `The server answered ${status} for ${details.url}.${serverSays}`,
+        ? `The Hub limits the rate of requests (429).${token === undefined ? " Requests with an access token have a higher limit: set HF_TOKEN." : ""} Run again later.`
+        : `The server answered ${status} for ${details.url}.${serverSays} Run again later.`,
       { retryable: true, retryAfterMs: retryAfterMs(headers), details },
     );
   }
@@ -91,5 +91,8 @@ export function refusalError(refusal: Refusal): Error {
       { ...details, tokenSource: token?.source },
     );
   }
-  return new HubResponseError(`The server answered ${status} for ${details.url}.${serverSays}`, details);
+  return new HubResponseError(
+    `The server answered ${status} for ${details.url}.${serverSays} Check HF_ENDPOINT and your proxy.`,
+    details,
+  );
 }
