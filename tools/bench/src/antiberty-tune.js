@@ -1,7 +1,7 @@
-// The accuracy that tuning brings back: AntiBERTy with landmark features, distilled, then fine-tuned with the
+// The accuracy that tuning brings back: AntiBERTy with calibrated features, distilled, then fine-tuned with the
 // softmax control beside it, each model measured on the same masked residues.
 //   node tools/bench/src/antiberty-tune.js <folder of the model> <folder with train.fasta and val.fasta>
-//     [--counts 128,64] [--sequences 1700] [--steps 100,80] [--batch 16,8] [--out out/antiberty-tune]
+//     [--features landmark|positive] [--counts 128,64] [--sequences 1700] [--steps 100,80] [--batch 16,8] [--out out/antiberty-tune]
 // Prints a Markdown table. Models that are in the folder already are not made again.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -16,6 +16,7 @@ import { tune } from "favor-tune";
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    features: { type: "string", default: "landmark" },
     counts: { type: "string", default: "128,64" },
     sequences: { type: "string", default: "1700" },
     steps: { type: "string", default: "100,80" },
@@ -46,17 +47,17 @@ async function carryOut({ stage, request, folder }) {
 function stagesOf(count, source, data) {
   const [distillSteps, mlmSteps] = values.steps.split(",").map(Number);
   const [distillBatch, mlmBatch] = values.batch.split(",").map(Number);
-  const [converted, distilled, tuned] = ["landmark", "distilled", "tuned"].map((name) =>
-    join(values.out, `${name}${count}`),
-  );
+  const { features } = values;
+  const converted = join(values.out, `${features}${count}`);
+  const [distilled, tuned] = [`${converted}-distilled`, `${converted}-tuned`];
   const train = join(data, "train.fasta");
   const common = { data: train, evalData: join(data, "val.fasta"), teacher: source, backend: "wasm", evalCount: 300 };
   return [
     {
-      name: `landmark ${count}`,
+      name: `${features} ${count}`,
       stage: "convert",
       folder: converted,
-      request: { source, output: converted, features: "landmark", count, calibrate: train },
+      request: { source, output: converted, features, count, calibrate: train },
     },
     {
       name: `distilled ${count}, ${distillSteps} steps`,
@@ -83,7 +84,6 @@ function stagesOf(count, source, data) {
         steps: mlmSteps,
         batch: mlmBatch,
         control: true,
-        learningRate: 2e-5,
       },
     },
   ];

@@ -27,7 +27,7 @@ const options = {
   "distill-steps": wholeNumber("distill-steps", "steps of distillation", 1, steps),
   "mlm-steps": wholeNumber("mlm-steps", "steps of MLM fine-tuning", 1, steps),
   batch: wholeNumber("batch", "sequences a step [default: 16]", 1, 65536),
-  "learning-rate": realNumber("learning-rate", "peak [default: 0.01 distill, 0.0128 / width mlm]", 0, 10),
+  "learning-rate": realNumber("learning-rate", "peak [default: 0.05 distill, 0.0128 / width mlm]", 0, 10),
   warmup: wholeNumber("warmup", "steps of warm-up [default: a tenth of the steps]", 0, steps),
   schedule: { choices: ["cosine", "linear", "constant"], describe: "of the learning rate [default: cosine]" },
   "max-length": wholeNumber("max-length", "cut sequences to this many tokens", 4, 1 << 24),

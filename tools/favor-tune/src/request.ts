@@ -25,7 +25,7 @@ export interface TuneRequest {
   readonly mlmSteps?: number;
   /** Sequences a step; default 16. */
   readonly batch?: number;
-  /** Peak learning rate of each stage; default 0.01 for distillation; for MLM 0.0128 over the width, at most 1e-4. */
+  /** Peak learning rate of each stage; default 0.05 for distillation; for MLM 0.0128 over the width, at most 1e-4. */
   readonly learningRate?: number;
   /** Steps of warm-up; default a tenth of the stage's steps. */
   readonly warmup?: number;

@@ -34,9 +34,13 @@ export interface Settings {
   readonly control: boolean;
 }
 
-/** What distillation and MLM do if nothing else is asked for: measured on AntiBERTy, a BERT of 8 layers. */
+/**
+ * What distillation and MLM do if nothing else is asked for: measured on AntiBERTy, a BERT of 8 layers, and on one of 4. Of
+ * the sixth of the 8, 60 steps left calibrated positive features an error of 0.55 where each changed a value by up to 0.01,
+ * 0.41 by 0.04 or 0.08, and 0.53 by 0.16; landmarks 0.19 by 0.01, 0.15 by 0.03, and 0.17 by 0.08.
+ */
 const usual = {
-  distill: { steps: 100, learningRate: 0.01 },
+  distill: { steps: 100, learningRate: 0.05 },
   mlm: { steps: 80 },
 };
 

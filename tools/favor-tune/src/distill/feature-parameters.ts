@@ -1,3 +1,5 @@
+import { tensorValues } from "@favor/onnx";
+import type { TensorProto } from "@favor/onnx";
 import * as tf from "@tensorflow/tfjs";
 
 import { AdamW } from "../mlm/adamw.ts";
@@ -7,13 +9,18 @@ import type { NamedTensors } from "../training/stage.ts";
 import { isPositive } from "./feature-initializers.ts";
 import type { Student } from "./student.ts";
 
+/** Of a tensor whose values are near zero, which has to learn all the same. */
+const leastScale = 0.1;
+
 /** A zero of a core begins here: nothing beside the largest entry, which is 1 when the conversion writes it. */
 const leastValue = 1e-30;
 
 /**
  * What Adam moves for one site. Cores and feature weights must stay positive, and their entries differ by orders of
  * magnitude: their logarithms learn, so that a step changes every entry by a share of itself and none reaches zero.
- * (Clamped steps would wipe out all entries smaller than the learning rate.) Everything else learns as it is.
+ * (Clamped steps would wipe out all entries smaller than the learning rate.) Everything else learns as it is, by steps of
+ * the learning rate times the root mean square of its first values (Shazeer & Stern 2018, "Adafactor", section 8): what a
+ * step does is then the same whether the conversion put d^(-1/4) into a projection, or a matrix before it.
  */
 export class FeatureParameters {
   readonly #student: Student;
@@ -25,8 +32,10 @@ export class FeatureParameters {
     this.#student = student;
     const positive = [...student.variables].filter(([name]) => isPositive(name));
     this.#logs = new Map(positive.map(([name, values]) => [name, logarithmOf(values)]));
-    const learned = [...student.variables].map(([name, values]) => {
-      return [name, { variable: this.#logs.get(name) ?? values, decays: false }] as const;
+    const learned = student.site.trainable.map((tensor) => {
+      const log = this.#logs.get(tensor.name);
+      const variable = log ?? student.variables.get(tensor.name)!;
+      return [tensor.name, { variable, decays: false, scale: log === undefined ? scaleOf(tensor) : 1 }] as const;
     });
     this.#adam = new AdamW(new Map(learned), options);
   }
@@ -79,6 +88,12 @@ export class FeatureParameters {
       for (const [name, log] of this.#logs) this.#student.variables.get(name)!.assign(tf.exp(log));
     });
   }
+}
+
+function scaleOf(tensor: TensorProto): number {
+  const values = Float64Array.from(tensorValues(tensor).data as Float32Array);
+  const meanSquare = values.reduce((sum, value) => sum + value * value, 0) / values.length;
+  return Math.max(leastScale, Math.sqrt(meanSquare));
 }
 
 function logarithmOf(values: tf.Tensor): tf.Variable {

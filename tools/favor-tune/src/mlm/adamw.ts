@@ -17,6 +17,8 @@ export interface AdamWOptions {
 export interface TrainedVariable {
   readonly variable: tf.Variable;
   readonly decays: boolean;
+  /** What the learning rate is multiplied by for it; default 1. */
+  readonly scale?: number;
   /**
    * Of what must stay positive: it is stepped by its logarithm, whose gradient is the one given, and values below this are
    * raised to it. Steps of the value itself, of the learning rate's size, would wipe out entries smaller than that.
@@ -57,7 +59,7 @@ export class AdamW {
     // m_hat / (sqrt(v_hat) + eps) with the corrections drawn out of the tensors.
     const root = Math.sqrt(1 - beta2 ** this.#steps);
     const rate = (learningRate * root) / (1 - beta1 ** this.#steps);
-    for (const [name, { variable, decays, least }] of this.#variables) {
+    for (const [name, { variable, decays, scale: own = 1, least }] of this.#variables) {
       const gradient = gradients.get(name);
       const moments = this.#moments.get(name)!;
       if (gradient === undefined) continue;
@@ -67,10 +69,10 @@ export class AdamW {
         const second = tf.add(tf.mul(moments.second, beta2), tf.mul(tf.square(clipped), 1 - beta2));
         const change = tf.div(first, tf.add(tf.sqrt(second), epsilon * root));
         if (least === undefined) {
-          const kept = decays ? tf.mul(variable, 1 - learningRate * decay) : variable;
-          variable.assign(tf.sub(kept, tf.mul(change, rate)));
+          const kept = decays ? tf.mul(variable, 1 - learningRate * own * decay) : variable;
+          variable.assign(tf.sub(kept, tf.mul(change, rate * own)));
         } else {
-          variable.assign(tf.maximum(tf.mul(variable, tf.exp(tf.mul(change, -rate))), least));
+          variable.assign(tf.maximum(tf.mul(variable, tf.exp(tf.mul(change, -rate * own))), least));
         }
         return { first: tf.keep(first), second: tf.keep(second) };
       });

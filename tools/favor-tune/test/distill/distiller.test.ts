@@ -121,6 +121,26 @@ test("feature maps learn: every site's error falls on held-out data, and accurac
   await student.dispose();
 });
 
+test("a step is a share of what it changes: of a tensor's root mean square, or of each value that must stay positive", async () => {
+  const both = await models();
+  const student = await distiller(both);
+  const before = await student.weights();
+  // The first step of Adam is the learning rate wherever there is a gradient.
+  const rate = 0.05;
+  await student.step({ step: 0, epoch: 0, sequences: sequences.slice(0, 4) }, rate);
+  const after = await student.weights();
+  for (const [name, values] of before) {
+    const size = Math.max(0.1, Math.sqrt(mean([...values].map((value) => value ** 2))));
+    const steps = after
+      .get(name)!
+      .map((value, i) =>
+        isPositive(name) ? Math.abs(Math.log(value / values[i]!)) : Math.abs(value - values[i]!) / size,
+      );
+    expect({ name, step: Math.max(...steps) }).toEqual({ name, step: expect.closeTo(rate, 4) as number });
+  }
+  await student.dispose();
+});
+
 test("landmarks and their cores learn, and cores stay positive", async () => {
   const both = await models(landmarks);
   const student = await distiller(both);

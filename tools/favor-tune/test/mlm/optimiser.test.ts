@@ -38,14 +38,15 @@ function rates(schedule: "cosine" | "linear" | "constant"): number[] {
 }
 
 describe("AdamW", () => {
-  test("takes the steps of the paper; only what decays decays; what must stay positive is stepped by its logarithm", () => {
-    const [a, b, c, d] = [scalar(0.7), scalar(0.7), scalar(1e-6), scalar(1.01e-3)];
+  test("takes the steps of the paper; only what decays decays; what must stay positive is stepped by its logarithm; each at its own rate", () => {
+    const [a, b, c, d, e] = [scalar(0.7), scalar(0.7), scalar(1e-6), scalar(1.01e-3), scalar(0.7)];
     const optimiser = new AdamW(
       new Map([
         ["a", { variable: a, decays: true }],
         ["b", { variable: b, decays: false }],
         ["c", { variable: c, decays: false, least: 1e-12 }],
         ["d", { variable: d, decays: false, least: 1e-3 }],
+        ["e", { variable: e, decays: true, scale: 3 }],
       ]),
     );
     const gradients = [0.3, -0.2, 1.5, 0.01, 0.4];
@@ -57,6 +58,7 @@ describe("AdamW", () => {
           ["b", tensor],
           ["c", tensor],
           ["d", tensor],
+          ["e", tensor],
         ]),
         0.05,
         1,
@@ -68,8 +70,9 @@ describe("AdamW", () => {
     // Smaller than the learning rate, and still there.
     expect(Math.log(c.dataSync()[0]!)).toBeCloseTo(reference(Math.log(1e-6), gradients, 0.05, 0), 5);
     expect(d.dataSync()[0]).toBeCloseTo(1e-3, 9);
+    expect(e.dataSync()[0]).toBeCloseTo(reference(0.7, gradients, 3 * 0.05, 0.1), 6);
     optimiser.dispose();
-    tf.dispose([a, b, c, d]);
+    tf.dispose([a, b, c, d, e]);
   });
 
   test("goes on from its state with the same bits, and keeps its memory", async () => {
