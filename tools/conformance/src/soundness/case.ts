@@ -2,6 +2,7 @@ import { convertAttention, DataType, decodeModel, encodeModel, type ModelProto }
 import { FavorError } from "@favor/core";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import { Choices } from "../fuzz/random.ts";
+import { attendingTrials } from "./attending.ts";
 import { Bench } from "./bench.ts";
 import { valueShapes, type Seed, type ValueShape } from "./corpus.ts";
 import { drawTrials, type Trial } from "./feeds.ts";
@@ -136,8 +137,19 @@ export async function runCase(corpus: Corpus, seed: number, index: number): Prom
   const made = convertExactly(bytes);
   if ("result" in made) return { name, mutations, ...made, error: 0 };
   const after = await runAll(made.bytes, trials);
-  const { error, detail } = differences(before, after, trials);
   const tolerance = toleranceOf(model, await corpus.shapesOf(chosen));
+  let compared = differences(before, after, trials);
+  if (!(compared.error <= tolerance)) {
+    const attending = await attendingTrials(bytes, trials);
+    compared = differences(
+      before.map((outputs, i) => (attending[i] ? outputs : undefined)),
+      after,
+      trials,
+    );
+    if (!attending.includes(true))
+      return { name, mutations, result: "invalid", detail: "attends to nothing", error: 0 };
+  }
+  const { error, detail } = compared;
   const isEqual = error <= tolerance;
   const broken = isEqual && tolerance === tolerances.single ? await brokenProperty(bytes, trials, seed, index) : "";
   const result = isEqual && broken === "" ? "equal" : "unsound";
