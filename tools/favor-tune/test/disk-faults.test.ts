@@ -66,7 +66,8 @@ describe.skipIf(!isRoot)(`a disk of 24 MB${isRoot ? "" : " (skipped: only root o
   });
 
   afterAll(async () => {
-    execFileSync("umount", [disk]);
+    // Whatever is still open there.
+    execFileSync("umount", ["-l", disk]);
     await rm(disk, { recursive: true });
   });
 
