@@ -10,8 +10,8 @@ import { productAxes } from "./product.ts";
 import { haveOneSource } from "./projection-source.ts";
 import { scaleAbove } from "./scale-above.ts";
 import { describeRefusal } from "./refusal.ts";
-import type { Region } from "./region.ts";
-import { regionInputs, type RegionLabels } from "./region-evaluation.ts";
+import type { Region, RegionLabels } from "./region.ts";
+import { regionInputs } from "./region-evaluation.ts";
 import type { AttentionSite, FoundSite, MaskVerdict, Operand, Reason, RefusedSite } from "./site.ts";
 
 interface Orientation {
@@ -109,7 +109,7 @@ export function examineRegion(
     if ("failure" in proof) {
       failure ??= proof.failure;
       if (orientation.query === "left") continue;
-      const message = `What stands between the two products is not a softmax of the logits: ${failure}.`;
+      const message = `What stands between the two products is not a softmax of the logits: ${failure}. This layer stays as it is.`;
       return refuse([{ code: "not-softmax", message }], unknownMask, basicFacts(context, region));
     }
     const built = operands && buildSite(context, region, operands, proof.scale, proof.mask, { index, layer, name });
@@ -129,7 +129,8 @@ export function examineRegion(
 }
 
 function notEvaluated(error: FavorError): string {
-  if (!(error instanceof EvaluationLimitError)) return `The mask could not be evaluated: ${error.message}`;
+  if (!(error instanceof EvaluationLimitError))
+    return `The mask could not be evaluated, so this layer stays softmax: ${error.message}`;
   const { limit, allowed } = error.details;
   const more = limit === "operations" ? "raise the option maskOperations, or " : "";
   return `The mask is too large to be evaluated: it takes more than ${allowed} ${limit}. To go on, ${more}export the model with dynamic axes, or for shorter inputs.`;
@@ -140,7 +141,7 @@ function escapeReasons({ graph }: AttentionContext, { escapes }: Region): Reason
   if (escapes.length === 0) return [];
   const output = escapes.find((value) => graph.isOutput(value));
   if (output === undefined) {
-    const message = `The attention probabilities are also used elsewhere ("${escapes[0]}"), and linear attention never computes them.`;
+    const message = `The attention probabilities are also used elsewhere ("${escapes[0]}"), and linear attention never computes them: this layer stays softmax. Export the model without what reads them (output_attentions, a loss or a pooling of the probabilities).`;
     return [{ code: "probabilities-used", message }];
   }
   const message = `The attention probabilities are a graph output ("${output}"), and linear attention never computes them. Export the model without output_attentions.`;
@@ -176,7 +177,7 @@ function comparesChannels(context: AttentionContext, { logits }: Region): boolea
 
 const layoutReason = (region: Region): Reason => ({
   code: "layout-not-understood",
-  message: `The axes of ${describeNode(region.logits.node)} or ${describeNode(region.output.node)} could not be told apart as batch, heads and positions.`,
+  message: `The axes of ${describeNode(region.logits.node)} or ${describeNode(region.output.node)} could not be told apart as batch, heads and positions, so this layer stays softmax. Another exporter may write it in a known form: torch.onnx.export with dynamo=True, or optimum.`,
 });
 
 /** What a refusal says of an attention whose operands are understood. */

@@ -6,7 +6,7 @@ import { valuesRead } from "../graph/topological-order.ts";
 import { ancestors, type AttentionContext, type GraphProbe } from "./context.ts";
 import { relabel } from "./layout.ts";
 import { probedLogits } from "./probed-logits.ts";
-import type { Region } from "./region.ts";
+import type { Region, RegionLabels } from "./region.ts";
 import type { LawShape, Probabilities } from "./softmax-law.ts";
 
 /** Operators that compute with weights: a mask that comes from one depends on the content. */
@@ -38,18 +38,6 @@ export function allRead(values: Iterable<string>, nodes: Iterable<NodeProto>): S
   const read = new Set(values);
   for (const node of nodes) for (const value of valuesRead(node)) read.add(value);
   return read;
-}
-
-/** Labels of the region's ends: which axes are batch, query and key. */
-export interface RegionLabels {
-  /** Labels of the logits' axes, in the order of the graph's tensor; the canonical order is batch, query, key. */
-  readonly logits: { readonly labels: string; readonly batch: string; readonly query: string; readonly key: string };
-  readonly probabilities: {
-    readonly labels: string;
-    readonly batch: string;
-    readonly query: string;
-    readonly key: string;
-  };
 }
 
 /** Evaluates one region at the sizes of one probe. */

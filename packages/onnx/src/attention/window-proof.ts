@@ -7,13 +7,12 @@ import { describeNode } from "../graph/node.ts";
 import type { NodeProto } from "../model/proto.ts";
 import { ancestors, graphProbe, type AttentionContext, type GraphProbe } from "./context.ts";
 import { drawInputs } from "./probing-inputs.ts";
-import type { Region } from "./region.ts";
+import type { Region, RegionLabels } from "./region.ts";
 import {
   allRead,
   RegionEvaluation,
   uniformWeights,
   type RegionInputs,
-  type RegionLabels,
 } from "./region-evaluation.ts";
 import type { Reason } from "./site.ts";
 
@@ -112,14 +111,14 @@ export function hiddenWindow(question: MaskQuestion, seen: number): Reason | und
     if (size + 1 < seen || !changesMask(question, value) || probeAt(context, size + 3) === undefined) continue;
     return {
       code: "sliding-window",
-      message: `The mask changes at a distance of ${size} positions (${describeNode(node)}): a sliding window or blocks, which longer inputs meet.`,
+      message: `The mask changes at a distance of ${size} positions (${describeNode(node)}): a sliding window or blocks, which longer inputs meet. Sums over keys cannot express it: this layer stays softmax.`,
     };
   }
   for (const value of constantMasks(question, seen)) {
     if (isCausalOrFull(context, value)) continue;
     return {
       code: "sliding-window",
-      message: `The constant mask "${value}" is neither causal nor empty as a whole: it has a window, segments or a bias beyond the first ${seen} positions.`,
+      message: `The constant mask "${value}" is neither causal nor empty as a whole: it has a window, segments or a bias beyond the first ${seen} positions. Sums over keys cannot express that: this layer stays softmax.`,
     };
   }
   return undefined;
