@@ -46,7 +46,7 @@ export function numbersOnHost(x: tf.Tensor): ArrayLike<number> | undefined {
  * Throws ArgumentError unless `mask` is a tensor of booleans or of numbers of which none is negative; the numbers are
  * looked at on cpu, wasm and tfjs-node.
  */
-export function requireMask(mask: tf.Tensor): void {
+function requireMask(mask: tf.Tensor): void {
   requireTensor("mask", mask, "[batch, keys]");
   if (mask.dtype === "bool") return;
   if (mask.dtype !== "float32" && mask.dtype !== "int32")
