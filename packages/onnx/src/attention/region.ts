@@ -62,16 +62,24 @@ export function findRegion(
     if (!nodes.some((node) => normalisers.has(node.opType))) continue;
     const inside = new Set(nodes);
     const made = [logits.output.value, ...nodes.flatMap((node) => node.output)].filter((name) => name !== "");
+    const isOutside = (node: NodeProto): boolean =>
+      !inside.has(node) && node !== output.node && isNeeded(context, node);
     const escapes = made.filter(
       (name) =>
-        graph.isOutput(name) ||
-        graph.consumers(name).some((node) => !inside.has(node) && node !== output.node && readsData(node).has(name)),
+        graph.isOutput(name) || graph.consumers(name).some((node) => isOutside(node) && readsData(node).has(name)),
     );
     // Probabilities end in query and key; what an Einsum makes of them need not.
     const order = output[side].labels + output[side === "left" ? "right" : "left"].labels;
     return { logits, output: { ...output, order }, probabilities: { value, side }, nodes, escapes };
   }
   return undefined;
+}
+
+/** Whether anything reads what a node makes, and not its shape alone. */
+function isNeeded({ graph }: AttentionContext, { output }: NodeProto): boolean {
+  return output.some(
+    (name) => graph.isOutput(name) || graph.consumers(name).some((reader) => readsData(reader).has(name)),
+  );
 }
 
 /** What can be reached from the logits through values of their size, or of one statistic per row. */

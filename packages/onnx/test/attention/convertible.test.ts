@@ -244,6 +244,18 @@ const cases: Case[] = [
     },
   },
   {
+    name: "a second product of the probabilities, of which the shape alone is read",
+    mask: "none",
+    inputs: [hiddenStates],
+    write: (b) => {
+      const [q, k, v] = [b.project("x"), b.project("x"), b.project("x")];
+      const probabilities = b.softmax(b.logits(q, k));
+      const [context, again] = [1, 2].map(() => b.op("MatMul", [probabilities, v])) as [string, string];
+      const shape = b.concat([b.dimension(again, 0), b.dimension(again, 2), b.integers([hidden])], 0);
+      return b.op("Reshape", [b.transpose(context, [0, 2, 1, 3]), shape]);
+    },
+  },
+  {
     name: "time folded into the batch",
     mask: "none",
     inputs: [{ ...hiddenStates, dims: ["batch", 3, "length", hidden] }],
