@@ -2,6 +2,7 @@ import type { Graph } from "../graph/graph.ts";
 import { probePair, type ProbePair } from "../graph/probe.ts";
 import { bodies, describeNode } from "../graph/node.ts";
 import type { NodeProto, ValueInfoProto } from "../model/proto.ts";
+import { blockwiseSoftmax } from "./blockwise.ts";
 import {
   ancestors,
   bodyContext,
@@ -45,8 +46,17 @@ export function findAttention(graph: Graph, most: number = maskOperations): Foun
   }
   const sites: FoundSite[] = [];
   const landmarks: Region[] = [];
-  findInGraph(makeContext(graph, pair.first, pair.second, most), pair, 0, { sites, landmarks });
-  return { sites, notes: [...unfollowed(graph, pair), ...throughLandmarks(landmarks)] };
+  const blocks: NodeProto[] = [];
+  findInGraph(makeContext(graph, pair.first, pair.second, most), pair, 0, { sites, landmarks, blocks });
+  return { sites, notes: [...unfollowed(graph, pair), ...throughLandmarks(landmarks), ...inBlocks(blocks)] };
+}
+
+function inBlocks(softmax: readonly NodeProto[]): string[] {
+  const [first] = softmax;
+  if (first === undefined) return [];
+  return [
+    `${softmax.length} Softmax, ${describeNode(first)} the first, belong to attention that is not one product of all queries with all keys: within windows or blocks of a fixed size (Longformer, LongT5, Swin), over a fixed number of positions or latents (Perceiver), or with logits put together from several products (LUKE). It stays as it is.`,
+  ];
 }
 
 function throughLandmarks(regions: readonly Region[]): string[] {
@@ -78,14 +88,16 @@ interface Findings {
   readonly sites: FoundSite[];
   /** Regions of attention that is linear already. */
   readonly landmarks: Region[];
+  /** Softmax of attention in windows and blocks. */
+  readonly blocks: NodeProto[];
 }
 
 /** Appends the attention of one graph, and of the bodies that its nodes carry at their place. */
 function findInGraph(context: AttentionContext, probes: ProbePair, firstLayer: number, found: Findings): void {
   const { graph } = context;
-  const { sites, landmarks } = found;
+  const { sites } = found;
   const layers = new LayerCounter(graph);
-  const candidates = new Map(candidatesOf(context, landmarks).map((candidate) => [candidate.node, candidate]));
+  const candidates = new Map(candidatesOf(context, found).map((candidate) => [candidate.node, candidate]));
   for (const node of graph.nodes) {
     const before = sites.length;
     const layer = firstLayer + layers.below(node);
@@ -114,20 +126,20 @@ function refuseBesideCache(sites: FoundSite[], from: number): void {
   }
 }
 
-/** What may be attention in one graph; what goes through landmarks is set aside in `linear`. */
-function candidatesOf(context: AttentionContext, linear: Region[]): Candidate[] {
+/** What may be attention in one graph; what goes through landmarks or in blocks is set aside in `found`. */
+function candidatesOf(context: AttentionContext, found: Findings): Candidate[] {
   const products = dataProducts(context);
   const proofs = new MaskProofs(context);
   const byNode = new Map(products.map((product) => [product.node, product]));
   const regions = products.flatMap((product) => findRegion(context, product, byNode) ?? []);
   const landmarks = landmarkRegions(context, regions, products);
-  linear.push(...landmarks);
-  const candidates = regions
-    .filter((region) => !landmarks.has(region) && isQuadratic(context, region.logits))
-    .map((region): Candidate => {
-      const examine: Candidate["examine"] = (index, layer) => examineRegion(context, region, proofs, { index, layer });
-      return { node: region.output.node, examine };
-    });
+  found.landmarks.push(...landmarks);
+  const quadratic = regions.filter((region) => !landmarks.has(region) && isQuadratic(context, region.logits));
+  found.blocks.push(...blockwiseSoftmax(context, products, [...landmarks, ...quadratic]));
+  const candidates = quadratic.map((region): Candidate => {
+    const examine: Candidate["examine"] = (index, layer) => examineRegion(context, region, proofs, { index, layer });
+    return { node: region.output.node, examine };
+  });
   return [...fusedCandidates(context), ...candidates];
 }
 
@@ -168,11 +180,15 @@ function lengthsVary(
   batch: readonly number[] = [],
   inputs: readonly ValueInfoProto[] = context.graph.root.inputs,
 ): boolean {
-  const isBaked = context.first.sizes.pinned !== undefined;
-  const isBatch = (size: number): boolean => isBaked && batch.some((folded) => folded % size === 0);
-  return inputs.some((input) =>
-    (dimsOf(context, input.name) ?? []).some(
-      (size, axis) => axis > 0 && varies(context, input.name, axis) && !isBatch(size),
+  const { first, second } = context;
+  const isBaked = first.sizes.pinned !== undefined;
+  const isBatch = (size: number, later: number | undefined): boolean =>
+    // An axis of the same name as the first of ids or a mask.
+    (size === first.sizes.batch && later === second?.sizes.batch) ||
+    (isBaked && batch.some((folded) => folded % size === 0));
+  return inputs.some(({ name }) =>
+    (dimsOf(context, name) ?? []).some(
+      (size, axis) => axis > 0 && varies(context, name, axis) && !isBatch(size, second?.info.get(name)?.dims[axis]),
     ),
   );
 }

@@ -362,6 +362,19 @@ const cases: Case[] = [
       return b.reshape(b.transpose(b.op("MatMul", [p, v]), [1, 0, 2]), [11, -1, hidden]);
     },
   },
+  {
+    name: "nn.TransformerEncoder, sequence first, its length baked in, padded by a mask [batch, length]",
+    mask: "padding",
+    inputs: [{ ...hiddenStates, dims: ["length", "batch", hidden] }, paddingMask],
+    write: (b) => {
+      const fold = (): string => b.transpose(b.reshape(b.linear("x"), [11, -1, dim]), [1, 0, 2]);
+      const [q, k, v] = [fold(), fold(), fold()];
+      const logits = b.op("Mul", [b.op("MatMul", [q, b.transpose(k, [0, 2, 1])]), b.scalar(0.35)]);
+      const masked = b.op("Add", [b.reshape(logits, [-1, heads, 11, 11]), b.paddingBias()]);
+      const p = b.reshape(soft(b, masked), [-1, 11, 11]);
+      return b.reshape(b.transpose(b.op("MatMul", [p, v]), [1, 0, 2]), [11, -1, hidden]);
+    },
+  },
 ];
 
 describe("attention as other exporters write it", () => {
