@@ -71,20 +71,24 @@ function keyRoles(context: AttentionContext, value: string, sample: KeyMaskSampl
 /** [1, keys] and [1, 1, keys] are a batch of one; a lone [keys] has no batch. */
 const isFirst = (dims: readonly number[], last: number): boolean => dims.length > 1 && last > 0;
 
+/** Whether a value says of every row what the mask kept. A row whose keys are all hidden may fall back to all of them. */
 function explains(sample: KeyMaskSample, value: string, rule: Rule): boolean {
   const { data, dims } = sample.values.get(value)!;
-  const batch = data.length / sample.keys;
-  const heads = sample.groups / sample.batch;
-  for (let g = 0; g < sample.groups; g++) {
+  const { keys, groups } = sample;
+  const batch = data.length / keys;
+  const heads = groups / sample.batch;
+  for (let g = 0; g < groups; g++) {
     const row = batch === 1 ? 0 : Math.floor(g / heads);
-    for (let k = 0; k < sample.keys; k++) {
-      const entry = data[row * sample.keys + k]!;
-      const keep = sample.keep[g * sample.keys + k] === 1;
-      if (!agrees(entry, keep, rule)) return false;
-    }
+    const entries = data.subarray(row * keys, (row + 1) * keys);
+    const keep = sample.keep.subarray(g * keys, (g + 1) * keys);
+    if (!keep.every((kept, k) => agrees(entries[k]!, kept === 1, rule)) && !fallsBack(entries, keep, rule))
+      return false;
   }
   return dims.length > 0;
 }
+
+const fallsBack = (entries: Tensor["data"], keep: Uint8Array, rule: Rule): boolean =>
+  !keep.includes(0) && entries.every((entry: number) => agrees(entry, false, rule));
 
 function agrees(entry: number, keep: boolean, rule: Rule): boolean {
   if (rule === "nonzero keeps") return (entry !== 0) === keep;

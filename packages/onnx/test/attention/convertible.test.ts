@@ -256,6 +256,16 @@ const cases: Case[] = [
     },
   },
   {
+    name: "lengths that leave nothing of a short item, whose rows fall back to all keys",
+    mask: "padding",
+    inputs: [hiddenStates, { name: "lengths", dataType: DataType.INT64, dims: ["batch"] }],
+    write: (b) => {
+      const kept = b.op("Sub", ["lengths", b.integer(5)]);
+      const keep = b.op("Less", [b.unsqueeze(b.positions(), [0]), b.unsqueeze(kept, [1])]);
+      return b.attend((s) => b.softmax(b.masked(b.unsqueeze(keep, [1, 2]), s)));
+    },
+  },
+  {
     name: "time folded into the batch",
     mask: "none",
     inputs: [{ ...hiddenStates, dims: ["batch", 3, "length", hidden] }],
