@@ -151,13 +151,14 @@ function verdict(
     case "padding and causal": {
       const keySamples = samples.map((sample, i) => keySampleOf(sample, pattern.keep[i]!, batchAt));
       const dropping = keySamples.filter(({ keep }) => keep.includes(0) && keep.includes(1));
-      // What holds the mask also says so where a random input happens to drop nothing.
+      // What holds the mask also says so where a random input happens to drop nothing: no causal mask hides that.
+      const full = keySamples.filter(({ keep }, i) => samples[i]!.mode === "mixed" && !keep.includes(0));
       const free = telling.filter((sample) => sample.mode === "mixed" && !hiding.includes(sample));
       const keeping = free.map((sample) => {
         const { groups, keys } = sample.mask;
         return keySampleOf(sample, new Uint8Array(groups * keys).fill(1), batchAt);
       });
-      const keyMask = findKeyMask(context, dropping, keeping);
+      const keyMask = findKeyMask(context, dropping, [...full, ...keeping]);
       const who =
         pattern.kind === "padding"
           ? "the same keys count for every query"

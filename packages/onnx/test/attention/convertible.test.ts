@@ -266,6 +266,18 @@ const cases: Case[] = [
     },
   },
   {
+    name: "causal, and keys from the first that counts on, the very first always: the soundness fuzz's case 513 of seed 101",
+    mask: "padding and causal",
+    inputs: [hiddenStates, paddingMask],
+    write: (b) => {
+      const isFirst = b.cast(b.op("Equal", [b.positions(), b.integer(0)]), DataType.INT64);
+      const counted = b.op("CumSum", ["mask", b.integer(1)]);
+      const keys = b.cast(b.op("Max", [counted, isFirst]), DataType.BOOL);
+      const keep = b.op("And", [b.op("Not", [future(b)]), b.unsqueeze(keys, [1, 2])]);
+      return b.attend((s) => b.softmax(b.masked(keep, s)));
+    },
+  },
+  {
     name: "time folded into the batch",
     mask: "none",
     inputs: [{ ...hiddenStates, dims: ["batch", 3, "length", hidden] }],
