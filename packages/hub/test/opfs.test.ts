@@ -1,9 +1,10 @@
 import { memfs } from "memfs";
 import { nodeToFsa } from "memfs/lib/node-to-fsa/index.js";
 import { faults } from "hub-server";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 
 import { Hub, OpfsCache } from "../src/index.ts";
+import { isPage, networkError } from "../src/transport/network-error.ts";
 import { rejection, startServer, weights } from "./loopback.ts";
 
 /** A browser's client: its own fetch, hashes in plain JavaScript, a file system by the browsers' interface. */
@@ -68,4 +69,43 @@ describe("in a browser", () => {
     ];
     expect(file.size).toBe(same.size);
   });
+
+  it.each(["document", "WorkerGlobalScope"])("a Hub that is not there, with a global %s", async (name) => {
+    vi.stubGlobal(name, {});
+    onTestFinished(() => void vi.unstubAllGlobals());
+    const server = await startServer();
+    const { endpoint } = server;
+    await server.close();
+    const error = await rejection(browser(endpoint).hub.file("org/tiny", "config.json"));
+    expect(error).toMatchObject({ code: "hub-unreachable", retryable: true });
+    expect(error.message).toContain(`connect-src of its Content-Security-Policy allows ${endpoint} and the hosts`);
+    expect(error.message).toMatch(/online.*CORS/);
+    expect(error.message).not.toMatch(/HTTPS_PROXY|HF_ENDPOINT/);
+  });
+
+  it("names the hosts that the Hub's large files come from", () => {
+    const failed = new TypeError("Failed to fetch");
+    const url = "https://huggingface.co/org/tiny/resolve/main/config.json";
+    const { message } = networkError(failed, url, { timedOutAfterMs: undefined, inPage: true });
+    expect(message).toContain("(Failed to fetch)");
+    expect(message).toContain("allows https://huggingface.co and https://*.huggingface.co https://*.hf.co,");
+  });
+
+  it("knows no environment variable that would lengthen a time limit", () => {
+    const aborted = new DOMException("aborted", "AbortError");
+    const error = networkError(aborted, "https://huggingface.co/api", { timedOutAfterMs: 10_000, inPage: true });
+    expect(error).toMatchObject({ code: "hub-timeout", retryable: true });
+    expect(error.message).toMatch(/within 10 s\. Pass responseTimeoutMs/);
+  });
+});
+
+it("Node is no page", async () => {
+  expect(isPage()).toBe(false);
+  expect(isPage({ document: {} })).toBe(true);
+  const server = await startServer();
+  const { endpoint } = server;
+  await server.close();
+  const error = await rejection(browser(endpoint).hub.file("org/tiny", "config.json"));
+  expect(error.message).toContain("HTTPS_PROXY and HF_ENDPOINT.");
+  expect(error.message).not.toContain("connect-src");
 });

@@ -1,14 +1,13 @@
 import type { AccessToken } from "../access-token.ts";
 import { HubNameError, HubNetworkError, HubResponseError } from "../errors.ts";
 import { readBody, type Body } from "./body.ts";
-import { rootCause, shownUrl, type Fetch, type FetchResponse } from "./fetch.ts";
+import { shownUrl, type Fetch, type FetchResponse } from "./fetch.ts";
+import { isPage, networkError } from "./network-error.ts";
 import { refusalError, type Subject } from "./refusal.ts";
 import { withRetries, type RetryNotice, type RetryPolicy } from "./retry.ts";
 
 const maxRedirects = 5;
 const redirects = new Set([301, 302, 303, 307, 308]);
-/** Network failures that no retry mends: the certificate of the other side is wrong. */
-const finalFailure = /^(?:CERT_|ERR_TLS_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO)/;
 
 /** One request to the Hub or to where it redirects. */
 export interface HubRequest {
@@ -193,7 +192,7 @@ export class Transport {
     } catch (error) {
       release();
       if (signal?.aborted === true) throw signal.reason;
-      throw networkError(error, url, timedOut ? responseTimeoutMs : undefined);
+      throw networkError(error, url, { timedOutAfterMs: timedOut ? responseTimeoutMs : undefined, inPage: isPage() });
     } finally {
       clearTimeout(timer);
     }
@@ -242,21 +241,4 @@ function redirectTarget(from: string, location: string | null): string {
   if (target.username !== "" || target.password !== "") throw fail("that URL holds a password", shownUrl(target.href));
   target.hash = "";
   return target.href;
-}
-
-function networkError(error: unknown, url: string, timedOutAfterMs: number | undefined): HubNetworkError {
-  const shown = shownUrl(url);
-  if (timedOutAfterMs !== undefined) {
-    return new HubNetworkError(
-      "hub-timeout",
-      `${shown} did not answer within ${timedOutAfterMs / 1000} s. Set HF_HUB_ETAG_TIMEOUT (seconds) to wait longer.`,
-      { retryable: true, details: { url: shown }, cause: error },
-    );
-  }
-  const { code, message } = rootCause(error);
-  return new HubNetworkError(
-    "hub-unreachable",
-    `${shown} cannot be reached (${code ?? message}). Check the connection, HTTPS_PROXY and HF_ENDPOINT.`,
-    { retryable: !finalFailure.test(code ?? ""), details: { url: shown, code }, cause: error },
-  );
 }
