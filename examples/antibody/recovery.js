@@ -120,6 +120,6 @@ export function recoverySection(tuned) {
   const [head, ...rows] = recoveryRows(tuned);
   return html`<h2>Recovery</h2>
     <p>${recoveryText(tuned)}</p>
-    ${new Html(curveChart(lines, { title: "Masked accuracy on held-out data", axis: "%", across: "steps", id: "recovery" }))}
+    ${new Html(curveChart(lines, { title: "Masked accuracy on held-out data", axis: "masked accuracy, %", across: "steps", id: "recovery" }))}
     ${table(head, rows)}`;
 }
