@@ -4,6 +4,7 @@ import { describeNode } from "../graph/node.ts";
 import { cacheInput, cacheReason } from "./key-value-cache.ts";
 import { channelAxes } from "./channel-axes.ts";
 import { shapeOf, type AttentionContext } from "./context.ts";
+import { foldedQueryReasons } from "./folded-queries.ts";
 import type { MaskProofs } from "./mask-proofs.ts";
 import { batchOf, groupedHeads, headsOf, operandOf, sizeOf } from "./operand-roles.ts";
 import { productAxes } from "./product.ts";
@@ -115,7 +116,7 @@ export function examineRegion(
     const built = operands && buildSite(context, region, operands, proof.scale, proof.mask, { index, layer, name });
     const reasons = [
       ...(built === undefined ? [layoutReason(region)] : []),
-      ...proof.reasons,
+      ...foldedQueryReasons(context, region, orientation.labels, proof.reasons),
       ...cached,
       ...(cached.length === 0 && built?.causal ? memoryReasons(context, built) : []),
       ...escapeReasons(context, region),
@@ -157,7 +158,7 @@ function cacheReasons(context: AttentionContext, operands: Operands | undefined)
 function memoryReasons(context: AttentionContext, { query, key }: AttentionSite): Reason[] {
   const extra = sizeOf(context, key, "length") - sizeOf(context, query, "length");
   if (extra === 0) return [];
-  const message = `The attention is causal over more keys than queries, by ${extra} (learned memory keys, or a state that is carried along): prefix sums over the queries' positions leave them out. Train or export the model without them.`;
+  const message = `The attention is causal over ${extra > 0 ? "more" : "fewer"} keys than queries, by ${Math.abs(extra)} (learned memory keys, or a state that is carried along): prefix sums over the queries' positions leave them out. Train or export the model without them.`;
   return [{ code: "memory-keys", message }];
 }
 

@@ -26,6 +26,7 @@ export type MaskKindFound =
   | "weighted-keys"
   | "sliding-window"
   | "block-diagonal"
+  | "query-mask"
   | "per-query-mask";
 
 /** What a person may do about a bias that linear attention cannot express. */
@@ -41,6 +42,8 @@ export const maskAdvice: Readonly<Record<MaskKindFound, string>> = {
   "weighted-keys": "Export the model with a mask that keeps or drops each key.",
   "sliding-window": besideFullAttention,
   "block-diagonal": besideFullAttention,
+  "query-mask":
+    "A mask for padding is one of the keys, [batch, 1, 1, length]: export the model from code that writes it so. KerasHub's ESM does on the torch backend, and hides queries on TensorFlow and JAX.",
   "per-query-mask": "If it is an input of the model, export the model with a mask of the keys alone, [batch, keys].",
 };
 
@@ -125,7 +128,8 @@ function explainsRows(sample: MaskSample, keep: Uint8Array, causal: boolean, gro
       return false;
     }
     // A free row still attends to all that it could see: otherwise a window or a segment would pass for padding.
-    if ((isPadding || isEmpty) && !kept.subarray(0, visible).some(isMasked)) continue;
+    const couldSee = visible > 0 ? visible : keys;
+    if ((isPadding || isEmpty) && !kept.subarray(0, couldSee).some(isMasked)) continue;
     // Where padding is hidden further than the future, a row of padding before the first real key falls back to that.
     if (isPadding && isEmpty && kept.every((weight, k) => isMasked(weight) === (keep[k] === 0))) continue;
     if (kept.some((weight, k) => isMasked(weight) === (k < visible && keep[k] === 1))) return false;
@@ -228,6 +232,12 @@ function classifyBinary(samples: readonly MaskSample[]): MaskPattern {
       `a query attends only to keys of its own segment or window (a block-diagonal mask), ${inexpressible}`,
     );
   }
+  if (samples.every(hidesQueries)) {
+    return other(
+      "query-mask",
+      "every key is hidden from some queries and none from the others: the mask is one of the queries, [batch, 1, length, 1], and keys of padding count for all others, which no mask of keys expresses: this layer stays softmax",
+    );
+  }
   return other(
     "per-query-mask",
     `the mask differs from query to query and is neither causal nor padding, ${inexpressible}`,
@@ -254,6 +264,11 @@ function withinWindow({ weights, groups, queries, keys }: MaskSample, before: nu
     if (seeing.length < queries / 4 || seeing.includes(false)) return false;
   }
   return true;
+}
+
+/** A query sees every key or none: a mask laid along the wrong axis. */
+function hidesQueries({ weights }: MaskSample): boolean {
+  return !weights.some(isMasked);
 }
 
 /** keep[i, k] is an equivalence relation: rows are either equal or disjoint. */

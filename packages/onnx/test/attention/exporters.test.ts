@@ -4,7 +4,16 @@ import { convertAttention, inspectAttention } from "../../src/convert.ts";
 import { encodeModel } from "../../src/model/encode.ts";
 import type { AttributeValue } from "../../src/graph/node.ts";
 import { DataType } from "../../src/model/proto.ts";
-import { dim, heads, hidden, hiddenStates, layerModel, paddingMask, reEmissionDifference } from "./layer.ts";
+import {
+  dim,
+  groupedQueries,
+  heads,
+  hidden,
+  hiddenStates,
+  layerModel,
+  paddingMask,
+  reEmissionDifference,
+} from "./layer.ts";
 import type { Layer, LayerInput, LayerOptions } from "./layer.ts";
 import { openSession } from "../positions/running.ts";
 
@@ -56,6 +65,11 @@ const cases: Case[] = [
         const flat = b.op("Reshape", [logits, b.concat([b.integers([-1]), b.dimension("x", 1)], 0)]);
         return b.op("Reshape", [soft(b, flat, 1), b.op("Shape", [logits])]);
       }),
+  },
+  {
+    name: "tf2onnx: query heads that share a key head folded into the queries' axis, padded",
+    mask: "padding",
+    write: (b) => groupedQueries(b, (s) => b.softmax(b.op("Add", [s, b.unsqueeze(b.paddingBias(), [1])]))),
   },
   {
     name: "Keras: projections and products by Einsum, keys on the left",

@@ -90,6 +90,20 @@ export class Layer extends NodeBuilder {
   }
 }
 
+/**
+ * Attention of twice as many query heads as key heads, as tf2onnx writes it: the query heads that share a key head lie
+ * on one axis with the positions, and `normalise` gets them apart, [batch, heads, 2, length, length].
+ */
+export function groupedQueries(b: Layer, normalise: (logits: string) => string): string {
+  const [query, key, value] = [b.project("x", 2 * heads), b.project("x"), b.project("x")];
+  const length = b.dimension("x", 1);
+  const shaped = (of: string, ...dims: string[]): string => b.op("Reshape", [of, b.concat(dims, 0)]);
+  const logits = b.logits(b.reshape(query, [0, heads, -1, dim]), key);
+  const apart = shaped(logits, b.integers([-1, heads, 2]), length, length);
+  const folded = shaped(normalise(apart), b.integers([0, heads, -1]), length);
+  return b.merge(b.reshape(b.op("MatMul", [folded, value]), [0, 2 * heads, -1, dim]), 2 * hidden);
+}
+
 export interface LayerOptions {
   readonly inputs?: readonly LayerInput[];
   readonly opset?: number;

@@ -54,6 +54,7 @@ describe("masks", () => {
     ["real keys after what a row could see, seen by a real one", "per-query-mask", (q, k) => keep(k <= q || q === 3)],
     ["segments", "block-diagonal", (q, k) => keep(segment(q) === segment(k))],
     ["a prefix that all see", "per-query-mask", (q, k) => keep(k <= q || k < 4)],
+    ["padded queries see nothing, all others everything", "query-mask", (q, _, g) => keep(isReal(q, g))],
     ["strictly before", "per-query-mask", (q, k) => keep(k < q)],
     ["every other key", "padding", (_, k) => keep(k % 2 === 0)],
     ["ALiBi", "alibi", (q, k, g) => Math.exp(-0.2 * (g + 1) * Math.abs(q - k))],
@@ -100,6 +101,11 @@ describe("masks", () => {
   test("fewer queries than keys: causal counts from the end", () => {
     expect(kindOf(sample(9, (q, k) => keep(k <= q + 4), 1, 5))).toBe("causal");
     expect(kindOf(sample(9, (q, k) => keep(k <= q), 1, 5))).not.toBe("causal");
+  });
+
+  test("more queries than keys: a query before the first key sees all or nothing", () => {
+    expect(kindOf(sample(5, (q, k) => keep(k <= q - 4 || q < 4), 1, 9))).toBe("causal");
+    expect(kindOf(sample(5, (q, k) => keep(k <= q % 5), 1, 10))).toBe("per-query-mask");
   });
 
   test("padding says which keys are kept, for each group", () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { inspectAttention } from "../../src/convert.ts";
 import { DataType } from "../../src/model/proto.ts";
-import { dim, heads, hidden, hiddenStates, layerModel } from "./layer.ts";
+import { dim, groupedQueries, heads, hidden, hiddenStates, layerModel } from "./layer.ts";
 import type { Layer, LayerOptions } from "./layer.ts";
 
 interface Case extends LayerOptions {
@@ -137,6 +137,17 @@ const cases: Case[] = [
     code: "per-query-mask",
     inputs: [hiddenStates, { name: "mask", dataType: DataType.BOOL, dims: ["batch", "length", "length"] }],
     write: (b) => b.attend((s) => b.softmax(b.masked(b.unsqueeze("mask", [1]), s))),
+  },
+  {
+    name: "KerasHub's ESM on TensorFlow: the padding mask laid along the queries",
+    code: "query-mask",
+    write: (b) => b.attend((s) => b.softmax(b.masked(b.cast(b.unsqueeze("mask", [1, 3]), DataType.BOOL), s))),
+  },
+  {
+    name: "tf2onnx: a causal mask for each of the heads folded into the queries' axis",
+    code: "folded-queries",
+    ...lone,
+    write: (b) => groupedQueries(b, (s) => b.softmax(b.masked(past(b), s))),
   },
   {
     name: "segments",
