@@ -8,12 +8,7 @@ import type { NodeProto } from "../model/proto.ts";
 import { ancestors, graphProbe, type AttentionContext, type GraphProbe } from "./context.ts";
 import { drawInputs } from "./probing-inputs.ts";
 import type { Region, RegionLabels } from "./region.ts";
-import {
-  allRead,
-  RegionEvaluation,
-  uniformWeights,
-  type RegionInputs,
-} from "./region-evaluation.ts";
+import { allRead, RegionEvaluation, uniformWeights, type RegionInputs } from "./region-evaluation.ts";
 import type { Reason } from "./site.ts";
 
 /** One region to be proved a softmax, and what is needed to evaluate it. */

@@ -22,7 +22,7 @@ const padding = (b: Layer, logits: string, fill: number): string => {
 const cases: Case[] = [
   {
     name: "the padding mask along the queries, which then attend to all keys alike",
-    code: "per-query-mask",
+    code: "query-mask",
     write: (b) => b.attend((s) => b.softmax(b.op("Add", [s, b.transpose(b.paddingBias(), [0, 1, 3, 2])]))),
   },
   {
