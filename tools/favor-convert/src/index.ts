@@ -1,5 +1,5 @@
 export { convert } from "./commands/convert.ts";
-export type { ConvertResult } from "./commands/convert.ts";
+export type { ConvertResult, DryRunResult } from "./commands/convert.ts";
 export type { ConvertRequest } from "./commands/request.ts";
 export { evaluate } from "./commands/evaluate.ts";
 export type { EvaluateRequest } from "./commands/evaluate.ts";

@@ -1,7 +1,7 @@
 import { reasonLines } from "@favor/onnx";
 
-import { wrapped } from "./command-line/wrap.ts";
-import type { ConvertResult } from "./commands/convert.ts";
+import { wrapped } from "./wrap.ts";
+import type { ConvertResult, DryRunResult } from "./commands/convert.ts";
 import type { Inspection } from "./commands/inspect.ts";
 import type { Verification } from "./commands/verify.ts";
 import type { FavorFile } from "./report/favor-file.ts";
@@ -42,7 +42,7 @@ function withoutAttention(model: string, operators: Inspection["operators"]): st
 }
 
 /** What `convert` prints. */
-export function conversionText({ folder, sites, notes, favor }: ConvertResult): string {
+export function conversionText({ folder, sites, notes, favor }: ConvertResult | DryRunResult): string {
   const lines = [siteTable(sites, "state", (site) => site.state), ...reasonLines(sites), ...notes];
   if (favor !== undefined) {
     lines.push(summary(favor));

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { reasonLines } from "@favor/onnx";
 import { describe, expect, test } from "vitest";
 
-import { wrapped } from "../src/command-line/wrap.ts";
+import { wrapped } from "../src/wrap.ts";
 import { verificationText } from "../src/presentation.ts";
 import { progressOn } from "../src/progress/progress.ts";
 import { calibration, tiny } from "./checkpoints.ts";

@@ -32,14 +32,23 @@ import type { ConvertRequest } from "./request.ts";
 import { withinBudget } from "./within-budget.ts";
 
 export interface ConvertResult {
-  /** The folder written, absolute; undefined for a dry run. */
-  readonly folder: string | undefined;
+  /** The folder written, absolute. */
+  readonly folder: string;
   readonly sites: readonly ConvertedSite[];
   readonly notes: readonly string[];
   /** What makes the calibration or the measured quality doubtful. */
   readonly warnings: readonly DataWarning[];
-  /** What `favor.json` says; undefined for a dry run. */
-  readonly favor: FavorFile | undefined;
+  /** What `favor.json` says. */
+  readonly favor: FavorFile;
+}
+
+/** What a conversion would do: nothing is written, and no data file is read. */
+export interface DryRunResult {
+  readonly folder: undefined;
+  readonly sites: readonly ConvertedSite[];
+  readonly notes: readonly string[];
+  readonly warnings: readonly [];
+  readonly favor: undefined;
 }
 
 /**
@@ -49,11 +58,24 @@ export interface ConvertResult {
  *
  * @param request - see {@link ConvertRequest}.
  * @param progress - told of every stage; default: nobody.
+ * @returns what was written; for a dry run the sites and notes alone.
  * @throws {UsageError} for options that contradict each other or the output folder's state; {InputError} for malformed
  * input; the errors of `@favor/onnx` for a model that cannot be read or where nothing may be converted;
  * {OutputError} when the disk refuses.
  */
-export async function convert(request: ConvertRequest, progress: Progress = silent): Promise<ConvertResult> {
+export function convert(
+  request: ConvertRequest & { readonly dryRun: true },
+  progress?: Progress,
+): Promise<DryRunResult>;
+export function convert(
+  request: ConvertRequest & { readonly dryRun?: false },
+  progress?: Progress,
+): Promise<ConvertResult>;
+export function convert(request: ConvertRequest, progress?: Progress): Promise<ConvertResult | DryRunResult>;
+export async function convert(
+  request: ConvertRequest,
+  progress: Progress = silent,
+): Promise<ConvertResult | DryRunResult> {
   const options = optionsOf(request);
   const source = await openSource(request.source, request, progress);
   if (request.dryRun !== true && request.output === undefined) {
@@ -145,7 +167,7 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
   };
   progress.stage("Writing the folder");
   const { writeReport } = await import("../report/write-report.ts");
-  await copyCompanions(source, output, options.maxLength);
+  await copyCompanions(source, output, { maxLength: options.maxLength, externalData: attempt.hasExternalData });
   await writeReport(output, favor);
   return { sites: conversion.sites, notes, warnings: data.warnings, favor };
 }
@@ -155,6 +177,8 @@ interface Attempt {
   readonly conversion: Conversion;
   readonly bytes: number;
   readonly sha256: string;
+  /** Whether there is a data file beside it. */
+  readonly hasExternalData: boolean;
   readonly evaluation: Evaluation | undefined;
 }
 
@@ -244,7 +268,7 @@ async function convertTo(
     const written = await output.fill(() => writeModel(conversion.model, modelPath, { sha256: true }));
     const evaluation = await comparison?.compare(modelPath);
     const { length: bytes, sha256 } = written.model;
-    return { conversion, bytes, sha256: sha256!, evaluation };
+    return { conversion, bytes, sha256: sha256!, hasExternalData: written.data !== undefined, evaluation };
   } finally {
     opened.close();
   }

@@ -1,6 +1,6 @@
 import { SingleBar } from "cli-progress";
 
-import { usualColumns } from "../command-line/wrap.ts";
+import { usualColumns } from "../wrap.ts";
 
 /** Tells a waiting person what is being done. Everything goes to stderr; results alone go to stdout. */
 export interface Progress {
