@@ -13,13 +13,15 @@ test("the README's example runs as it stands", async () => {
   const readme = await readFile(new URL("../README.md", import.meta.url), "utf8");
   const [, example] = /```js\nimport \{ tune \} from "favor-tune";\n(.*?)```/s.exec(readme)!;
   const said: string[] = [];
-  const names = ["tune", "source", "data", "teacher", "console"];
   const AsyncFunction = Object.getPrototypeOf(async () => {}).constructor as new (
     ...parts: string[]
   ) => (...values: unknown[]) => Promise<void>;
   const source = await converted();
+  const paths = { "checkpoint-linear": source, checkpoint: original(), "train.fasta": calibration };
+  let body = example!;
+  for (const [name, path] of Object.entries(paths)) body = body.replaceAll(`"${name}"`, JSON.stringify(path));
   const console = { log: (line: string) => void said.push(line) };
-  await new AsyncFunction(...names, example!)(favorTune.tune, source, calibration, original(), console);
+  await new AsyncFunction("tune", "console", body)(favorTune.tune, console);
   expect(said).toEqual([expect.stringMatching(/^0\.\d+ before, 0\.\d+ after: .*-tuned$/)]);
   expect((await stat(`${source}-tuned`)).isDirectory()).toBe(true);
 });
