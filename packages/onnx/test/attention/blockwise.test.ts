@@ -37,6 +37,98 @@ const cases: [string, (b: Layer) => string][] = [
   ],
 ];
 
+/** Keys and values in two blocks, as flash attention takes them; what joins the blocks is given. */
+function inTwoBlocks(b: Layer, join: (parts: { logits: string; value: string }[]) => string): string {
+  const [query, key, value] = [b.project("x"), b.project("x"), b.project("x")];
+  const halves = (of: string): string[] => b.ops("Split", [of], 2, { axis: { int: 2 } });
+  const [values, keys] = [halves(value), halves(key)];
+  return b.merge(join(keys.map((block, i) => ({ logits: b.logits(query, block), value: values[i]! }))));
+}
+
+const along = (b: Layer, opType: string, of: string): string =>
+  opType === "ReduceSum"
+    ? b.op(opType, [of, b.integers([-1])], { keepdims: { int: 1 } })
+    : b.op(opType, [of], { axes: { ints: [-1] }, keepdims: { int: 1 } });
+const exp = (b: Layer, logits: string, less: string): string => b.op("Exp", [b.op("Sub", [logits, less])]);
+const plus = (b: Layer, [one, two]: readonly string[]): string => b.op("Add", [one!, two!]);
+
+const flash: [string, codes: string[], (b: Layer) => string][] = [
+  [
+    "the normaliser divides what the blocks add up to",
+    ["content-dependent-bias", "content-dependent-bias"],
+    (b) =>
+      inTwoBlocks(b, (parts) => {
+        const most = b.op(
+          "Max",
+          parts.map(({ logits }) => along(b, "ReduceMax", logits)),
+        );
+        const weights = parts.map(({ logits }) => exp(b, logits, most));
+        const sums = weights.map((weight) => along(b, "ReduceSum", weight));
+        const products = parts.map(({ value }, i) => b.op("MatMul", [weights[i]!, value]));
+        return b.op("Div", [plus(b, products), plus(b, sums)]);
+      }),
+  ],
+  [
+    "the probabilities of each block are divided by the normaliser of all",
+    ["content-dependent-bias", "content-dependent-bias"],
+    (b) =>
+      inTwoBlocks(b, (parts) => {
+        const most = b.op(
+          "Max",
+          parts.map(({ logits }) => along(b, "ReduceMax", logits)),
+        );
+        const weights = parts.map(({ logits }) => exp(b, logits, most));
+        const sum = plus(
+          b,
+          weights.map((weight) => along(b, "ReduceSum", weight)),
+        );
+        return plus(
+          b,
+          parts.map(({ value }, i) => b.op("MatMul", [b.op("Div", [weights[i]!, sum]), value])),
+        );
+      }),
+  ],
+  [
+    "each block a softmax, weighted by its log-sum-exp",
+    ["probabilities-used", "probabilities-used"],
+    (b) =>
+      inTwoBlocks(b, (parts) => {
+        const totals = parts.map(({ logits }) => along(b, "ReduceLogSumExp", logits));
+        const share = b.softmax(b.concat(totals, 3));
+        const shares = b.ops("Split", [share], 2, { axis: { int: 3 } });
+        return plus(
+          b,
+          parts.map(({ logits, value }, i) => b.op("Mul", [b.op("MatMul", [b.softmax(logits), value]), shares[i]!])),
+        );
+      }),
+  ],
+  [
+    "an online softmax: sums of the first block rescaled by the new maximum",
+    ["not-softmax", "content-dependent-bias"],
+    (b) =>
+      inTwoBlocks(b, ([first, second]) => {
+        const before = along(b, "ReduceMax", first!.logits);
+        const weights = exp(b, first!.logits, before);
+        const most = b.op("Max", [before, along(b, "ReduceMax", second!.logits)]);
+        const rescale = exp(b, before, most);
+        const later = exp(b, second!.logits, most);
+        const kept = (of: string): string => b.op("Mul", [of, rescale]);
+        const made = plus(b, [kept(b.op("MatMul", [weights, first!.value])), b.op("MatMul", [later, second!.value])]);
+        return b.op("Div", [made, plus(b, [kept(along(b, "ReduceSum", weights)), along(b, "ReduceSum", later)])]);
+      }),
+  ],
+];
+
+describe.each([
+  ["free", hiddenStates],
+  ["fixed", { ...hiddenStates, dims: ["batch", 12, hidden] }],
+] as const)("a softmax over blocks of keys, as flash attention computes it, at a %s length", (_, input) => {
+  test.each(flash)("%s: it stays", (_case, codes, write) => {
+    const { sites } = inspectAttention(layerModel(write, { inputs: [input] }));
+    expect(sites.map(({ reasons }) => reasons.map(({ code }) => code))).toEqual(codes.map((code) => [code]));
+  });
+});
+
 describe("attention that is not one product of all queries with all keys", () => {
   test.each(cases)("%s: it stays, and a note says so", (_, write) => {
     const { sites, notes } = found(write);
