@@ -62,7 +62,8 @@ export function softmaxLaw(
   if (typeof weights === "string") return { failure: weights };
   const unit = randomLogits(size, 1, random);
   const atUnit = evaluate(unit);
-  forgetConstantRows(weights, uniform, atUnit, shape);
+  const constant = constantRows(weights, uniform, atUnit, shape);
+  if (constant.length > 0) forgetConstantRows(constant, weights, uniform, evaluate(ramp(shape)), shape);
   const scale = fitScale(atUnit, unit, weights, shape);
   if (scale === 0) return { failure: "the probabilities do not depend on the logits" };
   let error = 0;
@@ -95,13 +96,19 @@ function moveRows(logits: Float64Array, keys: number, offset: number, random: ()
   }
 }
 
-/** Rows that spread over several keys and stay as they are for other logits attend to nothing: their mask hides all. */
-function forgetConstantRows(
+/** No two keys of a row alike, within +-1. */
+function ramp({ groups, queries, keys }: LawShape): Float64Array {
+  return Float64Array.from({ length: groups * queries * keys }, (_, at) => (2 * (at % keys)) / keys - 1);
+}
+
+/** Rows that spread over several keys and stay as they are for other logits. */
+function constantRows(
   weights: Float64Array,
   before: Probabilities,
   after: Probabilities,
   { groups, queries, keys }: LawShape,
-): void {
+): number[] {
+  const constant: number[] = [];
   for (let row = 0; row < groups * queries; row++) {
     const end = (row + 1) * keys;
     let counting = 0;
@@ -110,7 +117,26 @@ function forgetConstantRows(
       if (weights[at]! > 1e-7) counting++;
       isConstant = before[at] === after[at];
     }
-    if (isConstant && counting >= 2) weights.fill(Number.NaN, row * keys, end);
+    if (isConstant && counting >= 2) constant.push(row);
+  }
+  return constant;
+}
+
+/**
+ * Rows that attend to nothing, as their mask hides all, stay as they are for any logits. The two keys that a causal
+ * query sees may have drawn logits that float16 does not tell apart; those of a ramp it does.
+ */
+function forgetConstantRows(
+  rows: readonly number[],
+  weights: Float64Array,
+  before: Probabilities,
+  after: Probabilities,
+  { keys }: LawShape,
+): void {
+  for (const row of rows) {
+    const [at, end] = [row * keys, (row + 1) * keys];
+    const isConstant = before.subarray(at, end).every((probability, k) => probability === after[at + k]);
+    if (isConstant) weights.fill(Number.NaN, at, end);
   }
 }
 

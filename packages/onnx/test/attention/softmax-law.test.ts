@@ -52,6 +52,21 @@ describe("the softmax law holds for", () => {
     expect([...law.weights.subarray(0, 12)]).toEqual([1, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0]);
   });
 
+  test("a causal mask in float16, where the two keys that a query sees drew logits that it does not tell apart", () => {
+    const rounded = (value: number): number => Math.round(value * 2048) / 2048;
+    const nearlyEqual = (): number => 0.5 + 1e-4 * random();
+    let drawn = 0;
+    const law = softmaxLaw(
+      shape,
+      byRow((row, _, query) => softmax(row.map((value, key) => (key <= query ? value : -1e9))).map(rounded)),
+      () => (drawn++ % shape.keys < 2 ? nearlyEqual() : random()),
+      2e-2,
+      0,
+    );
+    if ("failure" in law) throw new Error(law.failure);
+    expect([...law.weights.subarray(6, 12)]).toEqual([1, 1, 0, 0, 0, 0]);
+  });
+
   test("a bias, exp of which is the weight", () => {
     const law = lawOf((row) => softmax(row.map((value, key) => value - 0.5 * key)));
     if ("failure" in law) throw new Error(law.failure);

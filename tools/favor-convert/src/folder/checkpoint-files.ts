@@ -37,6 +37,7 @@ export async function copyCompanions(
     const found = await stat(from).catch(() => undefined);
     if (found?.isFile() === true) await output.copy(from, name);
   }
+  if (externalData === undefined && maxLength === undefined) return;
   await edit(source, output, "config.json", (settings) => [
     ...(externalData === undefined ? [] : externalDataEdits(settings, externalData)),
     ...(maxLength === undefined ? [] : growthEdits(settings, "max_position_embeddings", rowsFor(source, maxLength))),

@@ -34,7 +34,7 @@ export async function writeTuned(
   const { converted, folder } = job;
   const output = await OutputFolder.begin(options.path, options);
   try {
-    await copyCompanions(converted.source, output, undefined);
+    await copyCompanions(converted.source, output);
     if ((await companionsSha256(output.partial)) !== converted.companions) {
       throw sourceChanged(`The configuration, tokenizer or licence in ${converted.source.folder}`);
     }
