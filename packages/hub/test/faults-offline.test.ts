@@ -29,12 +29,12 @@ describe("fault 94: offline", () => {
     const folder = await emptyCache();
     const hub = client(server.endpoint, folder, { offline: true });
     for (const attempt of [
-      hub.snapshot("org/tiny"),
-      hub.file("org/tiny", large),
-      hub.plan("org/tiny"),
-      hub.file("org/tiny", large, { revision: "0".repeat(40) }),
+      () => hub.snapshot("org/tiny"),
+      () => hub.file("org/tiny", large),
+      () => hub.plan("org/tiny"),
+      () => hub.file("org/tiny", large, { revision: "0".repeat(40) }),
     ]) {
-      const error = await rejection(attempt);
+      const error = await rejection(attempt());
       expect(error).toBeInstanceOf(HubOfflineError);
       expect(error.message).toContain("HF_HUB_OFFLINE");
     }

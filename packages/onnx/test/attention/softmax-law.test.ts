@@ -30,6 +30,9 @@ function softmax(row: number[]): number[] {
   return powers.map((value) => value / sum);
 }
 
+/** Rounded as float16 rounds probabilities above a half. */
+const inHalf = (value: number): number => Math.round(value * 2048) / 2048;
+
 /** Each head takes some of the other head's logits. */
 const mixed = (logits: Float64Array): Float64Array => {
   const half = logits.length / 2;
@@ -53,13 +56,11 @@ describe("the softmax law holds for", () => {
   });
 
   test("a causal mask in float16, where the two keys that a query sees drew logits that it does not tell apart", () => {
-    const rounded = (value: number): number => Math.round(value * 2048) / 2048;
-    const nearlyEqual = (): number => 0.5 + 1e-4 * random();
     let drawn = 0;
     const law = softmaxLaw(
       shape,
-      byRow((row, _, query) => softmax(row.map((value, key) => (key <= query ? value : -1e9))).map(rounded)),
-      () => (drawn++ % shape.keys < 2 ? nearlyEqual() : random()),
+      byRow((row, _, query) => softmax(row.map((value, key) => (key <= query ? value : -1e9))).map(inHalf)),
+      () => (drawn++ % shape.keys < 2 ? 0.5 + 1e-4 * random() : random()),
       2e-2,
       0,
     );
