@@ -90,11 +90,11 @@ describe("what a server may list", () => {
       const folder = await emptyCache();
       const hub = client(server.endpoint, folder);
       for (const attempt of [
-        hub.file("org/tiny", large, { revision }),
-        hub.snapshot("org/tiny", { revision }),
-        hub.plan("org/tiny", { revision }),
+        () => hub.file("org/tiny", large, { revision }),
+        () => hub.snapshot("org/tiny", { revision }),
+        () => hub.plan("org/tiny", { revision }),
       ]) {
-        expect(await rejection(attempt)).toBeInstanceOf(HubNameError);
+        expect(await rejection(attempt())).toBeInstanceOf(HubNameError);
       }
       expect(server.requests).toEqual([]);
     },
