@@ -50,6 +50,12 @@ const along = (b: Layer, opType: string, of: string): string =>
     ? b.op(opType, [of, b.integers([-1])], { keepdims: { int: 1 } })
     : b.op(opType, [of], { axes: { ints: [-1] }, keepdims: { int: 1 } });
 const exp = (b: Layer, logits: string, less: string): string => b.op("Exp", [b.op("Sub", [logits, less])]);
+/** exp of the logits of each block less the largest of all. */
+function exponentials(b: Layer, parts: readonly { logits: string }[]): string[] {
+  const largest = parts.map(({ logits }) => along(b, "ReduceMax", logits));
+  const most = b.op("Max", largest);
+  return parts.map(({ logits }) => exp(b, logits, most));
+}
 const plus = (b: Layer, [one, two]: readonly string[]): string => b.op("Add", [one!, two!]);
 
 const flash: [string, codes: string[], (b: Layer) => string][] = [
@@ -58,11 +64,7 @@ const flash: [string, codes: string[], (b: Layer) => string][] = [
     ["content-dependent-bias", "content-dependent-bias"],
     (b) =>
       inTwoBlocks(b, (parts) => {
-        const most = b.op(
-          "Max",
-          parts.map(({ logits }) => along(b, "ReduceMax", logits)),
-        );
-        const weights = parts.map(({ logits }) => exp(b, logits, most));
+        const weights = exponentials(b, parts);
         const sums = weights.map((weight) => along(b, "ReduceSum", weight));
         const products = parts.map(({ value }, i) => b.op("MatMul", [weights[i]!, value]));
         return b.op("Div", [plus(b, products), plus(b, sums)]);
@@ -73,11 +75,7 @@ const flash: [string, codes: string[], (b: Layer) => string][] = [
     ["content-dependent-bias", "content-dependent-bias"],
     (b) =>
       inTwoBlocks(b, (parts) => {
-        const most = b.op(
-          "Max",
-          parts.map(({ logits }) => along(b, "ReduceMax", logits)),
-        );
-        const weights = parts.map(({ logits }) => exp(b, logits, most));
+        const weights = exponentials(b, parts);
         const sum = plus(
           b,
           weights.map((weight) => along(b, "ReduceSum", weight)),
