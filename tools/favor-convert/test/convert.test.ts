@@ -12,7 +12,7 @@ import type { FavorFile } from "../src/report/favor-file.ts";
 import { calibration, tiny, validation } from "./checkpoints.ts";
 import { withModel, withoutHead } from "./edited-models.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
-import { favorConvert } from "./terminal.ts";
+import { favorConvert } from "./favor-convert.ts";
 
 async function outputFolder(): Promise<string> {
   return join(await temporaryFolder(), "out");

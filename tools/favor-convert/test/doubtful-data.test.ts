@@ -9,7 +9,7 @@ import { loadSequences } from "../src/tokens/load-sequences.ts";
 import { loadTokenizer } from "../src/tokens/tokenizer.ts";
 import { calibration, tiny, validation } from "./checkpoints.ts";
 import { temporaryFile, temporaryFolder } from "./temporary-folder.ts";
-import { favorConvert } from "./terminal.ts";
+import { favorConvert } from "./favor-convert.ts";
 
 const residues = "ACDEFGHIKLMNPQRSTVWY";
 

@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 
 import { readRecords } from "../src/data/data-file.ts";
 import { InputError } from "../src/errors.ts";
-import { progressOn } from "../src/progress/progress.ts";
+import { progressOn } from "../src/progress/terminal-progress.ts";
 import { temporaryFile } from "./temporary-folder.ts";
 
 async function all(path: string): Promise<string[]> {

@@ -10,7 +10,7 @@ import { favorFileSchema } from "../src/report/favor-file.ts";
 import type { FavorFile } from "../src/report/favor-file.ts";
 import { tiny, validation } from "./checkpoints.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
-import { favorConvert } from "./terminal.ts";
+import { favorConvert } from "./favor-convert.ts";
 
 const files = folderFiles(tiny);
 const { "onnx/model.onnx": onnx, "model.safetensors": weights, ...around } = files;

@@ -7,7 +7,7 @@ import { convert } from "../src/commands/convert.ts";
 import type { FavorFile } from "../src/report/favor-file.ts";
 import { calibration, tiny, validation } from "./checkpoints.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
-import { favorConvert } from "./terminal.ts";
+import { favorConvert } from "./favor-convert.ts";
 
 const few = { source: tiny, count: 16, calibrate: calibration, calibrateCount: 8 };
 

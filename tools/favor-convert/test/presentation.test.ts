@@ -8,11 +8,11 @@ import { describe, expect, test } from "vitest";
 
 import { wrapped } from "../src/wrap.ts";
 import { verificationText } from "../src/presentation.ts";
-import { progressOn } from "../src/progress/progress.ts";
+import { progressOn } from "../src/progress/terminal-progress.ts";
 import { calibration, tiny } from "./checkpoints.ts";
 import { withModel, withoutAttention } from "./edited-models.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
-import { favorConvert } from "./terminal.ts";
+import { favorConvert } from "./favor-convert.ts";
 
 const zoo = fileURLToPath(new URL("../../../../shared/zoo/", import.meta.url));
 

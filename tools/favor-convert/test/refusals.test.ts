@@ -8,7 +8,7 @@ import { describe, expect, test } from "vitest";
 import { tiny, validation } from "./checkpoints.ts";
 import { exposeProbabilities, poison, withBytes, withModel, withoutAttention } from "./edited-models.ts";
 import { temporaryFile, temporaryFolder } from "./temporary-folder.ts";
-import { favorConvert } from "./terminal.ts";
+import { favorConvert } from "./favor-convert.ts";
 
 /** Runs a conversion that must fail; returns its message. */
 async function refused(status: number, source: string, ...options: string[]): Promise<string> {

@@ -11,7 +11,7 @@ import { describe, expect, test } from "vitest";
 
 import { convert, verify } from "../src/index.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
-import { favorConvert } from "./terminal.ts";
+import { favorConvert } from "./favor-convert.ts";
 
 const execute = promisify(execFile);
 const zoo = fileURLToPath(new URL("../../../../shared/zoo/", import.meta.url));

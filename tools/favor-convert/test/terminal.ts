@@ -1,7 +1,6 @@
 import { PassThrough } from "node:stream";
 
 import type { Terminal } from "../src/command-line/program.ts";
-import { main } from "../src/main.ts";
 
 export interface Answer {
   readonly status: number;
@@ -24,9 +23,4 @@ export async function answerOf(
   // Streams hand their last piece over in a later turn.
   await new Promise((resolve) => setImmediate(resolve));
   return { status, ...text };
-}
-
-/** Runs favor-convert in this process. */
-export async function favorConvert(...argv: string[]): Promise<Answer> {
-  return answerOf(main, argv);
 }

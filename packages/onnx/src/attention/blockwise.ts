@@ -1,5 +1,6 @@
 import type { NodeProto } from "../model/proto.ts";
-import { dimsOf, readsData, varies, type AttentionContext } from "./context.ts";
+import { dimsOf, varies, type AttentionContext } from "./context.ts";
+import { readsData } from "../graph/ancestors.ts";
 import { productAxes, type Product } from "./product.ts";
 import type { Region } from "./region.ts";
 

@@ -1,14 +1,9 @@
-import type { GraphProto, NodeProto } from "../model/proto.ts";
-import { valuesRead } from "../graph/topological-order.ts";
+import type { GraphProto } from "../model/proto.ts";
+import { graphProbe, type GraphProbe } from "../graph/graph-probe.ts";
+import { readsData } from "../graph/ancestors.ts";
 import type { Graph } from "../graph/graph.ts";
-import type { Probe, ProbePair, ProbeSizes } from "../graph/probe.ts";
+import type { Probe, ProbePair } from "../graph/probe.ts";
 import type { ShapeInfo } from "../graph/shape-info.ts";
-
-/** What one probe tells of a graph: the model's main graph, or a body of If, Loop or Scan. */
-export interface GraphProbe {
-  readonly sizes: ProbeSizes;
-  readonly info: ReadonlyMap<string, ShapeInfo>;
-}
 
 /** A graph with what probing told about it: all that finding attention needs. */
 export interface AttentionContext {
@@ -51,12 +46,6 @@ export function bodyContext(
   return { graph, first, second, dynamic: dynamicValues(graph, outer.dynamic), spent: outer.spent };
 }
 
-/** What a probe of the model says of one of its graphs; undefined for a body that it did not run. */
-export function graphProbe(graph: Graph, { sizes, info, bodies }: Probe): GraphProbe | undefined {
-  const own = graph.outer === undefined ? info : bodies.get(graph.proto);
-  return own && { sizes, info: own };
-}
-
 function dynamicValues(graph: Graph, outer: ReadonlySet<string>): Set<string> {
   const dynamic = new Set([...outer, ...graph.inputs.map(({ name }) => name)]);
   for (const node of graph.nodes) {
@@ -65,13 +54,6 @@ function dynamicValues(graph: Graph, outer: ReadonlySet<string>): Set<string> {
     if ([...read].some((value) => dynamic.has(value))) for (const output of node.output) dynamic.add(output);
   }
   return dynamic;
-}
-
-/** The values whose contents a node reads, not only their shape or type. */
-export function readsData(node: NodeProto): ReadonlySet<string> {
-  if (node.opType === "Shape" || node.opType === "Size") return new Set();
-  if (node.opType === "CastLike") return new Set(node.input.slice(0, 1));
-  return valuesRead(node);
 }
 
 export function shapeOf(context: AttentionContext, value: string): ShapeInfo | undefined {
@@ -87,21 +69,4 @@ export function varies(context: AttentionContext, value: string, axis: number): 
   const one = dimsOf(context, value)?.[axis];
   const two = context.second?.info.get(value)?.dims[axis];
   return one !== undefined && two !== undefined && one !== two;
-}
-
-/**
- * The nodes that the contents of `values` depend on, up to inputs and constants, without those behind `stop`. Of a
- * body, the nodes outside that make what it captures too.
- */
-export function ancestors(graph: Graph, values: Iterable<string>, stop: (value: string) => boolean): Set<NodeProto> {
-  const found = new Set<NodeProto>();
-  const pending = [...values];
-  for (let value = pending.pop(); value !== undefined; value = pending.pop()) {
-    if (value === "" || stop(value)) continue;
-    const node = graph.owner(value)?.producer(value);
-    if (node === undefined || found.has(node)) continue;
-    found.add(node);
-    pending.push(...readsData(node));
-  }
-  return found;
 }

@@ -3,16 +3,8 @@ import { probePair, type ProbePair } from "../graph/probe.ts";
 import { bodies, describeNode } from "../graph/node.ts";
 import type { NodeProto, ValueInfoProto } from "../model/proto.ts";
 import { blockwiseSoftmax } from "./blockwise.ts";
-import {
-  ancestors,
-  bodyContext,
-  dimsOf,
-  makeContext,
-  maskOperations,
-  readsData,
-  varies,
-  type AttentionContext,
-} from "./context.ts";
+import { ancestors, readsData } from "../graph/ancestors.ts";
+import { bodyContext, dimsOf, makeContext, maskOperations, varies, type AttentionContext } from "./context.ts";
 import { examineRegion, factsOf } from "./examine.ts";
 import { fusedCandidates } from "./fused.ts";
 import { cacheReason } from "./key-value-cache.ts";

@@ -1,4 +1,5 @@
-import { ancestors, type AttentionContext } from "./context.ts";
+import { ancestors } from "../graph/ancestors.ts";
+import { type AttentionContext } from "./context.ts";
 import type { Product } from "./product.ts";
 import { isWeightProduct, throughLayout } from "./projection-source.ts";
 import type { Region } from "./region.ts";

@@ -1,6 +1,7 @@
 import type { Tensor } from "../evaluate/tensor.ts";
 import { DataType } from "../model/proto.ts";
-import type { AttentionContext, GraphProbe } from "./context.ts";
+import type { AttentionContext } from "./context.ts";
+import type { GraphProbe } from "../graph/graph-probe.ts";
 import { findKeyMask, type KeyMaskSample } from "./key-mask.ts";
 import { classifyMask, maskAdvice, type MaskSample } from "./mask-pattern.ts";
 import type { Region } from "./region.ts";

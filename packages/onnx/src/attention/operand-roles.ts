@@ -1,5 +1,6 @@
 import { hasHeadsSlowest } from "./batch-order.ts";
-import { dimsOf, type AttentionContext, type GraphProbe } from "./context.ts";
+import { dimsOf, type AttentionContext } from "./context.ts";
+import { type GraphProbe } from "../graph/graph-probe.ts";
 import { productAxes, type Factor, type Product } from "./product.ts";
 import type { AxisRole, Operand } from "./site.ts";
 

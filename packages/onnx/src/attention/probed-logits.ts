@@ -1,6 +1,6 @@
 import { elementCount } from "../evaluate/tensor.ts";
 import { EvaluationError, EvaluationLimitError } from "../evaluate/errors.ts";
-import type { GraphProbe } from "./context.ts";
+import type { GraphProbe } from "../graph/graph-probe.ts";
 import type { Region, RegionLabels } from "./region.ts";
 
 /** Operators that treat every batch, head and row alike, so that a few of them stand for all. */

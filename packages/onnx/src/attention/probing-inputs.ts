@@ -1,6 +1,7 @@
 import { elementCount, isFloat, isInteger, tensorOf, type Tensor } from "../evaluate/tensor.ts";
 import { DataType, type ValueInfoProto } from "../model/proto.ts";
-import type { AttentionContext, GraphProbe } from "./context.ts";
+import type { AttentionContext } from "./context.ts";
+import type { GraphProbe } from "../graph/graph-probe.ts";
 
 /** Inputs with more elements are left out, and what needs them cannot be evaluated. */
 const largestInput = 2 ** 20;

@@ -1,5 +1,6 @@
 import type { NodeProto } from "../model/proto.ts";
-import { readsData, type AttentionContext } from "./context.ts";
+import { readsData } from "../graph/ancestors.ts";
+import { type AttentionContext } from "./context.ts";
 
 /** Products of data with weights, or of data with data. */
 export const projecting: ReadonlySet<string> = new Set(

@@ -1,6 +1,7 @@
 import { describeNode } from "../graph/node.ts";
 import type { NodeProto } from "../model/proto.ts";
-import { ancestors, type AttentionContext } from "./context.ts";
+import { ancestors } from "../graph/ancestors.ts";
+import { type AttentionContext } from "./context.ts";
 import { inexpressible, otherPositions } from "./mask-pattern.ts";
 import { isQuantisedProduct, isTied } from "./product.ts";
 import type { Region } from "./region.ts";

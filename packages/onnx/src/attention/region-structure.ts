@@ -1,7 +1,8 @@
 import { decodeTensor, elementCount, isSupportedType, type Tensor } from "../evaluate/tensor.ts";
 import { readSmallTensor } from "../graph/constants.ts";
 import type { AttributeProto, NodeProto } from "../model/proto.ts";
-import { readsData, type AttentionContext } from "./context.ts";
+import { readsData } from "../graph/ancestors.ts";
+import { type AttentionContext } from "./context.ts";
 import type { Region, RegionLabels } from "./region.ts";
 
 /** Constants up to this size are alike if what they hold is; larger ones only if they are the same. */

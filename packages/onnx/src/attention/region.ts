@@ -1,6 +1,7 @@
 import { elementCount } from "../evaluate/tensor.ts";
 import type { NodeProto } from "../model/proto.ts";
-import { dimsOf, readsData, type AttentionContext } from "./context.ts";
+import { dimsOf, type AttentionContext } from "./context.ts";
+import { readsData } from "../graph/ancestors.ts";
 import { asProduct, isTied, productAxes, type Product } from "./product.ts";
 
 /**

@@ -1,4 +1,5 @@
-import { dimsOf, graphProbe, type AttentionContext, type GraphProbe } from "../attention/context.ts";
+import { dimsOf, type AttentionContext } from "../attention/context.ts";
+import { graphProbe, type GraphProbe } from "../graph/graph-probe.ts";
 import { intAttribute } from "../graph/node.ts";
 import { probe } from "../graph/probe.ts";
 import { ShapeConflict } from "../graph/shape-info.ts";

@@ -1,5 +1,7 @@
 import { FavorError } from "@favor/core";
-import { ancestors, type AttentionContext, type GraphProbe } from "../attention/context.ts";
+import { ancestors } from "../graph/ancestors.ts";
+import { type AttentionContext } from "../attention/context.ts";
+import { type GraphProbe } from "../graph/graph-probe.ts";
 import { evaluateGraph } from "../evaluate/graph.ts";
 import { tensorOf, type Tensor } from "../evaluate/tensor.ts";
 import { bodies, describeNode, intAttribute } from "../graph/node.ts";

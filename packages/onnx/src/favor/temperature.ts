@@ -1,4 +1,5 @@
-import { ancestors, graphProbe, readsData, type GraphProbe } from "../attention/context.ts";
+import { ancestors, readsData } from "../graph/ancestors.ts";
+import { graphProbe, type GraphProbe } from "../graph/graph-probe.ts";
 import { asProduct, productAxes, type Factor } from "../attention/product.ts";
 import { bodies, isStandard } from "../graph/node.ts";
 import { probePair } from "../graph/probe.ts";

@@ -1,6 +1,6 @@
 import { evaluateGraph } from "../evaluate/graph.ts";
 import { decodeTensor, type Tensor } from "../evaluate/tensor.ts";
-import { ancestors } from "../attention/context.ts";
+import { ancestors } from "../graph/ancestors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { bodies } from "../graph/node.ts";
 import { valuesRead } from "../graph/topological-order.ts";

@@ -1,5 +1,5 @@
 import { FavorError } from "@favor/core";
-import { ancestors } from "../attention/context.ts";
+import { ancestors } from "../graph/ancestors.ts";
 import { evaluateGraph } from "../evaluate/graph.ts";
 import { stridesOf } from "../evaluate/positions.ts";
 import { elementCount, isInteger, isSupportedType, tensorOf, type Tensor } from "../evaluate/tensor.ts";

@@ -1,7 +1,7 @@
 import { FavorError } from "@favor/core";
 
 import { messageOf } from "../errors.ts";
-import { progressOn, warningsOn } from "../progress/progress.ts";
+import { progressOn, warningsOn } from "../progress/terminal-progress.ts";
 import type { Progress } from "../progress/progress.ts";
 import { exitCode } from "./exit-code.ts";
 import type { HelpText } from "./parse.ts";

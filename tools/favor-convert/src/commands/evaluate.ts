@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { compareModels } from "../measure/evaluation.ts";
 import { silent } from "../progress/progress.ts";
 import type { Progress } from "../progress/progress.ts";
-import type { Evaluation } from "../report/favor-file.ts";
+import type { Evaluation } from "../measure/evaluation.ts";
 import { maximumTokens } from "../source/config.ts";
 import { withOnnxFile } from "../source/open-source-model.ts";
 import { openSource } from "../source/source.ts";

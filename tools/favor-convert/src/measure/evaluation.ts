@@ -1,16 +1,22 @@
 import { InputError } from "../errors.ts";
 import type { Progress } from "../progress/progress.ts";
-import type { DataUse, Evaluation } from "../report/favor-file.ts";
+import type { DataUse } from "../tokens/load-sequences.ts";
 import type { Source } from "../source/source.ts";
 import type { SequenceTokenizer, TokenSequence } from "../tokens/tokenizer.ts";
 import { mainOutput } from "./main-output.ts";
 import { maskSequence, ordinaryIds } from "./masking.ts";
 import type { MaskedSequence } from "./masking.ts";
 import { compareMasked, scoreMasked } from "./masked-language.ts";
-import type { MaskedScores } from "./masked-language.ts";
+import type { MaskedComparison, MaskedScores } from "./masked-language.ts";
 import { compareCosine } from "./output-cosine.ts";
+import type { CosineComparison } from "./output-cosine.ts";
 import { ModelRunner } from "./runner.ts";
 import type { RunnerOptions } from "./runner.ts";
+
+/** Original and converted model on the same inputs. */
+export type Evaluation =
+  | ({ readonly kind: "masked-language"; readonly data: DataUse } & MaskedComparison)
+  | ({ readonly kind: "output-cosine"; readonly data: DataUse } & CosineComparison);
 
 /** What models are compared on. */
 export interface EvaluationInput {

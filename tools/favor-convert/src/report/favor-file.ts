@@ -3,43 +3,12 @@ import { featureChoices } from "@favor/onnx";
 import { z } from "zod";
 
 import type { Estimate } from "../measure/bootstrap.ts";
-import type { MaskedComparison } from "../measure/masked-language.ts";
-import type { CosineComparison } from "../measure/output-cosine.ts";
+import type { Evaluation } from "../measure/evaluation.ts";
+import { dataWarningCodes } from "../tokens/doubtful-data.ts";
+import type { DataWarning } from "../tokens/doubtful-data.ts";
+import type { DataUse } from "../tokens/load-sequences.ts";
 import { tuningRecordSchema } from "./tuning-record.ts";
 import type { TuningRecord } from "./tuning-record.ts";
-
-/** A data file, and what was read of it. */
-export interface DataUse {
-  readonly file: string;
-  readonly sha256: string;
-  readonly sequences: number;
-  readonly tokens: number;
-  /** How many tokens the tokenizer did not know. */
-  readonly unknown: number;
-  /** How many sequences were cut to the position table. */
-  readonly truncated: number;
-  /** Of the draw, and of the masks. */
-  readonly seed: number;
-}
-
-const dataWarningCodes = [
-  "calibration-small",
-  "tokens-unknown",
-  "vocabulary-unseen",
-  "evaluation-not-independent",
-] as const;
-
-/** Something about the data files that the user should know before relying on the result. */
-export interface DataWarning {
-  readonly code: (typeof dataWarningCodes)[number];
-  /** What was found, why it matters, what to do. */
-  readonly message: string;
-}
-
-/** Original and converted model on the same inputs. */
-export type Evaluation =
-  | ({ readonly kind: "masked-language"; readonly data: DataUse } & MaskedComparison)
-  | ({ readonly kind: "output-cosine"; readonly data: DataUse } & CosineComparison);
 
 /** How far a site's linear attention is from softmax: |P_hat - P|_F / |P|_F of the attention matrices. */
 export interface SiteError {

@@ -2,7 +2,10 @@
 export { barChart, barOf, curveChart } from "./charts.ts";
 export type { Bar, ChartText, Line } from "./charts.ts";
 export { favorFileSchema } from "./favor-file.ts";
-export type { DataUse, DataWarning, Evaluation, FavorFile } from "./favor-file.ts";
+export type { FavorFile } from "./favor-file.ts";
+export type { DataUse } from "../tokens/load-sequences.ts";
+export type { DataWarning } from "../tokens/doubtful-data.ts";
+export type { Evaluation } from "../measure/evaluation.ts";
 export { modelCard } from "./model-card.ts";
 export { percent, percentWithInterval, short, withInterval } from "./numbers.ts";
 export { Html, facts, html, page, table } from "./page.ts";

@@ -2,7 +2,8 @@ import { reasonLines } from "@favor/onnx";
 
 import { attentionCost } from "./attention-cost.ts";
 import { barChart, barOf, cosineHistogram, lineChart } from "./charts.ts";
-import type { Evaluation, FavorFile, FavorSite } from "./favor-file.ts";
+import type { FavorFile, FavorSite } from "./favor-file.ts";
+import type { Evaluation } from "../measure/evaluation.ts";
 import { counted, grouped, short } from "./numbers.ts";
 import { Html, facts, html, page, table } from "./page.ts";
 import type { Cell } from "./page.ts";

@@ -1,4 +1,5 @@
-import type { Evaluation, FavorFile, FavorSite } from "./favor-file.ts";
+import type { FavorFile, FavorSite } from "./favor-file.ts";
+import type { Evaluation } from "../measure/evaluation.ts";
 import { counted, percent, percentWithInterval, short, withInterval } from "./numbers.ts";
 
 /** One sentence on what a conversion did: for the page, the model card and the terminal. */

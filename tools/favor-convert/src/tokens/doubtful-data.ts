@@ -1,7 +1,22 @@
 import { counted, grouped, percent } from "../report/numbers.ts";
-import type { DataWarning } from "../report/favor-file.ts";
+
 import type { LoadedSequences } from "./load-sequences.ts";
 import type { SequenceTokenizer } from "./tokenizer.ts";
+
+/** What makes data files doubtful. */
+export const dataWarningCodes = [
+  "calibration-small",
+  "tokens-unknown",
+  "vocabulary-unseen",
+  "evaluation-not-independent",
+] as const;
+
+/** Something about the data files that the user should know before relying on the result. */
+export interface DataWarning {
+  readonly code: (typeof dataWarningCodes)[number];
+  /** What was found, why it matters, what to do. */
+  readonly message: string;
+}
 
 /** Fewer than these, and the fit depends on which ones were drawn. */
 const enough = { sequences: 50, tokens: 5000 };

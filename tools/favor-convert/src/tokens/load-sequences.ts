@@ -6,8 +6,22 @@ import { readRecords } from "../data/data-file.ts";
 import { malformed, unitOf } from "../data/lines.ts";
 import { sampleOf } from "../data/sample.ts";
 import { InputError } from "../errors.ts";
-import type { DataUse } from "../report/favor-file.ts";
+
 import type { SequenceTokenizer, TokenSequence } from "./tokenizer.ts";
+
+/** A data file, and what was read of it. */
+export interface DataUse {
+  readonly file: string;
+  readonly sha256: string;
+  readonly sequences: number;
+  readonly tokens: number;
+  /** How many tokens the tokenizer did not know. */
+  readonly unknown: number;
+  /** How many sequences were cut to the position table. */
+  readonly truncated: number;
+  /** Of the draw, and of the masks. */
+  readonly seed: number;
+}
 
 export interface SequenceOptions {
   /** At most how many records, drawn from the whole file. */
