@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    projects: ["packages/*", "tools/*", "examples/*"],
+    projects: ["packages/!(test-support)", "tools/*", "examples/*"],
     reporters: ["default"],
   },
 });

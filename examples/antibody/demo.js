@@ -5,8 +5,9 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { comparisonPage, convert, evaluate, measureSpeed } from "favor-convert";
-import { percentWithInterval } from "favor-convert/report";
+import { comparisonPage } from "@favor/report/pages";
+import { convert, evaluate, measureSpeed } from "favor-convert";
+import { percentWithInterval } from "@favor/measure";
 
 import { recoveryRows, recoverySection, recoveryText, tuneAll } from "./recovery.js";
 

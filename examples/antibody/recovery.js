@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-import { Html, curveChart, html, percent, percentWithInterval, table } from "favor-convert/report";
+import { Html, curveChart, html, table } from "@favor/report/pages";
+import { percent, percentWithInterval } from "@favor/measure";
 
 const favorTune = fileURLToPath(new URL("dist/cli.js", import.meta.resolve("favor-tune/package.json")));
 

@@ -1,7 +1,13 @@
 import { defineConfig } from "tsdown";
 
 export default defineConfig({
-  entry: { index: "src/index.ts", semantics: "src/semantics/index.ts", "node/index": "src/node/index.ts" },
+  entry: {
+    index: "src/index.ts",
+    "graph/index": "src/graph/index.ts",
+    "semantics/index": "src/semantics/index.ts",
+    "evaluate/index": "src/evaluate/index.ts",
+    "node/index": "src/node/index.ts",
+  },
   format: "esm",
   dts: true,
   platform: "neutral",

@@ -6,7 +6,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-for package in "$root"/packages/* "$root"/tools/favor-{convert,tune}; do
+for package in $(ls -d "$root"/packages/* | grep -v test-support) "$root"/tools/favor-{convert,tune}; do
   (cd "$package" && npm pack --silent --pack-destination "$scratch" > /dev/null)
 done
 
@@ -17,7 +17,7 @@ npm install --silent --ignore-scripts --no-audit --no-fund --prefer-offline ./*.
 
 cat > use.mjs <<'JS'
 import { createFeatureMap } from "@favor/core";
-import { inspectAttention } from "@favor/onnx";
+import { inspectAttention } from "@favor/rewriter";
 import { openModel } from "@favor/onnx/node";
 
 const map = createFeatureMap({ version: 1, kind: "positive", projection: { kind: "orthogonal", count: 8, dim: 4, seed: 0 } });

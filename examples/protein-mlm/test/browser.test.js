@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createServer } from "vite";
 import { describe, expect, it } from "vitest";
-import { findChromium, untilAnswered } from "../../../tools/conformance/src/browser/chromium.ts";
+import { findChromium, untilAnswered } from "@favor/test-support/chromium";
 
 const chromium = findChromium();
 

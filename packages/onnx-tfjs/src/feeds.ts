@@ -1,4 +1,5 @@
-import { DataType, tensorOf, type Tensor as HostTensor, type ValueInfoProto } from "@favor/onnx";
+import { DataType, type ValueInfoProto } from "@favor/onnx";
+import { tensorOf, type Tensor as HostTensor } from "@favor/onnx/evaluate";
 import * as tf from "@tensorflow/tfjs";
 import { FeedError } from "./errors.ts";
 import { isDevice, isFloatType, toHost, type Value } from "./value.ts";

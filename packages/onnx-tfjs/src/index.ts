@@ -1,4 +1,4 @@
-export { MissingValueError } from "@favor/onnx";
+export { MissingValueError } from "@favor/onnx/evaluate";
 export { FeedError, OperatorError, UnsupportedOperatorError, VariableError } from "./errors.ts";
 export type { Feed, ValueInfo } from "./feeds.ts";
 export { OnnxModel } from "./onnx-model.ts";

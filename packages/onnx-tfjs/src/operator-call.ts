@@ -1,11 +1,5 @@
-import {
-  decodeTensor,
-  evaluateNode,
-  type EvaluationLimits,
-  type GraphProto,
-  type NodeProto,
-  type Tensor as HostTensor,
-} from "@favor/onnx";
+import { decodeTensor, evaluateNode, type EvaluationLimits, type Tensor as HostTensor } from "@favor/onnx/evaluate";
+import { type GraphProto, type NodeProto } from "@favor/onnx";
 import { NodeCall, shown } from "@favor/onnx/semantics";
 import * as tf from "@tensorflow/tfjs";
 import { OperatorError, UnsupportedOperatorError } from "./errors.ts";

@@ -1,4 +1,5 @@
-import { DataType, type Tensor as HostTensor } from "@favor/onnx";
+import { DataType } from "@favor/onnx";
+import { type Tensor as HostTensor } from "@favor/onnx/evaluate";
 import * as tf from "@tensorflow/tfjs";
 
 /**

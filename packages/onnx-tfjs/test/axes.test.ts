@@ -1,7 +1,8 @@
-import { DataType, evaluateNode, tensorOf } from "@favor/onnx";
+import { DataType } from "@favor/onnx";
+import { evaluateNode, tensorOf } from "@favor/onnx/evaluate";
 import { expect, it } from "vitest";
 import { OnnxModel } from "../src/index.ts";
-import { onEveryBackend } from "../../tfjs/test/backends.ts";
+import { onEveryBackend } from "@favor/test-support/backends";
 import { info, model, node, noise } from "./graphs.ts";
 
 onEveryBackend("More axes than kernels have", () => {

@@ -1,8 +1,9 @@
-import { DataType, evaluateGraph, tensorOf, type ModelProto, type Tensor } from "@favor/onnx";
+import { DataType, type ModelProto } from "@favor/onnx";
+import { evaluateGraph, tensorOf, type Tensor } from "@favor/onnx/evaluate";
 import * as tf from "@tensorflow/tfjs";
 import { afterEach, expect, test, vi } from "vitest";
 import { OnnxModel } from "../src/index.ts";
-import { onEveryBackend } from "../../tfjs/test/backends.ts";
+import { onEveryBackend } from "@favor/test-support/backends";
 import { floats, graph, info, integers, model, node, noise } from "./graphs.ts";
 
 const { BOOL, FLOAT, INT64 } = DataType;

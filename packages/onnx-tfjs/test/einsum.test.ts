@@ -1,9 +1,10 @@
-import { DataType, evaluateNode, tensorOf } from "@favor/onnx";
+import { DataType } from "@favor/onnx";
+import { evaluateNode, tensorOf } from "@favor/onnx/evaluate";
 import { repairBackend } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { beforeAll, expect, it } from "vitest";
 import { OnnxModel } from "../src/index.ts";
-import { onEveryBackend } from "../../tfjs/test/backends.ts";
+import { onEveryBackend } from "@favor/test-support/backends";
 import { info, model, node, noise } from "./graphs.ts";
 
 /** Equations and the shapes of their operands. */

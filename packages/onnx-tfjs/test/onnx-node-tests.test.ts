@@ -1,11 +1,12 @@
 import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
-import { DataType, decodeModel, decodeTensor, type Tensor } from "@favor/onnx";
+import { DataType, decodeModel } from "@favor/onnx";
+import { decodeTensor, type Tensor } from "@favor/onnx/evaluate";
 import { repairBackend } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { beforeAll, describe, expect, test } from "vitest";
 import { OnnxModel } from "../src/index.ts";
-import { backends } from "../../tfjs/test/backends.ts";
+import { backends } from "@favor/test-support/backends";
 
 /** A backend test of ONNX, see packages/onnx/test/evaluate/fixtures/make-node-tests.py. */
 interface NodeTest {
@@ -16,7 +17,7 @@ interface NodeTest {
   readonly values: string;
 }
 
-const file = new URL("../../onnx/test/evaluate/fixtures/node-tests.jsonl.gz", import.meta.url);
+const file = new URL("../../test-support/fixtures/node-tests.jsonl.gz", import.meta.url);
 const nodeTests = gunzipSync(readFileSync(file))
   .toString()
   .trimEnd()

@@ -1,11 +1,12 @@
-import { DataType, encodeModel, tensorOf, type Tensor } from "@favor/onnx";
+import { DataType, encodeModel } from "@favor/onnx";
+import { tensorOf, type Tensor } from "@favor/onnx/evaluate";
 import { repairBackend } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { Tensor as OrtTensor } from "onnxruntime-node";
 import { beforeAll, describe, expect, test } from "vitest";
-import { openSession } from "../../onnx/test/positions/running.ts";
+import { openSession } from "@favor/test-support/onnxruntime";
 import { OnnxModel } from "../src/index.ts";
-import { backends } from "../../tfjs/test/backends.ts";
+import { backends } from "@favor/test-support/backends";
 import { between, int64, signed, smooth, type GradientCase } from "./gradients/case.ts";
 import { draw, modelOf } from "./gradients/check.ts";
 

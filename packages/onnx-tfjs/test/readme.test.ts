@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 import * as onnxTfjs from "../src/index.ts";
-import { version } from "../../tfjs/test/backends.ts";
+import { version } from "@favor/test-support/backends";
 
 it("the README's example prints what the README says", async () => {
   expect(version).toBe(tf.version["tfjs-core"]);

@@ -3,7 +3,7 @@ import { repairBackend } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { beforeAll, expect, it } from "vitest";
 import { FeedError, MissingValueError, OnnxModel, OperatorError, UnsupportedOperatorError } from "../src/index.ts";
-import { onEveryBackend } from "../../tfjs/test/backends.ts";
+import { onEveryBackend } from "@favor/test-support/backends";
 import { floats, graph, info, integers, model, node, noise } from "./graphs.ts";
 
 const { FLOAT, INT64, BOOL } = DataType;

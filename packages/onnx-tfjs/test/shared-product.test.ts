@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { expect, test } from "vitest";
 import { runsOf, sharedProduct } from "../src/operators/shared-product.ts";
-import { onEveryBackend } from "../../tfjs/test/backends.ts";
+import { onEveryBackend } from "@favor/test-support/backends";
 
 /** Axes of a batch, and those of matrices that broadcast to it. */
 const cases: readonly (readonly [string, readonly number[], readonly number[]])[] = [

@@ -16,7 +16,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { OnnxModel, VariableError } from "../src/index.ts";
-import { onEveryBackend } from "../../tfjs/test/backends.ts";
+import { onEveryBackend } from "@favor/test-support/backends";
 import { floats, info, integers, model, node, noise } from "./graphs.ts";
 
 const { FLOAT, DOUBLE, FLOAT16, BFLOAT16 } = DataType;

@@ -10,7 +10,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
-import { convert, evaluate, progressOn } from "favor-convert";
+import { convert, evaluate } from "favor-convert";
+import { progressOn } from "@favor/command-line";
 import { tune } from "favor-tune";
 
 const { values, positionals } = parseArgs({

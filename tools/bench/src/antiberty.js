@@ -6,7 +6,8 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { convert, evaluate, progressOn } from "favor-convert";
+import { convert, evaluate } from "favor-convert";
+import { progressOn } from "@favor/command-line";
 
 /** Name to request. */
 const variants = {

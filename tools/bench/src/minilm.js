@@ -7,7 +7,8 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 
 import { join } from "node:path";
 
 import { Tokenizer } from "@huggingface/tokenizers";
-import { convert, progressOn } from "favor-convert";
+import { convert } from "favor-convert";
+import { progressOn } from "@favor/command-line";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 
 const counts = [64, 128, 256];

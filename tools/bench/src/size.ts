@@ -12,7 +12,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { convertAttention, createMessage, encodeModel } from "@favor/onnx";
+import { convertAttention } from "@favor/rewriter";
+import { createMessage, encodeModel } from "@favor/onnx";
 import { hashFile, openModel, writeModel, type OpenedModel } from "@favor/onnx/node";
 import { encoder, noise, type EncoderSize } from "./size-model.ts";
 

@@ -2,7 +2,8 @@
 // A training step of a BERT graph on wasm, as tfjs is and repaired: `node dist/train-step.js [--steps 5] [--layers 4]
 // [--hidden 256] [--length 128] [--batch 4] [--vocabulary 30522]`. Prints processor time, and what of memory stays.
 import { parseArgs } from "node:util";
-import { DataType, buildModel, memoryRange, type CheckpointTensor, type StateDict } from "@favor/onnx";
+import { DataType, memoryRange } from "@favor/onnx";
+import { buildModel, type CheckpointTensor, type StateDict } from "@favor/checkpoints";
 import { OnnxModel } from "@favor/onnx-tfjs";
 import { maskedCrossEntropy, repairBackend } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";

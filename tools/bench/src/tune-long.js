@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
-import { growModel } from "@favor/onnx";
+import { growModel } from "@favor/rewriter";
 import { openModel, writeModel } from "@favor/onnx/node";
 import { convert, evaluate } from "favor-convert";
 import { tune } from "favor-tune";

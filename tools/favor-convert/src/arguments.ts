@@ -1,15 +1,15 @@
 import type { Argv } from "yargs";
 
-import { featureChoices } from "@favor/onnx";
+import { featureChoices } from "@favor/rewriter";
 
-import { column, defined, path, presentation, realNumber, wholeNumber } from "./command-line/options.ts";
-import { parseCommandLine } from "./command-line/parse.ts";
-import type { HelpText } from "./command-line/parse.ts";
-import type { Presentation } from "./command-line/program.ts";
+import { column, defined, path, presentation, realNumber, wholeNumber } from "@favor/command-line";
+import { parseCommandLine } from "@favor/command-line";
+import type { HelpText } from "@favor/command-line";
+import type { Presentation } from "@favor/command-line";
 import type { ConvertRequest } from "./commands/request.ts";
 import type { VerifyRequest } from "./commands/verify.ts";
-import { UsageError } from "./errors.ts";
-import type { SourceOptions } from "./source/source.ts";
+import { UsageError } from "@favor/checkpoints";
+import type { SourceOptions } from "@favor/checkpoints/node";
 import { version } from "./versions.ts";
 
 /** What the command line asks for. */

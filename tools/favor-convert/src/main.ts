@@ -1,9 +1,9 @@
 import { parseArguments } from "./arguments.ts";
 import type { Command } from "./arguments.ts";
-import { exitCode, exitCodeOf } from "./command-line/exit-code.ts";
-import { runProgram } from "./command-line/program.ts";
-import type { Print, Terminal } from "./command-line/program.ts";
-import type { Progress } from "./progress/progress.ts";
+import { exitCode, exitCodeOf } from "@favor/command-line";
+import { runProgram } from "@favor/command-line";
+import type { Print, Terminal } from "@favor/command-line";
+import type { Progress } from "@favor/checkpoints";
 
 /**
  * The command line, as a function: parses the arguments, runs the command, prints the result on stdout and everything

@@ -1,11 +1,11 @@
-import { reasonLines } from "@favor/onnx";
+import { reasonLines } from "@favor/rewriter";
 
-import { wrapped } from "./wrap.ts";
+import { wrapped } from "@favor/command-line";
 import type { ConvertResult, DryRunResult } from "./commands/convert.ts";
 import type { Inspection } from "./commands/inspect.ts";
 import type { Verification } from "./commands/verify.ts";
-import type { FavorFile } from "./report/favor-file.ts";
-import { describeEvaluation, summary } from "./report/summary.ts";
+import type { FavorFile } from "@favor/report";
+import { describeEvaluation, summary } from "@favor/report/pages";
 import { siteTable } from "./site-lines.ts";
 
 /** What `inspect` prints. */

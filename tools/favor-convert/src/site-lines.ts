@@ -1,5 +1,5 @@
-import { textTable } from "./command-line/text-table.ts";
-import { short } from "./report/numbers.ts";
+import { textTable } from "@favor/command-line";
+import { short } from "@favor/measure";
 
 /** What the terminal shows of an attention. */
 export interface SiteLine {

@@ -1,4 +1,4 @@
-import { pinnedVersions } from "./command-line/pinned-versions.ts";
+import { pinnedVersions } from "@favor/command-line";
 
 // The sources and the built files lie one folder below package.json alike.
 const manifest = new URL("../package.json", import.meta.url);
@@ -7,6 +7,7 @@ const manifest = new URL("../package.json", import.meta.url);
 export const versions: Readonly<Record<string, string>> = pinnedVersions(manifest, [
   "@favor/core",
   "@favor/onnx",
+  "@favor/rewriter",
   "onnxruntime-node",
 ]);
 

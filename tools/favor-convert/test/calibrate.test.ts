@@ -6,10 +6,10 @@ import { expect, test } from "vitest";
 
 import { runHeadJob } from "../src/calibrate/head-job.ts";
 import { convert } from "../src/commands/convert.ts";
-import { silent } from "../src/progress/progress.ts";
-import { calibration } from "./checkpoints.ts";
+import { silent } from "@favor/checkpoints";
+import { calibration } from "@favor/test-support/antibody";
 import { intoBranches, withModel } from "./edited-models.ts";
-import { temporaryFolder } from "./temporary-folder.ts";
+import { temporaryFolder } from "@favor/test-support/temporary-folder";
 
 const dim = 8;
 

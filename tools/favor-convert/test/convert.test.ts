@@ -6,12 +6,12 @@ import { describe, expect, test } from "vitest";
 
 import { convert } from "../src/commands/convert.ts";
 import { verify } from "../src/commands/verify.ts";
-import { ModelRunner } from "../src/measure/runner.ts";
-import { favorFileSchema } from "../src/report/favor-file.ts";
-import type { FavorFile } from "../src/report/favor-file.ts";
-import { calibration, tiny, validation } from "./checkpoints.ts";
+import { ModelRunner } from "@favor/measure";
+import { favorFileSchema } from "@favor/report";
+import type { FavorFile } from "@favor/report";
+import { calibration, tiny, validation } from "@favor/test-support/antibody";
 import { withModel, withoutHead } from "./edited-models.ts";
-import { temporaryFolder } from "./temporary-folder.ts";
+import { temporaryFolder } from "@favor/test-support/temporary-folder";
 import { favorConvert } from "./favor-convert.ts";
 
 async function outputFolder(): Promise<string> {

@@ -5,8 +5,8 @@ import { AttributeType, createMessage, DataType, makeTensor, tensorValues } from
 import type { ModelProto } from "@favor/onnx";
 import { openModel, writeModel } from "@favor/onnx/node";
 
-import { tiny } from "./checkpoints.ts";
-import { temporaryFolder } from "./temporary-folder.ts";
+import { tiny } from "@favor/test-support/antibody";
+import { temporaryFolder } from "@favor/test-support/temporary-folder";
 
 /** A copy of the tiny checkpoint, its model's bytes edited. */
 export async function withBytes(edit: (bytes: Buffer) => Buffer): Promise<string> {

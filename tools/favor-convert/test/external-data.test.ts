@@ -5,12 +5,12 @@ import { openModel, writeModel } from "@favor/onnx/node";
 import { describe, expect, test } from "vitest";
 
 import { convert } from "../src/commands/convert.ts";
-import { copyCompanions } from "../src/folder/checkpoint-files.ts";
-import type { ConfigurationChanges } from "../src/folder/checkpoint-files.ts";
-import { OutputFolder } from "../src/folder/output-folder.ts";
-import { openSource } from "../src/source/source.ts";
-import { tiny } from "./checkpoints.ts";
-import { temporaryFolder } from "./temporary-folder.ts";
+import { copyCompanions } from "@favor/checkpoints/node";
+import type { ConfigurationChanges } from "@favor/checkpoints/node";
+import { OutputFolder } from "@favor/checkpoints/node";
+import { openSource } from "@favor/checkpoints/node";
+import { tiny } from "@favor/test-support/antibody";
+import { temporaryFolder } from "@favor/test-support/temporary-folder";
 
 /** The tiny checkpoint with its weights in `onnx/model.onnx_data`, as `onnx.save_model` and Optimum write them. */
 async function withExternalData(): Promise<string> {

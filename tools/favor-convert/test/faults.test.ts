@@ -4,10 +4,10 @@ import { PassThrough } from "node:stream";
 
 import { describe, expect, test } from "vitest";
 
-import { readRecords } from "../src/data/data-file.ts";
-import { InputError } from "../src/errors.ts";
-import { progressOn } from "../src/progress/terminal-progress.ts";
-import { temporaryFile } from "./temporary-folder.ts";
+import { readRecords } from "@favor/measure/data";
+import { InputError } from "@favor/checkpoints";
+import { progressOn } from "@favor/command-line";
+import { temporaryFile } from "@favor/test-support/temporary-folder";
 
 async function all(path: string): Promise<string[]> {
   const texts: string[] = [];

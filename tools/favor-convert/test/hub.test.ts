@@ -6,10 +6,10 @@ import { HubServer, folderFiles } from "hub-server";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vitest";
 
 import { verify } from "../src/commands/verify.ts";
-import { favorFileSchema } from "../src/report/favor-file.ts";
-import type { FavorFile } from "../src/report/favor-file.ts";
-import { tiny, validation } from "./checkpoints.ts";
-import { temporaryFolder } from "./temporary-folder.ts";
+import { favorFileSchema } from "@favor/report";
+import type { FavorFile } from "@favor/report";
+import { tiny, validation } from "@favor/test-support/antibody";
+import { temporaryFolder } from "@favor/test-support/temporary-folder";
 import { favorConvert } from "./favor-convert.ts";
 
 const files = folderFiles(tiny);

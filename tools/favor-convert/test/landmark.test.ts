@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 
 import { convert } from "../src/commands/convert.ts";
-import type { FavorFile } from "../src/report/favor-file.ts";
-import { calibration, tiny, validation } from "./checkpoints.ts";
-import { temporaryFolder } from "./temporary-folder.ts";
+import type { FavorFile } from "@favor/report";
+import { calibration, tiny, validation } from "@favor/test-support/antibody";
+import { temporaryFolder } from "@favor/test-support/temporary-folder";
 import { favorConvert } from "./favor-convert.ts";
 
 const few = { source: tiny, count: 16, calibrate: calibration, calibrateCount: 8 };

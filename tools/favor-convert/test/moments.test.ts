@@ -1,18 +1,19 @@
 import { join } from "node:path";
 
 import type { HeadMoments } from "@favor/core";
-import { createMessage, tapMoments, tapSamples } from "@favor/onnx";
+import { createMessage } from "@favor/onnx";
+import { tapMoments, tapSamples } from "@favor/rewriter";
 import type { ModelProto } from "@favor/onnx";
 import { openModel, writeModel } from "@favor/onnx/node";
 import Long from "long";
 import { expect, test } from "vitest";
 
 import { gatherMoments, gatherUnpaddedMoments } from "../src/calibrate/moments.ts";
-import { ModelRunner } from "../src/measure/runner.ts";
-import { loadSequences } from "../src/tokens/load-sequences.ts";
-import { loadTokenizer } from "../src/tokens/tokenizer.ts";
-import { calibration, tiny } from "./checkpoints.ts";
-import { temporaryFolder } from "./temporary-folder.ts";
+import { ModelRunner } from "@favor/measure";
+import { loadSequences } from "@favor/measure/tokens";
+import { loadTokenizer } from "@favor/measure/tokens";
+import { calibration, tiny } from "@favor/test-support/antibody";
+import { temporaryFolder } from "@favor/test-support/temporary-folder";
 
 async function someSequences(): Promise<(readonly number[])[]> {
   const settings = { count: 3, seed: 0, maximumTokens: 160, truncate: true, column: undefined };

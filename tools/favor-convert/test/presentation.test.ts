@@ -3,15 +3,15 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { fileURLToPath } from "node:url";
 
-import { reasonLines } from "@favor/onnx";
+import { reasonLines } from "@favor/rewriter";
 import { describe, expect, test } from "vitest";
 
-import { wrapped } from "../src/wrap.ts";
+import { wrapped } from "@favor/command-line";
 import { verificationText } from "../src/presentation.ts";
-import { progressOn } from "../src/progress/terminal-progress.ts";
-import { calibration, tiny } from "./checkpoints.ts";
+import { progressOn } from "@favor/command-line";
+import { calibration, tiny } from "@favor/test-support/antibody";
 import { withModel, withoutAttention } from "./edited-models.ts";
-import { temporaryFolder } from "./temporary-folder.ts";
+import { temporaryFolder } from "@favor/test-support/temporary-folder";
 import { favorConvert } from "./favor-convert.ts";
 
 const zoo = fileURLToPath(new URL("../../../../shared/zoo/", import.meta.url));

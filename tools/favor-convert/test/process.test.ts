@@ -6,9 +6,9 @@ import { fileURLToPath } from "node:url";
 
 import { describe, expect, test } from "vitest";
 
-import { measureSpeed } from "../src/measure/speed.ts";
-import { tiny, validation } from "./checkpoints.ts";
-import { temporaryFile, temporaryFolder } from "./temporary-folder.ts";
+import { measureSpeed } from "../src/speed/speed.ts";
+import { tiny, validation } from "@favor/test-support/antibody";
+import { temporaryFile, temporaryFolder } from "@favor/test-support/temporary-folder";
 
 const cli = fileURLToPath(new URL("../dist/cli.js", import.meta.url));
 

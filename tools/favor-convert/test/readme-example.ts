@@ -1,4 +1,6 @@
-import { convert, evaluate, measureSpeed } from "favor-convert";
+import { convert } from "../src/commands/convert.ts";
+import { evaluate } from "../src/commands/evaluate.ts";
+import { measureSpeed } from "../src/speed/speed.ts";
 
 const { favor } = await convert({ source: "checkpoint", output: "linear", calibrate: "train.fasta" });
 console.log(`${favor.sites.length} attentions`);

@@ -5,8 +5,8 @@ import { expect, test } from "vitest";
 
 import { convert, evaluate } from "../src/index.ts";
 import type { SpeedMeasurement, SpeedOptions } from "../src/index.ts";
-import { calibration, tiny, validation } from "./checkpoints.ts";
-import { temporaryFolder } from "./temporary-folder.ts";
+import { calibration, tiny, validation } from "@favor/test-support/antibody";
+import { temporaryFolder } from "@favor/test-support/temporary-folder";
 
 const here = (name: string): Promise<string> => readFile(new URL(name, import.meta.url), "utf8");
 

@@ -5,9 +5,9 @@ import { gzipSync } from "node:zlib";
 
 import { describe, expect, test } from "vitest";
 
-import { tiny, validation } from "./checkpoints.ts";
+import { tiny, validation } from "@favor/test-support/antibody";
 import { exposeProbabilities, poison, withBytes, withModel, withoutAttention } from "./edited-models.ts";
-import { temporaryFile, temporaryFolder } from "./temporary-folder.ts";
+import { temporaryFile, temporaryFolder } from "@favor/test-support/temporary-folder";
 import { favorConvert } from "./favor-convert.ts";
 
 /** Runs a conversion that must fail; returns its message. */

@@ -10,7 +10,7 @@ import type { NodeProto } from "@favor/onnx";
 import { describe, expect, test } from "vitest";
 
 import { convert, verify } from "../src/index.ts";
-import { temporaryFolder } from "./temporary-folder.ts";
+import { temporaryFolder } from "@favor/test-support/temporary-folder";
 import { favorConvert } from "./favor-convert.ts";
 
 const execute = promisify(execFile);

@@ -7,8 +7,8 @@ import {
   realNumber,
   requiredPath,
   wholeNumber,
-} from "favor-convert/command-line";
-import type { HelpText, Presentation } from "favor-convert/command-line";
+} from "@favor/command-line";
+import type { HelpText, Presentation } from "@favor/command-line";
 
 import type { TuneRequest } from "./request.ts";
 import { version } from "./versions.ts";

@@ -1,4 +1,4 @@
-import { exitCode, exitCodeOf as exitCodeOfConversion } from "favor-convert/command-line";
+import { exitCode, exitCodeOf as exitCodeOfConversion } from "@favor/command-line";
 
 import { StoppedError, TrainingError, TuneUsageError } from "./errors.ts";
 

@@ -1,4 +1,4 @@
-import type { Progress } from "favor-convert";
+import type { Progress } from "@favor/checkpoints";
 
 import type { OpenedBackend } from "./backends/backend.ts";
 import type { TuningData } from "./data/tuning-data.ts";

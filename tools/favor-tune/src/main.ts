@@ -1,5 +1,6 @@
-import { exitCode, runProgram } from "favor-convert/command-line";
-import type { Print, Progress, Terminal } from "favor-convert/command-line";
+import { exitCode, runProgram } from "@favor/command-line";
+import type { Print, Terminal } from "@favor/command-line";
+import type { Progress } from "@favor/checkpoints";
 
 import { parseArguments } from "./arguments.ts";
 import type { Command } from "./arguments.ts";

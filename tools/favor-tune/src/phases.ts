@@ -3,8 +3,8 @@ import { join } from "node:path";
 
 import type { ModelProto } from "@favor/onnx";
 import { writeModel } from "@favor/onnx/node";
-import { ordinaryIds } from "favor-convert/measure";
-import type { DistilledSite } from "favor-convert/report";
+import { ordinaryIds } from "@favor/measure";
+import type { DistilledSite } from "@favor/report";
 
 import { Distiller } from "./distill/distiller.ts";
 import type { SiteError } from "./distill/distiller.ts";

@@ -1,4 +1,4 @@
-import { textTable } from "favor-convert/command-line";
+import { textTable } from "@favor/command-line";
 
 import { distillationSummary, qualityRows, tuningSummary } from "./report/tuning-section.ts";
 import type { TuneResult } from "./tune.ts";

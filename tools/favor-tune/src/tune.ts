@@ -3,10 +3,10 @@ import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
 
 import { hashFile } from "@favor/onnx/node";
-import { silent } from "favor-convert";
-import type { Progress } from "favor-convert";
-import { checkOutput } from "favor-convert/folder";
-import type { CurvePoint, FavorFile } from "favor-convert/report";
+import { silent } from "@favor/checkpoints";
+import type { Progress } from "@favor/checkpoints";
+import { checkOutput } from "@favor/checkpoints/node";
+import type { CurvePoint, FavorFile } from "@favor/report";
 
 import { openBackend } from "./backends/open-backend.ts";
 import { CheckpointStore } from "./checkpoint/checkpoint-store.ts";

@@ -1,11 +1,12 @@
-import { pinnedVersions } from "favor-convert/command-line";
+import { pinnedVersions } from "@favor/command-line";
 
 // The sources and the built files lie one folder below package.json alike.
 const manifest = new URL("../package.json", import.meta.url);
 
 /** Versions of what a tuning depends on. */
 export const versions: Readonly<Record<string, string>> = pinnedVersions(manifest, [
-  "favor-convert",
+  "@favor/core",
+  "@favor/rewriter",
   "@favor/onnx-tfjs",
   "@tensorflow/tfjs",
   "onnxruntime-node",

@@ -6,9 +6,9 @@ import { convert } from "favor-convert";
 import type { ConvertRequest } from "favor-convert";
 import { beforeAll } from "vitest";
 
-import { calibration, tiny } from "../../favor-convert/test/checkpoints.ts";
+import { calibration, tiny } from "@favor/test-support/antibody";
 import { writeShallow } from "./shallow.ts";
-import { temporaryFolder } from "../../favor-convert/test/temporary-folder.ts";
+import { temporaryFolder } from "@favor/test-support/temporary-folder";
 
 /** Options of a conversion that is quickly calibrated. */
 export const calibrated = { count: 32, calibrate: calibration, calibrateCount: 20, seeds: 1 } as const;

@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { hashFile } from "@favor/onnx/node";
 import { describe, expect, test } from "vitest";
 
-import { calibration } from "../../favor-convert/test/checkpoints.ts";
-import { temporaryFile, temporaryFolder } from "../../favor-convert/test/temporary-folder.ts";
+import { calibration } from "@favor/test-support/antibody";
+import { temporaryFile, temporaryFolder } from "@favor/test-support/temporary-folder";
 import { shallowOnce } from "./converted.ts";
 import { favorTune } from "./terminal.ts";
-import type { Answer } from "../../favor-convert/test/terminal.ts";
+import type { Answer } from "@favor/test-support/terminal";
 
 const { converted, original } = shallowOnce({ count: 8 });
 

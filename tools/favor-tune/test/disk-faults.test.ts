@@ -4,11 +4,11 @@ import { mkdtemp, readFile, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { silent } from "favor-convert";
-import type { Progress } from "favor-convert";
+import { silent } from "@favor/checkpoints";
+import type { Progress } from "@favor/checkpoints";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { calibration } from "../../favor-convert/test/checkpoints.ts";
+import { calibration } from "@favor/test-support/antibody";
 import { tune } from "../src/index.ts";
 import type { TuneRequest } from "../src/index.ts";
 import { shallowOnce } from "./converted.ts";

@@ -8,10 +8,10 @@ import { describe, expect, test } from "vitest";
 import { withWeights } from "../src/model/with-weights.ts";
 import { tune } from "../src/index.ts";
 import type { TuneRequest } from "../src/index.ts";
-import { calibration, tiny } from "../../favor-convert/test/checkpoints.ts";
+import { calibration, tiny } from "@favor/test-support/antibody";
 import { convertedOnce } from "./converted.ts";
 import { favorTune } from "./terminal.ts";
-import { temporaryFile } from "../../favor-convert/test/temporary-folder.ts";
+import { temporaryFile } from "@favor/test-support/temporary-folder";
 
 const converted = convertedOnce({ count: 16 });
 

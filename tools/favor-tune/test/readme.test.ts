@@ -3,7 +3,7 @@ import { readFile, stat } from "node:fs/promises";
 import { expect, test } from "vitest";
 
 import * as favorTune from "../src/index.ts";
-import { calibration } from "../../favor-convert/test/checkpoints.ts";
+import { calibration } from "@favor/test-support/antibody";
 import { shallowOnce } from "./converted.ts";
 import { favorTune as commandLine } from "./terminal.ts";
 

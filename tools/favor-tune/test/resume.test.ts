@@ -1,13 +1,13 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { silent } from "favor-convert";
-import type { Progress } from "favor-convert";
+import { silent } from "@favor/checkpoints";
+import type { Progress } from "@favor/checkpoints";
 import { describe, expect, test } from "vitest";
 
 import { tune } from "../src/index.ts";
 import type { TuneRequest } from "../src/index.ts";
-import { calibration, tiny } from "../../favor-convert/test/checkpoints.ts";
+import { calibration, tiny } from "@favor/test-support/antibody";
 import { convertedOnce, shallowOnce } from "./converted.ts";
 
 const converted = convertedOnce({ count: 16 });

@@ -1,7 +1,7 @@
 import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { tiny } from "../../favor-convert/test/checkpoints.ts";
+import { tiny } from "@favor/test-support/antibody";
 
 interface StoredTensor {
   readonly dtype: string;

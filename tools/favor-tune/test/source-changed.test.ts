@@ -2,14 +2,14 @@ import { cp, readFile, writeFile } from "node:fs/promises";
 import { copyFileSync, renameSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { silent } from "favor-convert";
-import type { Progress } from "favor-convert";
+import { silent } from "@favor/checkpoints";
+import type { Progress } from "@favor/checkpoints";
 import { beforeAll, describe, expect, test } from "vitest";
 
 import { tune } from "../src/index.ts";
 import type { TuneRequest } from "../src/index.ts";
-import { calibration, tiny } from "../../favor-convert/test/checkpoints.ts";
-import { temporaryFolder } from "../../favor-convert/test/temporary-folder.ts";
+import { calibration, tiny } from "@favor/test-support/antibody";
+import { temporaryFolder } from "@favor/test-support/temporary-folder";
 import { convertedOnce, shallowOnce } from "./converted.ts";
 
 const { converted, original } = shallowOnce({ count: 8 });

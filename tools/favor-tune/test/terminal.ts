@@ -1,5 +1,5 @@
-import { answerOf } from "../../favor-convert/test/terminal.ts";
-import type { Answer } from "../../favor-convert/test/terminal.ts";
+import { answerOf } from "@favor/test-support/terminal";
+import type { Answer } from "@favor/test-support/terminal";
 import { main } from "../src/main.ts";
 
 /** Runs the command line in this process. */

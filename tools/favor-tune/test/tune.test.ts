@@ -4,11 +4,12 @@ import { join } from "node:path";
 import { encodeModel, tensorValues } from "@favor/onnx";
 import { openModel } from "@favor/onnx/node";
 import { verify } from "favor-convert";
-import { favorFileSchema, short } from "favor-convert/report";
-import type { FavorFile } from "favor-convert/report";
+import { favorFileSchema } from "@favor/report";
+import { short } from "@favor/measure";
+import type { FavorFile } from "@favor/report";
 import { expect, test } from "vitest";
 
-import { calibration, tiny, validation } from "../../favor-convert/test/checkpoints.ts";
+import { calibration, tiny, validation } from "@favor/test-support/antibody";
 import { calibrated, convertedOnce } from "./converted.ts";
 import { favorTune } from "./terminal.ts";
 

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 
 import { describe, expect, test } from "vitest";
 
-import { calibration } from "../../favor-convert/test/checkpoints.ts";
+import { calibration } from "@favor/test-support/antibody";
 import { shallowOnce } from "./converted.ts";
 
 const cli = fileURLToPath(new URL("../dist/cli.js", import.meta.url));

@@ -1,12 +1,6 @@
 import { FavorError } from "@favor/core";
-import {
-  evaluateNode,
-  MissingValueError,
-  UnsupportedOperatorError as NotEvaluated,
-  type FunctionProto,
-  type GraphProto,
-  type NodeProto,
-} from "@favor/onnx";
+import { evaluateNode, MissingValueError, UnsupportedOperatorError as NotEvaluated } from "@favor/onnx/evaluate";
+import { type FunctionProto, type GraphProto, type NodeProto } from "@favor/onnx";
 import * as tf from "@tensorflow/tfjs";
 import { OperatorError, UnsupportedOperatorError } from "../errors.ts";
 import { hostLimits, OperatorCall, type Operator } from "../operator-call.ts";

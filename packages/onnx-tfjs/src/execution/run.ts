@@ -1,4 +1,5 @@
-import type { FunctionProto, GraphProto, NodeProto, Tensor as HostTensor } from "@favor/onnx";
+import type { FunctionProto, GraphProto, NodeProto } from "@favor/onnx";
+import type { Tensor as HostTensor } from "@favor/onnx/evaluate";
 import * as tf from "@tensorflow/tfjs";
 import { isDevice, toDevice, type Value } from "../value.ts";
 import type { Initializers } from "../weights/initializers.ts";

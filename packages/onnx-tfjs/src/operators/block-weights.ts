@@ -1,4 +1,5 @@
-import { DataType, type Tensor as HostTensor } from "@favor/onnx";
+import { DataType } from "@favor/onnx";
+import { type Tensor as HostTensor } from "@favor/onnx/evaluate";
 import * as tf from "@tensorflow/tfjs";
 import type { OperatorCall } from "../operator-call.ts";
 import { isDevice, type Value } from "../value.ts";

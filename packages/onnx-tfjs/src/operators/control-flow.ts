@@ -1,4 +1,5 @@
-import { DataType, tensorOf, type GraphProto, type Tensor as HostTensor } from "@favor/onnx";
+import { DataType, type GraphProto } from "@favor/onnx";
+import { tensorOf, type Tensor as HostTensor } from "@favor/onnx/evaluate";
 import * as tf from "@tensorflow/tfjs";
 import { shown, type OperatorCall, type OperatorTable } from "../operator-call.ts";
 import { dimsOf, isDevice, type Value } from "../value.ts";

@@ -1,4 +1,5 @@
-import { DataType, evaluateNode, type Tensor as HostTensor } from "@favor/onnx";
+import { DataType } from "@favor/onnx";
+import { evaluateNode, type Tensor as HostTensor } from "@favor/onnx/evaluate";
 import * as tf from "@tensorflow/tfjs";
 import { hostLimits, type Operator, type OperatorCall, type OperatorTable } from "../operator-call.ts";
 import { sliceAxis } from "./axis.ts";

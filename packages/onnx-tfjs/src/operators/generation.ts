@@ -1,4 +1,5 @@
-import { DataType, evaluateNode, tensorOf } from "@favor/onnx";
+import { DataType } from "@favor/onnx";
+import { evaluateNode, tensorOf } from "@favor/onnx/evaluate";
 import * as tf from "@tensorflow/tfjs";
 import { hostLimits, type OperatorCall, type OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";

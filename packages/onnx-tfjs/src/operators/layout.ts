@@ -1,4 +1,5 @@
-import { DataType, tensorOf } from "@favor/onnx";
+import { DataType } from "@favor/onnx";
+import { tensorOf } from "@favor/onnx/evaluate";
 import {
   depthToSpace,
   padWidths,

@@ -1,4 +1,5 @@
-import { DataType, tensorOf } from "@favor/onnx";
+import { DataType } from "@favor/onnx";
+import { tensorOf } from "@favor/onnx/evaluate";
 import * as tf from "@tensorflow/tfjs";
 import type { OperatorCall, OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";

@@ -1,4 +1,5 @@
-import { createMessage, DataType, evaluateNode, tensorOf, type Tensor as HostTensor } from "@favor/onnx";
+import { createMessage, DataType } from "@favor/onnx";
+import { evaluateNode, tensorOf, type Tensor as HostTensor } from "@favor/onnx/evaluate";
 import * as tf from "@tensorflow/tfjs";
 import { hostLimits, type OperatorCall, type OperatorTable } from "../operator-call.ts";
 import { dimsOf, type Value } from "../value.ts";

@@ -1,4 +1,5 @@
-import { decodeTensor, type ModelProto, type Tensor as HostTensor, type TensorProto } from "@favor/onnx";
+import { decodeTensor, type Tensor as HostTensor } from "@favor/onnx/evaluate";
+import { type ModelProto, type TensorProto } from "@favor/onnx";
 import * as tf from "@tensorflow/tfjs";
 import { isFloatType, toDevice, type Value } from "../value.ts";
 import { frequencies } from "./frequencies.ts";

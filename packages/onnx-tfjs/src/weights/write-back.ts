@@ -1,12 +1,5 @@
-import {
-  DataType,
-  decodeTensor,
-  makeTensor,
-  readRange,
-  type ByteRange,
-  type ModelProto,
-  type TensorProto,
-} from "@favor/onnx";
+import { DataType, makeTensor, readRange, type ByteRange, type ModelProto, type TensorProto } from "@favor/onnx";
+import { decodeTensor } from "@favor/onnx/evaluate";
 import * as tf from "@tensorflow/tfjs";
 import { VariableError } from "../errors.ts";
 

@@ -1,5 +1,6 @@
-import type { GraphProto, NodeProto, Tensor } from "@favor/onnx";
-import { bool, float32, int64, list, type AttributeValue } from "../../../onnx/test/evaluate/building.ts";
+import type { GraphProto, NodeProto } from "@favor/onnx";
+import type { Tensor } from "@favor/onnx/evaluate";
+import { bool, float32, int64, list, type AttributeValue } from "@favor/test-support/nodes";
 
 /** A float input to differentiate for: random values of a shape, from a range that keeps away from kinks. */
 export interface RandomInput {

@@ -1,17 +1,8 @@
-import {
-  createMessage,
-  DataType,
-  encodeTensor,
-  evaluateGraph,
-  tensorOf,
-  type ModelProto,
-  type NodeProto,
-  type Tensor,
-  type ValueInfoProto,
-} from "@favor/onnx";
+import { createMessage, DataType, type ModelProto, type NodeProto, type ValueInfoProto } from "@favor/onnx";
+import { encodeTensor, evaluateGraph, tensorOf, type Tensor } from "@favor/onnx/evaluate";
 import * as tf from "@tensorflow/tfjs";
 import Long from "long";
-import { node } from "../../../onnx/test/evaluate/building.ts";
+import { node } from "@favor/test-support/nodes";
 import { OnnxModel } from "../../src/index.ts";
 import { isRandom, type GradientCase, type RandomInput } from "./case.ts";
 

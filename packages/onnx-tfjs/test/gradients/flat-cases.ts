@@ -1,5 +1,6 @@
-import { DataType, tensorOf } from "@favor/onnx";
-import { node } from "../../../onnx/test/evaluate/building.ts";
+import { DataType } from "@favor/onnx";
+import { tensorOf } from "@favor/onnx/evaluate";
+import { node } from "@favor/test-support/nodes";
 import { float32, signed, type AttributeValue, type GradientCase } from "./case.ts";
 
 /** in0 (1 + what the operator makes of in0 and in1, as floats): the gradient is that factor. */

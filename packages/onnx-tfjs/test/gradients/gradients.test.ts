@@ -2,7 +2,7 @@ import { repairBackend } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { beforeAll, describe, expect, test } from "vitest";
 import { supportedOperators } from "../../src/index.ts";
-import { backends } from "../../../tfjs/test/backends.ts";
+import { backends } from "@favor/test-support/backends";
 import type { GradientCase } from "./case.ts";
 import { checkGradients } from "./check.ts";
 import { elementwiseCases } from "./elementwise-cases.ts";

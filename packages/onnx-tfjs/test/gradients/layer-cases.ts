@@ -1,5 +1,6 @@
-import { createMessage, DataType, tensorOf, type GraphProto } from "@favor/onnx";
-import { node } from "../../../onnx/test/evaluate/building.ts";
+import { createMessage, DataType, type GraphProto } from "@favor/onnx";
+import { tensorOf } from "@favor/onnx/evaluate";
+import { node } from "@favor/test-support/nodes";
 import { between, bool, float32, int64, list, positive, signed, smooth, type GradientCase } from "./case.ts";
 import { floatInput } from "./check.ts";
 

@@ -1,4 +1,4 @@
-import { node } from "../../../onnx/test/evaluate/building.ts";
+import { node } from "@favor/test-support/nodes";
 import { bool, float32, int64, list, positive, signed, smooth, type GradientCase } from "./case.ts";
 
 const layout: GradientCase[] = [

@@ -1,9 +1,9 @@
-import { convertAttention, type ConvertOptions } from "@favor/onnx";
+import { convertAttention, type ConvertOptions } from "@favor/rewriter";
 import { repairBackend } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { beforeAll, describe, expect, test } from "vitest";
 import { OnnxModel } from "../../src/index.ts";
-import { backends } from "../../../tfjs/test/backends.ts";
+import { backends } from "@favor/test-support/backends";
 import { coreZoo, readModel } from "../zoo/samples.ts";
 import { uniform } from "./check.ts";
 

@@ -1,10 +1,10 @@
-import { convertAttention, type ConvertOptions } from "@favor/onnx";
+import { convertAttention, type ConvertOptions } from "@favor/rewriter";
 import { repairBackend } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { segmentsOf } from "../../src/execution/segments.ts";
 import { OnnxModel } from "../../src/index.ts";
-import { backends } from "../../../tfjs/test/backends.ts";
+import { backends } from "@favor/test-support/backends";
 import { coreZoo, readModel } from "../zoo/samples.ts";
 import { uniform } from "./check.ts";
 

@@ -1,19 +1,12 @@
-import {
-  convertAttention,
-  DataType,
-  evaluateGraph,
-  featureChoices,
-  statefulInputs,
-  type ConvertOptions,
-  type ModelProto,
-  type Tensor,
-} from "@favor/onnx";
+import { convertAttention, featureChoices, statefulInputs, type ConvertOptions } from "@favor/rewriter";
+import { DataType, type ModelProto } from "@favor/onnx";
+import { evaluateGraph, type Tensor } from "@favor/onnx/evaluate";
 import { repairBackend } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { beforeAll, describe, expect, test } from "vitest";
-import type { ZooEntry } from "../../../onnx/test/zoo/manifest.ts";
+import type { ZooEntry } from "@favor/test-support/zoo/manifest";
 import { OnnxModel } from "../../src/index.ts";
-import { backends } from "../../../tfjs/test/backends.ts";
+import { backends } from "@favor/test-support/backends";
 import { coreZoo, isConvertible, readModel, readSample, sharedZoo, type ZooFolder, type ZooSample } from "./samples.ts";
 
 /** Entries that `convertAttention` refuses, as their attention is quantised. */

@@ -1,18 +1,11 @@
 import { existsSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
-import {
-  attachExternalData,
-  createMessage,
-  decodeModel,
-  decodeTensor,
-  externalDataFromMemory,
-  type ModelProto,
-  type Tensor,
-} from "@favor/onnx";
+import { attachExternalData, createMessage, decodeModel, externalDataFromMemory, type ModelProto } from "@favor/onnx";
+import { decodeTensor, type Tensor } from "@favor/onnx/evaluate";
 import Long from "long";
-import { coreZoo, sharedZoo, type ZooFolder } from "../../../onnx/test/zoo/folder.ts";
-import type { ZooEntry } from "../../../onnx/test/zoo/manifest.ts";
-import { readNpz, type NpyArray } from "../../../onnx/test/zoo/npz.ts";
+import { coreZoo, sharedZoo, type ZooFolder } from "@favor/test-support/zoo/folder";
+import type { ZooEntry } from "@favor/test-support/zoo/manifest";
+import { readNpz, type NpyArray } from "@favor/test-support/zoo/npz";
 
 export { coreZoo, sharedZoo, type ZooFolder };
 

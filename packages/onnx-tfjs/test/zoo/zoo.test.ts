@@ -1,9 +1,9 @@
 import { repairBackend } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { beforeAll, describe, expect, test } from "vitest";
-import type { ZooEntry } from "../../../onnx/test/zoo/manifest.ts";
+import type { ZooEntry } from "@favor/test-support/zoo/manifest";
 import { OnnxModel } from "../../src/index.ts";
-import { backends } from "../../../tfjs/test/backends.ts";
+import { backends } from "@favor/test-support/backends";
 import {
   coreZoo,
   isConvertible,

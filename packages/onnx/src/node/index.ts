@@ -1,7 +1,6 @@
-export { hashFile } from "./input-file.ts";
+export { fileError } from "./file-errors.ts";
+export { InputFile, hashFile } from "./input-file.ts";
 export { openModel } from "./open-model.ts";
 export type { OpenedModel } from "./open-model.ts";
 export { writeModel } from "./write-model.ts";
 export type { ExternalDataOptions, WriteModelOptions, WrittenFile } from "./write-model.ts";
-export { exportName, openCheckpoint } from "./open-checkpoint.ts";
-export type { ExportPrecision, OpenCheckpointOptions, OpenedCheckpoint } from "./open-checkpoint.ts";

@@ -1,4 +1,3 @@
-// What ONNX operators mean apart from their numbers: attributes, axes, shapes. For every runtime of a graph.
 export { hiddenKeys } from "./attention-order.ts";
 export type { HiddenKeys } from "./attention-order.ts";
 export { convolutionSteps } from "./convolution.ts";

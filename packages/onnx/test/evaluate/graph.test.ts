@@ -5,7 +5,7 @@ import { evaluateGraph, type EvaluationOptions } from "../../src/evaluate/graph.
 import { encodeTensor, type Tensor } from "../../src/evaluate/tensor.ts";
 import { DataType, type GraphProto, type NodeProto, type TensorProto } from "../../src/model/proto.ts";
 import { createMessage } from "../../src/model/schema.ts";
-import { bool, float32, int64, list, node, plain } from "./building.ts";
+import { bool, float32, int64, list, node, plain } from "@favor/test-support/nodes";
 
 const options: EvaluationOptions = { opsets: new Map([["", 17]]) };
 

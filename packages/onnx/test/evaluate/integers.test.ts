@@ -3,7 +3,7 @@ import { UnsupportedOperatorError } from "../../src/evaluate/errors.ts";
 import { evaluateGraph } from "../../src/evaluate/graph.ts";
 import { decodeTensor, encodeTensor, tensorOf } from "../../src/evaluate/tensor.ts";
 import { DataType } from "../../src/model/proto.ts";
-import { apply, bool, float32, int64, int64Max, int64Min, list, node, plain } from "./building.ts";
+import { apply, bool, float32, int64, int64Max, int64Min, list, node, plain } from "@favor/test-support/nodes";
 
 const int32 = (...values: number[]) => tensorOf(DataType.INT32, [values.length], values);
 const values = (...args: Parameters<typeof apply>) => plain(apply(...args)).values;

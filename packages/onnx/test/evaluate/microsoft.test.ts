@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { tensorOf, type Tensor } from "../../src/evaluate/tensor.ts";
 import { DataType } from "../../src/model/proto.ts";
-import { apply, applyAll, float32, plain } from "./building.ts";
+import { apply, applyAll, float32, plain } from "@favor/test-support/nodes";
 
 const int32 = (dims: readonly number[], values: readonly number[]): Tensor => tensorOf(DataType.INT32, dims, values);
 const wave = (dims: readonly number[], phase: number): Tensor => {

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { decodeModel } from "../../src/model/decode.ts";
 import { evaluateGraph } from "../../src/evaluate/graph.ts";
 import { decodeTensor } from "../../src/evaluate/tensor.ts";
-import { difference } from "./comparison.ts";
+import { difference } from "@favor/test-support/tensor-comparison";
 
 /** A backend test of ONNX, see fixtures/make-node-tests.py. */
 interface NodeTest {
@@ -18,7 +18,9 @@ interface NodeTest {
 const bytes = (base64: string) => new Uint8Array(Buffer.from(base64, "base64"));
 
 const lines = gunzipSync(
-  readFileSync(process.env.NODE_TESTS ?? new URL("fixtures/node-tests.jsonl.gz", import.meta.url)),
+  readFileSync(
+    process.env.NODE_TESTS ?? new URL("../../../test-support/fixtures/node-tests.jsonl.gz", import.meta.url),
+  ),
 )
   .toString()
   .trimEnd()

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Tensor } from "../../src/evaluate/tensor.ts";
 import { DataType } from "../../src/model/proto.ts";
-import { apply, applyAll, bool, float32, int64Max, int64Min, list, plain } from "./building.ts";
+import { apply, applyAll, bool, float32, int64Max, int64Min, list, plain } from "@favor/test-support/nodes";
 
 const matrix = float32([2, 3], [1, 2, 3, 4, 5, 6]);
 const vector = float32([5], [0, 1, 2, 3, 4]);

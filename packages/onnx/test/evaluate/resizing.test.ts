@@ -3,10 +3,10 @@ import { DataType } from "../../src/model/proto.ts";
 import { makeNode } from "../../src/graph/node.ts";
 import { evaluateNode } from "../../src/evaluate/graph.ts";
 import { Tensor } from "onnxruntime-node";
-import { layerModel } from "../attention/layer.ts";
+import { layerModel } from "@favor/test-support/layer";
 import { encodeModel } from "../../src/model/encode.ts";
-import { openSession } from "../positions/running.ts";
-import { float32, list } from "./building.ts";
+import { openSession } from "@favor/test-support/onnxruntime";
+import { float32, list } from "@favor/test-support/nodes";
 
 const dims = [1, 2, 3, 5];
 const image = Float32Array.from({ length: 30 }, (_, i) => Math.sin(7 * i));

@@ -4,9 +4,9 @@ import { openModel } from "../../src/node/open-model.ts";
 import { createMessage } from "../../src/model/schema.ts";
 import { evaluateGraph } from "../../src/evaluate/graph.ts";
 import { decodeTensor, type Tensor } from "../../src/evaluate/tensor.ts";
-import { hasZoo, readZooFile, zooEntries, zooPath, type ZooEntry } from "../zoo/manifest.ts";
-import { readNpz, type NpyArray } from "../zoo/npz.ts";
-import { difference } from "./comparison.ts";
+import { hasZoo, readZooFile, zooEntries, zooPath, type ZooEntry } from "@favor/test-support/zoo/manifest";
+import { readNpz, type NpyArray } from "@favor/test-support/zoo/npz";
+import { difference } from "@favor/test-support/tensor-comparison";
 
 function tensorOfNpy({ dims, dataType, bytes }: NpyArray): Tensor {
   return decodeTensor(

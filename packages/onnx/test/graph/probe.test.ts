@@ -5,9 +5,9 @@ import { makeNode } from "../../src/graph/node.ts";
 import { shapeFunctions } from "../../src/graph/shape-functions.ts";
 import { encodeModel } from "../../src/model/encode.ts";
 import { DataType } from "../../src/model/proto.ts";
-import { hidden, hiddenStates, layerModel } from "../attention/layer.ts";
-import type { Layer, LayerInput } from "../attention/layer.ts";
-import { openSession } from "../positions/running.ts";
+import { hidden, hiddenStates, layerModel } from "@favor/test-support/layer";
+import type { Layer, LayerInput } from "@favor/test-support/layer";
+import { openSession } from "@favor/test-support/onnxruntime";
 import { RandomStream, streamPurpose } from "@favor/core";
 import { Tensor } from "onnxruntime-node";
 

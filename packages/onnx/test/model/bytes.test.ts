@@ -1,19 +1,16 @@
 import Long from "long";
 import { Writer } from "protobufjs/minimal.js";
 import { describe, expect, it } from "vitest";
-import {
-  DataType,
-  ModelFormatError,
-  OnnxError,
-  createMessage,
-  decodeMessage,
-  decodeModel,
-  encodeModel,
-  makeTensor,
-  memoryRange,
-  tensorValues,
-} from "../../src/index.ts";
-import type { ByteRange, DecodeLimits, ModelProto, OperatorSetIdProto } from "../../src/index.ts";
+import { DataType } from "../../src/model/proto.ts";
+import { ModelFormatError, OnnxError } from "../../src/model/errors.ts";
+import { createMessage } from "../../src/model/schema.ts";
+import { decodeMessage, decodeModel } from "../../src/model/decode.ts";
+import { encodeModel } from "../../src/model/encode.ts";
+import { makeTensor, tensorValues } from "../../src/model/tensor.ts";
+import { memoryRange } from "../../src/model/byte-range.ts";
+import type { ByteRange } from "../../src/model/byte-range.ts";
+import type { DecodeLimits } from "../../src/model/limits.ts";
+import type { ModelProto, OperatorSetIdProto } from "../../src/model/proto.ts";
 
 const text = (string: string): Uint8Array => new TextEncoder().encode(string);
 

@@ -2,20 +2,17 @@ import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import Long from "long";
 import { describe, expect, it, vi } from "vitest";
-import {
-  DataType,
-  ExternalDataError,
-  attachExternalData,
-  createMessage,
-  decodeModel,
-  encodeModel,
-  externalDataFromMemory,
-  modelTensors,
-  tensorValues,
-} from "../../src/index.ts";
-import type { ModelProto, TensorProto } from "../../src/index.ts";
-import { openModel } from "../../src/node/index.ts";
-import { temporaryFolder } from "./temporary-folder.ts";
+import { DataType } from "../../src/model/proto.ts";
+import { ExternalDataError } from "../../src/model/errors.ts";
+import { attachExternalData, externalDataFromMemory } from "../../src/model/external-data.ts";
+import { createMessage } from "../../src/model/schema.ts";
+import { decodeModel } from "../../src/model/decode.ts";
+import { encodeModel } from "../../src/model/encode.ts";
+import { modelTensors } from "../../src/model/walk.ts";
+import { tensorValues } from "../../src/model/tensor.ts";
+import type { ModelProto, TensorProto } from "../../src/model/proto.ts";
+import { openModel } from "../../src/node/open-model.ts";
+import { temporaryFolder } from "@favor/test-support/folder-for-each-test";
 
 const inFolder = temporaryFolder();
 const data = new Uint8Array(Float32Array.from({ length: 64 }, (_, index) => index).buffer);

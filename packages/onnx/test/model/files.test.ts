@@ -2,18 +2,18 @@ import { createHash } from "node:crypto";
 import fs from "node:fs";
 import Long from "long";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import {
-  DataType,
-  ModelFileError,
-  createMessage,
-  encodeModel,
-  makeTensor,
-  modelTensors,
-  tensorValues,
-} from "../../src/index.ts";
-import type { ByteRange, ModelProto, TensorProto } from "../../src/index.ts";
-import { hashFile, openModel, writeModel } from "../../src/node/index.ts";
-import { temporaryFolder } from "./temporary-folder.ts";
+import { DataType } from "../../src/model/proto.ts";
+import { ModelFileError } from "../../src/model/errors.ts";
+import { createMessage } from "../../src/model/schema.ts";
+import { encodeModel } from "../../src/model/encode.ts";
+import { makeTensor, tensorValues } from "../../src/model/tensor.ts";
+import { modelTensors } from "../../src/model/walk.ts";
+import type { ByteRange } from "../../src/model/byte-range.ts";
+import type { ModelProto, TensorProto } from "../../src/model/proto.ts";
+import { hashFile } from "../../src/node/input-file.ts";
+import { openModel } from "../../src/node/open-model.ts";
+import { writeModel } from "../../src/node/write-model.ts";
+import { temporaryFolder } from "@favor/test-support/folder-for-each-test";
 
 const inFolder = temporaryFolder();
 afterEach(() => {

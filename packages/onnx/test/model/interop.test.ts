@@ -1,7 +1,10 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import Long from "long";
 import { describe, expect, it } from "vitest";
-import { decodeModel, encodeModel, fromOnnxProto, memoryRange, toOnnxProto } from "../../src/index.ts";
+import { decodeModel } from "../../src/model/decode.ts";
+import { encodeModel } from "../../src/model/encode.ts";
+import { fromOnnxProto, toOnnxProto } from "../../src/model/interop.ts";
+import { memoryRange } from "../../src/model/byte-range.ts";
 
 // Under vitest's resolve conditions the `require("long")` in onnx-proto's protobufjs gives an ES module; this goes first.
 Object.assign(globalThis, { Long });

@@ -1,10 +1,13 @@
 import Long from "long";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 import { expect, it } from "vitest";
-import { DataType, createMessage, makeTensor } from "../../src/index.ts";
-import type { DimensionProto, ValueInfoProto } from "../../src/index.ts";
-import { openModel, writeModel } from "../../src/node/index.ts";
-import { temporaryFolder } from "./temporary-folder.ts";
+import { DataType } from "../../src/model/proto.ts";
+import { createMessage } from "../../src/model/schema.ts";
+import { makeTensor } from "../../src/model/tensor.ts";
+import type { DimensionProto, ValueInfoProto } from "../../src/model/proto.ts";
+import { openModel } from "../../src/node/open-model.ts";
+import { writeModel } from "../../src/node/write-model.ts";
+import { temporaryFolder } from "@favor/test-support/folder-for-each-test";
 
 const inFolder = temporaryFolder();
 

@@ -1,18 +1,13 @@
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import Long from "long";
 import { describe, expect, it } from "vitest";
-import {
-  createMessage,
-  decodeMessage,
-  decodeModel,
-  encodeMessage,
-  encodeModel,
-  encodeModelPieces,
-  memoryRange,
-  modelTensors,
-  AttributeType,
-} from "../../src/index.ts";
-import type { ModelProto } from "../../src/index.ts";
+import { createMessage } from "../../src/model/schema.ts";
+import { decodeMessage, decodeModel } from "../../src/model/decode.ts";
+import { encodeMessage, encodeModel, encodeModelPieces } from "../../src/model/encode.ts";
+import { memoryRange } from "../../src/model/byte-range.ts";
+import { modelTensors } from "../../src/model/walk.ts";
+import { AttributeType } from "../../src/model/proto.ts";
+import type { ModelProto } from "../../src/model/proto.ts";
 
 const shared = new URL("../../../../../shared/", import.meta.url);
 const fixture = (name: string): Uint8Array => readFileSync(new URL(`fixtures/${name}`, import.meta.url));

@@ -2,20 +2,15 @@ import { readFileSync } from "node:fs";
 import { ArgumentError } from "@favor/core";
 import Long from "long";
 import { describe, expect, it } from "vitest";
-import {
-  DataType,
-  TensorError,
-  checkTensor,
-  createMessage,
-  decodeMessage,
-  decodeModel,
-  encodeMessage,
-  makeTensor,
-  memoryRange,
-  tensorStrings,
-  tensorValues,
-} from "../../src/index.ts";
-import type { TensorProto } from "../../src/index.ts";
+import { DataType } from "../../src/model/proto.ts";
+import { TensorError } from "../../src/model/errors.ts";
+import { checkTensor } from "../../src/model/tensor-shape.ts";
+import { createMessage } from "../../src/model/schema.ts";
+import { decodeMessage, decodeModel } from "../../src/model/decode.ts";
+import { encodeMessage } from "../../src/model/encode.ts";
+import { makeTensor, tensorStrings, tensorValues } from "../../src/model/tensor.ts";
+import { memoryRange } from "../../src/model/byte-range.ts";
+import type { TensorProto } from "../../src/model/proto.ts";
 
 const fixture = (name: string): Uint8Array => readFileSync(new URL(`fixtures/${name}`, import.meta.url));
 const dims = (...values: number[]): Long[] => values.map((value) => Long.fromNumber(value));

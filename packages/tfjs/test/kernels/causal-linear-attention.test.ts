@@ -2,7 +2,7 @@ import * as tf from "@tensorflow/tfjs";
 import { describe, expect, it } from "vitest";
 import { causalLinearAttention } from "../../src/index.ts";
 import { causalByChunks } from "../../src/kernels/causal-chunks.ts";
-import { onEveryBackend } from "../backends.ts";
+import { onEveryBackend } from "@favor/test-support/backends";
 import { gaussians, relativeError } from "../ops/samples.ts";
 import { quickest } from "../repairs/processor-time.ts";
 

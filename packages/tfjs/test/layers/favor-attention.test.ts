@@ -7,7 +7,7 @@ import {
   redrawProjections,
   softmaxAttention,
 } from "../../src/index.ts";
-import { onEveryBackend } from "../backends.ts";
+import { onEveryBackend } from "@favor/test-support/backends";
 import { everyMap, gaussians, relativeError } from "../ops/samples.ts";
 
 const tensor = (shape: number[], seed: number): tf.Tensor =>

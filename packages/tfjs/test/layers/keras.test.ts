@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { expect, it } from "vitest";
 import { MultiHeadAttention } from "../../src/index.ts";
-import { onEveryBackend } from "../backends.ts";
+import { onEveryBackend } from "@favor/test-support/backends";
 import golden from "../fixtures/keras-attention.json" with { type: "json" };
 import { relativeError } from "../ops/samples.ts";
 

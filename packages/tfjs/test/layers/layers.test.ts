@@ -2,7 +2,7 @@ import type { FeatureMapDescription } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import { describe, expect, it } from "vitest";
 import { MultiHeadAttention, PerformerEncoderLayer, redrawEvery, redrawProjections } from "../../src/index.ts";
-import { onEveryBackend } from "../backends.ts";
+import { onEveryBackend } from "@favor/test-support/backends";
 import { everyMap, gaussians, relativeError } from "../ops/samples.ts";
 
 const projection = { kind: "orthogonal", count: 64, dim: 4, seed: 3 } as const;

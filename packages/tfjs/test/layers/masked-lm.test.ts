@@ -9,7 +9,7 @@ import {
   redrawEvery,
   repairBackend,
 } from "../../src/index.ts";
-import { onEveryBackend } from "../backends.ts";
+import { onEveryBackend } from "@favor/test-support/backends";
 import { everyMap, gaussians, relativeError } from "../ops/samples.ts";
 
 const sizes = { vocabularySize: 11, maxLength: 16, numLayers: 2, modelDim: 8, numHeads: 2, feedForwardDim: 16 };

@@ -8,7 +8,7 @@ import * as tf from "@tensorflow/tfjs";
 import { rolldown } from "rolldown";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { FavorAttention, PerformerEncoderLayer, performerMaskedLM, redrawProjections } from "../../src/index.ts";
-import { onEveryBackend } from "../backends.ts";
+import { onEveryBackend } from "@favor/test-support/backends";
 import { everyMap } from "../ops/samples.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "favor-tfjs-"));

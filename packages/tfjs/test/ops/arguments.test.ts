@@ -2,7 +2,7 @@ import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import { expect, it } from "vitest";
 import * as favor from "../../src/index.ts";
-import { onEveryBackend } from "../backends.ts";
+import { onEveryBackend } from "@favor/test-support/backends";
 
 type Call = (...given: unknown[]) => unknown;
 

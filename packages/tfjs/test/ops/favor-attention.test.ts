@@ -2,7 +2,7 @@ import type { FeatureMapDescription } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import { describe, expect, it } from "vitest";
 import { favorAttention } from "../../src/index.ts";
-import { onEveryBackend } from "../backends.ts";
+import { onEveryBackend } from "@favor/test-support/backends";
 import { everyMap, reference, relativeError, sample, tensors } from "./samples.ts";
 
 const shape = { batch: 2, heads: 3, length: 37, dim: 6, valueDim: 5 };

@@ -2,7 +2,7 @@ import type { PositiveDescription } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import { describe, expect, it } from "vitest";
 import { favorAttention, softmaxAttention } from "../../src/index.ts";
-import { onEveryBackend } from "../backends.ts";
+import { onEveryBackend } from "@favor/test-support/backends";
 import { everyMap, gaussians, reference, sample, tensors } from "./samples.ts";
 import type { Sample } from "./samples.ts";
 

@@ -2,7 +2,7 @@ import { exactAttention } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import { expect, it } from "vitest";
 import { softmaxAttention } from "../../src/index.ts";
-import { onEveryBackend } from "../backends.ts";
+import { onEveryBackend } from "@favor/test-support/backends";
 import { relativeError, sample, tensors } from "./samples.ts";
 
 const shape = { batch: 1, heads: 1, length: 23, dim: 6, valueDim: 5 };

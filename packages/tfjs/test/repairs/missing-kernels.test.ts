@@ -1,7 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
 import { describe, expect, it } from "vitest";
 import { repairBackend } from "../../src/index.ts";
-import { version } from "../backends.ts";
+import { version } from "@favor/test-support/backends";
 import { gaussians, relativeError } from "../ops/samples.ts";
 
 // The order matters: first what tfjs does by itself, then the repair.

@@ -1,5 +1,6 @@
 import { FavorError } from "@favor/core";
-import { convertAttention, decodeModel, encodeModel, inspectAttention } from "@favor/onnx";
+import { convertAttention, inspectAttention } from "@favor/rewriter";
+import { decodeModel, encodeModel } from "@favor/onnx";
 import type { Seed } from "./corpus.ts";
 import { mutateBytes } from "./mutate-bytes.ts";
 import { mutateModel } from "./mutate-model.ts";

@@ -1,4 +1,5 @@
-import { convertAttention, DataType, decodeModel, encodeModel, type ModelProto } from "@favor/onnx";
+import { convertAttention } from "@favor/rewriter";
+import { DataType, decodeModel, encodeModel, type ModelProto } from "@favor/onnx";
 import { FavorError } from "@favor/core";
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 import { Choices } from "../fuzz/random.ts";

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { attachExternalData, createMessage, decodeModel, encodeModel, externalDataFromMemory } from "@favor/onnx";
 import type { InferenceSession } from "onnxruntime-node";
-import { readNpz, type NpyArray } from "../../../../packages/onnx/test/zoo/npz.ts";
+import { readNpz, type NpyArray } from "@favor/test-support/zoo/npz";
 import { onnxTypes, openSession, tensorOf } from "./runtime.ts";
 
 /** A model of the zoo that attends, with a sample of its inputs. */

@@ -1,5 +1,5 @@
 import { decodeModel, DataType, type ModelProto, type ValueInfoProto } from "@favor/onnx";
-import type { NpyArray } from "../../../../packages/onnx/test/zoo/npz.ts";
+import type { NpyArray } from "@favor/test-support/zoo/npz";
 import type { Choices } from "../fuzz/random.ts";
 import type { Seed } from "./corpus.ts";
 import { numbersOf, tensorOfNumbers, type Feeds } from "./runtime.ts";

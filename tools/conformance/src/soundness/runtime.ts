@@ -1,6 +1,6 @@
 import { DataType } from "@favor/onnx";
 import { InferenceSession, Tensor } from "onnxruntime-node";
-import type { NpyArray } from "../../../../packages/onnx/test/zoo/npz.ts";
+import type { NpyArray } from "@favor/test-support/zoo/npz";
 
 export type Feeds = Readonly<Record<string, Tensor>>;
 

@@ -2,7 +2,7 @@ import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import { beforeAll, describe, expect, it } from "vitest";
 import { bundle } from "../../src/browser/bundle.ts";
-import { findChromium, runPage } from "../../src/browser/chromium.ts";
+import { findChromium, runPage } from "@favor/test-support/chromium";
 import { kernelDigests, projectionDigests, workerDigest } from "../../src/browser/probe.ts";
 import type { Digests } from "../../src/browser/probe.ts";
 

@@ -5,7 +5,7 @@ import { HubServer, faults, memoryContent } from "hub-server";
 import { describe, expect, it, onTestFinished } from "vitest";
 
 import { bundle } from "../../src/browser/bundle.ts";
-import { findChromium, runPage } from "../../src/browser/chromium.ts";
+import { findChromium, runPage } from "@favor/test-support/chromium";
 import type { OpfsReport } from "../../src/browser/opfs-report.ts";
 
 const chromium = findChromium();

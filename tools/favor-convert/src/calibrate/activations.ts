@@ -1,15 +1,16 @@
 import type { HeadMoments } from "@favor/core";
-import type { ConvertOptions, ConvertedSite, ModelProto, SampleTap } from "@favor/onnx";
+import type { ConvertOptions, ConvertedSite, SampleTap } from "@favor/rewriter";
+import type { ModelProto } from "@favor/onnx";
 
-import { UsageError } from "../errors.ts";
-import type { OutputFolder } from "../folder/output-folder.ts";
-import { mainOutput } from "../measure/main-output.ts";
-import type { RunnerOptions } from "../measure/runner.ts";
-import type { Progress } from "../progress/progress.ts";
-import type { FavorOptions, SiteError } from "../report/favor-file.ts";
-import type { Source } from "../source/source.ts";
-import type { LoadedSequences } from "../tokens/load-sequences.ts";
-import type { SequenceTokenizer } from "../tokens/tokenizer.ts";
+import { UsageError } from "@favor/checkpoints";
+import type { OutputFolder } from "@favor/checkpoints/node";
+import { mainOutput } from "@favor/measure";
+import type { RunnerOptions } from "@favor/measure";
+import type { Progress } from "@favor/checkpoints";
+import type { FavorOptions, SiteError } from "@favor/report";
+import type { Source } from "@favor/checkpoints/node";
+import type { LoadedSequences } from "@favor/measure/tokens";
+import type { SequenceTokenizer } from "@favor/measure/tokens";
 import { calibrationInputs } from "./calibration-inputs.ts";
 import { fitSites } from "./fit-sites.ts";
 import { HeadPool } from "./head-pool.ts";

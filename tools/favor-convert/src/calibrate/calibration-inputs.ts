@@ -1,5 +1,5 @@
-import { maskSequence, ordinaryIds } from "../measure/masking.ts";
-import type { SequenceTokenizer, TokenSequence } from "../tokens/tokenizer.ts";
+import { maskSequence, ordinaryIds } from "@favor/measure";
+import type { SequenceTokenizer, TokenSequence } from "@favor/measure/tokens";
 
 /**
  * What the model is run on to see its queries and keys. A masked language model is used on masked inputs, and its

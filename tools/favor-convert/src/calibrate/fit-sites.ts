@@ -1,9 +1,9 @@
 import type { FeatureMapDescription, HeadMoments } from "@favor/core";
-import type { SampleTap } from "@favor/onnx";
+import type { SampleTap } from "@favor/rewriter";
 
-import type { ModelRunner } from "../measure/runner.ts";
-import type { Progress } from "../progress/progress.ts";
-import type { FavorOptions } from "../report/favor-file.ts";
+import type { ModelRunner } from "@favor/measure";
+import type { Progress } from "@favor/checkpoints";
+import type { FavorOptions } from "@favor/report";
 import type { HeadJob, HeadResult, LandmarkFit } from "./head-job.ts";
 import type { HeadPool } from "./head-pool.ts";
 import { firstRows, gatherSamples } from "./samples.ts";

@@ -1,10 +1,10 @@
 import { MomentAccumulator } from "@favor/core";
 import type { HeadMoments } from "@favor/core";
-import type { MomentTap, SampleTap } from "@favor/onnx";
+import type { MomentTap, SampleTap } from "@favor/rewriter";
 import type { Tensor } from "onnxruntime-node";
 
-import { InputError } from "../errors.ts";
-import type { ModelRunner } from "../measure/runner.ts";
+import { InputError } from "@favor/checkpoints";
+import type { ModelRunner } from "@favor/measure";
 import { gatherSamples } from "./samples.ts";
 
 /**

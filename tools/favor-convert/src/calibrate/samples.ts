@@ -1,9 +1,9 @@
 import type { AttentionInput } from "@favor/core";
-import type { SampleTap } from "@favor/onnx";
+import type { SampleTap } from "@favor/rewriter";
 import type { Tensor } from "onnxruntime-node";
 
-import { InputError } from "../errors.ts";
-import type { ModelRunner } from "../measure/runner.ts";
+import { InputError } from "@favor/checkpoints";
+import type { ModelRunner } from "@favor/measure";
 
 /** Queries and keys of one site: by head and sequence, one input for each entry of the attention's batch. */
 export interface SiteSample {

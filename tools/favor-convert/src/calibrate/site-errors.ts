@@ -1,9 +1,9 @@
 import type { FeatureMapDescription } from "@favor/core";
-import type { SampleTap } from "@favor/onnx";
+import type { SampleTap } from "@favor/rewriter";
 
-import type { ModelRunner } from "../measure/runner.ts";
-import type { Progress } from "../progress/progress.ts";
-import type { SiteError } from "../report/favor-file.ts";
+import type { ModelRunner } from "@favor/measure";
+import type { Progress } from "@favor/checkpoints";
+import type { SiteError } from "@favor/report";
 import type { HeadPool } from "./head-pool.ts";
 import { firstRows, gatherSamples } from "./samples.ts";
 

@@ -1,12 +1,13 @@
 import { join } from "node:path";
 
-import { tapMoments, tapSamples } from "@favor/onnx";
-import type { ModelProto, MomentTap, SampleTap } from "@favor/onnx";
+import { tapMoments, tapSamples } from "@favor/rewriter";
+import type { ModelProto } from "@favor/onnx";
+import type { MomentTap, SampleTap } from "@favor/rewriter";
 import { writeModel } from "@favor/onnx/node";
 
-import type { OutputFolder } from "../folder/output-folder.ts";
-import { ModelRunner } from "../measure/runner.ts";
-import type { RunnerOptions } from "../measure/runner.ts";
+import type { OutputFolder } from "@favor/checkpoints/node";
+import { ModelRunner } from "@favor/measure";
+import type { RunnerOptions } from "@favor/measure";
 
 /** The original model with queries and keys, or their sums, as additional outputs. */
 export interface TappedModel<Tap> {

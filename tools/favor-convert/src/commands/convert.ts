@@ -1,32 +1,32 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 
-import { convertAttention, inspectAttention } from "@favor/onnx";
-import type { Conversion, ConvertOptions, ConvertedSite } from "@favor/onnx";
+import { convertAttention, inspectAttention } from "@favor/rewriter";
+import type { Conversion, ConvertOptions, ConvertedSite } from "@favor/rewriter";
 import { writeModel } from "@favor/onnx/node";
 
-import { UsageError } from "../errors.ts";
-import { copyCompanions } from "../folder/checkpoint-files.ts";
-import { OutputFolder, checkOutput } from "../folder/output-folder.ts";
-import type { Comparison } from "../measure/evaluation.ts";
-import { silent } from "../progress/progress.ts";
-import type { Progress } from "../progress/progress.ts";
-import type { FavorFile, FavorOptions } from "../report/favor-file.ts";
-import type { DataWarning } from "../tokens/doubtful-data.ts";
-import type { Evaluation } from "../measure/evaluation.ts";
-import { siteRecord } from "../report/site-record.ts";
-import { checkConfiguration } from "../source/check-configuration.ts";
-import { maximumTokens } from "../source/config.ts";
-import { checkWeights } from "../source/finite-weights.ts";
-import { onnxFileOf, openSourceModel } from "../source/open-source-model.ts";
-import type { OpenedSource } from "../source/open-source-model.ts";
-import { openSource } from "../source/source.ts";
-import type { Source } from "../source/source.ts";
-import { doubtsAbout } from "../tokens/doubtful-data.ts";
-import { checkVocabulary, loadSequences } from "../tokens/load-sequences.ts";
-import type { LoadedSequences } from "../tokens/load-sequences.ts";
-import { loadTokenizer } from "../tokens/tokenizer.ts";
-import type { SequenceTokenizer } from "../tokens/tokenizer.ts";
+import { UsageError } from "@favor/checkpoints";
+import { copyCompanions } from "@favor/checkpoints/node";
+import { OutputFolder, checkOutput } from "@favor/checkpoints/node";
+import type { Comparison } from "@favor/measure";
+import { silent } from "@favor/checkpoints";
+import type { Progress } from "@favor/checkpoints";
+import type { FavorFile, FavorOptions } from "@favor/report";
+import type { DataWarning } from "@favor/measure/tokens";
+import type { Evaluation } from "@favor/measure";
+import { siteRecord } from "@favor/report";
+import { checkConfiguration } from "./check-configuration.ts";
+import { maximumTokens } from "@favor/checkpoints/node";
+import { checkWeights } from "@favor/checkpoints/node";
+import { onnxFileOf, openSourceModel } from "@favor/checkpoints/node";
+import type { OpenedSource } from "@favor/checkpoints/node";
+import { openSource } from "@favor/checkpoints/node";
+import type { Source } from "@favor/checkpoints/node";
+import { doubtsAbout } from "@favor/measure/tokens";
+import { checkVocabulary, loadSequences } from "@favor/measure/tokens";
+import type { LoadedSequences } from "@favor/measure/tokens";
+import { loadTokenizer } from "@favor/measure/tokens";
+import type { SequenceTokenizer } from "@favor/measure/tokens";
 import { versions } from "../versions.ts";
 import type { Activations } from "../calibrate/activations.ts";
 import { checkKept, maskOperations, optionsOf } from "./request.ts";
@@ -168,7 +168,7 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
     ...(evaluation === undefined ? {} : { evaluation }),
   };
   progress.stage("Writing the folder");
-  const { writeReport } = await import("../report/write-report.ts");
+  const { writeReport } = await import("@favor/report/pages");
   await copyCompanions(source, output, { maxLength: options.maxLength, externalData: attempt.hasExternalData });
   await writeReport(output, favor);
   return { sites: conversion.sites, notes, warnings: data.warnings, favor };
@@ -218,7 +218,7 @@ async function rewrite(job: Job): Promise<Rewritten> {
 async function openComparison({ source, data, output, threads, progress }: Job): Promise<Comparison | undefined> {
   const { tokenizer, evaluation } = data;
   if (tokenizer === undefined || evaluation === undefined) return undefined;
-  const { Comparison } = await import("../measure/evaluation.ts");
+  const { Comparison } = await import("@favor/measure");
   const scratch = await output.scratch();
   const original = await output.fill(() => onnxFileOf(source, join(scratch.path, "original.onnx")));
   return Comparison.open({ source, original, tokenizer, threads, ...evaluation }, progress);
@@ -234,7 +234,7 @@ async function keepWithin(
   comparison: Comparison | undefined,
 ): Promise<Attempt> {
   if (budget === undefined || first.evaluation === undefined) return first;
-  const { lossInPoints } = await import("../measure/evaluation.ts");
+  const { lossInPoints } = await import("@favor/measure");
   const layers = new Map<number, number>();
   for (const { site, layer, state } of first.conversion.sites) {
     if (state === "converted") layers.set(layer, Math.max(layers.get(layer) ?? 0, errors[site]?.mean ?? 0));

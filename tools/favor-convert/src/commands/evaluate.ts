@@ -1,14 +1,14 @@
 import { availableParallelism } from "node:os";
 
-import { compareModels } from "../measure/evaluation.ts";
-import { silent } from "../progress/progress.ts";
-import type { Progress } from "../progress/progress.ts";
-import type { Evaluation } from "../measure/evaluation.ts";
-import { maximumTokens } from "../source/config.ts";
-import { withOnnxFile } from "../source/open-source-model.ts";
-import { openSource } from "../source/source.ts";
-import { checkVocabulary, loadSequences } from "../tokens/load-sequences.ts";
-import { loadTokenizer } from "../tokens/tokenizer.ts";
+import { compareModels } from "@favor/measure";
+import { silent } from "@favor/checkpoints";
+import type { Progress } from "@favor/checkpoints";
+import type { Evaluation } from "@favor/measure";
+import { maximumTokens } from "@favor/checkpoints/node";
+import { withOnnxFile } from "@favor/checkpoints/node";
+import { openSource } from "@favor/checkpoints/node";
+import { checkVocabulary, loadSequences } from "@favor/measure/tokens";
+import { loadTokenizer } from "@favor/measure/tokens";
 
 export interface EvaluateRequest {
   /** The reference: a checkpoint folder or an `.onnx` file; its tokenizer is used. */

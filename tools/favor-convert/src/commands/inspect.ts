@@ -1,12 +1,12 @@
-import { inspectAttention } from "@favor/onnx";
-import type { SiteReport } from "@favor/onnx";
+import { inspectAttention } from "@favor/rewriter";
+import type { SiteReport } from "@favor/rewriter";
 
-import { silent } from "../progress/progress.ts";
-import type { Progress } from "../progress/progress.ts";
-import { checkConfiguration } from "../source/check-configuration.ts";
-import { openSourceModel } from "../source/open-source-model.ts";
-import { openSource } from "../source/source.ts";
-import type { SourceOptions } from "../source/source.ts";
+import { silent } from "@favor/checkpoints";
+import type { Progress } from "@favor/checkpoints";
+import { checkConfiguration } from "./check-configuration.ts";
+import { openSourceModel } from "@favor/checkpoints/node";
+import { openSource } from "@favor/checkpoints/node";
+import type { SourceOptions } from "@favor/checkpoints/node";
 import { maskOperations } from "./request.ts";
 
 export interface Inspection {

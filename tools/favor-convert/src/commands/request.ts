@@ -1,8 +1,8 @@
-import type { ConvertOptions, FeatureChoice } from "@favor/onnx";
+import type { ConvertOptions, FeatureChoice } from "@favor/rewriter";
 
-import { UsageError } from "../errors.ts";
-import type { FavorOptions } from "../report/favor-file.ts";
-import type { SourceOptions } from "../source/source.ts";
+import { UsageError } from "@favor/checkpoints";
+import type { FavorOptions } from "@favor/report";
+import type { SourceOptions } from "@favor/checkpoints/node";
 
 /** What to convert and how; the command line's options, one for one. */
 export interface ConvertRequest extends SourceOptions {

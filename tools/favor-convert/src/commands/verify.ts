@@ -2,22 +2,22 @@ import { availableParallelism } from "node:os";
 
 import { hashFile } from "@favor/onnx/node";
 
-import { InputError, UsageError } from "../errors.ts";
-import { compareModels } from "../measure/evaluation.ts";
-import { checkPadding, checkPieces, checkSignature, checkSoftmaxEquality, probeSequences } from "../measure/probes.ts";
-import type { Check } from "../measure/probes.ts";
-import { ModelRunner } from "../measure/runner.ts";
-import { silent } from "../progress/progress.ts";
-import type { Progress } from "../progress/progress.ts";
-import type { FavorFile } from "../report/favor-file.ts";
-import type { Evaluation } from "../measure/evaluation.ts";
-import { readFavorFile } from "../report/read-favor-file.ts";
-import { maximumTokens } from "../source/config.ts";
-import { withOnnxFile } from "../source/open-source-model.ts";
-import { openSource } from "../source/source.ts";
-import type { Source, SourceOptions } from "../source/source.ts";
-import { checkVocabulary, loadSequences } from "../tokens/load-sequences.ts";
-import { loadTokenizer } from "../tokens/tokenizer.ts";
+import { InputError, UsageError } from "@favor/checkpoints";
+import { compareModels } from "@favor/measure";
+import { checkPadding, checkPieces, checkSignature, checkSoftmaxEquality, probeSequences } from "@favor/measure";
+import type { Check } from "@favor/measure";
+import { ModelRunner } from "@favor/measure";
+import { silent } from "@favor/checkpoints";
+import type { Progress } from "@favor/checkpoints";
+import type { FavorFile } from "@favor/report";
+import type { Evaluation } from "@favor/measure";
+import { readFavorFile } from "@favor/report";
+import { maximumTokens } from "@favor/checkpoints/node";
+import { withOnnxFile } from "@favor/checkpoints/node";
+import { openSource } from "@favor/checkpoints/node";
+import type { Source, SourceOptions } from "@favor/checkpoints/node";
+import { checkVocabulary, loadSequences } from "@favor/measure/tokens";
+import { loadTokenizer } from "@favor/measure/tokens";
 
 export interface VerifyRequest extends SourceOptions {
   /** The checkpoint that was converted, as `convert` takes it. */

@@ -1,4 +1,4 @@
-import { InputError } from "../errors.ts";
+import { InputError } from "@favor/checkpoints";
 
 /** A conversion that was judged. */
 export interface Judged {

@@ -4,8 +4,8 @@ import { join } from "node:path";
 
 import { z } from "zod";
 
-import { curveSchema, stageSchema } from "favor-convert/report";
-import type { CurvePoint, TuningStage } from "favor-convert/report";
+import { curveSchema, stageSchema } from "@favor/report";
+import type { CurvePoint, TuningStage } from "@favor/report";
 
 import type { DataPosition } from "../data/training-data.ts";
 import { size } from "../disk-fault.ts";

@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
-import { memoryRange, readRange, readSafetensors } from "@favor/onnx";
+import { memoryRange, readRange } from "@favor/onnx";
+import { readSafetensors } from "@favor/checkpoints";
 
 import type { NamedTensors } from "../training/stage.ts";
 

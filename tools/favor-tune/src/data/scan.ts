@@ -1,8 +1,8 @@
 import { basename } from "node:path";
 
 import { hashFile } from "@favor/onnx/node";
-import { readRecords } from "favor-convert/data";
-import type { DataRecord } from "favor-convert/data";
+import { readRecords } from "@favor/measure/data";
+import type { DataRecord } from "@favor/measure/data";
 
 import { TuneInputError } from "../errors.ts";
 import { isHeldOut, recordHash } from "./record-hash.ts";

@@ -1,6 +1,8 @@
 import { RandomStream, streamPurpose } from "@favor/core";
-import { cutSequence, malformed, readRecords } from "favor-convert/data";
-import type { DataRecord, SequenceTokenizer, TokenSequence } from "favor-convert/data";
+import { cutSequence } from "@favor/measure/tokens";
+import { malformed, readRecords } from "@favor/measure/data";
+import type { DataRecord } from "@favor/measure/data";
+import type { SequenceTokenizer, TokenSequence } from "@favor/measure/tokens";
 
 import { TrainingError } from "../errors.ts";
 import { recordHash } from "./record-hash.ts";

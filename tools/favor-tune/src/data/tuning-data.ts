@@ -1,6 +1,6 @@
-import { loadSequences } from "favor-convert/data";
-import type { TokenSequence } from "favor-convert/data";
-import type { DataUse } from "favor-convert/report";
+import { loadSequences } from "@favor/measure/tokens";
+import type { TokenSequence } from "@favor/measure/tokens";
+import type { DataUse } from "@favor/measure/tokens";
 
 import type { TuneRequest } from "../request.ts";
 import type { Settings } from "../settings.ts";

@@ -1,7 +1,7 @@
 import type { ModelProto, NodeProto, TensorProto } from "@favor/onnx";
 
-import { GraphWiring, valuesRead } from "./graph-wiring.ts";
-import { isFeatureInitializer } from "./feature-initializers.ts";
+import { GraphWiring, valuesRead } from "../model/graph-wiring.ts";
+import { isFeatureInitializer } from "../model/feature-initializers.ts";
 import { ValueNumbers, operatorOf } from "./value-numbers.ts";
 
 /** One attention whose output a student learns to reproduce from the teacher's own activations. */

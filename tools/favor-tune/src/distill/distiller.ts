@@ -1,9 +1,9 @@
-import { tapSamples } from "@favor/onnx";
+import { tapSamples } from "@favor/rewriter";
 import type { ModelProto } from "@favor/onnx";
 import * as tf from "@tensorflow/tfjs";
 
 import { TrainingError } from "../errors.ts";
-import type { AdamWOptions } from "../mlm/adamw.ts";
+import type { AdamWOptions } from "../training/adamw.ts";
 import type { NamedTensors, StepResult, TrainingBatch, TrainingStage } from "../training/stage.ts";
 import { boundedErrorsByHead, errorsByHead } from "./attention-loss.ts";
 import { differingSites } from "./differing-sites.ts";

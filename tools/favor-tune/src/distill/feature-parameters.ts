@@ -2,11 +2,11 @@ import { tensorValues } from "@favor/onnx";
 import type { TensorProto } from "@favor/onnx";
 import * as tf from "@tensorflow/tfjs";
 
-import { AdamW } from "../mlm/adamw.ts";
-import type { AdamWOptions } from "../mlm/adamw.ts";
-import { clippingScale, globalNorm } from "../mlm/gradients.ts";
+import { AdamW } from "../training/adamw.ts";
+import type { AdamWOptions } from "../training/adamw.ts";
+import { clippingScale, globalNorm } from "../training/gradients.ts";
 import type { NamedTensors } from "../training/stage.ts";
-import { isPositive } from "./feature-initializers.ts";
+import { isPositive } from "../model/feature-initializers.ts";
 import type { Student } from "./student.ts";
 
 /** Of a tensor whose values are near zero, which has to learn all the same. */

@@ -3,8 +3,8 @@ import type { ModelProto, NodeProto, OperatorSetIdProto, TensorProto } from "@fa
 
 import type { Difference } from "./differing-sites.ts";
 import { DistillError } from "./errors.ts";
-import { valuesRead } from "./graph-wiring.ts";
-import type { GraphWiring } from "./graph-wiring.ts";
+import { valuesRead } from "../model/graph-wiring.ts";
+import type { GraphWiring } from "../model/graph-wiring.ts";
 
 /** The original model that also computes what students need, and nothing else. */
 export interface TeacherModel {

@@ -1,11 +1,12 @@
 import { join } from "node:path";
 
 import { ArgumentError } from "@favor/core";
-import { DataType, makeTensor, tensorOf, tensorValues } from "@favor/onnx";
+import { DataType, makeTensor, tensorValues } from "@favor/onnx";
+import { tensorOf } from "@favor/onnx/evaluate";
 import { writeModel } from "@favor/onnx/node";
 import type { Feed } from "@favor/onnx-tfjs";
-import { ModelRunner } from "favor-convert/measure";
-import type { RunnerOptions } from "favor-convert/measure";
+import { ModelRunner } from "@favor/measure";
+import type { RunnerOptions } from "@favor/measure";
 import type { Tensor } from "onnxruntime-node";
 
 import type { Difference, DifferingSite } from "./differing-sites.ts";

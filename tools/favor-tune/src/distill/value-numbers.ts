@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { encodeMessage, tensorStrings, tensorValues } from "@favor/onnx";
 import type { NodeProto, TensorProto } from "@favor/onnx";
 
-import { GraphWiring, valuesRead } from "./graph-wiring.ts";
+import { GraphWiring, valuesRead } from "../model/graph-wiring.ts";
 
 /** Bytes of a weight that are read at a time. */
 const pieceBytes = 1 << 20;

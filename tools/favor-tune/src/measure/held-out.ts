@@ -1,6 +1,6 @@
-import { maskSequence, maskedQuality, ordinaryIds, scoreMasked, ModelRunner } from "favor-convert/measure";
-import type { MaskedQuality, MaskedScores, MaskedSequence } from "favor-convert/measure";
-import type { SequenceTokenizer, TokenSequence } from "favor-convert/data";
+import { maskSequence, maskedQuality, ordinaryIds, scoreMasked, ModelRunner } from "@favor/measure";
+import type { MaskedQuality, MaskedScores, MaskedSequence } from "@favor/measure";
+import type { SequenceTokenizer, TokenSequence } from "@favor/measure/tokens";
 
 import { TuneInputError } from "../errors.ts";
 

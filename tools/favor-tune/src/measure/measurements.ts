@@ -3,8 +3,8 @@ import { join } from "node:path";
 
 import type { ModelProto } from "@favor/onnx";
 import { writeModel } from "@favor/onnx/node";
-import type { MaskedScores } from "favor-convert/measure";
-import type { TuningRecord } from "favor-convert/report";
+import type { MaskedScores } from "@favor/measure";
+import type { TuningRecord } from "@favor/report";
 
 import { TuneInputError } from "../errors.ts";
 import type { Job } from "../job.ts";

@@ -1,5 +1,5 @@
-import { maskSequence } from "favor-convert/measure";
-import type { TokenSequence } from "favor-convert/data";
+import { maskSequence } from "@favor/measure";
+import type { TokenSequence } from "@favor/measure/tokens";
 
 /** What masking needs of a tokenizer. */
 export interface Masking {

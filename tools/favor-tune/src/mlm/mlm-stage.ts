@@ -1,10 +1,10 @@
 import { OnnxModel } from "@favor/onnx-tfjs";
 import type { ModelProto } from "@favor/onnx";
 import * as tf from "@tensorflow/tfjs";
-import type { TokenSequence } from "favor-convert/data";
+import type { TokenSequence } from "@favor/measure/tokens";
 
-import { isPositive } from "../distill/feature-initializers.ts";
-import { GraphWiring } from "../distill/graph-wiring.ts";
+import { isPositive } from "../model/feature-initializers.ts";
+import { GraphWiring } from "../model/graph-wiring.ts";
 import { TokenFeeds } from "../model/token-feeds.ts";
 import type { TokenInputOptions } from "../model/token-feeds.ts";
 import { residualBranches } from "../model/residuals.ts";
@@ -12,10 +12,10 @@ import { trainedInitializers } from "../model/trained-part.ts";
 import { rowsToChoose } from "../model/vocabulary-product.ts";
 import type { TrainedPart } from "../request.ts";
 import type { NamedTensors, StepResult, TrainingBatch, TrainingStage } from "../training/stage.ts";
-import { AdamW } from "./adamw.ts";
-import type { TrainedVariable } from "./adamw.ts";
+import { AdamW } from "../training/adamw.ts";
+import type { TrainedVariable } from "../training/adamw.ts";
 import { dropoutAt } from "./dropout.ts";
-import { accumulate, clippingScale, globalNorm } from "./gradients.ts";
+import { accumulate, clippingScale, globalNorm } from "../training/gradients.ts";
 import { correctCount, maskedLoss } from "./loss.ts";
 import { maskBatch } from "./masked-batch.ts";
 import type { MaskedBatch, Masking } from "./masked-batch.ts";

@@ -1,5 +1,6 @@
 import { RandomStream } from "@favor/core";
-import { decodeTensor, tensorShape } from "@favor/onnx";
+import { decodeTensor } from "@favor/onnx/evaluate";
+import { tensorShape } from "@favor/onnx";
 import type { ModelProto } from "@favor/onnx";
 
 import { TuneInputError } from "../errors.ts";

@@ -1,4 +1,4 @@
-import { ModelRunner } from "favor-convert/measure";
+import { ModelRunner } from "@favor/measure";
 
 import type { MaskedBatch } from "./masked-batch.ts";
 

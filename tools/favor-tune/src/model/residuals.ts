@@ -1,8 +1,8 @@
 import type { NodeProto } from "@favor/onnx";
 
-import { isFeatureInitializer } from "../distill/feature-initializers.ts";
-import { valuesRead } from "../distill/graph-wiring.ts";
-import type { GraphWiring } from "../distill/graph-wiring.ts";
+import { isFeatureInitializer } from "./feature-initializers.ts";
+import { valuesRead } from "./graph-wiring.ts";
+import type { GraphWiring } from "./graph-wiring.ts";
 
 /** A branch of a Transformer layer: what is computed from x and then added to x. */
 export interface ResidualBranch {

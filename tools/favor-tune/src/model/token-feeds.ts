@@ -1,11 +1,11 @@
 import { DataType } from "@favor/onnx";
 import type { Feed, ValueInfo } from "@favor/onnx-tfjs";
-import { roleOf, tokenInput } from "favor-convert/measure";
-import type { InputRole, TokenInputOptions } from "favor-convert/measure";
+import { roleOf, tokenInput } from "@favor/measure";
+import type { InputRole, TokenInputOptions } from "@favor/measure";
 
 import { TuneInputError } from "../errors.ts";
 
-export type { TokenInputOptions } from "favor-convert/measure";
+export type { TokenInputOptions } from "@favor/measure";
 
 /** The feeds of a model of token ids: ids, mask, token types, positions, by their names. */
 export class TokenFeeds {

@@ -1,8 +1,8 @@
 import { DataType, tensorShape } from "@favor/onnx";
 import type { NodeProto, TensorProto } from "@favor/onnx";
 
-import { isFeatureInitializer } from "../distill/feature-initializers.ts";
-import type { GraphWiring } from "../distill/graph-wiring.ts";
+import { isFeatureInitializer } from "./feature-initializers.ts";
+import type { GraphWiring } from "./graph-wiring.ts";
 
 /** A weight of a model, and whether weight decay draws it to zero: matrices and embeddings, not biases, norms, features. */
 export interface TrainableInitializer {

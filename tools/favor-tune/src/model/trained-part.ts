@@ -1,5 +1,5 @@
-import { isFeatureInitializer } from "../distill/feature-initializers.ts";
-import type { GraphWiring } from "../distill/graph-wiring.ts";
+import { isFeatureInitializer } from "./feature-initializers.ts";
+import type { GraphWiring } from "./graph-wiring.ts";
 import { TuneInputError } from "../errors.ts";
 import type { TrainedPart } from "../request.ts";
 import { residualBranches } from "./residuals.ts";

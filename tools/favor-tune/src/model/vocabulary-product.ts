@@ -1,4 +1,4 @@
-import type { GraphWiring } from "../distill/graph-wiring.ts";
+import type { GraphWiring } from "./graph-wiring.ts";
 
 /**
  * The value whose rows can be chosen instead of those of the logits: the input of the product with the vocabulary where

@@ -1,5 +1,7 @@
-import { Html, curveChart, facts, html, percentWithInterval, short, table, withInterval } from "favor-convert/report";
-import type { CurvePoint, Line, TunedQuality, TuningRecord } from "favor-convert/report";
+import { Html, curveChart, facts, html, table } from "@favor/report/pages";
+import { percentWithInterval, short, withInterval } from "@favor/measure";
+import type { CurvePoint, TunedQuality, TuningRecord } from "@favor/report";
+import type { Line } from "@favor/report/pages";
 
 /** What the tuning did, as a section of `report.html`: the curve, all models on the same tokens, how it was made. */
 export function tuningSection(tuning: TuningRecord): Html {

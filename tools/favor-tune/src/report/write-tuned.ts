@@ -1,11 +1,12 @@
 import { join } from "node:path";
 
 import { hashFile, writeModel } from "@favor/onnx/node";
-import { OutputFolder, copyCompanions } from "favor-convert/folder";
-import type { OutputFolderOptions } from "favor-convert/folder";
-import { compareMasked } from "favor-convert/measure";
-import { writeReport } from "favor-convert/report";
-import type { Evaluation, FavorFile, TuningRecord } from "favor-convert/report";
+import { OutputFolder, copyCompanions } from "@favor/checkpoints/node";
+import type { OutputFolderOptions } from "@favor/checkpoints/node";
+import { compareMasked } from "@favor/measure";
+import { writeReport } from "@favor/report/pages";
+import type { Evaluation } from "@favor/measure";
+import type { FavorFile, TuningRecord } from "@favor/report";
 
 import type { Job } from "../job.ts";
 import type { HeldOut } from "../measure/held-out.ts";

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { companions } from "favor-convert/folder";
+import { companions } from "@favor/checkpoints/node";
 
 /**
  * SHA-256, in hexadecimal, of the names and contents of what lies beside a model in its folder and is copied with it:

@@ -2,8 +2,8 @@ import { join } from "node:path";
 
 import { hashFile, openModel } from "@favor/onnx/node";
 import type { OpenedModel } from "@favor/onnx/node";
-import { onnxFileOf, openSource } from "favor-convert/folder";
-import type { FavorFile } from "favor-convert/report";
+import { onnxFileOf, openSource } from "@favor/checkpoints/node";
+import type { FavorFile } from "@favor/report";
 
 import { TuneInputError } from "../errors.ts";
 

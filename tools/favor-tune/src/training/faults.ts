@@ -1,4 +1,4 @@
-import type { TokenSequence } from "favor-convert/data";
+import type { TokenSequence } from "@favor/measure/tokens";
 
 import { TrainingError } from "../errors.ts";
 

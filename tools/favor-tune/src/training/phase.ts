@@ -1,5 +1,5 @@
 import type { ModelProto } from "@favor/onnx";
-import type { DistilledSite } from "favor-convert/report";
+import type { DistilledSite } from "@favor/report";
 
 import type { PhaseSettings } from "../settings.ts";
 import type { TrainingStage } from "./stage.ts";

@@ -1,4 +1,4 @@
-import type { TokenSequence } from "favor-convert/data";
+import type { TokenSequence } from "@favor/measure/tokens";
 
 /** Float32 tensors by name, as checkpoints hold them. Shapes are known to whoever made them. */
 export type NamedTensors = ReadonlyMap<string, Float32Array>;

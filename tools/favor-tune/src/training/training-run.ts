@@ -2,8 +2,8 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 
 import { writeModel } from "@favor/onnx/node";
-import type { Progress } from "favor-convert";
-import type { SequenceTokenizer } from "favor-convert/data";
+import type { Progress } from "@favor/checkpoints";
+import type { SequenceTokenizer } from "@favor/measure/tokens";
 
 import type { OpenedBackend } from "../backends/backend.ts";
 import type { Checkpoint, CheckpointStore, RunState } from "../checkpoint/checkpoint-store.ts";

@@ -7,7 +7,7 @@ import { pathToFileURL } from "node:url";
 import * as tf from "@tensorflow/tfjs";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
-import { temporaryFolder } from "../../../favor-convert/test/temporary-folder.ts";
+import { temporaryFolder } from "@favor/test-support/temporary-folder";
 import { openNodeBackend } from "../../src/backends/node-backend.ts";
 
 /** Registers a backend that computes nothing, by calls that Node 23 no longer has. */

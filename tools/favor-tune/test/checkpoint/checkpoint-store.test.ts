@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { CheckpointStore } from "../../src/checkpoint/checkpoint-store.ts";
 import type { Checkpoint } from "../../src/checkpoint/checkpoint-store.ts";
 import { parseTensors } from "../../src/checkpoint/tensors-file.ts";
-import { temporaryFolder } from "../../../favor-convert/test/temporary-folder.ts";
+import { temporaryFolder } from "@favor/test-support/temporary-folder";
 
 function checkpoint(step: number): Checkpoint {
   const state = {

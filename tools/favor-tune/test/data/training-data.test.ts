@@ -1,8 +1,8 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { loadTokenizer } from "favor-convert/data";
-import type { SequenceTokenizer } from "favor-convert/data";
+import { loadTokenizer } from "@favor/measure/tokens";
+import type { SequenceTokenizer } from "@favor/measure/tokens";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { beforeAll, describe, expect, test } from "vitest";
 
@@ -11,8 +11,8 @@ import { hashesOf, scanData } from "../../src/data/scan.ts";
 import type { ScannedData } from "../../src/data/scan.ts";
 import { batchesFrom, start } from "../../src/data/training-data.ts";
 import type { DataBatch, DataPosition } from "../../src/data/training-data.ts";
-import { tiny } from "../../../favor-convert/test/checkpoints.ts";
-import { temporaryFile } from "../../../favor-convert/test/temporary-folder.ts";
+import { tiny } from "@favor/test-support/antibody";
+import { temporaryFile } from "@favor/test-support/temporary-folder";
 
 const letters = "ACDEFGHIKLMNPQRSTVWY";
 /** Sequence number n: n in base 20, then a tail that gives every one another length. */

@@ -1,5 +1,6 @@
-import { DataType, convertAttention, growModel, makeTensor, tapSamples } from "@favor/onnx";
-import type { ConvertOptions } from "@favor/onnx";
+import { DataType, makeTensor } from "@favor/onnx";
+import { convertAttention, growModel, tapSamples } from "@favor/rewriter";
+import type { ConvertOptions } from "@favor/rewriter";
 import { describe, expect, test } from "vitest";
 
 import { differingSites } from "../../src/distill/differing-sites.ts";

@@ -7,19 +7,19 @@ import { writeModel } from "@favor/onnx/node";
 import { repairBackend } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { setThreadsCount } from "@tensorflow/tfjs-backend-wasm";
-import { loadSequences, loadTokenizer } from "favor-convert/data";
-import type { SequenceTokenizer, TokenSequence } from "favor-convert/data";
-import { ModelRunner, maskSequence, ordinaryIds, scoreMasked } from "favor-convert/measure";
+import { loadSequences, loadTokenizer } from "@favor/measure/tokens";
+import type { SequenceTokenizer, TokenSequence } from "@favor/measure/tokens";
+import { ModelRunner, maskSequence, ordinaryIds, scoreMasked } from "@favor/measure";
 import { beforeAll, describe, expect, test } from "vitest";
 
 import { Distiller } from "../../src/distill/distiller.ts";
 import type { DistillerOptions, TokenRows } from "../../src/distill/distiller.ts";
-import { isFeatureInitializer, isPositive } from "../../src/distill/feature-initializers.ts";
+import { isFeatureInitializer, isPositive } from "../../src/model/feature-initializers.ts";
 import { withWeights } from "../../src/model/with-weights.ts";
 import { learningRateAt } from "../../src/training/schedule.ts";
-import { calibration, tiny, validation } from "../../../favor-convert/test/checkpoints.ts";
+import { calibration, tiny, validation } from "@favor/test-support/antibody";
 import { convertedOnce } from "../converted.ts";
-import { temporaryFolder } from "../../../favor-convert/test/temporary-folder.ts";
+import { temporaryFolder } from "@favor/test-support/temporary-folder";
 import { hasZoo, open, pair, tinyModel, zooModel } from "./models.ts";
 
 const converted = convertedOnce({ count: 16, calibrate: calibration, calibrateCount: 12, seeds: 1 });

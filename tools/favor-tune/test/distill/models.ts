@@ -2,12 +2,13 @@ import { fileURLToPath } from "node:url";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
-import { convertAttention } from "@favor/onnx";
-import type { ConvertOptions, ModelProto } from "@favor/onnx";
+import { convertAttention } from "@favor/rewriter";
+import type { ConvertOptions } from "@favor/rewriter";
+import type { ModelProto } from "@favor/onnx";
 import { openModel } from "@favor/onnx/node";
 import { afterEach } from "vitest";
 
-import { tiny } from "../../../favor-convert/test/checkpoints.ts";
+import { tiny } from "@favor/test-support/antibody";
 
 /** The embedded checkpoint's graph. */
 export const tinyModel: string = join(tiny, "onnx", "model.onnx");

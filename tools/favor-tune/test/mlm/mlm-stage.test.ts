@@ -2,13 +2,13 @@ import { openModel } from "@favor/onnx/node";
 import type { OpenedModel } from "@favor/onnx/node";
 import { OnnxModel } from "@favor/onnx-tfjs";
 import * as tf from "@tensorflow/tfjs";
-import { loadSequences, loadTokenizer } from "favor-convert/data";
-import type { SequenceTokenizer, TokenSequence } from "favor-convert/data";
-import { ordinaryIds } from "favor-convert/measure";
+import { loadSequences, loadTokenizer } from "@favor/measure/tokens";
+import type { SequenceTokenizer, TokenSequence } from "@favor/measure/tokens";
+import { ordinaryIds } from "@favor/measure";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 import { openBackend } from "../../src/backends/open-backend.ts";
-import { GraphWiring } from "../../src/distill/graph-wiring.ts";
+import { GraphWiring } from "../../src/model/graph-wiring.ts";
 import { maskBatch } from "../../src/mlm/masked-batch.ts";
 import type { Masking } from "../../src/mlm/masked-batch.ts";
 import { MlmStage } from "../../src/mlm/mlm-stage.ts";
@@ -18,7 +18,7 @@ import { residualBranches } from "../../src/model/residuals.ts";
 import { TokenFeeds } from "../../src/model/token-feeds.ts";
 import { trainedInitializers } from "../../src/model/trained-part.ts";
 import { rowsToChoose } from "../../src/model/vocabulary-product.ts";
-import { calibration, tiny } from "../../../favor-convert/test/checkpoints.ts";
+import { calibration, tiny } from "@favor/test-support/antibody";
 import { calibrated, convertedOnce } from "../converted.ts";
 
 const folder = convertedOnce({ ...calibrated, count: 16 });

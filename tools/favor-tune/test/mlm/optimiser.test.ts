@@ -1,9 +1,9 @@
 import * as tf from "@tensorflow/tfjs";
 import { beforeAll, describe, expect, test } from "vitest";
 
-import { AdamW } from "../../src/mlm/adamw.ts";
+import { AdamW } from "../../src/training/adamw.ts";
 import { dropoutAt } from "../../src/mlm/dropout.ts";
-import { clippingScale, globalNorm } from "../../src/mlm/gradients.ts";
+import { clippingScale, globalNorm } from "../../src/training/gradients.ts";
 import { maskedLoss } from "../../src/mlm/loss.ts";
 import { learningRateAt } from "../../src/training/schedule.ts";
 

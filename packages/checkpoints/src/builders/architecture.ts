@@ -1,0 +1,59 @@
+import { CheckpointError } from "../formats/errors.ts";
+import type { Configuration } from "./configuration.ts";
+import type { Building } from "./modules.ts";
+
+/** The inputs of the graph. */
+export interface TokenInputs {
+  /** int64 [batch, sequence] */
+  readonly inputIds: string;
+  /** int64 [batch, sequence], 1 for tokens and 0 for padding */
+  readonly attentionMask: string;
+  /** int64 [batch, sequence]; "" where the architecture has none */
+  readonly tokenTypeIds: string;
+}
+
+/** A family of encoders: how its checkpoints name their weights, and the graph that they stand for. */
+export interface Architecture {
+  /** What the backbone is called in a checkpoint with a head: "bert". */
+  readonly prefix: string;
+  /** The token embedding within the backbone. */
+  readonly embedding: string;
+  readonly hasTokenTypes: boolean;
+  /** Weights of the backbone that a graph may do without: buffers, poolers, contact heads. */
+  readonly dispensable: RegExp;
+  /** Whether a checkpoint has a masked language model's head; asked when its configuration does not say. */
+  readonly maskedLanguageWeight: string;
+  hidden(config: Configuration): number;
+  /** The last hidden state, [batch, sequence, hidden]. */
+  encode(building: Building, inputs: TokenInputs): string;
+  /** Logits [batch, sequence, vocabulary]. */
+  fillMask(building: Building, hidden: string): string;
+  /** Logits [batch, labels]. */
+  classifySequence(building: Building, hidden: string, inputs: TokenInputs): string;
+  /** Logits [batch, sequence, labels]. */
+  classifyTokens(building: Building, hidden: string): string;
+}
+
+/**
+ * Refuses what makes an encoder another model: decoders, cross-attention, positions of a kind that is not in `positions`.
+ *
+ * @throws CheckpointError "unsupported-variant"
+ */
+export function refuseVariants(config: Configuration, positions: readonly string[]): void {
+  for (const name of ["is_decoder", "add_cross_attention"]) {
+    if (config.flag(name, false)) throw variant(name, true, "Only encoders are built");
+  }
+  const kind = config.text("position_embedding_type", positions[0]!);
+  if (!positions.includes(kind)) {
+    throw variant("position_embedding_type", kind, `Only ${positions.join(" and ")} positions are built`);
+  }
+}
+
+/** A configuration's value that is understood, but not built. */
+export function variant(name: string, value: unknown, why: string): CheckpointError {
+  return new CheckpointError(
+    "unsupported-variant",
+    `config.json: ${name} is ${JSON.stringify(value)}. ${why}; export this model to ONNX in Python and convert that.`,
+    { name, value },
+  );
+}

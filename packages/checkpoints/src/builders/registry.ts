@@ -1,0 +1,45 @@
+import { CheckpointError } from "../formats/errors.ts";
+import type { Architecture } from "./architecture.ts";
+import { albert } from "./architectures/albert.ts";
+import { bert, electra, roberta } from "./architectures/bert.ts";
+import { distilbert } from "./architectures/distilbert.ts";
+import { esm } from "./architectures/esm.ts";
+import { modernbert } from "./architectures/modernbert.ts";
+import type { Configuration } from "./configuration.ts";
+
+/** By `model_type`. */
+const architectures: ReadonlyMap<string, Architecture> = new Map([
+  ["bert", bert],
+  ["roberta", roberta],
+  ["xlm-roberta", roberta],
+  ["camembert", roberta],
+  ["distilbert", distilbert],
+  ["albert", albert],
+  ["electra", electra],
+  ["esm", esm],
+  ["modernbert", modernbert],
+]);
+
+/** Well-known encoders that are not built, and what in them linear attention does not express. */
+const refused: ReadonlyMap<string, string> = new Map([
+  ["mpnet", "MPNet adds a bias by relative position to every attention's logits"],
+  ["deberta", "DeBERTa's attention has terms of relative positions"],
+  ["deberta-v2", "DeBERTa's attention has terms of relative positions"],
+]);
+
+/** Every `model_type` that {@link architectureOf} knows. */
+export const modelTypes: readonly string[] = [...architectures.keys()];
+
+/** @throws CheckpointError "unsupported-model" naming the `model_type` and those that are built */
+export function architectureOf(config: Configuration): Architecture {
+  const type = config.text("model_type", "");
+  const known = architectures.get(type);
+  if (known !== undefined) return known;
+  const why = refused.get(type);
+  const found = type === "" ? "config.json names no model_type" : `The model_type ${JSON.stringify(type)} is not built`;
+  const reason =
+    why === undefined
+      ? "Export the model to ONNX in Python, and convert that"
+      : `${why}, which linear attention cannot take over`;
+  throw new CheckpointError("unsupported-model", `${found}: ${modelTypes.join(", ")} are. ${reason}.`, { type });
+}

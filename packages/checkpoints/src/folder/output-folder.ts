@@ -1,0 +1,221 @@
+import { randomBytes } from "node:crypto";
+import { rmSync } from "node:fs";
+import { mkdir, readFile, readdir, rename, rm, rmdir, stat, writeFile } from "node:fs/promises";
+import { basename, dirname, join, relative, resolve, sep } from "node:path";
+
+import { OutputError, UsageError, messageOf, systemCode } from "../errors.ts";
+import { realPathOf } from "../source/source.ts";
+import { removeOnInterrupt } from "./interruption.ts";
+
+/** Marks a folder as ours; `--force` replaces no other. */
+const marker = "favor.json";
+
+export interface OutputFolderOptions {
+  /** Replace an existing output folder of ours. */
+  readonly force: boolean;
+  /** Paths that the output must neither be nor hold: the source. */
+  readonly sources: readonly string[];
+}
+
+/**
+ * A folder that appears whole or not at all: files go into a hidden sibling, {@link OutputFolder.commit} renames it.
+ * {@link OutputFolder.discard}, SIGINT and SIGTERM remove it and every folder that was made for it.
+ */
+export class OutputFolder {
+  /** Where the folder will be. */
+  readonly path: string;
+  /** Where it is being made. */
+  readonly partial: string;
+  readonly #force: boolean;
+  /** The topmost parent folder that we had to make, if any. */
+  readonly #madeParent: string | undefined;
+  readonly #stopListening: () => void;
+
+  private constructor(path: string, partial: string, madeParent: string | undefined, force: boolean) {
+    this.path = path;
+    this.partial = partial;
+    this.#madeParent = madeParent;
+    this.#force = force;
+    this.#stopListening = removeOnInterrupt(() => {
+      rmSync(partial, { recursive: true, force: true });
+      if (madeParent !== undefined) rmSync(madeParent, { recursive: true, force: true });
+    });
+  }
+
+  /**
+   * Checks that the folder may be written, and begins it.
+   *
+   * @throws {UsageError} as {@link checkOutput}; {OutputError} `output-unwritable`.
+   */
+  static async begin(path: string, options: OutputFolderOptions): Promise<OutputFolder> {
+    const target = await checkOutput(path, options);
+    const partial = join(
+      dirname(target),
+      `.${basename(target)}.partial-${process.pid}-${randomBytes(4).toString("hex")}`,
+    );
+    const madeParent = await writing(target, () => mkdir(dirname(target), { recursive: true }));
+    try {
+      await writing(target, () => mkdir(partial));
+    } catch (error) {
+      if (madeParent !== undefined) await rm(madeParent, { recursive: true, force: true });
+      throw error;
+    }
+    return new OutputFolder(target, partial, madeParent, options.force);
+  }
+
+  /** Absolute path, inside the unfinished folder, of a file to be written; its parent folder exists. */
+  async pathFor(name: string): Promise<string> {
+    const path = join(this.partial, name);
+    await writing(this.path, () => mkdir(dirname(path), { recursive: true }));
+    return path;
+  }
+
+  async write(name: string, contents: string): Promise<void> {
+    const path = await this.pathFor(name);
+    await writing(this.path, () => writeFile(path, contents));
+  }
+
+  /** Copies a file's contents, without its permissions; a link is copied as the file that it leads to. */
+  async copy(from: string, name: string): Promise<void> {
+    const path = await this.pathFor(name);
+    const contents = await readFile(from);
+    await writing(this.path, () => writeFile(path, contents));
+  }
+
+  /** A folder inside the unfinished one for files that will not stay; remove it before {@link OutputFolder.commit}. */
+  async scratch(): Promise<{ readonly path: string; remove(): Promise<void> }> {
+    const path = join(this.partial, ".scratch");
+    await writing(this.path, () => mkdir(path, { recursive: true }));
+    return { path, remove: () => rm(path, { recursive: true, force: true }) };
+  }
+
+  /** Runs something that writes into the unfinished folder, naming the folder if the disk refuses. */
+  async fill<T>(action: () => Promise<T>): Promise<T> {
+    return writing(this.path, action);
+  }
+
+  /** Puts the folder in its place, the old one (with `force`) out of it. */
+  async commit(): Promise<void> {
+    const old = `${this.partial}.old`;
+    await writing(this.path, async () => {
+      const replaced = this.#force && (await exists(this.path));
+      if (replaced) await rename(this.path, old);
+      try {
+        await rename(this.partial, this.path);
+      } catch (error) {
+        if (replaced) await rename(old, this.path);
+        throw error;
+      }
+    });
+    this.#stopListening();
+    await rm(old, { recursive: true, force: true });
+  }
+
+  /** Removes everything that was written. */
+  async discard(): Promise<void> {
+    this.#stopListening();
+    await rm(this.partial, { recursive: true, force: true });
+    if (this.#madeParent === undefined) return;
+    // Only what is still empty: somebody else may have put something there meanwhile.
+    for (let folder = dirname(this.path); ; folder = dirname(folder)) {
+      const removed = await rmdir(folder).then(
+        () => true,
+        () => false,
+      );
+      if (!removed || folder === this.#madeParent) return;
+    }
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Whether `inner` is `outer` or lies in it; both with links resolved. */
+function holds(outer: string, inner: string): boolean {
+  const way = relative(outer, inner);
+  return way === "" || (!way.startsWith(`..${sep}`) && way !== ".." && resolve(outer, way) === inner);
+}
+
+/**
+ * Checks that an output folder may be written, before any work is done.
+ *
+ * @returns the folder's absolute path.
+ * @throws {UsageError} `output-exists`, `output-not-favor` (with `force`: the folder is none of ours),
+ * `output-is-source`, `output-holds-source`.
+ */
+export async function checkOutput(path: string, options: OutputFolderOptions): Promise<string> {
+  const target = resolve(path);
+  const real = await realPathOf(target);
+  for (const source of options.sources) {
+    const realSource = await realPathOf(source);
+    if (real === realSource) {
+      throw new UsageError(`The output folder ${target} is the source itself. Name another folder after -o.`, {
+        code: "output-is-source",
+        details: { path: target },
+      });
+    }
+    if (holds(real, realSource)) {
+      throw new UsageError(
+        `The output folder ${target} holds the source (${source}); writing it would replace the source. Name another ` +
+          `folder after -o.`,
+        { code: "output-holds-source", details: { path: target, source } },
+      );
+    }
+  }
+  if (!(await exists(target))) return target;
+  const names = await readdir(target).catch(() => undefined);
+  const isOurs = names !== undefined && (names.length === 0 || names.includes(marker));
+  if (isOurs && !options.force) {
+    throw new UsageError(`${target} exists. Name another folder after -o, or pass --force to replace it.`, {
+      code: "output-exists",
+      details: { path: target },
+    });
+  }
+  if (!isOurs) {
+    const what = names === undefined ? "a file" : `not a folder that favor-convert wrote (it has no ${marker})`;
+    throw new UsageError(
+      `${target} exists and is ${what}, so it is not replaced, with --force neither. Name another folder after -o, or ` +
+        `remove this one yourself.`,
+      { code: options.force ? "output-not-favor" : "output-exists", details: { path: target } },
+    );
+  }
+  return target;
+}
+
+const diskAdvice: Readonly<Record<string, string>> = {
+  ENOSPC: "The disk is full: free some space, or name a folder on another disk after -o.",
+  EDQUOT: "Your disk quota is used up: free some space, or name a folder on another disk after -o.",
+  EFBIG: "The file is larger than the disk or the process's limit allows: name a folder on another disk after -o.",
+  EROFS: "The disk is read-only: name a folder on another disk after -o.",
+  EACCES: "You may not write there: name another folder after -o, or change its permissions.",
+  EPERM: "You may not write there: name another folder after -o, or change its permissions.",
+  EEXIST: "A part of the path is a file: name another folder after -o.",
+  ENOTDIR: "A part of the path is a file: name another folder after -o.",
+  ENAMETOOLONG: "The path is too long: name a shorter one after -o.",
+};
+
+/**
+ * Runs `action`; an error of the file system, or one that it caused, becomes an {@link OutputError} that names the
+ * folder.
+ */
+async function writing<T>(path: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+      const code = systemCode(cause) ?? "";
+      if (!/^E[A-Z]+$/.test(code)) continue;
+      const advice = diskAdvice[code] ?? "Check the disk, or name a folder elsewhere after -o.";
+      throw new OutputError(`${path} cannot be written (${messageOf(cause)}). ${advice} Nothing was left behind.`, {
+        code: "output-unwritable",
+        cause: error,
+        details: { path, system: code },
+      });
+    }
+    throw error;
+  }
+}

@@ -1,0 +1,99 @@
+import { readRange } from "@favor/onnx";
+import type { ByteRange } from "@favor/onnx";
+import { CheckpointError } from "./errors.ts";
+import { unpickle } from "./pickle.ts";
+import type { CheckpointTensor, StateDict } from "./state-dict.ts";
+import { StoredTensor, TorchStorages, torchGlobals } from "./torch-tensors.ts";
+import { zipDirectory, zipMembers } from "./zip.ts";
+
+const pickleLimit = 1 << 25;
+/** What `torch.save` before 1.6 begins with: a pickle of the number 0x1950a86a20f9469cfc6c. */
+const legacyMagic = [0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+const zipMagic = [0x50, 0x4b, 0x03, 0x04];
+/** Where training frameworks put the state dict when they save more than that. */
+const wrappings = ["state_dict", "model_state_dict", "model"];
+
+/**
+ * The tensors of a file that `torch.save(model.state_dict(), ...)` wrote (PyTorch 1.6 and later: a ZIP archive with a
+ * pickle). Nothing in the file is executed: the pickle is read by an interpreter of our own that knows tensors,
+ * parameters, storages and OrderedDict, and refuses every other global by name. Storages stay in the file; views that
+ * are not contiguous are put in order when they are read. What is no tensor (epochs, versions) is left out.
+ * `name` is the file's name in messages.
+ *
+ * @throws CheckpointError "unsafe-pickle", "unsupported-format" (the legacy form, TorchScript, other byte orders),
+ *   "malformed", "truncated", "limit-exceeded", "unsupported-type"
+ */
+export function readPyTorch(file: ByteRange, name = "The PyTorch file"): StateDict {
+  refuseOtherForms(file, name);
+  const directory = zipDirectory(file, name);
+  if (directory.some((member) => /^[^/]*\/constants\.pkl$/.test(member.name))) {
+    throw unsupported(name, "a TorchScript program", "Save model.state_dict() by torch.save.");
+  }
+  const members = zipMembers(file, name, directory);
+  const pickles = [...members.keys()].filter((member) => /^[^/]*\/data\.pkl$/.test(member));
+  const [picklePath] = pickles;
+  if (picklePath === undefined || pickles.length > 1) {
+    throw unsupported(name, "a ZIP archive, but not one of torch.save", "Save model.state_dict() by torch.save.");
+  }
+  const folder = picklePath.slice(0, -"data.pkl".length);
+  refuseByteOrder(members.get(`${folder}byteorder`), name);
+  const pickle = members.get(picklePath)!;
+  if (pickle.length > pickleLimit) {
+    throw new CheckpointError(
+      "limit-exceeded",
+      `${name}: its pickle has ${pickle.length} bytes, more than ${pickleLimit}. Save it as safetensors.`,
+    );
+  }
+  const storages = new TorchStorages(members, `${folder}data/`, name);
+  const root = unpickle(readRange(pickle), {
+    globals: torchGlobals(name),
+    persistent: (id) => storages.storage(id),
+  });
+  return tensorsOf(root, name);
+}
+
+function refuseOtherForms(file: ByteRange, name: string): void {
+  const head = readRange(file, 0, Math.min(512, file.length));
+  const begins = (magic: readonly number[]): boolean => magic.every((byte, index) => head[index] === byte);
+  if (begins(zipMagic)) return;
+  const again = "Load it in PyTorch 1.6 or later (torch.load) and save it again (torch.save, or safetensors).";
+  if (begins(legacyMagic)) throw unsupported(name, "in the legacy form of PyTorch before 1.6", again);
+  const text = String.fromCharCode(...head);
+  if (text.slice(257, 262) === "ustar") throw unsupported(name, "in the tar form of PyTorch before 0.2", again);
+  if (text.startsWith("version https://git-lfs")) {
+    throw unsupported(name, "a git-LFS pointer, not the weights", "Run `git lfs pull` in its repository.");
+  }
+  const found = head.length === 0 ? "empty" : "no ZIP archive, which every file of torch.save is";
+  throw new CheckpointError("malformed", `${name} is ${found}. Fetch the checkpoint again.`);
+}
+
+function refuseByteOrder(member: ByteRange | undefined, name: string): void {
+  if (member === undefined || member.length > 16) return;
+  const order = String.fromCharCode(...readRange(member));
+  if (order === "little") return;
+  throw unsupported(name, `of byte order ${JSON.stringify(order)}`, "Save it as safetensors, which is always little.");
+}
+
+function tensorsOf(root: unknown, name: string): StateDict {
+  let dict = root;
+  if (dict instanceof Map && ![...dict.values()].some((value) => value instanceof StoredTensor)) {
+    const outer: Map<unknown, unknown> = dict;
+    const wrapping = wrappings.find((key) => outer.get(key) instanceof Map);
+    if (wrapping !== undefined) dict = outer.get(wrapping);
+  }
+  const tensors = new Map<string, CheckpointTensor>();
+  if (dict instanceof Map) {
+    for (const [key, value] of dict as Map<unknown, unknown>) {
+      if (value instanceof StoredTensor) tensors.set(String(key), value);
+    }
+  }
+  if (tensors.size > 0) return tensors;
+  throw new CheckpointError(
+    "malformed",
+    `${name} holds no dictionary of tensors (at its top, or in ${wrappings.join(", ")}). Save model.state_dict().`,
+  );
+}
+
+function unsupported(name: string, what: string, advice: string): CheckpointError {
+  return new CheckpointError("unsupported-format", `${name} is ${what}, which is not read. ${advice}`);
+}

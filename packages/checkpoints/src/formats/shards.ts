@@ -1,0 +1,65 @@
+import type { ByteRange } from "@favor/onnx";
+import { CheckpointError } from "./errors.ts";
+import { jsonObject } from "./json.ts";
+import type { CheckpointTensor, StateDict } from "./state-dict.ts";
+
+/** More files than any checkpoint of a model that fits a computer. */
+const mostShards = 10_000;
+/** One plain name: no folder, nothing that any system takes for special. */
+const plainName = /^[A-Za-z0-9_][A-Za-z0-9._-]*\.(safetensors|bin)$/;
+const deviceName = /^(con|prn|aux|nul|com[0-9]|lpt[0-9])\./i;
+
+/**
+ * The tensors of a checkpoint in several files. `index` is the parsed `model.safetensors.index.json` (or
+ * `pytorch_model.bin.index.json`); each file it names is opened once and read by `read`.
+ *
+ * Names must be plain names of files beside the index. A tensor is taken from the file that the index gives for it; a
+ * tensor that the index does not know is refused.
+ *
+ * @throws CheckpointError "malformed", "limit-exceeded", "missing-weights"; and what `open` and `read` throw
+ */
+export function readShards(
+  index: unknown,
+  open: (file: string) => ByteRange,
+  read: (range: ByteRange, file: string) => StateDict,
+): StateDict {
+  const places = jsonObject(jsonObject(index)?.["weight_map"]);
+  if (places === undefined) {
+    throw new CheckpointError("malformed", "The index has no `weight_map`. Fetch the checkpoint again.");
+  }
+  const names = [...new Set(Object.values(places))];
+  if (names.length > mostShards) {
+    throw new CheckpointError("limit-exceeded", `The index names ${names.length} files, more than ${mostShards}.`);
+  }
+  const all = new Map<string, CheckpointTensor>();
+  for (const name of names.map(checkedName)) {
+    for (const [tensor, value] of read(open(name), name)) {
+      if (!Object.hasOwn(places, tensor)) {
+        throw new CheckpointError(
+          "malformed",
+          `${name} holds the tensor ${JSON.stringify(tensor)}, which the index does not know. Fetch the checkpoint again.`,
+          { tensor, file: name },
+        );
+      }
+      if (places[tensor] === name) all.set(tensor, value);
+    }
+  }
+  const missing = Object.keys(places).filter((tensor) => !all.has(tensor));
+  if (missing.length === 0) return all;
+  throw new CheckpointError(
+    "missing-weights",
+    `The index gives ${JSON.stringify(missing[0])} a place in ${JSON.stringify(places[missing[0]!])}, which does not ` +
+      `hold it (${missing.length} tensors in all). Fetch the checkpoint again.`,
+    { missing },
+  );
+}
+
+function checkedName(name: unknown): string {
+  if (typeof name === "string" && name.length <= 255 && plainName.test(name) && !deviceName.test(name)) return name;
+  throw new CheckpointError(
+    "malformed",
+    `The index names the file ${JSON.stringify(name)}; names of the form "model-00001-of-00002.safetensors", beside ` +
+      "the index, are read. This checkpoint was not written by a common tool: do not trust it.",
+    { file: name },
+  );
+}

@@ -1,0 +1,14 @@
+import type { ByteRange } from "@favor/onnx";
+
+/** A tensor of a checkpoint, its values left where they lie. */
+export interface CheckpointTensor {
+  /** A value of `DataType`. */
+  readonly dataType: number;
+  /** `[]` for a scalar */
+  readonly dims: readonly number[];
+  /** The values, row-major and little-endian, as ONNX's `raw_data` has them. */
+  readonly range: ByteRange;
+}
+
+/** A checkpoint's tensors by name, in the order of the file. */
+export type StateDict = ReadonlyMap<string, CheckpointTensor>;

@@ -1,0 +1,15 @@
+export { buildModel, checkpointTask } from "./builders/build-model.ts";
+export type { BuildOptions } from "./builders/build-model.ts";
+export { modelTypes } from "./builders/registry.ts";
+export { checkpointTasks } from "./builders/task.ts";
+export type { CheckpointTask } from "./builders/task.ts";
+export { InputError, OutputError, UsageError, VerificationError, messageOf, systemCode } from "./errors.ts";
+export type { InputErrorCode, UsageErrorCode } from "./errors.ts";
+export { CheckpointError } from "./formats/errors.ts";
+export type { CheckpointErrorCode } from "./formats/errors.ts";
+export { readPyTorch } from "./formats/pytorch.ts";
+export { readSafetensors } from "./formats/safetensors.ts";
+export { readShards } from "./formats/shards.ts";
+export type { CheckpointTensor, StateDict } from "./formats/state-dict.ts";
+export { silent } from "./progress.ts";
+export type { Progress } from "./progress.ts";

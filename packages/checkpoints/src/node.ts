@@ -1,0 +1,15 @@
+export { copyCompanions } from "./folder/checkpoint-files.ts";
+export type { ConfigurationChanges } from "./folder/checkpoint-files.ts";
+export { OutputFolder, checkOutput } from "./folder/output-folder.ts";
+export type { OutputFolderOptions } from "./folder/output-folder.ts";
+export { companions } from "./source/companions.ts";
+export { maximumTokens, readJson } from "./source/config.ts";
+export type { ModelConfig } from "./source/config.ts";
+export { checkWeights } from "./source/finite-weights.ts";
+export { exportName, openCheckpoint } from "./source/open-checkpoint.ts";
+export type { ExportPrecision, OpenCheckpointOptions, OpenedCheckpoint } from "./source/open-checkpoint.ts";
+export { onnxFileOf, openSourceModel, withOnnxFile } from "./source/open-source-model.ts";
+export type { OpenedSource } from "./source/open-source-model.ts";
+export { readSmallFile } from "./source/read-file.ts";
+export { openSource } from "./source/source.ts";
+export type { Source, SourceOptions } from "./source/source.ts";

@@ -1,0 +1,82 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { ModelFormatError, TensorError } from "@favor/onnx";
+import type { ModelProto } from "@favor/onnx";
+import { hashFile, openModel, writeModel } from "@favor/onnx/node";
+import { openCheckpoint } from "./open-checkpoint.ts";
+
+import { InputError, messageOf } from "../errors.ts";
+import { removeOnInterrupt } from "../folder/interruption.ts";
+import type { Source } from "./source.ts";
+
+/** A source's graph, its weights still in their files. */
+export interface OpenedSource {
+  readonly model: ModelProto;
+  /** Of the source's file, in bytes. */
+  readonly length: number;
+  /** Of the source's file. */
+  sha256(): Promise<string>;
+  close(): void;
+}
+
+/** Whether the source is an ONNX file, not weights that a graph is built from. */
+function isOnnx({ modelPath }: Source): boolean {
+  return modelPath.endsWith(".onnx");
+}
+
+/**
+ * Opens a source's model, or builds it from its weights and `config.json`; the weights stay in the file. Close it when
+ * done.
+ *
+ * @throws {InputError} `model-malformed`, naming the file; and what `openModel` and `openCheckpoint` throw.
+ */
+export async function openSourceModel(source: Source): Promise<OpenedSource> {
+  const { modelPath, folder, modelName } = source;
+  try {
+    if (isOnnx(source)) return await openModel(modelPath);
+    const { model, close } = await openCheckpoint(folder, { file: modelName });
+    return { model, length: (await stat(modelPath)).size, sha256: () => hashFile(modelPath), close };
+  } catch (error) {
+    if (!(error instanceof ModelFormatError) && !(error instanceof TensorError)) throw error;
+    throw new InputError(`${modelPath}: ${messageOf(error)}`, {
+      code: "model-malformed",
+      cause: error,
+      details: { path: modelPath, reason: error.code },
+    });
+  }
+}
+
+/**
+ * An ONNX file of the source for onnxruntime: its own, or the graph that was built, written to `path`.
+ *
+ * @throws as {@link openSourceModel} and `writeModel`.
+ */
+export async function onnxFileOf(source: Source, path: string): Promise<string> {
+  if (isOnnx(source)) return source.modelPath;
+  const opened = await openSourceModel(source);
+  try {
+    await writeModel(opened.model, path);
+  } finally {
+    opened.close();
+  }
+  return path;
+}
+
+/**
+ * Runs an action with an ONNX file of the source; one that was built for it is removed afterwards, SIGINT and SIGTERM
+ * included.
+ */
+export async function withOnnxFile<T>(source: Source, action: (path: string) => Promise<T>): Promise<T> {
+  if (isOnnx(source)) return action(source.modelPath);
+  const folder = mkdtempSync(join(tmpdir(), "favor-model-"));
+  const stopWatching = removeOnInterrupt(() => rmSync(folder, { recursive: true, force: true }));
+  try {
+    return await action(await onnxFileOf(source, join(folder, "model.onnx")));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+    stopWatching();
+  }
+}

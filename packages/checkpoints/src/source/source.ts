@@ -1,0 +1,217 @@
+import { readdir, realpath, stat } from "node:fs/promises";
+import { basename, dirname, join, relative, resolve } from "node:path";
+
+import { FavorError } from "@favor/core";
+import { openCheckpoint } from "./open-checkpoint.ts";
+import type { ExportPrecision } from "./open-checkpoint.ts";
+
+import { InputError, UsageError, messageOf, systemCode } from "../errors.ts";
+import { silent } from "../progress.ts";
+import type { Progress } from "../progress.ts";
+import { readConfig } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
+
+/** Which of a checkpoint's files. */
+export interface SourceOptions {
+  /** The model's file as seen from the checkpoint: `onnx/model_fp16.onnx`, `pytorch_model.bin`. */
+  readonly file?: string;
+  /** The precision of the ONNX export, as transformers.js names them. */
+  readonly dtype?: ExportPrecision;
+  /** Branch, tag or commit at the Hub; default: main. */
+  readonly revision?: string;
+}
+
+/** A checkpoint on disk: one ONNX file, or weights that a graph is built from, and the files around it. */
+export interface Source {
+  /** What people call it: the folder's name, or the repository's at the Hub. */
+  readonly name: string;
+  /** The commit that came from the Hub. */
+  readonly revision?: string;
+  /** The file, absolute: ONNX, or weights (`model.safetensors`, `pytorch_model.bin` or their index). */
+  readonly modelPath: string;
+  /** Where `config.json` and the tokenizer lie (or would lie), absolute. */
+  readonly folder: string;
+  /** The file as seen from `folder`, with forward slashes: `onnx/model.onnx`. */
+  readonly modelName: string;
+  readonly config: ModelConfig;
+}
+
+/** Where a checkpoint folder keeps its model, in the order in which we look. */
+const usualPlaces = ["onnx/model.onnx", "model.onnx"];
+
+async function onnxFilesIn(folder: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const place of ["onnx", "."]) {
+    const names = await readdir(join(folder, place)).catch(() => [] as string[]);
+    found.push(
+      ...names.filter((name) => name.endsWith(".onnx")).map((name) => (place === "." ? name : `onnx/${name}`)),
+    );
+  }
+  return found.toSorted();
+}
+
+async function isFile(path: string): Promise<boolean> {
+  return stat(path).then(
+    (found) => found.isFile(),
+    () => false,
+  );
+}
+
+/** The ONNX model inside a folder: a usual place, or the only ONNX file there is; undefined: there are weights. */
+async function modelIn(folder: string): Promise<string | undefined> {
+  for (const place of usualPlaces) if (await isFile(join(folder, place))) return place;
+  const found = await onnxFilesIn(folder);
+  if (found.length === 1) return found[0]!;
+  if (found.length > 1) {
+    throw new InputError(
+      `${folder} holds ${found.length} ONNX models (${found.join(", ")}) and none is called model.onnx. Name the one ` +
+        `to convert: favor-convert ${join(folder, found[0]!)} ...`,
+      { code: "source-ambiguous", details: { folder, found } },
+    );
+  }
+  if ((await readdir(folder)).some((name) => weightNames.test(name))) return undefined;
+  throw new InputError(
+    `${folder} holds no ONNX model and no weights that we read. Give a folder with onnx/model.onnx, model.onnx, ` +
+      `model.safetensors or pytorch_model.bin, or the .onnx file itself.`,
+    { code: "source-without-model", details: { folder } },
+  );
+}
+
+/** Weights that a graph is built from. */
+const weightNames = /^(model|pytorch_model)\.(safetensors|bin)(\.index\.json)?$/;
+
+/** The file of a folder: the one that was asked for, an ONNX export, or weights. */
+async function fileIn(folder: string, { file, dtype }: SourceOptions): Promise<string> {
+  const usual = file === undefined && dtype === undefined ? await modelIn(folder) : undefined;
+  if (usual !== undefined) return usual;
+  const options = { ...(file !== undefined && { file }), ...(dtype !== undefined && { dtype }) };
+  const opened = await openCheckpoint(folder, options);
+  opened.close();
+  return opened.source;
+}
+
+/** `organisation/name` or `organisation/name@revision`. */
+const hubId = /^([\w.-]+\/[\w.-]+)(?:@(.+))?$/;
+
+/** A path whatever else it looks like: it begins as one, or ends as a model's file does. */
+const localPath = /^(\.{1,2}|~)([\\/]|$)|^[\\/]|\.(onnx|safetensors|bin|pth?|h5|json|gguf|zip|gz)$/i;
+
+/** Files that a model is read from. */
+const modelFile = /\.(onnx|safetensors|bin|pth?|index\.json)$/;
+
+/** What a path that is no local one asks of the Hub; undefined: it can only be local. */
+function hubRequest(path: string, options: SourceOptions): (SourceOptions & { readonly id: string }) | undefined {
+  const [, id, revision] = localPath.test(path) ? [] : (hubId.exec(path) ?? []);
+  if (id === undefined) return undefined;
+  if (revision === undefined) return { ...options, id };
+  if (options.revision === undefined || options.revision === revision) return { ...options, id, revision };
+  throw contradiction(`${path} names the revision ${revision} already, and --revision ${options.revision} another.`);
+}
+
+function contradiction(found: string): UsageError {
+  return new UsageError(`${found} Leave one of the two out.`, { code: "bad-arguments" });
+}
+
+/** Options that would change nothing are mistakes. */
+function checkLocal(path: string, isFolder: boolean, { file, dtype, revision }: SourceOptions): void {
+  if (revision !== undefined) {
+    throw contradiction(`--revision names a version at the Hub, and ${path} lies on this machine.`);
+  }
+  const isThatFile = file === undefined || resolve(path).replaceAll("\\", "/").endsWith(`/${file}`);
+  if (isFolder || (isThatFile && dtype === undefined)) return;
+  throw contradiction(`--file and --dtype choose among a folder's models, and ${path} is one file.`);
+}
+
+/**
+ * Finds the model, its configuration and its folder, given a checkpoint folder, an `.onnx` file, or, where there is no
+ * such path, the id of a repository at the Hugging Face Hub, whose files are brought into the Hub's cache.
+ *
+ * Only fixed file names are ever looked for: a path written inside a configuration file (`vocab_file` and the like)
+ * is never followed, so a hostile checkpoint cannot make us read or copy a file elsewhere.
+ *
+ * @throws {UsageError} `bad-arguments` for options that contradict the path or each other.
+ * @throws {InputError} `file-unreadable`, `source-without-model`, `source-ambiguous`, `config-malformed`; what
+ * `openCheckpoint` throws for weights; the errors of `@favor/hub`.
+ */
+export async function openSource(
+  path: string,
+  options: SourceOptions = {},
+  progress: Progress = silent,
+): Promise<Source> {
+  const absolute = resolve(path);
+  const found = await stat(absolute).catch((error: unknown) => {
+    const isMissing = systemCode(error) === "ENOENT";
+    const request = isMissing ? hubRequest(path, options) : undefined;
+    if (request !== undefined) return request;
+    const reason = isMissing ? `does not exist${homeHint(path)}` : `cannot be read: ${messageOf(error)}`;
+    throw new InputError(
+      `${absolute} ${reason}. Give a checkpoint folder (config.json, tokenizer files, onnx/model.onnx), an .onnx file, ` +
+        `or the id of a model at the Hugging Face Hub (organisation/name).`,
+      { code: "file-unreadable", cause: error, details: { path: absolute } },
+    );
+  });
+  if ("id" in found) {
+    const { bringCheckpoint } = await import("./hub-checkpoint.ts");
+    const { folder, file, commit } = await bringCheckpoint(found.id, found, progress).catch((error: unknown) => {
+      throw alsoNotHere(error, path);
+    });
+    return { ...(await sourceIn(folder, file)), name: found.id, revision: commit };
+  }
+  if (!found.isDirectory() && !found.isFile()) {
+    throw new InputError(`${absolute} is neither a file nor a folder. Give a checkpoint folder or an .onnx file.`, {
+      code: "file-unreadable",
+      details: { path: absolute },
+    });
+  }
+  if (found.isFile() && !modelFile.test(path)) {
+    throw new InputError(
+      `${absolute} is no model: its name ends in none of .onnx, .safetensors, .bin, .pt, .pth, .index.json. Give a ` +
+        `checkpoint folder or its model; data files go after --calibrate and --evaluate.`,
+      { code: "source-without-model", details: { path: absolute } },
+    );
+  }
+  checkLocal(path, found.isDirectory(), options);
+  if (found.isDirectory()) return sourceIn(absolute, await fileIn(absolute, options));
+  const parent = dirname(absolute);
+  const folder = basename(parent) === "onnx" ? dirname(parent) : parent;
+  return sourceIn(folder, relative(folder, absolute).replaceAll("\\", "/"));
+}
+
+/** `~` is the shell's: inside quotes it stays what it is. */
+function homeHint(path: string): string {
+  return path.startsWith("~") ? " (~ is not expanded inside quotes)" : "";
+}
+
+/** What helps against errors of the Hub that no mistyped path explains. */
+const hubAdvice: Readonly<Record<string, string>> = {
+  "hub-revision-not-found": "Without a revision, main is taken.",
+};
+
+/** The Hub's error, its message with what we know beside: a mistyped path looks like an id. */
+function alsoNotHere(error: unknown, path: string): unknown {
+  if (!FavorError.isInstance(error) || !error.code.startsWith("hub-")) return error;
+  const advice = hubAdvice[error.code] ?? `Nor is there a folder or file ${resolve(path)} on this machine.`;
+  error.message = `${error.message} ${advice}`;
+  return error;
+}
+
+async function sourceIn(folder: string, modelName: string): Promise<Source> {
+  return {
+    name: basename(folder),
+    modelPath: join(folder, modelName),
+    folder,
+    modelName,
+    config: await readConfig(folder),
+  };
+}
+
+/** The path with every link resolved; for a path that does not exist yet, that of its nearest existing ancestor. */
+export async function realPathOf(path: string): Promise<string> {
+  const absolute = resolve(path);
+  try {
+    return await realpath(absolute);
+  } catch {
+    const parent = dirname(absolute);
+    return parent === absolute ? absolute : join(await realPathOf(parent), basename(absolute));
+  }
+}

@@ -1,0 +1,35 @@
+import { ArgumentError, FavorError } from "@favor/core";
+
+import { OutputError, UsageError, VerificationError } from "@favor/checkpoints";
+
+/** What a process of the family ends with. */
+export const exitCode = {
+  done: 0,
+  unexpected: 1,
+  usage: 2,
+  input: 3,
+  verification: 4,
+  interrupted: 130,
+  ended: 143,
+} as const;
+
+/** Errors of `@favor/hub` that another request, another token or another revision mends: the others are the network's. */
+const hubInput: readonly string[] = [
+  "hub-invalid-name",
+  "hub-gated",
+  "hub-unauthorized",
+  "hub-forbidden",
+  "hub-repository-not-found",
+  "hub-revision-not-found",
+  "hub-file-not-found",
+  "hub-offline",
+];
+
+/** The exit code for an error: what Favor refuses on purpose is about the input, unless it says otherwise. */
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof UsageError) return exitCode.usage;
+  if (error instanceof VerificationError) return exitCode.verification;
+  if (error instanceof OutputError || error instanceof ArgumentError) return exitCode.unexpected;
+  if (!FavorError.isInstance(error)) return exitCode.unexpected;
+  return error.code.startsWith("hub-") && !hubInput.includes(error.code) ? exitCode.unexpected : exitCode.input;
+}

@@ -1,0 +1,11 @@
+export { exitCode, exitCodeOf } from "./exit-code.ts";
+export { column, defined, path, presentation, realNumber, requiredPath, wholeNumber } from "./options.ts";
+export type { NumberOption, RequiredTextOption, TextOption } from "./options.ts";
+export { parseCommandLine } from "./parse.ts";
+export type { HelpText } from "./parse.ts";
+export { pinnedVersions } from "./pinned-versions.ts";
+export { runProgram } from "./program.ts";
+export type { Presentation, Print, Program, Terminal } from "./program.ts";
+export { progressOn } from "./terminal-progress.ts";
+export { textTable } from "./text-table.ts";
+export { wrapped } from "./wrap.ts";

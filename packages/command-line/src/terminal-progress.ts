@@ -1,0 +1,105 @@
+import { SingleBar } from "cli-progress";
+
+import { usualColumns } from "./wrap.ts";
+import { silent } from "@favor/checkpoints";
+import type { Progress } from "@favor/checkpoints";
+
+/** No progress, warnings alone. */
+export function warningsOn(stream: NodeJS.WritableStream): Progress {
+  return { ...silent, warn: (text) => void stream.write(warningLine(text)) };
+}
+
+function warningLine(text: string): string {
+  return `Warning: ${text}\n`;
+}
+
+/** One line a stage: for logs, pipes and continuous integration. */
+class LineProgress implements Progress {
+  readonly #stream: NodeJS.WritableStream;
+
+  constructor(stream: NodeJS.WritableStream) {
+    this.#stream = stream;
+  }
+
+  stage(name: string, total?: number): void {
+    this.#stream.write(total === undefined ? `${name} ...\n` : `${name} (${total}) ...\n`);
+  }
+
+  advance(): void {}
+
+  note(text: string): void {
+    this.#stream.write(`${text}\n`);
+  }
+
+  warn(text: string): void {
+    this.#stream.write(warningLine(text));
+  }
+
+  end(): void {}
+}
+
+/** A bar that moves, for a terminal. */
+class BarProgress implements Progress {
+  readonly #stream: NodeJS.WritableStream;
+  #bar: SingleBar | undefined;
+
+  constructor(stream: NodeJS.WritableStream) {
+    this.#stream = stream;
+  }
+
+  stage(name: string, total?: number): void {
+    this.end();
+    if (total === undefined) {
+      this.#stream.write(`${name} ...\n`);
+      return;
+    }
+    this.#bar = new SingleBar({
+      stream: this.#stream,
+      barsize: barSize(name, total, this.#stream),
+      format: `${name} {bar} {value}/{total}, {eta_formatted} left`,
+      barCompleteChar: "=",
+      barIncompleteChar: " ",
+      hideCursor: null,
+      gracefulExit: false,
+    });
+    this.#bar.start(total, 0);
+  }
+
+  advance(steps: number): void {
+    this.#bar?.increment(steps);
+  }
+
+  note(text: string): void {
+    this.end();
+    this.#stream.write(`${text}\n`);
+  }
+
+  warn(text: string): void {
+    this.end();
+    this.#stream.write(warningLine(text));
+  }
+
+  end(): void {
+    this.#bar?.stop();
+    this.#bar = undefined;
+  }
+}
+
+/** Characters of a bar that leave room for its name, its counts and the time on one line of the terminal. */
+function barSize(name: string, total: number, stream: NodeJS.WritableStream): number {
+  const columns = "columns" in stream && typeof stream.columns === "number" ? stream.columns : usualColumns;
+  const rest = `${name}  ${total}/${total}, 59m59s left`.length;
+  return Math.max(5, Math.min(40, columns - 1 - rest));
+}
+
+/**
+ * Progress on a stream: a bar on a terminal, plain lines elsewhere. Neither uses colour, so NO_COLOR has nothing to
+ * turn off; a "dumb" terminal gets lines.
+ */
+export function progressOn(
+  stream: NodeJS.WritableStream,
+  environment: Readonly<Record<string, string | undefined>>,
+): Progress {
+  const terminal = "isTTY" in stream && stream.isTTY === true && environment["TERM"] !== "dumb";
+  return terminal ? new BarProgress(stream) : new LineProgress(stream);
+}

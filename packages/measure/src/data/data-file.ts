@@ -1,0 +1,91 @@
+import { InputError } from "@favor/checkpoints";
+import { parseFasta } from "./fasta.ts";
+import { parseJsonLines } from "./json-lines.ts";
+import { readLines } from "./lines.ts";
+import type { Line } from "./lines.ts";
+import { readParquet } from "./parquet.ts";
+import type { DataRecord } from "./record.ts";
+import { openRegularFile } from "./regular-file.ts";
+import { parseText } from "./text.ts";
+
+export type DataFormat = "fasta" | "text" | "json-lines";
+
+const extensions: Readonly<Record<string, DataFormat>> = {
+  fasta: "fasta",
+  fa: "fasta",
+  faa: "fasta",
+  fas: "fasta",
+  txt: "text",
+  text: "text",
+  jsonl: "json-lines",
+  ndjson: "json-lines",
+};
+
+export interface ReadOptions {
+  /** The field of JSON Lines or column of Parquet that holds the text; default `text`, in Parquet else `sequence`. */
+  readonly column?: string | undefined;
+}
+
+/** The format by the file's name (`.gz` aside), or `undefined`. */
+export function formatByName(path: string): DataFormat | undefined {
+  const extension = /\.([a-z]+)(?:\.gz)?$/i.exec(path)?.[1]?.toLowerCase() ?? "";
+  return Object.hasOwn(extensions, extension) ? extensions[extension] : undefined;
+}
+
+/** The format by the first line that is not blank: `>` FASTA, `{` JSON Lines, else text. */
+function formatByFirstLine(text: string): DataFormat {
+  if (text.startsWith(">")) return "fasta";
+  return text.trimStart().startsWith("{") ? "json-lines" : "text";
+}
+
+/**
+ * Streams the records of a data file: FASTA, text (one sequence a line) or JSON Lines, each plain or gzip-compressed, or
+ * Parquet. Parquet is told by its first bytes; the others by the extension (`.fasta .fa .faa .fas`, `.txt .text`,
+ * `.jsonl .ndjson`), and by the first line where the extension says nothing.
+ *
+ * @throws {InputError} `file-unreadable`, `data-malformed`, `column-unknown`.
+ */
+export async function* readRecords(path: string, options: ReadOptions = {}): AsyncGenerator<DataRecord, void> {
+  if (await isParquet(path)) {
+    yield* readParquet(path, options.column);
+    return;
+  }
+  if (/\.parquet$/i.test(path)) {
+    throw new InputError(
+      `${path} is called Parquet, but does not begin as Parquet does ("PAR1"). Get the file again (a file of a few ` +
+        `hundred bytes may be a git-LFS pointer, to be replaced by \`git lfs pull\`), or give it the name of what it is.`,
+      { code: "data-malformed", details: { path } },
+    );
+  }
+  const lines = readLines(path);
+  const { first, all } = await peeked(lines);
+  const format = formatByName(path) ?? formatByFirstLine(first);
+  if (format === "fasta") yield* parseFasta(all, path);
+  else if (format === "json-lines") yield* parseJsonLines(all, path, options.column);
+  else yield* parseText(all);
+}
+
+async function isParquet(path: string): Promise<boolean> {
+  const { handle, magic } = await openRegularFile(path);
+  await handle.close();
+  return magic.toString("latin1") === "PAR1";
+}
+
+/** The first line that is not blank, and all lines from there on. */
+async function peeked(lines: AsyncGenerator<Line, void>): Promise<{ first: string; all: AsyncIterable<Line> }> {
+  for (;;) {
+    const { value } = await lines.next();
+    if (value === undefined) return { first: "", all: lines };
+    if (value.text.trim() !== "") return { first: value.text, all: prepended(value, lines) };
+  }
+}
+
+async function* prepended(line: Line, rest: AsyncGenerator<Line, void>): AsyncGenerator<Line, void> {
+  try {
+    yield line;
+    yield* rest;
+  } finally {
+    // A reader that stops at the first line would else leave the file open.
+    await rest.return();
+  }
+}

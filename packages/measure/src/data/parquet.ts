@@ -1,0 +1,146 @@
+import type { FileHandle } from "node:fs/promises";
+
+import { parquetMetadataAsync, parquetReadObjects, parquetSchema } from "hyparquet";
+import type { AsyncBuffer, ColumnMetaData, FileMetaData, RowGroup, SchemaElement } from "hyparquet";
+
+import { InputError, messageOf, systemCode } from "@favor/checkpoints";
+import { lineLimit, malformed } from "./lines.ts";
+import { checkPages, chunkLimit, compressors } from "./parquet-pages.ts";
+import { textRecord } from "./record.ts";
+import type { DataRecord } from "./record.ts";
+import { openRegularFile, unreadable } from "./regular-file.ts";
+
+/** Columns that are taken if none is named: the first that is there. */
+const usualColumns = ["text", "sequence"];
+/** The longest footer that we read, in bytes. */
+const footerLimit = 2 ** 25;
+/** Rows that are decoded at a time. */
+const rowsAtOnce = 65_536;
+
+/**
+ * Streams the rows of one column of a Parquet file; `line` of a record is its row, counted from 1. Memory: the column's
+ * bytes of one row group as stored, and 65,536 decoded rows. Columns may be uncompressed or compressed by Snappy, gzip,
+ * Brotli or Zstandard.
+ *
+ * @param column - its name; default `text`, or `sequence` where there is no `text`.
+ * @throws {InputError} `column-unknown`, naming the columns that are there; `data-malformed` for a damaged file, and naming
+ * the row that is empty, not UTF-8 or longer than {@link lineLimit}; `file-unreadable`.
+ */
+export async function* readParquet(path: string, column?: string): AsyncGenerator<DataRecord, void> {
+  const { handle, size } = await openRegularFile(path);
+  try {
+    const file = bufferOf(handle, size);
+    const metadata = await intact(path, () => readMetadata(file));
+    const name = columnOf(path, metadata, column);
+    let start = 0;
+    for (const group of metadata.row_groups) {
+      const end = start + Number(group.num_rows);
+      await intact(path, () => checkGroup(file, group, name));
+      for (let from = start; from < end; from += rowsAtOnce) {
+        const wanted = { file, metadata, columns: [name], rowStart: from, rowEnd: Math.min(from + rowsAtOnce, end) };
+        const parsers = { stringFromBytes };
+        const rows = await intact(path, () => parquetReadObjects({ ...wanted, compressors, parsers }));
+        for (const [i, row] of rows.entries()) yield recordOf(path, name, from + i + 1, row[name]);
+      }
+      start = end;
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+/** The file as hyparquet reads it. */
+function bufferOf(handle: FileHandle, byteLength: number): AsyncBuffer {
+  return {
+    byteLength,
+    async slice(start, end = byteLength) {
+      const bytes = new Uint8Array(end - start);
+      for (let at = 0; at < bytes.length;) {
+        const { bytesRead } = await handle.read(bytes, at, bytes.length - at, start + at);
+        if (bytesRead === 0) throw new Error("the file became shorter while it was read");
+        at += bytesRead;
+      }
+      return bytes.buffer;
+    },
+  };
+}
+
+async function readMetadata(file: AsyncBuffer): Promise<FileMetaData> {
+  // The least is PAR1, a footer of a byte, its length, PAR1.
+  const end = new DataView(await file.slice(Math.max(0, file.byteLength - 8)));
+  if (file.byteLength < 13 || end.getUint32(4, true) !== 0x31524150) throw new Error("its end is missing");
+  const length = end.getUint32(0, true);
+  if (length > footerLimit) throw new Error(`its footer would be ${length} bytes long; we read up to ${footerLimit}`);
+  const metadata = await parquetMetadataAsync(file, { geoparquet: false });
+  // Counts that no list of rows can have would make the loops over it endless.
+  if (!metadata.row_groups.every(({ num_rows: rows }) => rows >= 0n && rows <= 2n ** 40n)) {
+    throw new Error("a row group of an impossible number of rows");
+  }
+  return metadata;
+}
+
+/** Reads a row group's column once, so that what its headers claim is known before it is decoded. */
+async function checkGroup(file: AsyncBuffer, group: RowGroup, column: string): Promise<void> {
+  const chunk = group.columns.find(({ meta_data: data }) => data?.path_in_schema.join("\0") === column);
+  if (chunk?.meta_data === undefined || chunk.file_path !== undefined) {
+    throw new Error(`a row group without the column ${JSON.stringify(column)}`);
+  }
+  const [start, length] = rangeOf(chunk.meta_data);
+  if (length > chunkLimit) throw new Error(`a column chunk of ${length} bytes; we read up to ${chunkLimit}`);
+  if (!(start >= 4 && length >= 0 && start + length <= file.byteLength)) throw new Error("a column beyond its end");
+  if (chunk.meta_data.num_values !== group.num_rows) throw new Error("a column of another length than its row group");
+  checkPages(await file.slice(start, start + length), chunk.meta_data);
+}
+
+function rangeOf(data: ColumnMetaData): [start: number, length: number] {
+  return [Number(data.dictionary_page_offset || data.data_page_offset), Number(data.total_compressed_size)];
+}
+
+/** @throws {InputError} `column-unknown`. */
+function columnOf(path: string, metadata: FileMetaData, wanted: string | undefined): string {
+  const columns = parquetSchema(metadata).children;
+  const texts = columns.filter(({ element }) => isText(element)).map(({ element }) => element.name);
+  const found = (wanted === undefined ? usualColumns : [wanted]).find((name) => texts.includes(name));
+  if (found !== undefined) return found;
+  const names = columns.slice(0, 30).map(({ element }) => `${element.name}${isText(element) ? "" : " (not text)"}`);
+  const asked = wanted === undefined ? `of text named ${usualColumns.join(" or ")}` : `of text named ${wanted}`;
+  throw new InputError(
+    `${path} has no column ${asked}. Its columns: ${names.join(", ")}. Name the one with the sequences by --column.`,
+    { code: "column-unknown", details: { path, column: wanted ?? null, columns: names } },
+  );
+}
+
+function isText(element: SchemaElement): boolean {
+  const { type, repetition_type: repetition, converted_type: converted = "UTF8", logical_type: logical } = element;
+  const isString = converted === "UTF8" && (logical === undefined || logical.type === "STRING");
+  return type === "BYTE_ARRAY" && repetition !== "REPEATED" && isString;
+}
+
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+function stringFromBytes(bytes: Uint8Array | undefined): string | undefined {
+  return bytes && decoder.decode(bytes);
+}
+
+function recordOf(path: string, column: string, row: number, text: unknown): DataRecord {
+  const where = `the column ${JSON.stringify(column)}`;
+  if (typeof text !== "string" || text.trim() === "") throw malformed(path, row, `${where} is empty`);
+  if (text.length > lineLimit) throw malformed(path, row, `${where} is longer than ${lineLimit} characters`);
+  return textRecord(text, row);
+}
+
+/** What an action gives; an error of it says that the file is damaged. */
+async function intact<T>(path: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    const code = systemCode(error);
+    // The file system's own codes: EIO, EISDIR, ...
+    if (code !== undefined && /^E[A-Z]+$/.test(code)) throw unreadable(path, error);
+    const what = code === "ERR_ENCODING_INVALID_ENCODED_DATA" ? "a text is not UTF-8" : messageOf(error);
+    throw new InputError(
+      `${path} is a Parquet file that is damaged or that we cannot read: ${what}. Make or download it again.`,
+      { code: "data-malformed", cause: error, details: { path, what } },
+    );
+  }
+}

@@ -1,0 +1,47 @@
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
+
+import { InputError, messageOf } from "@favor/checkpoints";
+
+/** A data file, open for reading. */
+export interface RegularFile {
+  readonly handle: FileHandle;
+  /** In bytes. */
+  readonly size: number;
+  /** Its first four bytes, fewer of a shorter file. */
+  readonly magic: Buffer;
+}
+
+/**
+ * Opens a file that must be a regular one: a pipe or a device could keep us waiting for ever. The caller closes it.
+ *
+ * @throws {InputError} `file-unreadable`.
+ */
+export async function openRegularFile(path: string): Promise<RegularFile> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const found = await handle.stat();
+    if (!found.isFile()) {
+      throw new InputError(`${path} is not a regular file. Give a FASTA, text, JSON Lines or Parquet file.`, {
+        code: "file-unreadable",
+        details: { path },
+      });
+    }
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(4), 0, 4, 0);
+    return { handle, size: found.size, magic: buffer.subarray(0, bytesRead) };
+  } catch (error) {
+    await handle?.close();
+    throw error instanceof InputError ? error : unreadable(path, error);
+  }
+}
+
+/** The error for a file that the operating system does not let us read. */
+export function unreadable(path: string, cause: unknown): InputError {
+  return new InputError(`${path} cannot be read: ${messageOf(cause)}. Check the path and the permissions.`, {
+    code: "file-unreadable",
+    cause,
+    details: { path },
+  });
+}

@@ -1,0 +1,16 @@
+export { bootstrap } from "./runs/bootstrap.ts";
+export type { Estimate } from "./runs/bootstrap.ts";
+export { Comparison, compareModels, lossInPoints } from "./runs/evaluation.ts";
+export type { Evaluation } from "./runs/evaluation.ts";
+export { mainOutput } from "./runs/main-output.ts";
+export { compareMasked, maskedQuality, scoreMasked } from "./runs/masked-language.ts";
+export type { MaskedComparison, MaskedQuality, MaskedScores } from "./runs/masked-language.ts";
+export { maskSequence, maskedShare, ordinaryIds } from "./runs/masking.ts";
+export type { MaskedSequence } from "./runs/masking.ts";
+export { counted, grouped, percent, percentWithInterval, short, withInterval } from "./runs/numbers.ts";
+export { checkPadding, checkPieces, checkSignature, checkSoftmaxEquality, probeSequences } from "./runs/probes.ts";
+export type { Check } from "./runs/probes.ts";
+export { ModelRunner } from "./runs/runner.ts";
+export type { BatchOutput, RunnerOptions } from "./runs/runner.ts";
+export { roleOf, tokenInput } from "./runs/token-inputs.ts";
+export type { InputRole, TokenInputOptions } from "./runs/token-inputs.ts";

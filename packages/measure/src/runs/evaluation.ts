@@ -1,0 +1,151 @@
+import { InputError } from "@favor/checkpoints";
+import type { Progress } from "@favor/checkpoints";
+import type { DataUse } from "../tokens/load-sequences.ts";
+import type { Source } from "@favor/checkpoints/node";
+import type { SequenceTokenizer, TokenSequence } from "../tokens/tokenizer.ts";
+import { mainOutput } from "./main-output.ts";
+import { maskSequence, ordinaryIds } from "./masking.ts";
+import type { MaskedSequence } from "./masking.ts";
+import { compareMasked, scoreMasked } from "./masked-language.ts";
+import type { MaskedComparison, MaskedScores } from "./masked-language.ts";
+import { compareCosine } from "./output-cosine.ts";
+import type { CosineComparison } from "./output-cosine.ts";
+import { ModelRunner } from "./runner.ts";
+import type { RunnerOptions } from "./runner.ts";
+
+/** Original and converted model on the same inputs. */
+export type Evaluation =
+  | ({ readonly kind: "masked-language"; readonly data: DataUse } & MaskedComparison)
+  | ({ readonly kind: "output-cosine"; readonly data: DataUse } & CosineComparison);
+
+/** What models are compared on. */
+export interface EvaluationInput {
+  readonly source: Source;
+  /** The source as an ONNX file. */
+  readonly original: string;
+  readonly tokenizer: SequenceTokenizer;
+  readonly sequences: readonly TokenSequence[];
+  readonly use: DataUse;
+  readonly threads: number;
+}
+
+/**
+ * Compares converted models with their original on the same inputs: masked accuracy and perplexity for a masked
+ * language model, the cosine of the outputs for any other. The original is judged once, however many there are. Close
+ * it with {@link Comparison.close}.
+ */
+export class Comparison {
+  readonly #input: EvaluationInput;
+  readonly #original: ModelRunner;
+  readonly #output: string;
+  /** The masked sequences and what the original makes of them, for a masked language model. */
+  readonly #masked: { readonly sequences: readonly MaskedSequence[]; readonly before: MaskedScores } | undefined;
+  readonly #progress: Progress;
+
+  private constructor(
+    input: EvaluationInput,
+    original: ModelRunner,
+    output: string,
+    masked: { sequences: readonly MaskedSequence[]; before: MaskedScores } | undefined,
+    progress: Progress,
+  ) {
+    this.#input = input;
+    this.#original = original;
+    this.#output = output;
+    this.#masked = masked;
+    this.#progress = progress;
+  }
+
+  /**
+   * Opens and judges the original.
+   *
+   * @throws {InputError} `model-fails-to-run`, `model-inputs-unknown`, `data-empty` (no token was chosen for masking).
+   */
+  static async open(input: EvaluationInput, progress: Progress): Promise<Comparison> {
+    const { source, tokenizer, sequences } = input;
+    const original = await ModelRunner.open(input.original, optionsOf(input));
+    try {
+      const vocabulary = source.config.vocab_size ?? tokenizer.size;
+      const { name, isLogits } = await mainOutput(original, sequences[0]!.ids, vocabulary);
+      const { maskId } = tokenizer;
+      if (!isLogits || maskId === undefined) return new Comparison(input, original, name, undefined, progress);
+      const masked = maskAll(input, maskId);
+      progress.stage("Evaluating the original", masked.length);
+      const before = await scoreMasked(original, masked, name, (done) => progress.advance(done));
+      return new Comparison(input, original, name, { sequences: masked, before }, progress);
+    } catch (error) {
+      await original.close();
+      throw error;
+    }
+  }
+
+  /**
+   * @param path - the converted `.onnx` file.
+   * @throws {InputError} `model-fails-to-run`, `model-inputs-unknown`.
+   */
+  async compare(path: string): Promise<Evaluation> {
+    const { sequences, use } = this.#input;
+    const runner = await ModelRunner.open(path, optionsOf(this.#input));
+    const tick = (done: number): void => this.#progress.advance(done);
+    try {
+      this.#progress.stage("Evaluating the converted model", sequences.length);
+      if (this.#masked === undefined) {
+        const found = await compareCosine(this.#original, runner, sequences, this.#output, use.seed, tick);
+        return { kind: "output-cosine", data: use, ...found };
+      }
+      const { sequences: masked, before } = this.#masked;
+      const after = await scoreMasked(runner, masked, this.#output, tick);
+      return { kind: "masked-language", data: use, ...compareMasked(masked, before, after, use.seed) };
+    } finally {
+      await runner.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#original.close();
+  }
+}
+
+function optionsOf({ threads, tokenizer }: EvaluationInput): RunnerOptions {
+  return { threads, padId: tokenizer.padId };
+}
+
+function maskAll({ tokenizer, sequences, use }: EvaluationInput, maskId: number): MaskedSequence[] {
+  const replacements = ordinaryIds(tokenizer);
+  const special = { specialIds: tokenizer.specialIds, maskId };
+  const masked = sequences.map(({ ids }, index) => maskSequence(ids, index, use.seed, special, replacements));
+  if (masked.some(({ positions }) => positions.length > 0)) return masked;
+  throw new InputError(
+    `${use.file}: of its ${use.tokens} tokens none was chosen for masking (15 % are). Give more data to evaluate on.`,
+    { code: "data-empty", details: { tokens: use.tokens } },
+  );
+}
+
+/**
+ * {@link Comparison} of several converted models.
+ *
+ * @param converted - paths of `.onnx` files.
+ * @returns one evaluation for each, in that order.
+ * @throws as {@link Comparison}.
+ */
+export async function compareModels(
+  converted: readonly string[],
+  input: EvaluationInput,
+  progress: Progress,
+): Promise<Evaluation[]> {
+  const comparison = await Comparison.open(input, progress);
+  try {
+    const results: Evaluation[] = [];
+    for (const path of converted) results.push(await comparison.compare(path));
+    return results;
+  } finally {
+    await comparison.close();
+  }
+}
+
+/** How much worse the converted model is: points of masked accuracy, or of the cosine (1 is 100 points). */
+export function lossInPoints(evaluation: Evaluation): number {
+  return evaluation.kind === "masked-language"
+    ? 100 * (evaluation.original.accuracy.value - evaluation.converted.accuracy.value)
+    : 100 * (1 - evaluation.cosine.value);
+}

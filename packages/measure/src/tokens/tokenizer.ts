@@ -1,0 +1,167 @@
+import { join } from "node:path";
+
+import { Tokenizer } from "@huggingface/tokenizers";
+import { z } from "zod";
+
+import { malformed } from "../data/lines.ts";
+import type { DataRecord } from "../data/record.ts";
+import { InputError, messageOf } from "@favor/checkpoints";
+import { readJson } from "@favor/checkpoints/node";
+import { readSmallFile } from "@favor/checkpoints/node";
+import { readTokenizerSettings, specialToken } from "./special-tokens.ts";
+import type { TokenizerSettings } from "./special-tokens.ts";
+import { tokenizerFromVocabulary } from "./vocabulary-file.ts";
+
+const tokenizerLimit = 256 * 1024 * 1024;
+const vocabularyLimit = 32 * 1024 * 1024;
+
+/** What we use of `tokenizer.json`; the library reads the rest. */
+const descriptionSchema = z.looseObject({ model: z.looseObject({ unk_token: z.string().nullish() }) });
+
+/** A record as the model reads it. */
+export interface TokenSequence {
+  /** Token ids with the special tokens around them. */
+  readonly ids: readonly number[];
+  /** The record's line in its file, counted from 1. */
+  readonly line: number;
+  /** How many of the ids are the unknown token. */
+  readonly unknown: number;
+}
+
+/** A checkpoint's tokenizer: records to token ids. */
+export class SequenceTokenizer {
+  /** One more than the highest id: what the embedding needs rows for. */
+  readonly size: number;
+  readonly padId: number;
+  readonly maskId: number | undefined;
+  readonly unknownId: number | undefined;
+  /** Ids that stand for no text; never masked, never drawn as a replacement. */
+  readonly specialIds: ReadonlySet<number>;
+  /** Every token with its id, the special ones included. */
+  readonly vocabulary: ReadonlyMap<string, number>;
+  readonly #tokenizer: Tokenizer;
+  readonly #residueIds: Map<string, number | undefined> = new Map();
+  #around: { readonly before: readonly number[]; readonly after: readonly number[] } | undefined;
+
+  constructor(tokenizer: Tokenizer, settings: TokenizerSettings) {
+    const vocabulary = tokenizer.get_vocab(true);
+    let highest = -1;
+    for (const id of vocabulary.values()) highest = Math.max(highest, id);
+    const idOf = (role: Parameters<typeof specialToken>[0]): number | undefined => {
+      const token = specialToken(role, settings, (name) => vocabulary.has(name));
+      return token === undefined ? undefined : vocabulary.get(token);
+    };
+    this.#tokenizer = tokenizer;
+    this.vocabulary = vocabulary;
+    this.size = highest + 1;
+    this.maskId = idOf("mask");
+    this.unknownId = idOf("unknown");
+    this.padId = idOf("pad") ?? 0;
+    const specials = [...tokenizer.get_added_tokens_decoder()].filter(([, token]) => token.special).map(([id]) => id);
+    const roles = [idOf("pad"), this.maskId, this.unknownId, idOf("begin"), idOf("end")];
+    this.specialIds = new Set([...specials, ...roles.filter((id) => id !== undefined)]);
+  }
+
+  /**
+   * The ids of a record, special tokens included. Residues become one token each; a character that the vocabulary
+   * lacks becomes the unknown token, where the tokenizer has one.
+   *
+   * @param path - the data file, for messages.
+   * @throws {InputError} `data-malformed`, naming the line: a residue that is no single token; a lower-case residue
+   * that the vocabulary knows in upper case only; a text without any token.
+   */
+  encode(record: DataRecord, path: string): TokenSequence {
+    // The library's types say otherwise, but a character outside the vocabulary may come out as undefined.
+    const ids: (number | undefined)[] =
+      record.kind === "residues" ? this.#encodeResidues(record, path) : this.#tokenizer.encode(record.text).ids;
+    if (!ids.every((id) => id !== undefined)) {
+      throw malformed(
+        path,
+        record.line,
+        "some of its characters are in no token, and the tokenizer has no unknown token",
+      );
+    }
+    if (ids.every((id) => this.specialIds.has(id) && id !== this.unknownId)) {
+      throw malformed(path, record.line, "the tokenizer makes no token of it");
+    }
+    const unknown = ids.reduce((count, id) => (id === this.unknownId ? count + 1 : count), 0);
+    return { ids, line: record.line, unknown };
+  }
+
+  #encodeResidues(record: DataRecord, path: string): number[] {
+    const residues: number[] = [];
+    for (let offset = 0; offset < record.text.length; offset++) {
+      const letter = record.text[offset]!;
+      const id = this.#residueId(letter);
+      if (id === undefined) {
+        const known = this.#residueId(letter.toUpperCase());
+        const advice =
+          known !== undefined && letter !== letter.toUpperCase()
+            ? `the vocabulary knows ${JSON.stringify(letter.toUpperCase())}, not the lower-case ${JSON.stringify(letter)}: write the sequence in capitals`
+            : `the tokenizer has no token for the residue ${JSON.stringify(letter)}`;
+        throw malformed(path, record.lineOf(offset), advice);
+      }
+      residues.push(id);
+    }
+    this.#around ??= this.#specialsAround(record.text[0]!);
+    return [...this.#around.before, ...residues, ...this.#around.after];
+  }
+
+  /** What the tokenizer makes of one character alone; `undefined` where that is not exactly one usable token. */
+  #residueId(letter: string): number | undefined {
+    if (this.#residueIds.has(letter)) return this.#residueIds.get(letter);
+    const ids: number[] = this.#tokenizer.encode(letter, { add_special_tokens: false }).ids;
+    let id: number | undefined = ids.length === 1 ? ids[0] : undefined;
+    const upper = letter.toUpperCase();
+    // Soft-masked FASTA writes known residues in lower case: the unknown token would silently blind the model.
+    if (id === this.unknownId && upper !== letter && this.#residueId(upper) !== this.unknownId) id = undefined;
+    this.#residueIds.set(letter, id);
+    return id;
+  }
+
+  /** The special tokens that the tokenizer puts before and after a sequence. */
+  #specialsAround(letter: string): { before: number[]; after: number[] } {
+    const bare: number[] = this.#tokenizer.encode(letter, { add_special_tokens: false }).ids;
+    const ids: number[] = this.#tokenizer.encode(letter).ids;
+    const start = ids.findIndex((_, at) => bare.every((id, i) => ids[at + i] === id));
+    return { before: ids.slice(0, start), after: ids.slice(start + bare.length) };
+  }
+}
+
+/**
+ * The tokenizer of a checkpoint folder: `tokenizer.json`, or `vocab.txt` where that is all there is.
+ *
+ * @throws {InputError} `tokenizer-missing`, `tokenizer-malformed`, `config-malformed`, `file-unreadable`.
+ */
+export async function loadTokenizer(folder: string): Promise<SequenceTokenizer> {
+  const settings = await readTokenizerSettings(folder);
+  const path = join(folder, "tokenizer.json");
+  const description =
+    (await readJson(path, descriptionSchema, tokenizerLimit)) ??
+    tokenizerFromVocabulary(...(await readVocabulary(folder)), settings);
+  // The library takes a word-level model's unknown token from the settings alone.
+  const unknown = settings.unk_token ?? description.model.unk_token;
+  try {
+    return new SequenceTokenizer(new Tokenizer(description, { ...settings, unk_token: unknown }), settings);
+  } catch (error) {
+    if (error instanceof InputError) throw error;
+    throw new InputError(
+      `${path} is not a tokenizer that we can read (${messageOf(error)}). Save the tokenizer again with ` +
+        `tokenizer.save_pretrained(...) of a recent transformers.`,
+      { code: "tokenizer-malformed", cause: error, details: { path } },
+    );
+  }
+}
+
+async function readVocabulary(folder: string): Promise<[text: string, path: string]> {
+  const path = join(folder, "vocab.txt");
+  const bytes = await readSmallFile(path, vocabularyLimit);
+  if (bytes === undefined) {
+    throw new InputError(
+      `${folder} holds neither tokenizer.json nor vocab.txt, so data cannot be turned into tokens. Put the ` +
+        `checkpoint's tokenizer files there, or convert without --calibrate and --evaluate.`,
+      { code: "tokenizer-missing", details: { folder } },
+    );
+  }
+  return [bytes.toString("utf8"), path];
+}

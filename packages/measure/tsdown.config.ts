@@ -1,0 +1,9 @@
+import { defineConfig } from "tsdown";
+
+export default defineConfig({
+  entry: { index: "src/index.ts", "data/index": "src/data/index.ts", "tokens/index": "src/tokens/index.ts" },
+  format: "esm",
+  dts: true,
+  platform: "node",
+  outExtensions: () => ({ js: ".js", dts: ".d.ts" }),
+});

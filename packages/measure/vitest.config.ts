@@ -1,0 +1,3 @@
+import { favorProject } from "../../vitest.shared.ts";
+
+export default favorProject("@favor/measure");

@@ -1,0 +1,6 @@
+export { favorFileSchema } from "./record/favor-file.ts";
+export type { FavorFile, FavorOptions, FavorSite, SiteError } from "./record/favor-file.ts";
+export { readFavorFile } from "./record/read-favor-file.ts";
+export { siteRecord } from "./record/site-record.ts";
+export { curveSchema, stageSchema } from "./record/tuning-record.ts";
+export type { CurvePoint, DistilledSite, TunedQuality, TuningRecord, TuningStage } from "./record/tuning-record.ts";

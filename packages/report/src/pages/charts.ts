@@ -1,0 +1,218 @@
+import { BarChart, CustomChart, LineChart } from "echarts/charts";
+import { GridComponent, LegendComponent } from "echarts/components";
+import { init, use } from "echarts/core";
+import type { EChartsCoreOption } from "echarts/core";
+import { SVGRenderer } from "echarts/renderers";
+
+import type { Estimate } from "@favor/measure";
+import { short } from "@favor/measure";
+import { Html, html, scrolling } from "./page.ts";
+
+use([BarChart, CustomChart, LineChart, GridComponent, LegendComponent, SVGRenderer]);
+
+/** Each at least 3:1 against the page, light or dark (WCAG 2.2, 1.4.11). */
+const palette = ["#4c6ef5", "#e8590c", "#2f9e44", "#ae3ec9", "#1098ad", "#868e96"];
+
+/** Lines differ by their points too: colour alone is lost on many readers and in print. */
+const symbols = ["circle", "rect", "triangle", "diamond", "roundRect", "pin"];
+
+/** Texts and lines take the colour of the page around them, be it light or dark. */
+const ink = "currentColor";
+
+/** Space around the plot; the font that the labels will have is not known here, so none is fitted. */
+const room = { right: 24, bottom: 46, outerBoundsMode: "none" };
+
+const axisLook = {
+  nameTextStyle: { color: ink, fontSize: 13 },
+  axisLabel: { color: ink, fontSize: 13 },
+  axisLine: { lineStyle: { color: ink, opacity: 0.5 } },
+  axisTick: { lineStyle: { color: ink, opacity: 0.5 } },
+  splitLine: { lineStyle: { color: ink, opacity: 0.15 } },
+};
+/** A horizontal axis; its name stands under its middle. */
+const across = { ...axisLook, nameLocation: "middle", nameGap: 30 };
+/** A vertical axis; its name stands over it. */
+const upward = { ...axisLook, nameLocation: "end", nameTextStyle: { ...axisLook.nameTextStyle, align: "left" } };
+
+function legendOf(rows: number): object {
+  return {
+    top: 0,
+    left: 0,
+    selectedMode: false,
+    itemGap: 30,
+    height: 24 * rows,
+    textStyle: { color: ink, fontSize: 13 },
+  };
+}
+
+/** A bar of a bar chart, with its interval where there is one. */
+export interface Bar {
+  readonly name: string;
+  readonly value: number;
+  readonly low?: number;
+  readonly high?: number;
+}
+
+export interface ChartText {
+  /** The caption. */
+  readonly title: string;
+  /** What the axis of values shows, with its unit. */
+  readonly axis: string;
+  /** Prefix of the identifiers in the SVG: unique within its page. */
+  readonly id: string;
+}
+
+/** A bar for each model with the 95 % interval as a whisker. Returns a `<figure>` with an `<svg>` and its caption. */
+export function barChart(bars: readonly Bar[], text: ChartText): string {
+  const told = bars.map(({ name, value, low, high }) => {
+    const interval = low === undefined || high === undefined ? "" : ` (${short(low)} to ${short(high)})`;
+    return `${name} ${short(value)}${interval}`;
+  });
+  return figure(text, told, 60 + 40 * bars.length, {
+    grid: { ...room, left: 12 + 8 * Math.max(...bars.map((bar) => bar.name.length)), top: 6 },
+    xAxis: { ...across, type: "value", min: 0, name: text.axis },
+    yAxis: { ...upward, type: "category", inverse: true, data: bars.map((bar) => bar.name), axisTick: { show: false } },
+    series: [
+      {
+        type: "bar",
+        silent: true,
+        barWidth: 18,
+        data: bars.map((bar, i) => ({ value: bar.value, itemStyle: { color: palette[i % palette.length] } })),
+      },
+      whiskers(bars),
+    ],
+  });
+}
+
+function stroke(x1: number, y1: number, x2: number, y2: number): object {
+  return { type: "line", shape: { x1, y1, x2, y2 }, style: { stroke: ink, lineWidth: 1.5 } };
+}
+
+/** Horizontal whiskers from `low` to `high` over a bar chart. */
+function whiskers(bars: readonly Bar[]): object {
+  return {
+    type: "custom",
+    z: 10,
+    silent: true,
+    encode: { x: [0, 1], y: 2 },
+    data: bars.flatMap((bar, i) => (bar.low === undefined || bar.high === undefined ? [] : [[bar.low, bar.high, i]])),
+    renderItem: (_: unknown, api: { value(i: number): number; coord(point: number[]): number[] }) => {
+      const [left, y] = api.coord([api.value(0), api.value(2)]) as [number, number];
+      const [right] = api.coord([api.value(1), api.value(2)]) as [number, number];
+      return {
+        type: "group",
+        children: [stroke(left, y, right, y), stroke(left, y - 5, left, y + 5), stroke(right, y - 5, right, y + 5)],
+      };
+    },
+  };
+}
+
+/** A line of a line chart: `[x, y]` points. */
+export interface Line {
+  readonly name: string;
+  readonly points: readonly (readonly [number, number])[];
+}
+
+/** A line in words: where it begins and where it ends. */
+function lineInWords({ name, points }: Line): string {
+  const [first, last] = [points[0], points.at(-1)];
+  if (first === undefined || last === undefined) return name;
+  return `${name}: ${short(first[1])} at ${first[0]}, ${short(last[1])} at ${last[0]}`;
+}
+
+/** Lines over two logarithmic axes. Returns a `<figure>` with an `<svg>` and its caption. */
+export function lineChart(lines: readonly Line[], text: ChartText & { readonly across: string }): string {
+  const ticks = lines[0]?.points.map(([x]) => String(x)) ?? [];
+  return figure(text, lines.map(lineInWords), 300, {
+    legend: legendOf(1),
+    grid: { ...room, left: 64, top: 58 },
+    xAxis: { ...across, type: "category", data: ticks, name: text.across, boundaryGap: false },
+    yAxis: { ...upward, type: "log", name: text.axis },
+    series: lines.map((line, i) => ({
+      type: "line",
+      silent: true,
+      name: line.name,
+      symbol: symbols[i % symbols.length],
+      symbolSize: 7,
+      data: line.points.map(([, y]) => y),
+    })),
+  });
+}
+
+/**
+ * Lines over linear axes, such as accuracy against steps; a line of two points shows a level to compare with. Returns a
+ * `<figure>` with an `<svg>` and its caption.
+ */
+export function curveChart(lines: readonly Line[], text: ChartText & { readonly across: string }): string {
+  // Three names fill a row of the legend.
+  const legendRows = Math.ceil(lines.length / 3);
+  return figure(text, lines.map(lineInWords), 280 + 24 * legendRows, {
+    legend: legendOf(legendRows),
+    grid: { ...room, left: 64, top: 34 + 24 * legendRows },
+    xAxis: { ...across, type: "value", name: text.across },
+    yAxis: { ...upward, type: "value", scale: true, name: text.axis },
+    series: lines.map((line, i) => ({
+      type: "line",
+      silent: true,
+      name: line.name,
+      showSymbol: line.points.length !== 2,
+      symbol: symbols[i % symbols.length],
+      symbolSize: 7,
+      lineStyle: { type: line.points.length === 2 ? "dashed" : "solid" },
+      data: line.points.map(([x, y]) => [x, y]),
+    })),
+  });
+}
+
+/** Counts of values in equal bins over [low, 1]. Returns a `<figure>` with an `<svg>` and its caption. */
+export function cosineHistogram(values: readonly number[], text: ChartText): string {
+  const bins = 20;
+  const low = Math.min(...values.map((value) => Math.floor(value * 10) / 10), 0.9);
+  const counts = Array.from({ length: bins }, () => 0);
+  for (const value of values) {
+    const bin = Math.min(bins - 1, Math.max(0, Math.floor(((value - low) / (1 - low)) * bins)));
+    counts[bin]!++;
+  }
+  const told = [
+    `${values.length} values, the least ${short(Math.min(...values))}, the largest ${short(Math.max(...values))}`,
+  ];
+  const edges = counts.map((_, i) => (low + ((1 - low) * i) / bins).toFixed(3));
+  return figure(text, told, 260, {
+    grid: { ...room, left: 60, top: 34 },
+    xAxis: { ...across, type: "category", data: edges, name: `${text.axis}, from` },
+    yAxis: { ...upward, type: "value", minInterval: 1, name: "sequences" },
+    series: [{ type: "bar", silent: true, barCategoryGap: "5%", data: counts }],
+  });
+}
+
+/** The bar of an estimate. */
+export function barOf(name: string, estimate: Estimate, factor = 1): Bar {
+  return { name, value: estimate.value * factor, low: estimate.low * factor, high: estimate.high * factor };
+}
+
+/** A chart with its caption; `told` says the same in words, for those who hear the page. */
+function figure({ title, id }: ChartText, told: readonly string[], height: number, option: EChartsCoreOption): string {
+  const words = `${title}: ${told.join("; ")}.`;
+  const drawn = svg(id, height, { animation: false, color: palette, ...option });
+  const named = new Html(drawn.replace("<svg ", html`<svg role="img" aria-label="${words}" `.text));
+  return html`<figure>
+    <figcaption>${title}</figcaption>
+    ${scrolling(named, title)}
+  </figure>`.text;
+}
+
+function svg(id: string, height: number, option: EChartsCoreOption): string {
+  const chart = init(null, null, { renderer: "svg", ssr: true, width: 640, height });
+  try {
+    chart.setOption(option);
+    // ECharts numbers its elements by a counter of the process; a page must not depend on what was drawn before it.
+    const names = new Map<string, string>();
+    return chart.renderToSVGString().replaceAll(/\bzr\d+-[\w-]+/g, (name) => {
+      const known = names.get(name) ?? `${id}-${names.size}`;
+      names.set(name, known);
+      return known;
+    });
+  } finally {
+    chart.dispose();
+  }
+}

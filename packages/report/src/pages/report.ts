@@ -1,0 +1,192 @@
+import { reasonLines } from "@favor/rewriter";
+
+import { attentionCost } from "./attention-cost.ts";
+import { barChart, barOf, cosineHistogram, lineChart } from "./charts.ts";
+import type { FavorFile, FavorSite } from "../record/favor-file.ts";
+import type { Evaluation } from "@favor/measure";
+import { counted, grouped, short } from "@favor/measure";
+import { Html, facts, html, page, table } from "./page.ts";
+import type { Cell } from "./page.ts";
+import { describeEvaluation, describeFeatures, evaluationMethod, summary } from "./summary.ts";
+
+/**
+ * `report.html`: the conversion as a page of its own, with charts as SVG and nothing loaded from elsewhere.
+ *
+ * @param file - what happened.
+ * @param first - what stands before the conversion's own sections; default: nothing.
+ */
+export function reportPage(file: FavorFile, first: readonly Html[] = []): string {
+  return page(
+    `${file.source.name} with linear attention`,
+    html`<h1>${file.source.name} with linear attention</h1>
+      <p class="lead">${summary(file)}</p>
+      ${warnings(file)} ${first} ${file.evaluation === undefined ? unmeasured(file) : quality(file.evaluation)}
+      ${cost(file)}
+      <h2>Attention sites</h2>
+      ${sites(file)}
+      ${file.sites.some(({ error }) => error !== undefined) ? html`<p class="muted">${errorMethod}</p>` : ""}
+      ${whySoftmax(file)} ${file.notes.map((note) => html`<p>${note}</p>`)}
+      <h2>How it was made</h2>
+      ${facts(provenance(file))}`,
+  );
+}
+
+function warnings({ warnings: found = [] }: FavorFile): Html {
+  if (found.length === 0) return html``;
+  return html`<section class="warning" aria-label="Warnings">
+    ${found.map(({ message }) => html`<p><strong>Warning.</strong> ${message}</p>`)}
+  </section>`;
+}
+
+function unmeasured({ tuning }: FavorFile): Html {
+  if (tuning !== undefined) return html``;
+  return html`<p>Its quality was not measured. Pass <code>--evaluate</code> with a data file to do so.</p>`;
+}
+
+function quality(evaluation: Evaluation): Html {
+  if (evaluation.kind === "output-cosine") {
+    return html`<h2>Quality</h2>
+      <p>${describeEvaluation(evaluation)}</p>
+      ${new Html(cosineHistogram(evaluation.perSequence, { title: "Mean cosine by sequence, 1 is the original", axis: "mean cosine", id: "cosine" }))}`;
+  }
+  const { original, converted } = evaluation;
+  return html`<h2>Quality</h2>
+    <p>${describeEvaluation(evaluation)}</p>
+    <p class="muted">${evaluationMethod}</p>
+    ${new Html(
+      barChart([barOf("original", original.accuracy, 100), barOf("converted", converted.accuracy, 100)], {
+        title: "Masked accuracy, higher is better",
+        axis: "masked accuracy, %",
+        id: "accuracy",
+      }),
+    )}
+    ${new Html(
+      barChart([barOf("original", original.perplexity), barOf("converted", converted.perplexity)], {
+        title: "Perplexity of the masked tokens, lower is better",
+        axis: "perplexity",
+        id: "perplexity",
+      }),
+    )}`;
+}
+
+function cost(file: FavorFile): Html {
+  const costs = attentionCost(
+    file.sites.map((site) => ({
+      heads: site.heads,
+      headDim: site.headDim,
+      features: site.featureMap?.width ?? 0,
+    })),
+  );
+  return html`<h2>Cost of the attention</h2>
+    <p class="muted">
+      Computed, not measured: multiply-adds of the attention alone, one sequence, projections and feed-forward aside.
+    </p>
+    ${new Html(
+      lineChart(
+        [
+          { name: "softmax everywhere", points: costs.map(([length, softmax]) => [length, softmax / 1e9] as const) },
+          { name: "as converted", points: costs.map(([length, , converted]) => [length, converted / 1e9] as const) },
+        ],
+        {
+          title: "Multiply-adds by sequence length",
+          axis: "multiply-adds, billions",
+          across: "sequence length, tokens",
+          id: "cost",
+        },
+      ),
+    )}`;
+}
+
+function keptWhy({ layer, kind }: FavorSite, { options }: FavorFile): string {
+  if (options.keep.includes(layer)) return "kept on request";
+  return kind === "cross" && options.cross !== true
+    ? "cross-attention, converted with --cross only"
+    : "kept for the budget";
+}
+
+/** What the error column means. */
+const errorMethod =
+  "Error: how far each head's attention is from softmax, as a share of softmax's own size (Frobenius norm of the " +
+  "difference of the attention matrices), on activations of the original model.";
+
+/** Why attention stayed softmax: each reason once, with its layers. */
+function whySoftmax(file: FavorFile): Html {
+  const reasons = reasonLines(
+    file.sites.map((site) =>
+      site.state === "kept" ? { ...site, reasons: [{ code: "softmax", message: `${keptWhy(site, file)}.` }] } : site,
+    ),
+  );
+  if (reasons.length === 0) return html``;
+  return html`<h3>What stayed softmax, and why</h3>
+    <ul>
+      ${reasons.map((reason) => html`<li>${reason}</li>`)}
+    </ul>`;
+}
+
+/** A column of the table of sites; without a single value in it, it is left out. */
+type Column = readonly [name: string, cell: (site: FavorSite) => Cell];
+
+function sites(file: FavorFile): Html {
+  const isGrouped = file.sites.some(({ heads, keyValueHeads }) => heads !== keyValueHeads);
+  const columns: Column[] = [
+    ["layer", ({ layer }) => layer],
+    ["heads", ({ heads }) => heads],
+    ["key heads", ({ keyValueHeads }) => (isGrouped ? keyValueHeads : "")],
+    ["head dim", ({ headDim }) => headDim],
+    ["scale", ({ scale }) => short(scale)],
+    ["mask", ({ mask }) => mask.kind],
+    ["now", ({ state }) => (state === "converted" ? file.options.features : "softmax")],
+    ["error, mean", ({ error }) => error?.mean.toFixed(4) ?? ""],
+    ["error, worst head", ({ error }) => error?.worst.toFixed(4) ?? ""],
+    ["site", ({ name }) => html`<code>${name}</code>`],
+  ];
+  const shown = columns.filter(([, cell]) => file.sites.some((site) => cell(site) !== ""));
+  return table(
+    shown.map(([name]) => name),
+    file.sites.map((site) => shown.map(([, cell]) => cell(site))),
+    "Every attention in the order of data flow, layers counted from 0.",
+  );
+}
+
+function provenance(file: FavorFile): [string, string | Html][] {
+  const { options, calibration, evaluation, source, model } = file;
+  const rows: [string, string | Html][] = [
+    [
+      "source model",
+      html`<code>${source.model}</code>, ${grouped(source.bytes)} bytes, sha256 <code>${source.sha256}</code>`,
+    ],
+    [
+      "this model",
+      html`<code>${model.file}</code>, ${grouped(model.bytes)} bytes, sha256 <code>${model.sha256}</code>`,
+    ],
+    ["features", describeFeatures(file)],
+    ["seed", String(options.seed)],
+  ];
+  if (source.revision !== undefined) rows.splice(1, 0, ["revision at the Hub", html`<code>${source.revision}</code>`]);
+  if (options.budget !== undefined) rows.push(["budget", `${options.budget} points`]);
+  if (options.maxLength !== undefined)
+    rows.push(["longest input", `${grouped(options.maxLength)} tokens (position table grown)`]);
+  for (const [name, use] of [
+    ["calibration data", calibration],
+    ["evaluation data", evaluation?.data],
+  ] as const) {
+    if (use === undefined) continue;
+    const odd = [
+      use.unknown > 0 ? `${counted(use.unknown, "token")} unknown to the tokenizer` : "",
+      use.truncated > 0 ? `${counted(use.truncated, "sequence")} cut` : "",
+    ].filter((part) => part !== "");
+    const notes = odd.length > 0 ? `; ${odd.join(", ")}` : "";
+    rows.push([
+      name,
+      html`<code>${use.file}</code>, ${counted(use.sequences, "sequence")}, ${counted(use.tokens, "token")}${notes},
+        sha256 <code>${use.sha256}</code>`,
+    ]);
+  }
+  rows.push([
+    "versions",
+    Object.entries(file.versions)
+      .map(([name, version]) => `${name} ${version}`)
+      .join(", "),
+  ]);
+  return rows;
+}

@@ -1,0 +1,59 @@
+import type { FavorFile, FavorSite } from "../record/favor-file.ts";
+import type { Evaluation } from "@favor/measure";
+import { counted, percent, percentWithInterval, short, withInterval } from "@favor/measure";
+
+/** One sentence on what a conversion did: for the page, the model card and the terminal. */
+export function summary(file: FavorFile): string {
+  const count = (state: FavorSite["state"]): number => file.sites.filter((site) => site.state === state).length;
+  const [converted, kept, refused] = [count("converted"), count("kept"), count("refused")];
+  const rest = [
+    kept > 0 ? `${kept} kept as softmax` : "",
+    refused > 0 ? `${refused} left as softmax because they may not be replaced` : "",
+  ].filter((part) => part !== "");
+  const what =
+    file.options.features === "exact"
+      ? "emitted again as exact softmax attention"
+      : `replaced by linear attention (${describeFeatures(file)})`;
+  return `${converted} of ${file.sites.length} attention sites ${what}${rest.length > 0 ? `; ${rest.join(", ")}` : ""}.`;
+}
+
+/** `256 positive features a head, orthogonal projection, calibrated on 200 sequences, best of 4 draws`. */
+export function describeFeatures({ options, calibration }: FavorFile): string {
+  const { features, count, projection, seeds = 1, refine = 0 } = options;
+  if (features === "exact") return "exact softmax";
+  const isDirect = features === "elu1" || features === "squared-relu";
+  const parts = [isDirect ? `${features} features` : `${counted(count, `${features} feature`)} a head`];
+  if (projection !== undefined && !isDirect) parts.push(`${projection} projection`);
+  if (calibration !== undefined) {
+    parts.push(
+      `${features === "landmark" ? "fitted to" : "calibrated on"} ${counted(calibration.sequences, "sequence")}`,
+    );
+  } else if (features === "positive") {
+    parts.push("not calibrated");
+  }
+  if (seeds > 1) parts.push(`best of ${seeds} draws`);
+  if (refine > 0) parts.push(`refined in ${counted(refine, "step")}`);
+  return parts.join(", ");
+}
+
+/** The outcome of a comparison in one sentence. */
+export function describeEvaluation(evaluation: Evaluation): string {
+  const { data } = evaluation;
+  if (evaluation.kind === "output-cosine") {
+    return (
+      `Mean cosine of the output "${evaluation.output}" between original and converted: ` +
+      `${withInterval(evaluation.cosine)} over ${counted(evaluation.vectors, "vector")} of ${counted(data.sequences, "sequence")}.`
+    );
+  }
+  const { original, converted } = evaluation;
+  return (
+    `Masked accuracy ${percentWithInterval(original.accuracy)} before, ${percentWithInterval(converted.accuracy)} after: ` +
+    `${percent(evaluation.accuracyKept.value)} of the original; perplexity ${short(original.perplexity.value)} before, ` +
+    `${short(converted.perplexity.value)} after (${counted(evaluation.maskedTokens, "masked token")} of ${counted(data.sequences, "sequence")}).`
+  );
+}
+
+/** How the numbers were got; the intervals need it. */
+export const evaluationMethod: string =
+  "Both models see the same inputs: 15 % of the tokens are chosen (of these 80 % masked, 10 % replaced at random, " +
+  "10 % left), seeded. Intervals are 95 % percentile bootstraps over whole sequences.";

@@ -1,0 +1,17 @@
+import type { OutputFolder } from "@favor/checkpoints/node";
+import type { FavorFile } from "../record/favor-file.ts";
+import { modelCard } from "./model-card.ts";
+import type { Html } from "./page.ts";
+import { reportPage } from "./report.ts";
+
+/**
+ * Writes what a folder says of itself: `favor.json` for programs, `report.html` for people, `README.md` for the Hub.
+ *
+ * @param first - sections that stand first on the page; default: none.
+ * @throws {OutputError} `output-unwritable`.
+ */
+export async function writeReport(output: OutputFolder, favor: FavorFile, first: readonly Html[] = []): Promise<void> {
+  await output.write("favor.json", `${JSON.stringify(favor, undefined, 2)}\n`);
+  await output.write("report.html", reportPage(favor, first));
+  await output.write("README.md", modelCard(favor));
+}

@@ -1,0 +1,194 @@
+import type { ConvertOptions, FeatureChoice } from "@favor/rewriter";
+import { featureChoices } from "@favor/rewriter";
+import { z } from "zod";
+
+import type { Estimate } from "@favor/measure";
+import type { Evaluation } from "@favor/measure";
+import { dataWarningCodes } from "@favor/measure/tokens";
+import type { DataWarning } from "@favor/measure/tokens";
+import type { DataUse } from "@favor/measure/tokens";
+import { tuningRecordSchema } from "./tuning-record.ts";
+import type { TuningRecord } from "./tuning-record.ts";
+
+/** How far a site's linear attention is from softmax: |P_hat - P|_F / |P|_F of the attention matrices. */
+export interface SiteError {
+  /** Over the heads. */
+  readonly mean: number;
+  readonly worst: number;
+}
+
+/** One attention, and what became of it. */
+export interface FavorSite {
+  /** In the order of data flow, from 0. */
+  readonly site: number;
+  readonly layer: number;
+  /** The softmax node of the original graph. */
+  readonly name: string;
+  readonly kind: "self" | "cross";
+  readonly heads: number;
+  readonly keyValueHeads: number;
+  readonly headDim: number;
+  readonly scale: number;
+  readonly mask: { readonly kind: string; readonly evidence: string };
+  readonly causal: boolean;
+  /** `converted`: linear now; `kept`: softmax because the user said so, or the budget; `refused`: softmax, for these reasons. */
+  readonly state: "converted" | "kept" | "refused";
+  readonly reasons: readonly { readonly code: string; readonly message: string }[];
+  readonly featureMap?: {
+    readonly kind: string;
+    /** Features a head. */
+    readonly width: number;
+    /** Head h of the site has the projection with these and the head number h (`createProjection` of @favor/core). */
+    readonly projection?: {
+      readonly kind: string;
+      readonly count: number;
+      readonly seed: number;
+      readonly layer: number;
+      /** By head, which draw of the seed was chosen; absent: 0. */
+      readonly epochs?: readonly number[];
+    };
+    /** Whether the calibration went into the projections' weights. */
+    readonly folded?: { readonly query: boolean; readonly key: boolean };
+  };
+  /** Measured with `--calibrate` or `--evaluate`. */
+  readonly error?: SiteError;
+}
+
+/** How the user wanted it, with the defaults. */
+export interface FavorOptions {
+  readonly features: FeatureChoice | "landmark";
+  /** Features a head. */
+  readonly count: number;
+  readonly seed: number;
+  /** Of random features. */
+  readonly projection?: NonNullable<ConvertOptions["projection"]>;
+  /** Draws of calibrated positive features that were compared. */
+  readonly seeds?: number;
+  /** Steps by which landmarks were refined. */
+  readonly refine?: number;
+  /** Layers that stayed softmax on request. */
+  readonly keep: readonly number[];
+  /** Points that may be lost. */
+  readonly budget?: number;
+  readonly cross?: true;
+  readonly target?: NonNullable<ConvertOptions["target"]>;
+  readonly stateful?: true;
+  /** Tokens that the position table was grown to. */
+  readonly maxLength?: number;
+  readonly growth?: "tile" | "interpolate";
+}
+
+/** `favor.json`, which every converted folder holds. */
+export interface FavorFile {
+  /** Of this file; raised when a reader of the old one would be misled. */
+  readonly format: 1;
+  readonly versions: Readonly<Record<string, string>>;
+  /** `revision`: the commit at the Hub, for a source from there. */
+  readonly source: {
+    readonly name: string;
+    readonly revision?: string;
+    readonly model: string;
+    readonly sha256: string;
+    readonly bytes: number;
+  };
+  readonly model: { readonly file: string; readonly sha256: string; readonly bytes: number };
+  readonly options: FavorOptions;
+  readonly sites: readonly FavorSite[];
+  readonly notes: readonly string[];
+  /** What makes the calibration or the measured quality doubtful; absent: nothing. */
+  readonly warnings?: readonly DataWarning[];
+  readonly calibration?: DataUse;
+  readonly evaluation?: Evaluation;
+  /** What favor-tune did afterwards. */
+  readonly tuning?: TuningRecord;
+}
+
+const count = z.int().nonnegative();
+const estimate: z.ZodType<Estimate> = z.object({ value: z.number(), low: z.number(), high: z.number() });
+const quality = z.object({ accuracy: estimate, perplexity: estimate });
+
+const dataUse: z.ZodType<DataUse> = z.object({
+  file: z.string(),
+  sha256: z.string(),
+  sequences: count,
+  tokens: count,
+  unknown: count,
+  truncated: count,
+  seed: count,
+});
+
+const evaluation: z.ZodType<Evaluation> = z.union([
+  z.object({
+    kind: z.literal("masked-language"),
+    data: dataUse,
+    maskedTokens: count,
+    original: quality,
+    converted: quality,
+    accuracyKept: estimate,
+  }),
+  z.object({
+    kind: z.literal("output-cosine"),
+    data: dataUse,
+    output: z.string(),
+    vectors: count,
+    cosine: estimate,
+    perSequence: z.array(z.number()),
+  }),
+]);
+
+const site: z.ZodType<FavorSite> = z.object({
+  site: count,
+  layer: z.int(),
+  name: z.string(),
+  kind: z.enum(["self", "cross"]),
+  heads: count,
+  keyValueHeads: count,
+  headDim: count,
+  scale: z.number(),
+  mask: z.object({ kind: z.string(), evidence: z.string() }),
+  causal: z.boolean(),
+  state: z.enum(["converted", "kept", "refused"]),
+  reasons: z.array(z.object({ code: z.string(), message: z.string() })),
+  featureMap: z
+    .object({
+      kind: z.string(),
+      width: count,
+      projection: z
+        .object({ kind: z.string(), count, seed: count, layer: count, epochs: z.array(count).exactOptional() })
+        .exactOptional(),
+      folded: z.object({ query: z.boolean(), key: z.boolean() }).exactOptional(),
+    })
+    .exactOptional(),
+  error: z.object({ mean: z.number(), worst: z.number() }).exactOptional(),
+});
+
+const file = z.object({ sha256: z.string(), bytes: count });
+
+/** The schema of `favor.json`. Unknown keys are dropped. */
+export const favorFileSchema: z.ZodType<FavorFile> = z.object({
+  format: z.literal(1),
+  versions: z.record(z.string(), z.string()),
+  source: file.extend({ name: z.string(), revision: z.string().exactOptional(), model: z.string() }),
+  model: file.extend({ file: z.string() }),
+  options: z.object({
+    features: z.enum([...featureChoices, "landmark"]),
+    count,
+    seed: count,
+    projection: z.enum(["orthogonal", "iid", "hadamard", "givens"]).exactOptional(),
+    seeds: count.exactOptional(),
+    refine: count.exactOptional(),
+    keep: z.array(count),
+    budget: z.number().exactOptional(),
+    cross: z.literal(true).exactOptional(),
+    target: z.enum(["standard", "onnxruntime", "onnx27"]).exactOptional(),
+    stateful: z.literal(true).exactOptional(),
+    maxLength: count.exactOptional(),
+    growth: z.enum(["tile", "interpolate"]).exactOptional(),
+  }),
+  sites: z.array(site),
+  notes: z.array(z.string()),
+  warnings: z.array(z.object({ code: z.enum(dataWarningCodes), message: z.string() })).exactOptional(),
+  calibration: dataUse.exactOptional(),
+  evaluation: evaluation.exactOptional(),
+  tuning: tuningRecordSchema.exactOptional(),
+});

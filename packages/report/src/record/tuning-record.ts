@@ -1,0 +1,120 @@
+import { z } from "zod";
+
+import type { Estimate } from "@favor/measure";
+
+const count = z.int().nonnegative();
+const estimate: z.ZodType<Estimate> = z.object({ value: z.number(), low: z.number(), high: z.number() });
+
+/** Masked accuracy and perplexity of one model on the held-out tokens. */
+export interface TunedQuality {
+  readonly accuracy: Estimate;
+  readonly perplexity: Estimate;
+}
+
+const quality: z.ZodType<TunedQuality> = z.object({ accuracy: estimate, perplexity: estimate });
+
+/** One evaluation on the way. `step` counts from the beginning of the first stage. */
+export interface CurvePoint {
+  readonly step: number;
+  /** Masked accuracy, 0 to 1. */
+  readonly accuracy: number;
+}
+
+/** The schema of a curve. */
+export const curveSchema: z.ZodType<readonly CurvePoint[]> = z.array(z.object({ step: count, accuracy: z.number() }));
+
+/** What distillation did to one attention. */
+export interface DistilledSite {
+  /** The value that holds the attention's output. */
+  readonly site: string;
+  /** Of the model; absent where the converted attentions are not all distilled. */
+  readonly layer?: number;
+  /** Mean squared error of the output over its variance, on held-out sequences; 1 is what a constant would reach. */
+  readonly before: number;
+  readonly after: number;
+}
+
+const distilledSite: z.ZodType<DistilledSite> = z.object({
+  site: z.string(),
+  layer: count.exactOptional(),
+  before: z.number(),
+  after: z.number(),
+});
+
+/** One stage as it went; `control`: MLM of the softmax original. */
+export interface TuningStage {
+  readonly name: "distill" | "mlm" | "control";
+  /** Steps done; fewer than asked for where patience ended the stage. */
+  readonly steps: number;
+  /** The step, within the stage, whose weights were kept. */
+  readonly kept: number;
+  readonly learningRate: number;
+  readonly seconds: number;
+  /** Of distillation: what it learned, by attention. */
+  readonly sites?: readonly DistilledSite[];
+}
+
+/** The schema of {@link TuningStage}. */
+export const stageSchema: z.ZodType<TuningStage> = z.object({
+  name: z.enum(["distill", "mlm", "control"]),
+  steps: count,
+  kept: count,
+  learningRate: z.number(),
+  seconds: z.number(),
+  sites: z.array(distilledSite).exactOptional(),
+});
+
+/** What favor-tune did to a converted model: the section `tuning` of `favor.json`. */
+export interface TuningRecord {
+  readonly versions: Readonly<Record<string, string>>;
+  /** The options with their defaults. */
+  readonly settings: Readonly<Record<string, string | number | boolean>>;
+  /** sha256 of the converted model that training began with. */
+  readonly from: string;
+  readonly backend: string;
+  /** The training data; `heldOut`: records of it that were kept for measuring and not trained on. */
+  readonly data: { readonly file: string; readonly sha256: string; readonly records: number; readonly heldOut: number };
+  readonly stages: readonly TuningStage[];
+  /** Accuracy on the held-out tokens on the way. */
+  readonly curve: readonly CurvePoint[];
+  /** The softmax original, trained alike. */
+  readonly controlCurve?: readonly CurvePoint[];
+  /** Everything on the same masked tokens. */
+  readonly measured: {
+    readonly file: string;
+    readonly sequences: number;
+    readonly maskedTokens: number;
+    readonly original?: TunedQuality;
+    readonly before: TunedQuality;
+    readonly after: TunedQuality;
+    readonly control?: TunedQuality;
+    /** A hybrid's accuracy with its remaining softmax layers set to zero, before and after. */
+    readonly ablated?: {
+      readonly layers: readonly number[];
+      readonly before: TunedQuality;
+      readonly after: TunedQuality;
+    };
+  };
+}
+
+/** The schema of {@link TuningRecord}. */
+export const tuningRecordSchema: z.ZodType<TuningRecord> = z.object({
+  versions: z.record(z.string(), z.string()),
+  settings: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+  from: z.string(),
+  backend: z.string(),
+  data: z.object({ file: z.string(), sha256: z.string(), records: count, heldOut: count }),
+  stages: z.array(stageSchema),
+  curve: curveSchema,
+  controlCurve: curveSchema.exactOptional(),
+  measured: z.object({
+    file: z.string(),
+    sequences: count,
+    maskedTokens: count,
+    original: quality.exactOptional(),
+    before: quality,
+    after: quality,
+    control: quality.exactOptional(),
+    ablated: z.object({ layers: z.array(z.int()), before: quality, after: quality }).exactOptional(),
+  }),
+});

@@ -1,0 +1,186 @@
+import type { Graph } from "@favor/onnx/graph";
+import { probePair, type ProbePair } from "@favor/onnx/graph";
+import { bodies, describeNode } from "@favor/onnx/graph";
+import type { NodeProto, ValueInfoProto } from "@favor/onnx";
+import { blockwiseSoftmax } from "./wiring/blockwise.ts";
+import { ancestors, readsData } from "@favor/onnx/graph";
+import { bodyContext, dimsOf, makeContext, maskOperations, varies, type AttentionContext } from "./context.ts";
+import { examineRegion, factsOf } from "./verdict/examine.ts";
+import { fusedCandidates } from "./wiring/fused.ts";
+import { cacheReason } from "./operands/key-value-cache.ts";
+import { landmarkRegions } from "./wiring/landmark-attention.ts";
+import { LayerCounter } from "./wiring/layer-counter.ts";
+import { MaskProofs } from "./proof/mask-proofs.ts";
+import { productAxes, type Product } from "./product.ts";
+import { dataProducts, findRegion, type Region } from "./wiring/region.ts";
+import type { FoundSite } from "./site.ts";
+
+export interface FoundAttention {
+  readonly sites: readonly FoundSite[];
+  /** Remarks on the graph as a whole: shapes that could not be followed, operators that hide something. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * All softmax attention of a model, in the order of data flow, each proved replaceable or refused with reasons.
+ *
+ * @param graph the main graph of a model whose functions are inlined and whose fused operators are decomposed
+ * @param most operations that evaluating all masks may take
+ */
+export function findAttention(graph: Graph, most: number = maskOperations): FoundAttention {
+  const pair = probePair(graph);
+  if ("conflict" in pair) {
+    const { conflict } = pair;
+    return {
+      sites: [],
+      notes: [`The graph's shapes contradict each other at ${describeNode(conflict.node)}: ${conflict.message}.`],
+    };
+  }
+  const sites: FoundSite[] = [];
+  const landmarks: Region[] = [];
+  const blocks: NodeProto[] = [];
+  findInGraph(makeContext(graph, pair.first, pair.second, most), pair, 0, { sites, landmarks, blocks });
+  return { sites, notes: [...unfollowed(graph, pair), ...throughLandmarks(landmarks), ...inBlocks(blocks)] };
+}
+
+function inBlocks(softmax: readonly NodeProto[]): string[] {
+  const [first] = softmax;
+  if (first === undefined) return [];
+  return [
+    `${softmax.length} Softmax, ${describeNode(first)} the first, belong to attention that is not one product of all queries with all keys: within windows or blocks of a fixed size (Longformer, LongT5, Swin), over a fixed number of positions or latents (Perceiver), or with logits put together from several products (LUKE). It stays as it is.`,
+  ];
+}
+
+function throughLandmarks(regions: readonly Region[]): string[] {
+  const [first] = regions;
+  if (first === undefined) return [];
+  return [
+    `Attention through landmarks, a few tokens that stand for all (as in Nystromformer, with a pseudo-inverse, or agent attention), is linear in the length already and stays as it is. It begins at ${describeNode(first.logits.node)}.`,
+  ];
+}
+
+/** What says that attention may have been overlooked: a softmax of a value whose shape is not known. */
+function unfollowed(graph: Graph, { first: { info } }: ProbePair): string[] {
+  const isUnknown = (value: string | undefined): boolean => value !== undefined && value !== "" && !info.has(value);
+  const hidden = graph.nodes.filter((node) => node.opType === "Softmax" && isUnknown(node.input[0]));
+  if (hidden.length === 0) return [];
+  const first = graph.nodes.find(({ input, output }) => isUnknown(output[0]) && !input.some(isUnknown));
+  const where = first === undefined ? "an input without a shape" : describeNode(first);
+  return [
+    `The shapes behind ${where} could not be followed: ${hidden.length} Softmax there, ${describeNode(hidden[0]!)} the first, are not looked at.`,
+  ];
+}
+
+interface Candidate {
+  readonly node: NodeProto;
+  readonly examine: (index: number, layer: number) => FoundSite | undefined;
+}
+
+interface Findings {
+  readonly sites: FoundSite[];
+  /** Regions of attention that is linear already. */
+  readonly landmarks: Region[];
+  /** Softmax of attention in windows and blocks. */
+  readonly blocks: NodeProto[];
+}
+
+/** Appends the attention of one graph, and of the bodies that its nodes carry at their place. */
+function findInGraph(context: AttentionContext, probes: ProbePair, firstLayer: number, found: Findings): void {
+  const { graph } = context;
+  const { sites } = found;
+  const layers = new LayerCounter(graph);
+  const candidates = new Map(candidatesOf(context, found).map((candidate) => [candidate.node, candidate]));
+  for (const node of graph.nodes) {
+    const before = sites.length;
+    const layer = firstLayer + layers.below(node);
+    for (const body of bodies(node)) {
+      const inner = bodyContext(context, body, probes);
+      if (inner !== undefined) findInGraph(inner, probes, layer, found);
+    }
+    if (node.opType === "If") refuseBesideCache(sites, before);
+    const site = candidates.get(node)?.examine(sites.length, layer);
+    if (site !== undefined) sites.push(site);
+    if (sites.length > before) layers.add(node);
+  }
+}
+
+const hasCache = (entry: FoundSite): boolean =>
+  "refused" in entry && entry.refused.reasons.some((reason) => reason.code === "kv-cache");
+
+/** A branch without a cache is one step of the same decoder as the branch with it: the two stay alike. */
+function refuseBesideCache(sites: FoundSite[], from: number): void {
+  if (!sites.slice(from).some(hasCache)) return;
+  for (let i = from; i < sites.length; i++) {
+    const entry = sites[i]!;
+    if (!("site" in entry)) continue;
+    const reason = cacheReason("The other branch of the same If");
+    sites[i] = { context: entry.context, refused: { ...entry.site, ...factsOf(entry.site), reasons: [reason] } };
+  }
+}
+
+/** What may be attention in one graph; what goes through landmarks or in blocks is set aside in `found`. */
+function candidatesOf(context: AttentionContext, found: Findings): Candidate[] {
+  const products = dataProducts(context);
+  const proofs = new MaskProofs(context);
+  const byNode = new Map(products.map((product) => [product.node, product]));
+  const regions = products.flatMap((product) => findRegion(context, product, byNode) ?? []);
+  const landmarks = landmarkRegions(context, regions, products);
+  found.landmarks.push(...landmarks);
+  const quadratic = regions.filter((region) => !landmarks.has(region) && isQuadratic(context, region.logits));
+  found.blocks.push(...blockwiseSoftmax(context, products, [...landmarks, ...quadratic]));
+  const candidates = quadratic.map((region): Candidate => {
+    const examine: Candidate["examine"] = (index, layer) => examineRegion(context, region, proofs, { index, layer });
+    return { node: region.output.node, examine };
+  });
+  return [...fusedCandidates(context), ...candidates];
+}
+
+/** Attention's logits grow with the length along both positions; d x d products and single queries do not. */
+function isQuadratic(context: AttentionContext, product: Product): boolean {
+  const dims = dimsOf(context, product.output.value);
+  if (dims === undefined) return false;
+  const lengths = dims.filter((_, axis) => varies(context, product.output.value, axis) && !isBatchAxis(product, axis));
+  if (lengths.length >= 2) return true;
+  const batch = dims.filter((_, axis) => varies(context, product.output.value, axis) && isBatchAxis(product, axis));
+  const anyLengthVaries = lengthsVary(context, batch, inputsOf(context, product));
+  // A fixed length, if only of the image beside a text: both axes must at least be longer than one.
+  return !anyLengthVaries && dims.at(-1)! > 1 && dims.at(-2)! > 1;
+}
+
+/** The model's inputs that a product in the main graph depends on; of one in a body, all. */
+function inputsOf({ graph }: AttentionContext, { left, right }: Product): readonly ValueInfoProto[] {
+  if (graph !== graph.root) return graph.root.inputs;
+  const factors = [left.value, right.value];
+  const read = new Set([...ancestors(graph, factors, () => false)].flatMap((node) => [...readsData(node)]));
+  return graph.inputs.filter(({ name }) => read.has(name) || factors.includes(name));
+}
+
+function isBatchAxis(product: Product, axis: number): boolean {
+  const axes = productAxes(product);
+  return axes?.batch.includes(product.output.labels[axis]!) ?? false;
+}
+
+/**
+ * Whether a free dimension is a length.
+ *
+ * @param batch sizes of varying batch axes: where lengths are baked in, what folds into these is the batch of a model
+ *   that has its sequence first
+ * @param inputs those whose dimensions count; default all of the model
+ */
+function lengthsVary(
+  context: AttentionContext,
+  batch: readonly number[] = [],
+  inputs: readonly ValueInfoProto[] = context.graph.root.inputs,
+): boolean {
+  const { first, second } = context;
+  const isBaked = first.sizes.pinned !== undefined;
+  const isBatch = (size: number, later: number | undefined): boolean =>
+    // An axis of the same name as the first of ids or a mask.
+    (size === first.sizes.batch && later === second?.sizes.batch) ||
+    (isBaked && batch.some((folded) => folded % size === 0));
+  return inputs.some(({ name }) =>
+    (dimsOf(context, name) ?? []).some(
+      (size, axis) => axis > 0 && varies(context, name, axis) && !isBatch(size, second?.info.get(name)?.dims[axis]),
+    ),
+  );
+}

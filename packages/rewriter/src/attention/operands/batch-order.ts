@@ -1,0 +1,75 @@
+import { evaluateNode } from "@favor/onnx/evaluate";
+import { elementCount, tensorOf, type Tensor } from "@favor/onnx/evaluate";
+import { DataType, type NodeProto } from "@favor/onnx";
+import { dimsOf, type AttentionContext } from "../context.ts";
+import { projecting } from "./projection-source.ts";
+import { moveNumbers, movingOperators } from "./projection-trace.ts";
+
+/** Nodes between an operand and its projections; splitting and joining heads takes a few for each. */
+const longestWay = 256;
+/** Projections with more elements at the probed sizes are not followed. */
+const mostElements = 2 ** 20;
+const elementwise = new Set("Add Sub Mul Div Cast Dropout".split(" "));
+
+/**
+ * Whether an axis of `heads` times `batch` entries has the heads slowest, as concatenating split heads along the batch
+ * makes it: entry i is of batch item i mod batch. Read off by moving the numbers of the batch items from the
+ * projections to the operand; false where they cannot be followed.
+ */
+export function hasHeadsSlowest(context: AttentionContext, value: string, axis: number, batch: number): boolean {
+  const { nodes, sources } = wayUp(context, value);
+  const numbers = new Map<string, Tensor>();
+  for (const source of sources) {
+    const made = batchNumbers(context, source, batch);
+    if (made !== undefined) numbers.set(source, made);
+  }
+  for (const node of nodes) for (const output of node.output) follow(context, node, output, numbers);
+  const found = numbers.get(value);
+  if (found === undefined) return false;
+  const stride = elementCount(found.dims.slice(axis + 1));
+  return Array.from({ length: found.dims[axis]! }, (_, i) => found.data[i * stride] === i % batch).every(Boolean);
+}
+
+/** The nodes above a value down from its projections, in graph order, and the projections. */
+function wayUp({ graph, dynamic }: AttentionContext, value: string): { nodes: NodeProto[]; sources: Set<string> } {
+  const found = new Set<NodeProto>();
+  const sources = new Set<string>();
+  const pending = [value];
+  for (let at = pending.pop(); at !== undefined && found.size < longestWay; at = pending.pop()) {
+    const node = graph.producer(at);
+    if (node === undefined || !dynamic.has(at)) continue;
+    if (projecting.has(node.opType)) sources.add(at);
+    else if (!found.has(node)) {
+      found.add(node);
+      pending.push(...node.input);
+    }
+  }
+  return { nodes: graph.nodes.filter((node) => found.has(node)), sources };
+}
+
+/** For each element of a projection the number of its batch item: the axis that is as long as the batch at both probes. */
+function batchNumbers(context: AttentionContext, value: string, batch: number): Tensor | undefined {
+  const dims = dimsOf(context, value) ?? [];
+  const second = context.second?.info.get(value)?.dims ?? [];
+  const axis = dims.findIndex((dim, i) => dim === batch && second[i] !== dim);
+  if (axis < 0 || elementCount(dims) > mostElements) return undefined;
+  const stride = elementCount(dims.slice(axis + 1));
+  const numbers = Int32Array.from({ length: elementCount(dims) }, (_, i) => Math.floor(i / stride) % batch);
+  return tensorOf(DataType.INT32, dims, numbers);
+}
+
+function follow(context: AttentionContext, node: NodeProto, output: string, numbers: Map<string, Tensor>): void {
+  const from = node.input.find((input) => numbers.has(input));
+  if (from === undefined || output === "") return;
+  const known = numbers.get(from)!;
+  if (movingOperators.has(node.opType)) {
+    const moved = from === node.input[0] ? moveNumbers(context, node, from, output, known) : undefined;
+    if (moved !== undefined) numbers.set(output, moved);
+  } else if (node.opType === "Concat") {
+    const parts = node.input.map((input) => numbers.get(input));
+    if (parts.includes(undefined)) return;
+    numbers.set(output, evaluateNode(node, parts as Tensor[], { opsets: context.graph.opsets })[0]!);
+  } else if (elementwise.has(node.opType) && dimsOf(context, output)?.join() === known.dims.join()) {
+    numbers.set(output, known);
+  }
+}

@@ -1,0 +1,51 @@
+import { DataType, type NodeProto } from "@favor/onnx";
+import type { AttentionContext } from "../context.ts";
+import type { Operand, Reason } from "../site.ts";
+
+/** Operators that hand elements on. */
+const carrying = new Set(
+  "Reshape Transpose Squeeze Unsqueeze Flatten Identity Slice Split Gather Expand Cast Concat Mul Div Where Tile".split(
+    " ",
+  ),
+);
+const floats: readonly number[] = [DataType.FLOAT, DataType.FLOAT16, DataType.BFLOAT16, DataType.DOUBLE];
+
+/**
+ * The input that brings keys or values of earlier steps, or of an encoder: the key or value leads to it without any
+ * projection, and the query does not. Undefined if there is none.
+ */
+export function cacheInput(
+  context: AttentionContext,
+  { query, key, value }: { query: Operand; key: Operand; value: Operand },
+): string | undefined {
+  // Attention alone, exported with query, key and value as inputs, has no cache.
+  if (directInput(context, query.value) !== undefined) return undefined;
+  return directInput(context, key.value) ?? directInput(context, value.value);
+}
+
+function directInput({ graph, dynamic }: AttentionContext, value: string): string | undefined {
+  const seen = new Set<NodeProto>();
+  const pending = [value];
+  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
+    if (!dynamic.has(at)) continue;
+    const node = graph.owner(at)?.producer(at);
+    if (node === undefined) {
+      const input = graph.root.input(at);
+      if (input !== undefined && floats.includes(input.type?.tensorType?.elemType ?? 0)) return at;
+    } else if (carrying.has(node.opType) && !seen.has(node)) {
+      seen.add(node);
+      pending.push(...node.input);
+    }
+  }
+  return undefined;
+}
+
+/** @param what the input or operator that has the cache, as a message names it */
+export function cacheReason(what: string): Reason {
+  return {
+    code: "kv-cache",
+    message:
+      `${what} brings keys and values of earlier steps from a cache, whose size grows with each token; linear attention ` +
+      "keeps a state of constant size instead. Export the model without past_key_values (for optimum: the task without -with-past).",
+  };
+}

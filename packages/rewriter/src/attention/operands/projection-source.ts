@@ -1,0 +1,76 @@
+import type { NodeProto } from "@favor/onnx";
+import { readsData } from "@favor/onnx/graph";
+import { type AttentionContext } from "../context.ts";
+
+/** Products of data with weights, or of data with data. */
+export const projecting: ReadonlySet<string> = new Set(
+  "MatMul Gemm Einsum Conv FusedMatMul MatMulInteger MatMulNBits QLinearMatMul MatMulIntegerToFloat DynamicQuantizeMatMul".split(
+    " ",
+  ),
+);
+
+/** Weight products between what is attended to and a query or key of it; more are a network of their own. */
+const mostProducts = 4;
+
+/**
+ * Whether a query and a key are projected from the same activations, as in self-attention, each by way of its own: a
+ * product or two, convolutions that leave out positions (CvT, SegFormer's and PVT's spatial reduction), pooling,
+ * normalisation. What lies behind another attention, or many products away, is another stream: its encoder's, in
+ * cross-attention. Keys of earlier steps that an input brings beside the own ones leave it self-attention.
+ *
+ * Both are followed up, the latest value first, until all that one is made of the other is made of too.
+ */
+export function haveOneSource(context: AttentionContext, query: string, key: string): boolean {
+  const { graph } = context;
+  const placeOf = (value: string): number => {
+    const node = graph.producer(value);
+    return node === undefined ? -1 : graph.place(node);
+  };
+  /** Weight products between a value and the query or key; the sides that are made of it are those that have any. */
+  const open = new Map<string, Partial<Record<"query" | "key", number>>>();
+  const reach = (value: string, side: "query" | "key", products: number): void => {
+    if (!context.dynamic.has(value)) return;
+    const known = open.get(value);
+    open.set(value, { ...known, [side]: Math.max(known?.[side] ?? 0, products) });
+  };
+  reach(query, "query", 0);
+  reach(key, "key", 0);
+  let isShared = false;
+  while (open.size > 0) {
+    const at = [...open.keys()].reduce((a, b) => (placeOf(a) >= placeOf(b) ? a : b));
+    const sides = open.get(at)!;
+    open.delete(at);
+    if (sides.query !== undefined && sides.key !== undefined) {
+      isShared = true;
+      continue;
+    }
+    const side = sides.query === undefined ? "key" : "query";
+    if (sides.key === 0 && graph.root.input(at) !== undefined) continue;
+    const node = graph.producer(at);
+    if (node === undefined || node.opType === "Softmax") return false;
+    const products = sides[side]! + (isWeightProduct(context, node) ? 1 : 0);
+    if (products > mostProducts) return false;
+    for (const value of readsData(node)) reach(value, side, products);
+  }
+  return isShared;
+}
+
+/** Whether a node multiplies data by weights. */
+export function isWeightProduct(context: AttentionContext, node: NodeProto): boolean {
+  return projecting.has(node.opType) && node.input.slice(0, 2).some((input) => !context.dynamic.has(input));
+}
+
+const layout = new Set(
+  "Reshape Transpose Squeeze Unsqueeze Flatten Identity Cast DynamicQuantizeLinear QuantizeLinear DequantizeLinear".split(
+    " ",
+  ),
+);
+
+/** The value that this one is the same elements of, in another layout or type. */
+export function throughLayout(context: AttentionContext, value: string): string {
+  let at = value;
+  for (let node = context.graph.producer(at); node && layout.has(node.opType); node = context.graph.producer(at)) {
+    at = node.input[0]!;
+  }
+  return at;
+}

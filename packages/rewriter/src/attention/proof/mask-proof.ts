@@ -1,0 +1,199 @@
+import type { Tensor } from "@favor/onnx/evaluate";
+import { DataType } from "@favor/onnx";
+import type { AttentionContext } from "../context.ts";
+import type { GraphProbe } from "@favor/onnx/graph";
+import { findKeyMask, type KeyMaskSample } from "./key-mask.ts";
+import { classifyMask, maskAdvice, type MaskSample } from "./mask-pattern.ts";
+import type { Region } from "../wiring/region.ts";
+import { drawInputs, type DrawMode } from "./probing-inputs.ts";
+import { RegionEvaluation, regionInputs, uniformWeights } from "./region-evaluation.ts";
+import type { MaskVerdict, Reason } from "../site.ts";
+import { largestOffset, softmaxLaw, type LawShape } from "./softmax-law.ts";
+import { hiddenWindow, lengthLogarithm, windowProbe, type MaskQuestion } from "./window-proof.ts";
+
+export interface MaskProof {
+  /** What the region multiplies the logits by. */
+  readonly scale: number;
+  readonly mask: MaskVerdict;
+  readonly reasons: readonly Reason[];
+}
+
+/** Different random inputs tried at the first probe's length. */
+const draws = 4;
+
+/**
+ * Proves that a region is a softmax and says what its mask is, by evaluating it on random logits and inputs at
+ * several lengths; or says what it is instead.
+ */
+export function proveMask(question: MaskQuestion): MaskProof | { readonly failure: string } {
+  const { context, region, inputs, labels, random } = question;
+  const first = new RegionEvaluation(context, region, inputs, labels, context.first);
+  const samples: Sample[] = [];
+  let scale: number | undefined;
+  const tolerance = toleranceOf(context, region);
+  /** Evaluates the region on one input; a sentence where it is no softmax there. */
+  const prove = (evaluation: RegionEvaluation, probe: GraphProbe, mode: DrawMode): string | undefined => {
+    const values = evaluation.context(drawInputs(context, probe, random, mode, evaluation.read));
+    if (mode !== "mixed" && isLarge(evaluation.shape)) {
+      const weights = uniformWeights(evaluation, values);
+      samples.push({ mask: { ...evaluation.shape, weights }, values, probe, mode });
+      return undefined;
+    }
+    const run = (logits: Float64Array): Float64Array => evaluation.probabilities(logits, values);
+    // A mask of -1e4 that hides everything rounds the logits coarsely; the law itself is proved on mixed inputs.
+    const isMixed = mode === "mixed";
+    const offset = isMixed && tolerance === singleTolerance ? largestOffset : 0;
+    const law = softmaxLaw(evaluation.shape, run, random, isMixed ? tolerance : 50 * tolerance, offset);
+    if ("failure" in law) return law.failure;
+    if (scale !== undefined && law.scale !== undefined && Math.abs(law.scale - scale) > 1e-2 * Math.abs(scale)) {
+      return unsteadyScale;
+    }
+    scale ??= law.scale;
+    samples.push({ mask: { ...evaluation.shape, weights: law.weights }, values, probe, mode });
+    return undefined;
+  };
+  for (const mode of modesFor(first.shape, draws)) {
+    const failure = prove(first, context.first, mode);
+    if (failure !== undefined) return { failure };
+  }
+  if (scale === undefined) return { failure: "the probabilities do not depend on the logits" };
+  if (!everyRowSeen(samples) || !samples.some((sample) => sample.mode === "mixed" && isTelling(sample))) {
+    return { failure: "some queries attend to nothing, or to all keys alike, whatever the logits are" };
+  }
+  const lengths = [context.first.sizes.length];
+  const evaluated = [first.shape.keys];
+  for (const probe of [context.second, windowProbe(question, first.shape.groups)]) {
+    if (probe === undefined) continue;
+    const evaluation = new RegionEvaluation(context, region, regionInputs(context, region, probe), labels, probe);
+    for (const mode of modesFor(evaluation.shape, 1)) {
+      const failure = prove(evaluation, probe, mode);
+      if (failure !== undefined) return { failure };
+    }
+    lengths.push(probe.sizes.length);
+    evaluated.push(evaluation.shape.keys);
+  }
+  const evidence = `evaluated on ${samples.length} inputs with ${evaluated.join(", ")} keys`;
+  const found = verdict(question, samples, evidence, tolerance);
+  // After the masks that have a name: the buckets of T5's bias are logarithms of distances.
+  if (found.reasons.length === 0 && lengthLogarithm(question) !== undefined) return { failure: unsteadyScale };
+  // The patches of an image are not as many as the text is long.
+  const seen = context.first.sizes.side === undefined ? lengths : evaluated;
+  const window = found.reasons.length === 0 ? hiddenWindow(question, Math.max(...seen)) : undefined;
+  if (window === undefined) return { scale, ...found };
+  return { scale, mask: { kind: "other", evidence: window.message }, reasons: [window] };
+}
+
+const unsteadyScale = "the logits are scaled by something that depends on the input or its length";
+
+interface Sample {
+  readonly mask: MaskSample;
+  readonly values: ReadonlyMap<string, Tensor>;
+  readonly probe: GraphProbe;
+  readonly mode: DrawMode;
+}
+
+/** Evaluations of logits beyond this many are few, and mixed inputs alone prove the law. */
+const manyLogits = 1 << 17;
+
+/**
+ * The inputs to evaluate a mask on. Where nothing is padding, or everything is, causal order and windows show without
+ * it; the first is enough where there are many logits.
+ */
+function modesFor(shape: LawShape, mixed: number): DrawMode[] {
+  if (isLarge(shape)) return ["mixed", "ones"];
+  return [...Array.from({ length: mixed }, (): DrawMode => "mixed"), "ones", "zeros"];
+}
+
+const isLarge = ({ groups, queries, keys }: LawShape): boolean => groups * queries * keys > manyLogits;
+
+/** Whether each query of each head attended to something, by the law, in one sample at least. */
+function everyRowSeen(samples: readonly Sample[]): boolean {
+  const { groups, queries, keys } = samples[0]!.mask;
+  return Array.from({ length: groups * queries }, (_, row) => row).every((row) =>
+    samples.some(({ mask: { weights } }) => !Number.isNaN(weights[row * keys]!)),
+  );
+}
+
+/** A mask of -1e4 leaves logits a step of 2^-10, and a probability half of that times p (1 - p) on both sides. */
+const singleTolerance = 5e-4;
+
+/** The rounding of the coarsest type that the logits take on their way to the probabilities. */
+function toleranceOf(context: AttentionContext, { logits, nodes }: Region): number {
+  const values = [logits.output.value, ...nodes.flatMap((node) => node.output)];
+  const types = new Set(values.map((value) => context.first.info.get(value)?.dataType));
+  if (types.has(DataType.BFLOAT16)) return 1e-1;
+  return types.has(DataType.FLOAT16) ? 2e-2 : singleTolerance;
+}
+
+function verdict(
+  { context, batchAt }: MaskQuestion,
+  all: readonly Sample[],
+  evidence: string,
+  tolerance: number,
+): { mask: MaskVerdict; reasons: Reason[] } {
+  const telling = all.filter(isTelling);
+  const hiding = telling.filter(({ mask }) => mask.weights.some((weight) => !(weight > 1 - 1e-6)));
+  const samples = hiding.length > 0 ? hiding : telling;
+  const pattern = classifyMask(
+    samples.map(({ mask }) => mask),
+    tolerance,
+  );
+  switch (pattern.kind) {
+    case "none":
+      return { mask: { kind: "none", evidence: `every query attends to every key, ${evidence}` }, reasons: [] };
+    case "causal":
+      return { mask: { kind: "causal", evidence: `query i attends to the keys up to i, ${evidence}` }, reasons: [] };
+    case "other":
+      return {
+        mask: { kind: "other", evidence: `${pattern.message}, ${evidence}` },
+        reasons: [{ code: pattern.found, message: `${capital(pattern.message)}. ${maskAdvice[pattern.found]}` }],
+      };
+    case "padding":
+    case "padding and causal": {
+      const keySamples = samples.map((sample, i) => keySampleOf(sample, pattern.keep[i]!, batchAt));
+      const dropping = keySamples.filter(({ keep }) => keep.includes(0) && keep.includes(1));
+      // What holds the mask also says so where a random input happens to drop nothing: no causal mask hides that.
+      const full = keySamples.filter(({ keep }, i) => samples[i]!.mode === "mixed" && !keep.includes(0));
+      const free = telling.filter((sample) => sample.mode === "mixed" && !hiding.includes(sample));
+      const keeping = free.map((sample) => {
+        const { groups, keys } = sample.mask;
+        return keySampleOf(sample, new Uint8Array(groups * keys).fill(1), batchAt);
+      });
+      const keyMask = findKeyMask(context, dropping, [...full, ...keeping]);
+      const who =
+        pattern.kind === "padding"
+          ? "the same keys count for every query"
+          : "query i attends to those keys up to i that count";
+      const mask: MaskVerdict = {
+        kind: pattern.kind,
+        evidence: `${who}${keyMask ? `, as "${keyMask.value}" says (${keyMask.rule})` : ""}; ${evidence}`,
+        ...(keyMask && { keyMask }),
+      };
+      if (keyMask !== undefined) return { mask, reasons: [] };
+      const message = "The mask depends on the key alone, but no value of size [batch, length] in the graph holds it.";
+      return { mask, reasons: [{ code: "key-mask-not-found", message }] };
+    }
+  }
+}
+
+function keySampleOf(
+  { mask: { groups, keys }, values, probe }: Sample,
+  keep: Uint8Array,
+  batchAt: MaskQuestion["batchAt"],
+): KeyMaskSample {
+  return { values, keep, groups, keys, batch: batchAt(probe) };
+}
+
+/**
+ * Whether a sample says something of the mask. One in which a group attends to nothing at all does not; nor does an
+ * input of nothing but padding, whose rows attend to nothing or fall back to all keys.
+ */
+function isTelling({ mask: { weights, groups, queries, keys }, mode }: Sample): boolean {
+  const group = queries * keys;
+  if (mode !== "mixed") return !weights.some(Number.isNaN);
+  return Array.from({ length: groups }, (_, g) => g).every((g) =>
+    weights.subarray(g * group, (g + 1) * group).some((weight) => !Number.isNaN(weight)),
+  );
+}
+
+const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);

@@ -1,0 +1,189 @@
+import { tensorOf, type Tensor } from "@favor/onnx/evaluate";
+import { decodeTensor } from "@favor/onnx/evaluate";
+import { EvaluationError } from "@favor/onnx/evaluate";
+import { probe } from "@favor/onnx/graph";
+import { ShapeConflict } from "@favor/onnx/graph";
+import { describeNode } from "@favor/onnx/graph";
+import type { NodeProto } from "@favor/onnx";
+import { ancestors } from "@favor/onnx/graph";
+import { graphProbe, type GraphProbe } from "@favor/onnx/graph";
+import { type AttentionContext } from "../context.ts";
+import { drawInputs } from "./probing-inputs.ts";
+import type { Region, RegionLabels } from "../wiring/region.ts";
+import { allRead, RegionEvaluation, uniformWeights, type RegionInputs } from "./region-evaluation.ts";
+import type { Reason } from "../site.ts";
+
+/** One region to be proved a softmax, and what is needed to evaluate it. */
+export interface MaskQuestion {
+  readonly context: AttentionContext;
+  readonly region: Region;
+  readonly inputs: RegionInputs;
+  readonly labels: RegionLabels;
+  /** Size of the site's batch at a probe, heads not included. */
+  readonly batchAt: (probe: GraphProbe) => number;
+  readonly random: () => number;
+}
+
+/** Operators by which masks compare and shift positions, or sort them into blocks. */
+const windowOperators = new Set(
+  "Less LessOrEqual Greater GreaterOrEqual Sub Add Clip Min Max Trilu Div Mod Equal".split(" "),
+);
+/** Logits that a longer evaluation may have, all heads together. */
+const affordableLogits = 1 << 20;
+/** Constant masks beyond this many elements are not read. */
+const largestConstant = 1 << 26;
+/** What a window's size is replaced by, to see whether it matters. */
+const narrow = 2;
+
+interface WindowSize {
+  readonly node: NodeProto;
+  readonly value: string;
+  readonly size: number;
+}
+
+/** Single integers that operators on the way to the mask compare or shift by, the same at every length. */
+function windowSizes({ context, inputs }: MaskQuestion): WindowSize[] {
+  const sizes: WindowSize[] = [];
+  for (const node of ancestors(context.graph, inputs.values, () => false)) {
+    if (!windowOperators.has(node.opType)) continue;
+    for (const value of node.input) {
+      const known = context.first.info.get(value)?.value;
+      const size = Math.abs(known?.data[0] ?? 0);
+      if (known?.data.length !== 1 || !Number.isInteger(size) || size < narrow + 1) continue;
+      const again = context.second === undefined ? known : context.second.info.get(value)?.value;
+      if (again?.data[0] === known.data[0]) sizes.push({ node, value, size });
+    }
+  }
+  return sizes;
+}
+
+/**
+ * A probe long enough to show windows that the mask may have, as far as evaluating it is affordable; undefined if the
+ * other probes show them, or the graph cannot run longer. What is longer still is for {@link hiddenWindow}.
+ *
+ * @param groups batch and heads of the first probe together
+ */
+export function windowProbe(question: MaskQuestion, groups: number): GraphProbe | undefined {
+  const { context, batchAt } = question;
+  const shown = context.second?.sizes.length ?? context.first.sizes.length;
+  const affordable = Math.floor(Math.sqrt(affordableLogits / (groups / batchAt(context.first))));
+  const needed = windowSizes(question).map(({ size }) => size + 3);
+  const length = Math.max(0, ...needed.filter((size) => size <= affordable));
+  return length > shown && context.second !== undefined ? probeAt(context, length) : undefined;
+}
+
+function probeAt(context: AttentionContext, length: number): GraphProbe | undefined {
+  try {
+    return graphProbe(context.graph, probe(context.graph.root, { ...context.first.sizes, batch: 1, length }));
+  } catch (error) {
+    if (error instanceof ShapeConflict) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * A node on the way to the mask that takes the logarithm of a length: a scale that grows with it, often beyond a length
+ * that no evaluation reaches. Undefined if there is none.
+ */
+export function lengthLogarithm({ context, inputs }: MaskQuestion): NodeProto | undefined {
+  const { first, second } = context;
+  const nodes = [...ancestors(context.graph, inputs.values, () => false)];
+  return nodes.find(({ opType, output }) => {
+    const [one, two] = [first, second].map((at) => at?.info.get(output[0]!)?.value?.data);
+    return opType === "Log" && one !== undefined && two !== undefined && one.join() !== two.join();
+  });
+}
+
+/**
+ * A window or block that no evaluation was long enough to show: a size on the way to the mask that changes the mask
+ * when it is made narrow, or a constant mask that is not causal beyond what was seen. Undefined if there is none, or
+ * the graph cannot run so long that it matters.
+ *
+ * @param seen longest length at which the mask was evaluated
+ */
+export function hiddenWindow(question: MaskQuestion, seen: number): Reason | undefined {
+  const { context } = question;
+  if (context.second === undefined) return undefined;
+  for (const { node, value, size } of windowSizes(question)) {
+    if (size + 1 < seen || !changesMask(question, value) || probeAt(context, size + 3) === undefined) continue;
+    return {
+      code: "sliding-window",
+      message: `The mask changes at a distance of ${size} positions (${describeNode(node)}): a sliding window or blocks, which longer inputs meet. Sums over keys cannot express it: this layer stays softmax.`,
+    };
+  }
+  for (const value of constantMasks(question, seen)) {
+    if (isCausalOrFull(context, value)) continue;
+    return {
+      code: "sliding-window",
+      message: `The constant mask "${value}" is neither causal nor empty as a whole: it has a window, segments or a bias beyond the first ${seen} positions. Sums over keys cannot express that: this layer stays softmax.`,
+    };
+  }
+  return undefined;
+}
+
+/**
+ * Whether the mask is another one at the first probe's length when `value` is replaced by a narrow size. A size
+ * without which nothing fits together, such as a table's, bounds the length and is no window.
+ */
+function changesMask(question: MaskQuestion, value: string): boolean {
+  try {
+    return hasOtherWeights(question, value);
+  } catch (error) {
+    if (error instanceof EvaluationError) return false;
+    throw error;
+  }
+}
+
+function hasOtherWeights({ context, region, inputs, labels, random }: MaskQuestion, value: string): boolean {
+  const { info } = context.first;
+  // Everything is computed again from inputs and shapes, as what follows from shapes alone may depend on the size.
+  const nodes = ancestors(context.graph, inputs.values, () => false);
+  const values = new Map<string, Tensor>();
+  const read = allRead(inputs.values, nodes);
+  const evaluation = new RegionEvaluation(context, region, { ...inputs, nodes, read }, labels, {
+    sizes: context.first.sizes,
+    info: new Map(
+      [...info].map(([name, shape]) => [name, isShapeOnly(context, name) ? shape : { ...shape, value: undefined! }]),
+    ),
+  });
+  const known = info.get(value)!.value!;
+  const narrowed = tensorOf(known.dataType, known.dims, [Math.sign(known.data[0]!) * narrow]);
+  values.set(value, narrowed);
+  return (["ones", "zeros"] as const).some((mode) => {
+    const feeds = drawInputs(context, context.first, random, mode, read);
+    const [before, after] = [feeds, new Map([...feeds, ...values])].map((given) =>
+      uniformWeights(evaluation, evaluation.context(given)),
+    ) as [Float64Array, Float64Array];
+    return before.some((weight, i) => !Number.isNaN(weight) && !(Math.abs(weight - after[i]!) < 1e-6));
+  });
+}
+
+/** Values that shape arithmetic begins with: constants, and the shapes themselves. */
+function isShapeOnly({ graph }: AttentionContext, value: string): boolean {
+  const node = graph.owner(value)?.producer(value);
+  return node === undefined || ["Shape", "Size", "Constant"].includes(node.opType);
+}
+
+/** Constants [..., n, n] on the way to the mask that are longer than what was evaluated. */
+function constantMasks({ context, region, inputs }: MaskQuestion, seen: number): string[] {
+  const { graph } = context;
+  const nodes = [...region.nodes, ...ancestors(graph, inputs.values, () => false)];
+  // Its second output is a mask, its weights are none.
+  const read = nodes.flatMap((node) => (node.opType === "EmbedLayerNormalization" ? [] : node.input));
+  return [...new Set([...read, ...inputs.values])].filter((value) => {
+    const dims = graph.isConstant(value) ? (graph.initializerShape(value)?.dims ?? []) : [];
+    return dims.length >= 2 && dims.at(-1) === dims.at(-2) && dims.at(-1)! > seen;
+  });
+}
+
+/** Whether a constant mask keeps, for every query, all keys or those up to it, in either polarity. */
+function isCausalOrFull({ graph }: AttentionContext, value: string): boolean {
+  const dims = graph.initializerShape(value)!.dims;
+  if (dims.reduce((a, b) => a * b, 1) > largestConstant) return false;
+  const { data } = decodeTensor(graph.constantProto(value)!);
+  const [rows, columns] = dims.slice(-2) as [number, number];
+  const [low, high] = [data[columns - 1]!, data[(rows - 1) * columns]!];
+  const allEqual = data.every((entry) => entry === low);
+  if (allEqual || rows !== columns) return allEqual;
+  return data.every((entry, i) => entry === (i % columns <= Math.floor(i / columns) % rows ? high : low));
+}

@@ -1,0 +1,105 @@
+import type { NodeProto } from "@favor/onnx";
+import type { AttentionContext } from "./context.ts";
+
+/**
+ * What an axis of an operand ranges over. `batch-head` is batch and heads folded into one, batch slowest; `group` is a
+ * second axis of heads, as where several query heads share a key head.
+ */
+export type AxisRole = "batch" | "head" | "group" | "batch-head" | "length" | "dim" | "head-dim" | "one";
+
+/**
+ * Where a query, key, value or output tensor lies in the graph and how its axes are to be read. Emitters bring it to
+ * [batch, heads, length, dim].
+ */
+export interface Operand {
+  readonly value: string;
+  readonly roles: readonly AxisRole[];
+  /**
+   * Where the attention has two axes of heads: their sizes, heads and groups of each. Head `h * groups + g` is group g
+   * of h; an operand without one of the axes shares it. Absent elsewhere.
+   */
+  readonly groups?: readonly [heads: number, groups: number];
+}
+
+/** A value of size [batch, keys], axes of size 1 aside, that says which keys count. */
+export interface KeyMask {
+  readonly value: string;
+  /** Roles of its axes: batch, length (the key's position), or one. */
+  readonly roles: readonly ("batch" | "length" | "one")[];
+  /** How to read it. `additive` is added to the logits: 0 keeps, a large negative number drops. */
+  readonly rule: "nonzero keeps" | "zero keeps" | "additive";
+  /** ONNX data type of the value. */
+  readonly dataType: number;
+}
+
+export type MaskKind = "none" | "padding" | "causal" | "padding and causal" | "other";
+
+/** What an attention's mask was proved to be, and how. */
+export interface MaskVerdict {
+  readonly kind: MaskKind;
+  /** A sentence: what was evaluated or seen. */
+  readonly evidence: string;
+  /** For padding: where the graph itself holds which keys count. */
+  readonly keyMask?: KeyMask;
+}
+
+/**
+ * One softmax attention, whatever exporter wrote it: out = softmax(logitScale * Q K^T + mask) V. Matchers make it,
+ * emitters consume it, neither knows the other.
+ */
+export interface AttentionSite {
+  /** 0-based, in the order of data flow. */
+  readonly index: number;
+  /** Attentions that this one depends on count towards its layer; the heads of one layer written apart share it. */
+  readonly layer: number;
+  readonly name: string;
+  readonly kind: "self" | "cross";
+  readonly heads: number;
+  readonly keyValueHeads: number;
+  /** Dimension of a query or key head. */
+  readonly headDim: number;
+  readonly valueDim: number;
+  readonly query: Operand;
+  readonly key: Operand;
+  readonly value: Operand;
+  /** The value to be made anew. */
+  readonly output: Operand;
+  /** ONNX data type of query, key and value. */
+  readonly dataType: number;
+  /** Multiplies q.k of the operands as they lie in the graph. */
+  readonly logitScale: number;
+  /** What the graph has multiplied query and key by between their projections and the operands. */
+  readonly queryScale: number;
+  readonly keyScale: number;
+  readonly mask: MaskVerdict;
+  readonly causal: boolean;
+  /** The node whose output is replaced. */
+  readonly outputNode: NodeProto;
+}
+
+/** Why an attention stays as it is: a stable code, and a sentence that a person understands without our code. */
+export interface Reason {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** An attention that was found and may not be replaced. */
+export interface RefusedSite {
+  readonly index: number;
+  readonly layer: number;
+  readonly name: string;
+  readonly kind: "self" | "cross";
+  /** 0 where unknown. */
+  readonly heads: number;
+  readonly keyValueHeads: number;
+  readonly headDim: number;
+  readonly scale: number;
+  readonly mask: MaskVerdict;
+  readonly causal: boolean;
+  readonly reasons: readonly Reason[];
+}
+
+/** A site or a refusal, with the graph that it lies in: the main one, or a body of If, Loop or Scan. */
+export type FoundSite =
+  | { readonly site: AttentionSite; readonly context: AttentionContext }
+  | { readonly refused: RefusedSite; readonly context: AttentionContext };

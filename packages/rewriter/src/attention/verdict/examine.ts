@@ -1,0 +1,257 @@
+import { RandomStream, streamPurpose, type FavorError } from "@favor/core";
+import { EvaluationLimitError } from "@favor/onnx/evaluate";
+import { describeNode } from "@favor/onnx/graph";
+import { cacheInput, cacheReason } from "../operands/key-value-cache.ts";
+import { channelAxes } from "../operands/channel-axes.ts";
+import { shapeOf, type AttentionContext } from "../context.ts";
+import { foldedQueryReasons } from "./folded-queries.ts";
+import type { MaskProofs } from "../proof/mask-proofs.ts";
+import { batchOf, groupedHeads, headsOf, operandOf, sizeOf } from "../operands/operand-roles.ts";
+import { productAxes } from "../product.ts";
+import { haveOneSource } from "../operands/projection-source.ts";
+import { scaleAbove } from "../operands/scale-above.ts";
+import { describeRefusal } from "./refusal.ts";
+import type { Region, RegionLabels } from "../wiring/region.ts";
+import { regionInputs } from "../proof/region-evaluation.ts";
+import type { AttentionSite, FoundSite, MaskVerdict, Operand, Reason, RefusedSite } from "../site.ts";
+
+interface Orientation {
+  readonly labels: RegionLabels;
+  readonly query: "left" | "right";
+}
+
+const softmaxes: readonly string[] = ["Softmax", "QLinearSoftmax"];
+
+/** The two ways to read the logits: rows are queries, or rows are keys. */
+function orientations(region: Region): Orientation[] {
+  const logits = productAxes(region.logits);
+  const output = productAxes(region.output);
+  if (logits?.left.length !== 1 || logits.right.length !== 1 || output === undefined) return [];
+  const { side } = region.probabilities;
+  const factor = region.output[side];
+  const own = side === "left" ? output.left : output.right;
+  if (own.length !== 1) return [];
+  const probabilities = {
+    labels: factor.labels,
+    batch: [...factor.labels].filter((label) => output.batch.includes(label)).join(""),
+    query: own,
+    key: output.contracted,
+  };
+  return (["left", "right"] as const).map((query) => ({
+    query,
+    labels: {
+      logits: {
+        labels: region.logits.output.labels,
+        batch: [...region.logits.output.labels].filter((label) => logits.batch.includes(label)).join(""),
+        query: logits[query],
+        key: logits[query === "left" ? "right" : "left"],
+      },
+      probabilities,
+    },
+  }));
+}
+
+/**
+ * Proves that a region is an attention that may be replaced, or says why not.
+ *
+ * @param proofs what was proved of the graph's other regions
+ * @returns undefined if what stands between the two products has nothing of a softmax
+ */
+export function examineRegion(
+  context: AttentionContext,
+  region: Region,
+  proofs: MaskProofs,
+  { index, layer }: { readonly index: number; readonly layer: number },
+): FoundSite | undefined {
+  const softmax = region.nodes.find((node) => softmaxes.includes(node.opType)) ?? region.output.node;
+  const name = softmax.name || softmax.output[0] || "";
+  const inputs = regionInputs(context, region, context.first);
+  const refuse = (reasons: Reason[], mask: MaskVerdict, facts: Partial<RefusedSite> = {}): FoundSite => ({
+    context,
+    refused: {
+      index,
+      layer,
+      name,
+      kind: "self",
+      heads: 0,
+      keyValueHeads: 0,
+      headDim: 0,
+      scale: 1,
+      causal: mask.kind === "causal" || mask.kind === "padding and causal",
+      mask,
+      reasons,
+      ...facts,
+    },
+  });
+  const unknownMask: MaskVerdict = { kind: "other", evidence: "not examined" };
+  if (region.nodes.every((node) => node.opType !== "Exp" && !softmaxes.includes(node.opType))) return undefined;
+  if (comparesChannels(context, region)) return undefined;
+  const early = describeRefusal(context, region, inputs);
+  if (early !== undefined) return refuse([early], unknownMask, basicFacts(context, region));
+  const random = new RandomStream({ seed: 0, purpose: streamPurpose.sampling, layer: index });
+  let failure: string | undefined;
+  for (const orientation of orientations(region)) {
+    const operands = readOperands(context, region, orientation);
+    const proof = proofs.of({
+      context,
+      region,
+      inputs,
+      labels: orientation.labels,
+      batchAt: (probe) => batchOf(context, operands?.query, probe),
+      random: () => random.uniform(),
+    });
+    const cached = cacheReasons(context, operands);
+    if ("error" in proof) {
+      const message = notEvaluated(proof.error);
+      // A past of a length of its own may not fit the mask's: that there is one is the reason to name.
+      const reasons = cached.length > 0 ? cached : [{ code: "mask-not-evaluated", message }];
+      return refuse(reasons, unknownMask, basicFacts(context, region));
+    }
+    if ("failure" in proof) {
+      failure ??= proof.failure;
+      if (orientation.query === "left") continue;
+      const message = `What stands between the two products is not a softmax of the logits: ${failure}. This layer stays as it is.`;
+      return refuse([{ code: "not-softmax", message }], unknownMask, basicFacts(context, region));
+    }
+    const built = operands && buildSite(context, region, operands, proof.scale, proof.mask, { index, layer, name });
+    const reasons = [
+      ...(built === undefined ? [layoutReason(region)] : []),
+      ...foldedQueryReasons(context, region, orientation.labels, proof.reasons),
+      ...cached,
+      ...(cached.length === 0 && built?.causal ? memoryReasons(context, built) : []),
+      ...escapeReasons(context, region),
+    ];
+    if (built === undefined || reasons.length > 0) {
+      return refuse(reasons, proof.mask, built ? factsOf(built) : basicFacts(context, region));
+    }
+    return { site: built, context };
+  }
+  return refuse([layoutReason(region)], unknownMask);
+}
+
+function notEvaluated(error: FavorError): string {
+  if (!(error instanceof EvaluationLimitError))
+    return `The mask could not be evaluated, so this layer stays softmax: ${error.message}`;
+  const { limit, allowed } = error.details;
+  const more = limit === "operations" ? "raise the option maskOperations, or " : "";
+  return `The mask is too large to be evaluated: it takes more than ${allowed} ${limit}. To go on, ${more}export the model with dynamic axes, or for shorter inputs.`;
+}
+
+/** What reads the probabilities beside the product with the values. */
+function escapeReasons({ graph }: AttentionContext, { escapes }: Region): Reason[] {
+  if (escapes.length === 0) return [];
+  const output = escapes.find((value) => graph.isOutput(value));
+  if (output === undefined) {
+    const message = `The attention probabilities are also used elsewhere ("${escapes[0]}"), and linear attention never computes them: this layer stays softmax. Export the model without what reads them (output_attentions, a loss or a pooling of the probabilities).`;
+    return [{ code: "probabilities-used", message }];
+  }
+  const message = `The attention probabilities are a graph output ("${output}"), and linear attention never computes them. Export the model without output_attentions.`;
+  return [{ code: "probabilities-are-output", message }];
+}
+
+function cacheReasons(context: AttentionContext, operands: Operands | undefined): Reason[] {
+  const cache = operands && cacheInput(context, operands);
+  return cache === undefined ? [] : [cacheReason(`Input "${cache}"`)];
+}
+
+/** Learned keys before the first position: the prefix sums of linear attention go with the queries. */
+function memoryReasons(context: AttentionContext, { query, key }: AttentionSite): Reason[] {
+  const extra = sizeOf(context, key, "length") - sizeOf(context, query, "length");
+  if (extra === 0) return [];
+  const message = `The attention is causal over ${extra > 0 ? "more" : "fewer"} keys than queries, by ${Math.abs(extra)} (learned memory keys, or a state that is carried along): prefix sums over the queries' positions leave them out. Train or export the model without them.`;
+  return [{ code: "memory-keys", message }];
+}
+
+/**
+ * Whether the logits compare channels and sum over positions, as in XCiT, or their keys are so many mixtures of all
+ * positions by learned weights, as Linformer's: their size does not grow with the length twice.
+ */
+function comparesChannels(context: AttentionContext, { logits }: Region): boolean {
+  const axes = productAxes(logits);
+  return (["left", "right"] as const).some((side) => {
+    const { value, labels } = logits[side];
+    const channels = axes && channelAxes(context, value);
+    if (channels === undefined || channels.size === 0) return false;
+    return !channels.has(labels.indexOf(axes!.contracted)) && channels.has(labels.indexOf(axes![side]));
+  });
+}
+
+const layoutReason = (region: Region): Reason => ({
+  code: "layout-not-understood",
+  message: `The axes of ${describeNode(region.logits.node)} or ${describeNode(region.output.node)} could not be told apart as batch, heads and positions, so this layer stays softmax. Another exporter may write it in a known form: torch.onnx.export with dynamo=True, or optimum.`,
+});
+
+/** What a refusal says of an attention whose operands are understood. */
+export function factsOf(
+  site: AttentionSite,
+): Pick<RefusedSite, "kind" | "heads" | "keyValueHeads" | "headDim" | "scale"> {
+  const { kind, heads, keyValueHeads, headDim } = site;
+  return { kind, heads, keyValueHeads, headDim, scale: site.logitScale * site.queryScale * site.keyScale };
+}
+
+function basicFacts(context: AttentionContext, region: Region): Partial<RefusedSite> {
+  const orientation = orientations(region)[0];
+  const operands = orientation && readOperands(context, region, orientation);
+  if (operands === undefined) return {};
+  const mask: MaskVerdict = { kind: "none", evidence: "" };
+  return factsOf(buildSite(context, region, operands, 1, mask, { index: 0, layer: 0, name: "" }));
+}
+
+/** A region's four tensors with their axes read. */
+interface Operands {
+  readonly query: Operand;
+  readonly key: Operand;
+  readonly value: Operand;
+  readonly output: Operand;
+}
+
+function readOperands(
+  context: AttentionContext,
+  { logits, output, probabilities }: Region,
+  orientation: Orientation,
+): Operands | undefined {
+  const axes = productAxes(logits)!;
+  const outputAxes = productAxes(output)!;
+  const keySide = orientation.query === "left" ? "right" : "left";
+  const valueSide = probabilities.side === "left" ? "right" : "left";
+  const dim = axes.contracted;
+  const valueDim = outputAxes[valueSide];
+  const grouped = groupedHeads(context, logits, logits.output.labels);
+  const outputGrouped = groupedHeads(context, output, output[probabilities.side].labels);
+  if (grouped?.sizes.join() !== outputGrouped?.sizes.join()) return undefined;
+  const query = operandOf(context, logits[orientation.query], { length: axes[orientation.query], dim }, grouped);
+  const key = operandOf(context, logits[keySide], { length: axes[keySide], dim }, grouped);
+  const value = operandOf(context, output[valueSide], { length: outputAxes.contracted, dim: valueDim }, outputGrouped);
+  const madeLabels = { length: outputAxes[probabilities.side], dim: valueDim };
+  const made = operandOf(context, output.output, madeLabels, outputGrouped);
+  return query && key && value && made && valueDim.length === 1 ? { query, key, value, output: made } : undefined;
+}
+
+function buildSite(
+  context: AttentionContext,
+  { logits, output: { node: outputNode } }: Region,
+  { query, key, value, output }: Operands,
+  scale: number,
+  mask: MaskVerdict,
+  named: { index: number; layer: number; name: string },
+): AttentionSite {
+  return {
+    ...named,
+    kind: haveOneSource(context, query.value, key.value) ? "self" : "cross",
+    heads: headsOf(context, query),
+    keyValueHeads: Math.min(headsOf(context, key), headsOf(context, value)),
+    headDim: sizeOf(context, query, "dim"),
+    valueDim: sizeOf(context, value, "dim"),
+    query,
+    key,
+    value,
+    output,
+    dataType: shapeOf(context, query.value)!.dataType,
+    logitScale: scale * logits.alpha,
+    queryScale: scaleAbove(context, query.value),
+    keyScale: scaleAbove(context, key.value),
+    mask,
+    causal: mask.kind === "causal" || mask.kind === "padding and causal",
+    outputNode,
+  };
+}

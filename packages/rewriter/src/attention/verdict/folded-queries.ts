@@ -1,0 +1,42 @@
+import { describeNode } from "@favor/onnx/graph";
+import { dimsOf, type AttentionContext } from "../context.ts";
+import type { Region, RegionLabels } from "../wiring/region.ts";
+import type { Reason } from "../site.ts";
+
+/**
+ * Where queries of several heads lie on one axis of positions of the logits, and what masks them takes them apart
+ * again: grouped queries as tf2onnx writes their Einsum, one product for all heads that share a key head. Without a
+ * mask for each position such a product is attention like any other, of more queries than keys.
+ *
+ * @param reasons what was found against the region with its rows taken for positions
+ * @returns the reasons, with the layout named in the place of a mask that is none
+ */
+export function foldedQueryReasons(
+  context: AttentionContext,
+  region: Region,
+  labels: RegionLabels,
+  reasons: readonly Reason[],
+): readonly Reason[] {
+  const folded = reasons.some(({ code }) => code === "per-query-mask") && foldedHeads(context, region, labels);
+  if (!folded) return reasons;
+  const message = `The queries of ${folded} heads that share a key head are folded into one axis of positions by ${describeNode(region.logits.node)}, as tf2onnx writes the Einsum of grouped queries, and their mask is by position: this layer stays softmax. Export the model with heads on an axis of their own, as torch.onnx.export writes it, or with as many key heads as query heads.`;
+  return [{ code: "folded-queries", message }];
+}
+
+/** How many times the keys the queries of a product are, at all lengths, where its rows are taken apart by them. */
+function foldedHeads(context: AttentionContext, { logits, nodes }: Region, labels: RegionLabels): number | undefined {
+  const axisOf = (label: string): number => logits.output.labels.indexOf(label);
+  const [query, key] = [axisOf(labels.logits.query), axisOf(labels.logits.key)];
+  const ratios = [context.first, context.second].map((probe) => {
+    const dims = probe?.info.get(logits.output.value)?.dims;
+    return dims && dims[query]! / dims[key]!;
+  });
+  const [heads] = ratios;
+  if (heads === undefined || heads < 2 || !Number.isInteger(heads) || ratios[1] !== heads) return undefined;
+  const keys = dimsOf(context, logits.output.value)![key]!;
+  const takenApart = nodes.some(({ opType, output }) => {
+    const dims = opType === "Reshape" ? dimsOf(context, output[0]!) : undefined;
+    return dims !== undefined && dims.filter((size) => size === keys).length >= 2 && dims.includes(heads);
+  });
+  return takenApart ? heads : undefined;
+}

@@ -1,0 +1,80 @@
+import type { NodeProto } from "@favor/onnx";
+import { dimsOf, varies, type AttentionContext } from "../context.ts";
+import { readsData } from "@favor/onnx/graph";
+import { productAxes, type Product } from "../product.ts";
+import type { Region } from "./region.ts";
+
+/** Operators that move logits and probabilities, put them together, mask and scale them. */
+const carrying = new Set([
+  ..."Add Sub Mul Div Neg Where Min Max Clip Cast Identity IsNaN Reshape Flatten Transpose Squeeze Unsqueeze".split(
+    " ",
+  ),
+  ..."Expand Tile Concat Split Slice Pad Gather GatherND GatherElements ScatterND ScatterElements".split(" "),
+]);
+/** Nodes looked at on the way from a softmax to products. */
+const longestWay = 256;
+
+/**
+ * Softmax of attention that is not one product of all queries with all keys: within windows or blocks, whose number
+ * grows with the length and not their size, over a fixed number of positions or latents, or of logits put together
+ * from several products.
+ *
+ * @param regions regions known to be something else
+ */
+export function blockwiseSoftmax(
+  context: AttentionContext,
+  products: readonly Product[],
+  regions: Iterable<Region>,
+): NodeProto[] {
+  const known = new Set([...regions].flatMap(({ nodes }) => nodes));
+  const byNode = new Map(products.map((product) => [product.node, product]));
+  return context.graph.nodes.filter(
+    (node) => node.opType === "Softmax" && !known.has(node) && standsBetween(context, node, byNode),
+  );
+}
+
+/** More than one query and key, of a fixed number at least one of them, compared by a dim that does not grow. */
+function isBlock(context: AttentionContext, product: Product): boolean {
+  const { left, output } = product;
+  const axes = productAxes(product);
+  const dims = dimsOf(context, output.value);
+  if (axes === undefined || dims === undefined) return false;
+  const compared = [...output.labels].flatMap((label, axis) => (axes.batch.includes(label) ? [] : [dims[axis]!]));
+  const dim = left.labels.indexOf(axes.contracted);
+  return compared.every((size) => size > 1) && !varies(context, left.value, dim);
+}
+
+/** Whether a softmax normalises what products of data make, and its probabilities enter one again. */
+function standsBetween(
+  context: AttentionContext,
+  softmax: NodeProto,
+  products: ReadonlyMap<NodeProto, Product>,
+): boolean {
+  const { graph } = context;
+  const made = walk(softmax, products, (node) =>
+    [...readsData(node)].flatMap((value) => (context.dynamic.has(value) ? (graph.producer(value) ?? []) : [])),
+  );
+  if (![...made].some((product) => isBlock(context, product))) return false;
+  return walk(softmax, products, (node) => node.output.flatMap((value) => graph.consumers(value))).size > 0;
+}
+
+/** The products reached over carrying operators alone. */
+function walk(
+  from: NodeProto,
+  products: ReadonlyMap<NodeProto, Product>,
+  next: (node: NodeProto) => readonly NodeProto[],
+): Set<Product> {
+  const seen = new Set([from]);
+  const found = new Set<Product>();
+  const pending = [from];
+  for (let node = pending.pop(); node !== undefined && seen.size < longestWay; node = pending.pop()) {
+    for (const other of next(node)) {
+      const product = products.get(other);
+      if (product !== undefined) found.add(product);
+      if (product !== undefined || seen.has(other) || !carrying.has(other.opType)) continue;
+      seen.add(other);
+      pending.push(other);
+    }
+  }
+  return found;
+}

@@ -1,0 +1,58 @@
+import { ancestors } from "@favor/onnx/graph";
+import { type AttentionContext } from "../context.ts";
+import type { Product } from "../product.ts";
+import { isWeightProduct, throughLayout } from "../operands/projection-source.ts";
+import type { Region } from "./region.ts";
+
+/**
+ * Attention through landmarks, which is linear already: softmax(Q A^T) (softmax(A K^T) V) with a few pooled tokens A
+ * (agent attention), and Nystrom's softmax(Q K~^T) softmax(Q~ K~^T)^-1 (softmax(Q~ K^T) V). Where the length is free its
+ * products do not grow with it twice, unless an exporter baked in the size of the landmarks' segments; where it is fixed
+ * they look like attention.
+ *
+ * Such are regions whose logits, and products beside them, share factors, where what one region averages is made of
+ * another of the products with no projection between.
+ *
+ * @param products all products of data in the graph, those of the regions among them
+ */
+export function landmarkRegions(
+  context: AttentionContext,
+  regions: readonly Region[],
+  products: readonly Product[],
+): ReadonlySet<Region> {
+  const readers = new Map<string, Product[]>();
+  const factorsOf = ({ left, right }: Product): string[] =>
+    [left, right].map(({ value }) => throughLayout(context, value));
+  for (const product of products) {
+    for (const factor of factorsOf(product)) readers.set(factor, [...(readers.get(factor) ?? []), product]);
+  }
+  const landmarks = new Set<Region>();
+  const seen = new Set<Product>();
+  for (const { logits } of regions) {
+    if (seen.has(logits)) continue;
+    const sharing = new Set([logits]);
+    // A set is iterated over what is added to it meanwhile.
+    for (const product of sharing) {
+      for (const factor of factorsOf(product)) for (const reader of readers.get(factor)!) sharing.add(reader);
+    }
+    for (const product of sharing) seen.add(product);
+    const members = regions.filter((region) => sharing.has(region.logits));
+    if (members.some((region) => averagesProduct(context, region, sharing))) {
+      for (const region of members) landmarks.add(region);
+    }
+  }
+  return landmarks;
+}
+
+/** Whether what a region multiplies its probabilities by is made of another of the products, without weights between. */
+function averagesProduct(context: AttentionContext, region: Region, products: ReadonlySet<Product>): boolean {
+  if (products.size === 1) return false;
+  const { graph } = context;
+  const { side } = region.probabilities;
+  const value = region.output[side === "left" ? "right" : "left"].value;
+  const made = ancestors(graph, [value], (name) => {
+    const node = graph.producer(name);
+    return node !== undefined && isWeightProduct(context, node);
+  });
+  return [...products].some(({ node }) => node !== region.logits.node && made.has(node));
+}

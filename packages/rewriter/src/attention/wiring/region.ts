@@ -1,0 +1,158 @@
+import { elementCount } from "@favor/onnx/evaluate";
+import type { NodeProto } from "@favor/onnx";
+import { dimsOf, type AttentionContext } from "../context.ts";
+import { readsData } from "@favor/onnx/graph";
+import { asProduct, isTied, productAxes, type Product } from "../product.ts";
+
+/**
+ * Two products of data with a normalisation between: logits S = Q.K, probabilities P = f(S), output P.V.
+ * Whether f is softmax is for `softmax-law.ts` to prove; here only the wiring is found.
+ */
+export interface Region {
+  readonly logits: Product;
+  readonly output: Product;
+  /** Where the probabilities enter the output product. */
+  readonly probabilities: { readonly value: string; readonly side: "left" | "right" };
+  /** Nodes on the ways from the logits to the probabilities, in graph order; the products not included. */
+  readonly nodes: readonly NodeProto[];
+  /** Values made in the region that something outside reads, or that are graph outputs. */
+  readonly escapes: readonly string[];
+}
+
+/** Labels of the region's ends: which axes are batch, query and key. */
+export interface RegionLabels {
+  /** Labels of the logits' axes, in the order of the graph's tensor; the canonical order is batch, query, key. */
+  readonly logits: { readonly labels: string; readonly batch: string; readonly query: string; readonly key: string };
+  readonly probabilities: {
+    readonly labels: string;
+    readonly batch: string;
+    readonly query: string;
+    readonly key: string;
+  };
+}
+
+const normalisers = new Set(["Softmax", "QLinearSoftmax", "Exp", "LogSoftmax", "Hardmax", "Sigmoid", "Relu"]);
+const maximalRegion = 96;
+
+/** All products in which both factors are data, tied ones too. */
+export function dataProducts(context: AttentionContext): Product[] {
+  const rankOf = (value: string): number | undefined => dimsOf(context, value)?.length;
+  return context.graph.nodes.flatMap((node) => {
+    const product = asProduct(node, rankOf);
+    if (product === undefined || !product.left.value || !product.right.value) return [];
+    const data = context.dynamic.has(product.left.value) && context.dynamic.has(product.right.value);
+    return data && (productAxes(product) !== undefined || isTied(product)) ? [product] : [];
+  });
+}
+
+/** The region that begins at a product, or undefined if no normalisation leads from it to a second product. */
+export function findRegion(
+  context: AttentionContext,
+  logits: Product,
+  products: ReadonlyMap<NodeProto, Product>,
+): Region | undefined {
+  const { graph } = context;
+  const reached = forward(context, logits, products);
+  for (const output of reached.products) {
+    const sides = (["left", "right"] as const).filter((side) => reached.values.has(output[side].value));
+    const side = sides[0];
+    // A product of two things made from the same logits is not P.V.
+    if (side === undefined || sides.length > 1) continue;
+    const value = output[side].value;
+    const nodes = backward(context, value, reached.nodes);
+    if (!nodes.some((node) => normalisers.has(node.opType))) continue;
+    const inside = new Set(nodes);
+    const made = [logits.output.value, ...nodes.flatMap((node) => node.output)].filter((name) => name !== "");
+    const isOutside = (node: NodeProto): boolean =>
+      !inside.has(node) && node !== output.node && isNeeded(context, node);
+    const escapes = made.filter(
+      (name) =>
+        graph.isOutput(name) || graph.consumers(name).some((node) => isOutside(node) && readsData(node).has(name)),
+    );
+    // Probabilities end in query and key; what an Einsum makes of them need not.
+    const order = output[side].labels + output[side === "left" ? "right" : "left"].labels;
+    return { logits, output: { ...output, order }, probabilities: { value, side }, nodes, escapes };
+  }
+  return undefined;
+}
+
+/** Whether anything reads what a node makes, and not its shape alone. */
+function isNeeded({ graph }: AttentionContext, { output }: NodeProto): boolean {
+  return output.some(
+    (name) => graph.isOutput(name) || graph.consumers(name).some((reader) => readsData(reader).has(name)),
+  );
+}
+
+/** What can be reached from the logits through values of their size, or of one statistic per row. */
+function forward(
+  context: AttentionContext,
+  logits: Product,
+  products: ReadonlyMap<NodeProto, Product>,
+): { nodes: Set<NodeProto>; values: Set<string>; products: Product[] } {
+  const dims = dimsOf(context, logits.output.value) ?? [];
+  const size = elementCount(dims);
+  const [rows, columns] = [dims.at(-2) ?? 1, dims.at(-1) ?? 1];
+  // The logits, a statistic of each row or column, of each head, or of all.
+  const sizes = new Set([size, size / columns, size / rows, size / (rows * columns), 1]);
+  const nodes = new Set<NodeProto>();
+  const values = new Set([logits.output.value]);
+  const found: Product[] = [];
+  const pending = [logits.output.value];
+  for (let value = pending.shift(); value !== undefined; value = pending.shift()) {
+    for (const node of context.graph.consumers(value)) {
+      if (nodes.has(node) || node === logits.node || !readsData(node).has(value)) continue;
+      const product = products.get(node);
+      if (product !== undefined) {
+        if (!found.includes(product) && carriesProbabilities(context, product, values, size)) found.push(product);
+        continue;
+      }
+      const outputs = node.output.filter((name) => name !== "");
+      const fits =
+        node.opType === "TopK" ||
+        outputs.some((name) => sizes.has(sizeOf(context, name)) || hasExtraKeys(dimsOf(context, name), dims));
+      if (!fits || nodes.size > maximalRegion) continue;
+      nodes.add(node);
+      for (const output of outputs) {
+        values.add(output);
+        pending.push(output);
+      }
+    }
+  }
+  return { nodes, values, products: found };
+}
+
+/** Whether some more keys stand beside the logits, all other axes being alike: an attention sink. */
+function hasExtraKeys(dims: readonly number[] | undefined, logits: readonly number[]): boolean {
+  if (dims?.length !== logits.length) return false;
+  const extra = dims.map((dim, axis) => dim - logits[axis]!);
+  return extra.every((more) => more >= 0 && more <= 8) && extra.filter((more) => more > 0).length === 1;
+}
+
+function sizeOf(context: AttentionContext, value: string): number {
+  const dims = dimsOf(context, value);
+  return dims === undefined ? -1 : elementCount(dims);
+}
+
+function carriesProbabilities(
+  context: AttentionContext,
+  product: Product,
+  values: ReadonlySet<string>,
+  size: number,
+): boolean {
+  return (["left", "right"] as const).some(
+    (side) => values.has(product[side].value) && sizeOf(context, product[side].value) === size,
+  );
+}
+
+/** The nodes of `within` that `value` depends on, in graph order. */
+function backward({ graph }: AttentionContext, value: string, within: ReadonlySet<NodeProto>): NodeProto[] {
+  const needed = new Set<NodeProto>();
+  const pending = [value];
+  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
+    const node = graph.producer(at);
+    if (node === undefined || !within.has(node) || needed.has(node)) continue;
+    needed.add(node);
+    pending.push(...node.input);
+  }
+  return graph.nodes.filter((node) => needed.has(node));
+}

@@ -1,0 +1,209 @@
+import Long from "long";
+import { ArgumentError } from "@favor/core";
+import type { AttentionContext } from "./attention/context.ts";
+import type { FoundAttention } from "./attention/find.ts";
+import { conversionOf, recordConversion } from "./conversion-record.ts";
+import { requireFiniteWeights } from "./attention/verdict/finite-weights.ts";
+import { detachShapes } from "./emit/detach-shapes.ts";
+import { refusePositionMixing, cannotBeStateful } from "./stateful/position-mixing.ts";
+import { offsetPositions } from "./stateful/position-offset.ts";
+import { NodeBuilder } from "@favor/onnx/graph";
+import { raiseOpset } from "./emit/raise-opset.ts";
+import { rewriteSite, type SiteWriter } from "./emit/rewrite-site.ts";
+import { findSites } from "./sites.ts";
+import { GraphError } from "@favor/onnx/graph";
+import type { Graph } from "@favor/onnx/graph";
+import type { ModelProto } from "@favor/onnx";
+import { createMessage } from "@favor/onnx";
+import { normaliseModel, restoreFused } from "./normalise/normalise.ts";
+import { checkOptions, type ConvertOptions, type Settings } from "./options.ts";
+import { growPositions } from "./positions/grow.ts";
+import { reasonLines } from "./reasons.ts";
+import { reportSite, type ConvertedSite, type SiteReport } from "./report.ts";
+
+export interface Conversion {
+  readonly model: ModelProto;
+  readonly sites: readonly ConvertedSite[];
+  /** What was done beside the attention (position tables that grew), and what the options did not do or ask for. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Every attention of a model with its verdict; changes nothing.
+ *
+ * @throws ArgumentError for anything but a decoded model
+ */
+export function inspectAttention(
+  model: ModelProto,
+  options: Pick<ConvertOptions, "maskOperations"> = {},
+): { sites: SiteReport[]; notes: readonly string[] } {
+  requireModel(model);
+  const { graph, notes } = normaliseModel(model);
+  const found = findSites(graph, options.maskOperations);
+  return { sites: found.sites.map(reportSite), notes: [...notes, ...found.notes] };
+}
+
+/**
+ * Replaces softmax attention by linear attention wherever that is proved right. The model is changed in place and
+ * returned: inputs, outputs and their axes stay, dead nodes and weights go.
+ *
+ * @throws GraphError "already-converted" or "nothing-convertible", with every site's reasons in `details.sites`;
+ *   "non-finite-weights" if a weight that projects a converted attention's queries, keys or values has NaN or infinity
+ * @throws GraphError "cannot-raise-opset" below opset 9; for the target "onnx27", where the model's operators cannot be
+ *   those of opset 27
+ * @throws GraphError "cannot-be-stateful" if `stateful` is asked for and anything but attention stands against it
+ * @throws ArgumentError for options that cannot be right, and for anything but a decoded model
+ */
+export function convertAttention(model: ModelProto, options: ConvertOptions = {}): Conversion {
+  requireModel(model);
+  const settings = checkOptions(options);
+  const before = conversionOf(model);
+  if (before !== undefined) {
+    throw new GraphError(
+      "already-converted",
+      `This model was converted before (${before.features} features). Convert the original again with other options.`,
+      { conversion: before },
+    );
+  }
+  const normalised = normaliseModel(model);
+  const { graph } = normalised;
+  const found = findSites(graph, settings.maskOperations);
+  requireConvertible(found, normalised.notes);
+  requireOpset(graph);
+  const writers = new SiteWriters();
+  const checked = new Set<string>();
+  const sites = found.sites.map((entry): ConvertedSite => {
+    const report = reportSite(entry);
+    if ("refused" in entry) return { ...report, state: "refused" };
+    if (settings.keep.includes(entry.site.layer) || (entry.site.kind === "cross" && !settings.cross)) {
+      return { ...report, state: "kept" };
+    }
+    requireFiniteWeights(entry.context, entry.site, checked);
+    return { ...report, state: "converted", ...rewriteSite(writers.of(entry.context), entry.site, settings) };
+  });
+  writers.commit();
+  restoreFused(normalised.decomposed);
+  writers.removeDead();
+  graph.reindex();
+  graph.removeDead();
+  const { functions, opsetImport } = normalised.model;
+  Object.assign(model, { graph: graph.proto, functions, opsetImport });
+  const grown = settings.maxLength === undefined ? [] : growPositions(graph, settings.maxLength, settings.growth);
+  if (settings.stateful) continueFrom(found, sites, graph);
+  const hasCausal = sites.some(({ state, causal }) => state === "converted" && causal);
+  if (settings.target === "onnxruntime" && hasCausal) importMicrosoft(model);
+  if (settings.target === "onnx27" && hasCausal) {
+    const { info } = found.sites[0]!.context.first;
+    raiseOpset(model, graph, (value) => info.get(value)?.dims.length);
+  }
+  recordConversion(model, settings, sites);
+  return { model, sites, notes: [...grown, ...remarks(sites, settings, hasCausal)] };
+}
+
+/** Plain JavaScript may hand over a file's bytes or its path. */
+function requireModel(model: ModelProto): void {
+  const given: unknown = model;
+  if (typeof given === "object" && given !== null && "graph" in given) return;
+  const found = given instanceof Uint8Array ? "bytes" : given;
+  const expected = "a model, as decodeModel makes it of bytes, or openModel of @favor/onnx/node of a file";
+  throw new ArgumentError("model", expected, found);
+}
+
+/** What the options leave as it is, or ask of whoever runs the model: a sentence each. */
+function remarks(sites: readonly ConvertedSite[], settings: Settings, hasCausal: boolean): string[] {
+  const { cross, keep, target, stateful } = settings;
+  const kept = sites.filter(({ kind, state, layer }) => kind === "cross" && state === "kept" && !keep.includes(layer));
+  const many = kept.length > 1;
+  return [
+    ...(kept.length > 0 && !cross
+      ? [
+          `${kept.length} cross-attention${many ? "s stay" : " stays"} softmax: "cross" converts ${many ? "them" : "it"} too.`,
+        ]
+      : []),
+    ...(target !== "standard" && !hasCausal
+      ? [
+          `The target "${target}" is for causal attention, and none was converted: the model has standard operators alone.`,
+        ]
+      : []),
+    ...(stateful
+      ? [
+          "The model takes its state as inputs favor_past.*: at first 0, and -1e30 for log scales, then favor_present.* of " +
+            "the call before; favor_past_length, where there is one, counts the tokens fed before.",
+        ]
+      : []),
+  ];
+}
+
+/** Lets a model whose attention carries its state go on from a piece to the next in all else, or refuses. */
+function continueFrom({ sites: found }: FoundAttention, sites: readonly ConvertedSite[], graph: Graph): void {
+  const other = sites.find((site) => site.kind === "self" && (site.state !== "converted" || !site.causal));
+  if (other !== undefined) {
+    const how = other.causal ? `stays softmax (${other.state})` : "is not causal";
+    throw cannotBeStateful(`attention ${other.site}, "${other.name}", ${how}`, { site: other.site });
+  }
+  const inBody = found.find(({ context }) => context.graph !== graph);
+  if (inBody !== undefined) throw cannotBeStateful("it has attention inside a body of If, Loop or Scan", {});
+  const { context } = found[0]!;
+  refusePositionMixing(context);
+  offsetPositions(context);
+}
+
+/** onnxruntime's own operators need their domain among the imports. */
+function importMicrosoft(model: ModelProto): void {
+  const domain = "com.microsoft";
+  if (model.opsetImport.some((entry) => entry.domain === domain)) return;
+  model.opsetImport.push(createMessage("OperatorSetIdProto", { domain, version: Long.ONE }));
+}
+
+/** One writer for each graph that has sites: the main one, or a body of If, Loop or Scan. */
+class SiteWriters {
+  readonly #writers = new Map<Graph, SiteWriter>();
+
+  of(context: AttentionContext): SiteWriter {
+    const { graph } = context;
+    const known = this.#writers.get(graph);
+    if (known !== undefined) return known;
+    const writer = { context, build: new NodeBuilder(graph, "favor"), keeps: new Map() };
+    this.#writers.set(graph, writer);
+    return writer;
+  }
+
+  commit(): void {
+    for (const { context, build } of this.#writers.values()) {
+      build.commit();
+      context.graph.reindex();
+      detachShapes(context, build);
+      build.commit();
+      context.graph.reindex();
+    }
+  }
+
+  removeDead(): void {
+    for (const { context } of this.#writers.values()) context.graph.removeDead();
+  }
+}
+
+/** Where, which masks and guards are written in, came with opset 9. */
+function requireOpset({ opset }: Graph): void {
+  if (opset >= 9) return;
+  throw new GraphError(
+    "cannot-raise-opset",
+    `The model is of opset ${opset}, and linear attention is written in operators of opset 9 or later. Export it again ` +
+      "with a newer opset, or raise it with onnx.version_converter.",
+    { opset },
+  );
+}
+
+function requireConvertible({ sites, notes: found }: FoundAttention, normalising: readonly string[]): void {
+  const notes = [...normalising, ...found];
+  if (sites.some((entry) => "site" in entry)) return;
+  const reports = sites.map(reportSite);
+  const reasons = reasonLines(reports).map((line) => line.charAt(0).toUpperCase() + line.slice(1));
+  const what =
+    reports.length === 0
+      ? "No softmax attention was found in this model."
+      : reports.length === 1
+        ? "The model's one attention layer cannot be replaced."
+        : `None of the ${reports.length} attention layers can be replaced.`;
+  throw new GraphError("nothing-convertible", [what, ...reasons, ...notes].join(" "), { sites: reports, notes });
+}

@@ -1,0 +1,99 @@
+import { dimsOf, type AttentionContext } from "../attention/context.ts";
+import { graphProbe, type GraphProbe } from "@favor/onnx/graph";
+import { intAttribute } from "@favor/onnx/graph";
+import { probe } from "@favor/onnx/graph";
+import { ShapeConflict } from "@favor/onnx/graph";
+import { valuesRead } from "@favor/onnx/graph";
+import type { NodeProto } from "@favor/onnx";
+import type { NodeBuilder } from "@favor/onnx/graph";
+
+/**
+ * Exporters read shapes off the logits and probabilities (Keras, tf2onnx). Once an attention is replaced such a Shape
+ * node alone would keep the quadratic tensor alive. Every Shape of a value that nothing else needs is computed from
+ * the shapes of the graph's inputs instead, where probing at several sizes shows each dimension to be a constant or a
+ * multiple of an input's dimension.
+ */
+export function detachShapes(context: AttentionContext, build: NodeBuilder): void {
+  const { graph, second } = context;
+  if (second === undefined) return;
+  const needed = valuesNeeded(context);
+  const candidates = graph.nodes.filter(({ opType, input }) => opType === "Shape" && !needed.has(input[0] ?? ""));
+  if (candidates.length === 0) return;
+  const checks = furtherProbes(context);
+  const replaced = new Set<NodeProto>();
+  for (const node of candidates) {
+    const value = node.input[0] ?? "";
+    const dims = dimsOf(context, value);
+    const other = second.info.get(value)?.dims;
+    if (dims === undefined || other?.length !== dims.length) continue;
+    const start = intAttribute(node, "start", 0);
+    const end = intAttribute(node, "end", dims.length);
+    const sources = dims.map((dim, axis) => sourceOf(context, dim, other[axis]!)).slice(start, end);
+    const agrees = ({ info }: GraphProbe): boolean =>
+      sources.every((source, i) => source && dimensionAt(info, source) === info.get(value)?.dims.slice(start, end)[i]);
+    if (sources.length === 0 || sources.includes(undefined) || !checks.every(agrees)) continue;
+    replaced.add(node);
+    const parts = sources.map((source) => writeDimension(build, source!));
+    build.op("Concat", parts, { axis: { int: 0 } }, { output: node.output[0]! });
+  }
+  graph.proto.node = graph.proto.node.filter((node) => !replaced.has(node));
+}
+
+/** Lengths beside the first probe's: with them a rest of division by 2, 3, 4 or 8 is no constant, nor a rounded number. */
+const furtherLengths = [-1, 6];
+
+function furtherProbes({ graph, first: { sizes } }: AttentionContext): GraphProbe[] {
+  return furtherLengths.flatMap((more) => {
+    try {
+      return graphProbe(graph, probe(graph.root, { ...sizes, length: sizes.length + more })) ?? [];
+    } catch (error) {
+      if (error instanceof ShapeConflict) return [];
+      throw error;
+    }
+  });
+}
+
+/** Values that outputs need for their data: a Shape node needs none of its input's. */
+function valuesNeeded({ graph }: AttentionContext): Set<string> {
+  const pending = graph.proto.output.map(({ name }) => name);
+  const needed = new Set(pending);
+  for (let value = pending.pop(); value !== undefined; value = pending.pop()) {
+    const node = graph.producer(value);
+    if (node === undefined || node.opType === "Shape" || node.opType === "Size") continue;
+    for (const read of valuesRead(node)) {
+      if (needed.has(read)) continue;
+      needed.add(read);
+      pending.push(read);
+    }
+  }
+  return needed;
+}
+
+/** A constant, or an axis of an input and what to multiply it by. */
+type DimensionSource =
+  | { readonly constant: number }
+  | { readonly input: string; readonly axis: number; readonly times: number };
+
+function sourceOf(context: AttentionContext, first: number, second: number): DimensionSource | undefined {
+  if (first === second) return { constant: first };
+  for (const { name } of context.graph.inputs) {
+    const dims = dimsOf(context, name) ?? [];
+    for (let axis = 0; axis < dims.length; axis++) {
+      const other = context.second!.info.get(name)!.dims[axis]!;
+      const times = first / dims[axis]!;
+      if (other !== dims[axis] && Number.isInteger(times) && second === times * other)
+        return { input: name, axis, times };
+    }
+  }
+  return undefined;
+}
+
+function dimensionAt(info: GraphProbe["info"], source: DimensionSource): number {
+  return "constant" in source ? source.constant : (info.get(source.input)?.dims[source.axis] ?? 0) * source.times;
+}
+
+function writeDimension(build: NodeBuilder, source: DimensionSource): string {
+  if ("constant" in source) return build.integers([source.constant]);
+  const dimension = build.dimension(source.input, source.axis);
+  return source.times === 1 ? dimension : build.op("Mul", [dimension, build.integers([source.times])]);
+}

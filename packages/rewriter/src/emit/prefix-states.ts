@@ -1,0 +1,86 @@
+import { makeNode } from "@favor/onnx/graph";
+import { DataType, type NodeProto, type ValueInfoProto } from "@favor/onnx";
+import { createMessage } from "@favor/onnx";
+import { maskedLog } from "./log-range.ts";
+import type { NodeBuilder } from "@favor/onnx/graph";
+import type { CarriedState } from "../stateful/state.ts";
+
+export interface PrefixStates {
+  /** Sums over all keys before each chunk, [batch, heads, chunks, M, width], times exp(-logScale). */
+  readonly sumsBefore: string;
+  /** Their log scales, the largest log weight before each chunk: [batch, heads, chunks, 1, 1]. */
+  readonly logScalesBefore: string;
+  /** After the last chunk. */
+  readonly last: CarriedState;
+}
+
+/**
+ * Running sums of the chunks' states by Scans, each relative to the largest log weight so far: a plain cumulative sum
+ * would need one scale for the whole sequence, which looks at keys to come.
+ *
+ *     scale' = max(scale, chunk scale),   S' = S exp(scale - scale') + chunk S exp(chunk scale - scale')
+ *
+ * @param own each chunk's sums, [batch, heads, chunks, M, width], times exp(-its scale)
+ * @param scales [batch, heads or 1, chunks, 1, 1]
+ */
+export function prefixStates(build: NodeBuilder, own: string, scales: string, carried?: CarriedState): PrefixStates {
+  const shape = build.op("Shape", [own]);
+  const outer = build.slice(shape, 0, 0, 2);
+  const state = carried ?? {
+    sums: build.op("ConstantOfShape", [build.concat([outer, build.slice(shape, 0, 3, 5)], 0)]),
+    logScale: filled(build, build.concat([outer, build.integers([1, 1])], 0), maskedLog),
+  };
+  // Scales that the heads share are spread, so that the state keeps its shape.
+  const spread = build.op("Expand", [scales, build.concat([outer, build.integers([1, 1, 1])], 0)]);
+  const [logScale, before] = scan(build, runningMaximum, state.logScale, [spread]);
+  const after = build.op("Max", [before, spread]);
+  const decay = build.op("Exp", [build.op("Sub", [before, after])]);
+  const gain = build.op("Exp", [build.op("Sub", [spread, after])]);
+  const [sums, sumsBefore] = scan(build, decayedSum, state.sums, [own, decay, gain]);
+  return { sumsBefore, logScalesBefore: before, last: { sums, logScale } };
+}
+
+function filled(build: NodeBuilder, shape: string, value: number): string {
+  return build.op("Expand", [build.scalar(value), shape]);
+}
+
+/** What one step of a Scan does with the state and the chunk's inputs, named in this order: `state`, then `inputs`. */
+interface Step {
+  readonly inputs: readonly string[];
+  readonly nodes: readonly NodeProto[];
+}
+
+const runningMaximum: Step = { inputs: ["chunk"], nodes: [makeNode("Max", ["state", "chunk"], ["next"])] };
+
+const decayedSum: Step = {
+  inputs: ["chunk", "decay", "gain"],
+  nodes: [
+    makeNode("Mul", ["state", "decay"], ["kept"]),
+    makeNode("Mul", ["chunk", "gain"], ["added"]),
+    makeNode("Add", ["kept", "added"], ["next"]),
+  ],
+};
+
+/** Runs a step over the chunks, axis 2: the state after the last one, and the states before each. */
+function scan(build: NodeBuilder, step: Step, state: string, inputs: readonly string[]): [string, string] {
+  const body = createMessage("GraphProto", {
+    name: "favor_prefix",
+    node: [...step.nodes, makeNode("Identity", ["state"], ["before"])],
+    input: ["state", ...step.inputs].map(float),
+    output: ["next", "before"].map(float),
+  });
+  const [last, before] = build.ops("Scan", [state, ...inputs], 2, {
+    body: { graph: body },
+    num_scan_inputs: { int: inputs.length },
+    scan_input_axes: { ints: inputs.map(() => 2) },
+    scan_output_axes: { ints: [2] },
+  }) as [string, string];
+  return [last, before];
+}
+
+/** A state or what one chunk has of an input: float32 of rank 4, which onnxruntime does not always infer itself. */
+function float(name: string): ValueInfoProto {
+  const dim = Array.from({ length: 4 }, () => createMessage("DimensionProto", {}));
+  const tensorType = { elemType: DataType.FLOAT, shape: createMessage("TensorShapeProto", { dim }) };
+  return createMessage("ValueInfoProto", { name, type: { tensorType, denotation: "" } });
+}

@@ -1,0 +1,98 @@
+import { exponentialForm, trigonometricForm, type ExponentialForm, type FeatureMapDescription } from "@favor/core";
+import type { AttentionContext } from "../attention/context.ts";
+import type { AttentionSite } from "../attention/site.ts";
+import type { Settings } from "../options.ts";
+import type { ConvertedSite } from "../report.ts";
+import { emitCausal } from "./causal.ts";
+import { describeFeatures } from "./describe-features.ts";
+import { directFeatures, isDirect } from "./direct.ts";
+import { emitExact } from "./exact.ts";
+import { exponentialFeatures, isPlain, type FoldedSides } from "./exponential.ts";
+import { foldCalibration } from "./fold.ts";
+import { emitLinearOperator } from "./linear-operator.ts";
+import { emitLinear, type LinearFeatures } from "./linear.ts";
+import type { NodeBuilder } from "@favor/onnx/graph";
+import { readSite, writeSite, type KeepCache, type SiteInputs } from "./site-inputs.ts";
+import { declarePast, declarePresent } from "../stateful/state.ts";
+import { trigonometricFeatures } from "./trigonometric.ts";
+
+/** What is built for the sites of one graph, and the masks that they share. */
+export interface SiteWriter {
+  readonly context: AttentionContext;
+  readonly build: NodeBuilder;
+  readonly keeps: KeepCache;
+}
+
+/** Emits one site and takes its old output node away. */
+export function rewriteSite(
+  { context, build, keeps }: SiteWriter,
+  site: AttentionSite,
+  settings: Settings,
+): Pick<ConvertedSite, "featureMaps" | "folded"> {
+  const descriptions = describeFeatures(site, settings);
+  const maps = descriptions && mapsOf(descriptions);
+  // Weights are folded before anything reads the operands that they make.
+  const folded =
+    maps?.kind === "exponential" && maps.forms.some(hasAffineMap)
+      ? foldCalibration(context.graph, context, site, maps.forms)
+      : unfolded;
+  const inputs = readSite(build, site, keeps);
+  const output =
+    maps === undefined
+      ? emitExact(build, site, inputs)
+      : linearAttention(build, site, maps.emit(build, site, inputs, folded), settings);
+  const { proto } = context.graph;
+  proto.node = proto.node.filter((node) => node !== site.outputNode);
+  writeSite(build, site, output);
+  if (descriptions === undefined) return {};
+  return { featureMaps: descriptions, ...(maps?.kind === "exponential" && { folded }) };
+}
+
+const unfolded: FoldedSides = { query: false, key: false };
+
+type Emit = (build: NodeBuilder, site: AttentionSite, inputs: SiteInputs, folded: FoldedSides) => LinearFeatures;
+
+/** The heads' feature maps with the emitter of their family. */
+type SiteMaps =
+  | { readonly kind: "exponential"; readonly forms: readonly ExponentialForm[]; readonly emit: Emit }
+  | { readonly kind: "other"; readonly emit: Emit };
+
+function mapsOf(descriptions: readonly FeatureMapDescription[]): SiteMaps {
+  const trigonometric = descriptions.filter((description) => description.kind === "trigonometric");
+  if (trigonometric.length > 0) {
+    const forms = trigonometric.map(trigonometricForm);
+    return { kind: "other", emit: (build, site, inputs) => trigonometricFeatures(build, site, inputs, forms) };
+  }
+  const direct = descriptions.filter(isDirect);
+  if (direct.length > 0) {
+    return { kind: "other", emit: (build, site, inputs) => directFeatures(build, site, inputs, direct) };
+  }
+  const forms = descriptions.map(exponentialForm);
+  return {
+    kind: "exponential",
+    forms,
+    emit: (build, site, inputs, folded) => exponentialFeatures(build, site, inputs, forms, folded),
+  };
+}
+
+/** Whether queries or keys are centred or multiplied by a matrix before they are projected. */
+function hasAffineMap({ queryMean, keyMean, queryMatrix, keyMatrix }: ExponentialForm): boolean {
+  return !isPlain(queryMean, queryMatrix) || !isPlain(keyMean, keyMatrix);
+}
+
+function linearAttention(
+  build: NodeBuilder,
+  site: AttentionSite,
+  features: LinearFeatures,
+  { target, stateful }: Settings,
+): string {
+  const { heads, valueDim } = site;
+  if (!site.causal) return emitLinear(build, features, valueDim);
+  const past = stateful ? declarePast(build.graph, site, features.count) : undefined;
+  const { output, state } =
+    target === "standard"
+      ? emitCausal(build, features, valueDim, past)
+      : emitLinearOperator(build, features, heads, valueDim, target, past);
+  if (stateful) declarePresent(build, site, features.count, state);
+  return output;
+}

@@ -1,0 +1,13 @@
+export { convertAttention, inspectAttention } from "./convert.ts";
+export type { Conversion } from "./convert.ts";
+export { featureChoices } from "./options.ts";
+export type { ConvertOptions, FeatureChoice } from "./options.ts";
+export { growModel } from "./positions/grow-model.ts";
+export type { GrowOptions } from "./positions/grow-model.ts";
+export { reasonLines } from "./reasons.ts";
+export type { SiteReasons } from "./reasons.ts";
+export type { ConvertedSite, SiteReport } from "./report.ts";
+export { statefulInputs } from "./stateful/state.ts";
+export type { StateInput, StatefulInputs } from "./stateful/state.ts";
+export { tapMoments, tapSamples } from "./tap.ts";
+export type { MomentTap, SampleTap, TappedModel } from "./tap.ts";

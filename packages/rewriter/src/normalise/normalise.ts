@@ -1,0 +1,78 @@
+import { Graph } from "@favor/onnx/graph";
+import { probePair } from "@favor/onnx/graph";
+import type { ModelProto, NodeProto } from "@favor/onnx";
+import { bodies } from "@favor/onnx/graph";
+import { copyModel } from "./copy.ts";
+import { decomposeAttention, isAttentionOperator, type Decomposed } from "./decompose.ts";
+import { inlineFunctions } from "./functions.ts";
+import { checkWiring } from "./wiring.ts";
+
+/** A model in the one form that attention is looked for in: no function calls, no fused attention operators. */
+export interface NormalisedModel {
+  /** The main graph of `model`. */
+  readonly graph: Graph;
+  /** A copy: the given model is not changed. Weights are shared with it. */
+  readonly model: ModelProto;
+  /** Fused operators that are written out; see {@link restoreFused}. */
+  readonly decomposed: readonly DecomposedOperator[];
+  /** What could not be brought to that form, a sentence each. */
+  readonly notes: readonly string[];
+}
+
+/** A fused attention operator and the nodes that stand for it. */
+export interface DecomposedOperator extends Decomposed {
+  readonly graph: Graph;
+  readonly operator: NodeProto;
+}
+
+/**
+ * Inlines local functions and writes fused attention operators out in plain ones, so that one way of finding and
+ * proving attention serves all. Operators that no plain form stands for (a key/value cache, quantised weights) stay.
+ *
+ * @throws GraphError "duplicate-value", "undefined-value", "cyclic-graph", "recursive-function", "expansion-too-large"
+ */
+export function normaliseModel(original: ModelProto): NormalisedModel {
+  const model = copyModel(original);
+  const notes = inlineFunctions(model);
+  checkWiring(model);
+  const graph = Graph.of(model);
+  return { graph, model, decomposed: decomposeAll(graph), notes };
+}
+
+function decomposeAll(graph: Graph): DecomposedOperator[] {
+  const graphs = [graph];
+  // The list grows while it is walked.
+  for (const at of graphs) for (const node of at.nodes) for (const body of bodies(node)) graphs.push(at.body(body));
+  if (!graphs.some((at) => at.nodes.some(isAttentionOperator))) return [];
+  const pair = probePair(graph);
+  if ("conflict" in pair) return [];
+  const decomposed: DecomposedOperator[] = [];
+  for (const at of graphs) {
+    const info = at.outer === undefined ? pair.first.info : pair.first.bodies.get(at.proto);
+    if (info === undefined) continue;
+    const operators = at.nodes.filter(isAttentionOperator);
+    for (const operator of operators) {
+      const made = decomposeAttention(at, operator, info);
+      if ("code" in made) continue;
+      at.proto.node = at.proto.node.filter((node) => node !== operator);
+      at.add(made.nodes, made.initializers);
+      decomposed.push({ ...made, graph: at, operator });
+    }
+    if (operators.length > 0) at.reindex();
+  }
+  return decomposed;
+}
+
+/**
+ * Puts fused operators back whose attention was not replaced: those whose product P.V is still in the graph. The nodes
+ * that stood for them are dead then; `removeDead` takes them away.
+ */
+export function restoreFused(decomposed: readonly DecomposedOperator[]): void {
+  for (const { graph, operator, product } of decomposed) {
+    if (!graph.proto.node.includes(product)) continue;
+    const outputs = new Set(operator.output);
+    graph.proto.node = graph.proto.node.filter((node) => !node.output.some((name) => name !== "" && outputs.has(name)));
+    graph.proto.node.push(operator);
+    graph.reindex();
+  }
+}

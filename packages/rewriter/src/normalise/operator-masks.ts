@@ -1,0 +1,82 @@
+import { describeNode, floatAttribute, operatorName } from "@favor/onnx/graph";
+import type { ShapeInfo } from "@favor/onnx/graph";
+import { DataType, type NodeProto } from "@favor/onnx";
+import { cacheReason } from "../attention/operands/key-value-cache.ts";
+import type { Reason } from "../attention/site.ts";
+import type { NodeBuilder } from "@favor/onnx/graph";
+import { positions } from "./softmax-attention.ts";
+
+/** What is added to the logits of masked keys hides them from here on. */
+const mildestFill = -1e3;
+
+/** Why an operator with a past cannot be replaced. */
+export function operatorCacheReason(node: NodeProto): Reason {
+  return cacheReason(describeNode(node));
+}
+
+export function outputReason(node: NodeProto, output: string): Reason {
+  return {
+    code: "probabilities-are-output",
+    message: `The logits or probabilities are an output of ${describeNode(node)} (${output}), and linear attention never computes them.`,
+  };
+}
+
+/**
+ * k < length[b] as booleans [batch, 1, 1, keys].
+ *
+ * @param lengths [batch], integers
+ * @param keyed a value whose axis `axis` has the number of keys
+ */
+export function lengthMask(build: NodeBuilder, lengths: string, keyed: string, axis: number): string {
+  return build.unsqueeze(before(build, lengths, keyed, axis), [1, 2]);
+}
+
+/** k < bound[b] as booleans [batch, keys]. */
+function before(build: NodeBuilder, bounds: string, keyed: string, axis: number): string {
+  const keys = build.unsqueeze(positions(build, build.dimension(keyed, axis)), [0]);
+  return build.op("Less", [keys, build.unsqueeze(build.cast(bounds, DataType.INT64), [1])]);
+}
+
+/**
+ * onnxruntime's mask_index or key_padding_mask as booleans that broadcast to the logits: [batch, keys],
+ * [batch, queries, keys] or [batch, 1, queries, keys], where 0 drops; [batch], the number of keys of each row; or
+ * [2 batch], those and then the first key of each row.
+ *
+ * @param key [batch, keys, ...] or, with `keyAxis` 2, [batch, heads, keys, dim]
+ */
+export function microsoftMask(
+  build: NodeBuilder,
+  node: NodeProto,
+  index: number,
+  mask: ShapeInfo | undefined,
+  key: { readonly value: string; readonly axis: number; readonly batch: number; readonly keys: number },
+): { keep: string } | Reason {
+  const value = node.input[index]!;
+  const unknown: Reason = {
+    code: "mask-not-understood",
+    message: `The mask of ${operatorName(node)} "${node.name || node.output[0]}" has a shape that is none of [batch, keys], [batch], [2 batch] and [batch, queries, keys].`,
+  };
+  if (!mask) return unknown;
+  const fill = floatAttribute(node, "mask_filter_value", -1e4);
+  if (fill > mildestFill) {
+    return {
+      code: "weighted-keys",
+      message: `${describeNode(node)} adds ${fill} to the logits of masked keys, which larger logits outweigh.`,
+    };
+  }
+  const { dims } = mask;
+  if (dims.length === 1) {
+    if (dims[0] === key.batch) return { keep: lengthMask(build, value, key.value, key.axis) };
+    if (dims[0] !== 2 * key.batch) return unknown;
+    const rows = build.op("Reshape", [value, build.integers([2, -1])]);
+    const row = (at: number): string => build.squeeze(build.slice(rows, 0, at, at + 1), [0]);
+    const [ends, starts] = [row(0), row(1)].map((bounds) => before(build, bounds, key.value, key.axis)) as [
+      string,
+      string,
+    ];
+    return { keep: build.unsqueeze(build.op("And", [ends, build.op("Not", [starts])]), [1, 2]) };
+  }
+  if (dims.at(-1) !== key.keys || dims.length > 4) return unknown;
+  const boolean = mask.dataType === DataType.BOOL ? value : build.cast(value, DataType.BOOL);
+  return { keep: build.unsqueeze(boolean, dims.length === 2 ? [1, 2] : dims.length === 3 ? [1] : []) };
+}

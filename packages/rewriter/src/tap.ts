@@ -1,0 +1,137 @@
+import type { AttentionSite } from "./attention/site.ts";
+import { NodeBuilder } from "@favor/onnx/graph";
+import { standardScales } from "./emit/scales.ts";
+import { readSite, type KeepCache } from "./emit/site-inputs.ts";
+import { findSites } from "./sites.ts";
+import { DataType, type ModelProto } from "@favor/onnx";
+import { createMessage } from "@favor/onnx";
+import { normaliseModel } from "./normalise/normalise.ts";
+
+/** Outputs that a tapped model has beside its own, for one site. Queries and keys are times sqrt(scale) each. */
+export interface MomentTap {
+  readonly site: number;
+  readonly heads: number;
+  readonly dim: number;
+  readonly outputs: {
+    /** [heads, dim]: the sum over batch and positions */
+    readonly querySum: string;
+    /** [heads, dim, dim]: the sum of outer products */
+    readonly queryGram: string;
+    readonly keySum: string;
+    readonly keyGram: string;
+    /** [1]: how many queries, and how many keys, each head's sums are of. */
+    readonly queryCount: string;
+    readonly keyCount: string;
+  };
+}
+
+export interface SampleTap {
+  readonly site: number;
+  readonly heads: number;
+  readonly dim: number;
+  /** Whether query i attends to the keys up to i alone. */
+  readonly causal: boolean;
+  /** [batch, heads, positions, dim]; the batch is the model's, times what the graph folds into it: frames, windows. */
+  readonly query: string;
+  /** [batch, heads, positions, dim] */
+  readonly key: string;
+}
+
+/** A model with additional outputs, and which of them belong to which site. The given model is not changed. */
+export interface TappedModel<Tap> {
+  readonly model: ModelProto;
+  readonly taps: readonly Tap[];
+  /** A sentence for each site that has no outputs: it can be converted, but not calibrated. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * The model with the sums that calibration needs as additional outputs: run it on one unpadded sequence at a time
+ * (sums take no notice of padding) and add the outputs up in float64. The given model is not changed.
+ */
+export function tapMoments(model: ModelProto): TappedModel<MomentTap> {
+  return tap(
+    model,
+    (build, site, query, keyColumns) => {
+      const keys = build.transpose(keyColumns, [0, 1, 3, 2]);
+      const queryColumns = build.transpose(query, [0, 1, 3, 2]);
+      const total = (value: string): string => build.squeeze(build.reduceSum(value, 0), [0]);
+      const sum = (columns: string): string => build.squeeze(total(build.reduceSum(columns, 3)), [2]);
+      const count = (rows: string): string =>
+        build.cast(build.op("Mul", [build.dimension(rows, 0), build.dimension(rows, 2)]), DataType.FLOAT);
+      return {
+        site: site.index,
+        heads: site.heads,
+        dim: site.headDim,
+        outputs: {
+          querySum: sum(queryColumns),
+          queryGram: total(build.op("MatMul", [queryColumns, query])),
+          keySum: sum(keyColumns),
+          keyGram: total(build.op("MatMul", [keyColumns, keys])),
+          queryCount: count(query),
+          keyCount: count(keys),
+        },
+      };
+    },
+    (entry) => Object.values(entry.outputs),
+  );
+}
+
+/** The model with every site's queries and keys as additional outputs. The given model is not changed. */
+export function tapSamples(model: ModelProto): TappedModel<SampleTap> {
+  return tap(
+    model,
+    (build, site, query, keyColumns) => ({
+      site: site.index,
+      heads: site.heads,
+      dim: site.headDim,
+      causal: site.causal,
+      query,
+      key: build.transpose(keyColumns, [0, 1, 3, 2]),
+    }),
+    (entry) => [entry.query, entry.key],
+  );
+}
+
+function tap<Entry>(
+  model: ModelProto,
+  emit: (build: NodeBuilder, site: AttentionSite, query: string, keyColumns: string) => Entry,
+  outputsOf: (entry: Entry) => string[],
+): TappedModel<Entry> {
+  const normalised = normaliseModel(model);
+  const { graph, model: copy } = normalised;
+  const build = new NodeBuilder(graph, "favor_tap");
+  const keeps: KeepCache = new Map();
+  const taps: Entry[] = [];
+  const notes: string[] = [];
+  // Whatever a conversion may take for its masks: it is the conversion that refuses.
+  for (const found of findSites(graph, Infinity).sites) {
+    if (!("site" in found)) continue;
+    const { site } = found;
+    if (found.context.graph !== graph) {
+      notes.push(
+        `Attention ${site.index}, "${site.name}", lies inside a body of If, Loop or Scan, whose values cannot be outputs of the model: its queries and keys are not seen, and its features not calibrated.`,
+      );
+      continue;
+    }
+    const scales = standardScales(site);
+    const inputs = readSite(build, site, keeps);
+    const scaled = (value: string, scale: number): string =>
+      build.op("Mul", [spreadHeads(build, value, site), build.scalar(scale)]);
+    const entry = emit(build, site, scaled(inputs.query, scales.query), scaled(inputs.keyColumns, scales.key));
+    taps.push(entry);
+    for (const name of outputsOf(entry)) {
+      const type = { tensorType: { elemType: DataType.FLOAT }, denotation: "" };
+      copy.graph.output.push(createMessage("ValueInfoProto", { name, type }));
+    }
+  }
+  build.commit();
+  graph.reindex();
+  return { model: copy, taps, notes };
+}
+
+/** Keys that all heads share are repeated, so that every head has statistics of its own. */
+function spreadHeads(build: NodeBuilder, value: string, site: AttentionSite): string {
+  if (site.keyValueHeads === site.heads || site.keyValueHeads !== 1) return value;
+  return build.op("Expand", [value, build.integers([1, site.heads, 1, 1])]);
+}

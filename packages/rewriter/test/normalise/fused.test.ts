@@ -1,0 +1,321 @@
+import { describe, expect, test } from "vitest";
+import { convertAttention, inspectAttention } from "../../src/convert.ts";
+import { DataType, type ModelProto } from "@favor/onnx";
+import {
+  dim,
+  heads,
+  hidden,
+  hiddenStates,
+  layerModel,
+  paddingMask,
+  outputDifference,
+  reEmissionDifference,
+  type Layer,
+  type LayerInput,
+  type LayerOptions,
+} from "@favor/test-support/layer";
+
+interface Case extends LayerOptions {
+  readonly name: string;
+  readonly write: (layer: Layer) => string;
+  readonly mask: "none" | "padding" | "causal" | "padding and causal";
+}
+
+const microsoft = "com.microsoft";
+const count = { num_heads: { int: heads } };
+const both = { q_num_heads: { int: heads }, kv_num_heads: { int: heads } };
+const lone = { inputs: [hiddenStates] };
+const int32 = (name: string, dims: LayerInput["dims"]): LayerInput => ({ name, dataType: DataType.INT32, dims });
+const rawMask = { inputs: [hiddenStates, int32("mask", ["batch", "length"])] };
+const lengths = { inputs: [hiddenStates, int32("mask", ["batch"])] };
+
+const packed = (b: Layer, mask: string[], attributes = {}): string =>
+  b.op(
+    "Attention",
+    ["x", b.weights([hidden, 3 * hidden]), b.weights([3 * hidden]), ...mask],
+    { ...count, ...attributes },
+    { domain: microsoft },
+  );
+
+const projected = (b: Layer): [string, string, string] => [b.linear("x"), b.linear("x"), b.linear("x")];
+
+const cases: Case[] = [
+  { name: "Attention of onnxruntime", mask: "none", ...lone, write: (b) => packed(b, []) },
+  { name: "Attention with a mask", mask: "padding", ...rawMask, write: (b) => packed(b, ["mask"]) },
+  { name: "Attention with lengths", mask: "padding", ...lengths, write: (b) => packed(b, ["mask"]) },
+  {
+    name: "Attention with ends and starts",
+    mask: "padding",
+    ...lengths,
+    write: (b) => packed(b, [b.concat(["mask", b.op("Sub", ["mask", "mask"])], 0)]),
+  },
+  {
+    name: "Attention, unidirectional",
+    mask: "causal",
+    ...lone,
+    write: (b) => packed(b, [], { unidirectional: { int: 1 } }),
+  },
+  {
+    name: "MultiHeadAttention with biases of its own and a mask",
+    mask: "padding",
+    ...rawMask,
+    write: (b) => {
+      const [q, k, v] = [0, 1, 2].map(() => b.op("MatMul", ["x", b.weights([hidden, hidden])])) as [
+        string,
+        string,
+        string,
+      ];
+      const inputs = [q, k, v, b.weights([3 * hidden]), "mask"];
+      return b.op("MultiHeadAttention", inputs, count, { domain: microsoft });
+    },
+  },
+  {
+    name: "MultiHeadAttention, heads of key and value apart",
+    mask: "none",
+    ...lone,
+    write: (b) =>
+      b.op("MultiHeadAttention", [b.linear("x"), b.project("x"), b.project("x")], count, { domain: microsoft }),
+  },
+  {
+    name: "MultiHeadAttention with an additive bias that hides padding",
+    mask: "padding",
+    write: (b) => {
+      const length = b.dimension("x", 1);
+      const shape = b.concat([b.integers([1, 1]), length, b.integers([1])], 0);
+      const bias = b.op("Expand", [b.paddingBias(), shape]);
+      return b.op("MultiHeadAttention", [...projected(b), "", "", bias], count, { domain: microsoft });
+    },
+  },
+  {
+    name: "MultiHeadAttention with lengths and a scale",
+    mask: "padding",
+    ...lengths,
+    write: (b) =>
+      b.op(
+        "MultiHeadAttention",
+        [...projected(b), "", "mask"],
+        { ...count, scale: { float: 0.7 } },
+        { domain: microsoft },
+      ),
+  },
+  {
+    name: "MultiHeadAttention, unidirectional",
+    mask: "causal",
+    ...lone,
+    write: (b) =>
+      b.op("MultiHeadAttention", projected(b), { ...count, unidirectional: { int: 1 } }, { domain: microsoft }),
+  },
+  {
+    name: "Attention of opset 23, heads in the last axis",
+    mask: "none",
+    opset: 23,
+    ...lone,
+    write: (b) => b.op("Attention", projected(b), both),
+  },
+  {
+    name: "Attention of opset 23, causal",
+    mask: "causal",
+    opset: 23,
+    ...lone,
+    write: (b) => b.op("Attention", projected(b), { ...both, is_causal: { int: 1 } }),
+  },
+  {
+    name: "Attention of opset 23 with a boolean mask, heads apart",
+    mask: "padding",
+    opset: 23,
+    write: (b) => {
+      const [q, k, v] = [b.project("x"), b.project("x"), b.project("x")];
+      // onnxruntime wants a row for every query.
+      const shape = b.concat([b.integers([1, 1]), b.dimension("x", 1), b.integers([1])], 0);
+      const keep = b.op("Expand", [b.cast(b.unsqueeze("mask", [1, 2]), DataType.BOOL), shape]);
+      return b.merge(b.op("Attention", [q, k, v, keep]));
+    },
+  },
+  {
+    name: "Attention of opset 23 with an additive mask and shared heads",
+    mask: "padding",
+    opset: 23,
+    write: (b) => {
+      const [q, k, v] = [b.linear("x", 2 * hidden), b.linear("x"), b.linear("x")];
+      const attributes = { q_num_heads: { int: 2 * heads }, kv_num_heads: { int: heads }, scale: { float: 0.3 } };
+      const length = b.dimension("x", 1);
+      const shape = b.concat([b.integers([1, 1]), length, b.integers([1])], 0);
+      const mask = b.op("Expand", [b.paddingBias(), shape]);
+      return b.op("Attention", [q, k, v, mask], attributes);
+    },
+  },
+];
+
+/** onnxruntime needs float32 in `x` alone; layers of 2 x hidden columns come out as they are. */
+const model = ({ write, ...options }: Case): ModelProto => layerModel(write, { opset: 17, ...options });
+
+describe("fused attention operators that may be replaced", () => {
+  test.each(cases)("$name", async (entry) => {
+    const { sites } = inspectAttention(model(entry));
+    expect(sites.flatMap(({ reasons }) => reasons)).toEqual([]);
+    expect(sites.map((site) => site.mask.kind)).toEqual([entry.mask]);
+    expect(await reEmissionDifference(() => model(entry), entry.mask.includes("padding"))).toBeLessThan(2e-6);
+  });
+});
+
+const past: LayerInput = { name: "past", dataType: DataType.FLOAT, dims: ["batch", heads, "steps", dim] };
+
+const refused: (LayerOptions & { name: string; code: string; write: (b: Layer) => string })[] = [
+  {
+    name: "softcap",
+    code: "soft-capping",
+    opset: 23,
+    ...lone,
+    write: (b) => b.op("Attention", projected(b), { ...both, softcap: { float: 30 } }),
+  },
+  {
+    name: "a past",
+    code: "kv-cache",
+    opset: 23,
+    inputs: [hiddenStates, past],
+    write: (b) => b.op("Attention", [...projected(b), "", "past", "past"], both),
+  },
+  {
+    name: "an additive mask of its own for every query",
+    code: "relative-position-bias",
+    opset: 23,
+    ...lone,
+    write: (b) =>
+      b.op(
+        "Attention",
+        [...projected(b), b.cast(b.op("Abs", [b.op("Sin", [b.cast(b.distances(), DataType.FLOAT)])]), DataType.FLOAT)],
+        both,
+      ),
+  },
+  {
+    name: "a quantised operator",
+    code: "quantized-attention",
+    ...lone,
+    write: (b) => b.op("QAttention", ["x", b.weights([hidden, 3 * hidden])], count, { domain: microsoft }),
+  },
+  {
+    name: "grouped queries with a past",
+    code: "kv-cache",
+    inputs: [hiddenStates, past, int32("last", ["batch"]), int32("total", [])],
+    write: (b) => {
+      const attributes = { ...count, kv_num_heads: { int: heads } };
+      return b.op("GroupQueryAttention", [...projected(b), "past", "past", "last", "total"], attributes, {
+        domain: microsoft,
+      });
+    },
+  },
+  {
+    name: "grouped queries in a window",
+    code: "sliding-window",
+    inputs: [hiddenStates, int32("last", ["batch"]), int32("total", [])],
+    write: (b) => {
+      const attributes = { ...count, kv_num_heads: { int: heads }, local_window_size: { int: 4 } };
+      return b.op("GroupQueryAttention", [...projected(b), "", "", "last", "total"], attributes, { domain: microsoft });
+    },
+  },
+];
+
+describe("fused attention operators that stay", () => {
+  test.each(refused)("$name: $code", ({ write, code, ...options }) => {
+    const { sites } = inspectAttention(layerModel(write, options));
+    expect(sites.map(({ reasons }) => reasons.map((reason) => reason.code))).toEqual([[code]]);
+  });
+
+  test("are put back where their layer is kept", () => {
+    const made = layerModel(
+      (b) =>
+        b.op("Add", [
+          packed(b, []),
+          b.op("Attention", [packed(b, []), b.weights([hidden, 3 * hidden]), b.weights([3 * hidden])], count, {
+            domain: microsoft,
+          }),
+        ]),
+      lone,
+    );
+    const { model: converted } = convertAttention(made, { features: "exact", keep: [1] });
+    const operators = converted.graph.node.map(({ opType }) => opType);
+    expect(operators.filter((type) => type === "Attention")).toHaveLength(1);
+    expect(operators.filter((type) => type === "Softmax")).toHaveLength(2);
+  });
+});
+
+const mixture = (b: Layer, parts: number): string =>
+  b.reshape(b.linear("x", parts * hidden), [0, 0, heads, parts, dim]);
+
+/** Part `at` of [batch, length, heads, parts, dim] as [batch, heads, length, dim]. */
+const unpacked = (b: Layer, mixed: string, at: number): string =>
+  b.transpose(b.squeeze(b.slice(mixed, 3, at, at + 1), [3]), [0, 2, 1, 3]);
+
+// onnxruntime runs these two on GPUs alone; the reference is written out.
+describe("MultiHeadAttention with packed inputs", () => {
+  test("query, key and value", async () => {
+    const packedModel = layerModel(
+      (b) => b.op("MultiHeadAttention", [mixture(b, 3), "", "", "", "mask"], count, { domain: microsoft }),
+      rawMask,
+    );
+    const plain = layerModel((b) => {
+      const mixed = mixture(b, 3);
+      const [q, k, v] = [unpacked(b, mixed, 0), unpacked(b, mixed, 1), unpacked(b, mixed, 2)];
+      return b.merge(b.op("MatMul", [b.softmax(b.op("Add", [b.logits(q, k), b.paddingBias()])), v]));
+    }, rawMask);
+    const { model: converted, sites } = convertAttention(packedModel, { features: "exact" });
+    expect(sites.map(({ state, mask }) => [state, mask.kind])).toEqual([["converted", "padding"]]);
+    expect(await outputDifference(plain, converted, true)).toBeLessThan(2e-6);
+  });
+
+  test("key and value", async () => {
+    const packedModel = layerModel(
+      (b) => b.op("MultiHeadAttention", [b.linear("x"), mixture(b, 2)], count, { domain: microsoft }),
+      lone,
+    );
+    const plain = layerModel((b) => {
+      const q = b.transpose(b.reshape(b.linear("x"), [0, 0, heads, dim]), [0, 2, 1, 3]);
+      const mixed = mixture(b, 2);
+      return b.merge(b.op("MatMul", [b.softmax(b.logits(q, unpacked(b, mixed, 0))), unpacked(b, mixed, 1)]));
+    }, lone);
+    const { model: converted, sites } = convertAttention(packedModel, { features: "exact" });
+    expect(sites.map(({ state, mask }) => [state, mask.kind])).toEqual([["converted", "none"]]);
+    expect(await outputDifference(plain, converted, false)).toBeLessThan(2e-6);
+  });
+});
+
+const rotaryWidth = 16;
+
+/** One key and value head for all queries; half of the tokens of the second row count. */
+function groupedQueries(b: Layer, isPacked: boolean, rotates: boolean): string {
+  const width = heads * rotaryWidth;
+  const attributes = { ...count, kv_num_heads: { int: 1 }, ...(rotates && { do_rotary: { int: 1 } }) };
+  const tokens = isPacked
+    ? [b.linear("x", width + 2 * rotaryWidth), "", ""]
+    : [b.linear("x", width), b.linear("x", rotaryWidth), b.linear("x", rotaryWidth)];
+  const angles = Array.from({ length: 32 * 8 }, (_, i) => (i >> 3) / 10 ** ((i % 8) / 4));
+  const caches = [Math.cos, Math.sin].map((f) => b.floats("cache", [32, 8], angles.map(f)));
+  const last = b.op("Sub", ["mask", b.cast(b.integer(1), DataType.INT32)]);
+  const total = b.cast(b.squeeze(b.dimension("x", 1), [0]), DataType.INT32);
+  const inputs = [...tokens, "", "", last, total, ...(rotates ? caches : [])];
+  return b.ops("GroupQueryAttention", inputs, 3, attributes, microsoft)[0]!;
+}
+
+describe("grouped queries without a past are causal, padded by their lengths", () => {
+  test.each([
+    { packed: false, rotates: false },
+    { packed: true, rotates: false },
+    { packed: false, rotates: true },
+    { packed: true, rotates: true },
+  ])("packed $packed, rotary positions $rotates", async ({ packed: isPacked, rotates }) => {
+    const made = () => layerModel((b) => groupedQueries(b, isPacked, rotates), lengths);
+    const { sites } = inspectAttention(made());
+    expect(sites.flatMap(({ reasons }) => reasons)).toEqual([]);
+    expect(sites).toMatchObject([{ heads, headDim: rotaryWidth, mask: { kind: "padding and causal" } }]);
+    expect(await reEmissionDifference(made, true)).toBeLessThan(2e-6);
+  });
+});
+
+test("inspecting changes nothing", () => {
+  const made = layerModel((b) => packed(b, ["mask"]), {
+    inputs: [hiddenStates, { ...paddingMask, dataType: DataType.INT32 }],
+  });
+  const before = made.graph.node.map(({ opType }) => opType);
+  inspectAttention(made);
+  expect(made.graph.node.map(({ opType }) => opType)).toEqual(before);
+});

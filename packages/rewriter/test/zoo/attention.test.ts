@@ -1,0 +1,116 @@
+import { describe, expect, test } from "vitest";
+import { convertAttention, inspectAttention } from "../../src/convert.ts";
+import type { ModelProto, ValueInfoProto } from "@favor/onnx";
+import type { SiteReport } from "../../src/report.ts";
+import { openModel } from "@favor/onnx/node";
+import { writeModel } from "@favor/onnx/node";
+import { temporaryFolder } from "@favor/test-support/folder-for-each-test";
+import { openSession } from "@favor/test-support/onnxruntime";
+import { coreZoo, readSample, sharedZoo, validDifference, type ZooFolder } from "@favor/test-support/zoo/folder";
+import type { ZooAttention, ZooEntry } from "@favor/test-support/zoo/manifest";
+
+/** Layers with a window of their own stay, the global ones are converted: which, the manifest says in words only. */
+const mixedLayers: ReadonlyMap<string, number> = new Map([
+  ["modernbert-ts-eager-op14-dyn", 2],
+  ["mixed-ts-op17-dyn", 1],
+]);
+/** Entries that the manifest lets a tool convert or refuse: quantisation stands inside the attention. */
+const eitherWay = /qdq/;
+/** onnxruntime has no kernels for it. */
+const notRunnable = new Set(["bert-ts113-eager-op16-bf16"]);
+
+/** Every refusal says what becomes of the layer, or what a person can do. */
+const effectOrAdvice = /stays (softmax|as it is)|[Ee]xport the model|Convert the float model/;
+
+async function withModel<T>(folder: ZooFolder, entry: ZooEntry, use: (model: ModelProto) => T): Promise<T> {
+  const { model, close } = await openModel(folder.path(entry.model));
+  try {
+    return await use(model);
+  } finally {
+    close();
+  }
+}
+
+const isRefused = (entry: ZooEntry): boolean => entry.verdict.startsWith("refuse");
+
+const signature = (values: readonly ValueInfoProto[]): unknown =>
+  values.map(({ name, type }) => [
+    name,
+    type?.tensorType?.elemType,
+    type?.tensorType?.shape?.dim.map((dim) => dim.dimParam || dim.dimValue?.toNumber()),
+  ]);
+
+/** Sites that convert, and all sites, as the manifest has them. */
+function expectedCounts(entry: ZooEntry, converted: number, all: number): [number, number] {
+  const mixed = mixedLayers.get(entry.name);
+  if (mixed !== undefined) return [mixed, all];
+  if (eitherWay.test(entry.name)) return [converted, entry.attention_count];
+  return [isRefused(entry) ? 0 : entry.attention_count, entry.attention_count];
+}
+
+/** Two digits of the scale: bfloat16 has no more. */
+const digits = (scale: number): number => Number(scale.toPrecision(2));
+
+const factsOf = ({ kind, heads, headDim, scale, causal }: SiteReport) => {
+  return { kind, heads, headDim, scale: digits(scale), causal };
+};
+
+function expectedFacts({ kind, heads, head_dim: headDim, scale, causal }: ZooAttention) {
+  return {
+    kind,
+    ...(heads !== undefined && { heads }),
+    ...(headDim !== undefined && { headDim }),
+    ...(scale !== undefined && { scale: digits(scale) }),
+    ...(causal !== undefined && { causal }),
+  };
+}
+
+function describeZoo(folder: ZooFolder, entries: readonly ZooEntry[]): void {
+  const inFolder = temporaryFolder();
+
+  test.each(entries)("$name: $verdict", async (entry) => {
+    const { sites } = await withModel(folder, entry, (model) => inspectAttention(model));
+    const converted = sites.filter((site) => site.verdict === "convert");
+    expect([converted.length, sites.length]).toEqual(expectedCounts(entry, converted.length, sites.length));
+    for (const { verdict, reasons } of sites) {
+      expect(verdict === "refuse").toBe(reasons.length > 0);
+      expect(reasons.map(({ code }) => code).join(" ")).toMatch(/^[a-z -]*$/);
+      expect(reasons.map(({ message }) => /^[A-Z].*\.$/.test(message))).not.toContain(false);
+      for (const { message } of reasons) expect(message).toMatch(effectOrAdvice);
+    }
+    const told = isRefused(entry) || mixedLayers.has(entry.name) || eitherWay.test(entry.name) ? [] : entry.attention;
+    expect(sites.slice(0, told.length).map(factsOf)).toMatchObject(told.map(expectedFacts));
+  });
+
+  const convertible = entries.filter((entry) => !isRefused(entry) && !eitherWay.test(entry.name));
+  test.each(convertible.filter(({ name }) => !notRunnable.has(name)))(
+    "$name: exact attention written again gives the expected outputs",
+    async (entry) => {
+      const file = inFolder(`${entry.name}.onnx`);
+      await withModel(folder, entry, async (model) => {
+        const before = [signature(model.graph.input), signature(model.graph.output)];
+        convertAttention(model, { features: "exact", cross: true });
+        expect([signature(model.graph.input), signature(model.graph.output)]).toEqual(before);
+        await writeModel(model, file, { externalData: "inline" });
+      });
+      const session = await openSession(file);
+      for (const sample of entry.samples.slice(0, entry.core ? 2 : 1)) {
+        const { feeds, expected, mask } = readSample(folder, sample);
+        const outputs = await session.run(feeds);
+        for (const [name, value] of expected) {
+          expect(validDifference(outputs[name]!, value, mask)).toBeLessThanOrEqual(entry.tol);
+        }
+      }
+    },
+  );
+}
+
+describe("attention in the core of the zoo", () => {
+  test("is of every family", () => expect(coreZoo.entries).toHaveLength(61));
+  describeZoo(coreZoo, coreZoo.entries);
+});
+
+const others = sharedZoo.entries.filter(({ core }) => !core);
+describe.skipIf(others.length === 0)("attention in the rest of the zoo (skipped if ../shared/zoo is absent)", () => {
+  describeZoo(sharedZoo, others);
+});

@@ -1,0 +1,95 @@
+import { spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { growModel } from "@favor/rewriter";
+import { writeModel } from "@favor/onnx/node";
+
+import { InputError } from "@favor/checkpoints";
+import { maximumTokens } from "@favor/checkpoints/node";
+import { onnxFileOf, openSourceModel } from "@favor/checkpoints/node";
+import { openSource } from "@favor/checkpoints/node";
+import type { Source } from "@favor/checkpoints/node";
+import type { SpeedAnswer, SpeedTask } from "./speed-child.ts";
+
+export interface SpeedOptions {
+  /** Sequence lengths in tokens. */
+  readonly lengths: readonly number[];
+  /** Threads of onnxruntime; default: every core. */
+  readonly threads?: number;
+  /** Timed runs, after one that is not timed; default 5. The median counts. */
+  readonly runs?: number;
+}
+
+export interface SpeedMeasurement extends SpeedAnswer {
+  readonly length: number;
+}
+
+/**
+ * Time and peak memory of one forward pass (batch 1, random tokens) at several lengths, each in a process of its own,
+ * so that one length's memory does not show in another's. Where a length exceeds the position table, a copy of the
+ * model with a longer table (tiled) is measured.
+ *
+ * @param model - a checkpoint folder or an `.onnx` file.
+ * @throws {InputError} `model-fails-to-run`, and what opening the source throws.
+ */
+export async function measureSpeed(model: string, options: SpeedOptions): Promise<SpeedMeasurement[]> {
+  const source = await openSource(model);
+  const longest = Math.max(...options.lengths);
+  const scratch = await mkdtemp(join(tmpdir(), "favor-speed-"));
+  try {
+    const path = await longEnough(source, longest, scratch);
+    const measurements: SpeedMeasurement[] = [];
+    for (const length of options.lengths) {
+      const answer = await runChild({
+        model: path,
+        length,
+        vocabulary: source.config.vocab_size ?? 2,
+        threads: options.threads ?? availableParallelism(),
+        runs: options.runs ?? 5,
+      });
+      measurements.push({ length, ...answer });
+    }
+    return measurements;
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+async function longEnough(source: Source, length: number, scratch: string): Promise<string> {
+  const maximum = maximumTokens(source.config);
+  const path = join(scratch, "model.onnx");
+  if (maximum === undefined || maximum >= length) return onnxFileOf(source, path);
+  const opened = await openSourceModel(source);
+  try {
+    growModel(opened.model, { maxLength: length });
+    await writeModel(opened.model, path);
+  } finally {
+    opened.close();
+  }
+  return path;
+}
+
+/** The child as built; run from the sources (tests), the built one serves too. */
+const childPath = fileURLToPath(
+  new URL(import.meta.url.endsWith(".ts") ? "../../dist/speed-child.js" : "./speed-child.js", import.meta.url),
+);
+
+async function runChild(task: SpeedTask): Promise<SpeedAnswer> {
+  const child = spawn(process.execPath, [childPath, JSON.stringify(task)], { stdio: ["ignore", "pipe", "pipe"] });
+  const output = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"] as const) {
+    child[name].setEncoding("utf8").on("data", (text: string) => (output[name] += text));
+  }
+  const status = await new Promise<number | string | null>((resolve, reject) => {
+    child.on("error", reject).on("close", (code, signal) => resolve(code ?? signal));
+  });
+  if (status === 0) return JSON.parse(output.stdout) as SpeedAnswer;
+  const reason = status === "SIGKILL" ? "the system ended it, probably for want of memory" : output.stderr.trim();
+  throw new InputError(`${task.model} cannot be timed at ${task.length} tokens: ${reason.slice(-500)}`, {
+    code: "model-fails-to-run",
+    details: { model: task.model, length: task.length, status },
+  });
+}
