@@ -1,6 +1,6 @@
 """Small random checkpoints of every architecture that @favor/onnx builds, with what transformers computes from them.
 
-Writes packages/onnx/test/builders/fixtures/<case>/: config.json and model.safetensors as `save_pretrained` writes
+Writes packages/checkpoints/test/builders/fixtures/<case>/: config.json and model.safetensors as `save_pretrained` writes
 them, and sample.safetensors with the inputs (in.*) and the output (out.*) of the model in float32, evaluation mode,
 eager attention. The same seed gives the same files.
 
@@ -14,7 +14,7 @@ import torch
 import transformers as tf
 from safetensors.torch import save_file
 
-TARGET = Path(__file__).resolve().parents[4] / "packages/onnx/test/builders/fixtures"
+TARGET = Path(__file__).resolve().parents[4] / "packages/checkpoints/test/builders/fixtures"
 VOCABULARY = 24
 
 BERT = dict(

@@ -1,6 +1,6 @@
 """Files of torch.save that @favor/onnx must read, or must refuse without executing anything.
 
-Writes packages/onnx/test/checkpoint/fixtures/: tensors.bin (every element type, strided views, shared storages,
+Writes packages/checkpoints/test/formats/fixtures/: tensors.bin (every element type, strided views, shared storages,
 parameters) with the same values in tensors.safetensors; wrapped.bin (a training checkpoint), legacy.bin (the form
 before PyTorch 1.6). The hostile pickles are made by the tests themselves, byte by byte.
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-TARGET = Path(__file__).resolve().parents[4] / "packages/onnx/test/checkpoint/fixtures"
+TARGET = Path(__file__).resolve().parents[4] / "packages/checkpoints/test/formats/fixtures"
 
 
 def tensors() -> dict[str, torch.Tensor]:
