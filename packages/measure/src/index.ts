@@ -7,7 +7,8 @@ export { compareMasked, maskedQuality, scoreMasked } from "./runs/masked-languag
 export type { MaskedComparison, MaskedQuality, MaskedScores } from "./runs/masked-language.ts";
 export { maskSequence, maskedShare, ordinaryIds } from "./runs/masking.ts";
 export type { MaskedSequence } from "./runs/masking.ts";
-export { counted, grouped, percent, percentWithInterval, short, withInterval } from "./runs/numbers.ts";
+export { counted, grouped, percent, short } from "./numbers.ts";
+export { percentWithInterval, withInterval } from "./runs/interval-text.ts";
 export { checkPadding, checkPieces, checkSignature, checkSoftmaxEquality, probeSequences } from "./runs/probes.ts";
 export type { Check } from "./runs/probes.ts";
 export { ModelRunner } from "./runs/runner.ts";

@@ -3,7 +3,7 @@ export { favorAttention } from "./ops/favor-attention.ts";
 export type { FavorAttentionOptions } from "./ops/favor-attention.ts";
 export { softmaxAttention } from "./ops/softmax-attention.ts";
 export type { SoftmaxAttentionOptions } from "./ops/softmax-attention.ts";
-export type { AttentionOptions } from "./ops/attention-inputs.ts";
+export type { AttentionOptions } from "./attention-inputs.ts";
 export type { FeatureMaps } from "./ops/feature-parameters.ts";
 export { causalLinearAttention } from "./kernels/causal-linear-attention.ts";
 export type { CausalLinearAttentionOptions } from "./kernels/causal-linear-attention.ts";

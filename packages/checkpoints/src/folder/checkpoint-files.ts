@@ -7,7 +7,7 @@ import { z } from "zod";
 import { companions } from "../source/companions.ts";
 import { maximumTokens, readJson } from "../source/config.ts";
 import { readSmallFile } from "../source/read-file.ts";
-import type { Source } from "../source/source.ts";
+import type { Source } from "../source/located-source.ts";
 import type { OutputFolder } from "./output-folder.ts";
 
 const jsonLimit = 16 * 1024 * 1024;

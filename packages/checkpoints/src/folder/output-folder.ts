@@ -5,7 +5,7 @@ import { basename, dirname, join, relative, resolve, sep } from "node:path";
 
 import { OutputError, UsageError, messageOf, systemCode } from "../errors.ts";
 import { realPathOf } from "../source/source.ts";
-import { removeOnInterrupt } from "./interruption.ts";
+import { removeOnInterrupt } from "../source/interruption.ts";
 
 /** Marks a folder as ours; `--force` replaces no other. */
 const marker = "favor.json";

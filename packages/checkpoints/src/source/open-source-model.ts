@@ -9,8 +9,8 @@ import { hashFile, openModel, writeModel } from "@favor/onnx/node";
 import { openCheckpoint } from "./open-checkpoint.ts";
 
 import { InputError, messageOf } from "../errors.ts";
-import { removeOnInterrupt } from "../folder/interruption.ts";
-import type { Source } from "./source.ts";
+import { removeOnInterrupt } from "./interruption.ts";
+import type { Source } from "./located-source.ts";
 
 /** A source's graph, its weights still in their files. */
 export interface OpenedSource {

@@ -1,15 +1,12 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { describe, expect, test } from "vitest";
 
-import type { FavorFile } from "@favor/report";
 import { doubtsAbout } from "../../src/tokens/doubtful-data.ts";
 import { loadSequences } from "../../src/tokens/load-sequences.ts";
 import { loadTokenizer } from "../../src/tokens/tokenizer.ts";
 import { calibration, tiny, validation } from "@favor/test-support/antibody";
-import { temporaryFile, temporaryFolder } from "@favor/test-support/temporary-folder";
-import { favorConvert } from "../../../../tools/favor-convert/test/favor-convert.ts";
+import { temporaryFile } from "@favor/test-support/temporary-folder";
 
 const residues = "ACDEFGHIKLMNPQRSTVWY";
 
@@ -123,23 +120,4 @@ describe("evaluation on calibration data", () => {
       expect.stringMatching(/^evaluation-not-independent: 7 of the 60 evaluation sequences/) as string,
     ]);
   });
-});
-
-test("a warning is said once on stderr, --quiet or not, and stands in the JSON, the report and the model card", async () => {
-  const output = join(await temporaryFolder(), "out");
-  const data = ["--calibrate", calibration, "--calibrate-count", "6", "--features", "positive", "--seeds", "1"];
-  const answer = await favorConvert(tiny, "-o", output, "--count", "8", ...data, "--json", "--quiet");
-  expect(answer.status).toBe(0);
-  expect(answer.stderr).toMatch(/^Warning: Calibration sees only 6 sequences with .*\n$/);
-  const { warnings, favor } = JSON.parse(answer.stdout) as { warnings: FavorFile["warnings"]; favor: FavorFile };
-  expect(warnings).toEqual([{ code: "calibration-small", message: answer.stderr.slice("Warning: ".length, -1) }]);
-  expect(favor.warnings).toEqual(warnings);
-  expect(JSON.parse(await readFile(join(output, "favor.json"), "utf8"))).toMatchObject({ warnings });
-  for (const name of ["report.html", "README.md"]) {
-    const text = await readFile(join(output, name), "utf8");
-    expect(text.match(/Calibration sees only 6 sequences/g)).toHaveLength(1);
-  }
-  const loud = await favorConvert(tiny, "-o", output, "--force", "--count", "8", ...data);
-  expect(loud.stderr.match(/^Warning: /gm)).toHaveLength(1);
-  expect(loud.stdout).not.toContain("Calibration sees only");
 });

@@ -1,5 +1,5 @@
 import { keyLogWeights, normalised, onesColumn, type LinearFeatures } from "./linear.ts";
-import { leastLog, maskedLog } from "./log-range.ts";
+import { leastLog, maskedLog } from "../stateful/log-range.ts";
 import type { NodeBuilder } from "@favor/onnx/graph";
 import { prefixStates } from "./prefix-states.ts";
 import type { CarriedState } from "../stateful/state.ts";

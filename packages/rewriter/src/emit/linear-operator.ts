@@ -1,6 +1,6 @@
 import { applyCore } from "./causal.ts";
 import { keyLogWeights, normalised, onesColumn, type LinearFeatures } from "./linear.ts";
-import { leastLog } from "./log-range.ts";
+import { leastLog } from "../stateful/log-range.ts";
 import type { NodeBuilder } from "@favor/onnx/graph";
 import type { CarriedState } from "../stateful/state.ts";
 

@@ -1,5 +1,5 @@
 import { DataType } from "@favor/onnx";
-import { leastNormaliser, maskedLog } from "./log-range.ts";
+import { leastNormaliser, maskedLog } from "../stateful/log-range.ts";
 import type { NodeBuilder } from "@favor/onnx/graph";
 
 /** Features of a site, ready for the linear product. */

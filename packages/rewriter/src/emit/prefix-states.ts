@@ -1,7 +1,7 @@
 import { makeNode } from "@favor/onnx/graph";
 import { DataType, type NodeProto, type ValueInfoProto } from "@favor/onnx";
 import { createMessage } from "@favor/onnx";
-import { maskedLog } from "./log-range.ts";
+import { maskedLog } from "../stateful/log-range.ts";
 import type { NodeBuilder } from "@favor/onnx/graph";
 import type { CarriedState } from "../stateful/state.ts";
 

@@ -1,7 +1,7 @@
 import { describeNode, floatAttribute, operatorName } from "@favor/onnx/graph";
 import type { ShapeInfo } from "@favor/onnx/graph";
 import { DataType, type NodeProto } from "@favor/onnx";
-import { cacheReason } from "../attention/operands/key-value-cache.ts";
+import { cacheReason } from "../attention/cache-reason.ts";
 import type { Reason } from "../attention/site.ts";
 import type { NodeBuilder } from "@favor/onnx/graph";
 import { positions } from "./softmax-attention.ts";

@@ -3,7 +3,7 @@ import type { AttentionSite } from "../attention/site.ts";
 import type { Graph } from "@favor/onnx/graph";
 import { DataType, type ModelProto, type ValueInfoProto } from "@favor/onnx";
 import { createMessage } from "@favor/onnx";
-import { maskedLog } from "../emit/log-range.ts";
+import { maskedLog } from "./log-range.ts";
 import type { NodeBuilder } from "@favor/onnx/graph";
 
 /** The state that a causal site carries from one call to the next: what its keys so far add up to. */

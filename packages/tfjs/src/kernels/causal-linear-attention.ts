@@ -1,6 +1,6 @@
 import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
-import { requireShape, requireTensor } from "../ops/attention-inputs.ts";
+import { requireShape, requireTensor } from "../attention-inputs.ts";
 import { causalByChunks } from "./causal-chunks.ts";
 import { causalOnCpu } from "./causal-cpu.ts";
 import { causalOnWasm } from "./causal-wasm.ts";

@@ -1,6 +1,6 @@
 import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
-import { requireTensor } from "../ops/attention-inputs.ts";
+import { requireTensor } from "../attention-inputs.ts";
 
 /** One shape per input. */
 export function listShapes(shape: tf.Shape | tf.Shape[]): tf.Shape[] {

@@ -1,6 +1,6 @@
 import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
-import { numbersOnHost, requireTensor } from "../ops/attention-inputs.ts";
+import { numbersOnHost, requireTensor } from "../attention-inputs.ts";
 
 /**
  * The mean of -log softmax(logits)[label] over the positions that have a label, in nats; 0 if none has. Differentiable in

@@ -1,7 +1,7 @@
 import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
-import { attentionSizes, requireShape } from "./attention-inputs.ts";
-import type { AttentionOptions, AttentionSizes } from "./attention-inputs.ts";
+import { attentionSizes, requireShape } from "../attention-inputs.ts";
+import type { AttentionOptions, AttentionSizes } from "../attention-inputs.ts";
 import { bidirectionalFavor } from "./bidirectional.ts";
 import { causalFavor } from "./causal.ts";
 import { featureParameters, listDescriptions } from "./feature-parameters.ts";

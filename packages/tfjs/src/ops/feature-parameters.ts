@@ -8,7 +8,7 @@ import {
 } from "@favor/core";
 import type { ExponentialForm, FeatureMapDescription, TrigonometricForm } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
-import { numbersOnHost, requireTensor } from "./attention-inputs.ts";
+import { numbersOnHost, requireTensor } from "../attention-inputs.ts";
 
 /** One description for all heads, or one for each. */
 export type FeatureMaps = FeatureMapDescription | readonly FeatureMapDescription[];

@@ -1,7 +1,7 @@
 import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
-import { attentionSizes, requireShape } from "./attention-inputs.ts";
-import type { AttentionOptions, AttentionSizes } from "./attention-inputs.ts";
+import { attentionSizes, requireShape } from "../attention-inputs.ts";
+import type { AttentionOptions, AttentionSizes } from "../attention-inputs.ts";
 import { lowerTriangle } from "../kernels/causal-chunks.ts";
 
 export interface SoftmaxAttentionOptions extends Omit<AttentionOptions, "mask"> {

@@ -1,6 +1,6 @@
 import { DataType, type NodeProto } from "@favor/onnx";
 import type { AttentionContext } from "../context.ts";
-import type { Operand, Reason } from "../site.ts";
+import type { Operand } from "../site.ts";
 
 /** Operators that hand elements on. */
 const carrying = new Set(
@@ -38,14 +38,4 @@ function directInput({ graph, dynamic }: AttentionContext, value: string): strin
     }
   }
   return undefined;
-}
-
-/** @param what the input or operator that has the cache, as a message names it */
-export function cacheReason(what: string): Reason {
-  return {
-    code: "kv-cache",
-    message:
-      `${what} brings keys and values of earlier steps from a cache, whose size grows with each token; linear attention ` +
-      "keeps a state of constant size instead. Export the model without past_key_values (for optimum: the task without -with-past).",
-  };
 }

@@ -1,7 +1,8 @@
 import { RandomStream, streamPurpose, type FavorError } from "@favor/core";
 import { EvaluationLimitError } from "@favor/onnx/evaluate";
 import { describeNode } from "@favor/onnx/graph";
-import { cacheInput, cacheReason } from "../operands/key-value-cache.ts";
+import { cacheReason } from "../cache-reason.ts";
+import { cacheInput } from "../operands/key-value-cache.ts";
 import { channelAxes } from "../operands/channel-axes.ts";
 import { shapeOf, type AttentionContext } from "../context.ts";
 import { foldedQueryReasons } from "./folded-queries.ts";
