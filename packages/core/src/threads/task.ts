@@ -1,8 +1,8 @@
-import { exactAttention32 } from "../attention/tiled-exact.ts";
-import type { ExactOptions32 } from "../attention/tiled-exact.ts";
-import { favorAttention32 } from "../attention/tiled-favor.ts";
-import type { FeatureMap32 } from "../attention/tiled-features.ts";
-import type { AttentionShape } from "../attention/tiled-rows.ts";
+import { exactAttention32 } from "../attention/tiled/exact.ts";
+import type { ExactOptions32 } from "../attention/tiled/exact.ts";
+import { favorAttention32 } from "../attention/tiled/favor.ts";
+import type { FeatureMap32 } from "../attention/tiled/features.ts";
+import type { AttentionShape } from "../attention/tiled/rows.ts";
 import type { KernelOptions } from "../kernels/create.ts";
 import type { BlockKernels } from "../kernels/block-kernels.ts";
 

@@ -1,10 +1,10 @@
 import { requireInteger, requireObject, requirePositive } from "../checks.ts";
-import { checkCausalRows } from "../attention/tiled-favor.ts";
-import type { ExactOptions32 } from "../attention/tiled-exact.ts";
-import { featuresByHead } from "../attention/tiled-features.ts";
-import type { FeatureMap32 } from "../attention/tiled-features.ts";
-import { resolveAttention } from "../attention/tiled-rows.ts";
-import type { AttentionShape, MaskOptions, ResolvedAttention } from "../attention/tiled-rows.ts";
+import { checkCausalRows } from "../attention/tiled/favor.ts";
+import type { ExactOptions32 } from "../attention/tiled/exact.ts";
+import { featuresByHead } from "../attention/tiled/features.ts";
+import type { FeatureMap32 } from "../attention/tiled/features.ts";
+import { resolveAttention } from "../attention/tiled/rows.ts";
+import type { AttentionShape, MaskOptions, ResolvedAttention } from "../attention/tiled/rows.ts";
 import { FavorError } from "../errors.ts";
 import { createKernels } from "../kernels/create.ts";
 import type { KernelOptions } from "../kernels/create.ts";

@@ -1,5 +1,5 @@
-import { TILE } from "./tiled-workspace.ts";
-import type { FavorWorkspace } from "./tiled-workspace.ts";
+import { TILE } from "./workspace.ts";
+import type { FavorWorkspace } from "./workspace.ts";
 
 /** Rows of a chunk's scores that are computed together; columns to the right of them are not computed. */
 const SCORE_ROWS = 16;

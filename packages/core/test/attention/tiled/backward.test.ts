@@ -10,10 +10,10 @@ import {
   favorAttention,
   favorAttentionBackward32,
   favorCausalAttention,
-} from "../../src/index.ts";
-import type { AttentionGradients32, BlockKernels } from "../../src/index.ts";
-import { exponentialFeatureMap } from "../../src/features/exponential-form.ts";
-import { runnableKernels } from "../kernels/engine.ts";
+} from "../../../src/index.ts";
+import type { AttentionGradients32, BlockKernels } from "../../../src/index.ts";
+import { exponentialFeatureMap } from "../../../src/features/exponential-form.ts";
+import { runnableKernels } from "../../kernels/engine.ts";
 import {
   differences,
   draw,
@@ -24,8 +24,8 @@ import {
   kinds,
   single,
   zeroRows,
-} from "./float64-gradients.ts";
-import type { Gradients64, Sample, Size } from "./float64-gradients.ts";
+} from "../float64-gradients.ts";
+import type { Gradients64, Sample, Size } from "../float64-gradients.ts";
 
 const sizes = fc.record({
   group: fc.integer({ min: 1, max: 2 }),

@@ -1,6 +1,6 @@
-import { elementwiseFunctions, eluPlusOne } from "../features/elementwise.ts";
-import type { FeatureMap32 } from "./tiled-features.ts";
-import { padded } from "./tiled-rows.ts";
+import { elementwiseFunctions, eluPlusOne } from "../../features/elementwise.ts";
+import type { FeatureMap32 } from "./features.ts";
+import { padded } from "./rows.ts";
 
 type Elementwise32 = NonNullable<FeatureMap32["elementwise"]>;
 

@@ -1,12 +1,12 @@
-import { ArgumentError } from "../errors.ts";
-import { requireKernels } from "../kernels/block-kernels.ts";
-import type { BlockKernels } from "../kernels/block-kernels.ts";
-import { attendCausally } from "./tiled-causal.ts";
-import { featuresByHead } from "./tiled-features.ts";
-import type { FeatureMap32 } from "./tiled-features.ts";
-import { resolveAttention } from "./tiled-rows.ts";
-import type { AttentionShape, MaskOptions, ResolvedAttention } from "./tiled-rows.ts";
-import { FavorWorkspace, TILE } from "./tiled-workspace.ts";
+import { ArgumentError } from "../../errors.ts";
+import { requireKernels } from "../../kernels/block-kernels.ts";
+import type { BlockKernels } from "../../kernels/block-kernels.ts";
+import { attendCausally } from "./causal.ts";
+import { featuresByHead } from "./features.ts";
+import type { FeatureMap32 } from "./features.ts";
+import { resolveAttention } from "./rows.ts";
+import type { AttentionShape, MaskOptions, ResolvedAttention } from "./rows.ts";
+import { FavorWorkspace, TILE } from "./workspace.ts";
 
 /**
  * FAVOR in float32, the fast form of `favorAttention`: features are made, used and forgotten tile by tile, so that

@@ -1,19 +1,19 @@
-import { requireObject, requirePositive } from "../checks.ts";
-import { ArgumentError } from "../errors.ts";
-import { createFeatureMap } from "../features/create.ts";
-import { checkDescription } from "../features/description.ts";
-import type { ElementwiseFunction } from "../features/elementwise.ts";
+import { requireObject, requirePositive } from "../../checks.ts";
+import { ArgumentError } from "../../errors.ts";
+import { createFeatureMap } from "../../features/create.ts";
+import { checkDescription } from "../../features/description.ts";
+import type { ElementwiseFunction } from "../../features/elementwise.ts";
 import type {
   EluDescription,
   GeneralizedDescription,
   SquaredReluDescription,
   TrigonometricDescription,
-} from "../features/description.ts";
-import { checkExponentialForm } from "../features/exponential-form.ts";
-import type { ExponentialForm } from "../features/exponential-form.ts";
-import { trigonometricForm } from "../features/trigonometric.ts";
-import { identity, multiply } from "../linear-algebra/products.ts";
-import { drawProjection } from "../projections/projection.ts";
+} from "../../features/description.ts";
+import { checkExponentialForm } from "../../features/exponential-form.ts";
+import type { ExponentialForm } from "../../features/exponential-form.ts";
+import { trigonometricForm } from "../../features/trigonometric.ts";
+import { identity, multiply } from "../../linear-algebra/products.ts";
+import { drawProjection } from "../../projections/projection.ts";
 
 /**
  * A feature map folded for speed. Exponential ones: with q~ = q - queryMean and k~ = k - keyMean,

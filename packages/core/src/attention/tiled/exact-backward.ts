@@ -1,21 +1,12 @@
-import { requireLayout, requirePositive } from "../checks.ts";
-import { requireKernels } from "../kernels/block-kernels.ts";
-import type { BlockKernels } from "../kernels/block-kernels.ts";
-import {
-  attendTile,
-  KEY_TILE,
-  keysSeen,
-  layOutExact,
-  loadExactKeys,
-  QUERY_TILE,
-  scoreTile,
-  tiles,
-} from "./tiled-exact.ts";
-import type { ExactOptions32 } from "./tiled-exact.ts";
-import { differentiateNormaliser } from "./tiled-gradient-rows.ts";
-import type { AttentionGradients32 } from "./tiled-gradient-rows.ts";
-import { Layout, loadRows, padded, resolveAttention, storeRows } from "./tiled-rows.ts";
-import type { AttentionShape, ResolvedAttention } from "./tiled-rows.ts";
+import { requireLayout, requirePositive } from "../../checks.ts";
+import { requireKernels } from "../../kernels/block-kernels.ts";
+import type { BlockKernels } from "../../kernels/block-kernels.ts";
+import { attendTile, KEY_TILE, keysSeen, layOutExact, loadExactKeys, QUERY_TILE, scoreTile, tiles } from "./exact.ts";
+import type { ExactOptions32 } from "./exact.ts";
+import { differentiateNormaliser } from "./gradient-rows.ts";
+import type { AttentionGradients32 } from "./gradient-rows.ts";
+import { Layout, loadRows, padded, resolveAttention, storeRows } from "./rows.ts";
+import type { AttentionShape, ResolvedAttention } from "./rows.ts";
 
 /**
  * Backward pass of `exactAttention32` (2205.14135, algorithm 4): with P = exp(scale Q K^T - maximum), n its row sums and

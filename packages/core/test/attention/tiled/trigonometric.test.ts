@@ -7,10 +7,10 @@ import {
   favorAttention32,
   favorCausalAttention,
   trigonometricFeatures32,
-} from "../../src/index.ts";
-import type { FeatureMap, TrigonometricDescription } from "../../src/index.ts";
-import { runnableKernels } from "../kernels/engine.ts";
-import { Sampler } from "./samples.ts";
+} from "../../../src/index.ts";
+import type { FeatureMap, TrigonometricDescription } from "../../../src/index.ts";
+import { runnableKernels } from "../../kernels/engine.ts";
+import { Sampler } from "../samples.ts";
 
 const cases = fc.record({
   variant: fc.constantFrom("phase" as const, "pair" as const),

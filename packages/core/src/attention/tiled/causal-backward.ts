@@ -1,6 +1,6 @@
-import { attendWithinPiece, joinFeatures, transposeFeatures } from "./tiled-causal.ts";
-import type { FavorGradients } from "./tiled-gradients.ts";
-import { TILE } from "./tiled-workspace.ts";
+import { attendWithinPiece, joinFeatures, transposeFeatures } from "./causal.ts";
+import type { FavorGradients } from "./gradients.ts";
+import { TILE } from "./workspace.ts";
 
 /** Consecutive rows that are held relative to the same maxima, `[count]`. */
 interface Piece {

@@ -1,4 +1,4 @@
-import { padded } from "./tiled-rows.ts";
+import { padded } from "./rows.ts";
 
 /** The gradients with respect to an attention's arguments, each in its argument's layout. */
 export interface AttentionGradients32 {

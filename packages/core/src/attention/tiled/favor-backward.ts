@@ -1,15 +1,15 @@
-import { requireLayout } from "../checks.ts";
-import { requireKernels } from "../kernels/block-kernels.ts";
-import type { BlockKernels } from "../kernels/block-kernels.ts";
-import { differentiateCausally } from "./tiled-causal-backward.ts";
-import { checkCausalRows, joinSums, sumKeys } from "./tiled-favor.ts";
-import { featuresByHead } from "./tiled-features.ts";
-import type { FeatureMap32 } from "./tiled-features.ts";
-import type { AttentionGradients32 } from "./tiled-gradient-rows.ts";
-import { FavorGradients } from "./tiled-gradients.ts";
-import { resolveAttention } from "./tiled-rows.ts";
-import type { AttentionShape, MaskOptions } from "./tiled-rows.ts";
-import { TILE } from "./tiled-workspace.ts";
+import { requireLayout } from "../../checks.ts";
+import { requireKernels } from "../../kernels/block-kernels.ts";
+import type { BlockKernels } from "../../kernels/block-kernels.ts";
+import { differentiateCausally } from "./causal-backward.ts";
+import { checkCausalRows, joinSums, sumKeys } from "./favor.ts";
+import { featuresByHead } from "./features.ts";
+import type { FeatureMap32 } from "./features.ts";
+import type { AttentionGradients32 } from "./gradient-rows.ts";
+import { FavorGradients } from "./gradients.ts";
+import { resolveAttention } from "./rows.ts";
+import type { AttentionShape, MaskOptions } from "./rows.ts";
+import { TILE } from "./workspace.ts";
 
 /**
  * Backward pass of `favorAttention32`, through the features to q, k and v. Features are computed anew tile by tile:

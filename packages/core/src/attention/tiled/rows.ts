@@ -1,6 +1,6 @@
-import { requireLayout, requireMask, requireObject, requireSize } from "../checks.ts";
-import { ArgumentError } from "../errors.ts";
-import type { BlockKernels } from "../kernels/block-kernels.ts";
+import { requireLayout, requireMask, requireObject, requireSize } from "../../checks.ts";
+import { ArgumentError } from "../../errors.ts";
+import type { BlockKernels } from "../../kernels/block-kernels.ts";
 
 /**
  * Sizes of float32 attention over queries and keys. Row-major, last index fastest: query `[heads, queryRows, dim]`, key

@@ -1,8 +1,8 @@
-import type { BlockKernels } from "../kernels/block-kernels.ts";
-import type { FeatureMap32 } from "./tiled-features.ts";
-import { applyElementwise } from "./tiled-elementwise.ts";
-import { Layout, loadRows, NO_MAXIMUM, padded, storeNormalised } from "./tiled-rows.ts";
-import type { ResolvedAttention } from "./tiled-rows.ts";
+import type { BlockKernels } from "../../kernels/block-kernels.ts";
+import type { FeatureMap32 } from "./features.ts";
+import { applyElementwise } from "./elementwise.ts";
+import { Layout, loadRows, NO_MAXIMUM, padded, storeNormalised } from "./rows.ts";
+import type { ResolvedAttention } from "./rows.ts";
 
 /** How far the log of a key's feature may exceed the maximum that it is held relative to: exp(30) leaves room to sum. */
 const HEADROOM = 30;

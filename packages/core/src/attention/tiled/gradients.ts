@@ -1,11 +1,11 @@
-import type { BlockKernels } from "../kernels/block-kernels.ts";
-import { elementwiseSlopes } from "./tiled-elementwise.ts";
-import type { FeatureMap32 } from "./tiled-features.ts";
-import { differentiateNormaliser, loadUpstream } from "./tiled-gradient-rows.ts";
-import type { AttentionGradients32 } from "./tiled-gradient-rows.ts";
-import { Layout, padded, storeRows } from "./tiled-rows.ts";
-import type { ResolvedAttention } from "./tiled-rows.ts";
-import { FavorWorkspace, TILE } from "./tiled-workspace.ts";
+import type { BlockKernels } from "../../kernels/block-kernels.ts";
+import { elementwiseSlopes } from "./elementwise.ts";
+import type { FeatureMap32 } from "./features.ts";
+import { differentiateNormaliser, loadUpstream } from "./gradient-rows.ts";
+import type { AttentionGradients32 } from "./gradient-rows.ts";
+import { Layout, padded, storeRows } from "./rows.ts";
+import type { ResolvedAttention } from "./rows.ts";
+import { FavorWorkspace, TILE } from "./workspace.ts";
 
 /**
  * The steps of the backward pass on the tiles of a {@link FavorWorkspace}, shared by the bidirectional and the causal

@@ -1,8 +1,8 @@
-import { requirePositive } from "../checks.ts";
-import { requireKernels } from "../kernels/block-kernels.ts";
-import type { BlockKernels } from "../kernels/block-kernels.ts";
-import { Layout, loadRows, NO_MAXIMUM, padded, resolveAttention, storeNormalised } from "./tiled-rows.ts";
-import type { AttentionShape, MaskOptions, ResolvedAttention, RowSource } from "./tiled-rows.ts";
+import { requirePositive } from "../../checks.ts";
+import { requireKernels } from "../../kernels/block-kernels.ts";
+import type { BlockKernels } from "../../kernels/block-kernels.ts";
+import { Layout, loadRows, NO_MAXIMUM, padded, resolveAttention, storeNormalised } from "./rows.ts";
+import type { AttentionShape, MaskOptions, ResolvedAttention, RowSource } from "./rows.ts";
 
 export interface ExactOptions32 extends MaskOptions {
   /** Multiplies q.k. Default 1 / sqrt(dim). */
