@@ -1,4 +1,4 @@
-// In the order in which data flows: random numbers, projections, features, attention, then what chooses and judges them.
+// In the order in which data flows. Calibration, theory and the methods to compare with have entry points of their own.
 export { ArgumentError, FavorError } from "./errors.ts";
 export type { FavorErrorOptions } from "./errors.ts";
 
@@ -72,45 +72,3 @@ export type { KernelOptions } from "./kernels/create.ts";
 
 export { createWorkers } from "./threads/workers.ts";
 export type { AttentionWorkers, WorkerOptions } from "./threads/workers.ts";
-
-export { balance } from "./calibration/balance.ts";
-export type { Balance } from "./calibration/balance.ts";
-export { calibrate } from "./calibration/calibrate.ts";
-export type { CalibrateOptions } from "./calibration/calibrate.ts";
-export { fitFeatureCore } from "./calibration/fit-feature-core.ts";
-export type { FitFeatureCoreOptions } from "./calibration/fit-feature-core.ts";
-export { kMeans } from "./calibration/k-means.ts";
-export type { KMeansOptions } from "./calibration/k-means.ts";
-export { fitLandmarks } from "./calibration/landmarks.ts";
-export type { FitLandmarksOptions } from "./calibration/landmarks.ts";
-export { MomentAccumulator } from "./calibration/moments.ts";
-export type { HeadMoments, VectorSums } from "./calibration/moments.ts";
-export { fitCore } from "./calibration/non-negative-core.ts";
-export type { CoreFit, CoreFitOptions, CoreSystem } from "./calibration/non-negative-core.ts";
-export { refineLandmarks } from "./calibration/refine-landmarks.ts";
-export type { RefineLandmarksOptions } from "./calibration/refine-landmarks.ts";
-export type { AttentionInput } from "./calibration/sample-attention.ts";
-export { selectFeatureMap, selectSeed } from "./calibration/select.ts";
-export type { Selection } from "./calibration/select.ts";
-
-export { lshAttention, lshBuckets, lshSubsets, sharedKeys } from "./comparison/lsh.ts";
-export type { LshAttentionOptions, LshHashing } from "./comparison/lsh.ts";
-export { sparseAttention, sparseSubset } from "./comparison/sparse.ts";
-export type { SparseAttentionOptions, SparsePattern } from "./comparison/sparse.ts";
-
-export { attentionError, exactSample, featuresForError } from "./theory/attention-error.ts";
-export type {
-  AttentionError,
-  ExactSample,
-  FeaturesForError,
-  FeaturesForErrorOptions,
-} from "./theory/attention-error.ts";
-export { attentionComplexity, crossoverLength } from "./theory/complexity.ts";
-export type { AttentionMethod, Complexity, ComplexityOptions } from "./theory/complexity.ts";
-export { theorem1, theorem1Failure } from "./theory/theorem1.ts";
-export type { UniformBound, UniformBoundOptions } from "./theory/theorem1.ts";
-export { kernelVariance } from "./theory/variance.ts";
-
-export { orthogonalFactor } from "./linear-algebra/householder.ts";
-export { symmetricEigen, symmetricFunction } from "./linear-algebra/symmetric-eigen.ts";
-export type { SymmetricEigen } from "./linear-algebra/symmetric-eigen.ts";

@@ -1,7 +1,15 @@
 import { expect, it } from "vitest";
 
-import * as core from "../src/index.ts";
+import * as calibration from "../src/calibration/index.ts";
+import * as comparison from "../src/comparison/index.ts";
+import * as root from "../src/index.ts";
 import { ArgumentError, createFeatureMap, favorAttention, favorCausalAttention } from "../src/index.ts";
+import type { StreamAddress } from "../src/index.ts";
+import { orthogonalFactor } from "../src/linear-algebra/householder.ts";
+import { symmetricEigen } from "../src/linear-algebra/symmetric-eigen.ts";
+import * as theory from "../src/theory/index.ts";
+
+const core = { ...root, ...calibration, ...comparison, ...theory };
 
 const rows = new Float64Array(8);
 
@@ -85,9 +93,9 @@ const calls: Record<string, [call: (...given: never[]) => unknown, needed: numbe
   theorem1: [core.theorem1, 1, [{ dim: 4, radius: 1, epsilon: 1 }]],
   sparseAttention: [core.sparseAttention, 4, [rows, rows, rows, { dim: 4, pattern: { kind: "strided", stride: 2 } }]],
   lshAttention: [core.lshAttention, 3, [rows, rows, { dim: 4, seed: 0 }]],
-  symmetricEigen: [core.symmetricEigen, 2, [new Float64Array(4), 2]],
-  orthogonalFactor: [core.orthogonalFactor, 2, [new Float64Array(4), 2]],
-  createRandomStream: [(address: core.StreamAddress) => new core.RandomStream(address), 1, [{ seed: 0, purpose: 0 }]],
+  symmetricEigen: [symmetricEigen, 2, [new Float64Array(4), 2]],
+  orthogonalFactor: [orthogonalFactor, 2, [new Float64Array(4), 2]],
+  createRandomStream: [(address: StreamAddress) => new core.RandomStream(address), 1, [{ seed: 0, purpose: 0 }]],
   createMomentAccumulator: [(dim: number) => new core.MomentAccumulator(dim), 1, [4]],
 };
 

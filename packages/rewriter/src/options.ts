@@ -3,9 +3,9 @@ import {
   elementwiseFunctions,
   type ElementwiseFunction,
   type FeatureMapDescription,
-  type HeadMoments,
   type ProjectionKind,
 } from "@favor/core";
+import { type HeadMoments } from "@favor/core/calibration";
 
 /**
  * Feature maps by name. Estimates of the softmax kernel: "positive" (FAVOR+), "trigonometric" (2006.03555),

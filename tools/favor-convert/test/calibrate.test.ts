@@ -1,7 +1,9 @@
 import { join } from "node:path";
 
-import { MomentAccumulator, RandomStream, calibrate, fitLandmarks, refineLandmarks, streamPurpose } from "@favor/core";
-import type { AttentionInput, FeatureMapDescription } from "@favor/core";
+import { RandomStream, streamPurpose } from "@favor/core";
+import { MomentAccumulator, calibrate, fitLandmarks, refineLandmarks } from "@favor/core/calibration";
+import type { FeatureMapDescription } from "@favor/core";
+import type { AttentionInput } from "@favor/core/calibration";
 import { expect, test } from "vitest";
 
 import { runHeadJob } from "../src/calibrate/head-job.ts";

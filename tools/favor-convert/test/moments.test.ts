@@ -1,6 +1,6 @@
 import { join } from "node:path";
 
-import type { HeadMoments } from "@favor/core";
+import type { HeadMoments } from "@favor/core/calibration";
 import { createMessage } from "@favor/onnx";
 import { tapMoments, tapSamples } from "@favor/rewriter";
 import type { ModelProto } from "@favor/onnx";

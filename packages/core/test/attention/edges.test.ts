@@ -10,8 +10,8 @@ import {
   favorAttention,
   favorAttention32,
   favorCausalAttention,
-  sparseAttention,
 } from "../../src/index.ts";
+import { sparseAttention } from "../../src/comparison/index.ts";
 import type { FeatureMap32, FeatureMap } from "../../src/index.ts";
 import { runnableKernels } from "../kernels/engine.ts";
 import { Sampler } from "./samples.ts";

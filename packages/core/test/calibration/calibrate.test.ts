@@ -1,12 +1,6 @@
 import { describe, expect, it } from "vitest";
-import {
-  MomentAccumulator,
-  balance,
-  calibrate,
-  createFeatureMap,
-  optimalExponent,
-  optimalOprf,
-} from "../../src/index.ts";
+import { createFeatureMap, optimalExponent, optimalOprf } from "../../src/index.ts";
+import { MomentAccumulator, balance, calibrate } from "../../src/calibration/index.ts";
 import { multiply, multiplyTransposed, transpose } from "../../src/linear-algebra/products.ts";
 import { largestDifference } from "../features/differences.ts";
 import { normals } from "../features/samples.ts";

@@ -1,19 +1,21 @@
 import { describe, expect, it } from "vitest";
 import {
-  MomentAccumulator,
-  attentionError,
-  calibrate,
   createFeatureMap,
-  exactSample,
   exponentialFeatures32,
   exponentialForm,
   favorAttention,
   favorAttention32,
   createKernels,
-  fitFeatureCore,
-  fitLandmarks,
   linearExponential,
 } from "../../src/index.ts";
+import {
+  MomentAccumulator,
+  attentionError,
+  calibrate,
+  exactSample,
+  fitFeatureCore,
+  fitLandmarks,
+} from "../../src/calibration/index.ts";
 import type { FeatureMapDescription } from "../../src/index.ts";
 import { multiplyTransposed } from "../../src/linear-algebra/products.ts";
 import { relativeError } from "../attention/samples.ts";

@@ -1,18 +1,15 @@
 import { describe, expect, it } from "vitest";
 import {
-  MomentAccumulator,
   RandomStream,
-  calibrate,
   createFeatureMap,
   exactAttention,
   exponentialForm,
   favorAttention,
-  fitCore,
-  fitLandmarks,
-  kMeans,
   streamPurpose,
 } from "../../src/index.ts";
-import type { CoreSystem, FeatureMap } from "../../src/index.ts";
+import { MomentAccumulator, calibrate, fitCore, fitLandmarks, kMeans } from "../../src/calibration/index.ts";
+import type { FeatureMap } from "../../src/index.ts";
+import type { CoreSystem } from "../../src/calibration/index.ts";
 import { addTransposedProduct, multiply, multiplyTransposed } from "../../src/linear-algebra/products.ts";
 import { largestDifference } from "../features/differences.ts";
 import { normals } from "../features/samples.ts";

@@ -1,17 +1,20 @@
 import { describe, expect, it } from "vitest";
 import {
-  MomentAccumulator,
   RandomStream,
-  attentionError,
   createFeatureMap,
   exactAttention,
-  exactSample,
   favorCausalAttention,
-  fitLandmarks,
-  refineLandmarks,
   streamPurpose,
 } from "../../src/index.ts";
-import type { AttentionInput, FeatureMapDescription } from "../../src/index.ts";
+import {
+  MomentAccumulator,
+  attentionError,
+  exactSample,
+  fitLandmarks,
+  refineLandmarks,
+} from "../../src/calibration/index.ts";
+import type { FeatureMapDescription } from "../../src/index.ts";
+import type { AttentionInput } from "../../src/calibration/index.ts";
 import { balance } from "../../src/calibration/balance.ts";
 import { attentionLoss } from "../../src/calibration/refine-landmarks.ts";
 import { sampleAttention } from "../../src/calibration/sample-attention.ts";

@@ -1,4 +1,4 @@
-import type { AttentionInput } from "../../src/index.ts";
+import type { AttentionInput } from "../../src/calibration/index.ts";
 import { normals } from "../features/samples.ts";
 
 /** A peaked head: queries and keys share noisy prototypes, off-centre. */

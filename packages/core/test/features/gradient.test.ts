@@ -1,12 +1,6 @@
 import { describe, expect, it } from "vitest";
-import {
-  MomentAccumulator,
-  calibrate,
-  createFeatureMap,
-  elementwiseFunctions,
-  fitLandmarks,
-  generalizedFeatureMap,
-} from "../../src/index.ts";
+import { createFeatureMap, elementwiseFunctions, generalizedFeatureMap } from "../../src/index.ts";
+import { MomentAccumulator, calibrate, fitLandmarks } from "../../src/calibration/index.ts";
 import type { ElementwiseFunction, FeatureMapDescription } from "../../src/index.ts";
 import { exponentialEstimators, normals } from "./samples.ts";
 

@@ -1,7 +1,9 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { balance, createFeatureMap, exactAttention, favorAttention } from "../../src/index.ts";
-import type { FeatureMapDescription, HeadMoments, ProjectionKind } from "../../src/index.ts";
+import { createFeatureMap, exactAttention, favorAttention } from "../../src/index.ts";
+import { balance } from "../../src/calibration/index.ts";
+import type { FeatureMapDescription, ProjectionKind } from "../../src/index.ts";
+import type { HeadMoments } from "../../src/calibration/index.ts";
 import { multiply, multiplyTransposed, transpose } from "../../src/linear-algebra/products.ts";
 import { largestDifference } from "./differences.ts";
 import { normals } from "./samples.ts";

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { MomentAccumulator, calibrate, createFeatureMap } from "../../src/index.ts";
+import { createFeatureMap } from "../../src/index.ts";
+import { MomentAccumulator, calibrate } from "../../src/calibration/index.ts";
 import type { FeatureMapDescription, ProjectionKind } from "../../src/index.ts";
 import { dotRows, exponentialEstimators, normals } from "./samples.ts";
 

@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { RandomStream, orthogonalFactor, symmetricEigen, symmetricFunction } from "../../src/index.ts";
+import { RandomStream } from "../../src/index.ts";
+import { orthogonalFactor } from "../../src/linear-algebra/householder.ts";
+import { symmetricEigen, symmetricFunction } from "../../src/linear-algebra/symmetric-eigen.ts";
 import { largestDifference } from "../features/differences.ts";
 import { addTransposedProduct, multiply, multiplyTransposed, transpose } from "../../src/linear-algebra/products.ts";
 

@@ -1,19 +1,18 @@
 import { describe, expect, it } from "vitest";
+import { createFeatureMap } from "../../src/index.ts";
 import {
   MomentAccumulator,
-  attentionComplexity,
   attentionError,
   calibrate,
-  createFeatureMap,
-  crossoverLength,
   exactSample,
   featuresForError,
   selectFeatureMap,
   selectSeed,
-  theorem1,
-  theorem1Failure,
-} from "../../src/index.ts";
-import type { AttentionInput, AttentionMethod, FeatureMapDescription, HeadMoments } from "../../src/index.ts";
+} from "../../src/calibration/index.ts";
+import { attentionComplexity, crossoverLength, theorem1, theorem1Failure } from "../../src/theory/index.ts";
+import type { FeatureMapDescription } from "../../src/index.ts";
+import type { AttentionInput, HeadMoments } from "../../src/calibration/index.ts";
+import type { AttentionMethod } from "../../src/theory/index.ts";
 import { dotRows, normals } from "../features/samples.ts";
 
 describe("Theorem 1", () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { createFeatureMap, kernelVariance } from "../../src/index.ts";
+import { createFeatureMap } from "../../src/index.ts";
+import { kernelVariance } from "../../src/theory/index.ts";
 import type { FeatureMapDescription, ProjectionDescription } from "../../src/index.ts";
 import { exponentialEstimators } from "../features/samples.ts";
 

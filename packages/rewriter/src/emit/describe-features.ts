@@ -1,12 +1,11 @@
 import {
-  calibrate,
   optimalExponent,
   optimalOprf,
   type ElementwiseFunction,
   type FeatureMapDescription,
-  type HeadMoments,
   type ProjectionDescription,
 } from "@favor/core";
+import { calibrate, type HeadMoments } from "@favor/core/calibration";
 import type { AttentionSite } from "../attention/site.ts";
 import { GraphError } from "@favor/onnx/graph";
 import type { Settings } from "../options.ts";

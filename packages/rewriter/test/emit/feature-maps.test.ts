@@ -1,13 +1,11 @@
 import {
-  calibrate,
-  fitLandmarks,
-  MomentAccumulator,
   type ElementwiseFunction,
   type FeatureMapDescription,
   type LinearExponentialDescription,
   type ProjectionDescription,
   type ProjectionKind,
 } from "@favor/core";
+import { calibrate, fitLandmarks, MomentAccumulator } from "@favor/core/calibration";
 import { describe, expect, test } from "vitest";
 import { convertAttention } from "../../src/convert.ts";
 import { featureChoices, type ConvertOptions } from "../../src/options.ts";

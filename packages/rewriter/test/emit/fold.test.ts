@@ -1,4 +1,4 @@
-import { MomentAccumulator, type HeadMoments } from "@favor/core";
+import { MomentAccumulator, type HeadMoments } from "@favor/core/calibration";
 import { Tensor } from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
 import { convertAttention, inspectAttention } from "../../src/convert.ts";

@@ -1,4 +1,5 @@
-import { MomentAccumulator, RandomStream, streamPurpose } from "@favor/core";
+import { RandomStream, streamPurpose } from "@favor/core";
+import { MomentAccumulator } from "@favor/core/calibration";
 import { Tensor } from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
 import { convertAttention, inspectAttention } from "../../src/convert.ts";

@@ -1,6 +1,5 @@
 // What must come out the same to the bit in every engine: run by the test in Node and, bundled, in a browser.
 import {
-  calibrate,
   createKernels,
   createWorkers,
   drawProjection,
@@ -9,10 +8,10 @@ import {
   exponentialForm,
   FavorError,
   favorAttention32,
-  MomentAccumulator,
   RandomStream,
   streamPurpose,
 } from "@favor/core";
+import { calibrate, MomentAccumulator } from "@favor/core/calibration";
 import type { ProjectionKind } from "@favor/core";
 
 /** Digests by name. */

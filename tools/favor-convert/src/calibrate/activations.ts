@@ -1,4 +1,4 @@
-import type { HeadMoments } from "@favor/core";
+import type { HeadMoments } from "@favor/core/calibration";
 import type { ConvertOptions, ConvertedSite, SampleTap } from "@favor/rewriter";
 import type { ModelProto } from "@favor/onnx";
 

@@ -1,4 +1,5 @@
-import type { FeatureMapDescription, HeadMoments } from "@favor/core";
+import type { FeatureMapDescription } from "@favor/core";
+import type { HeadMoments } from "@favor/core/calibration";
 import type { SampleTap } from "@favor/rewriter";
 
 import type { ModelRunner } from "@favor/measure";

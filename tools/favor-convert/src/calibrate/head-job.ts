@@ -1,18 +1,21 @@
 import {
   ArgumentError,
   RandomStream,
-  attentionError,
-  calibrate,
   createFeatureMap,
   exactAttention,
-  exactSample,
   favorCausalAttention,
+  streamPurpose,
+} from "@favor/core";
+import {
+  attentionError,
+  calibrate,
+  exactSample,
   fitLandmarks,
   refineLandmarks,
   selectSeed,
-  streamPurpose,
-} from "@favor/core";
-import type { AttentionInput, FeatureMapDescription, HeadMoments, ProjectionKind } from "@favor/core";
+} from "@favor/core/calibration";
+import type { FeatureMapDescription, ProjectionKind } from "@favor/core";
+import type { AttentionInput, HeadMoments } from "@favor/core/calibration";
 
 /** Which head: its features are drawn from the streams with these numbers. */
 interface HeadAddress {

@@ -1,5 +1,5 @@
-import { MomentAccumulator } from "@favor/core";
-import type { HeadMoments } from "@favor/core";
+import { MomentAccumulator } from "@favor/core/calibration";
+import type { HeadMoments } from "@favor/core/calibration";
 import type { MomentTap, SampleTap } from "@favor/rewriter";
 import type { Tensor } from "onnxruntime-node";
 

@@ -1,4 +1,4 @@
-import type { AttentionInput } from "@favor/core";
+import type { AttentionInput } from "@favor/core/calibration";
 import type { SampleTap } from "@favor/rewriter";
 import type { Tensor } from "onnxruntime-node";
 

@@ -1,14 +1,14 @@
 import { requireInteger, requireLength, requireObject, requirePositive, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
-import { calibrate } from "../calibration/calibrate.ts";
-import { MomentAccumulator } from "../calibration/moments.ts";
-import { requireInputs } from "../calibration/sample-attention.ts";
-import type { AttentionInput } from "../calibration/sample-attention.ts";
 import { createFeatureMap } from "../features/create.ts";
 import type { FeatureMapDescription } from "../features/description.ts";
 import { requireFeatureMap } from "../features/feature-map.ts";
 import type { FeatureMap } from "../features/feature-map.ts";
 import { multiplyTransposed } from "../linear-algebra/products.ts";
+import { calibrate } from "./calibrate.ts";
+import { MomentAccumulator } from "./moments.ts";
+import { requireInputs } from "./sample-attention.ts";
+import type { AttentionInput } from "./sample-attention.ts";
 
 /** How far a feature map's attention is from softmax on a sample. */
 export interface AttentionError {
