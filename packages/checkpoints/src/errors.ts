@@ -36,9 +36,6 @@ export class InputError extends FavorError<InputErrorCode> {}
 /** The output could not be written (disk full, read-only, no permission): exit code 1. */
 export class OutputError extends FavorError<"output-unwritable"> {}
 
-/** The converted model is not what its `favor.json` says, or does not compute what it should: exit code 4. */
-export class VerificationError extends FavorError<"verification-failed"> {}
-
 /** The operating system's code of an error (`ENOENT`, `ENOSPC`, ...), or undefined. */
 export function systemCode(error: unknown): string | undefined {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;

@@ -3,7 +3,7 @@ export type { BuildOptions } from "./builders/build-model.ts";
 export { modelTypes } from "./builders/registry.ts";
 export { checkpointTasks } from "./builders/task.ts";
 export type { CheckpointTask } from "./builders/task.ts";
-export { InputError, OutputError, UsageError, VerificationError, messageOf, systemCode } from "./errors.ts";
+export { InputError, OutputError, UsageError, messageOf, systemCode } from "./errors.ts";
 export type { InputErrorCode, UsageErrorCode } from "./errors.ts";
 export { CheckpointError } from "./formats/errors.ts";
 export type { CheckpointErrorCode } from "./formats/errors.ts";

@@ -1,6 +1,6 @@
 import { ArgumentError, FavorError } from "@favor/core";
 
-import { OutputError, UsageError, VerificationError } from "@favor/checkpoints";
+import { OutputError, UsageError } from "@favor/checkpoints";
 
 /** What a process of the family ends with. */
 export const exitCode = {
@@ -28,7 +28,6 @@ const hubInput: readonly string[] = [
 /** The exit code for an error: what Favor refuses on purpose is about the input, unless it says otherwise. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return exitCode.usage;
-  if (error instanceof VerificationError) return exitCode.verification;
   if (error instanceof OutputError || error instanceof ArgumentError) return exitCode.unexpected;
   if (!FavorError.isInstance(error)) return exitCode.unexpected;
   return error.code.startsWith("hub-") && !hubInput.includes(error.code) ? exitCode.unexpected : exitCode.input;

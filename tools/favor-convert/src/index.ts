@@ -7,7 +7,7 @@ export { inspect } from "./commands/inspect.ts";
 export type { Inspection } from "./commands/inspect.ts";
 export { verify } from "./commands/verify.ts";
 export type { Verification, VerifyRequest } from "./commands/verify.ts";
-export { InputError, OutputError, UsageError, VerificationError } from "@favor/checkpoints";
+export { InputError, OutputError, UsageError } from "@favor/checkpoints";
 export type { InputErrorCode, UsageErrorCode } from "@favor/checkpoints";
 export type { Estimate } from "@favor/measure";
 export type { Check } from "@favor/measure";

@@ -23,6 +23,7 @@ beforeAll(async () => {
     repositories: [
       { id: "org/exported", files: { ...around, "onnx/model.onnx": onnx!, "onnx/model_fp16.onnx": "no model" } },
       { id: "org/weights", files: { ...around, "model.safetensors": weights!, "training_args.bin": "x" } },
+      { id: "org/quantised", files: { ...around, "onnx/model_quantized.onnx": onnx! } },
       { id: "org/nothing", files: { "README.md": "A card.", "model.gguf": "x" } },
       { id: "org/gated", files, gated: ["a-token"] },
     ],
@@ -88,7 +89,7 @@ test("what is in the cache is not called a download", async () => {
   const first = await favorConvert("inspect", "org/exported");
   expect(first.stderr).toMatch(/3\.\d MB to download\nDownloading/);
   const second = await favorConvert("inspect", "org/exported");
-  expect(second.stderr).toContain("in the cache already");
+  expect(second.stderr).toContain("already in the cache");
   expect(second.stderr).not.toMatch(/download/i);
 });
 
@@ -115,7 +116,12 @@ test("--dtype and --file choose another file", async () => {
   expect(answer.status).toBe(3);
   expect(answer.stderr).toContain("model_fp16.onnx");
   const missing = await favorConvert("inspect", "org/weights", "--file", "model.onnx", "--quiet");
-  expect(missing.stderr).toMatch(/org\/weights has none of model\.onnx; it holds .*model\.safetensors/);
+  expect(missing.stderr).toMatch(/org\/weights has no file model\.onnx; it holds .*model\.safetensors/);
+});
+
+test("a quantised export is used if a repository has nothing else, as in a folder", async () => {
+  const answer = await favorConvert("inspect", "org/quantised", "--quiet");
+  expect(answer.stdout).toContain("model_quantized.onnx: 4 of 4 attention sites");
 });
 
 test.each([

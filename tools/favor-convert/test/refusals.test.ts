@@ -56,14 +56,14 @@ describe("damaged models: exit code 3, one paragraph, no output", () => {
     );
   });
 
-  test("a folder without a model, one with empty weights, one with several models", async () => {
+  test("a folder without a model, one with several models, one with empty weights", async () => {
     const folder = await temporaryFolder();
-    expect(await refused(3, folder)).toContain("holds no ONNX model");
-    await writeFile(join(folder, "model.safetensors"), "");
-    expect(await refused(3, folder)).toMatch(/model\.safetensors/);
+    expect(await refused(3, folder)).toMatch(/has none of .*model\.onnx.*; it holds no model at all/);
     await writeFile(join(folder, "a.onnx"), "");
     await writeFile(join(folder, "b.onnx"), "");
     expect(await refused(3, folder)).toContain("holds 2 ONNX models (a.onnx, b.onnx)");
+    await writeFile(join(folder, "model.safetensors"), "");
+    expect(await refused(3, folder)).toMatch(/: model\.safetensors /);
     expect(await refused(3, join(folder, "none"))).toContain("does not exist");
   });
 

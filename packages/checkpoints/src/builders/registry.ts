@@ -39,7 +39,7 @@ export function architectureOf(config: Configuration): Architecture {
   const found = type === "" ? "config.json names no model_type" : `The model_type ${JSON.stringify(type)} is not built`;
   const reason =
     why === undefined
-      ? "Export the model to ONNX in Python, and convert that"
+      ? "Export the model to ONNX and convert the export, or choose an ONNX file that the checkpoint already holds"
       : `${why}, which linear attention cannot take over`;
   throw new CheckpointError("unsupported-model", `${found}: ${modelTypes.join(", ")} are. ${reason}.`, { type });
 }

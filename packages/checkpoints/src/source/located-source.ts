@@ -1,12 +1,8 @@
+import type { FileRequest } from "./choose-file.ts";
 import type { ModelConfig } from "./config.ts";
-import type { ExportPrecision } from "./open-checkpoint.ts";
 
-/** Which of a checkpoint's files. */
-export interface SourceOptions {
-  /** The model's file as seen from the checkpoint: `onnx/model_fp16.onnx`, `pytorch_model.bin`. */
-  readonly file?: string;
-  /** The precision of the ONNX export, as transformers.js names them. */
-  readonly dtype?: ExportPrecision;
+/** Which of a checkpoint's files to use, and which version of a repository. */
+export interface SourceOptions extends FileRequest {
   /** Branch, tag or commit at the Hub; default: main. */
   readonly revision?: string;
 }

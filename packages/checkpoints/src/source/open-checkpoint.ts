@@ -1,4 +1,3 @@
-import fs from "node:fs";
 import { join } from "node:path";
 import { buildModel, checkpointTask } from "../builders/build-model.ts";
 import type { CheckpointTask } from "../builders/task.ts";
@@ -10,44 +9,16 @@ import { readShards } from "../formats/shards.ts";
 import type { StateDict } from "../formats/state-dict.ts";
 import { readRange } from "@favor/onnx";
 import type { ModelProto } from "@favor/onnx";
-import { fileError } from "@favor/onnx/node";
-import { InputFile } from "@favor/onnx/node";
-import { openModel } from "@favor/onnx/node";
+import { InputFile, openModel } from "@favor/onnx/node";
+import { chooseFile, describeNoFile } from "./choose-file.ts";
+import type { FileRequest } from "./choose-file.ts";
+import { listFolder } from "./list-folder.ts";
 
-/** The precisions of ONNX exports, and what transformers.js puts behind a model's name for each. */
-const suffixes = {
-  fp32: "",
-  fp16: "_fp16",
-  q8: "_quantized",
-  int8: "_int8",
-  uint8: "_uint8",
-  q4: "_q4",
-  q4f16: "_q4f16",
-  bnb4: "_bnb4",
-} as const;
-
-export type ExportPrecision = keyof typeof suffixes;
-
-/** The name that transformers.js gives a model's export: `model_fp16.onnx`. */
-export function exportName(precision: ExportPrecision): string {
-  return `model${suffixes[precision]}.onnx`;
-}
-
-/** Weights, in the order in which they are preferred. */
-const weightFiles = [
-  "model.safetensors",
-  "model.safetensors.index.json",
-  "pytorch_model.bin",
-  "pytorch_model.bin.index.json",
-];
 const jsonLimit = 1 << 26;
 
-export interface OpenCheckpointOptions {
-  /** The file to open, as seen from the folder: "onnx/model_fp16.onnx", "pytorch_model.bin". Default: see there. */
-  readonly file?: string;
-  /** The precision of the ONNX export to open. Default: float32 of whatever there is. */
-  readonly dtype?: ExportPrecision;
-  /** The head of a graph that is built. Default: as {@link buildModel} decides. */
+/** Which file to open (default: as {@link chooseFile} decides), and what to build from weights. */
+export interface OpenCheckpointOptions extends FileRequest {
+  /** The head of the built graph. Default: as {@link buildModel} decides. */
   readonly task?: CheckpointTask;
   /** Passed on to {@link buildModel}. */
   readonly ignoreUnexpected?: boolean;
@@ -56,31 +27,37 @@ export interface OpenCheckpointOptions {
 /** A checkpoint's graph, its weights still in their files. */
 export interface OpenedCheckpoint {
   readonly model: ModelProto;
-  /** The file that was chosen, as seen from the folder. */
+  /** The chosen file, relative to the folder. */
   readonly source: string;
-  /** A sentence for people: what was chosen, and why. */
+  /** What was chosen and why, for people. */
   readonly choice: string;
-  /** What the graph was built for; undefined for an ONNX export, which is as it is. */
+  /** What the graph was built for; undefined for an ONNX export. */
   readonly task: CheckpointTask | undefined;
-  /** Closes the files. Values that were not read by then can no longer be. */
+  /** Closes the files. Weights that have not been read by then are lost. */
   close(): void;
 }
 
 /**
- * Opens a checkpoint folder as the Hub has them, whatever its author left in it: an ONNX export (`onnx/model.onnx` or
- * `model.onnx`, external data beside it), else `model.safetensors`, else `pytorch_model.bin`, each also in several
- * files by an index. From weights and `config.json` the graph is built. Close the checkpoint when done.
+ * Opens a checkpoint folder as found at the Hub: an ONNX export, with its external data, or weights (safetensors or
+ * PyTorch's format, whole or in shards), from which it builds the graph with the help of `config.json`. See
+ * {@link chooseFile} for which of them it takes. Close the checkpoint when done.
  *
- * @throws CheckpointError "checkpoint-not-found" saying what is there; and what `openModel`, `readSafetensors`,
- *   `readPyTorch`, `readShards` and `buildModel` throw
+ * @throws CheckpointError "checkpoint-not-found", which lists what the folder does hold; and what `openModel`,
+ *   `readSafetensors`, `readPyTorch`, `readShards` and `buildModel` throw
  */
 export async function openCheckpoint(folder: string, options: OpenCheckpointOptions = {}): Promise<OpenedCheckpoint> {
-  const { source, why } =
-    options.file === undefined ? choose(folder, options.dtype) : { source: options.file, why: "" };
-  const because = why === "" ? "as you asked" : why;
+  const choice = chooseFile(listFolder(folder, options.file), options);
+  if (!("file" in choice)) {
+    throw new CheckpointError(
+      "checkpoint-not-found",
+      `${describeNoFile(JSON.stringify(folder), choice)}. Choose a model with the option \`file\`.`,
+      { folder, found: choice.found },
+    );
+  }
+  const { file: source, why } = choice;
   if (source.endsWith(".onnx")) {
     const { model, close } = await openModel(join(folder, source));
-    return { model, source, choice: `${source}, ${because}`, task: undefined, close };
+    return { model, source, choice: `${source}, ${why}`, task: undefined, close };
   }
   const opened: InputFile[] = [];
   const open = (name: string): InputFile => {
@@ -96,7 +73,7 @@ export async function openCheckpoint(folder: string, options: OpenCheckpointOpti
     const config = readJson("config.json", open);
     const task = options.task ?? checkpointTask(config, weights);
     const model = buildModel(config, weights, { task, ignoreUnexpected: options.ignoreUnexpected ?? false });
-    return { model, source, choice: `${source}, ${because}; the graph was built for ${task}`, task, close };
+    return { model, source, choice: `${source}, ${why}; the graph was built for ${task}`, task, close };
   } catch (error) {
     close();
     throw error;
@@ -109,7 +86,7 @@ function readWeights(source: string, open: (name: string) => InputFile): StateDi
   if (!source.endsWith(".index.json")) {
     throw new CheckpointError(
       "unsupported-format",
-      `${source} is not a file that can be read: its name must end in .onnx, .safetensors, .bin, .pt, .pth or .index.json.`,
+      `${source} cannot be read as a model: its name must end in .onnx, .safetensors, .bin, .pt, .pth or .index.json.`,
       { file: source },
     );
   }
@@ -124,43 +101,4 @@ function readJson(name: string, open: (name: string) => InputFile): unknown {
     throw new CheckpointError("limit-exceeded", `${name} has ${file.length} bytes, more than ${jsonLimit}.`);
   }
   return parseJson(readRange(file), name);
-}
-
-function choose(folder: string, dtype: ExportPrecision | undefined): { source: string; why: string } {
-  const files = [...list(folder, ""), ...list(folder, "onnx")];
-  const exported = (precision: ExportPrecision): string | undefined =>
-    ["onnx/", ""].map((parent) => `${parent}${exportName(precision)}`).find((name) => files.includes(name));
-  const onnx = files.filter((name) => name.endsWith(".onnx"));
-  if (dtype !== undefined) {
-    const source = exported(dtype);
-    if (source !== undefined) return { source, why: `the ONNX export in ${dtype}` };
-    throw notFound(folder, `no ONNX export in ${dtype} (${exportName(dtype)})`, onnx);
-  }
-  const whole = exported("fp32");
-  if (whole !== undefined) return { source: whole, why: "the ONNX export" };
-  const weights = weightFiles.find((name) => files.includes(name));
-  if (weights !== undefined) return { source: weights, why: "since there is no ONNX export in float32" };
-  const [only] = onnx;
-  if (only !== undefined && onnx.length === 1) return { source: only, why: "the only ONNX model there is" };
-  if (only !== undefined) throw notFound(folder, "several ONNX models, none called model.onnx: choose one", onnx);
-  const others = files.filter((name) => /\.(safetensors|bin|pt|pth|h5|msgpack|gguf|ckpt)$/.test(name));
-  throw notFound(folder, `neither an ONNX model nor ${weightFiles.join(", ")}`, others);
-}
-
-/** The names in `folder`/`within`, as seen from `folder`; none where there is no such folder within it. */
-function list(folder: string, within: string): string[] {
-  try {
-    return fs.readdirSync(join(folder, within)).map((name) => (within === "" ? name : `${within}/${name}`));
-  } catch (cause) {
-    if (within !== "") return [];
-    throw fileError("read", folder, cause);
-  }
-}
-
-function notFound(folder: string, what: string, found: readonly string[]): CheckpointError {
-  const there = found.length === 0 ? "nothing of the kind" : found.join(", ");
-  return new CheckpointError("checkpoint-not-found", `${JSON.stringify(folder)} holds ${what}. There is: ${there}.`, {
-    folder,
-    found,
-  });
 }

@@ -1,68 +1,15 @@
-import { readdir, realpath, stat } from "node:fs/promises";
+import { realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
 
 import { FavorError } from "@favor/core";
-import { openCheckpoint } from "./open-checkpoint.ts";
 
 import { InputError, UsageError, messageOf, systemCode } from "../errors.ts";
 import { silent } from "../progress.ts";
 import type { Progress } from "../progress.ts";
+import { requireFile } from "./choose-file.ts";
 import { readConfig } from "./config.ts";
+import { listFolder } from "./list-folder.ts";
 import type { Source, SourceOptions } from "./located-source.ts";
-
-/** Where a checkpoint folder keeps its model, in the order in which we look. */
-const usualPlaces = ["onnx/model.onnx", "model.onnx"];
-
-async function onnxFilesIn(folder: string): Promise<string[]> {
-  const found: string[] = [];
-  for (const place of ["onnx", "."]) {
-    const names = await readdir(join(folder, place)).catch(() => [] as string[]);
-    found.push(
-      ...names.filter((name) => name.endsWith(".onnx")).map((name) => (place === "." ? name : `onnx/${name}`)),
-    );
-  }
-  return found.toSorted();
-}
-
-async function isFile(path: string): Promise<boolean> {
-  return stat(path).then(
-    (found) => found.isFile(),
-    () => false,
-  );
-}
-
-/** The ONNX model inside a folder: a usual place, or the only ONNX file there is; undefined: there are weights. */
-async function modelIn(folder: string): Promise<string | undefined> {
-  for (const place of usualPlaces) if (await isFile(join(folder, place))) return place;
-  const found = await onnxFilesIn(folder);
-  if (found.length === 1) return found[0]!;
-  if (found.length > 1) {
-    throw new InputError(
-      `${folder} holds ${found.length} ONNX models (${found.join(", ")}) and none is called model.onnx. Name the one ` +
-        `to convert: favor-convert ${join(folder, found[0]!)} ...`,
-      { code: "source-ambiguous", details: { folder, found } },
-    );
-  }
-  if ((await readdir(folder)).some((name) => weightNames.test(name))) return undefined;
-  throw new InputError(
-    `${folder} holds no ONNX model and no weights that we read. Give a folder with onnx/model.onnx, model.onnx, ` +
-      `model.safetensors or pytorch_model.bin, or the .onnx file itself.`,
-    { code: "source-without-model", details: { folder } },
-  );
-}
-
-/** Weights that a graph is built from. */
-const weightNames = /^(model|pytorch_model)\.(safetensors|bin)(\.index\.json)?$/;
-
-/** The file of a folder: the one that was asked for, an ONNX export, or weights. */
-async function fileIn(folder: string, { file, dtype }: SourceOptions): Promise<string> {
-  const usual = file === undefined && dtype === undefined ? await modelIn(folder) : undefined;
-  if (usual !== undefined) return usual;
-  const options = { ...(file !== undefined && { file }), ...(dtype !== undefined && { dtype }) };
-  const opened = await openCheckpoint(folder, options);
-  opened.close();
-  return opened.source;
-}
 
 /** `organisation/name` or `organisation/name@revision`. */
 const hubId = /^([\w.-]+\/[\w.-]+)(?:@(.+))?$/;
@@ -145,7 +92,8 @@ export async function openSource(
     );
   }
   checkLocal(path, found.isDirectory(), options);
-  if (found.isDirectory()) return sourceIn(absolute, await fileIn(absolute, options));
+  if (found.isDirectory())
+    return sourceIn(absolute, requireFile(absolute, listFolder(absolute, options.file), options));
   const parent = dirname(absolute);
   const folder = basename(parent) === "onnx" ? dirname(parent) : parent;
   return sourceIn(folder, relative(folder, absolute).replaceAll("\\", "/"));
