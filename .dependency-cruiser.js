@@ -31,7 +31,7 @@ const layers = {
     attention: ["features", "kernels", "projections", "linear-algebra", "checks.ts", "errors.ts"],
     threads: ["attention", "kernels", "checks.ts", "errors.ts"],
     theory: ["features", "projections", "linear-algebra", "checks.ts", "errors.ts"],
-    calibration: ["theory", "features", "projections", "random", "linear-algebra", "checks.ts", "errors.ts"],
+    calibration: ["attention", "features", "projections", "random", "linear-algebra", "checks.ts", "errors.ts"],
     comparison: ["attention", "projections", "checks.ts", "errors.ts"],
   },
   onnx: {

@@ -10,6 +10,7 @@ export type { ProjectionDescription, ProjectionKind } from "./projections/descri
 export { createProjection, drawProjection } from "./projections/projection.ts";
 export type { Projection } from "./projections/projection.ts";
 
+export type { HeadCoordinates } from "./features/coordinates.ts";
 export { createFeatureMap, exponentialForm } from "./features/create.ts";
 export { optimalExponent } from "./features/dense-exponential.ts";
 export { checkDescription, descriptionVersion } from "./features/description.ts";

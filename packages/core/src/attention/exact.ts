@@ -27,14 +27,14 @@ export function exactAttention(
       largest = Math.max(largest, logits[j]!);
     }
     if (largest === -Infinity) continue;
-    let normalizer = 0;
+    let normaliser = 0;
     for (let j = 0; j < seen; j++) {
       if (keyMask?.[j] === 0) continue;
       const weight = (keyMask?.[j] ?? 1) * Math.exp(logits[j]! - largest);
-      normalizer += weight;
+      normaliser += weight;
       for (let l = 0; l < valueDim; l++) out[i * valueDim + l]! += weight * value[j * valueDim + l]!;
     }
-    for (let l = 0; l < valueDim; l++) out[i * valueDim + l]! /= normalizer;
+    for (let l = 0; l < valueDim; l++) out[i * valueDim + l]! /= normaliser;
   }
   return out;
 }

@@ -1,4 +1,5 @@
-import { requireInteger, requireLength, requireObject, requirePositive, rowCount } from "../checks.ts";
+import { favorCausalAttention } from "../attention/causal-favor.ts";
+import { requireInteger, requireLength, requireObject, requirePositive } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { createFeatureMap } from "../features/create.ts";
 import type { FeatureMapDescription } from "../features/description.ts";
@@ -6,65 +7,39 @@ import { requireFeatureMap } from "../features/feature-map.ts";
 import type { FeatureMap } from "../features/feature-map.ts";
 import { multiplyTransposed } from "../linear-algebra/products.ts";
 import { calibrate } from "./calibrate.ts";
+import { exactSample } from "./exact-sample.ts";
+import type { BidirectionalSample, CausalSample, ExactSample } from "./exact-sample.ts";
 import { MomentAccumulator } from "./moments.ts";
-import { requireInputs } from "./sample-attention.ts";
 import type { AttentionInput } from "./sample-attention.ts";
 
 /** How far a feature map's attention is from softmax on a sample. */
 export interface AttentionError {
   /** |P_hat - P|_F / |P|_F over the sample, P the row-normalised attention matrices. */
   readonly relative: number;
-  /** The mean over queries of sum_j |P_hat_ij - P_ij| / 2: the share of attention that is misplaced. */
+  /** The mean over queries of sum_j |P_hat_ij - P_ij| / 2: the share of attention that goes to the wrong keys. */
   readonly misplaced: number;
 }
 
-/** A row of an input's softmax attention needs no feature map: computed once for all candidates. */
-export interface ExactSample {
-  readonly dim: number;
-  readonly inputs: readonly {
-    readonly query: Float64Array;
-    readonly key: Float64Array;
-    readonly attention: Float64Array;
-  }[];
-}
-
 /**
- * The softmax attention of a sample: one input for each sequence, query and key `[rows, dim]`, times d^(-1/4), unpadded.
- * O(rows^2 dim) time and rows^2 numbers per input. Throws ArgumentError for shapes that disagree or no input.
+ * How far a feature map's attention is from softmax on a sample.
+ *
+ * On a causal sample `relative` is estimated from outputs: for Gaussian V, the mean of |(P_hat - P) V|^2 is
+ * |P_hat - P|_F^2 times the width of V, so no P is written out. It has no `misplaced`.
+ *
+ * @throws ArgumentError if the map's dimension is not the sample's.
  */
-export function exactSample(inputs: readonly AttentionInput[], dim: number): ExactSample {
-  requireInteger("dim", dim, 1, 1 << 20);
-  requireInputs(inputs);
-  const filled = inputs.filter(({ query, key }) => query.length > 0 && key.length > 0);
-  if (filled.length === 0) {
-    throw new ArgumentError("inputs", "at least one input with queries and keys", `${inputs.length} empty ones`);
-  }
-  return {
-    dim,
-    inputs: filled.map(({ query, key }, i) => {
-      const queries = rowCount(`inputs[${i}].query`, query, dim);
-      const keys = rowCount(`inputs[${i}].key`, key, dim);
-      const attention = multiplyTransposed(query, key, queries, dim, keys);
-      for (let row = 0; row < queries; row++) softmax(attention.subarray(row * keys, (row + 1) * keys));
-      return { query, key, attention };
-    }),
-  };
-}
-
-function softmax(row: Float64Array): void {
-  let largest = -Infinity;
-  for (const value of row) largest = Math.max(largest, value);
-  let total = 0;
-  for (let j = 0; j < row.length; j++) total += row[j] = Math.exp(row[j]! - largest);
-  for (let j = 0; j < row.length; j++) row[j]! /= total;
-}
-
-/** The error of a feature map on a sample. Throws ArgumentError when their dimensions differ. */
-export function attentionError(featureMap: FeatureMap, sample: ExactSample): AttentionError {
+export function attentionError(featureMap: FeatureMap, sample: BidirectionalSample): AttentionError;
+export function attentionError(featureMap: FeatureMap, sample: ExactSample): Pick<AttentionError, "relative">;
+export function attentionError(featureMap: FeatureMap, sample: ExactSample): Pick<AttentionError, "relative"> {
   requireFeatureMap("featureMap", featureMap);
   requireObject("sample", sample, "what exactSample gives");
-  const { dim, count } = featureMap;
+  const { dim } = featureMap;
   if (dim !== sample.dim) throw new ArgumentError("featureMap.dim", `the sample's ${sample.dim}`, dim);
+  return sample.causal ? causalError(featureMap, sample) : bidirectionalError(featureMap, sample);
+}
+
+function bidirectionalError(featureMap: FeatureMap, sample: BidirectionalSample): AttentionError {
+  const { dim, count } = featureMap;
   let squares = 0;
   let norm = 0;
   let misplaced = 0;
@@ -80,7 +55,7 @@ export function attentionError(featureMap: FeatureMap, sample: ExactSample): Att
       let total = 0;
       for (let j = start; j < start + keys; j++) total += estimate[j]!;
       for (let j = start; j < start + keys; j++) {
-        // A row without a normaliser attends to nothing, as in the attention itself.
+        // A row whose normaliser is 0 attends to nothing, as in the attention itself.
         const difference = (total === 0 ? 0 : estimate[j]! / total) - attention[j]!;
         squares += difference * difference;
         norm += attention[j]! * attention[j]!;
@@ -89,6 +64,19 @@ export function attentionError(featureMap: FeatureMap, sample: ExactSample): Att
     }
   }
   return { relative: Math.sqrt(squares / norm), misplaced: misplaced / rows };
+}
+
+function causalError(featureMap: FeatureMap, { inputs }: CausalSample): Pick<AttentionError, "relative"> {
+  let squares = 0;
+  let norm = 0;
+  for (const { query, key, value, output } of inputs) {
+    const estimate = favorCausalAttention(query, key, value, { featureMap });
+    for (let i = 0; i < output.length; i++) {
+      squares += (estimate[i]! - output[i]!) ** 2;
+      norm += output[i]! ** 2;
+    }
+  }
+  return { relative: Math.sqrt(squares / norm) };
 }
 
 export interface FeaturesForErrorOptions {

@@ -1,4 +1,5 @@
 import { requireFinite, requireInteger, requireLength, requireObject } from "../checks.ts";
+import type { HeadCoordinates } from "../features/coordinates.ts";
 import { multiply, multiplyTransposed } from "../linear-algebra/products.ts";
 import { symmetricEigen, symmetricFunction } from "../linear-algebra/symmetric-eigen.ts";
 import type { HeadMoments } from "./moments.ts";
@@ -6,14 +7,8 @@ import type { HeadMoments } from "./moments.ts";
 /** Eigenvalues of a covariance below this share of the largest are raised to it. */
 const eigenvalueFloor = 1e-4;
 
-/** Centring, balance and rotation of one head: q' = queryMatrix (q - queryMean), k' = keyMatrix (k - keyMean). */
-export interface Balance {
-  readonly queryMean: Float64Array;
-  readonly keyMean: Float64Array;
-  /** U A, [dim, dim] row-major. */
-  readonly queryMatrix: Float64Array;
-  /** U A^-T, [dim, dim] row-major. */
-  readonly keyMatrix: Float64Array;
+/** Centring, balance and rotation of one head: queryMatrix = U A, keyMatrix = U A^-T; {@link balance}. */
+export interface Balance extends HeadCoordinates {
   /** lambda, [dim], descending: the variances of q' + k' for independent q', k'. */
   readonly eigenvalues: Float64Array;
 }

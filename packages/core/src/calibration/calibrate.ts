@@ -1,4 +1,5 @@
 import { requireInteger, requireObject } from "../checks.ts";
+import { plainCoordinates } from "../features/coordinates.ts";
 import { optimalExponent } from "../features/dense-exponential.ts";
 import { descriptionVersion } from "../features/description.ts";
 import type { CalibratedDescription } from "../features/description.ts";
@@ -33,9 +34,6 @@ export function calibrate(moments: HeadMoments, options: CalibrateOptions): Cali
     kind: "calibrated",
     projection: { kind: projection, count, dim: moments.dim, seed, layer, head },
     a: Array.from(balanced.eigenvalues, optimalExponent),
-    queryMean: Array.from(balanced.queryMean),
-    keyMean: Array.from(balanced.keyMean),
-    queryMatrix: Array.from(balanced.queryMatrix),
-    keyMatrix: Array.from(balanced.keyMatrix),
+    ...plainCoordinates(balanced),
   };
 }

@@ -1,4 +1,5 @@
 import { requireInteger, requireObject } from "../checks.ts";
+import type { HeadCoordinates } from "../features/coordinates.ts";
 import { exponentialForm } from "../features/create.ts";
 import type { FeatureMapDescription, LinearExponentialDescription } from "../features/description.ts";
 import { exponentialFeatureMap } from "../features/exponential-form.ts";
@@ -50,7 +51,7 @@ export function fitFeatureCore(
   const { system, queryLogScale, keyLogScale } = coreSystem(
     sample,
     count,
-    sample.map(({ query, logNormalizer }) => logs(map.queryStabilized(query), count, logNormalizer)),
+    sample.map(({ query, logNormaliser }) => logs(map.queryStabilized(query), count, logNormaliser)),
     sample.map(({ key }) => logs(map.keyStabilized(key, { scope: "row" }), count)),
   );
   const { core } = fitCore(system, options);
@@ -63,7 +64,7 @@ export function fitFeatureCore(
 }
 
 /** Coordinates as they are. */
-function unchanged(dim: number): Parameters<typeof sampleAttention>[1] {
+function unchanged(dim: number): HeadCoordinates {
   const identity = Float64Array.from({ length: dim * dim }, (_, i) => (i % (dim + 1) === 0 ? 1 : 0));
   const zeros = new Float64Array(dim);
   return { queryMean: zeros, keyMean: zeros, queryMatrix: identity, keyMatrix: identity };

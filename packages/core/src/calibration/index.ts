@@ -1,7 +1,11 @@
+export { attentionError, featuresForError } from "./attention-error.ts";
+export type { AttentionError, FeaturesForError, FeaturesForErrorOptions } from "./attention-error.ts";
 export { balance } from "./balance.ts";
 export type { Balance } from "./balance.ts";
 export { calibrate } from "./calibrate.ts";
 export type { CalibrateOptions } from "./calibrate.ts";
+export { exactSample } from "./exact-sample.ts";
+export type { BidirectionalSample, CausalSample, ExactSample } from "./exact-sample.ts";
 export { fitFeatureCore } from "./fit-feature-core.ts";
 export type { FitFeatureCoreOptions } from "./fit-feature-core.ts";
 export { kMeans } from "./k-means.ts";
@@ -17,5 +21,3 @@ export type { RefineLandmarksOptions } from "./refine-landmarks.ts";
 export type { AttentionInput } from "./sample-attention.ts";
 export { selectFeatureMap, selectSeed } from "./select.ts";
 export type { Selection } from "./select.ts";
-export { attentionError, exactSample, featuresForError } from "./attention-error.ts";
-export type { AttentionError, ExactSample, FeaturesForError, FeaturesForErrorOptions } from "./attention-error.ts";

@@ -1,4 +1,5 @@
 import { requireInteger, requireLength, requireObject } from "../checks.ts";
+import { plainCoordinates } from "../features/coordinates.ts";
 import { descriptionVersion } from "../features/description.ts";
 import type { LandmarkDescription } from "../features/description.ts";
 import { multiplyTransposed } from "../linear-algebra/products.ts";
@@ -65,7 +66,7 @@ export function fitLandmarks(
   const { system, queryLogScale, keyLogScale } = coreSystem(
     sample,
     count,
-    sample.map(({ query, logNormalizer }) => logFeatures(query, keyLandmarks, dim, count, logNormalizer, -1)),
+    sample.map(({ query, logNormaliser }) => logFeatures(query, keyLandmarks, dim, count, logNormaliser, -1)),
     sample.map(({ key, keyLogWeight }) => logFeatures(key, queryLandmarks, dim, count, keyLogWeight, 1)),
   );
   const { core } = fitCore(system, options);
@@ -75,10 +76,7 @@ export function fitLandmarks(
     kind: "landmark",
     dim,
     count,
-    queryMean: Array.from(balanced.queryMean),
-    keyMean: Array.from(balanced.keyMean),
-    queryMatrix: Array.from(balanced.queryMatrix),
-    keyMatrix: Array.from(balanced.keyMatrix),
+    ...plainCoordinates(balanced),
     keyLandmarks: Array.from(keyLandmarks),
     queryLandmarks: Array.from(queryLandmarks),
     logWeight: Array.from(queryLogScale, (value) => -value),

@@ -1,4 +1,5 @@
 import { requireInteger, requireObject, requirePositive } from "../checks.ts";
+import { coordinatesOf } from "../features/coordinates.ts";
 import type { LandmarkDescription } from "../features/description.ts";
 import { addTransposedProduct, multiply, multiplyTransposed, transpose } from "../linear-algebra/products.ts";
 import { RandomStream, streamPurpose } from "../random/stream.ts";
@@ -53,12 +54,7 @@ export function refineLandmarks(
   requirePositive("options.learningRate", learningRate);
   const { count, dim } = description;
   checkInputs(inputs, dim, causal);
-  const balance = {
-    queryMean: Float64Array.from(description.queryMean),
-    keyMean: Float64Array.from(description.keyMean),
-    queryMatrix: Float64Array.from(description.queryMatrix),
-    keyMatrix: Float64Array.from(description.keyMatrix),
-  };
+  const coordinates = coordinatesOf(description);
   const stream = new RandomStream({ seed, layer, head, purpose: streamPurpose.refinement });
   const parameters: Parameters = {
     keyLandmarks: Float64Array.from(description.keyLandmarks),
@@ -72,7 +68,7 @@ export function refineLandmarks(
   };
   for (let step = 1; step <= steps; step++) {
     const rate = learningRate * Math.min(1, step / warmUp) * 0.5 * (1 + Math.cos((Math.PI * (step - 1)) / steps));
-    const sample = sampleAttention(inputs, balance, rows, stream, causal);
+    const sample = sampleAttention(inputs, coordinates, rows, stream, causal);
     const { gradient } = attentionLoss(parameters, sample, dim, count);
     for (const name of ["keyLandmarks", "queryLandmarks", "logCore"] as const) {
       optimizers[name].update(parameters[name], gradient[name], name === "logCore" ? coreRate * rate : rate);
@@ -116,7 +112,7 @@ export function attentionLoss(
     queryLandmarks: new Float64Array(count * dim),
     logCore: new Float64Array(count * count),
   };
-  const total = sample.reduce((sum, { logNormalizer }) => sum + logNormalizer.length, 0);
+  const total = sample.reduce((sum, { logNormaliser }) => sum + logNormaliser.length, 0);
   // The scale of the core cancels; without it exp cannot overflow.
   const largest = parameters.logCore.reduce((a, b) => Math.max(a, b), -Infinity);
   const core = parameters.logCore.map((value) => Math.exp(value - largest));
@@ -168,14 +164,14 @@ function divergence(estimate: Float64Array, attention: Float64Array, attended: U
   let sum = 0;
   for (const [i, end] of attended.entries()) {
     estimate.fill(0, i * keys + end, (i + 1) * keys);
-    let normalizer = 0;
-    for (let j = 0; j < end; j++) normalizer += estimate[i * keys + j]!;
+    let normaliser = 0;
+    for (let j = 0; j < end; j++) normaliser += estimate[i * keys + j]!;
     for (let j = 0; j < end; j++) {
       const at = i * keys + j;
-      const share = Math.max(estimate[at]! / normalizer, leastShare);
+      const share = Math.max(estimate[at]! / normaliser, leastShare);
       const p = attention[at]!;
       if (p > 0) sum += p * Math.log(p / share);
-      estimate[at] = (1 - p / share) / normalizer;
+      estimate[at] = (1 - p / share) / normaliser;
     }
   }
   return sum;

@@ -1,8 +1,8 @@
 import { requireFinite, requireObject, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
+import type { HeadCoordinates } from "../features/coordinates.ts";
 import { multiplyTransposed } from "../linear-algebra/products.ts";
 import type { RandomStream } from "../random/stream.ts";
-import type { Balance } from "./balance.ts";
 
 /** One head's queries `[rows, dim]` and keys `[rows, dim]` in one input sequence, both times d^(-1/4), unpadded. */
 export interface AttentionInput {
@@ -23,7 +23,7 @@ export interface SampledAttention {
   /** P, [queries, keys]; rows sum to 1, and are 0 from `attended` on. */
   readonly attention: Float64Array;
   /** log sum_j exp(q'.k'_j + keyLogWeight_j) over the attended keys, [queries] */
-  readonly logNormalizer: Float64Array;
+  readonly logNormaliser: Float64Array;
   /** sum_j P_ij^2, [queries] */
   readonly queryWeight: Float64Array;
   /** sum_i P_ij^2, [keys] */
@@ -66,12 +66,12 @@ const queriesPerInput = 256;
  */
 export function sampleAttention(
   inputs: readonly AttentionInput[],
-  balance: Omit<Balance, "eigenvalues">,
+  coordinates: HeadCoordinates,
   rows: number,
   stream: RandomStream,
   causal = false,
 ): SampledAttention[] {
-  const dim = balance.queryMean.length;
+  const dim = coordinates.queryMean.length;
   const sample: SampledAttention[] = [];
   let taken = 0;
   for (const index of permutation(inputs.length, stream)) {
@@ -87,7 +87,7 @@ export function sampleAttention(
     taken += chosen.length;
     const keys = key.length / dim;
     const attended = causal ? chosen.map((row) => row + 1) : new Uint32Array(chosen.length).fill(keys);
-    sample.push(attend(selected, key, attended, balance));
+    sample.push(attend(selected, key, attended, coordinates));
   }
   return sample;
 }
@@ -96,9 +96,9 @@ function attend(
   query: Float64Array,
   key: Float64Array,
   attended: Uint32Array,
-  balance: Omit<Balance, "eigenvalues">,
+  coordinates: HeadCoordinates,
 ): SampledAttention {
-  const { queryMean, keyMean, queryMatrix, keyMatrix } = balance;
+  const { queryMean, keyMean, queryMatrix, keyMatrix } = coordinates;
   const dim = queryMean.length;
   const queries = query.length / dim;
   const keys = key.length / dim;
@@ -109,7 +109,7 @@ function attend(
     keyLogWeight[Math.floor(i / dim)]! += (key[i]! - keyMean[i % dim]!) * queryMean[i % dim]!;
   }
   const attention = multiplyTransposed(q, k, queries, dim, keys);
-  const logNormalizer = new Float64Array(queries);
+  const logNormaliser = new Float64Array(queries);
   const queryWeight = new Float64Array(queries);
   const keyWeight = new Float64Array(keys);
   for (let i = 0; i < queries; i++) {
@@ -126,7 +126,7 @@ function attend(
       row[j] = Math.exp(row[j]! - largest);
       total += row[j]!;
     }
-    logNormalizer[i] = largest + Math.log(total);
+    logNormaliser[i] = largest + Math.log(total);
     for (let j = 0; j < end; j++) {
       row[j]! /= total;
       const square = row[j]! * row[j]!;
@@ -134,7 +134,7 @@ function attend(
       keyWeight[j]! += square;
     }
   }
-  return { query: q, key: k, keyLogWeight, attended, attention, logNormalizer, queryWeight, keyWeight };
+  return { query: q, key: k, keyLogWeight, attended, attention, logNormaliser, queryWeight, keyWeight };
 }
 
 /** matrix (x - mean), [rows, dim]. */

@@ -3,7 +3,7 @@ import { ArgumentError } from "../errors.ts";
 import { createFeatureMap } from "../features/create.ts";
 import type { CalibratedDescription, FeatureMapDescription } from "../features/description.ts";
 import { attentionError } from "./attention-error.ts";
-import type { ExactSample } from "./attention-error.ts";
+import type { ExactSample } from "./exact-sample.ts";
 import { calibrate } from "./calibrate.ts";
 import type { CalibrateOptions } from "./calibrate.ts";
 import type { HeadMoments } from "./moments.ts";

@@ -1,3 +1,4 @@
+import { coordinatesOf } from "./coordinates.ts";
 import type { CalibratedDescription } from "./description.ts";
 import { denseExponentialProjection } from "./dense-exponential.ts";
 import { checkExponentialForm } from "./exponential-form.ts";
@@ -14,10 +15,7 @@ export function calibratedForm(description: CalibratedDescription): ExponentialF
   const form: ExponentialForm = {
     dim: projection.dim,
     count: projection.count,
-    queryMean: Float64Array.from(description.queryMean),
-    queryMatrix: Float64Array.from(description.queryMatrix),
-    keyMean: Float64Array.from(description.keyMean),
-    keyMatrix: Float64Array.from(description.keyMatrix),
+    ...coordinatesOf(description),
     keyWeight: Float64Array.from(description.queryMean),
     ...denseExponentialProjection(projection, a),
     subtractNorms: true,

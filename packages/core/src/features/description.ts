@@ -2,6 +2,8 @@ import { checkProjectionDescription } from "../projections/description.ts";
 import type { ProjectionDescription } from "../projections/description.ts";
 import { requireArray, requireObject } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
+import { coordinateNames } from "./coordinates.ts";
+import type { HeadCoordinates } from "./coordinates.ts";
 import { elementwiseFunctions } from "./elementwise.ts";
 import type { ElementwiseFunction } from "./elementwise.ts";
 
@@ -49,33 +51,21 @@ export interface DenseExponentialDescription extends Versioned {
 }
 
 /** Dense-exponential features after centring, balancing and rotating q and k by calibration; {@link calibrate}. */
-export interface CalibratedDescription extends Versioned {
+export interface CalibratedDescription extends Versioned, HeadCoordinates<readonly number[]> {
   readonly kind: "calibrated";
   readonly projection: ProjectionDescription;
   /** [dim], each below 1/8. */
   readonly a: readonly number[];
-  /** [dim] */
-  readonly queryMean: readonly number[];
-  /** [dim] */
-  readonly keyMean: readonly number[];
-  /** [dim, dim] row-major; q' = queryMatrix (q - queryMean). */
-  readonly queryMatrix: readonly number[];
-  /** [dim, dim] row-major, the inverse transpose of queryMatrix; k' = keyMatrix (k - keyMean). */
-  readonly keyMatrix: readonly number[];
 }
 
 /**
  * Features at landmarks of the calibration data, joined by a fitted core of non-negative numbers; {@link fitLandmarks}.
  * phi_q = exp(z_m.q'), phi_k = exp(y_m.k' + queryMean.(k - keyMean)), exp(q.k) ~ exp(q.keyMean) phi_q^T C phi_k.
  */
-export interface LandmarkDescription extends Versioned {
+export interface LandmarkDescription extends Versioned, HeadCoordinates<readonly number[]> {
   readonly kind: "landmark";
   readonly dim: number;
   readonly count: number;
-  readonly queryMean: readonly number[];
-  readonly keyMean: readonly number[];
-  readonly queryMatrix: readonly number[];
-  readonly keyMatrix: readonly number[];
   /** z, [count, dim]: what a transformed query is multiplied with; centres of the transformed keys. */
   readonly keyLandmarks: readonly number[];
   /** y, [count, dim]: what a transformed key is multiplied with; centres of the transformed queries. */
@@ -87,14 +77,10 @@ export interface LandmarkDescription extends Versioned {
 }
 
 /** An exponential form with free parameters, as distillation yields it: any {@link ExponentialForm} as plain JSON. */
-export interface LinearExponentialDescription extends Versioned {
+export interface LinearExponentialDescription extends Versioned, HeadCoordinates<readonly number[]> {
   readonly kind: "linear-exponential";
   readonly dim: number;
   readonly count: number;
-  readonly queryMean: readonly number[];
-  readonly keyMean: readonly number[];
-  readonly queryMatrix: readonly number[];
-  readonly keyMatrix: readonly number[];
   readonly keyWeight: readonly number[];
   readonly queryProjection: readonly number[];
   readonly keyProjection: readonly number[];
@@ -141,8 +127,6 @@ export type FeatureMapDescription =
 
 export type FeatureMapKind = FeatureMapDescription["kind"];
 
-const balanced = ["queryMean", "keyMean", "queryMatrix", "keyMatrix"];
-
 /** The kinds that there are, and the arrays of each: what was fitted or learned. */
 const arrays: Readonly<Record<FeatureMapKind, readonly string[]>> = {
   trigonometric: [],
@@ -150,9 +134,9 @@ const arrays: Readonly<Record<FeatureMapKind, readonly string[]>> = {
   hyperbolic: [],
   oprf: [],
   "dense-exponential": ["a"],
-  calibrated: ["a", ...balanced],
-  landmark: [...balanced, "queryLandmarks", "keyLandmarks", "logWeight", "core"],
-  "linear-exponential": [...balanced, "keyWeight", "queryProjection", "keyProjection", "logWeight"],
+  calibrated: ["a", ...coordinateNames],
+  landmark: [...coordinateNames, "queryLandmarks", "keyLandmarks", "logWeight", "core"],
+  "linear-exponential": [...coordinateNames, "keyWeight", "queryProjection", "keyProjection", "logWeight"],
   generalized: [],
   elu: [],
   "squared-relu": [],

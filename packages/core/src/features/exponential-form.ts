@@ -1,6 +1,7 @@
 import { requireFinite, requireLength, requireObject, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { identity, multiply, multiplyTransposed } from "../linear-algebra/products.ts";
+import type { HeadCoordinates } from "./coordinates.ts";
 import type { FeatureMapDescription } from "./description.ts";
 import type { FeatureMap, StabilizedFeatures } from "./feature-map.ts";
 import { exponentialOfKeys, exponentialPerRow, scaleOfRow } from "./stabilizer.ts";
@@ -16,19 +17,11 @@ import { exponentialOfKeys, exponentialPerRow, scaleOfRow } from "./stabilizer.t
  * const(q) cancels in the normaliser. The two squared norms are there if `subtractNorms` (all random features) and
  * absent if not (landmarks). C is the identity unless `core` is given.
  */
-export interface ExponentialForm {
+export interface ExponentialForm extends HeadCoordinates {
   /** d */
   readonly dim: number;
   /** The width of phi. */
   readonly count: number;
-  /** [dim] */
-  readonly queryMean: Float64Array;
-  /** [dim, dim] row-major */
-  readonly queryMatrix: Float64Array;
-  /** [dim] */
-  readonly keyMean: Float64Array;
-  /** [dim, dim] row-major */
-  readonly keyMatrix: Float64Array;
   /** [dim] */
   readonly keyWeight: Float64Array;
   /** [count, dim] row-major */

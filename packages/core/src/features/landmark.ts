@@ -1,4 +1,5 @@
 import { requireInteger } from "../checks.ts";
+import { coordinatesOf } from "./coordinates.ts";
 import type { LandmarkDescription } from "./description.ts";
 import { checkExponentialForm } from "./exponential-form.ts";
 import type { ExponentialForm } from "./exponential-form.ts";
@@ -14,10 +15,7 @@ export function landmarkForm(description: LandmarkDescription): ExponentialForm 
   const form: ExponentialForm = {
     dim,
     count,
-    queryMean: Float64Array.from(description.queryMean),
-    queryMatrix: Float64Array.from(description.queryMatrix),
-    keyMean: Float64Array.from(description.keyMean),
-    keyMatrix: Float64Array.from(description.keyMatrix),
+    ...coordinatesOf(description),
     keyWeight: Float64Array.from(description.queryMean),
     queryProjection: Float64Array.from(description.keyLandmarks),
     keyProjection: Float64Array.from(description.queryLandmarks),

@@ -1,4 +1,5 @@
 import { requireInteger, requireObject } from "../checks.ts";
+import { coordinatesOf, plainCoordinates } from "./coordinates.ts";
 import type { LinearExponentialDescription } from "./description.ts";
 import { descriptionVersion } from "./description.ts";
 import { checkExponentialForm } from "./exponential-form.ts";
@@ -12,10 +13,7 @@ export function linearExponentialForm(description: LinearExponentialDescription)
   const form: ExponentialForm = {
     dim: description.dim,
     count: description.count,
-    queryMean: Float64Array.from(description.queryMean),
-    queryMatrix: Float64Array.from(description.queryMatrix),
-    keyMean: Float64Array.from(description.keyMean),
-    keyMatrix: Float64Array.from(description.keyMatrix),
+    ...coordinatesOf(description),
     keyWeight: Float64Array.from(description.keyWeight),
     queryProjection: Float64Array.from(description.queryProjection),
     keyProjection: Float64Array.from(description.keyProjection),
@@ -38,10 +36,7 @@ export function linearExponential(form: ExponentialForm): LinearExponentialDescr
     kind: "linear-exponential",
     dim: form.dim,
     count: form.count,
-    queryMean: Array.from(form.queryMean),
-    keyMean: Array.from(form.keyMean),
-    queryMatrix: Array.from(form.queryMatrix),
-    keyMatrix: Array.from(form.keyMatrix),
+    ...plainCoordinates(form),
     keyWeight: Array.from(form.keyWeight),
     queryProjection: Array.from(form.queryProjection),
     keyProjection: Array.from(form.keyProjection),

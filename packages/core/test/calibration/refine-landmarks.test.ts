@@ -95,7 +95,7 @@ describe("attentionLoss", () => {
       const row = causal!.attention.subarray(i * rows, (i + 1) * rows);
       expect(relativeError(row.subarray(0, i + 1), last!.attention)).toBeLessThan(1e-12);
       expect(row.subarray(i + 1).every((value) => value === 0)).toBe(true);
-      expect(causal!.logNormalizer[i]).toBeCloseTo(last!.logNormalizer[0]!, 10);
+      expect(causal!.logNormaliser[i]).toBeCloseTo(last!.logNormaliser[0]!, 10);
     }
   });
 

@@ -1,19 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { createFeatureMap } from "../../src/index.ts";
-import {
-  MomentAccumulator,
-  attentionError,
-  calibrate,
-  exactSample,
-  featuresForError,
-  selectFeatureMap,
-  selectSeed,
-} from "../../src/calibration/index.ts";
 import { attentionComplexity, crossoverLength, theorem1, theorem1Failure } from "../../src/theory/index.ts";
-import type { FeatureMapDescription } from "../../src/index.ts";
-import type { AttentionInput, HeadMoments } from "../../src/calibration/index.ts";
 import type { AttentionMethod } from "../../src/theory/index.ts";
-import { dotRows, normals } from "../features/samples.ts";
+import { dotRows } from "../features/samples.ts";
 
 describe("Theorem 1", () => {
   const dim = 2;
@@ -94,70 +83,5 @@ describe("complexity", () => {
     expect(attentionComplexity("lsh", { length: 256, dim: 4, block: 32, rounds: 2 }).memory).toBe(2 * 256 * 65);
     expect(() => attentionComplexity("favor", { length: 10, dim: 4 })).toThrow("options.count");
     expect(() => attentionComplexity("exact", { length: -1, dim: 4 })).toThrow("options.length");
-  });
-});
-
-describe("attention error", () => {
-  const dim = 4;
-  const inputs: AttentionInput[] = [1, 2, 3].map((seed) => ({
-    query: normals(20 * dim, seed, 0.8),
-    key: normals(25 * dim, seed + 10, 0.8).map((value, i) => value + (i % dim)),
-  }));
-  const sample = exactSample(inputs, dim);
-  const moments = ((): HeadMoments => {
-    const accumulator = new MomentAccumulator(dim);
-    for (const { query, key } of inputs) accumulator.add(query, key);
-    return accumulator.moments();
-  })();
-
-  it("is 0 for a map that is exact, 1 at most in the misplaced share", () => {
-    // Queries of length 0 attend alike to every key: positive features of 0 know that exactly.
-    const flat = exactSample([{ query: new Float64Array(3 * dim), key: new Float64Array(5 * dim) }], dim);
-    const description: FeatureMapDescription = {
-      version: 1,
-      kind: "positive",
-      projection: { kind: "iid", count: 2, dim, seed: 0 },
-    };
-    const exact = attentionError(createFeatureMap(description), flat);
-    expect(exact.relative).toBeLessThan(1e-15);
-    const poor = attentionError(createFeatureMap(description), sample);
-    expect(poor.misplaced).toBeGreaterThan(0.1);
-    expect(poor.misplaced).toBeLessThanOrEqual(1);
-  });
-
-  function meanError(count: number): number {
-    let sum = 0;
-    for (let seed = 0; seed < 6; seed++) {
-      sum += attentionError(createFeatureMap(calibrate(moments, { count, seed })), sample).relative;
-    }
-    return sum / 6;
-  }
-
-  it("shrinks as one over the square root of the number of features", () => {
-    const ratio = meanError(64) / meanError(1024);
-    expect(ratio).toBeGreaterThan(3);
-    expect(ratio).toBeLessThan(5.5);
-  });
-
-  it("featuresForError finds a count that suffices where half of it does not", () => {
-    const found = featuresForError(inputs, 0.3, { dim });
-    expect(found.reached).toBe(true);
-    expect(found.error).toBeLessThanOrEqual(0.3);
-    expect(found.measured.find(({ count }) => count >= found.count / 2)?.error).toBeGreaterThan(0.3);
-    const never = featuresForError(inputs, 1e-9, { dim, maximum: 32, draws: 1 });
-    expect(never).toMatchObject({ reached: false, count: 32 });
-    expect(() => featuresForError(inputs, 0, { dim })).toThrow("epsilon");
-    expect(() => featuresForError([], 0.1, { dim })).toThrow("inputs");
-  });
-
-  it("seed selection takes the best redraw, and says which", () => {
-    const { description, errors } = selectSeed(moments, sample, { count: 16, seed: 4, draws: 8 });
-    expect(errors.length).toBe(8);
-    const best = errors.indexOf(Math.min(...errors));
-    expect(description.projection).toMatchObject({ seed: 4, epoch: best });
-    expect(attentionError(createFeatureMap(description), sample).relative).toBe(errors[best]);
-    expect(Math.max(...errors)).toBeGreaterThan(1.05 * Math.min(...errors));
-    expect(() => selectFeatureMap([], sample)).toThrow("candidates");
-    expect(() => selectFeatureMap([{ version: 1, kind: "elu", dim: 2 }], sample)).toThrow("featureMap.dim");
   });
 });

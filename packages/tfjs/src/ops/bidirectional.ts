@@ -60,7 +60,7 @@ export function weightedValues(value: tf.Tensor, weights: tf.Tensor): tf.Tensor 
 export function normalized(x: tf.Tensor): tf.Tensor {
   const [groups, rows, width] = x.shape as [number, number, number];
   const numerator = tf.slice(x, [0, 0, 0], [groups, rows, width - 1]);
-  const normalizer = tf.slice(x, [0, 0, width - 1], [groups, rows, 1]);
-  const one = detached(() => tf.cast(tf.equal(normalizer, 0), "float32"));
-  return tf.div(numerator, tf.add(normalizer, one));
+  const normaliser = tf.slice(x, [0, 0, width - 1], [groups, rows, 1]);
+  const one = detached(() => tf.cast(tf.equal(normaliser, 0), "float32"));
+  return tf.div(numerator, tf.add(normaliser, one));
 }

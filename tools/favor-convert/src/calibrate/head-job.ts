@@ -1,11 +1,5 @@
-import {
-  ArgumentError,
-  RandomStream,
-  createFeatureMap,
-  exactAttention,
-  favorCausalAttention,
-  streamPurpose,
-} from "@favor/core";
+import { createFeatureMap } from "@favor/core";
+import type { FeatureMapDescription, ProjectionKind } from "@favor/core";
 import {
   attentionError,
   calibrate,
@@ -14,7 +8,6 @@ import {
   refineLandmarks,
   selectSeed,
 } from "@favor/core/calibration";
-import type { FeatureMapDescription, ProjectionKind } from "@favor/core";
 import type { AttentionInput, HeadMoments } from "@favor/core/calibration";
 
 /** Which head: its features are drawn from the streams with these numbers. */
@@ -87,25 +80,10 @@ export function runHeadJob(job: HeadJob): LandmarkFit | FeatureMapDescription | 
     case "landmark":
       return fitHead(job);
     case "selection":
-      return job.causal
-        ? selectCausalSeed(job)
-        : selectSeed(job.moments, exactSample(job.inputs, job.moments.dim), job).description;
+      return selectSeed(job.moments, exactSample(job.inputs, job.moments.dim, job), job).description;
     case "error":
       return errorOf(job);
   }
-}
-
-/** The same redraws as those of `selectSeed`, compared in causal attention. */
-function selectCausalSeed(job: SelectionJob): FeatureMapDescription {
-  const { inputs, draws } = job;
-  const calibrated = calibrate(job.moments, job);
-  let best: { description: FeatureMapDescription; error: number } | undefined;
-  for (let epoch = 0; epoch < draws; epoch++) {
-    const description = { ...calibrated, projection: { ...calibrated.projection, epoch } };
-    const error = causalError({ description, inputs });
-    if (best === undefined || error < best.error) best = { description, error };
-  }
-  return best?.description ?? calibrated;
 }
 
 function fitHead(job: LandmarkJob): LandmarkFit {
@@ -127,33 +105,8 @@ function fitHead(job: LandmarkJob): LandmarkFit {
   };
 }
 
-const errorOf = (of: Omit<ErrorJob, "kind">): number => (of.causal ? causalError(of) : relativeError(of));
-
 /** |P_hat - P|_F / |P|_F over the sample. */
-function relativeError({ description, inputs }: Pick<ErrorJob, "description" | "inputs">): number {
+function errorOf({ description, inputs, causal }: Omit<ErrorJob, "kind">): number {
   const featureMap = createFeatureMap(description);
-  return attentionError(featureMap, exactSample(inputs, featureMap.dim)).relative;
-}
-
-/**
- * The same for causal attention, estimated by what both attentions make of Gaussian values: the mean of |(P_hat - P) V|^2
- * over V is |P_hat - P|_F^2 times V's width, and neither P needs to be written out.
- */
-function causalError({ description, inputs }: Pick<ErrorJob, "description" | "inputs">): number {
-  const featureMap = createFeatureMap(description);
-  const { dim } = featureMap;
-  const stream = new RandomStream({ seed: 0, purpose: streamPurpose.trials });
-  let squares = 0;
-  let norm = 0;
-  for (const { query, key } of inputs) {
-    if (query.length !== key.length) throw new ArgumentError("inputs", "as many queries as keys", key.length / dim);
-    const value = stream.gaussians(key.length);
-    const exact = exactAttention(query, key, value, { dim, causal: true });
-    const estimate = favorCausalAttention(query, key, value, { featureMap });
-    for (let i = 0; i < exact.length; i++) {
-      squares += (estimate[i]! - exact[i]!) ** 2;
-      norm += exact[i]! ** 2;
-    }
-  }
-  return Math.sqrt(squares / norm);
+  return attentionError(featureMap, exactSample(inputs, featureMap.dim, { causal })).relative;
 }

@@ -1,0 +1,94 @@
+import { exactAttention } from "../attention/exact.ts";
+import { requireInteger, rowCount } from "../checks.ts";
+import { ArgumentError } from "../errors.ts";
+import { multiplyTransposed } from "../linear-algebra/products.ts";
+import { RandomStream, streamPurpose } from "../random/stream.ts";
+import { requireInputs } from "./sample-attention.ts";
+import type { AttentionInput } from "./sample-attention.ts";
+
+/** Softmax attention of a sample in which every query sees every key. */
+export interface BidirectionalSample {
+  readonly dim: number;
+  readonly causal: false;
+  /** Per input, besides its query and key, P `[queries, keys]`: softmax attention, whose rows sum to 1. */
+  readonly inputs: readonly (AttentionInput & { readonly attention: Float64Array })[];
+}
+
+/** Softmax attention of a sample in which query i sees the keys 0..i, by what it makes of random values. */
+export interface CausalSample {
+  readonly dim: number;
+  readonly causal: true;
+  /** Per input, besides its query and key, Gaussian values V and the output P V, both `[rows, dim]`. */
+  readonly inputs: readonly (AttentionInput & { readonly value: Float64Array; readonly output: Float64Array })[];
+}
+
+/** The softmax attention of a sample. It needs no feature map, so it is computed once for all candidates. */
+export type ExactSample = BidirectionalSample | CausalSample;
+
+/**
+ * The softmax attention of a sample, to compare feature maps with by `attentionError`.
+ *
+ * Bidirectional samples hold every P: O(rows^2 dim) time and rows^2 numbers per input. Causal ones hold P V for Gaussian
+ * values V, drawn from seed 0: as long to compute, but only 2 rows dim numbers per input.
+ *
+ * @param inputs One per sequence: query `[rows, dim]` and key `[rows, dim]`, both times d^(-1/4), unpadded. Empty inputs
+ * are left out.
+ * @param options.causal Query i sees the keys 0..i only, which needs as many keys as queries. Default false.
+ * @throws ArgumentError if shapes disagree, or no input has queries and keys.
+ */
+export function exactSample(
+  inputs: readonly AttentionInput[],
+  dim: number,
+  options?: { readonly causal?: false },
+): BidirectionalSample;
+export function exactSample(
+  inputs: readonly AttentionInput[],
+  dim: number,
+  options: { readonly causal: true },
+): CausalSample;
+export function exactSample(
+  inputs: readonly AttentionInput[],
+  dim: number,
+  options?: { readonly causal?: boolean },
+): ExactSample;
+export function exactSample(
+  inputs: readonly AttentionInput[],
+  dim: number,
+  { causal = false }: { readonly causal?: boolean } = {},
+): ExactSample {
+  requireInteger("dim", dim, 1, 1 << 20);
+  requireInputs(inputs);
+  const filled = inputs.flatMap(({ query, key }, i) => {
+    const queries = rowCount(`inputs[${i}].query`, query, dim);
+    const keys = rowCount(`inputs[${i}].key`, key, dim);
+    if (causal && queries !== keys) {
+      throw new ArgumentError(`inputs[${i}].key`, `as many keys as queries, ${queries}, for causal attention`, keys);
+    }
+    return queries === 0 || keys === 0 ? [] : [{ query, key, queries, keys }];
+  });
+  if (filled.length === 0) {
+    throw new ArgumentError("inputs", "at least one input with queries and keys", `${inputs.length} empty ones`);
+  }
+  if (causal) {
+    const stream = new RandomStream({ seed: 0, purpose: streamPurpose.trials });
+    const withOutputs = filled.map(({ query, key }) => {
+      const value = stream.gaussians(key.length);
+      return { query, key, value, output: exactAttention(query, key, value, { dim, causal: true }) };
+    });
+    return { dim, causal, inputs: withOutputs };
+  }
+  const withAttention = filled.map(({ query, key, queries, keys }) => {
+    const attention = multiplyTransposed(query, key, queries, dim, keys);
+    for (let row = 0; row < queries; row++) softmax(attention.subarray(row * keys, (row + 1) * keys));
+    return { query, key, attention };
+  });
+  return { dim, causal, inputs: withAttention };
+}
+
+function softmax(row: Float64Array): void {
+  let largest = -Infinity;
+  for (const value of row) largest = Math.max(largest, value);
+  let total = 0;
+  for (let j = 0; j < row.length; j++) total += row[j] = Math.exp(row[j]! - largest);
+  for (let j = 0; j < row.length; j++) row[j]! /= total;
+}
