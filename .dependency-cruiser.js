@@ -43,15 +43,23 @@ const layers = {
   },
   rewriter: {
     "options.ts": [],
-    "report.ts": ["attention/site"],
+    refusals: [],
+    "report.ts": ["attention/site", "refusals"],
     // Files at the top of attention/ that say what an attention is: see `paths`.
-    "attention/site": [],
-    normalise: ["attention/site"],
+    "attention/site": ["refusals"],
+    normalise: ["attention/site", "refusals"],
     "attention/operands": ["attention/site"],
     "attention/wiring": ["attention/operands", "attention/site", "normalise"],
-    "attention/proof": ["attention/wiring", "attention/operands", "attention/site"],
-    "attention/verdict": ["attention/proof", "attention/wiring", "attention/operands", "attention/site"],
-    attention: ["attention/verdict", "attention/proof", "attention/wiring", "attention/operands", "attention/site"],
+    "attention/proof": ["attention/wiring", "attention/operands", "attention/site", "refusals"],
+    "attention/verdict": ["attention/proof", "attention/wiring", "attention/operands", "attention/site", "refusals"],
+    attention: [
+      "attention/verdict",
+      "attention/proof",
+      "attention/wiring",
+      "attention/operands",
+      "attention/site",
+      "refusals",
+    ],
     positions: [],
     stateful: ["attention", "attention/site"],
     emit: ["stateful", "attention", "attention/operands", "attention/site", "options.ts", "report.ts"],
@@ -93,8 +101,8 @@ const layers = {
 
 /** Layers whose files lie in a folder with others. */
 const paths = {
-  "rewriter/attention/site": "attention/(site|context|product|cache-reason)\\.ts$",
-  "rewriter/attention": "attention/(?!(site|context|product|cache-reason)\\.ts$)[^/]+\\.ts$",
+  "rewriter/attention/site": "attention/(site|context|product)\\.ts$",
+  "rewriter/attention": "attention/(?!(site|context|product)\\.ts$)[^/]+\\.ts$",
 };
 
 const escaped = (text) => text.replaceAll(".", "\\.");

@@ -1,5 +1,5 @@
 export { favorFileSchema } from "./record/favor-file.ts";
-export type { FavorFile, FavorOptions, FavorSite, SiteError } from "./record/favor-file.ts";
+export type { FavorFile, FavorOptions, FavorSite, SiteError, WrittenSite } from "./record/favor-file.ts";
 export { readFavorFile } from "./record/read-favor-file.ts";
 export { siteRecord } from "./record/site-record.ts";
 export { curveSchema, stageSchema } from "./record/tuning-record.ts";

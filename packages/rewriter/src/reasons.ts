@@ -1,14 +1,12 @@
-import type { Reason } from "./attention/site.ts";
-
-/** An attention and what speaks against replacing it. */
+/** An attention layer and why it stays. The codes of a `favor.json` may be of another version, hence any string. */
 export interface SiteReasons {
   readonly layer: number;
-  readonly reasons: readonly Reason[];
+  readonly reasons: readonly { readonly code: string; readonly message: string }[];
 }
 
 /**
- * Each reason once, a line each, with the layers that it holds for: "layers 0-7, 9, code: Message."; the nodes that it
- * names are those of the first.
+ * One line per reason, with the layers it holds for: "layers 0-7, 9, code: Message." If the messages differ only in the
+ * nodes they name, the line names those of the first layer.
  */
 export function reasonLines(sites: readonly SiteReasons[]): string[] {
   const groups = new Map<string, { code: string; message: string; layers: number[]; alike: boolean }>();

@@ -1,5 +1,6 @@
 import type { FeatureMapDescription } from "@favor/core";
-import type { AttentionSite, FoundSite, MaskVerdict, Reason } from "./attention/site.ts";
+import type { AttentionSite, FoundSite, MaskVerdict } from "./attention/site.ts";
+import type { Reason } from "./refusals/reason.ts";
 
 /** One attention of a model as a person or a program is told about it. Plain JSON. */
 export interface SiteReport {

@@ -1,4 +1,4 @@
-import type { ConvertOptions, FeatureChoice } from "@favor/rewriter";
+import type { ConvertOptions, FeatureChoice, Reason } from "@favor/rewriter";
 import { featureChoices } from "@favor/rewriter";
 import { z } from "zod";
 
@@ -52,6 +52,11 @@ export interface FavorSite {
   };
   /** Measured with `--calibrate` or `--evaluate`. */
   readonly error?: SiteError;
+}
+
+/** A site as this version writes it. A file of another version may have codes that this version does not know. */
+export interface WrittenSite extends FavorSite {
+  readonly reasons: readonly Reason[];
 }
 
 /** How the user wanted it, with the defaults. */

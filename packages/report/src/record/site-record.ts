@@ -1,10 +1,10 @@
 import type { FeatureMapDescription } from "@favor/core";
 import type { ConvertedSite } from "@favor/rewriter";
 
-import type { FavorSite, SiteError } from "./favor-file.ts";
+import type { FavorSite, SiteError, WrittenSite } from "./favor-file.ts";
 
-/** A converted site as `favor.json` says it. */
-export function siteRecord(site: ConvertedSite, error: SiteError | undefined): FavorSite {
+/** A converted site as `favor.json` records it. */
+export function siteRecord(site: ConvertedSite, error: SiteError | undefined): WrittenSite {
   const { layer, name, kind, heads, keyValueHeads, headDim, scale, mask, causal, state, reasons } = site;
   return {
     site: site.site,

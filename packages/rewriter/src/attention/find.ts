@@ -7,7 +7,7 @@ import { ancestors, readsData } from "@favor/onnx/graph";
 import { bodyContext, dimsOf, makeContext, maskOperations, varies, type AttentionContext } from "./context.ts";
 import { examineRegion, factsOf } from "./verdict/examine.ts";
 import { fusedCandidates } from "./wiring/fused.ts";
-import { cacheReason } from "./cache-reason.ts";
+import { cacheReason } from "../refusals/cache-reason.ts";
 import { landmarkRegions } from "./wiring/landmark-attention.ts";
 import { LayerCounter } from "./wiring/layer-counter.ts";
 import { MaskProofs } from "./proof/mask-proofs.ts";

@@ -1,4 +1,5 @@
 import type { NodeProto } from "@favor/onnx";
+import type { Reason } from "../refusals/reason.ts";
 import type { AttentionContext } from "./context.ts";
 
 /**
@@ -75,12 +76,6 @@ export interface AttentionSite {
   readonly causal: boolean;
   /** The node whose output is replaced. */
   readonly outputNode: NodeProto;
-}
-
-/** Why an attention stays as it is: a stable code, and a sentence that a person understands without our code. */
-export interface Reason {
-  readonly code: string;
-  readonly message: string;
 }
 
 /** An attention that was found and may not be replaced. */

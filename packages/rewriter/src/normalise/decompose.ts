@@ -2,7 +2,8 @@ import type { Graph } from "@favor/onnx/graph";
 import { describeNode, isStandard } from "@favor/onnx/graph";
 import type { ShapeInfo } from "@favor/onnx/graph";
 import type { NodeProto, TensorProto } from "@favor/onnx";
-import type { Reason } from "../attention/site.ts";
+import type { RefusalCode } from "../refusals/codes.ts";
+import { reasonFor, type Reason } from "../refusals/reason.ts";
 import { NodeBuilder } from "@favor/onnx/graph";
 import type { FusedOperator, Writer } from "./fused-operator.ts";
 import { writeGroupQueryAttention } from "./group-query-attention.ts";
@@ -18,22 +19,17 @@ export interface Decomposed {
   readonly product: NodeProto;
 }
 
-const quantised = (_build: NodeBuilder, { node }: FusedOperator): Reason => ({
-  code: "quantized-attention",
-  message: `The attention is one quantised operator (${describeNode(node)}). Convert the float model and quantise the result.`,
-});
-
 const byName =
-  (code: string, what: string) =>
-  (_build: NodeBuilder, { node }: FusedOperator): Reason => ({
-    code,
-    message: `${describeNode(node)} ${what}. Export the model without this fusion.`,
-  });
+  (code: RefusalCode, what: string) =>
+  (_build: NodeBuilder, { node }: FusedOperator): Reason =>
+    reasonFor(code, `${describeNode(node)} ${what}.`);
+
+const quantised = byName("quantized-attention", "is quantised attention in one operator");
 
 const withCache = byName("kv-cache", "computes one token at a time over a key/value cache of softmax attention");
 const withPacking = byName(
   "packed-sequences",
-  "works on sequences that are packed without padding, whose bounds linear attention would need as a mask",
+  "works on sequences that are packed without padding. Linear attention would need their bounds as a mask",
 );
 
 const microsoft: ReadonlyMap<string, Writer> = new Map<string, Writer>([
@@ -49,8 +45,11 @@ const microsoft: ReadonlyMap<string, Writer> = new Map<string, Writer>([
   ["DecoderMaskedSelfAttention", withCache],
   ["DecoderMaskedMultiHeadAttention", withCache],
   ["PagedAttention", withCache],
-  ["SparseAttention", byName("block-sparse", "lets a query attend to some blocks of keys only")],
-  ["LongformerAttention", byName("sliding-window", "lets a query attend to a window of keys and a few global ones")],
+  ["SparseAttention", byName("block-sparse", "lets a query attend only to some blocks of keys")],
+  [
+    "LongformerAttention",
+    byName("sliding-window", "lets a query attend only to a window of keys and a few global ones"),
+  ],
 ]);
 
 function writerOf(node: NodeProto): Writer | undefined {

@@ -1,4 +1,4 @@
-import type { Reason } from "../attention/site.ts";
+import { reasonFor, type Reason } from "../refusals/reason.ts";
 import type { NodeBuilder } from "@favor/onnx/graph";
 import { describeNode } from "@favor/onnx/graph";
 import type { ShapeInfo } from "@favor/onnx/graph";
@@ -18,5 +18,5 @@ export type Writer = (build: NodeBuilder, operator: FusedOperator) => { product:
 
 /** A reason for shapes that are unknown or do not fit the operator. */
 export function unknownForm(node: NodeProto, what: string): Reason {
-  return { code: "layout-not-understood", message: `${describeNode(node)} cannot be written out: ${what}.` };
+  return reasonFor("layout-not-understood", `${describeNode(node)} cannot be written out as plain operators: ${what}.`);
 }

@@ -1,6 +1,7 @@
 import { describeNode, floatAttribute, intAttribute } from "@favor/onnx/graph";
 import { DataType } from "@favor/onnx";
 import type { NodeBuilder } from "@favor/onnx/graph";
+import { reasonFor } from "../refusals/reason.ts";
 import { unknownForm, type FusedOperator, type Writer } from "./fused-operator.ts";
 import { operatorCacheReason, lengthMask, outputReason } from "./operator-masks.ts";
 import { mergeHeads, splitColumns, splitHeads, writeSoftmaxAttention } from "./softmax-attention.ts";
@@ -13,13 +14,10 @@ export const writeGroupQueryAttention: Writer = (build, operator) => {
   const { node, has, input } = operator;
   if (has(3) || has(4)) return operatorCacheReason(node);
   if (intAttribute(node, "local_window_size", -1) > 0) {
-    return { code: "sliding-window", message: `${describeNode(node)} lets a query attend to a window of keys only.` };
+    return reasonFor("sliding-window", `${describeNode(node)} lets a query attend only to a window of keys.`);
   }
   if (intAttribute(node, "smooth_softmax", 0) > 0 || has(11)) {
-    return {
-      code: "attention-sink",
-      message: `${describeNode(node)} adds a constant to the normaliser (an attention sink).`,
-    };
+    return reasonFor("attention-sink", `${describeNode(node)} adds a constant to the normaliser (an attention sink).`);
   }
   if ((node.output[3] ?? "") !== "") return outputReason(node, "output_qk");
   const heads = intAttribute(node, "num_heads", 0);

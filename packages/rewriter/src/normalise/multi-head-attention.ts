@@ -1,5 +1,5 @@
 import { floatAttribute, intAttribute } from "@favor/onnx/graph";
-import type { Reason } from "../attention/site.ts";
+import type { Reason } from "../refusals/reason.ts";
 import type { NodeBuilder } from "@favor/onnx/graph";
 import { unknownForm, type FusedOperator, type Writer } from "./fused-operator.ts";
 import { operatorCacheReason, microsoftMask, outputReason } from "./operator-masks.ts";

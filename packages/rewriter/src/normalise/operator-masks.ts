@@ -1,8 +1,8 @@
-import { describeNode, floatAttribute, operatorName } from "@favor/onnx/graph";
+import { describeNode, floatAttribute } from "@favor/onnx/graph";
 import type { ShapeInfo } from "@favor/onnx/graph";
 import { DataType, type NodeProto } from "@favor/onnx";
-import { cacheReason } from "../attention/cache-reason.ts";
-import type { Reason } from "../attention/site.ts";
+import { cacheReason } from "../refusals/cache-reason.ts";
+import { reasonFor, type Reason } from "../refusals/reason.ts";
 import type { NodeBuilder } from "@favor/onnx/graph";
 import { positions } from "./softmax-attention.ts";
 
@@ -15,10 +15,10 @@ export function operatorCacheReason(node: NodeProto): Reason {
 }
 
 export function outputReason(node: NodeProto, output: string): Reason {
-  return {
-    code: "probabilities-are-output",
-    message: `The logits or probabilities are an output of ${describeNode(node)} (${output}), and linear attention never computes them.`,
-  };
+  return reasonFor(
+    "probabilities-are-output",
+    `${describeNode(node)} has the logits or probabilities as an output (${output}). Linear attention never computes them.`,
+  );
 }
 
 /**
@@ -52,17 +52,17 @@ export function microsoftMask(
   key: { readonly value: string; readonly axis: number; readonly batch: number; readonly keys: number },
 ): { keep: string } | Reason {
   const value = node.input[index]!;
-  const unknown: Reason = {
-    code: "mask-not-understood",
-    message: `The mask of ${operatorName(node)} "${node.name || node.output[0]}" has a shape that is none of [batch, keys], [batch], [2 batch] and [batch, queries, keys].`,
-  };
+  const unknown = reasonFor(
+    "mask-not-understood",
+    `The mask of ${describeNode(node)} has none of the shapes [batch, keys], [batch], [2 batch] and [batch, queries, keys].`,
+  );
   if (!mask) return unknown;
   const fill = floatAttribute(node, "mask_filter_value", -1e4);
   if (fill > mildestFill) {
-    return {
-      code: "weighted-keys",
-      message: `${describeNode(node)} adds ${fill} to the logits of masked keys, which larger logits outweigh.`,
-    };
+    return reasonFor(
+      "weighted-keys",
+      `${describeNode(node)} adds only ${fill} to the logits of masked keys. Larger logits outweigh that.`,
+    );
   }
   const { dims } = mask;
   if (dims.length === 1) {

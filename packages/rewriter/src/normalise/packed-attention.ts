@@ -1,4 +1,5 @@
 import { describeNode, floatAttribute, intAttribute, intsAttribute } from "@favor/onnx/graph";
+import { reasonFor } from "../refusals/reason.ts";
 import { unknownForm, type Writer } from "./fused-operator.ts";
 import { operatorCacheReason, microsoftMask } from "./operator-masks.ts";
 import { mergeHeads, splitColumns, splitHeads, writeSoftmaxAttention } from "./softmax-attention.ts";
@@ -10,10 +11,7 @@ import { mergeHeads, splitColumns, splitHeads, writeSoftmaxAttention } from "./s
 export const writePackedAttention: Writer = (build, { node, has, input }) => {
   if (has(4)) return operatorCacheReason(node);
   if (intAttribute(node, "do_rotary", 0) !== 0) {
-    return {
-      code: "rotary-inside",
-      message: `${describeNode(node)} rotates queries and keys itself. Export the model without this fusion.`,
-    };
+    return reasonFor("rotary-inside", `${describeNode(node)} rotates queries and keys itself.`);
   }
   const source = input(0);
   const width = input(1)?.dims[1];

@@ -1,6 +1,7 @@
 import { describeNode, floatAttribute, intAttribute } from "@favor/onnx/graph";
 import { DataType } from "@favor/onnx";
 import type { NodeBuilder } from "@favor/onnx/graph";
+import { reasonFor } from "../refusals/reason.ts";
 import { unknownForm, type FusedOperator, type Writer } from "./fused-operator.ts";
 import { operatorCacheReason, lengthMask, outputReason } from "./operator-masks.ts";
 import { mergeHeads, splitHeads, writeSoftmaxAttention } from "./softmax-attention.ts";
@@ -13,7 +14,7 @@ export const writeStandardAttention: Writer = (build, operator) => {
   const { node, has, input } = operator;
   if (has(4) || has(5)) return operatorCacheReason(node);
   if (intAttribute(node, "left_window_size", -1) >= 0 || intAttribute(node, "right_window_size", -1) >= 0) {
-    return { code: "sliding-window", message: `${describeNode(node)} lets a query attend to a window of keys only.` };
+    return reasonFor("sliding-window", `${describeNode(node)} lets a query attend only to a window of keys.`);
   }
   if ((node.output[3] ?? "") !== "") return outputReason(node, "qk_matmul_output");
   const causal = intAttribute(node, "is_causal", 0) !== 0;

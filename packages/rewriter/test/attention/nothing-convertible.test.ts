@@ -33,7 +33,7 @@ test("each reason is said once, with its layers", () => {
   expect(message).toMatch(
     /^None of the 4 attention layers can be replaced\. Layers 0-2, top-k: .+\. \(The names are those of the first\.\) Layer 3, soft-capping: .+\.$/,
   );
-  expect(message.match(/Only the largest logits are kept/g)).toHaveLength(1);
+  expect(message.match(/keeps only the largest logits/g)).toHaveLength(1);
 });
 
 test("one layer", () => {

@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { inspectAttention } from "../../src/convert.ts";
+import { refusalCodes, type RefusalCode } from "../../src/refusals/codes.ts";
+import { refusedOperators } from "../normalise/refused-operators.ts";
 import { DataType } from "@favor/onnx";
 import { dim, groupedQueries, heads, hidden, hiddenStates, layerModel } from "@favor/test-support/layer";
 import type { Layer, LayerOptions } from "@favor/test-support/layer";
@@ -8,7 +10,7 @@ interface Case extends LayerOptions {
   readonly name: string;
   readonly write: (layer: Layer) => string;
   /** Undefined: nothing is reported as attention at all. */
-  readonly code: string | undefined;
+  readonly code: RefusalCode | undefined;
 }
 
 const lone = { inputs: [hiddenStates] };
@@ -131,6 +133,29 @@ const cases: Case[] = [
         const slope = b.op("Mul", [b.cast(b.op("Abs", [b.distances()]), DataType.FLOAT), b.scalar(-0.1)]);
         return b.softmax(b.op("Add", [s, slope]));
       }),
+  },
+  {
+    name: "a learned bias of its own for each query and key",
+    code: "additive-bias",
+    inputs: [{ ...hiddenStates, dims: [1, 12, hidden] }],
+    write: (b) => b.attend((s) => b.softmax(b.op("Add", [s, b.weights([heads, 12, 12], 2)]))),
+  },
+  {
+    name: "a weight for each key, between dropping and keeping it",
+    code: "weighted-keys",
+    write: (b) => b.attend((s) => b.softmax(b.op("Sub", [s, b.unsqueeze(b.cast("mask", DataType.FLOAT), [1, 2])]))),
+  },
+  {
+    name: "a padding mask of its own for each head",
+    code: "key-mask-not-found",
+    inputs: [hiddenStates, { name: "mask", dataType: DataType.BOOL, dims: ["batch", heads, "length"] }],
+    write: (b) => b.attend((s) => b.softmax(b.masked(b.unsqueeze("mask", [2]), s))),
+  },
+  {
+    name: "dropout of training on the probabilities",
+    code: "mask-not-evaluated",
+    ...lone,
+    write: (b) => b.attend((s) => b.op("Dropout", [b.softmax(s), b.scalar(0.4), b.cast(b.integer(1), DataType.BOOL)])),
   },
   {
     name: "a mask for each query from outside",
@@ -336,5 +361,10 @@ describe("attention that stays", () => {
     expect(sites.map(({ reasons }) => reasons.map((reason) => reason.code))).toEqual(
       code === undefined ? [] : [[code]],
     );
+  });
+
+  test("shows every refusal code", () => {
+    const shown = [...cases, ...refusedOperators].flatMap(({ code }) => code ?? []);
+    expect([...new Set(shown)].toSorted()).toEqual(Object.keys(refusalCodes).toSorted());
   });
 });

@@ -11,9 +11,9 @@ import {
   outputDifference,
   reEmissionDifference,
   type Layer,
-  type LayerInput,
   type LayerOptions,
 } from "@favor/test-support/layer";
+import { both, count, int32, lone, microsoft, packed, projected, refusedOperators } from "./refused-operators.ts";
 
 interface Case extends LayerOptions {
   readonly name: string;
@@ -21,23 +21,8 @@ interface Case extends LayerOptions {
   readonly mask: "none" | "padding" | "causal" | "padding and causal";
 }
 
-const microsoft = "com.microsoft";
-const count = { num_heads: { int: heads } };
-const both = { q_num_heads: { int: heads }, kv_num_heads: { int: heads } };
-const lone = { inputs: [hiddenStates] };
-const int32 = (name: string, dims: LayerInput["dims"]): LayerInput => ({ name, dataType: DataType.INT32, dims });
 const rawMask = { inputs: [hiddenStates, int32("mask", ["batch", "length"])] };
 const lengths = { inputs: [hiddenStates, int32("mask", ["batch"])] };
-
-const packed = (b: Layer, mask: string[], attributes = {}): string =>
-  b.op(
-    "Attention",
-    ["x", b.weights([hidden, 3 * hidden]), b.weights([3 * hidden]), ...mask],
-    { ...count, ...attributes },
-    { domain: microsoft },
-  );
-
-const projected = (b: Layer): [string, string, string] => [b.linear("x"), b.linear("x"), b.linear("x")];
 
 const cases: Case[] = [
   { name: "Attention of onnxruntime", mask: "none", ...lone, write: (b) => packed(b, []) },
@@ -158,65 +143,8 @@ describe("fused attention operators that may be replaced", () => {
   });
 });
 
-const past: LayerInput = { name: "past", dataType: DataType.FLOAT, dims: ["batch", heads, "steps", dim] };
-
-const refused: (LayerOptions & { name: string; code: string; write: (b: Layer) => string })[] = [
-  {
-    name: "softcap",
-    code: "soft-capping",
-    opset: 23,
-    ...lone,
-    write: (b) => b.op("Attention", projected(b), { ...both, softcap: { float: 30 } }),
-  },
-  {
-    name: "a past",
-    code: "kv-cache",
-    opset: 23,
-    inputs: [hiddenStates, past],
-    write: (b) => b.op("Attention", [...projected(b), "", "past", "past"], both),
-  },
-  {
-    name: "an additive mask of its own for every query",
-    code: "relative-position-bias",
-    opset: 23,
-    ...lone,
-    write: (b) =>
-      b.op(
-        "Attention",
-        [...projected(b), b.cast(b.op("Abs", [b.op("Sin", [b.cast(b.distances(), DataType.FLOAT)])]), DataType.FLOAT)],
-        both,
-      ),
-  },
-  {
-    name: "a quantised operator",
-    code: "quantized-attention",
-    ...lone,
-    write: (b) => b.op("QAttention", ["x", b.weights([hidden, 3 * hidden])], count, { domain: microsoft }),
-  },
-  {
-    name: "grouped queries with a past",
-    code: "kv-cache",
-    inputs: [hiddenStates, past, int32("last", ["batch"]), int32("total", [])],
-    write: (b) => {
-      const attributes = { ...count, kv_num_heads: { int: heads } };
-      return b.op("GroupQueryAttention", [...projected(b), "past", "past", "last", "total"], attributes, {
-        domain: microsoft,
-      });
-    },
-  },
-  {
-    name: "grouped queries in a window",
-    code: "sliding-window",
-    inputs: [hiddenStates, int32("last", ["batch"]), int32("total", [])],
-    write: (b) => {
-      const attributes = { ...count, kv_num_heads: { int: heads }, local_window_size: { int: 4 } };
-      return b.op("GroupQueryAttention", [...projected(b), "", "", "last", "total"], attributes, { domain: microsoft });
-    },
-  },
-];
-
 describe("fused attention operators that stay", () => {
-  test.each(refused)("$name: $code", ({ write, code, ...options }) => {
+  test.each(refusedOperators)("$name: $code", ({ write, code, ...options }) => {
     const { sites } = inspectAttention(layerModel(write, options));
     expect(sites.map(({ reasons }) => reasons.map((reason) => reason.code))).toEqual([[code]]);
   });

@@ -1,3 +1,5 @@
+import type { RefusalCode } from "../../refusals/codes.ts";
+
 /**
  * What a mask does, read off its weights: exp(bias) of each (query, key), from several evaluations with different
  * inputs and lengths. Rows that attend to nothing are those of padding, or have no key that counts.
@@ -16,10 +18,9 @@ export type MaskPattern =
   | { readonly kind: "padding" | "causal" | "padding and causal"; readonly keep: readonly Uint8Array[] }
   | { readonly kind: "other"; readonly found: MaskKindFound; readonly message: string };
 
-/** What becomes of attention whose weights are no product of features of the query and of the key. */
-export const inexpressible = "which sums over keys cannot express: this layer stays softmax";
-
-export type MaskKindFound =
+/** Masks and biases that linear attention cannot express. */
+export type MaskKindFound = Extract<
+  RefusalCode,
   | "alibi"
   | "relative-position-bias"
   | "additive-bias"
@@ -27,25 +28,8 @@ export type MaskKindFound =
   | "sliding-window"
   | "block-diagonal"
   | "query-mask"
-  | "per-query-mask";
-
-/** What a person may do about a bias that linear attention cannot express. */
-export const otherPositions = "A checkpoint whose positions are absolute or rotary can be converted.";
-
-const besideFullAttention = "Nothing need be done: layers whose queries attend to every key are replaced without it.";
-
-/** What a person may do about each mask or bias; no part of what was found. */
-export const maskAdvice: Readonly<Record<MaskKindFound, string>> = {
-  alibi: otherPositions,
-  "relative-position-bias": otherPositions,
-  "additive-bias": otherPositions,
-  "weighted-keys": "Export the model with a mask that keeps or drops each key.",
-  "sliding-window": besideFullAttention,
-  "block-diagonal": besideFullAttention,
-  "query-mask":
-    "A mask for padding is one of the keys, [batch, 1, 1, length]: export the model from code that writes it so. KerasHub's ESM does on the torch backend, and hides queries on TensorFlow and JAX.",
-  "per-query-mask": "If it is an input of the model, export the model with a mask of the keys alone, [batch, keys].",
-};
+  | "per-query-mask"
+>;
 
 /**
  * Below this a weight counts as masked: exp(-1e4) and exp(-1e9) are 0, and exp(-100) is nothing beside any logits that
@@ -56,7 +40,7 @@ const masked = 1e-36;
 /** Log weights that differ by less are equal; logits of 16 bits are rounded more coarsely. */
 const leastStep = 1e-3;
 
-/** @param tolerance of a probability, as the law was proved to; default that of float32 */
+/** @param tolerance of a probability, the same with which the softmax law was proved; default that of float32 */
 export function classifyMask(samples: readonly MaskSample[], tolerance: number = leastStep): MaskPattern {
   if (samples.some(hasFractions)) return classifyBias(samples, Math.max(tolerance, leastStep));
   if (samples.every(({ weights }) => !weights.some((weight) => Number.isNaN(weight) || isMasked(weight)))) {
@@ -139,25 +123,16 @@ function explainsRows(sample: MaskSample, keep: Uint8Array, causal: boolean, gro
 
 function classifyBias(samples: readonly MaskSample[], tolerance: number): MaskPattern {
   if (samples.every(hasEqualRows)) {
-    return other(
-      "weighted-keys",
-      "each key has a weight of its own, the same for every query, beside 0 and 1: this layer stays softmax",
-    );
+    return other("weighted-keys", "keys have weights between 0 and 1, the same for every query");
   }
   if (samples.every((sample) => dependsOnDistance(sample, tolerance))) {
     return samples.every((sample) => isLinear(sample, tolerance))
-      ? other(
-          "alibi",
-          `an ALiBi bias, linear in the distance between query and key, is added to the logits, ${inexpressible}`,
-        )
-      : other(
-          "relative-position-bias",
-          `a bias that depends on the distance between query and key is added to the logits, ${inexpressible}`,
-        );
+      ? other("alibi", "the logits get an ALiBi bias, linear in the distance between query and key")
+      : other("relative-position-bias", "the logits get a bias that depends on the distance between query and key");
   }
   return other(
     "additive-bias",
-    `a bias that depends on both the query and the key is added to the logits, ${inexpressible} (a relative position bias over two dimensions, as in Swin or BEiT, or a learned one)`,
+    "the logits get a bias that depends on both the query and the key (a relative position bias over two dimensions, as in Swin or BEiT, or a learned one)",
   );
 }
 
@@ -221,27 +196,21 @@ function classifyBinary(samples: readonly MaskSample[]): MaskPattern {
       if (samples.every((sample) => withinWindow(sample, before, after))) {
         return other(
           "sliding-window",
-          `a sliding window: a query attends to ${before} keys before it${after > 0 ? ` and ${after} after it` : ""} and no further, ${inexpressible}`,
+          `a query attends to ${before} keys before it${after > 0 ? ` and ${after} after it` : ""} and no further (a sliding window)`,
         );
       }
     }
   }
   if (samples.every(isBlockDiagonal)) {
-    return other(
-      "block-diagonal",
-      `a query attends only to keys of its own segment or window (a block-diagonal mask), ${inexpressible}`,
-    );
+    return other("block-diagonal", "a query attends only to keys of its own segment or block (a block-diagonal mask)");
   }
   if (samples.every(hidesQueries)) {
     return other(
       "query-mask",
-      "every key is hidden from some queries and none from the others: the mask is one of the queries, [batch, 1, length, 1], and keys of padding count for all others, which no mask of keys expresses: this layer stays softmax",
+      "some queries see no key and the others see all: the mask hides queries, [batch, 1, length, 1], and keys of padding count for all others",
     );
   }
-  return other(
-    "per-query-mask",
-    `the mask differs from query to query and is neither causal nor padding, ${inexpressible}`,
-  );
+  return other("per-query-mask", "the mask differs from query to query and is neither causal nor padding");
 }
 
 /** Every query sees the keys within the window, without those that all queries have hidden; if it has one to see. */

@@ -3,11 +3,12 @@ import { DataType } from "@favor/onnx";
 import type { AttentionContext } from "../context.ts";
 import type { GraphProbe } from "@favor/onnx/graph";
 import { findKeyMask, type KeyMaskSample } from "./key-mask.ts";
-import { classifyMask, maskAdvice, type MaskSample } from "./mask-pattern.ts";
+import { classifyMask, type MaskKindFound, type MaskSample } from "./mask-pattern.ts";
 import type { Region } from "../wiring/region.ts";
 import { drawInputs, type DrawMode } from "./probing-inputs.ts";
 import { RegionEvaluation, regionInputs, uniformWeights } from "./region-evaluation.ts";
-import type { MaskVerdict, Reason } from "../site.ts";
+import { reasonFor, type Reason } from "../../refusals/reason.ts";
+import type { MaskVerdict } from "../site.ts";
 import { largestOffset, softmaxLaw, type LawShape } from "./softmax-law.ts";
 import { hiddenWindow, lengthLogarithm, windowProbe, type MaskQuestion } from "./window-proof.ts";
 
@@ -146,7 +147,7 @@ function verdict(
     case "other":
       return {
         mask: { kind: "other", evidence: `${pattern.message}, ${evidence}` },
-        reasons: [{ code: pattern.found, message: `${capital(pattern.message)}. ${maskAdvice[pattern.found]}` }],
+        reasons: [reasonFor(pattern.found, sentences(pattern.found, pattern.message))],
       };
     case "padding":
     case "padding and causal": {
@@ -170,8 +171,8 @@ function verdict(
         ...(keyMask && { keyMask }),
       };
       if (keyMask !== undefined) return { mask, reasons: [] };
-      const message = "The mask depends on the key alone, but no value of size [batch, length] in the graph holds it.";
-      return { mask, reasons: [{ code: "key-mask-not-found", message }] };
+      const found = "The mask depends on the key alone, but no value of shape [batch, length] in the graph holds it.";
+      return { mask, reasons: [reasonFor("key-mask-not-found", found)] };
     }
   }
 }
@@ -196,4 +197,8 @@ function isTelling({ mask: { weights, groups, queries, keys }, mode }: Sample): 
   );
 }
 
-const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+function sentences(found: MaskKindFound, message: string): string {
+  const sentence = `${message.charAt(0).toUpperCase()}${message.slice(1)}.`;
+  // Sums over keys could weigh them; nothing writes such masks yet.
+  return found === "weighted-keys" ? sentence : `${sentence} Sums over keys cannot express it.`;
+}

@@ -11,7 +11,7 @@ import { type AttentionContext } from "../context.ts";
 import { drawInputs } from "./probing-inputs.ts";
 import type { Region, RegionLabels } from "../wiring/region.ts";
 import { allRead, RegionEvaluation, uniformWeights, type RegionInputs } from "./region-evaluation.ts";
-import type { Reason } from "../site.ts";
+import { reasonFor, type Reason } from "../../refusals/reason.ts";
 
 /** One region to be proved a softmax, and what is needed to evaluate it. */
 export interface MaskQuestion {
@@ -106,17 +106,17 @@ export function hiddenWindow(question: MaskQuestion, seen: number): Reason | und
   if (context.second === undefined) return undefined;
   for (const { node, value, size } of windowSizes(question)) {
     if (size + 1 < seen || !changesMask(question, value) || probeAt(context, size + 3) === undefined) continue;
-    return {
-      code: "sliding-window",
-      message: `The mask changes at a distance of ${size} positions (${describeNode(node)}): a sliding window or blocks, which longer inputs meet. Sums over keys cannot express it: this layer stays softmax.`,
-    };
+    return reasonFor(
+      "sliding-window",
+      `The mask changes at a distance of ${size} positions (${describeNode(node)}): longer inputs meet a sliding window or blocks. Sums over keys cannot express it.`,
+    );
   }
   for (const value of constantMasks(question, seen)) {
     if (isCausalOrFull(context, value)) continue;
-    return {
-      code: "sliding-window",
-      message: `The constant mask "${value}" is neither causal nor empty as a whole: it has a window, segments or a bias beyond the first ${seen} positions. Sums over keys cannot express that: this layer stays softmax.`,
-    };
+    return reasonFor(
+      "sliding-window",
+      `The constant mask "${value}" is neither causal nor empty as a whole: beyond the first ${seen} positions it has a window, segments or a bias. Sums over keys cannot express that.`,
+    );
   }
   return undefined;
 }

@@ -1,7 +1,7 @@
 import { RandomStream, streamPurpose, type FavorError } from "@favor/core";
 import { EvaluationLimitError } from "@favor/onnx/evaluate";
 import { describeNode } from "@favor/onnx/graph";
-import { cacheReason } from "../cache-reason.ts";
+import { cacheReason } from "../../refusals/cache-reason.ts";
 import { cacheInput } from "../operands/key-value-cache.ts";
 import { channelAxes } from "../operands/channel-axes.ts";
 import { shapeOf, type AttentionContext } from "../context.ts";
@@ -14,7 +14,8 @@ import { scaleAbove } from "../operands/scale-above.ts";
 import { describeRefusal } from "./refusal.ts";
 import type { Region, RegionLabels } from "../wiring/region.ts";
 import { regionInputs } from "../proof/region-evaluation.ts";
-import type { AttentionSite, FoundSite, MaskVerdict, Operand, Reason, RefusedSite } from "../site.ts";
+import { reasonFor, type Reason } from "../../refusals/reason.ts";
+import type { AttentionSite, FoundSite, MaskVerdict, Operand, RefusedSite } from "../site.ts";
 
 interface Orientation {
   readonly labels: RegionLabels;
@@ -103,16 +104,15 @@ export function examineRegion(
     });
     const cached = cacheReasons(context, operands);
     if ("error" in proof) {
-      const message = notEvaluated(proof.error);
-      // A past of a length of its own may not fit the mask's: that there is one is the reason to name.
-      const reasons = cached.length > 0 ? cached : [{ code: "mask-not-evaluated", message }];
+      // The past may have another length than the mask expects. Then the cache is the reason, not the mask.
+      const reasons = cached.length > 0 ? cached : [notEvaluated(proof.error)];
       return refuse(reasons, unknownMask, basicFacts(context, region));
     }
     if ("failure" in proof) {
       failure ??= proof.failure;
       if (orientation.query === "left") continue;
-      const message = `What stands between the two products is not a softmax of the logits: ${failure}. This layer stays as it is.`;
-      return refuse([{ code: "not-softmax", message }], unknownMask, basicFacts(context, region));
+      const found = `The part between the two products is not a softmax of the logits: ${failure}.`;
+      return refuse([reasonFor("not-softmax", found)], unknownMask, basicFacts(context, region));
     }
     const built = operands && buildSite(context, region, operands, proof.scale, proof.mask, { index, layer, name });
     const reasons = [
@@ -130,24 +130,28 @@ export function examineRegion(
   return refuse([layoutReason(region)], unknownMask);
 }
 
-function notEvaluated(error: FavorError): string {
-  if (!(error instanceof EvaluationLimitError))
-    return `The mask could not be evaluated, so this layer stays softmax: ${error.message}`;
+function notEvaluated(error: FavorError): Reason {
+  const code = "mask-not-evaluated";
+  if (!(error instanceof EvaluationLimitError)) {
+    const remedy = "Export the model in evaluation mode, or with another exporter.";
+    return reasonFor(code, `The mask could not be evaluated: ${error.message}`, remedy);
+  }
   const { limit, allowed } = error.details;
-  const more = limit === "operations" ? "raise the option maskOperations, or " : "";
-  return `The mask is too large to be evaluated: it takes more than ${allowed} ${limit}. To go on, ${more}export the model with dynamic axes, or for shorter inputs.`;
+  const smaller = "xport the model with dynamic axes, or for shorter inputs.";
+  const remedy = limit === "operations" ? `Raise the option maskOperations, or e${smaller}` : `E${smaller}`;
+  return reasonFor(code, `The mask is too large to be evaluated: it takes more than ${allowed} ${limit}.`, remedy);
 }
 
-/** What reads the probabilities beside the product with the values. */
+/** Reasons for what reads the probabilities apart from the product with the values. */
 function escapeReasons({ graph }: AttentionContext, { escapes }: Region): Reason[] {
   if (escapes.length === 0) return [];
   const output = escapes.find((value) => graph.isOutput(value));
   if (output === undefined) {
-    const message = `The attention probabilities are also used elsewhere ("${escapes[0]}"), and linear attention never computes them: this layer stays softmax. Export the model without what reads them (output_attentions, a loss or a pooling of the probabilities).`;
-    return [{ code: "probabilities-used", message }];
+    const found = `Another part of the model reads the attention probabilities ("${escapes[0]}"). Linear attention never computes them.`;
+    return [reasonFor("probabilities-used", found)];
   }
-  const message = `The attention probabilities are a graph output ("${output}"), and linear attention never computes them. Export the model without output_attentions.`;
-  return [{ code: "probabilities-are-output", message }];
+  const found = `The attention probabilities are a graph output ("${output}"). Linear attention never computes them.`;
+  return [reasonFor("probabilities-are-output", found)];
 }
 
 function cacheReasons(context: AttentionContext, operands: Operands | undefined): Reason[] {
@@ -159,8 +163,8 @@ function cacheReasons(context: AttentionContext, operands: Operands | undefined)
 function memoryReasons(context: AttentionContext, { query, key }: AttentionSite): Reason[] {
   const extra = sizeOf(context, key, "length") - sizeOf(context, query, "length");
   if (extra === 0) return [];
-  const message = `The attention is causal over ${extra > 0 ? "more" : "fewer"} keys than queries, by ${Math.abs(extra)} (learned memory keys, or a state that is carried along): prefix sums over the queries' positions leave them out. Train or export the model without them.`;
-  return [{ code: "memory-keys", message }];
+  const found = `The attention is causal and has ${Math.abs(extra)} ${extra > 0 ? "more" : "fewer"} keys than queries: learned memory keys, or a state that is carried along. Prefix sums over the queries' positions cannot express that.`;
+  return [reasonFor("memory-keys", found)];
 }
 
 /**
@@ -177,12 +181,13 @@ function comparesChannels(context: AttentionContext, { logits }: Region): boolea
   });
 }
 
-const layoutReason = (region: Region): Reason => ({
-  code: "layout-not-understood",
-  message: `The axes of ${describeNode(region.logits.node)} or ${describeNode(region.output.node)} could not be told apart as batch, heads and positions, so this layer stays softmax. Another exporter may write it in a known form: torch.onnx.export with dynamo=True, or optimum.`,
-});
+const layoutReason = ({ logits, output }: Region): Reason =>
+  reasonFor(
+    "layout-not-understood",
+    `Favor cannot tell which axes of ${describeNode(logits.node)} or ${describeNode(output.node)} are batch, heads and positions.`,
+  );
 
-/** What a refusal says of an attention whose operands are understood. */
+/** The facts of a refused attention whose operands are understood. */
 export function factsOf(
   site: AttentionSite,
 ): Pick<RefusedSite, "kind" | "heads" | "keyValueHeads" | "headDim" | "scale"> {

@@ -1,7 +1,7 @@
 import { describeNode } from "@favor/onnx/graph";
 import { dimsOf, type AttentionContext } from "../context.ts";
 import type { Region, RegionLabels } from "../wiring/region.ts";
-import type { Reason } from "../site.ts";
+import { reasonFor, type Reason } from "../../refusals/reason.ts";
 
 /**
  * Where queries of several heads lie on one axis of positions of the logits, and what masks them takes them apart
@@ -19,8 +19,8 @@ export function foldedQueryReasons(
 ): readonly Reason[] {
   const folded = reasons.some(({ code }) => code === "per-query-mask") && foldedHeads(context, region, labels);
   if (!folded) return reasons;
-  const message = `The queries of ${folded} heads that share a key head are folded into one axis of positions by ${describeNode(region.logits.node)}, as tf2onnx writes the Einsum of grouped queries, and their mask is by position: this layer stays softmax. Export the model with heads on an axis of their own, as torch.onnx.export writes it, or with as many key heads as query heads.`;
-  return [{ code: "folded-queries", message }];
+  const found = `${describeNode(region.logits.node)} folds the queries of ${folded} heads that share a key head into one axis of positions, as tf2onnx writes the Einsum of grouped queries, but their mask goes by position.`;
+  return [reasonFor("folded-queries", found)];
 }
 
 /** How many times the keys the queries of a product are, at all lengths, where its rows are taken apart by them. */
