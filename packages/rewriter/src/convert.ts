@@ -1,5 +1,4 @@
 import Long from "long";
-import { ArgumentError } from "@favor/core";
 import type { AttentionContext } from "./attention/context.ts";
 import type { FoundAttention } from "./attention/find.ts";
 import { conversionOf, recordConversion } from "./conversion-record.ts";
@@ -10,16 +9,16 @@ import { offsetPositions } from "./stateful/position-offset.ts";
 import { NodeBuilder } from "@favor/onnx/graph";
 import { raiseOpset } from "./emit/raise-opset.ts";
 import { rewriteSite, type SiteWriter } from "./emit/rewrite-site.ts";
-import { findSites } from "./sites.ts";
+import type { Fork } from "./fork.ts";
 import { GraphError } from "@favor/onnx/graph";
 import type { Graph } from "@favor/onnx/graph";
 import type { ModelProto } from "@favor/onnx";
 import { createMessage } from "@favor/onnx";
-import { normaliseModel, restoreFused } from "./normalise/normalise.ts";
-import { checkOptions, type ConvertOptions, type Settings } from "./options.ts";
+import { restoreFused } from "./normalise/normalise.ts";
+import type { Settings } from "./options.ts";
 import { growPositions } from "./positions/grow.ts";
 import { reasonLines } from "./reasons.ts";
-import { reportSite, type ConvertedSite, type SiteReport } from "./report.ts";
+import { reportSite, type ConvertedSite } from "./report.ts";
 
 export interface Conversion {
   readonly model: ModelProto;
@@ -28,50 +27,27 @@ export interface Conversion {
   readonly notes: readonly string[];
 }
 
-/**
- * Every attention of a model with its verdict; changes nothing.
- *
- * @throws ArgumentError for anything but a decoded model
- */
-export function inspectAttention(
-  model: ModelProto,
-  options: Pick<ConvertOptions, "maskOperations"> = {},
-): { sites: SiteReport[]; notes: readonly string[] } {
-  requireModel(model);
-  const { graph, notes } = normaliseModel(model);
-  const found = findSites(graph, options.maskOperations);
-  return { sites: found.sites.map(reportSite), notes: [...notes, ...found.notes] };
+/** @throws GraphError "already-converted" */
+export function requireUnconverted(model: ModelProto): void {
+  const before = conversionOf(model);
+  if (before === undefined) return;
+  throw new GraphError(
+    "already-converted",
+    `This model was converted before (${before.features} features). Convert the original again with other options.`,
+    { conversion: before },
+  );
 }
 
 /**
- * Replaces softmax attention by linear attention wherever that is proved right. The model is changed in place and
- * returned: inputs, outputs and their axes stay, dead nodes and weights go.
+ * Replaces the attention that was found. The fork is used up.
  *
- * @throws GraphError "already-converted" or "nothing-convertible", with every site's reasons in `details.sites`;
- *   "non-finite-weights" if a weight that projects a converted attention's queries, keys or values has NaN or infinity
- * @throws GraphError "cannot-raise-opset" below opset 9; for the target "onnx27", where the model's operators cannot be
- *   those of opset 27
- * @throws GraphError "cannot-be-stateful" if `stateful` is asked for and anything but attention stands against it
- * @throws ArgumentError for options that cannot be right, and for anything but a decoded model
+ * @param checked weights that are known to be finite; what is read and found finite is added
  */
-export function convertAttention(model: ModelProto, options: ConvertOptions = {}): Conversion {
-  requireModel(model);
-  const settings = checkOptions(options);
-  const before = conversionOf(model);
-  if (before !== undefined) {
-    throw new GraphError(
-      "already-converted",
-      `This model was converted before (${before.features} features). Convert the original again with other options.`,
-      { conversion: before },
-    );
-  }
-  const normalised = normaliseModel(model);
-  const { graph } = normalised;
-  const found = findSites(graph, settings.maskOperations);
+export function convertFound({ normalised, found }: Fork, settings: Settings, checked: Set<string>): Conversion {
+  const { model, graph } = normalised;
   requireConvertible(found, normalised.notes);
   requireOpset(graph);
   const writers = new SiteWriters();
-  const checked = new Set<string>();
   const sites = found.sites.map((entry): ConvertedSite => {
     const report = reportSite(entry);
     if ("refused" in entry) return { ...report, state: "refused" };
@@ -86,8 +62,6 @@ export function convertAttention(model: ModelProto, options: ConvertOptions = {}
   writers.removeDead();
   graph.reindex();
   graph.removeDead();
-  const { functions, opsetImport } = normalised.model;
-  Object.assign(model, { graph: graph.proto, functions, opsetImport });
   const grown = settings.maxLength === undefined ? [] : growPositions(graph, settings.maxLength, settings.growth);
   if (settings.stateful) continueFrom(found, sites, graph);
   const hasCausal = sites.some(({ state, causal }) => state === "converted" && causal);
@@ -98,15 +72,6 @@ export function convertAttention(model: ModelProto, options: ConvertOptions = {}
   }
   recordConversion(model, settings, sites);
   return { model, sites, notes: [...grown, ...remarks(sites, settings, hasCausal)] };
-}
-
-/** Plain JavaScript may hand over a file's bytes or its path. */
-function requireModel(model: ModelProto): void {
-  const given: unknown = model;
-  if (typeof given === "object" && given !== null && "graph" in given) return;
-  const found = given instanceof Uint8Array ? "bytes" : given;
-  const expected = "a model, as decodeModel makes it of bytes, or openModel of @favor/onnx/node of a file";
-  throw new ArgumentError("model", expected, found);
 }
 
 /** What the options leave as it is, or ask of whoever runs the model: a sentence each. */

@@ -1,7 +1,6 @@
-export { convertAttention, inspectAttention } from "./convert.ts";
 export type { Conversion } from "./convert.ts";
 export { featureChoices } from "./options.ts";
-export type { ConvertOptions, FeatureChoice } from "./options.ts";
+export type { ConvertOptions, FeatureChoice, FindOptions } from "./options.ts";
 export { growModel } from "./positions/grow-model.ts";
 export type { GrowOptions } from "./positions/grow-model.ts";
 export { refusalCodes } from "./refusals/codes.ts";
@@ -12,5 +11,8 @@ export type { SiteReasons } from "./reasons.ts";
 export type { ConvertedSite, SiteReport } from "./report.ts";
 export { statefulInputs } from "./stateful/state.ts";
 export type { StateInput, StatefulInputs } from "./stateful/state.ts";
-export { tapMoments, tapSamples } from "./tap.ts";
 export type { MomentTap, SampleTap, TappedModel } from "./tap.ts";
+export { convertAttention, findAttention, inspectAttention } from "./model-attention.ts";
+export type { ModelAttention } from "./model-attention.ts";
+export { normaliseModel } from "./normalise/normalise.ts";
+export type { NormalisedModel } from "./normalise/normalise.ts";

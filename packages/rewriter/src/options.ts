@@ -37,7 +37,15 @@ export const featureChoices: readonly FeatureChoice[] = [
 
 const projectionKinds: readonly ProjectionKind[] = ["orthogonal", "iid", "hadamard", "givens"];
 
-export interface ConvertOptions {
+export interface FindOptions {
+  /**
+   * Operations that evaluating the masks may take, all together; what needs more is refused. Default 4e7, about a
+   * second: enough for masks of 1,024 positions by 1,024 where the model runs at no smaller size.
+   */
+  readonly maskOperations?: number;
+}
+
+export interface ConvertOptions extends FindOptions {
   /** Default "positive". */
   readonly features?: FeatureChoice;
   /** Random features per head, M. Default 256. "elu1" and "squared-relu" have none and do not read it. */
@@ -74,11 +82,6 @@ export interface ConvertOptions {
   readonly cross?: boolean;
   /** How a position table grows: repeated (default), or stretched by interpolation. */
   readonly growth?: "tile" | "interpolate";
-  /**
-   * Operations that evaluating the masks may take, all together; what needs more is refused. Default 4e7, about a
-   * second: enough for masks of 1,024 positions by 1,024 where the model runs at no smaller size.
-   */
-  readonly maskOperations?: number;
 }
 
 type Given = "moments" | "featureMaps" | "maxLength" | "maskOperations";

@@ -2,10 +2,9 @@ import type { AttentionSite } from "./attention/site.ts";
 import { NodeBuilder } from "@favor/onnx/graph";
 import { standardScales } from "./emit/scales.ts";
 import { readSite, type KeepCache } from "./emit/site-inputs.ts";
-import { findSites } from "./sites.ts";
+import type { Fork } from "./fork.ts";
 import { DataType, type ModelProto } from "@favor/onnx";
 import { createMessage } from "@favor/onnx";
-import { normaliseModel } from "./normalise/normalise.ts";
 
 /** Outputs that a tapped model has beside its own, for one site. Queries and keys are times sqrt(scale) each. */
 export interface MomentTap {
@@ -37,7 +36,7 @@ export interface SampleTap {
   readonly key: string;
 }
 
-/** A model with additional outputs, and which of them belong to which site. The given model is not changed. */
+/** A model with additional outputs, and which of them belong to which site. */
 export interface TappedModel<Tap> {
   readonly model: ModelProto;
   readonly taps: readonly Tap[];
@@ -45,13 +44,10 @@ export interface TappedModel<Tap> {
   readonly notes: readonly string[];
 }
 
-/**
- * The model with the sums that calibration needs as additional outputs: run it on one unpadded sequence at a time
- * (sums take no notice of padding) and add the outputs up in float64. The given model is not changed.
- */
-export function tapMoments(model: ModelProto): TappedModel<MomentTap> {
+/** Adds the sums that calibration needs as outputs. The fork is used up. */
+export function tapMoments(fork: Fork): TappedModel<MomentTap> {
   return tap(
-    model,
+    fork,
     (build, site, query, keyColumns) => {
       const keys = build.transpose(keyColumns, [0, 1, 3, 2]);
       const queryColumns = build.transpose(query, [0, 1, 3, 2]);
@@ -77,10 +73,10 @@ export function tapMoments(model: ModelProto): TappedModel<MomentTap> {
   );
 }
 
-/** The model with every site's queries and keys as additional outputs. The given model is not changed. */
-export function tapSamples(model: ModelProto): TappedModel<SampleTap> {
+/** Adds every site's queries and keys as outputs. The fork is used up. */
+export function tapSamples(fork: Fork): TappedModel<SampleTap> {
   return tap(
-    model,
+    fork,
     (build, site, query, keyColumns) => ({
       site: site.index,
       heads: site.heads,
@@ -94,21 +90,18 @@ export function tapSamples(model: ModelProto): TappedModel<SampleTap> {
 }
 
 function tap<Entry>(
-  model: ModelProto,
+  { normalised: { graph, model }, found }: Fork,
   emit: (build: NodeBuilder, site: AttentionSite, query: string, keyColumns: string) => Entry,
   outputsOf: (entry: Entry) => string[],
 ): TappedModel<Entry> {
-  const normalised = normaliseModel(model);
-  const { graph, model: copy } = normalised;
   const build = new NodeBuilder(graph, "favor_tap");
   const keeps: KeepCache = new Map();
   const taps: Entry[] = [];
   const notes: string[] = [];
-  // Whatever a conversion may take for its masks: it is the conversion that refuses.
-  for (const found of findSites(graph, Infinity).sites) {
-    if (!("site" in found)) continue;
-    const { site } = found;
-    if (found.context.graph !== graph) {
+  for (const entry of found.sites) {
+    if (!("site" in entry)) continue;
+    const { site, context } = entry;
+    if (context.graph !== graph) {
       notes.push(
         `Attention ${site.index}, "${site.name}", lies inside a body of If, Loop or Scan, whose values cannot be outputs of the model: its queries and keys are not seen, and its features not calibrated.`,
       );
@@ -118,16 +111,16 @@ function tap<Entry>(
     const inputs = readSite(build, site, keeps);
     const scaled = (value: string, scale: number): string =>
       build.op("Mul", [spreadHeads(build, value, site), build.scalar(scale)]);
-    const entry = emit(build, site, scaled(inputs.query, scales.query), scaled(inputs.keyColumns, scales.key));
-    taps.push(entry);
-    for (const name of outputsOf(entry)) {
+    const made = emit(build, site, scaled(inputs.query, scales.query), scaled(inputs.keyColumns, scales.key));
+    taps.push(made);
+    for (const name of outputsOf(made)) {
       const type = { tensorType: { elemType: DataType.FLOAT }, denotation: "" };
-      copy.graph.output.push(createMessage("ValueInfoProto", { name, type }));
+      model.graph.output.push(createMessage("ValueInfoProto", { name, type }));
     }
   }
   build.commit();
   graph.reindex();
-  return { model: copy, taps, notes };
+  return { model, taps, notes };
 }
 
 /** Keys that all heads share are repeated, so that every head has statistics of its own. */

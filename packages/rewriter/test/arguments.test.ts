@@ -1,7 +1,7 @@
 import { ArgumentError } from "@favor/core";
 import { expect, it } from "vitest";
 
-import { convertAttention, inspectAttention } from "../src/convert.ts";
+import { convertAttention, inspectAttention } from "../src/model-attention.ts";
 
 // What TypeScript refuses, plain JavaScript may do.
 it.each([

@@ -84,9 +84,9 @@ async function convert(folder: string): Promise<void> {
   const opened = await openModel(join(folder, "model.onnx"));
   lap("open");
   const hashing = hashSource(opened);
-  const { sites } = convertAttention(opened.model);
+  const { model, sites } = convertAttention(opened.model);
   lap("convert");
-  await writeModel(opened.model, join(folder, "converted.onnx"));
+  await writeModel(model, join(folder, "converted.onnx"));
   lap("write");
   await hashing;
   opened.close();

@@ -2,7 +2,7 @@ import { join } from "node:path";
 
 import type { HeadMoments } from "@favor/core/calibration";
 import { createMessage } from "@favor/onnx";
-import { tapMoments, tapSamples } from "@favor/rewriter";
+import { findAttention } from "@favor/rewriter";
 import type { ModelProto } from "@favor/onnx";
 import { openModel, writeModel } from "@favor/onnx/node";
 import Long from "long";
@@ -51,15 +51,21 @@ function largestDifference(a: readonly HeadMoments[], b: readonly HeadMoments[])
 test("sums of the graph, queries and keys themselves, and those of a padded model give the same moments", async () => {
   const ids = await someSequences();
   const opened = await openModel(join(tiny, "onnx", "model.onnx"));
-  const [{ taps }, { taps: samples }] = [tapMoments(opened.model), tapSamples(opened.model)];
+  const found = findAttention(opened.model);
+  const [{ taps }, { taps: samples }] = [found.tapMoments(), found.tapSamples()];
   opened.close();
-  const summed = await gatherMoments(await runnerOf(tapMoments), taps, ids, () => {});
-  const whole = await gatherUnpaddedMoments(await runnerOf(tapSamples), samples, ids, () => {});
+  const summed = await gatherMoments(await runnerOf((model) => findAttention(model).tapMoments()), taps, ids, () => {});
+  const whole = await gatherUnpaddedMoments(
+    await runnerOf((model) => findAttention(model).tapSamples()),
+    samples,
+    ids,
+    () => {},
+  );
   // More rows and more positions than a sequence has.
   const longest = Math.max(...ids.map(({ length }) => length)) + 9;
   const padded = await runnerOf((model) => {
     fixShape(model, 2, longest);
-    return tapSamples(model);
+    return findAttention(model).tapSamples();
   });
   expect([padded.fixedBatch, padded.fixedLength]).toEqual([2, longest]);
   const unpadded = await gatherUnpaddedMoments(padded, samples, ids, () => {});

@@ -114,11 +114,10 @@ describe.skipIf(!existsSync(models))("tiny-antibody (skipped without ../shared)"
     async (features) => {
       const exported = await openModel(`${folder}/onnx/model.onnx`);
       const built = await openCheckpoint(folder, { file: "model.safetensors" });
-      if (features !== undefined) {
-        for (const { model } of [exported, built]) convertAttention(model, { features, count: 64 });
-      }
-      const expected = await logitsOf(exported.model);
-      const outputs = await runSample(await openInRuntime(built.model), expected);
+      const converted = ({ model }: { model: ModelProto }): ModelProto =>
+        features === undefined ? model : convertAttention(model, { features, count: 64 }).model;
+      const expected = await logitsOf(converted(exported));
+      const outputs = await runSample(await openInRuntime(converted(built)), expected);
       expect(largestDifference(outputs, expected)).toBeLessThan(1e-4);
       expect(Math.max(...expected.output.values)).toBeGreaterThan(1);
       for (const opened of [exported, built]) opened.close();

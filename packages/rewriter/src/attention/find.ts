@@ -27,7 +27,7 @@ export interface FoundAttention {
  * @param graph the main graph of a model whose functions are inlined and whose fused operators are decomposed
  * @param most operations that evaluating all masks may take
  */
-export function findAttention(graph: Graph, most: number = maskOperations): FoundAttention {
+export function searchAttention(graph: Graph, most: number = maskOperations): FoundAttention {
   const pair = probePair(graph);
   if ("conflict" in pair) {
     const { conflict } = pair;

@@ -4,18 +4,43 @@ import type { AttributeProto, GraphProto, ModelProto, NodeProto } from "@favor/o
  * A model whose graphs and nodes may be edited without touching the original: graphs, nodes and attributes that hold
  * graphs are new at any depth, tensors and everything else are shared.
  */
-export function copyModel(model: ModelProto): ModelProto {
-  return { ...model, opsetImport: [...model.opsetImport], graph: copyGraph(model.graph) };
-}
+export class CopiedModel {
+  readonly model: ModelProto;
+  readonly #copies = new Map<NodeProto | GraphProto, NodeProto | GraphProto>();
 
-/** Without recursion: bodies may be nested as deeply as the decoder allows. */
-export function copyGraph(graph: GraphProto): GraphProto {
-  const copy = shallowGraph(graph);
-  const pending = [copy];
-  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
-    at.node = at.node.map((node) => copyNode(node, (body) => pushed(pending, shallowGraph(body))));
+  constructor(original: ModelProto) {
+    this.model = {
+      ...original,
+      opsetImport: original.opsetImport.map((entry) => ({ ...entry })),
+      metadataProps: [...original.metadataProps],
+      graph: this.#copyGraph(original.graph),
+    };
   }
-  return copy;
+
+  /** The copy of one of the original's graphs or nodes, at any depth. */
+  of<T extends NodeProto | GraphProto>(original: T): T {
+    return this.#copies.get(original) as T;
+  }
+
+  /** Without recursion: bodies may be nested as deeply as the decoder allows. */
+  #copyGraph(original: GraphProto): GraphProto {
+    const pending: GraphProto[] = [];
+    const shallow = (graph: GraphProto): GraphProto => {
+      const copy = shallowGraph(graph);
+      this.#copies.set(graph, copy);
+      pending.push(copy);
+      return copy;
+    };
+    const copied = shallow(original);
+    for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
+      at.node = at.node.map((node) => {
+        const copy = copyNode(node, shallow);
+        this.#copies.set(node, copy);
+        return copy;
+      });
+    }
+    return copied;
+  }
 }
 
 /** A node with lists of its own; `copyBody` gives what stands for each of its bodies. */
@@ -37,9 +62,4 @@ export function shallowGraph(graph: GraphProto): GraphProto {
     output: [...graph.output],
     valueInfo: [...graph.valueInfo],
   };
-}
-
-function pushed(list: GraphProto[], graph: GraphProto): GraphProto {
-  list.push(graph);
-  return graph;
 }

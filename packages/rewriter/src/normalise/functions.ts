@@ -13,7 +13,7 @@ const deepestNesting = 33;
  * place: names inside become unique, attribute references take the call's values. A call whose function was written
  * for another version of an operator set that the model imports stays as it is, as its nodes would change meaning.
  *
- * @param model whose graphs may be edited, see `copyModel`
+ * @param model whose graphs may be edited, see `CopiedModel`
  * @returns one sentence for each function that stays
  * @throws GraphError "recursive-function" if a function calls itself, and "expansion-too-large" beyond a million nodes
  *   or 33 bodies in each other

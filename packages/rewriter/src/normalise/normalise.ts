@@ -2,9 +2,10 @@ import { Graph } from "@favor/onnx/graph";
 import { probePair } from "@favor/onnx/graph";
 import type { ModelProto, NodeProto } from "@favor/onnx";
 import { bodies } from "@favor/onnx/graph";
-import { copyModel } from "./copy.ts";
+import { CopiedModel } from "./copy.ts";
 import { decomposeAttention, isAttentionOperator, type Decomposed } from "./decompose.ts";
 import { inlineFunctions } from "./functions.ts";
+import { moveTemperatures } from "./temperature.ts";
 import { checkWiring } from "./wiring.ts";
 
 /** A model in the one form that attention is looked for in: no function calls, no fused attention operators. */
@@ -26,17 +27,19 @@ export interface DecomposedOperator extends Decomposed {
 }
 
 /**
- * Inlines local functions and writes fused attention operators out in plain ones, so that one way of finding and
- * proving attention serves all. Operators that no plain form stands for (a key/value cache, quantised weights) stay.
+ * Inlines local functions, writes fused attention operators out in plain ones, and moves temperatures of heads from the
+ * logits to the queries, so that one way of finding and proving attention serves all. No result changes. Operators that no plain form stands for (a key/value cache, quantised weights) stay.
  *
  * @throws GraphError "duplicate-value", "undefined-value", "cyclic-graph", "recursive-function", "expansion-too-large"
  */
 export function normaliseModel(original: ModelProto): NormalisedModel {
-  const model = copyModel(original);
+  const { model } = new CopiedModel(original);
   const notes = inlineFunctions(model);
   checkWiring(model);
   const graph = Graph.of(model);
-  return { graph, model, decomposed: decomposeAll(graph), notes };
+  const decomposed = decomposeAll(graph);
+  moveTemperatures(graph);
+  return { graph, model, decomposed, notes };
 }
 
 function decomposeAll(graph: Graph): DecomposedOperator[] {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { inspectAttention } from "../../src/convert.ts";
+import { inspectAttention } from "../../src/model-attention.ts";
 import { hidden, hiddenStates, layerModel } from "@favor/test-support/layer";
 import type { Layer } from "@favor/test-support/layer";
 

@@ -1,6 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { inspectAttention } from "../../src/convert.ts";
-import { tapSamples } from "../../src/tap.ts";
+import { findAttention, inspectAttention } from "../../src/model-attention.ts";
 import { Graph } from "@favor/onnx/graph";
 import { DataType, type GraphProto, type ModelProto } from "@favor/onnx";
 import { createMessage } from "@favor/onnx";
@@ -99,7 +98,7 @@ describe("attention inside bodies", () => {
   });
 
   test("is named where calibration cannot see its queries and keys", () => {
-    const { taps, notes } = tapSamples(branching());
+    const { taps, notes } = findAttention(branching()).tapSamples();
     expect(taps).toEqual([]);
     expect(notes).toHaveLength(2);
     expect(notes[0]).toMatch(/inside a body of If, Loop or Scan/);

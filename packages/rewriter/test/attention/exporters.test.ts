@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { Tensor } from "onnxruntime-node";
-import { convertAttention, inspectAttention } from "../../src/convert.ts";
+import { convertAttention, inspectAttention } from "../../src/model-attention.ts";
 import { encodeModel } from "@favor/onnx";
 import type { AttributeValue } from "@favor/onnx/graph";
 import { DataType } from "@favor/onnx";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { inspectAttention } from "../../src/convert.ts";
+import { inspectAttention } from "../../src/model-attention.ts";
 import { DataType } from "@favor/onnx";
 import { dim, heads, hidden, hiddenStates, layerModel, reEmissionDifference } from "@favor/test-support/layer";
 import type { Layer, LayerInput } from "@favor/test-support/layer";

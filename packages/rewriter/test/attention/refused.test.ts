@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { inspectAttention } from "../../src/convert.ts";
+import { inspectAttention } from "../../src/model-attention.ts";
 import { refusalCodes, type RefusalCode } from "../../src/refusals/codes.ts";
 import { refusedOperators } from "../normalise/refused-operators.ts";
 import { DataType } from "@favor/onnx";

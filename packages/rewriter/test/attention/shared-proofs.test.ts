@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { inspectAttention } from "../../src/convert.ts";
+import { inspectAttention } from "../../src/model-attention.ts";
 import { Graph } from "@favor/onnx/graph";
 import { probePair } from "@favor/onnx/graph";
 import { makeContext } from "../../src/attention/context.ts";

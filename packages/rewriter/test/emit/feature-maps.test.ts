@@ -7,7 +7,7 @@ import {
 } from "@favor/core";
 import { calibrate, fitLandmarks, MomentAccumulator } from "@favor/core/calibration";
 import { describe, expect, test } from "vitest";
-import { convertAttention } from "../../src/convert.ts";
+import { convertAttention } from "../../src/model-attention.ts";
 import { featureChoices, type ConvertOptions } from "../../src/options.ts";
 import { attentionModel, openAttention, runAttention, type AttentionModel } from "./attention-model.ts";
 import { gaussians, randomInputs, referenceAttention } from "./reference.ts";

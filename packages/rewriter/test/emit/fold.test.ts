@@ -1,7 +1,7 @@
 import { MomentAccumulator, type HeadMoments } from "@favor/core/calibration";
 import { Tensor } from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
-import { convertAttention, inspectAttention } from "../../src/convert.ts";
+import { convertAttention, inspectAttention } from "../../src/model-attention.ts";
 import { decodeModel } from "@favor/onnx";
 import { encodeModel } from "@favor/onnx";
 import type { ModelProto } from "@favor/onnx";

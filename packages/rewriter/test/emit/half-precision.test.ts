@@ -1,6 +1,6 @@
 import { expect, describe, test } from "vitest";
 import { node } from "@favor/test-support/nodes";
-import { convertAttention, inspectAttention } from "../../src/convert.ts";
+import { convertAttention, inspectAttention } from "../../src/model-attention.ts";
 import { encodeTensor, tensorOf } from "@favor/onnx/evaluate";
 import { DataType, type ModelProto } from "@favor/onnx";
 import { makeTensor, tensorValues } from "@favor/onnx";
@@ -103,8 +103,8 @@ describe.each([
     for (const name of features) {
       const [halved, single] = await Promise.all(
         [halfModel(options), attentionModel({ ...options, opset: 13 })].map(async (model) => {
-          convertAttention(model, { count: 32, features: name!, cross: true });
-          return runAttention(await openAttention(model), options, inputs);
+          const converted = convertAttention(model, { count: 32, features: name!, cross: true });
+          return runAttention(await openAttention(converted.model), options, inputs);
         }),
       );
       expect([name, single!.some((value) => Math.abs(value) > 0.1), single!.every(Number.isFinite)]).toEqual([

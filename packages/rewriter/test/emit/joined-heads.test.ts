@@ -2,11 +2,10 @@ import { RandomStream, streamPurpose } from "@favor/core";
 import { MomentAccumulator } from "@favor/core/calibration";
 import { Tensor } from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
-import { convertAttention, inspectAttention } from "../../src/convert.ts";
+import { convertAttention, findAttention, inspectAttention } from "../../src/model-attention.ts";
 import { encodeModel } from "@favor/onnx";
 import type { ModelProto } from "@favor/onnx";
 import type { ConvertOptions } from "../../src/options.ts";
-import { tapMoments, tapSamples } from "../../src/tap.ts";
 import { dim, heads, hidden, hiddenStates, Layer, layerModel, reEmissionDifference } from "@favor/test-support/layer";
 import { floatOutputs, openSession } from "@favor/test-support/onnxruntime";
 
@@ -90,10 +89,10 @@ describe.each([
   );
 
   test("calibration sees the queries, keys and statistics of each head", async () => {
-    for (const tap of [tapSamples, tapMoments]) {
+    for (const tap of ["tapSamples", "tapMoments"] as const) {
       const [joined, apart] = await Promise.all(
         [join, undefined].map(async (how) => {
-          const { model, taps } = tap(attention(how, false));
+          const { model, taps } = findAttention(attention(how, false))[tap]();
           const [{ heads: count, ...names }] = taps as unknown as [{ heads: number; outputs?: object }];
           expect(count).toBe(heads);
           const outputs = await outputsOf(model, false);

@@ -1,7 +1,7 @@
 import { RandomStream, streamPurpose } from "@favor/core";
 import { Tensor } from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
-import { convertAttention } from "../../src/convert.ts";
+import { convertAttention } from "../../src/model-attention.ts";
 import { encodeModel } from "@favor/onnx";
 import type { ModelProto } from "@favor/onnx";
 import type { ConvertOptions } from "../../src/options.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { convertAttention } from "../../src/convert.ts";
+import { convertAttention } from "../../src/model-attention.ts";
 import { bodies } from "@favor/onnx/graph";
 import { DataType, type ModelProto } from "@favor/onnx";
 import { valueInfo } from "@favor/test-support/small-model";

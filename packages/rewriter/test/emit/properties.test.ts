@@ -1,7 +1,7 @@
 import { RandomStream, streamPurpose } from "@favor/core";
 import type { InferenceSession } from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
-import { convertAttention } from "../../src/convert.ts";
+import { convertAttention } from "../../src/model-attention.ts";
 import { decodeModel } from "@favor/onnx";
 import { encodeModel } from "@favor/onnx";
 import { DataType, type ModelProto } from "@favor/onnx";

@@ -1,6 +1,6 @@
 import Long from "long";
 import { describe, expect, test } from "vitest";
-import { convertAttention } from "../../src/convert.ts";
+import { convertAttention } from "../../src/model-attention.ts";
 import { raiseOpset } from "../../src/emit/raise-opset.ts";
 import { Graph } from "@favor/onnx/graph";
 import { decodeModel } from "@favor/onnx";

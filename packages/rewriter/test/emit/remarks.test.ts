@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { convertAttention } from "../../src/convert.ts";
+import { convertAttention } from "../../src/model-attention.ts";
 import { DataType } from "@favor/onnx";
 import { hiddenStates, layerModel, type Layer } from "@favor/test-support/layer";
 

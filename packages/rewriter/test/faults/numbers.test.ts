@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { convertAttention } from "../../src/convert.ts";
+import { convertAttention } from "../../src/model-attention.ts";
 import { encodeModel } from "@favor/onnx";
 import { DataType, type ModelProto, type TensorProto } from "@favor/onnx";
 import { makeTensor, tensorValues } from "@favor/onnx";

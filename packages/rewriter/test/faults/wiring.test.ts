@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { convertAttention, inspectAttention, type Conversion } from "../../src/convert.ts";
+import { convertAttention, inspectAttention } from "../../src/model-attention.ts";
+import { type Conversion } from "../../src/convert.ts";
 import { decodeModel } from "@favor/onnx";
 import { encodeModel } from "@favor/onnx";
 import { DataType, type GraphProto, type ModelProto } from "@favor/onnx";

@@ -4,7 +4,7 @@ import { GraphError } from "@favor/onnx/graph";
 import { AttributeType, type AttributeProto, type FunctionProto, type ModelProto, type NodeProto } from "@favor/onnx";
 import { createMessage } from "@favor/onnx";
 import { inlineFunctions } from "../../src/normalise/functions.ts";
-import { copyModel } from "../../src/normalise/copy.ts";
+import { CopiedModel } from "../../src/normalise/copy.ts";
 import { node } from "@favor/test-support/nodes";
 
 const opset = (domain: string, version: number) =>
@@ -145,7 +145,7 @@ describe("inlining local functions", () => {
   test("works on a copy that shares weights", () => {
     const made = model([node("Neg", ["x"], ["y"])], []);
     made.graph.initializer.push(createMessage("TensorProto", { name: "w" }));
-    const copy = copyModel(made);
+    const copy = new CopiedModel(made).model;
     copy.graph.node[0]!.input[0] = "z";
     expect(made.graph.node[0]!.input).toEqual(["x"]);
     expect(copy.graph.initializer[0]).toBe(made.graph.initializer[0]);

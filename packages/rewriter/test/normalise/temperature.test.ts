@@ -1,7 +1,7 @@
 import { RandomStream, streamPurpose } from "@favor/core";
 import { Tensor } from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
-import { convertAttention, inspectAttention } from "../../src/convert.ts";
+import { convertAttention, inspectAttention } from "../../src/model-attention.ts";
 import { encodeModel } from "@favor/onnx";
 import { DataType, type ModelProto } from "@favor/onnx";
 import { makeTensor } from "@favor/onnx";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { convertAttention } from "../../src/convert.ts";
+import { convertAttention } from "../../src/model-attention.ts";
 import { openModel } from "@favor/onnx/node";
 import { writeModel } from "@favor/onnx/node";
 import { temporaryFolder } from "@favor/test-support/folder-for-each-test";
@@ -12,15 +12,15 @@ const token = (position: number): number => 4 + ((position * 7) % 27);
 
 describe.skipIf(!hasZoo)("growing while converting (skipped if ../shared/zoo is absent)", () => {
   test("a table grows after its attention was converted", async () => {
-    const { model, close } = await openModel(zooPath("roberta-ts-eager-op14-dyn.onnx"));
-    const { sites, notes } = convertAttention(model, { count: 32, maxLength });
+    const opened = await openModel(zooPath("roberta-ts-eager-op14-dyn.onnx"));
+    const { model, sites, notes } = convertAttention(opened.model, { count: 32, maxLength });
     expect(sites.map(({ state }) => state)).toEqual(["converted", "converted"]);
     expect(notes).toEqual([
       expect.stringMatching(/^"onnx::Expand_60" grew from 66 to 102 rows .* row 2: its value is the same/),
       expect.stringMatching(/position_embeddings.weight" grew from 66 to 102 rows .* row 2: its rows repeat/),
     ]);
     await writeModel(model, inFolder("converted.onnx"));
-    close();
+    opened.close();
     const entry = zooEntries().find(({ name }) => name === "roberta-ts-eager-op14-dyn")!;
     const session = await openSession(inFolder("converted.onnx"));
     for (const values of (await floatOutputs(session, longFeeds(entry, maxLength, token))).values()) {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { convertAttention, type Conversion } from "../../src/convert.ts";
+import { convertAttention } from "../../src/model-attention.ts";
+import { type Conversion } from "../../src/convert.ts";
 import { statefulInputs } from "../../src/stateful/state.ts";
 import { decodeModel } from "@favor/onnx";
 import { encodeModel } from "@favor/onnx";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { convertAttention, inspectAttention } from "../../src/convert.ts";
+import { convertAttention, inspectAttention } from "../../src/model-attention.ts";
 import type { ModelProto, ValueInfoProto } from "@favor/onnx";
 import type { SiteReport } from "../../src/report.ts";
 import { openModel } from "@favor/onnx/node";
@@ -89,9 +89,9 @@ function describeZoo(folder: ZooFolder, entries: readonly ZooEntry[]): void {
       const file = inFolder(`${entry.name}.onnx`);
       await withModel(folder, entry, async (model) => {
         const before = [signature(model.graph.input), signature(model.graph.output)];
-        convertAttention(model, { features: "exact", cross: true });
-        expect([signature(model.graph.input), signature(model.graph.output)]).toEqual(before);
-        await writeModel(model, file, { externalData: "inline" });
+        const { model: exact } = convertAttention(model, { features: "exact", cross: true });
+        expect([signature(exact.graph.input), signature(exact.graph.output)]).toEqual(before);
+        await writeModel(exact, file, { externalData: "inline" });
       });
       const session = await openSession(file);
       for (const sample of entry.samples.slice(0, entry.core ? 2 : 1)) {

@@ -1,6 +1,5 @@
 import type { HeadMoments } from "@favor/core/calibration";
-import type { ConvertOptions, ConvertedSite, SampleTap } from "@favor/rewriter";
-import type { ModelProto } from "@favor/onnx";
+import type { ConvertOptions, ConvertedSite, ModelAttention, SampleTap } from "@favor/rewriter";
 
 import { UsageError } from "@favor/checkpoints";
 import type { OutputFolder } from "@favor/checkpoints/node";
@@ -16,14 +15,14 @@ import { fitSites } from "./fit-sites.ts";
 import { HeadPool } from "./head-pool.ts";
 import { gatherMoments, gatherUnpaddedMoments } from "./moments.ts";
 import { siteErrors } from "./site-errors.ts";
-import { openMoments, openSamples } from "./tapped-model.ts";
+import { openTapped } from "./tapped-model.ts";
 import type { TappedModel } from "./tapped-model.ts";
 
 /** What {@link Activations} are of. */
 export interface ActivationsInput {
   readonly options: FavorOptions;
   readonly source: Source;
-  readonly opened: { readonly model: ModelProto };
+  readonly attention: ModelAttention;
   readonly tokenizer: SequenceTokenizer;
   readonly calibration: LoadedSequences | undefined;
   readonly evaluation: LoadedSequences | undefined;
@@ -54,12 +53,12 @@ export class Activations {
    * calibration data and no attention that it could be for; {OutputError}.
    */
   static async open(input: ActivationsInput): Promise<Activations> {
-    const { opened, source, tokenizer, output, calibration, evaluation, progress } = input;
-    const samples = await openSamples(opened.model, output, runnerOptions(input));
+    const { attention, source, tokenizer, output, calibration, evaluation, progress } = input;
+    const samples = await openTapped("samples.onnx", attention.tapSamples(), output, runnerOptions(input));
     try {
       if (calibration !== undefined && samples.taps.length === 0) throw cannotCalibrate(samples.notes);
       for (const note of samples.notes) progress.note(note);
-      const names = opened.model.graph.output.map(({ name }) => name);
+      const names = attention.outputs;
       const [first] = (calibration ?? evaluation!).sequences;
       const vocabulary = source.config.vocab_size ?? tokenizer.size;
       const { isLogits } = await mainOutput(samples.runner, first!.ids, vocabulary, names);
@@ -97,13 +96,18 @@ export class Activations {
   }
 
   async #moments(inputs: readonly (readonly number[])[]): Promise<(HeadMoments[] | undefined)[]> {
-    const { opened, output, progress } = this.#input;
+    const { attention, output, progress } = this.#input;
     const tick = (done: number): void => progress.advance(done);
     const { runner: whole, taps: sampled } = this.#samples;
     if (whole.fixedLength !== undefined || whole.fixedBatch !== undefined) {
       return gatherUnpaddedMoments(whole, sampled, inputs, tick);
     }
-    const { runner, taps } = await openMoments(opened.model, output, runnerOptions(this.#input));
+    const { runner, taps } = await openTapped(
+      "moments.onnx",
+      attention.tapMoments(),
+      output,
+      runnerOptions(this.#input),
+    );
     return gatherMoments(runner, taps, inputs, tick).finally(() => runner.close());
   }
 

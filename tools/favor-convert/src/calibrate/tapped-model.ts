@@ -1,8 +1,6 @@
 import { join } from "node:path";
 
-import { tapMoments, tapSamples } from "@favor/rewriter";
 import type { ModelProto } from "@favor/onnx";
-import type { MomentTap, SampleTap } from "@favor/rewriter";
 import { writeModel } from "@favor/onnx/node";
 
 import type { OutputFolder } from "@favor/checkpoints/node";
@@ -22,7 +20,7 @@ export interface TappedModel<Tap> {
  *
  * @throws {OutputError} `output-unwritable`; {InputError} as `ModelRunner.open`.
  */
-async function openTapped<Tap>(
+export async function openTapped<Tap>(
   name: string,
   tapped: { readonly model: ModelProto; readonly taps: readonly Tap[]; readonly notes: readonly string[] },
   output: OutputFolder,
@@ -32,20 +30,4 @@ async function openTapped<Tap>(
   const path = join(scratch.path, name);
   await output.fill(() => writeModel(tapped.model, path));
   return { runner: await ModelRunner.open(path, options), taps: tapped.taps, notes: tapped.notes };
-}
-
-export function openMoments(
-  model: ModelProto,
-  output: OutputFolder,
-  options: RunnerOptions,
-): Promise<TappedModel<MomentTap>> {
-  return openTapped("moments.onnx", tapMoments(model), output, options);
-}
-
-export function openSamples(
-  model: ModelProto,
-  output: OutputFolder,
-  options: RunnerOptions,
-): Promise<TappedModel<SampleTap>> {
-  return openTapped("samples.onnx", tapSamples(model), output, options);
 }

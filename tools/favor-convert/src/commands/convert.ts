@@ -1,8 +1,8 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 
-import { convertAttention, inspectAttention } from "@favor/rewriter";
-import type { Conversion, ConvertOptions, ConvertedSite } from "@favor/rewriter";
+import { findAttention } from "@favor/rewriter";
+import type { Conversion, ConvertOptions, ConvertedSite, ModelAttention } from "@favor/rewriter";
 import { writeModel } from "@favor/onnx/node";
 
 import { UsageError } from "@favor/checkpoints";
@@ -92,11 +92,11 @@ export async function convert(
   try {
     const { model } = opened;
     checkWeights(model, source.modelPath);
-    const inspected = inspectAttention(model, { maskOperations });
-    checkKept(options.keep, new Set(inspected.sites.map((site) => site.layer)));
-    const notes = [...inspected.notes, ...checkConfiguration(source.config, inspected.sites)];
+    const attention = findAttention(model, { maskOperations });
+    checkKept(options.keep, new Set(attention.sites.map((site) => site.layer)));
+    const notes = [...attention.notes, ...checkConfiguration(source.config, attention.sites)];
     if (request.dryRun === true) {
-      const converted = convertAttention(model, rewriteOptions(options, options.keep));
+      const converted = attention.convert(rewriteOptions(options, options.keep));
       const unread = request.calibrate === undefined && request.evaluate === undefined ? [] : [dataUnread];
       const all = [...notes, ...converted.notes, ...unread];
       return { folder: undefined, sites: converted.sites, notes: all, warnings: [], favor: undefined };
@@ -106,7 +106,10 @@ export async function convert(
     const output = await OutputFolder.begin(request.output!, outputOptions);
     try {
       const threads = request.threads ?? availableParallelism();
-      const result = await writeConverted({ options, source, opened, data, output, threads, progress }, notes);
+      const result = await writeConverted(
+        { options, source, opened, attention, data, output, threads, progress },
+        notes,
+      );
       await output.commit();
       return { folder: output.path, ...result };
     } catch (error) {
@@ -130,6 +133,8 @@ interface Job {
   readonly options: FavorOptions;
   readonly source: Source;
   readonly opened: OpenedSource;
+  /** The source's attention, found and proved once for everything below. */
+  readonly attention: ModelAttention;
   readonly data: Data;
   readonly output: OutputFolder;
   readonly threads: number;
@@ -258,33 +263,26 @@ async function keepWithin(
 async function convertTo(
   fitted: Fitted,
   keep: readonly number[],
-  { options, source, output, progress }: Job,
+  { options, attention, output, progress }: Job,
   comparison: Comparison | undefined,
 ): Promise<Attempt> {
   progress.stage("Rewriting the attention");
-  // Conversion changes the model in place, and there may be another attempt.
-  const opened = await openSourceModel(source);
-  try {
-    const conversion = convertAttention(opened.model, { ...rewriteOptions(options, keep), ...fitted });
-    const modelPath = await output.pathFor(modelFile);
-    const written = await output.fill(() => writeModel(conversion.model, modelPath, { sha256: true }));
-    const evaluation = await comparison?.compare(modelPath);
-    const { length: bytes, sha256 } = written.model;
-    return { conversion, bytes, sha256: sha256!, hasExternalData: written.data !== undefined, evaluation };
-  } finally {
-    opened.close();
-  }
+  const conversion = attention.convert({ ...rewriteOptions(options, keep), ...fitted });
+  const modelPath = await output.pathFor(modelFile);
+  const written = await output.fill(() => writeModel(conversion.model, modelPath, { sha256: true }));
+  const evaluation = await comparison?.compare(modelPath);
+  const { length: bytes, sha256 } = written.model;
+  return { conversion, bytes, sha256: sha256!, hasExternalData: written.data !== undefined, evaluation };
 }
 
-/** What `@favor/onnx` is asked for. Landmarks are feature maps made here: it sees the positive features they are. */
-function rewriteOptions(options: FavorOptions, keep: readonly number[]): ConvertOptions {
+/** What the rewriter is asked for. Landmarks are feature maps made here: it sees the positive features they are. */
+function rewriteOptions(options: FavorOptions, keep: readonly number[]): Omit<ConvertOptions, "maskOperations"> {
   const { features, count, seed, projection, cross, target, stateful, maxLength, growth } = options;
   return {
     features: features === "landmark" ? "positive" : features,
     count,
     seed,
     keep,
-    maskOperations,
     ...(projection !== undefined && { projection }),
     ...(cross === true && { cross }),
     ...(target !== undefined && { target }),

@@ -36,7 +36,7 @@ export interface Difference {
  * put one computation in the place of another that stands for the same: there the original's value is taken
  * (teacher forcing), and what lies between it and same values is the site.
  *
- * @param original - with local functions and fused operators written out as the conversion saw them (`tapSamples`).
+ * @param original - with local functions and fused operators written out as the conversion saw them (`normaliseModel`).
  */
 export function differingSites(original: ModelProto, converted: ModelProto): Difference {
   const [from, to] = [new GraphWiring(original), new GraphWiring(converted)];

@@ -1,4 +1,4 @@
-import { tapSamples } from "@favor/rewriter";
+import { normaliseModel } from "@favor/rewriter";
 import type { ModelProto } from "@favor/onnx";
 import * as tf from "@tensorflow/tfjs";
 
@@ -65,7 +65,7 @@ export class Distiller implements TrainingStage {
    */
   static async open(options: DistillerOptions): Promise<Distiller> {
     // The original in the form that the conversion began with: functions inlined, fused operators written out.
-    const difference = differingSites(tapSamples(options.original).model, options.converted);
+    const difference = differingSites(normaliseModel(options.original).model, options.converted);
     if (difference.sites.length === 0) {
       throw new DistillError(
         "No attention of the converted model has feature maps that could learn and an original to learn from: kernels " +

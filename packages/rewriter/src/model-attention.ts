@@ -1,0 +1,100 @@
+import type { ModelProto } from "@favor/onnx";
+import type { FoundAttention } from "./attention/find.ts";
+import { convertFound, requireUnconverted, type Conversion } from "./convert.ts";
+import { forkAttention } from "./fork.ts";
+import { normaliseModel, type NormalisedModel } from "./normalise/normalise.ts";
+import { checkOptions, type ConvertOptions, type FindOptions } from "./options.ts";
+import { reportSite, type SiteReport } from "./report.ts";
+import { requireModel } from "./require-model.ts";
+import { findSites } from "./sites.ts";
+import { tapMoments, tapSamples, type MomentTap, type SampleTap, type TappedModel } from "./tap.ts";
+
+/**
+ * Finds every softmax attention of a model and proves which of them may be replaced. This is the slow part: do it once,
+ * then report, calibrate and convert from the result as often as you like. The given model is not changed.
+ *
+ * @throws ArgumentError for anything but a decoded model
+ * @throws GraphError for a graph whose wiring is broken: "duplicate-value", "undefined-value", "cyclic-graph",
+ *   "recursive-function", "expansion-too-large"
+ */
+export function findAttention(model: ModelProto, options: FindOptions = {}): ModelAttention {
+  requireModel(model);
+  const normalised = normaliseModel(model);
+  return new ModelAttention(normalised, findSites(normalised.graph, options.maskOperations));
+}
+
+/** The attention of one model, found and proved. Everything it makes is a copy; weights are shared, not duplicated. */
+export class ModelAttention {
+  /** Every attention in the order of data flow, each with its verdict. */
+  readonly sites: readonly SiteReport[];
+  /** Remarks on the graph as a whole: what could not be followed, what is linear already. */
+  readonly notes: readonly string[];
+  /** The model's own outputs, by name. */
+  readonly outputs: readonly string[];
+  readonly #normalised: NormalisedModel;
+  readonly #found: FoundAttention;
+  /** Weights that were read and found finite. */
+  readonly #checked = new Set<string>();
+
+  /** @internal use {@link findAttention} */
+  constructor(normalised: NormalisedModel, found: FoundAttention) {
+    this.#normalised = normalised;
+    this.#found = found;
+    this.sites = found.sites.map(reportSite);
+    this.outputs = normalised.model.graph.output.map(({ name }) => name);
+    this.notes = [...normalised.notes, ...found.notes];
+  }
+
+  /**
+   * Replaces attention by linear attention wherever that is proved right, in a copy of the model. Inputs, outputs and
+   * their axes stay; dead nodes and weights go.
+   *
+   * @throws GraphError as {@link convertAttention}
+   * @throws ArgumentError for options that cannot be right
+   */
+  convert(options: Omit<ConvertOptions, keyof FindOptions> = {}): Conversion {
+    const settings = checkOptions(options);
+    requireUnconverted(this.#normalised.model);
+    return convertFound(forkAttention(this.#normalised, this.#found), settings, this.#checked);
+  }
+
+  /**
+   * A copy of the model whose additional outputs are the sums that calibration needs. Run it on one unpadded sequence
+   * at a time (the sums include padding) and add the outputs up in float64.
+   */
+  tapMoments(): TappedModel<MomentTap> {
+    return tapMoments(forkAttention(this.#normalised, this.#found));
+  }
+
+  /** A copy of the model whose additional outputs are every site's queries and keys. */
+  tapSamples(): TappedModel<SampleTap> {
+    return tapSamples(forkAttention(this.#normalised, this.#found));
+  }
+}
+
+/** The sites and notes of {@link findAttention}. */
+export function inspectAttention(
+  model: ModelProto,
+  options: FindOptions = {},
+): { sites: readonly SiteReport[]; notes: readonly string[] } {
+  const { sites, notes } = findAttention(model, options);
+  return { sites, notes };
+}
+
+/**
+ * Finds a model's softmax attention and replaces it by linear attention wherever that is proved right. To convert the
+ * same model several times, or to calibrate it first, use {@link findAttention}. The given model is not changed.
+ *
+ * @throws GraphError "already-converted" or "nothing-convertible", with every site's reasons in `details.sites`;
+ *   "non-finite-weights" if a weight that projects a converted attention's queries, keys or values has NaN or infinity
+ * @throws GraphError "cannot-raise-opset" below opset 9; for the target "onnx27", where the model's operators cannot be
+ *   those of opset 27
+ * @throws GraphError "cannot-be-stateful" if `stateful` is asked for and anything but attention stands against it
+ * @throws ArgumentError for options that cannot be right, and for anything but a decoded model
+ */
+export function convertAttention(model: ModelProto, options: ConvertOptions = {}): Conversion {
+  requireModel(model);
+  checkOptions(options);
+  requireUnconverted(model);
+  return findAttention(model, options).convert(options);
+}
