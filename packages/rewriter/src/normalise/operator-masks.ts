@@ -4,7 +4,6 @@ import { DataType, type NodeProto } from "@favor/onnx";
 import { cacheReason } from "../refusals/cache-reason.ts";
 import { reasonFor, type Reason } from "../refusals/reason.ts";
 import type { NodeBuilder } from "@favor/onnx/graph";
-import { positions } from "./softmax-attention.ts";
 
 /** What is added to the logits of masked keys hides them from here on. */
 const mildestFill = -1e3;
@@ -33,7 +32,7 @@ export function lengthMask(build: NodeBuilder, lengths: string, keyed: string, a
 
 /** k < bound[b] as booleans [batch, keys]. */
 function before(build: NodeBuilder, bounds: string, keyed: string, axis: number): string {
-  const keys = build.unsqueeze(positions(build, build.dimension(keyed, axis)), [0]);
+  const keys = build.unsqueeze(build.range(build.dimension(keyed, axis)), [0]);
   return build.op("Less", [keys, build.unsqueeze(build.cast(bounds, DataType.INT64), [1])]);
 }
 

@@ -72,14 +72,9 @@ function repeatHeads(build: NodeBuilder, value: string, { heads, keyValueHeads }
 function causalMask(build: NodeBuilder, { query, key, causal }: SoftmaxAttention): string[] {
   if (causal === false) return [];
   const [queries, keys] = [build.dimension(query, 2), build.dimension(key, 2)];
-  let last = build.unsqueeze(positions(build, queries), [1]);
+  let last = build.unsqueeze(build.range(queries), [1]);
   if (causal === "end") last = build.op("Add", [last, build.op("Sub", [keys, queries])]);
-  return [build.op("Not", [build.op("Less", [last, build.unsqueeze(positions(build, keys), [0])])])];
-}
-
-/** 0, 1, ... up to a count given as a list of one integer. */
-export function positions(build: NodeBuilder, count: string): string {
-  return build.op("Range", [build.integer(0), build.squeeze(count, [0]), build.integer(1)]);
+  return [build.op("Not", [build.op("Less", [last, build.unsqueeze(build.range(keys), [0])])])];
 }
 
 /** [batch, length, heads x dim] to [batch, heads, length, dim]. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { convertAttention, inspectAttention } from "../../src/model-attention.ts";
+import { convertAttention, findAttention, inspectAttention } from "../../src/model-attention.ts";
 import { DataType, type ModelProto } from "@favor/onnx";
 import {
   dim,
@@ -143,6 +143,23 @@ describe("fused attention operators that may be replaced", () => {
   });
 });
 
+describe("fused attention operators before opset 11, which has no Range", () => {
+  const causal = cases.find(({ name }) => name === "Attention, unidirectional")!;
+  const padded = cases.find(({ name }) => name === "Attention with lengths")!;
+
+  test.each([causal, padded])("$name", async (entry) => {
+    const write = (b: Layer): string => {
+      const made = entry.write(b);
+      b.nodes.at(-1)!.name = "attention";
+      return made;
+    };
+    const older = (): ModelProto => model({ ...entry, write, opset: 10 });
+    const { model: plain, taps } = findAttention(older()).tapSamples();
+    expect(taps).toHaveLength(1);
+    expect(plain.graph.node.map(({ opType }) => opType)).not.toContain("Range");
+    expect(await outputDifference(older(), plain, entry === padded)).toBeLessThan(2e-6);
+  });
+});
 describe("fused attention operators that stay", () => {
   test.each(refusedOperators)("$name: $code", ({ write, code, ...options }) => {
     const { sites } = inspectAttention(layerModel(write, options));
