@@ -6,7 +6,8 @@ import { OperatorError, UnsupportedOperatorError } from "../errors.ts";
 import { hostLimits, OperatorCall, type Operator } from "../operator-call.ts";
 import { findOperator, supportedOperators } from "../operators/registry.ts";
 import { isDevice, type Value } from "../value.ts";
-import { bodiesOf, type Plan } from "./plan.ts";
+import { bodies } from "@favor/onnx/graph";
+import type { Plan } from "./plan.ts";
 import type { Run } from "./run.ts";
 
 /** Bodies and functions in each other, beyond which a model is not an honest one. */
@@ -114,7 +115,7 @@ export class Frame {
     const fn = this.#run.program.calledFunction(node);
     if (fn !== undefined) return this.#call(fn, node, inputs);
     const operator = findOperator(node.domain, node.opType);
-    const onHost = bodiesOf(node).length === 0 && inputs.every((value) => value === null || !isDevice(value));
+    const onHost = bodies(node).length === 0 && inputs.every((value) => value === null || !isDevice(value));
     try {
       if (!onHost) return this.#onDevice(operator ?? unknown(node), node, inputs);
       try {
@@ -194,6 +195,6 @@ function isFoldable(
   inputs: readonly (Value | null)[],
   isConstant: (value: Extract<Value, { dataType: number }>) => boolean,
 ): boolean {
-  if (/^(Random|Multinomial|Bernoulli|Dropout)/.test(node.opType) || bodiesOf(node).length > 0) return false;
+  if (/^(Random|Multinomial|Bernoulli|Dropout)/.test(node.opType) || bodies(node).length > 0) return false;
   return inputs.every((value) => value === null || (!isDevice(value) && isConstant(value)));
 }

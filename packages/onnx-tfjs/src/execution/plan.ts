@@ -1,32 +1,11 @@
-import type { GraphProto, NodeProto } from "@favor/onnx";
+import type { NodeProto } from "@favor/onnx";
+import { valuesRead } from "@favor/onnx/graph";
 import { OperatorError } from "../errors.ts";
 
 /** A node to run, and the values that no later node reads. */
 export interface Step {
   readonly node: NodeProto;
   readonly release: readonly string[];
-}
-
-/** The bodies that a node carries: of If, Loop and Scan. */
-export function bodiesOf(node: NodeProto): GraphProto[] {
-  return node.attribute.flatMap((attribute) => (attribute.g ? [attribute.g] : attribute.graphs));
-}
-
-/** Names that the bodies of a node read, at any depth, and do not define; ONNX lets no name be defined twice. */
-function capturedNames(node: NodeProto): string[] {
-  const defined = new Set<string>();
-  const read = new Set<string>();
-  const graphs = bodiesOf(node);
-  for (let graph = graphs.pop(); graph !== undefined; graph = graphs.pop()) {
-    for (const { name } of [...graph.input, ...graph.initializer]) defined.add(name);
-    for (const { name } of graph.output) read.add(name);
-    for (const inner of graph.node) {
-      for (const name of inner.input) read.add(name);
-      for (const name of inner.output) defined.add(name);
-      graphs.push(...bodiesOf(inner));
-    }
-  }
-  return [...read].filter((name) => !defined.has(name));
 }
 
 /** The order in which the nodes of a graph run, for each set of wanted and given values. */
@@ -38,7 +17,7 @@ export class Plan {
   constructor(nodes: readonly NodeProto[]) {
     for (const node of nodes) {
       for (const output of node.output) if (output !== "") this.producers.set(output, node);
-      this.#reads.set(node, [...new Set([...node.input, ...capturedNames(node)])]);
+      this.#reads.set(node, [...valuesRead(node)]);
     }
   }
 

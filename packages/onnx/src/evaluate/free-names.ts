@@ -1,19 +1,13 @@
-import { AttributeType, type GraphProto, type NodeProto } from "../model/proto.ts";
+import type { GraphProto, NodeProto } from "../model/proto.ts";
+import { bodies, valuesAbove, valuesRead } from "../model/walk.ts";
 import type { Tensor } from "./tensor.ts";
-
-function bodiesOf(node: NodeProto): GraphProto[] {
-  return node.attribute.flatMap((attribute) => [
-    ...(attribute.type === AttributeType.GRAPH && attribute.g !== null ? [attribute.g] : []),
-    ...attribute.graphs,
-  ]);
-}
 
 /**
  * The bodies that a node will run, as far as is known: of an If whose condition is not known yet, none; then the one
  * branch that it takes.
  */
 export function bodiesToRun(node: NodeProto, known: (name: string) => Tensor | null | undefined): GraphProto[] {
-  if (node.opType !== "If" || (node.domain !== "" && node.domain !== "ai.onnx")) return bodiesOf(node);
+  if (node.opType !== "If" || (node.domain !== "" && node.domain !== "ai.onnx")) return bodies(node);
   const condition = known(node.input[0] ?? "");
   if (condition === undefined || condition === null) return [];
   const name = condition.data[0] !== 0 ? "then_branch" : "else_branch";
@@ -24,37 +18,12 @@ export function bodiesToRun(node: NodeProto, known: (name: string) => Tensor | n
 export function freeNames(body: GraphProto): string[] {
   const producers = new Map<string, NodeProto>();
   for (const node of body.node) for (const output of node.output) producers.set(output, node);
-  const own = new Set([...body.input.map(({ name }) => name), ...body.initializer.map(({ name }) => name), ""]);
+  const own = new Set([...body.input, ...body.initializer].map(({ name }) => name));
+  const outputs = body.output.map(({ name }) => name);
+  const producer = (name: string): NodeProto | undefined => (own.has(name) ? undefined : producers.get(name));
   const free = new Set<string>();
-  const seen = new Set<NodeProto>();
-  const pending = body.output.map(({ name }) => name);
-  for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
-    if (own.has(name)) continue;
-    const node = producers.get(name);
-    if (node === undefined) free.add(name);
-    else if (!seen.has(node)) {
-      seen.add(node);
-      for (const read of node.input) pending.push(read);
-      for (const read of namesReadInside(node)) pending.push(read);
-    }
+  for (const [name, node] of valuesAbove(outputs, producer, valuesRead)) {
+    if (node === undefined && !own.has(name)) free.add(name);
   }
   return [...free];
-}
-
-/** Names that the bodies of a node read, at any depth, and do not define; ONNX lets no name be defined twice. */
-function namesReadInside(node: NodeProto): string[] {
-  const defined = new Set<string>();
-  const read = new Set<string>();
-  const graphs = bodiesOf(node);
-  for (let graph = graphs.pop(); graph !== undefined; graph = graphs.pop()) {
-    for (const { name } of graph.input) defined.add(name);
-    for (const { name } of graph.initializer) defined.add(name);
-    for (const { name } of graph.output) read.add(name);
-    for (const inner of graph.node) {
-      for (const name of inner.input) read.add(name);
-      for (const name of inner.output) defined.add(name);
-      for (const innermost of bodiesOf(inner)) graphs.push(innermost);
-    }
-  }
-  return [...read].filter((name) => !defined.has(name));
 }

@@ -1,8 +1,9 @@
 import { type Tensor } from "../evaluate/tensor.ts";
 import type { GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto } from "../model/proto.ts";
 import { readSmallTensor } from "./constants.ts";
-import { attribute, bodies } from "./node.ts";
-import { topologicalOrder, valuesRead } from "./topological-order.ts";
+import { bodies, nestedGraphs, reachable, valuesRead } from "../model/walk.ts";
+import { attribute } from "./node.ts";
+import { topologicalOrder } from "./topological-order.ts";
 
 /** Version of each operator set that a model imports, by domain; the standard domain is "". */
 export type Opsets = ReadonlyMap<string, number>;
@@ -206,18 +207,14 @@ export class Graph {
    */
   removeDead(): void {
     const live = new Set<NodeProto>();
-    const pending = this.proto.output.map(({ name }) => name);
-    const needed = new Set(pending);
-    for (let value = pending.pop(); value !== undefined; value = pending.pop()) {
+    const readBy = (value: string): Iterable<string> => {
       const node = this.#producers.get(value);
-      if (node === undefined || live.has(node)) continue;
+      if (node === undefined || live.has(node)) return [];
       live.add(node);
-      for (const read of valuesRead(node)) {
-        if (needed.has(read)) continue;
-        needed.add(read);
-        pending.push(read);
-      }
-    }
+      return valuesRead(node);
+    };
+    const outputs = this.proto.output.map(({ name }) => name);
+    const needed = new Set(reachable(outputs, readBy));
     this.proto.node = this.proto.node.filter((node) => live.has(node));
     this.proto.initializer = this.proto.initializer.filter(({ name }) => needed.has(name) || this.#inputs.has(name));
     const made = new Set(this.proto.node.flatMap((node) => node.output));
@@ -227,12 +224,8 @@ export class Graph {
 }
 
 function collectNames(graph: GraphProto, names: Set<string>): void {
-  const pending = [graph];
-  for (let body = pending.pop(); body !== undefined; body = pending.pop()) {
+  for (const body of nestedGraphs([graph])) {
     for (const { name } of [...body.input, ...body.output, ...body.initializer]) names.add(name);
-    for (const node of body.node) {
-      for (const output of node.output) names.add(output);
-      pending.push(...bodies(node));
-    }
+    for (const node of body.node) for (const output of node.output) names.add(output);
   }
 }

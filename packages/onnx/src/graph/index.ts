@@ -1,4 +1,3 @@
-export { ancestors, readsData } from "./ancestors.ts";
 export { readSmallTensor } from "./constants.ts";
 export { parseEinsum } from "./einsum.ts";
 export { GraphError } from "./errors.ts";
@@ -8,7 +7,6 @@ export type { GraphProbe } from "./graph-probe.ts";
 export { Graph } from "./graph.ts";
 export { NodeBuilder } from "./node-builder.ts";
 export {
-  bodies,
   describeNode,
   floatAttribute,
   intAttribute,
@@ -23,4 +21,5 @@ export { probe, probePair } from "./probe.ts";
 export type { Probe, ProbePair } from "./probe.ts";
 export { ShapeConflict } from "./shape-info.ts";
 export type { ShapeInfo } from "./shape-info.ts";
-export { valuesRead } from "./topological-order.ts";
+export { bodies, nestedGraphs, reachable, valuesAbove, valuesRead } from "../model/walk.ts";
+export { ancestors, madeLast, nodesAlongFirstInput, readsData } from "./walks.ts";

@@ -37,11 +37,6 @@ export function stringAttribute(node: NodeProto, name: string): string | undefin
   return found === undefined ? undefined : decodeAscii(found.s);
 }
 
-/** The graphs that a node carries: the bodies of If, Loop and Scan. */
-export function bodies(node: NodeProto): GraphProto[] {
-  return node.attribute.flatMap((attr) => (attr.g ? [attr.g] : attr.graphs));
-}
-
 /** What a new node's attribute may be given as: an integer, integers, a float, a text, a body or a tensor. */
 export type AttributeValue =
   | { int: number }

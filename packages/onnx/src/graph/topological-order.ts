@@ -1,29 +1,7 @@
 import { GraphError } from "./errors.ts";
 import type { NodeProto } from "../model/proto.ts";
-import { bodies, describeNode } from "./node.ts";
-
-/**
- * The values that a node reads: its inputs, and what the bodies that it carries capture from outside.
- * Iterative: bodies may be nested as deeply as the decoder allows.
- */
-export function valuesRead(node: NodeProto): Set<string> {
-  const read = new Set(node.input.filter((name) => name !== ""));
-  const pending = bodies(node);
-  for (let graph = pending.pop(); graph !== undefined; graph = pending.pop()) {
-    // Names defined inside a body cannot shadow outer ones in a valid model, so a captured name is any
-    // name that the body itself does not define.
-    const defined = new Set<string>();
-    for (const input of graph.input) defined.add(input.name);
-    for (const initializer of graph.initializer) defined.add(initializer.name);
-    for (const inner of graph.node) for (const output of inner.output) defined.add(output);
-    for (const output of graph.output) if (!defined.has(output.name)) read.add(output.name);
-    for (const inner of graph.node) {
-      for (const input of inner.input) if (input !== "" && !defined.has(input)) read.add(input);
-      pending.push(...bodies(inner));
-    }
-  }
-  return read;
-}
+import { valuesRead } from "../model/walk.ts";
+import { describeNode } from "./node.ts";
 
 /**
  * Nodes in an order in which every value is made before it is read; among nodes that are ready at the same time

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { createMessage } from "../../src/model/schema.ts";
 import { makeNode } from "../../src/graph/node.ts";
-import { topologicalOrder, valuesRead } from "../../src/graph/topological-order.ts";
+import { topologicalOrder } from "../../src/graph/topological-order.ts";
+import { valuesRead } from "../../src/model/walk.ts";
 
 const node = (reads: string[], makes: string) => makeNode("Sum", reads, [makes], { name: makes });
 const names = (nodes: ReturnType<typeof node>[]) => nodes.map(({ name }) => name);

@@ -3,7 +3,7 @@ import { graphProbe, type GraphProbe } from "@favor/onnx/graph";
 import { intAttribute } from "@favor/onnx/graph";
 import { probe } from "@favor/onnx/graph";
 import { ShapeConflict } from "@favor/onnx/graph";
-import { valuesRead } from "@favor/onnx/graph";
+import { reachable, valuesRead } from "@favor/onnx/graph";
 import type { NodeProto } from "@favor/onnx";
 import type { NodeBuilder } from "@favor/onnx/graph";
 
@@ -55,18 +55,13 @@ function furtherProbes({ graph, first: { sizes } }: AttentionContext): GraphProb
 
 /** Values that outputs need for their data: a Shape node needs none of its input's. */
 function valuesNeeded({ graph }: AttentionContext): Set<string> {
-  const pending = graph.proto.output.map(({ name }) => name);
-  const needed = new Set(pending);
-  for (let value = pending.pop(); value !== undefined; value = pending.pop()) {
-    const node = graph.producer(value);
-    if (node === undefined || node.opType === "Shape" || node.opType === "Size") continue;
-    for (const read of valuesRead(node)) {
-      if (needed.has(read)) continue;
-      needed.add(read);
-      pending.push(read);
-    }
-  }
-  return needed;
+  const outputs = graph.proto.output.map(({ name }) => name);
+  return new Set(
+    reachable(outputs, (value) => {
+      const node = graph.producer(value);
+      return node === undefined || node.opType === "Shape" || node.opType === "Size" ? [] : valuesRead(node);
+    }),
+  );
 }
 
 /** A constant, or an axis of an input and what to multiply it by. */

@@ -1,7 +1,7 @@
 import Long from "long";
 import { GraphError } from "@favor/onnx/graph";
 import type { Graph } from "@favor/onnx/graph";
-import { bodies, describeNode, intAttribute, intsAttribute, isStandard } from "@favor/onnx/graph";
+import { describeNode, intAttribute, intsAttribute, isStandard, nestedGraphs } from "@favor/onnx/graph";
 import { AttributeType, DataType, type ModelProto, type NodeProto } from "@favor/onnx";
 import { createMessage } from "@favor/onnx";
 import { makeTensor } from "@favor/onnx";
@@ -35,12 +35,8 @@ export function raiseOpset(model: ModelProto, graph: Graph, rankOf: (value: stri
     throw cannotRaise(`it is of opset ${from}, and only ${oldest} and later can be rewritten`, { opset: from });
   }
   const axes = new AxesInputs(graph);
-  const pending = [graph.proto];
-  for (let body = pending.pop(); body !== undefined; body = pending.pop()) {
-    for (const node of body.node) {
-      pending.push(...bodies(node));
-      if (isStandard(node)) rewrite(node, from, axes, rankOf);
-    }
+  for (const body of nestedGraphs([graph.proto])) {
+    for (const node of body.node) if (isStandard(node)) rewrite(node, from, axes, rankOf);
   }
   const standard = model.opsetImport.find(({ domain }) => domain === "" || domain === "ai.onnx");
   standard!.version = Long.fromNumber(wanted.opset);

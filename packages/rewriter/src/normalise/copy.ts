@@ -1,3 +1,4 @@
+import { nestedGraphs } from "@favor/onnx/graph";
 import type { AttributeProto, GraphProto, ModelProto, NodeProto } from "@favor/onnx";
 
 /**
@@ -24,15 +25,13 @@ export class CopiedModel {
 
   /** Without recursion: bodies may be nested as deeply as the decoder allows. */
   #copyGraph(original: GraphProto): GraphProto {
-    const pending: GraphProto[] = [];
     const shallow = (graph: GraphProto): GraphProto => {
       const copy = shallowGraph(graph);
       this.#copies.set(graph, copy);
-      pending.push(copy);
       return copy;
     };
     const copied = shallow(original);
-    for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
+    for (const at of nestedGraphs([copied])) {
       at.node = at.node.map((node) => {
         const copy = copyNode(node, shallow);
         this.#copies.set(node, copy);

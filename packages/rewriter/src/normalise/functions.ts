@@ -1,6 +1,6 @@
 import type { AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto } from "@favor/onnx";
 import { GraphError } from "@favor/onnx/graph";
-import { bodies, makeNode } from "@favor/onnx/graph";
+import { bodies, makeNode, nestedGraphs } from "@favor/onnx/graph";
 import { copyNode, shallowGraph } from "./copy.ts";
 
 /** Nodes that inlining may make; functions that call each other twice at every level grow without bound. */
@@ -53,10 +53,8 @@ const calledKey = (node: NodeProto): string => keyOf(node.domain, node.opType, n
 
 /** Every node of a list, and of the bodies in it. */
 function allNodes(nodes: readonly NodeProto[]): NodeProto[] {
-  const all = [...nodes];
-  // The list grows while it is walked.
-  for (const node of all) for (const body of bodies(node)) all.push(...body.node);
-  return all;
+  const inner = [...nestedGraphs(nodes.flatMap(bodies))];
+  return [...nodes, ...inner.flatMap((body) => body.node)];
 }
 
 function requireNoRecursion(functions: ReadonlyMap<string, FunctionProto>): void {
@@ -109,13 +107,9 @@ function adoptOpsets(model: ModelProto, fn: FunctionProto, notes: string[]): boo
 
 function namesOf(graph: GraphProto): Set<string> {
   const names = new Set<string>();
-  const pending = [graph];
-  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
+  for (const at of nestedGraphs([graph])) {
     for (const { name } of [...at.input, ...at.output, ...at.initializer]) names.add(name);
-    for (const node of at.node) {
-      for (const name of [...node.input, ...node.output]) names.add(name);
-      pending.push(...bodies(node));
-    }
+    for (const node of at.node) for (const name of [...node.input, ...node.output]) names.add(name);
   }
   return names;
 }

@@ -102,7 +102,7 @@ function moveAll(graph: Graph, { node, scalings }: ScaledProduct, probes: readon
       return dims.some((dim) => dim !== 1) && dims.every((dim, at) => dim === 1 || shared.includes(own[at]!));
     });
     // A factor that is made of the logits themselves is no temperature.
-    if (!isTemperature || ancestors(graph, [factor], () => false).has(node)) continue;
+    if (!isTemperature || ancestors(graph, [factor]).has(node)) continue;
     const own = labels.slice(labels.length - dimsAt(factor, probes[0]!)!.length);
     const spread = underLabels(build, factor, own, left);
     node.input[side] = build.op(scaling.opType, [node.input[side]!, spread]);

@@ -29,7 +29,7 @@ export function constantValues(graph: Graph): (value: string) => boolean {
 export function readConstant(graph: Graph, value: string): Tensor {
   const stored = graph.constantProto(value);
   if (stored !== undefined) return decodeTensor(stored);
-  const nodes = ancestors(graph, [value], () => false);
+  const nodes = ancestors(graph, [value]);
   return evaluateGraph(nodes, [value], new Map(), {
     opsets: graph.opsets,
     initializer: (name) => graph.initializer(name),

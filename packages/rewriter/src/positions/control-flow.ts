@@ -1,5 +1,5 @@
 import type { Graph } from "@favor/onnx/graph";
-import { bodies, describeNode } from "@favor/onnx/graph";
+import { bodies, describeNode, nestedGraphs } from "@favor/onnx/graph";
 import { isFloat, isSupportedType } from "@favor/onnx/evaluate";
 import type { TensorProto } from "@favor/onnx";
 
@@ -14,8 +14,7 @@ export function tablesInBodies(graph: Graph): string[] {
   return graph.nodes.flatMap((node) => {
     const stored = new Map<string, TensorProto>();
     const tables = new Set<string>();
-    const pending = bodies(node);
-    for (let body = pending.pop(); body !== undefined; body = pending.pop()) {
+    for (const body of nestedGraphs(bodies(node))) {
       for (const tensor of body.initializer) stored.set(tensor.name, tensor);
       for (const inner of body.node) {
         const slot = inner.opType === "EmbedLayerNormalization" ? 3 : 0;
@@ -24,7 +23,6 @@ export function tablesInBodies(graph: Graph): string[] {
         if (lookUps.has(inner.opType) && table !== undefined && isTable(table)) {
           tables.add(`"${name}"`);
         }
-        pending.push(...bodies(inner));
       }
     }
     if (tables.size === 0) return [];

@@ -1,5 +1,5 @@
 import { FavorError } from "@favor/core";
-import { ancestors } from "@favor/onnx/graph";
+import { ancestors, reachable } from "@favor/onnx/graph";
 import { evaluateGraph } from "@favor/onnx/evaluate";
 import { stridesOf } from "@favor/onnx/evaluate";
 import { elementCount, isInteger, isSupportedType, tensorOf, type Tensor } from "@favor/onnx/evaluate";
@@ -77,10 +77,10 @@ function feedsOf(graph: Graph, probe: Probe, token: (input: string) => number): 
 /** The smallest positive integer that an input is not compared with: not the padding token. */
 function smallestUncompared(graph: Graph, input: string): number {
   const compared = new Set<number>();
-  const pending = [input];
-  for (let value = pending.pop(); value !== undefined; value = pending.pop()) {
+  const next = (value: string): string[] =>
+    graph.consumers(value).flatMap(({ opType, output }) => (opType === "Cast" || opType === "Identity" ? output : []));
+  for (const value of reachable([input], next)) {
     for (const node of graph.consumers(value)) {
-      if (node.opType === "Cast" || node.opType === "Identity") pending.push(...node.output);
       if (node.opType !== "Equal") continue;
       for (const other of node.input) for (const constant of graph.constant(other)?.data ?? []) compared.add(constant);
     }

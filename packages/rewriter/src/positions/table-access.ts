@@ -1,6 +1,6 @@
 import { tensorOf, type Tensor } from "@favor/onnx/evaluate";
 import type { Graph } from "@favor/onnx/graph";
-import { intAttribute, intsAttribute } from "@favor/onnx/graph";
+import { intAttribute, intsAttribute, nodesAlongFirstInput } from "@favor/onnx/graph";
 import { DataType, type NodeProto } from "@favor/onnx";
 import type { IndexEvaluation } from "./index-evaluation.ts";
 
@@ -125,11 +125,10 @@ function tableBehind(
 ): { table: string; reader: NodeProto } | undefined {
   let reader = node;
   let table = data;
-  while (!isConstant(table)) {
-    const producer = graph.producer(table);
-    if (producer === undefined || !transparent.has(producer.opType)) return undefined;
-    reader = producer;
-    table = producer.input[0]!;
+  for (const made of nodesAlongFirstInput(graph, data, ({ opType }) => transparent.has(opType))) {
+    if (isConstant(table)) break;
+    reader = made;
+    table = made.input[0]!;
   }
-  return { table, reader };
+  return isConstant(table) ? { table, reader } : undefined;
 }

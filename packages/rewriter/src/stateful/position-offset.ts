@@ -1,5 +1,5 @@
 import { FavorError } from "@favor/core";
-import { ancestors } from "@favor/onnx/graph";
+import { ancestors, reachable } from "@favor/onnx/graph";
 import { type AttentionContext } from "../attention/context.ts";
 import { type GraphProbe } from "@favor/onnx/graph";
 import { evaluateGraph } from "@favor/onnx/evaluate";
@@ -78,7 +78,7 @@ const isFavor = (value: string): boolean => value.startsWith("favor/");
 function countingNodes(context: AttentionContext, values: readonly string[]): NodeProto[] {
   const { graph } = context;
   const isOne = (value: string): boolean => context.first.info.get(value)?.value?.data[0] === 1;
-  return [...ancestors(graph, values, () => false)].filter((node) => {
+  return [...ancestors(graph, values)].filter((node) => {
     if (bodies(node).length > 0 || !growsWithLength(context, node.output[0]!)) return false;
     if (node.opType === "Range") return isOne(node.input[2]!);
     return node.opType === "Slice" && node.input.length > 2 && graph.isConstant(node.input[0]!);
@@ -94,24 +94,21 @@ function growsWithLength(context: AttentionContext, value: string): boolean {
 /** Positions that look something up in the piece itself must not go on: then a node cannot serve both. */
 function refuseIndexing(context: AttentionContext, counting: readonly NodeProto[]): void {
   const { graph, dynamic } = context;
-  const pending = counting.flatMap((node) => node.output);
-  const seen = new Set(pending);
-  for (let value = pending.pop(); value !== undefined; value = pending.pop()) {
-    for (const reader of graph.consumers(value)) {
-      if (reader.opType === "Shape" || reader.opType === "Size") continue;
-      if (reader.output.some((output) => dynamic.has(output))) {
-        const places = shapeInputs[reader.opType] ?? [];
-        if (!reader.input.some((input, at) => input === value && places.includes(at))) continue;
-        throw cannotBeStateful(
-          `${describeNode(reader)} looks up positions within the piece by "${value}", which also counts positions`,
-          { node: reader.name || reader.output[0], value },
-        );
-      }
-      for (const output of reader.output) {
-        if (seen.has(output)) continue;
-        seen.add(output);
-        pending.push(output);
-      }
+  const start = counting.flatMap((node) => node.output);
+  const isActivation = ({ output }: NodeProto): boolean => output.some((name) => dynamic.has(name));
+  const readers = (value: string): NodeProto[] =>
+    graph.consumers(value).filter(({ opType }) => opType !== "Shape" && opType !== "Size");
+  const next = (value: string): string[] =>
+    readers(value).flatMap((reader) => (isActivation(reader) ? [] : reader.output));
+  for (const value of reachable(start, next)) {
+    for (const reader of readers(value)) {
+      const places = shapeInputs[reader.opType] ?? [];
+      const isIndexed = reader.input.some((input, at) => input === value && places.includes(at));
+      if (!isActivation(reader) || !isIndexed) continue;
+      throw cannotBeStateful(
+        `${describeNode(reader)} looks up positions within the piece by "${value}", which also counts positions`,
+        { node: reader.name || reader.output[0], value },
+      );
     }
   }
 }
@@ -159,7 +156,7 @@ function proveContinuation(context: AttentionContext, value: string, reader: Nod
 }
 
 function evaluateAt({ graph }: AttentionContext, { info }: GraphProbe, value: string, past: number): Tensor {
-  const nodes = ancestors(graph, [value], () => false);
+  const nodes = ancestors(graph, [value]);
   const feeds = new Map([[pastLengthInput, tensorOf(DataType.INT64, [], [past])]]);
   for (const node of nodes) {
     if (node.opType !== "Shape" && node.opType !== "Size") continue;

@@ -2,11 +2,12 @@ import { evaluateNode } from "@favor/onnx/evaluate";
 import { elementCount, tensorOf, type Tensor } from "@favor/onnx/evaluate";
 import { DataType, type NodeProto } from "@favor/onnx";
 import { dimsOf, type AttentionContext } from "../context.ts";
+import { valuesAbove } from "@favor/onnx/graph";
 import { projecting } from "./projection-source.ts";
 import { moveNumbers, movingOperators } from "./projection-trace.ts";
 
 /** Nodes between an operand and its projections; splitting and joining heads takes a few for each. */
-const longestWay = 256;
+const mostNodes = 256;
 /** Projections with more elements at the probed sizes are not followed. */
 const mostElements = 2 ** 20;
 const elementwise = new Set("Add Sub Mul Div Cast Dropout".split(" "));
@@ -30,19 +31,17 @@ export function hasHeadsSlowest(context: AttentionContext, value: string, axis: 
   return Array.from({ length: found.dims[axis]! }, (_, i) => found.data[i * stride] === i % batch).every(Boolean);
 }
 
+const readsBelowProjections = ({ opType, input }: NodeProto): string[] => (projecting.has(opType) ? [] : input);
+
 /** The nodes above a value down from its projections, in graph order, and the projections. */
 function wayUp({ graph, dynamic }: AttentionContext, value: string): { nodes: NodeProto[]; sources: Set<string> } {
   const found = new Set<NodeProto>();
   const sources = new Set<string>();
-  const pending = [value];
-  for (let at = pending.pop(); at !== undefined && found.size < longestWay; at = pending.pop()) {
-    const node = graph.producer(at);
-    if (node === undefined || !dynamic.has(at)) continue;
+  const producer = (at: string): NodeProto | undefined => (dynamic.has(at) ? graph.producer(at) : undefined);
+  for (const [at, node] of valuesAbove([value], producer, readsBelowProjections)) {
+    if (node === undefined) continue;
     if (projecting.has(node.opType)) sources.add(at);
-    else if (!found.has(node)) {
-      found.add(node);
-      pending.push(...node.input);
-    }
+    else if (found.add(node).size === mostNodes) break;
   }
   return { nodes: graph.nodes.filter((node) => found.has(node)), sources };
 }

@@ -1,4 +1,5 @@
 import { DataType, type NodeProto } from "@favor/onnx";
+import { valuesAbove } from "@favor/onnx/graph";
 import type { AttentionContext } from "../context.ts";
 import type { Operand } from "../site.ts";
 
@@ -23,19 +24,14 @@ export function cacheInput(
   return directInput(context, key.value) ?? directInput(context, value.value);
 }
 
+const carried = ({ opType, input }: NodeProto): string[] => (carrying.has(opType) ? input : []);
+
 function directInput({ graph, dynamic }: AttentionContext, value: string): string | undefined {
-  const seen = new Set<NodeProto>();
-  const pending = [value];
-  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
-    if (!dynamic.has(at)) continue;
-    const node = graph.owner(at)?.producer(at);
-    if (node === undefined) {
-      const input = graph.root.input(at);
-      if (input !== undefined && floats.includes(input.type?.tensorType?.elemType ?? 0)) return at;
-    } else if (carrying.has(node.opType) && !seen.has(node)) {
-      seen.add(node);
-      pending.push(...node.input);
-    }
+  const producer = (at: string): NodeProto | undefined => (dynamic.has(at) ? graph.owner(at)?.producer(at) : undefined);
+  for (const [at, node] of valuesAbove([value], producer, carried)) {
+    if (node !== undefined || !dynamic.has(at)) continue;
+    const input = graph.root.input(at);
+    if (input !== undefined && floats.includes(input.type?.tensorType?.elemType ?? 0)) return at;
   }
   return undefined;
 }

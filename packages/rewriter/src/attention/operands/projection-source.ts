@@ -1,5 +1,5 @@
 import type { NodeProto } from "@favor/onnx";
-import { readsData } from "@favor/onnx/graph";
+import { madeLast, nodesAlongFirstInput, readsData } from "@favor/onnx/graph";
 import { type AttentionContext } from "../context.ts";
 
 /** Products of data with weights, or of data with data. */
@@ -22,10 +22,6 @@ const mostProducts = 4;
  */
 export function haveOneSource(context: AttentionContext, query: string, key: string): boolean {
   const { graph } = context;
-  const placeOf = (value: string): number => {
-    const node = graph.producer(value);
-    return node === undefined ? -1 : graph.place(node);
-  };
   /** Weight products between a value and the query or key; the sides that are made of it are those that have any. */
   const open = new Map<string, Partial<Record<"query" | "key", number>>>();
   const reach = (value: string, side: "query" | "key", products: number): void => {
@@ -37,7 +33,7 @@ export function haveOneSource(context: AttentionContext, query: string, key: str
   reach(key, "key", 0);
   let isShared = false;
   while (open.size > 0) {
-    const at = [...open.keys()].reduce((a, b) => (placeOf(a) >= placeOf(b) ? a : b));
+    const at = madeLast(graph, open.keys());
     const sides = open.get(at)!;
     open.delete(at);
     if (sides.query !== undefined && sides.key !== undefined) {
@@ -66,11 +62,11 @@ const layout = new Set(
   ),
 );
 
+const isLayout = ({ opType }: NodeProto): boolean => layout.has(opType);
+
 /** The value that this one is the same elements of, in another layout or type. */
 export function throughLayout(context: AttentionContext, value: string): string {
   let at = value;
-  for (let node = context.graph.producer(at); node && layout.has(node.opType); node = context.graph.producer(at)) {
-    at = node.input[0]!;
-  }
+  for (const node of nodesAlongFirstInput(context.graph, value, isLayout)) at = node.input[0]!;
   return at;
 }

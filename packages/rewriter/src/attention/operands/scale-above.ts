@@ -1,4 +1,5 @@
 import type { NodeProto } from "@favor/onnx";
+import { madeLast } from "@favor/onnx/graph";
 import type { AttentionContext } from "../context.ts";
 import { projecting } from "./projection-source.ts";
 
@@ -66,15 +67,11 @@ const longestRotation = 64;
  */
 function beforeRotation(context: AttentionContext, result: string): string | undefined {
   const { graph } = context;
-  const placeOf = (value: string): number => {
-    const node = graph.producer(value);
-    return node === undefined ? -1 : graph.place(node);
-  };
   const open = new Set([result]);
   let hasTable = false;
   for (let step = 0; step < longestRotation; step++) {
     // The latest value first, so that all ways to a value are known before it is passed.
-    const at = [...open].reduce((a, b) => (placeOf(a) >= placeOf(b) ? a : b));
+    const at = madeLast(graph, open);
     if (open.size === 1 && at !== result) return hasTable ? at : undefined;
     const node = graph.producer(at);
     if (node === undefined || !rotating.has(node.opType)) return undefined;

@@ -1,7 +1,7 @@
 import { elementCount, isFloat, isInteger, tensorOf, type Tensor } from "@favor/onnx/evaluate";
 import { DataType, type ValueInfoProto } from "@favor/onnx";
 import type { AttentionContext } from "../context.ts";
-import type { GraphProbe } from "@favor/onnx/graph";
+import { reachable, type Graph, type GraphProbe } from "@favor/onnx/graph";
 
 /** Inputs with more elements are left out, and what needs them cannot be evaluated. */
 const largestInput = 2 ** 20;
@@ -10,7 +10,7 @@ const additiveMask = -1e4;
 /** No vocabulary is larger; what is compared with more is a length. */
 const mostTokens = 2 ** 24;
 /** Values followed from an input to where it is added. */
-const longestWay = 64;
+const mostValues = 64;
 const leavesNumbers = new Set("Cast Identity Unsqueeze Squeeze Reshape Expand Transpose Slice".split(" "));
 
 /** Random zeros and ones; all ones and real tokens; all zeros and padding. */
@@ -97,17 +97,19 @@ function drawInput(
 
 /** Whether an input is added to something as it is: a mask of 0 and of numbers far below, if it is a mask. */
 function isAdded({ graph }: AttentionContext, input: string): boolean {
-  const pending = [input];
-  const seen = new Set(pending);
-  for (let value = pending.pop(); value !== undefined && seen.size < longestWay; value = pending.pop()) {
-    for (const node of graph.consumers(value)) {
-      if (node.opType === "Add") return true;
-      if (!leavesNumbers.has(node.opType) || node.input[0] !== value) continue;
-      for (const output of node.output) if (!seen.has(output)) pending.push(output);
-      for (const output of node.output) seen.add(output);
-    }
+  for (const value of madeThrough(graph, input, leavesNumbers)) {
+    if (graph.consumers(value).some(({ opType }) => opType === "Add")) return true;
   }
   return false;
+}
+
+/** An input, and what operators of these kinds make of it. */
+function madeThrough(graph: Graph, input: string, operators: ReadonlySet<string>): Iterable<string> {
+  const next = (value: string): string[] =>
+    graph
+      .consumers(value)
+      .flatMap((node) => (operators.has(node.opType) && node.input[0] === value ? node.output : []));
+  return reachable([input], next, mostValues);
 }
 
 /** Operators that leave the numbers of an input as they are, or the largest and smallest of them. */
@@ -118,14 +120,8 @@ const orders = new Set(["Greater", "Less", "GreaterOrEqual", "LessOrEqual"]);
 function comparedConstants({ graph }: AttentionContext, input: string): { equal: number[]; divided: number[] } {
   const equal = new Set<number>();
   const divided = new Set<number>();
-  const pending = [input];
-  const seen = new Set(pending);
-  for (let value = pending.pop(); value !== undefined && seen.size < longestWay; value = pending.pop()) {
+  for (const value of madeThrough(graph, input, keepsNumbers)) {
     for (const node of graph.consumers(value)) {
-      if (keepsNumbers.has(node.opType) && node.input[0] === value) {
-        for (const output of node.output) if (!seen.has(output)) pending.push(output);
-        for (const output of node.output) seen.add(output);
-      }
       const other = node.input[node.input[0] === value ? 1 : 0];
       const constant = other === undefined ? undefined : graph.constant(other);
       if (constant?.data.length !== 1) continue;

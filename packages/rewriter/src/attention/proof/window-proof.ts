@@ -44,7 +44,7 @@ interface WindowSize {
 /** Single integers that operators on the way to the mask compare or shift by, the same at every length. */
 function windowSizes({ context, inputs }: MaskQuestion): WindowSize[] {
   const sizes: WindowSize[] = [];
-  for (const node of ancestors(context.graph, inputs.values, () => false)) {
+  for (const node of ancestors(context.graph, inputs.values)) {
     if (!windowOperators.has(node.opType)) continue;
     for (const value of node.input) {
       const known = context.first.info.get(value)?.value;
@@ -87,7 +87,7 @@ function probeAt(context: AttentionContext, length: number): GraphProbe | undefi
  */
 export function lengthLogarithm({ context, inputs }: MaskQuestion): NodeProto | undefined {
   const { first, second } = context;
-  const nodes = [...ancestors(context.graph, inputs.values, () => false)];
+  const nodes = [...ancestors(context.graph, inputs.values)];
   return nodes.find(({ opType, output }) => {
     const [one, two] = [first, second].map((at) => at?.info.get(output[0]!)?.value?.data);
     return opType === "Log" && one !== undefined && two !== undefined && one.join() !== two.join();
@@ -137,7 +137,7 @@ function changesMask(question: MaskQuestion, value: string): boolean {
 function hasOtherWeights({ context, region, inputs, labels, random }: MaskQuestion, value: string): boolean {
   const { info } = context.first;
   // Everything is computed again from inputs and shapes, as what follows from shapes alone may depend on the size.
-  const nodes = ancestors(context.graph, inputs.values, () => false);
+  const nodes = ancestors(context.graph, inputs.values);
   const values = new Map<string, Tensor>();
   const read = allRead(inputs.values, nodes);
   const evaluation = new RegionEvaluation(context, region, { ...inputs, nodes, read }, labels, {
@@ -167,7 +167,7 @@ function isShapeOnly({ graph }: AttentionContext, value: string): boolean {
 /** Constants [..., n, n] on the way to the mask that are longer than what was evaluated. */
 function constantMasks({ context, region, inputs }: MaskQuestion, seen: number): string[] {
   const { graph } = context;
-  const nodes = [...region.nodes, ...ancestors(graph, inputs.values, () => false)];
+  const nodes = [...region.nodes, ...ancestors(graph, inputs.values)];
   // Its second output is a mask, its weights are none.
   const read = nodes.flatMap((node) => (node.opType === "EmbedLayerNormalization" ? [] : node.input));
   return [...new Set([...read, ...inputs.values])].filter((value) => {

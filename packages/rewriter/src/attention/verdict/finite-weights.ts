@@ -1,9 +1,9 @@
 import type { AttentionContext } from "../context.ts";
 import { projecting } from "../operands/projection-source.ts";
 import type { AttentionSite } from "../site.ts";
-import { GraphError } from "@favor/onnx/graph";
+import { GraphError, valuesAbove } from "@favor/onnx/graph";
 import { memoryRange } from "@favor/onnx";
-import { DataType, type TensorProto } from "@favor/onnx";
+import { DataType, type NodeProto, type TensorProto } from "@favor/onnx";
 import { tensorValues } from "@favor/onnx";
 
 /**
@@ -34,20 +34,10 @@ export function requireFiniteWeights(context: AttentionContext, site: AttentionS
 /** The constants that a value is made with, up to the nearest product with weights on every way, that included. */
 function constantsAbove({ graph, dynamic }: AttentionContext, value: string): Set<string> {
   const constants = new Set<string>();
-  const seen = new Set<string>();
-  const pending = [value];
-  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
-    if (seen.has(at)) continue;
-    seen.add(at);
-    if (graph.isConstant(at)) constants.add(at);
-    if (!dynamic.has(at)) continue;
-    const node = graph.producer(at);
-    if (node === undefined) continue;
-    const isProduct = projecting.has(node.opType);
-    for (const input of node.input) {
-      if (input !== "" && (!isProduct || !dynamic.has(input))) pending.push(input);
-    }
-  }
+  const producer = (at: string): NodeProto | undefined => (dynamic.has(at) ? graph.producer(at) : undefined);
+  const reads = ({ opType, input }: NodeProto): string[] =>
+    projecting.has(opType) ? input.filter((name) => !dynamic.has(name)) : input;
+  for (const [at] of valuesAbove([value], producer, reads)) if (graph.isConstant(at)) constants.add(at);
   return constants;
 }
 

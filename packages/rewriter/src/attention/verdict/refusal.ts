@@ -65,7 +65,7 @@ export function describeRefusal({ graph }: AttentionContext, region: Region, inp
       `The logits get a second term that depends on the content (${describeNode(inputs.contentDependence)}): relative attention as in DeBERTa or Transformer-XL, or a learned bias.`,
     );
   }
-  const bias = [...ancestors(graph, inputs.values, () => false)].find((node) => relativeBiases.has(node.opType));
+  const bias = [...ancestors(graph, inputs.values)].find((node) => relativeBiases.has(node.opType));
   if (bias !== undefined) {
     return reasonFor(
       "relative-position-bias",

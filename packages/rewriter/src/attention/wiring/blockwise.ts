@@ -1,6 +1,6 @@
 import type { NodeProto } from "@favor/onnx";
 import { dimsOf, varies, type AttentionContext } from "../context.ts";
-import { readsData } from "@favor/onnx/graph";
+import { reachable, readsData } from "@favor/onnx/graph";
 import { productAxes, type Product } from "../product.ts";
 import type { Region } from "./region.ts";
 
@@ -12,7 +12,7 @@ const carrying = new Set([
   ..."Expand Tile Concat Split Slice Pad Gather GatherND GatherElements ScatterND ScatterElements".split(" "),
 ]);
 /** Nodes looked at on the way from a softmax to products. */
-const longestWay = 256;
+const mostNodes = 256;
 
 /**
  * Softmax of attention that is not one product of all queries with all keys: within windows or blocks, whose number
@@ -64,16 +64,12 @@ function walk(
   products: ReadonlyMap<NodeProto, Product>,
   next: (node: NodeProto) => readonly NodeProto[],
 ): Set<Product> {
-  const seen = new Set([from]);
   const found = new Set<Product>();
-  const pending = [from];
-  for (let node = pending.pop(); node !== undefined && seen.size < longestWay; node = pending.pop()) {
+  const isCarrying = (node: NodeProto): boolean => !products.has(node) && carrying.has(node.opType);
+  for (const node of reachable([from], (at) => next(at).filter(isCarrying), mostNodes)) {
     for (const other of next(node)) {
       const product = products.get(other);
       if (product !== undefined) found.add(product);
-      if (product !== undefined || seen.has(other) || !carrying.has(other.opType)) continue;
-      seen.add(other);
-      pending.push(other);
     }
   }
   return found;

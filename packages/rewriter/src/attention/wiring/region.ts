@@ -1,7 +1,7 @@
 import { elementCount } from "@favor/onnx/evaluate";
 import type { NodeProto } from "@favor/onnx";
 import { dimsOf, type AttentionContext } from "../context.ts";
-import { readsData } from "@favor/onnx/graph";
+import { readsData, valuesAbove } from "@favor/onnx/graph";
 import { asProduct, isTied, productAxes, type Product } from "../product.ts";
 
 /**
@@ -146,13 +146,10 @@ function carriesProbabilities(
 
 /** The nodes of `within` that `value` depends on, in graph order. */
 function backward({ graph }: AttentionContext, value: string, within: ReadonlySet<NodeProto>): NodeProto[] {
-  const needed = new Set<NodeProto>();
-  const pending = [value];
-  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
-    const node = graph.producer(at);
-    if (node === undefined || !within.has(node) || needed.has(node)) continue;
-    needed.add(node);
-    pending.push(...node.input);
-  }
+  const producer = (name: string): NodeProto | undefined => {
+    const node = graph.producer(name);
+    return node !== undefined && within.has(node) ? node : undefined;
+  };
+  const needed = new Set([...valuesAbove([value], producer, ({ input }) => input)].map(([, node]) => node));
   return graph.nodes.filter((node) => needed.has(node));
 }
