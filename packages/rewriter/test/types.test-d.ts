@@ -3,10 +3,11 @@ import { expectTypeOf, test } from "vitest";
 
 import type { ModelProto } from "@favor/onnx";
 
-import { convertAttention, inspectAttention, reasonLines, refusalCodes, tapMoments, tapSamples } from "../src/index.ts";
+import { convertAttention, findAttention, inspectAttention, reasonLines, refusalCodes } from "../src/index.ts";
 import type {
   Conversion,
   ConvertedSite,
+  ModelAttention,
   MomentTap,
   Reason,
   RefusalCode,
@@ -35,11 +36,14 @@ test("options are checked by name and by value", () => {
   convertAttention(model, { feature: "relu" });
 });
 
-test("each kind of tap has its own outputs", () => {
-  expectTypeOf(tapMoments(model)).toEqualTypeOf<TappedModel<MomentTap>>();
-  expectTypeOf(tapSamples(model)).toEqualTypeOf<TappedModel<SampleTap>>();
+test("attention found once gives conversions and taps, each tap with its own outputs", () => {
+  const attention = findAttention(model);
+  expectTypeOf(attention).toEqualTypeOf<ModelAttention>();
+  expectTypeOf(attention.convert({ features: "relu" })).toEqualTypeOf<Conversion>();
+  expectTypeOf(attention.tapMoments()).toEqualTypeOf<TappedModel<MomentTap>>();
+  expectTypeOf(attention.tapSamples()).toEqualTypeOf<TappedModel<SampleTap>>();
   // @ts-expect-error: samples are a query and a key, not sums
-  void tapSamples(model).taps[0]!.outputs;
+  void attention.tapSamples().taps[0]!.outputs;
 });
 
 test("a reason's code is one of the union, and the table has every code", () => {
