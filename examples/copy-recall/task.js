@@ -11,7 +11,7 @@ const copyMarker = symbols + values + fillers;
 export const vocabularySize = copyMarker + 1;
 
 /** The shortest sequence there is room for. */
-export const shortest = 8 * count;
+const shortest = 8 * count;
 
 /** Numbers from 0 to limit - 1, the same ones for the same seed (mulberry32). */
 export function randomIntegers(seed) {

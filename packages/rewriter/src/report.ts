@@ -51,6 +51,6 @@ export function reportSite(found: FoundSite): SiteReport {
 }
 
 /** The scale between the projections and the softmax, rounded to what float32 graphs can say. */
-export function logitScaleOf(site: AttentionSite): number {
+function logitScaleOf(site: AttentionSite): number {
   return Math.fround(site.logitScale * site.queryScale * site.keyScale);
 }

@@ -21,7 +21,7 @@ export type Command = Presentation &
   );
 
 /** Layers as `0,1,8-11`, counted from 0. */
-export function parseLayers(value: unknown): number[] {
+function parseLayers(value: unknown): number[] {
   const parts = typeof value === "string" ? value.split(",") : [];
   const layers = parts.flatMap((part) => {
     const [, first, last = first] = /^\s*(\d{1,4})(?:-(\d{1,4}))?\s*$/.exec(part) ?? [];

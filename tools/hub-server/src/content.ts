@@ -54,7 +54,7 @@ function describe(
 }
 
 /** Git's id of a blob. */
-export function gitObjectId(bytes: Uint8Array): string {
+function gitObjectId(bytes: Uint8Array): string {
   return createHash("sha1").update(`blob ${bytes.length}\0`).update(bytes).digest("hex");
 }
 

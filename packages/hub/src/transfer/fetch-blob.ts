@@ -93,7 +93,7 @@ async function attempt(
 }
 
 /** The address of a file's content at the endpoint. */
-export function resolveUrl(endpoint: string, repository: Repository, revision: string, path: string): string {
+function resolveUrl(endpoint: string, repository: Repository, revision: string, path: string): string {
   const file = path.split("/").map(encodeURIComponent).join("/");
   return `${endpoint}/${repositoryPath(repository)}/resolve/${encodeURIComponent(revision)}/${file}`;
 }

@@ -205,7 +205,7 @@ export class Transport {
  *
  * @throws HubNameError
  */
-export function parseEndpoint(endpoint: string): string {
+function parseEndpoint(endpoint: string): string {
   let url: URL | undefined;
   try {
     url = new URL(endpoint);

@@ -8,7 +8,7 @@ import type { DataRecord } from "./record.ts";
 import { openRegularFile } from "./regular-file.ts";
 import { parseText } from "./text.ts";
 
-export type DataFormat = "fasta" | "text" | "json-lines";
+type DataFormat = "fasta" | "text" | "json-lines";
 
 const extensions: Readonly<Record<string, DataFormat>> = {
   fasta: "fasta",

@@ -19,7 +19,7 @@ export type Evaluation =
   | ({ readonly kind: "output-cosine"; readonly data: DataUse } & CosineComparison);
 
 /** What models are compared on. */
-export interface EvaluationInput {
+interface EvaluationInput {
   readonly source: Source;
   /** The source as an ONNX file. */
   readonly original: string;

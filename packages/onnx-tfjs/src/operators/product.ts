@@ -6,7 +6,7 @@ import { expanded } from "./shape.ts";
 import { runsOf, sharedProduct } from "./shared-product.ts";
 
 /** Which operands have their last two axes exchanged. */
-export interface Transposed {
+interface Transposed {
   readonly a?: boolean;
   readonly b?: boolean;
 }

@@ -1,4 +1,4 @@
-import type { GraphProto, NodeProto } from "@favor/onnx";
+import type { NodeProto } from "@favor/onnx";
 import type { Tensor } from "@favor/onnx/evaluate";
 import { bool, float32, int64, list, type AttributeValue } from "@favor/test-support/nodes";
 
@@ -48,4 +48,4 @@ export const smooth = (...shape: number[]): RandomInput => between(-1, 1, ...sha
 export const isRandom = (input: RandomInput | Tensor): input is RandomInput => "shape" in input;
 
 export { bool, float32, int64, list };
-export type { AttributeValue, GraphProto };
+export type { AttributeValue };

@@ -8,7 +8,7 @@ import { topologicalOrder } from "./topological-order.ts";
 /** Version of each operator set that a model imports, by domain; the standard domain is "". */
 export type Opsets = ReadonlyMap<string, number>;
 
-export function opsetsOf(model: ModelProto): Opsets {
+function opsetsOf(model: ModelProto): Opsets {
   return new Map(
     model.opsetImport.map(({ domain, version }) => [domain === "ai.onnx" ? "" : domain, version.toNumber()]),
   );

@@ -33,7 +33,7 @@ function elementwise(call: ShapeCall, dataType?: number): ShapeInfo[] | undefine
 
 const compare: ShapeFunction = (call) => elementwise(call, DataType.BOOL);
 
-export function productDims(node: NodeProto, a: readonly number[], b: readonly number[]): number[] {
+function productDims(node: NodeProto, a: readonly number[], b: readonly number[]): number[] {
   const left = a.length === 1 ? [1, a[0]!] : a;
   const right = b.length === 1 ? [b[0]!, 1] : b;
   if (left.at(-1) !== right.at(-2)) {

@@ -296,7 +296,7 @@ export function isRepeated(field: Field): boolean {
 }
 
 /** What an optional scalar field reads as when the file does not carry it. */
-export function scalarDefault(type: Scalar | "message"): unknown {
+function scalarDefault(type: Scalar | "message"): unknown {
   return type === "message" ? null : scalarDefaults[type];
 }
 

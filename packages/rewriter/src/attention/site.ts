@@ -33,7 +33,7 @@ export interface KeyMask {
   readonly dataType: number;
 }
 
-export type MaskKind = "none" | "padding" | "causal" | "padding and causal" | "other";
+type MaskKind = "none" | "padding" | "causal" | "padding and causal" | "other";
 
 /** What an attention's mask was proved to be, and how. */
 export interface MaskVerdict {

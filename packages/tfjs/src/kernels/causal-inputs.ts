@@ -1,7 +1,7 @@
 import type * as tf from "@tensorflow/tfjs";
 
 /** What a kernel of causal linear attention is called with. */
-export interface CausalInputs {
+interface CausalInputs {
   /** `[groups, length, features]` */
   readonly q: tf.TensorInfo;
   /** `[groups, length, features]` */

@@ -244,7 +244,7 @@ function differences(
   return { error: Math.max(...errors), detail: errors.map((error) => error.toExponential(1)).join(" ") };
 }
 
-export type Outputs = Readonly<Record<string, Tensor>>;
+type Outputs = Readonly<Record<string, Tensor>>;
 
 /** The outputs for each trial, undefined where the model does not run at its sizes; a sentence if it runs at none. */
 async function runAll(

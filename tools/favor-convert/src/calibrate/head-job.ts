@@ -19,7 +19,7 @@ interface HeadAddress {
 }
 
 /** Landmark features: k-means and a fitted core, then `refine` steps of gradient descent. */
-export interface LandmarkJob extends HeadAddress {
+interface LandmarkJob extends HeadAddress {
   readonly kind: "landmark";
   readonly inputs: readonly AttentionInput[];
   /** Inputs that the fit does not see: landmarks and random features are compared on them. */
@@ -41,7 +41,7 @@ export interface LandmarkFit {
 }
 
 /** Calibrated random features: the best of several draws on the sample. */
-export interface SelectionJob extends HeadAddress {
+interface SelectionJob extends HeadAddress {
   readonly kind: "selection";
   readonly inputs: readonly AttentionInput[];
   readonly moments: HeadMoments;
@@ -53,7 +53,7 @@ export interface SelectionJob extends HeadAddress {
 }
 
 /** How far the features of one head are from softmax on a sample. */
-export interface ErrorJob {
+interface ErrorJob {
   readonly kind: "error";
   readonly inputs: readonly AttentionInput[];
   readonly description: FeatureMapDescription;

@@ -8,7 +8,7 @@ export function recordHash(text: string): number {
 const hashes = 2 ** 48;
 
 /** The share of records, by hash, that is held out of the training data for measuring. */
-export const heldOutShare = 0.05;
+const heldOutShare = 0.05;
 
 /** Whether a record of this hash is held out. */
 export function isHeldOut(hash: number): boolean {

@@ -15,7 +15,7 @@ export function batchSizes(context: AttentionContext): { first: number; second: 
   return { first: batchSizeOf(context, context.first), second: context.second && batchSizeOf(context, context.second) };
 }
 
-export function batchSizeOf({ graph }: AttentionContext, { info }: GraphProbe): number {
+function batchSizeOf({ graph }: AttentionContext, { info }: GraphProbe): number {
   for (const input of graph.root.inputs) {
     const dims = info.get(input.name)?.dims;
     if (dims !== undefined && dims.length >= 2) return dims[0]!;
