@@ -1,4 +1,5 @@
 // Which way the arrows go: between packages, between the folders of a package, and nowhere in a circle. `npm run structure`.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 
 /** Of each package, the others that its sources may import. Tools may import any package. */
 const packages = {
@@ -138,12 +139,48 @@ const betweenLayers = Object.entries(layers).flatMap(([name, allowedOf]) => [
   },
 ]);
 
+/** Every workspace: its folder, and the names of the packages that its manifest lists. */
+const readManifest = (folder) => JSON.parse(readFileSync(new URL(`${folder}/package.json`, import.meta.url), "utf8"));
+const workspaces = ["packages", "tools", "examples"].flatMap((parent) =>
+  readdirSync(new URL(parent, import.meta.url))
+    .map((name) => `${parent}/${name}`)
+    .filter((folder) => existsSync(new URL(`${folder}/package.json`, import.meta.url)))
+    .map((folder) => ({ folder, manifest: readManifest(folder) })),
+);
+const folderOf = new Map(workspaces.map(({ folder, manifest }) => [manifest.name, folder]));
+const listed = (...lists) =>
+  lists.flatMap((list) => Object.keys(list ?? {})).flatMap((name) => folderOf.get(name) ?? []);
+const shared = listed(readManifest(".").devDependencies);
+
+const lists = (name, from, folders) => ({
+  name,
+  severity: "error",
+  from,
+  to: { path: "^(packages|tools|examples)/", pathNot: folders.map((other) => `^${other}/`) },
+});
+
+// knip checks third-party packages in this way, but not workspaces that JavaScript imports. What a private package lists
+// under devDependencies is bundled into its programs.
+const manifests = workspaces.flatMap(({ folder, manifest }) => {
+  const own = [folder, ...listed(manifest.dependencies, manifest.peerDependencies, manifest.optionalDependencies)];
+  const all = [...own, ...listed(manifest.devDependencies), ...shared];
+  return [
+    lists(
+      `${folder}/package.json lists what its sources import`,
+      { path: `^${folder}/src/` },
+      manifest.private ? all : own,
+    ),
+    lists(`${folder}/package.json lists what it imports`, { path: `^${folder}/` }, all),
+  ];
+});
+
 export default {
   forbidden: [
     { name: "no circles", severity: "error", from: {}, to: { circular: true } },
     { name: "imports lead somewhere", severity: "error", from: {}, to: { couldNotResolve: true } },
     ...betweenPackages,
     ...betweenLayers,
+    ...manifests,
     {
       name: "packages never import tools or examples",
       severity: "error",

@@ -10,9 +10,6 @@ const copyMarker = symbols + values + fillers;
 /** Symbols (payload and keys), then values, filler, and the marker. */
 export const vocabularySize = copyMarker + 1;
 
-/** The shortest sequence there is room for. */
-const shortest = 8 * count;
-
 /** Numbers from 0 to limit - 1, the same ones for the same seed (mulberry32). */
 export function randomIntegers(seed) {
   let state = seed;
