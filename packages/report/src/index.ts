@@ -3,4 +3,4 @@ export type { FavorFile, FavorOptions, FavorSite, SiteError, WrittenSite } from 
 export { readFavorFile } from "./record/read-favor-file.ts";
 export { siteRecord } from "./record/site-record.ts";
 export { curveSchema, stageSchema } from "./record/tuning-record.ts";
-export type { CurvePoint, DistilledSite, TunedQuality, TuningRecord, TuningStage } from "./record/tuning-record.ts";
+export type { CurvePoint, DistilledSite, TuningRecord, TuningStage } from "./record/tuning-record.ts";

@@ -1,21 +1,17 @@
 import { textTable } from "@favor/command-line";
 import { short } from "@favor/measure";
+import type { SiteReport } from "@favor/rewriter";
 
-/** What the terminal shows of an attention. */
-export interface SiteLine {
-  readonly name: string;
-  readonly layer: number;
-  readonly kind: string;
-  readonly heads: number;
-  readonly keyValueHeads: number;
-  readonly headDim: number;
-  readonly scale: number;
-  readonly mask: { readonly kind: string };
-  readonly reasons: readonly { readonly code: string; readonly message: string }[];
-}
-
-/** Every attention with its outcome. */
-export function siteTable<T extends SiteLine>(sites: readonly T[], last: string, outcome: (site: T) => string): string {
+/**
+ * A table of every attention with its outcome, for the terminal.
+ *
+ * @param last - heading of the column of outcomes.
+ */
+export function siteTable<T extends SiteReport>(
+  sites: readonly T[],
+  last: string,
+  outcome: (site: T) => string,
+): string {
   return textTable(
     ["layer", "kind", "heads", "head dim", "scale", "mask", last],
     sites.map((site) => [
@@ -30,7 +26,7 @@ export function siteTable<T extends SiteLine>(sites: readonly T[], last: string,
   );
 }
 
-/** Keys of a cache come from elsewhere than the queries, be it self-attention or not. */
-function kindOf({ kind, reasons }: SiteLine): string {
+/** Cached keys do not come from the queries' own tokens, so that neither "self" nor "cross" describes them. */
+function kindOf({ kind, reasons }: SiteReport): string {
   return reasons.some(({ code }) => code === "kv-cache") ? "cached" : kind;
 }

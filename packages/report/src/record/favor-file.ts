@@ -1,54 +1,41 @@
-import type { ConvertOptions, FeatureChoice, Reason } from "@favor/rewriter";
+import type { ConvertOptions, ConvertedSite, FeatureChoice } from "@favor/rewriter";
 import { featureChoices } from "@favor/rewriter";
 import { z } from "zod";
 
-import type { Estimate } from "@favor/measure";
 import type { Evaluation } from "@favor/measure";
 import { dataWarningCodes } from "@favor/measure/tokens";
-import type { DataWarning } from "@favor/measure/tokens";
-import type { DataUse } from "@favor/measure/tokens";
+import type { DataUse, DataWarning } from "@favor/measure/tokens";
+import { count, estimateSchema, qualitySchema } from "./quality-schema.ts";
 import { tuningRecordSchema } from "./tuning-record.ts";
 import type { TuningRecord } from "./tuning-record.ts";
 
-/** How far a site's linear attention is from softmax: |P_hat - P|_F / |P|_F of the attention matrices. */
+/** How far a site's linear attention is from softmax: |P_hat - P|_F / |P|_F of the attention matrices, over its heads. */
 export interface SiteError {
-  /** Over the heads. */
   readonly mean: number;
   readonly worst: number;
 }
 
-/** One attention, and what became of it. */
-export interface FavorSite {
-  /** In the order of data flow, from 0. */
-  readonly site: number;
-  readonly layer: number;
-  /** The softmax node of the original graph. */
-  readonly name: string;
-  readonly kind: "self" | "cross";
-  readonly heads: number;
-  readonly keyValueHeads: number;
-  readonly headDim: number;
-  readonly scale: number;
+/**
+ * One attention and what became of it: a {@link ConvertedSite}, with its heads' feature maps in short. The codes of the
+ * mask and of the reasons are plain text, so that a file by another version can be read.
+ */
+export interface FavorSite extends Omit<ConvertedSite, "verdict" | "mask" | "reasons" | "featureMaps" | "folded"> {
   readonly mask: { readonly kind: string; readonly evidence: string };
-  readonly causal: boolean;
-  /** `converted`: linear now; `kept`: softmax because the user said so, or the budget; `refused`: softmax, for these reasons. */
-  readonly state: "converted" | "kept" | "refused";
   readonly reasons: readonly { readonly code: string; readonly message: string }[];
   readonly featureMap?: {
     readonly kind: string;
-    /** Features a head. */
+    /** Features per head. */
     readonly width: number;
-    /** Head h of the site has the projection with these and the head number h (`createProjection` of @favor/core). */
+    /** What `createProjection` of @favor/core takes, besides the number of the head. */
     readonly projection?: {
       readonly kind: string;
       readonly count: number;
       readonly seed: number;
       readonly layer: number;
-      /** By head, which draw of the seed was chosen; absent: 0. */
+      /** Which draw of the seed was chosen for each head; absent: the first, 0. */
       readonly epochs?: readonly number[];
     };
-    /** Whether the calibration went into the projections' weights. */
-    readonly folded?: { readonly query: boolean; readonly key: boolean };
+    readonly folded?: NonNullable<ConvertedSite["folded"]>;
   };
   /** Measured with `--calibrate` or `--evaluate`. */
   readonly error?: SiteError;
@@ -56,7 +43,7 @@ export interface FavorSite {
 
 /** A site as this version writes it. A file of another version may have codes that this version does not know. */
 export interface WrittenSite extends FavorSite {
-  readonly reasons: readonly Reason[];
+  readonly reasons: ConvertedSite["reasons"];
 }
 
 /** How the user wanted it, with the defaults. */
@@ -108,10 +95,6 @@ export interface FavorFile {
   readonly tuning?: TuningRecord;
 }
 
-const count = z.int().nonnegative();
-const estimate: z.ZodType<Estimate> = z.object({ value: z.number(), low: z.number(), high: z.number() });
-const quality = z.object({ accuracy: estimate, perplexity: estimate });
-
 const dataUse: z.ZodType<DataUse> = z.object({
   file: z.string(),
   sha256: z.string(),
@@ -127,16 +110,16 @@ const evaluation: z.ZodType<Evaluation> = z.union([
     kind: z.literal("masked-language"),
     data: dataUse,
     maskedTokens: count,
-    original: quality,
-    converted: quality,
-    accuracyKept: estimate,
+    original: qualitySchema,
+    converted: qualitySchema,
+    accuracyKept: estimateSchema,
   }),
   z.object({
     kind: z.literal("output-cosine"),
     data: dataUse,
     output: z.string(),
     vectors: count,
-    cosine: estimate,
+    cosine: estimateSchema,
     perSequence: z.array(z.number()),
   }),
 ]);

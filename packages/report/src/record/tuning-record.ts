@@ -1,17 +1,7 @@
 import { z } from "zod";
 
-import type { Estimate } from "@favor/measure";
-
-const count = z.int().nonnegative();
-const estimate: z.ZodType<Estimate> = z.object({ value: z.number(), low: z.number(), high: z.number() });
-
-/** Masked accuracy and perplexity of one model on the held-out tokens. */
-export interface TunedQuality {
-  readonly accuracy: Estimate;
-  readonly perplexity: Estimate;
-}
-
-const quality: z.ZodType<TunedQuality> = z.object({ accuracy: estimate, perplexity: estimate });
+import type { MaskedQuality } from "@favor/measure";
+import { count, qualitySchema } from "./quality-schema.ts";
 
 /** One evaluation on the way. `step` counts from the beginning of the first stage. */
 export interface CurvePoint {
@@ -84,15 +74,15 @@ export interface TuningRecord {
     readonly file: string;
     readonly sequences: number;
     readonly maskedTokens: number;
-    readonly original?: TunedQuality;
-    readonly before: TunedQuality;
-    readonly after: TunedQuality;
-    readonly control?: TunedQuality;
+    readonly original?: MaskedQuality;
+    readonly before: MaskedQuality;
+    readonly after: MaskedQuality;
+    readonly control?: MaskedQuality;
     /** A hybrid's accuracy with its remaining softmax layers set to zero, before and after. */
     readonly ablated?: {
       readonly layers: readonly number[];
-      readonly before: TunedQuality;
-      readonly after: TunedQuality;
+      readonly before: MaskedQuality;
+      readonly after: MaskedQuality;
     };
   };
 }
@@ -111,10 +101,10 @@ export const tuningRecordSchema: z.ZodType<TuningRecord> = z.object({
     file: z.string(),
     sequences: count,
     maskedTokens: count,
-    original: quality.exactOptional(),
-    before: quality,
-    after: quality,
-    control: quality.exactOptional(),
-    ablated: z.object({ layers: z.array(z.int()), before: quality, after: quality }).exactOptional(),
+    original: qualitySchema.exactOptional(),
+    before: qualitySchema,
+    after: qualitySchema,
+    control: qualitySchema.exactOptional(),
+    ablated: z.object({ layers: z.array(z.int()), before: qualitySchema, after: qualitySchema }).exactOptional(),
   }),
 });

@@ -1,6 +1,7 @@
 import { Html, curveChart, facts, html, table } from "@favor/report/pages";
 import { percentWithInterval, short, withInterval } from "@favor/measure";
-import type { CurvePoint, TunedQuality, TuningRecord } from "@favor/report";
+import type { MaskedQuality } from "@favor/measure";
+import type { CurvePoint, TuningRecord } from "@favor/report";
 import type { Line } from "@favor/report/pages";
 
 /** What the tuning did, as a section of `report.html`: the curve, all models on the same tokens, how it was made. */
@@ -74,7 +75,7 @@ const distillationNote =
   "How far the attention's output is from the original's on its own activations: the mean squared error over the " +
   "variance of the output, on held-out sequences. 1 is what a constant would reach.";
 
-const of = (quality: TunedQuality): string => `${(100 * quality.accuracy.value).toFixed(2)} %`;
+const of = (quality: MaskedQuality): string => `${(100 * quality.accuracy.value).toFixed(2)} %`;
 
 /** One sentence on what came back. */
 export function tuningSummary({ measured, stages }: TuningRecord): string {
@@ -106,7 +107,7 @@ export function distillationSummary({ stages }: TuningRecord): string | undefine
 export function qualityRows(measured: TuningRecord["measured"]): string[][] {
   const { original, before, after, control, ablated } = measured;
   const layers = ablated?.layers.join(", ") ?? "";
-  const rows: [string, TunedQuality | undefined][] = [
+  const rows: [string, MaskedQuality | undefined][] = [
     ["original (softmax)", original],
     ["converted", before],
     ["converted and tuned", after],
@@ -125,7 +126,7 @@ function pointsOf(curve: readonly CurvePoint[]): [number, number][] {
 
 function curves({ curve, controlCurve, measured }: TuningRecord): Line[] {
   const end = Math.max(...[...curve, ...(controlCurve ?? [])].map(({ step }) => step));
-  const level = (name: string, quality: TunedQuality | undefined): Line[] => {
+  const level = (name: string, quality: MaskedQuality | undefined): Line[] => {
     if (quality === undefined) return [];
     const height = 100 * quality.accuracy.value;
     return [
