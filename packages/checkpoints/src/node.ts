@@ -1,3 +1,4 @@
+export { bytesText } from "@favor/hub/node";
 export { copyCompanions } from "./folder/checkpoint-files.ts";
 export type { ConfigurationChanges } from "./folder/checkpoint-files.ts";
 export { OutputFolder, checkOutput } from "./folder/output-folder.ts";

@@ -1,6 +1,8 @@
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
 
+import { bytesText } from "@favor/checkpoints/node";
+
 import { TrainingError } from "./errors.ts";
 import type { Settings } from "./settings.ts";
 
@@ -31,7 +33,7 @@ export async function diskFault(error: unknown, place: WrittenPlace): Promise<un
   const space =
     needed === undefined || free === undefined
       ? ""
-      : ` (this run takes about ${size(needed)} there, ${size(free)} are free)`;
+      : ` (this run takes about ${bytesText(needed)} there, ${bytesText(free)} are free)`;
   const way = hasCheckpoint
     ? `run the same command with --resume: it goes on from the last checkpoint. Or move ${folder} to another disk as ` +
       `<output>.training, and give -o <output> beside --resume`
@@ -60,11 +62,6 @@ export async function freeBytes(folder: string): Promise<number | undefined> {
   } catch {
     return undefined;
   }
-}
-
-/** 75_000_000 as `75 MB`. */
-export function size(bytes: number): string {
-  return bytes < 1e9 ? `${Math.ceil(bytes / 1e6)} MB` : `${(bytes / 1e9).toPrecision(3)} GB`;
 }
 
 /** The system's own error, where the disk refused a write of ours: the last in the chain of causes. */

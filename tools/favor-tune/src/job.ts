@@ -5,14 +5,14 @@ import type { TuningData } from "./data/tuning-data.ts";
 import type { TuneRequest } from "./request.ts";
 import type { Settings } from "./settings.ts";
 import type { ConvertedModel } from "./source/converted-model.ts";
-import type { TeacherModel } from "./source/teacher-model.ts";
+import type { OriginalModel } from "./source/original-model.ts";
 
 /** All that a run works with. */
 export interface Job {
   readonly request: TuneRequest;
   readonly settings: Settings;
   readonly converted: ConvertedModel;
-  readonly teacher: TeacherModel | undefined;
+  readonly teacher: OriginalModel | undefined;
   readonly data: TuningData;
   readonly backend: OpenedBackend;
   /** Of checkpoints and files on the way. */

@@ -7,14 +7,14 @@ import { ordinaryIds } from "@favor/measure";
 import type { DistilledSite } from "@favor/report";
 
 import { Distiller } from "./distill/distiller.ts";
-import type { SiteError } from "./distill/distiller.ts";
+import type { SiteMeasurement } from "./distill/distiller.ts";
 import type { Job } from "./job.ts";
 import type { HeldOut } from "./measure/held-out.ts";
 import { maskBatch } from "./mlm/masked-batch.ts";
 import type { Masking } from "./mlm/masked-batch.ts";
 import { MlmStage } from "./mlm/mlm-stage.ts";
 import { Redraw } from "./mlm/redraw.ts";
-import { Teacher } from "./mlm/teacher.ts";
+import { LogitTeacher } from "./mlm/logit-teacher.ts";
 import type { Phase } from "./training/phase.ts";
 
 /** The phases of a run in order: the stages that were asked for, then the control. */
@@ -89,7 +89,7 @@ async function distilledSites(
   const batches = Array.from({ length: Math.ceil(rows.length / settings.batch) }, (_, i) =>
     rows.slice(i * settings.batch, (i + 1) * settings.batch),
   );
-  const errorsOf = async (model: ModelProto): Promise<readonly SiteError[]> => {
+  const errorsOf = async (model: ModelProto): Promise<readonly SiteMeasurement[]> => {
     const distiller = await openDistiller(job, model, threads);
     try {
       return await distiller.errors(batches);
@@ -108,10 +108,10 @@ async function distilledSites(
 }
 
 /** From the graph that was checked at the beginning: by now another file may lie where it came from. */
-async function openTeacher({ converted, teacher, folder }: Job, threads: number): Promise<Teacher> {
+async function openLogitTeacher({ converted, teacher, folder }: Job, threads: number): Promise<LogitTeacher> {
   const path = join(await mkdtemp(join(folder, "teacher-")), "teacher.onnx");
   await writeModel(teacher!.opened.model, path);
-  return Teacher.open(path, converted.logits, { padId: converted.tokenizer.padId, threads });
+  return LogitTeacher.open(path, converted.logits, { padId: converted.tokenizer.padId, threads });
 }
 
 async function openMlm(job: Job, model: ModelProto, threads: number): Promise<MlmStage> {
@@ -131,7 +131,7 @@ async function openMlm(job: Job, model: ModelProto, threads: number): Promise<Ml
     epsilon,
     dropout,
     kl,
-    teacher: kl > 0 ? await openTeacher(job, threads) : undefined,
+    teacher: kl > 0 ? await openLogitTeacher(job, threads) : undefined,
     redraw: settings.redraw ? new Redraw(model, settings.seed) : undefined,
   });
 }

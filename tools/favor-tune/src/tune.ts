@@ -5,13 +5,13 @@ import { dirname, join, resolve } from "node:path";
 import { hashFile } from "@favor/onnx/node";
 import { silent } from "@favor/checkpoints";
 import type { Progress } from "@favor/checkpoints";
-import { checkOutput } from "@favor/checkpoints/node";
+import { bytesText, checkOutput } from "@favor/checkpoints/node";
 import type { CurvePoint, FavorFile } from "@favor/report";
 
 import { openBackend } from "./backends/open-backend.ts";
 import { CheckpointStore } from "./checkpoint/checkpoint-store.ts";
 import type { Checkpoint, RunState } from "./checkpoint/checkpoint-store.ts";
-import { bytesNeeded, diskFault, freeBytes, size } from "./disk-fault.ts";
+import { bytesNeeded, diskFault, freeBytes } from "./disk-fault.ts";
 import { openTuningData } from "./data/tuning-data.ts";
 import { TuneUsageError } from "./errors.ts";
 import type { Job } from "./job.ts";
@@ -24,9 +24,9 @@ import { flatSettings, settingsOf } from "./settings.ts";
 import type { Settings } from "./settings.ts";
 import { openConverted } from "./source/converted-model.ts";
 import type { ConvertedModel } from "./source/converted-model.ts";
-import { openTeacher } from "./source/teacher-model.ts";
+import { openOriginal } from "./source/original-model.ts";
 import { sourceFault } from "./source/source-fault.ts";
-import type { TeacherModel } from "./source/teacher-model.ts";
+import type { OriginalModel } from "./source/original-model.ts";
 import { TrainingLog } from "./training/log.ts";
 import { Signals } from "./training/signals.ts";
 import { TrainingRun } from "./training/training-run.ts";
@@ -58,7 +58,7 @@ export async function tune(request: TuneRequest, progress: Progress = silent): P
   const folder = `${output}.training`;
   let needed: number | undefined;
   let converted: ConvertedModel | undefined;
-  let teacher: TeacherModel | undefined;
+  let teacher: OriginalModel | undefined;
   try {
     await makeTrainingFolder(folder, request);
     progress.stage("Reading the converted model");
@@ -67,9 +67,11 @@ export async function tune(request: TuneRequest, progress: Progress = silent): P
     needed = bytesNeeded(converted.favor.model.bytes, settings);
     const free = await freeBytes(folder);
     if (free !== undefined && free < needed) {
-      progress.note(`The run takes about ${size(needed)} beside ${output}, and ${size(free)} are free there.`);
+      progress.note(
+        `The run takes about ${bytesText(needed)} beside ${output}, and ${bytesText(free)} are free there.`,
+      );
     }
-    if (request.teacher !== undefined) teacher = await openTeacher(request.teacher, converted.favor, folder);
+    if (request.teacher !== undefined) teacher = await openOriginal(request.teacher, converted.favor, folder);
     progress.stage("Reading the data");
     const data = await openTuningData(request, settings, converted);
     const backend = await openBackend(settings.backend);

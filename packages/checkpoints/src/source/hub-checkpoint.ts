@@ -1,4 +1,4 @@
-import { openHub } from "@favor/hub/node";
+import { bytesText, openHub } from "@favor/hub/node";
 
 import type { Progress } from "../progress.ts";
 import { requireFile } from "./choose-file.ts";
@@ -32,7 +32,7 @@ export async function bringCheckpoint(id: string, options: SourceOptions, progre
   const files = plan.files.filter(({ path }) => wanted.has(path));
   const bytes = files.reduce((sum, { size, cached }) => sum + (cached ? 0 : size), 0);
   const isCached = files.every(({ cached }) => cached);
-  const load = isCached ? "already in the cache" : `${megabytes(bytes)} to download`;
+  const load = isCached ? "already in the cache" : `${bytesText(bytes)} to download`;
   progress.note(`${id}: ${file} at ${plan.commit}, ${load}`);
   if (!isCached) progress.stage("Downloading", 100);
   let shown = 0;
@@ -50,10 +50,6 @@ export async function bringCheckpoint(id: string, options: SourceOptions, progre
   });
   progress.end();
   return { folder: snapshot.folder, file, commit: snapshot.commit };
-}
-
-function megabytes(bytes: number): string {
-  return bytes < 1e5 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
 /** Files that a model's file refers to: external data of ONNX, shards of an index. */

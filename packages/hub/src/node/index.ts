@@ -13,6 +13,7 @@ import { readSettings, type Environment, type HubSettings } from "./settings.ts"
 
 export { FileCache } from "./file-cache.ts";
 export { readSettings, type Environment, type HubSettings } from "./settings.ts";
+export { bytesText } from "./storage.ts";
 export type { FileSystem } from "./storage.ts";
 
 /** What {@link openHub} takes from the environment unless it is given here. */

@@ -4,11 +4,11 @@ import { join } from "node:path";
 
 import { z } from "zod";
 
+import { bytesText } from "@favor/checkpoints/node";
 import { curveSchema, stageSchema } from "@favor/report";
 import type { CurvePoint, TuningStage } from "@favor/report";
 
 import type { DataPosition } from "../data/training-data.ts";
-import { size } from "../disk-fault.ts";
 import { TrainingError, TuneInputError } from "../errors.ts";
 import type { NamedTensors } from "../training/stage.ts";
 import { diskWriter, parseTensors, writeTensors } from "./tensors-file.ts";
@@ -97,7 +97,7 @@ export class CheckpointStore {
       const bytes = [...tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
       throw new TrainingError(
         `The checkpoint of step ${state.step} cannot be written to ${this.#folder} (${reason}). Free some space there (it ` +
-          `takes ${size(bytes)}) and run the same command with --resume: it goes on from the checkpoint before, if there is one.`,
+          `takes ${bytesText(bytes)}) and run the same command with --resume: it goes on from the checkpoint before, if there is one.`,
         { code: "checkpoint-unwritable", cause: error, details: { folder: this.#folder, step: state.step } },
       );
     }

@@ -1,6 +1,6 @@
 import type { ModelProto, NodeProto, TensorProto } from "@favor/onnx";
 
-import { GraphWiring, valuesRead } from "../model/graph-wiring.ts";
+import { Graph, valuesRead } from "@favor/onnx/graph";
 import { isFeatureInitializer } from "../model/feature-initializers.ts";
 import { ValueNumbers, operatorOf } from "./value-numbers.ts";
 
@@ -18,10 +18,16 @@ export interface DifferingSite {
   readonly operands: readonly string[];
 }
 
+/** A model with the wiring of its main graph. */
+export interface ComparedModel {
+  readonly model: ModelProto;
+  readonly graph: Graph;
+}
+
 /** Where a converted model differs from its original. */
 export interface Difference {
-  readonly original: GraphWiring;
-  readonly converted: GraphWiring;
+  readonly original: ComparedModel;
+  readonly converted: ComparedModel;
   readonly sites: readonly DifferingSite[];
   /**
    * The value of the original that equals a value of the converted graph for every input, given that the attentions
@@ -39,7 +45,7 @@ export interface Difference {
  * @param original - with local functions and fused operators written out as the conversion saw them (`normaliseModel`).
  */
 export function differingSites(original: ModelProto, converted: ModelProto): Difference {
-  const [from, to] = [new GraphWiring(original), new GraphWiring(converted)];
+  const [from, to] = [Graph.of(original), Graph.of(converted)];
   const numbers = new ValueNumbers();
   const originals = numbers.of(from);
   const names = new Map([...originals].map(([name, number]) => [number, name]));
@@ -52,7 +58,7 @@ export function differingSites(original: ModelProto, converted: ModelProto): Dif
   });
   const same = (value: string): string | undefined => names.get(students.get(value) ?? -1);
   const sites = replaced.map((output) => siteOf(output, to, same)).filter(({ trainable }) => trainable.length > 0);
-  return { original: from, converted: to, sites, same };
+  return { original: { model: original, graph: from }, converted: { model: converted, graph: to }, sites, same };
 }
 
 function isSameOperator(a: NodeProto, b: NodeProto): boolean {
@@ -61,11 +67,11 @@ function isSameOperator(a: NodeProto, b: NodeProto): boolean {
 }
 
 /** The nodes between same values and the output, cut into what feature maps reach and what they do not. */
-function siteOf(output: string, graph: GraphWiring, same: (value: string) => string | undefined): DifferingSite {
+function siteOf(output: string, graph: Graph, same: (value: string) => string | undefined): DifferingSite {
   const cone = coneOf(output, graph, same);
   const reached = new Set<string>();
   for (const node of cone) {
-    if (!valuesRead(node).some((value) => reached.has(value) || isFeatureInitializer(value))) continue;
+    if (![...valuesRead(node)].some((value) => reached.has(value) || isFeatureInitializer(value))) continue;
     for (const value of node.output) reached.add(value);
   }
   const isStudent = (node: NodeProto): boolean => node.output.some((value) => reached.has(value));
@@ -93,7 +99,7 @@ function siteOf(output: string, graph: GraphWiring, same: (value: string) => str
 }
 
 /** The nodes that the output depends on, back to same values, in topological order. */
-function coneOf(output: string, graph: GraphWiring, same: (value: string) => string | undefined): NodeProto[] {
+function coneOf(output: string, graph: Graph, same: (value: string) => string | undefined): NodeProto[] {
   const cone = new Set<NodeProto>();
   const pending = [output];
   for (let value = pending.pop(); value !== undefined; value = pending.pop()) {

@@ -10,8 +10,8 @@ import { differingSites } from "./differing-sites.ts";
 import { DistillError } from "./errors.ts";
 import { FeatureParameters } from "./feature-parameters.ts";
 import { Student } from "./student.ts";
-import { Teacher } from "./teacher.ts";
-import type { SiteActivations, TeacherOptions } from "./teacher.ts";
+import { AttentionTeacher } from "./attention-teacher.ts";
+import type { SiteActivations, TeacherOptions } from "./attention-teacher.ts";
 
 /** Token ids, a sequence each. */
 export type TokenRows = readonly (readonly number[])[];
@@ -30,7 +30,7 @@ export interface DistillerOptions extends TeacherOptions, Omit<AdamWOptions, "de
 }
 
 /** How far one site's linear attention is from softmax: the mean over heads of {@link errorsByHead}. */
-export interface SiteError {
+export interface SiteMeasurement {
   /** The value that holds the attention's output, in both models. */
   readonly site: string;
   readonly error: number;
@@ -43,13 +43,13 @@ export interface SiteError {
  * give the same numbers, to the bit.
  */
 export class Distiller implements TrainingStage {
-  readonly #teacher: Teacher;
+  readonly #teacher: AttentionTeacher;
   readonly #students: readonly Student[];
   readonly #parameters: readonly FeatureParameters[];
   readonly #rowsOf: (batch: TrainingBatch) => TokenRows;
   readonly #clip: number;
 
-  private constructor(teacher: Teacher, students: readonly Student[], options: DistillerOptions) {
+  private constructor(teacher: AttentionTeacher, students: readonly Student[], options: DistillerOptions) {
     this.#teacher = teacher;
     this.#students = students;
     this.#parameters = students.map((student) => new FeatureParameters(student, options));
@@ -61,7 +61,7 @@ export class Distiller implements TrainingStage {
    * Finds what the conversion changed and loads teacher and students, on the tfjs backend in use (on wasm call
    * `repairBackend` first).
    *
-   * @throws {DistillError} `nothing-to-distil`, and as `teacherModel`; what `Teacher.open` and `OnnxModel.load` throw.
+   * @throws {DistillError} `nothing-to-distil`, and as `teacherModel`; what `AttentionTeacher.open` and `OnnxModel.load` throw.
    */
   static async open(options: DistillerOptions): Promise<Distiller> {
     // The original in the form that the conversion began with: functions inlined, fused operators written out.
@@ -74,7 +74,7 @@ export class Distiller implements TrainingStage {
         { code: "nothing-to-distil" },
       );
     }
-    const teacher = await Teacher.open(difference, options.scratch, options);
+    const teacher = await AttentionTeacher.open(difference, options.scratch, options);
     const students: Student[] = [];
     try {
       for (const site of difference.sites) students.push(await Student.load(site, options.converted));
@@ -94,7 +94,7 @@ export class Distiller implements TrainingStage {
   /**
    * One step of every site's Adam on a batch.
    *
-   * @returns as loss the mean over sites of the errors before the step: see {@link SiteError}; bounded ones
+   * @returns as loss the mean over sites of the errors before the step: see {@link SiteMeasurement}; bounded ones
    * ({@link boundedErrorsByHead}) of sites whose attention may be negative.
    * @throws {TrainingError} `loss-not-finite`: no weight of that site or of those after it was changed.
    * @throws {DistillError} `attention-of-other-shape`.
@@ -114,7 +114,7 @@ export class Distiller implements TrainingStage {
   }
 
   /** The errors of every site on batches, with the weights as they are. */
-  async errors(batches: Iterable<TokenRows> | AsyncIterable<TokenRows>): Promise<SiteError[]> {
+  async errors(batches: Iterable<TokenRows> | AsyncIterable<TokenRows>): Promise<SiteMeasurement[]> {
     const sums = this.#students.map(() => 0);
     let tokens = 0;
     for await (const rows of batches) {

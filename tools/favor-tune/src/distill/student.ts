@@ -9,7 +9,7 @@ import { layoutOf, toCanonical } from "./attention-layout.ts";
 import type { AttentionLayout } from "./attention-layout.ts";
 import type { DifferingSite } from "./differing-sites.ts";
 import { isSignedEstimate } from "./signed-estimate.ts";
-import type { SiteActivations } from "./teacher.ts";
+import type { SiteActivations } from "./attention-teacher.ts";
 
 /** The feature maps and the linear attention of one site on tfjs; its feature initializers are variables. */
 export class Student {

@@ -1,10 +1,9 @@
 import { createMessage } from "@favor/onnx";
 import type { ModelProto, NodeProto, OperatorSetIdProto, TensorProto } from "@favor/onnx";
+import { valuesRead } from "@favor/onnx/graph";
 
-import type { Difference } from "./differing-sites.ts";
+import type { ComparedModel, Difference } from "./differing-sites.ts";
 import { DistillError } from "./errors.ts";
-import { valuesRead } from "../model/graph-wiring.ts";
-import type { GraphWiring } from "../model/graph-wiring.ts";
 
 /** The original model that also computes what students need, and nothing else. */
 export interface TeacherModel {
@@ -41,7 +40,7 @@ export function teacherModel(difference: Difference): TeacherModel {
       ...graph,
       node: nodes.filter((node) => node.output.some((value) => needed.has(value))),
       // Old exports list weights among the inputs as well: then they would be asked for.
-      input: graph.input.filter(({ name }) => needed.has(name) && original.initializer(name) === undefined),
+      input: graph.input.filter(({ name }) => needed.has(name) && original.graph.initializer(name) === undefined),
       initializer: [...graph.initializer, ...frozen.initializers].filter(({ name }) => needed.has(name)),
       // Types are left to onnxruntime to infer.
       output: [...outputs].map((name) => createMessage("ValueInfoProto", { name })),
@@ -51,7 +50,7 @@ export function teacherModel(difference: Difference): TeacherModel {
   return { model, operands, targets };
 }
 
-function requireSameInputs(original: GraphWiring, converted: GraphWiring): void {
+function requireSameInputs(original: ComparedModel, converted: ComparedModel): void {
   const known = new Set(original.model.graph.input.map(({ name }) => name));
   const added = converted.model.graph.input.map(({ name }) => name).filter((name) => !known.has(name));
   if (added.length === 0) return;
@@ -111,11 +110,11 @@ class FrozenPart {
   #valueOf(value: string): string {
     const known = this.#values.get(value) ?? this.#difference.same(value);
     if (known !== undefined) return known;
-    const { converted } = this.#difference;
-    const producer = converted.producer(value);
+    const { graph } = this.#difference.converted;
+    const producer = graph.producer(value);
     if (producer === undefined) {
       this.#values.set(value, fresh(value));
-      this.initializers.push({ ...converted.initializer(value)!, name: fresh(value) });
+      this.initializers.push({ ...graph.initializer(value)!, name: fresh(value) });
     } else {
       this.#copy(producer);
     }
@@ -123,7 +122,7 @@ class FrozenPart {
   }
 
   #copy(node: NodeProto): void {
-    if (valuesRead(node).some((value) => !node.input.includes(value))) {
+    if ([...valuesRead(node)].some((value) => !node.input.includes(value))) {
       throw new DistillError(
         `The ${node.opType} node "${node.name}" of the converted model reads values inside its body: the features that ` +
           `depend on it cannot be distilled. Leave that layer softmax (favor-convert --keep).`,

@@ -3,7 +3,8 @@ import { createHash } from "node:crypto";
 import { encodeMessage, tensorStrings, tensorValues } from "@favor/onnx";
 import type { NodeProto, TensorProto } from "@favor/onnx";
 
-import { GraphWiring, valuesRead } from "../model/graph-wiring.ts";
+import { valuesRead } from "@favor/onnx/graph";
+import type { Graph } from "@favor/onnx/graph";
 
 /** Bytes of a weight that are read at a time. */
 const pieceBytes = 1 << 20;
@@ -24,12 +25,12 @@ export class ValueNumbers {
    * @param give - may put another number in the place of the one that an output of a node has by its signature.
    */
   of(
-    graph: GraphWiring,
+    graph: Graph,
     give: (output: string, node: NodeProto, number: number) => number = (_output, _node, number) => number,
   ): Map<string, number> {
     const numbers = new Map<string, number>();
-    for (const { name } of graph.model.graph.input) numbers.set(name, this.#number(["input", name]));
-    for (const tensor of graph.model.graph.initializer) {
+    for (const { name } of graph.proto.input) numbers.set(name, this.#number(["input", name]));
+    for (const tensor of graph.proto.initializer) {
       numbers.set(tensor.name, this.#number(["tensor", this.#digest(tensor)]));
     }
     for (const node of graph.nodes) {
@@ -62,7 +63,7 @@ export class ValueNumbers {
 /** What a node computes, in terms of the numbers of what it reads. */
 function signatureOf(node: NodeProto, numberOf: (value: string) => number): unknown[] {
   const inputs = node.input.map((value) => (value === "" ? -1 : numberOf(value)));
-  const captured = valuesRead(node).map((value) => (node.input.includes(value) ? 0 : [value, numberOf(value)]));
+  const captured = [...valuesRead(node)].map((value) => (node.input.includes(value) ? 0 : [value, numberOf(value)]));
   return [...operatorOf(node), inputs, captured];
 }
 

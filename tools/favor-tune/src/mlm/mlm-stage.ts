@@ -1,10 +1,10 @@
 import { OnnxModel } from "@favor/onnx-tfjs";
 import type { ModelProto } from "@favor/onnx";
+import { Graph } from "@favor/onnx/graph";
 import * as tf from "@tensorflow/tfjs";
 import type { TokenSequence } from "@favor/measure/tokens";
 
 import { isPositive } from "../model/feature-initializers.ts";
-import { GraphWiring } from "../model/graph-wiring.ts";
 import { TokenFeeds } from "../model/token-feeds.ts";
 import type { TokenInputOptions } from "../model/token-feeds.ts";
 import { residualBranches } from "../model/residuals.ts";
@@ -20,7 +20,7 @@ import { correctCount, maskedLoss } from "./loss.ts";
 import { maskBatch } from "./masked-batch.ts";
 import type { MaskedBatch, Masking } from "./masked-batch.ts";
 import type { Redraw } from "./redraw.ts";
-import type { Teacher } from "./teacher.ts";
+import type { LogitTeacher } from "./logit-teacher.ts";
 
 export interface MlmOptions {
   /** Name of the logits, `[batch, length, vocabulary]`. */
@@ -46,7 +46,7 @@ export interface MlmOptions {
   readonly dropout: number;
   /** Weight of the divergence to the teacher; 0: no teacher runs. */
   readonly kl: number;
-  readonly teacher: Teacher | undefined;
+  readonly teacher: LogitTeacher | undefined;
   /** New projections with every epoch, or undefined. */
   readonly redraw: Redraw | undefined;
 }
@@ -79,7 +79,7 @@ export class MlmStage implements TrainingStage {
 
   private constructor(
     model: OnnxModel,
-    graph: GraphWiring,
+    graph: Graph,
     trained: ReadonlyMap<string, TrainedVariable>,
     options: MlmOptions,
   ) {
@@ -99,7 +99,7 @@ export class MlmStage implements TrainingStage {
    * @throws {TuneInputError} `nothing-to-train`, `inputs-unknown`; the errors of `@favor/onnx-tfjs`.
    */
   static async open(proto: ModelProto, options: MlmOptions): Promise<MlmStage> {
-    const graph = new GraphWiring(proto);
+    const graph = Graph.of(proto);
     const chosen = trainedInitializers(graph, options.train);
     const redrawn = new Set(options.redraw?.initializers);
     const model = await OnnxModel.load(proto, { trainable: (name) => chosen.has(name) || redrawn.has(name) });

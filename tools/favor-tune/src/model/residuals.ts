@@ -1,8 +1,8 @@
 import type { NodeProto } from "@favor/onnx";
+import { valuesRead } from "@favor/onnx/graph";
+import type { Graph } from "@favor/onnx/graph";
 
 import { isFeatureInitializer } from "./feature-initializers.ts";
-import { valuesRead } from "./graph-wiring.ts";
-import type { GraphWiring } from "./graph-wiring.ts";
 
 /** A branch of a Transformer layer: what is computed from x and then added to x. */
 export interface ResidualBranch {
@@ -22,21 +22,17 @@ const products: ReadonlySet<string> = new Set(["MatMul", "FusedMatMul", "Gemm", 
  * The residual branches of a graph: additions of x and a value that x reaches through a product with a weight. Biases,
  * sums of embeddings and sums inside an activation are none.
  */
-export function residualBranches(graph: GraphWiring): ResidualBranch[] {
+export function residualBranches(graph: Graph): ResidualBranch[] {
   return graph.nodes.flatMap((node) => {
     const [a, b] = node.input;
-    if (!additions.has(node.opType) || !a || !b || isConstant(a, graph) || isConstant(b, graph)) return [];
+    if (!additions.has(node.opType) || !a || !b || graph.isConstant(a) || graph.isConstant(b)) return [];
     const branch = branchBetween(a, b, graph) ?? branchBetween(b, a, graph);
     return branch === undefined ? [] : [branch];
   });
 }
 
-function isConstant(value: string, graph: GraphWiring): boolean {
-  return graph.initializer(value) !== undefined || graph.producer(value)?.opType === "Constant";
-}
-
 /** The nodes that lead from `skip` to `value`; undefined where they do not or do not make a branch. */
-function branchBetween(skip: string, value: string, graph: GraphWiring): ResidualBranch | undefined {
+function branchBetween(skip: string, value: string, graph: Graph): ResidualBranch | undefined {
   const nodes = new Set<NodeProto>();
   let isReached = false;
   const pending = [value];

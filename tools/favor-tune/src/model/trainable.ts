@@ -1,8 +1,8 @@
 import { DataType, tensorShape } from "@favor/onnx";
-import type { NodeProto, TensorProto } from "@favor/onnx";
+import type { TensorProto } from "@favor/onnx";
+import type { Graph } from "@favor/onnx/graph";
 
 import { isFeatureInitializer } from "./feature-initializers.ts";
-import type { GraphWiring } from "./graph-wiring.ts";
 
 /** A weight of a model, and whether weight decay draws it to zero: matrices and embeddings, not biases, norms, features. */
 export interface TrainableInitializer {
@@ -51,50 +51,37 @@ const carriers: ReadonlySet<string> = new Set(["Transpose", "Reshape", "Cast", "
  * The weights of a graph, by what reads them: matrices of products, embedding tables, biases, scales and shifts of
  * norms, feature maps. Everything else that a file stores as floats stays: masks, rotary tables, constants.
  */
-export function trainableInitializers(graph: GraphWiring): TrainableInitializer[] {
-  const readers = readersOf(graph);
-  return graph.model.graph.initializer.flatMap((tensor) => {
+export function trainableInitializers(graph: Graph): TrainableInitializer[] {
+  return graph.proto.initializer.flatMap((tensor) => {
     const { name } = tensor;
     if (!floats.has(tensor.dataType)) return [];
     if (isFeatureInitializer(name)) return [{ name, decays: false }];
-    const role = roleOf(tensor, name, readers);
+    const role = roleOf(tensor, name, graph);
     return role === undefined ? [] : [{ name, decays: role === "matrix" }];
   });
 }
 
-type Readers = ReadonlyMap<string, readonly NodeProto[]>;
-
-function readersOf(graph: GraphWiring): Readers {
-  const readers = new Map<string, NodeProto[]>();
-  for (const node of graph.nodes) {
-    for (const value of new Set(node.input)) {
-      const known = readers.get(value);
-      if (known === undefined) readers.set(value, [node]);
-      else known.push(node);
-    }
-  }
-  return readers;
-}
-
-function roleOf(tensor: TensorProto, value: string, readers: Readers): "matrix" | "vector" | undefined {
+function roleOf(tensor: TensorProto, value: string, graph: Graph): "matrix" | "vector" | undefined {
   const { dims } = tensorShape(tensor);
   const wide = dims.filter((dim) => dim > 1).length;
-  for (const node of readers.get(value) ?? []) {
+  for (const node of graph.consumers(value)) {
     const at = node.input.indexOf(value);
     const isMatrix = wide >= 2 && matrixInputs[node.opType]?.includes(at) === true;
-    if (isMatrix && !(node.opType === "Gather" && isMultiplied(node.output[0]!, readers))) return "matrix";
+    if (isMatrix && !(node.opType === "Gather" && isMultiplied(node.output[0]!, graph))) return "matrix";
     if (wide === 1 && dims.at(-1)! > 1 && vectorOperators.has(node.opType)) return "vector";
-    const carried = carriers.has(node.opType) && at === 0 ? roleOf(tensor, node.output[0]!, readers) : undefined;
+    const carried = carriers.has(node.opType) && at === 0 ? roleOf(tensor, node.output[0]!, graph) : undefined;
     if (carried !== undefined) return carried;
   }
   return undefined;
 }
 
 /** Whether looked-up rows become factors: then they are the cosines and sines of rotary positions. */
-function isMultiplied(value: string, readers: Readers): boolean {
-  return (readers.get(value) ?? []).some(
-    (node) =>
-      (node.opType === "Mul" && node.input.every((input) => input !== "")) ||
-      (carriers.has(node.opType) && isMultiplied(node.output[0]!, readers)),
-  );
+function isMultiplied(value: string, graph: Graph): boolean {
+  return graph
+    .consumers(value)
+    .some(
+      (node) =>
+        (node.opType === "Mul" && node.input.every((input) => input !== "")) ||
+        (carriers.has(node.opType) && isMultiplied(node.output[0]!, graph)),
+    );
 }

@@ -1,5 +1,6 @@
+import type { Graph } from "@favor/onnx/graph";
+
 import { isFeatureInitializer } from "./feature-initializers.ts";
-import type { GraphWiring } from "./graph-wiring.ts";
 import { TuneInputError } from "../errors.ts";
 import type { TrainedPart } from "../request.ts";
 import { residualBranches } from "./residuals.ts";
@@ -11,7 +12,7 @@ import { trainableInitializers } from "./trainable.ts";
  *
  * @throws {TuneInputError} `nothing-to-train`.
  */
-export function trainedInitializers(graph: GraphWiring, part: TrainedPart): ReadonlyMap<string, boolean> {
+export function trainedInitializers(graph: Graph, part: TrainedPart): ReadonlyMap<string, boolean> {
   const isWanted = part === "all" ? () => true : part === "features" ? isFeatureInitializer : inAttention(graph);
   const chosen = trainableInitializers(graph).filter(({ name }) => isWanted(name));
   if (chosen.length === 0) {
@@ -23,7 +24,7 @@ export function trainedInitializers(graph: GraphWiring, part: TrainedPart): Read
   return new Map(chosen.map(({ name, decays }) => [name, decays]));
 }
 
-function inAttention(graph: GraphWiring): (name: string) => boolean {
+function inAttention(graph: Graph): (name: string) => boolean {
   const names = new Set(
     residualBranches(graph).flatMap(({ attends, nodes }) =>
       attends ? nodes.flatMap((node) => carried(node, graph)) : [],
@@ -32,6 +33,6 @@ function inAttention(graph: GraphWiring): (name: string) => boolean {
   return (name) => names.has(name) || isFeatureInitializer(name);
 }
 
-function carried({ input }: { readonly input: readonly string[] }, graph: GraphWiring): string[] {
+function carried({ input }: { readonly input: readonly string[] }, graph: Graph): string[] {
   return input.filter((value) => graph.initializer(value) !== undefined);
 }

@@ -1,4 +1,4 @@
-import type { GraphWiring } from "./graph-wiring.ts";
+import type { Graph } from "@favor/onnx/graph";
 
 /**
  * The value whose rows can be chosen instead of those of the logits: the input of the product with the vocabulary where
@@ -7,7 +7,7 @@ import type { GraphWiring } from "./graph-wiring.ts";
  *
  * @param logits - name of the output, `[batch, length, vocabulary]`.
  */
-export function rowsToChoose(logits: string, graph: GraphWiring): string {
+export function rowsToChoose(logits: string, graph: Graph): string {
   for (let value = logits; ;) {
     const node = graph.producer(value);
     if (node === undefined) return logits;
@@ -19,7 +19,7 @@ export function rowsToChoose(logits: string, graph: GraphWiring): string {
 }
 
 /** Whether a value depends on weights alone. */
-function isFixed(value: string, graph: GraphWiring): boolean {
+function isFixed(value: string, graph: Graph): boolean {
   if (value === "" || graph.initializer(value) !== undefined) return true;
   const node = graph.producer(value);
   return node !== undefined && node.input.every((input) => isFixed(input, graph));

@@ -41,8 +41,8 @@ test("each of the four attentions of the tiny model is found, with its feature m
 test("layers that stay softmax are no sites, and values up to the first site are the same", async () => {
   const { sites, same, original } = await differenceOf(tinyModel, { features: "positive", count: 8, keep: [0, 2] });
   expect(sites).toHaveLength(2);
-  const until = original.nodes.findIndex(({ output }) => output.includes(sites[0]!.output));
-  const before = original.nodes.slice(0, until).filter(({ opType }) => opType === "Softmax");
+  const until = original.graph.nodes.findIndex(({ output }) => output.includes(sites[0]!.output));
+  const before = original.graph.nodes.slice(0, until).filter(({ opType }) => opType === "Softmax");
   expect(before.map(({ output }) => same(output[0]!))).toEqual([before[0]!.output[0], undefined]);
 });
 

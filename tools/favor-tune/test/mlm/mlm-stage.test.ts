@@ -1,3 +1,4 @@
+import { Graph } from "@favor/onnx/graph";
 import { openModel } from "@favor/onnx/node";
 import type { OpenedModel } from "@favor/onnx/node";
 import { OnnxModel } from "@favor/onnx-tfjs";
@@ -8,7 +9,6 @@ import { ordinaryIds } from "@favor/measure";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 import { openBackend } from "../../src/backends/open-backend.ts";
-import { GraphWiring } from "../../src/model/graph-wiring.ts";
 import { maskBatch } from "../../src/mlm/masked-batch.ts";
 import type { Masking } from "../../src/mlm/masked-batch.ts";
 import { MlmStage } from "../../src/mlm/mlm-stage.ts";
@@ -91,7 +91,7 @@ function shareMoved(a: ReadonlyMap<string, Float32Array>, b: ReadonlyMap<string,
 
 describe("an MLM step", () => {
   test("has the loss of all logits where only the masked rows are computed", async () => {
-    const graph = new GraphWiring(opened.model);
+    const graph = Graph.of(opened.model);
     expect(rowsToChoose("logits", graph)).toBe("/cls/predictions/transform/LayerNorm/LayerNormalization_output_0");
     const stage = await MlmStage.open(opened.model, options);
     const { loss, accuracy, tokens } = await stage.step({ ...batch, sequences }, 0);
@@ -184,7 +184,7 @@ describe("an MLM step", () => {
 
 describe("what is trained", () => {
   test("every weight, the attention's, or the feature maps alone; norms, biases and feature maps do not decay", () => {
-    const graph = new GraphWiring(opened.model);
+    const graph = Graph.of(opened.model);
     const [all, attention, features] = (["all", "attention", "features"] as const).map((part) =>
       trainedInitializers(graph, part),
     ) as [ReadonlyMap<string, boolean>, ReadonlyMap<string, boolean>, ReadonlyMap<string, boolean>];
@@ -205,7 +205,7 @@ describe("what is trained", () => {
   });
 
   test("dropout is at both branches of every layer", () => {
-    const branches = residualBranches(new GraphWiring(opened.model));
+    const branches = residualBranches(Graph.of(opened.model));
     expect(branches.map(({ attends }) => attends)).toEqual([true, false, true, false, true, false, true, false]);
     expect(branches[0]?.value).toBe("/bert/encoder/layer.0/attention/output/dense/Add_output_0");
   });

@@ -8,7 +8,7 @@ import type { FavorFile } from "@favor/report";
 import { TuneInputError } from "../errors.ts";
 
 /** The softmax original, as an ONNX file and as a graph. */
-export interface TeacherModel {
+export interface OriginalModel {
   readonly path: string;
   readonly opened: OpenedModel;
   readonly sha256: string;
@@ -20,7 +20,7 @@ export interface TeacherModel {
  * @param scratch - an existing folder, for the graph of a checkpoint that is weights alone.
  * @throws {TuneInputError} `teacher-mismatch` where it is not the checkpoint that was converted.
  */
-export async function openTeacher(folder: string, favor: FavorFile, scratch: string): Promise<TeacherModel> {
+export async function openOriginal(folder: string, favor: FavorFile, scratch: string): Promise<OriginalModel> {
   const source = await openSource(folder, { file: favor.source.model });
   const sha256 = await hashFile(source.modelPath);
   if (sha256 !== favor.source.sha256) {

@@ -28,8 +28,8 @@ export interface SiteActivations {
   readonly target: { readonly dims: readonly number[]; readonly data: Float32Array };
 }
 
-/** The original model in onnxruntime. Close it with {@link Teacher.close}. */
-export class Teacher {
+/** The original model in onnxruntime. Close it with {@link AttentionTeacher.close}. */
+export class AttentionTeacher {
   readonly #runner: ModelRunner;
   readonly #model: TeacherModel;
   readonly #sites: readonly DifferingSite[];
@@ -48,12 +48,12 @@ export class Teacher {
    * @throws {DistillError} as `teacherModel`; {InputError} of favor-convert as `ModelRunner.open`; what `writeModel`
    * throws.
    */
-  static async open(difference: Difference, scratch: string, options: TeacherOptions = {}): Promise<Teacher> {
+  static async open(difference: Difference, scratch: string, options: TeacherOptions = {}): Promise<AttentionTeacher> {
     const teacher = teacherModel(difference);
     const path = join(scratch, "teacher.onnx");
     await writeModel(teacher.model, path);
     const runner = await ModelRunner.open(path, options);
-    return new Teacher(runner, teacher, difference.sites, options.heldBytes ?? 512 * 1024 * 1024);
+    return new AttentionTeacher(runner, teacher, difference.sites, options.heldBytes ?? 512 * 1024 * 1024);
   }
 
   /**

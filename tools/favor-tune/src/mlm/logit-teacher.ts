@@ -2,8 +2,8 @@ import { ModelRunner } from "@favor/measure";
 
 import type { MaskedBatch } from "./masked-batch.ts";
 
-/** The softmax original in onnxruntime: several times faster there than in tfjs, and it needs no gradient. */
-export class Teacher {
+/** The softmax original, for its logits. It runs in onnxruntime: it needs no gradient, and tfjs is several times slower. */
+export class LogitTeacher {
   readonly #runner: ModelRunner;
   readonly #output: string;
 
@@ -13,18 +13,18 @@ export class Teacher {
   }
 
   /**
-   * @param path - its ONNX file.
+   * @param path - ONNX file of the original.
    * @param output - name of the logits.
    */
   static async open(
     path: string,
     output: string,
     options: { readonly padId: number; readonly threads: number },
-  ): Promise<Teacher> {
-    return new Teacher(await ModelRunner.open(path, options), output);
+  ): Promise<LogitTeacher> {
+    return new LogitTeacher(await ModelRunner.open(path, options), output);
   }
 
-  /** Its logits at the masked places, `[places, vocabulary]`. */
+  /** The logits at the masked places, `[places, vocabulary]`. */
   async logits(batch: MaskedBatch): Promise<{ readonly data: Float32Array; readonly vocabulary: number }> {
     const { data, width } = await this.#runner.run(batch.rows, this.#output, batch.length);
     const chosen = new Float32Array(batch.places.length * width);
