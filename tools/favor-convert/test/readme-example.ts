@@ -1,6 +1,4 @@
-import { convert } from "../src/commands/convert.ts";
-import { evaluate } from "../src/commands/evaluate.ts";
-import { measureSpeed } from "../src/speed/speed.ts";
+import { convert, evaluate, measureSpeed } from "favor-convert";
 
 const { favor } = await convert({ source: "checkpoint", output: "linear", calibrate: "train.fasta" });
 console.log(`${favor.sites.length} attentions`);
