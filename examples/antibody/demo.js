@@ -17,7 +17,7 @@ const dataFile = (name) => join(here, "data", name);
 const isQuick = process.argv.includes("--quick");
 const output = join("out", isQuick ? "antibody-quick" : "antibody");
 
-const count = isQuick ? 32 : 128; // features a head
+const count = isQuick ? 32 : 128; // features per head
 const lengths = isQuick ? [64] : [512, 2048];
 const evaluateCount = isQuick ? 40 : 500;
 const tuning = isQuick
@@ -69,11 +69,11 @@ printTable([
   ]),
 ]);
 const text =
-  `${count} features a head. Quality: ${maskedTokens} masked residues of ${data.sequences} antibody sequences. ` +
+  `${count} features per head. Quality: ${maskedTokens} masked residues of ${data.sequences} antibody sequences. ` +
   `Speed: one sequence of random tokens, median of 5 runs.`;
 console.log(`\n${text}\n`);
 
-// Slowest first, so that the two cores end together: beside the first the control is tuned too.
+// Slowest first, so that the two cores finish together; the control is tuned with the first.
 const tuned = await tuneAll(variants.toReversed(), {
   args: ["--teacher", source, "--data", dataFile("train.fasta"), "--eval-data", dataFile("validation.fasta")]
     .concat(["--eval-count", tuning.evaluated, "--eval-every", tuning.every, "--steps", tuning.steps].map(String))

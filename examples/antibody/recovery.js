@@ -12,8 +12,8 @@ import { percent, percentWithInterval } from "@favor/measure";
 const favorTune = fileURLToPath(new URL("dist/cli.js", import.meta.resolve("favor-tune/package.json")));
 
 /**
- * @param {{ name: string, folder: string }[]} models - converted folders; beside the first the softmax original is tuned
- * alike (the control).
+ * @param {{ name: string, folder: string }[]} models - converted folders; together with the first, the softmax original is
+ * tuned in the same way (the control).
  * @param {{ args: string[], say: (text: string) => void }} options - arguments of favor-tune that all share.
  * @returns {Promise<{ name: string, tuning: object }[]>} with the section `tuning` of each folder's favor.json.
  */
@@ -97,8 +97,8 @@ export function recoveryText(tuned) {
   const [distill, mlm] = stages;
   return (
     `Tuned by favor-tune: ${distill.steps} steps of distillation (feature maps alone), then ${mlm.steps} of masked ` +
-    `language modelling (all weights), ${settings.batch} sequences a step. Accuracy on ${measured.maskedTokens} masked ` +
-    `residues of ${measured.sequences} sequences that were not trained on; the original, tuned alike as the control, had ` +
+    `language modelling (all weights), ${settings.batch} sequences per step. Accuracy on ${measured.maskedTokens} masked ` +
+    `residues of ${measured.sequences} sequences that were not trained on; the original, tuned in the same way as the control, had ` +
     `${percentWithInterval(measured.original.accuracy)}.`
   );
 }

@@ -9,7 +9,7 @@ import { accuracy, createModel, favor, trainStep } from "./training.js";
 
 const quick = process.argv.includes("--quick");
 const longest = quick ? 256 : 4096;
-/** Sequences grow: what attends to what is learnt where there is little else, then to ignore everything else. */
+/** Sequences grow: the model first learns what attends to what, among few tokens, and then to ignore all others. */
 const lessons = [
   { length: 64, size: 8, steps: 140, learningRate: 0.02 },
   { length: 256, size: 2, steps: 80, learningRate: 0.02 },

@@ -1,6 +1,6 @@
 import { HubNameError } from "./errors.ts";
 
-/** A user access token that cannot be printed: it shows as its origin, in logs, JSON and `util.inspect` alike. */
+/** A user access token that cannot be printed: logs, JSON and `util.inspect` show only its origin. */
 export class AccessToken {
   readonly #secret: string;
   /** Where the token was found, for messages: "the environment variable HF_TOKEN". */

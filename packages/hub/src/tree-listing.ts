@@ -29,7 +29,7 @@ export function formatTree(files: readonly RemoteFile[]): string {
   return JSON.stringify(listing, undefined, 1);
 }
 
-/** Reads such a list; `undefined` when it is damaged or of another version, in which case it is fetched anew. */
+/** Reads such a list; `undefined` when it is damaged or of another version, in which case it is fetched again. */
 export function parseTree(text: string): readonly RemoteFile[] | undefined {
   let listing: unknown;
   try {

@@ -13,7 +13,7 @@ const version = "2.4.0";
 const environment = fileURLToPath(new URL(`../node_modules/.favor-huggingface-hub-${version}`, import.meta.url));
 const python = makeEnvironment();
 
-/** Python with huggingface_hub, made once; `undefined` where there is no Python or no package index. */
+/** Python with huggingface_hub, made once; `undefined` without Python or a package index. */
 function makeEnvironment(): string | undefined {
   const program = join(environment, process.platform === "win32" ? "Scripts/python.exe" : "bin/python");
   const works = (): boolean => {
@@ -30,7 +30,7 @@ function makeEnvironment(): string | undefined {
   for (const name of ["python3", "python"]) {
     try {
       execFileSync(name, ["-m", "venv", environment], { stdio: "ignore" });
-      // Where there is no index, it is not waited for.
+      // Do not wait for an index that is not there.
       const waiting = ["--retries", "1", "--timeout", "15"];
       const quiet = ["--quiet", "--disable-pip-version-check"];
       const pip = ["-m", "pip", "install", ...waiting, ...quiet, `huggingface_hub==${version}`];

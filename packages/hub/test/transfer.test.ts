@@ -71,7 +71,7 @@ describe("any sequence of faults", () => {
           server.fault({ part: "storage", after: index, times: 1 }, change);
         const outcome = await hub.file("org/tiny", "onnx/model.onnx").then(holdsWeights, FavorError.isInstance);
         expect(outcome).toBe(true);
-        // A blob under its name is whole, whatever happened before.
+        // A blob under its final name is always whole.
         const blobs = join(folder, "models--org--tiny/blobs");
         const finished = (await readdir(blobs)).filter((name) => !name.includes(".incomplete"));
         expect(await Promise.all(finished.map((name) => holdsWeights(join(blobs, name))))).not.toContain(false);

@@ -10,7 +10,7 @@ interface Row {
   readonly tests: readonly { readonly file: string; readonly title: string }[];
 }
 
-/** Of a cell as it is in the table: files and titles between back quotes. */
+/** The files and titles of a cell, which stand between back quotes in the table. */
 function testsOf(cell: string): Row["tests"] {
   return cell.split("<br>").flatMap((one) => {
     const [, file, titles] = /^`([\w./-]+\.test\.ts)`: ((?:`[^`]+`(?:, (?=`))?)+)$/.exec(one) ?? [];

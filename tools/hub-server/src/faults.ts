@@ -29,7 +29,7 @@ export const headers =
 /** A redirect elsewhere. */
 export const redirect = (location: string): Fault => status(302, { location });
 
-/** The whole file with status 200, whatever range was asked for. */
+/** The whole file with status 200, even if a range was asked for. */
 export const ignoreRange: Fault = (answer) => {
   if (answer.status !== 206 || answer.body instanceof Uint8Array) return answer;
   const { "content-range": _, ...rest } = answer.headers;

@@ -5,7 +5,7 @@ const windowsForbidden = /[<>:"|?*\\]/;
 const encoder = new TextEncoder();
 
 /**
- * Checks a file name of a repository (a `/`-separated path) under the rules of POSIX and Windows alike, on every
+ * Checks a file name of a repository (a `/`-separated path) under the rules of both POSIX and Windows, on every
  * system: what is downloaded on Linux may be copied to Windows. Refused: absolute paths, drives and UNC names (on
  * Windows opening one sends the user's credentials to the host named in it), `.` and `..` segments, backslashes,
  * control characters and NUL, `<>:"|?*`, device names (`NUL`, `com1.txt`), a dot or space at the end of a segment,

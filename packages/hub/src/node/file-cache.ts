@@ -54,7 +54,7 @@ export class FileCache implements HubCache<string> {
   }
 
   async readRef(repository: Repository, revision: string): Promise<string | undefined> {
-    // A folder is there when a branch `a/b` exists beside `a`.
+    // There is a folder here if both `a` and a branch `a/b` exist.
     const content = await this.#fs
       .readFile(this.#path(repository, "refs", revision), "utf8")
       .catch((error: unknown) => {

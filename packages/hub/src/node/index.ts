@@ -18,7 +18,7 @@ export type { FileSystem } from "./storage.ts";
 
 /** What {@link openHub} takes from the environment unless it is given here. */
 export interface OpenHubOptions extends Partial<Omit<HubOptions<string>, "token" | "cache">> {
-  /** An access token; `false` for none, whatever the environment has. */
+  /** An access token; `false` for none, even if the environment has one. */
   readonly token?: string | false | undefined;
   /** The folder that holds `models--...`. */
   readonly cacheFolder?: string | undefined;

@@ -7,7 +7,7 @@ import type { ByteRange } from "../transfer/ranges.ts";
 import { isGone, parseOwner, thisOwner } from "./owner.ts";
 import { ifPresent, isHeld, writing, type FileSystem } from "./storage.ts";
 
-/** What `<etag>.<8 digits>.incomplete.json` holds, beside the bytes in `<etag>.<8 digits>.incomplete`. */
+/** What `<etag>.<8 digits>.incomplete.json` records about the bytes in `<etag>.<8 digits>.incomplete`. */
 interface Journal extends Checkpoint {
   readonly version: 1;
   readonly etag: string;

@@ -77,7 +77,7 @@ export function refusalError(refusal: Refusal): Error {
     );
   }
   if (errorCode === "RepoNotFound" || status === 401 || status === 404) {
-    // The Hub answers alike for a repository that does not exist and one that this token may not see.
+    // The Hub gives the same answer for a repository that does not exist and for one that this token may not see.
     return new HubNotFoundError(
       "hub-repository-not-found",
       `There is no ${subject.repository.type} ${name} at ${endpoint}, or it is private and not yours to see. ${tokenUsed}`,

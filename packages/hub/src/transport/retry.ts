@@ -14,7 +14,7 @@ export interface RetryPolicy {
 
 export const defaultRetryPolicy: RetryPolicy = { retries: 5, baseMs: 500, maxMs: 8000, maxRetryAfterMs: 300_000 };
 
-/** A pause before an attempt: told to whoever watches progress. */
+/** A pause before an attempt, as reported to progress events. */
 export interface RetryNotice {
   readonly attempt: number;
   readonly waitMs: number;

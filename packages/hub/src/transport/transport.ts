@@ -210,7 +210,7 @@ function parseEndpoint(endpoint: string): string {
   try {
     url = new URL(endpoint);
   } catch {
-    // Told below with the other faults.
+    // Reported below, with the other faults.
   }
   const plain = url !== undefined && url.username === "" && url.password === "" && url.search === "" && url.hash === "";
   if (url === undefined || !plain || !/^https?:$/.test(url.protocol)) {

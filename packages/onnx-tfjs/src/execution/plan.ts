@@ -27,7 +27,7 @@ export class Plan {
   }
 
   /**
-   * The nodes that `wanted` depends on, dependencies first, whatever order the file has them in; each value is released
+   * The nodes that `wanted` depends on, dependencies first, in any order of the file; each value is released
    * after its last reader. A given value is neither computed nor released.
    *
    * @throws OperatorError if the graph has a cycle

@@ -43,7 +43,7 @@ export function expanded(source: tf.Tensor, dims: readonly number[]): tf.Tensor 
 /** What every backend can broadcast, wasm without a word about what it cannot. */
 const mostAxes = 6;
 
-/** f(a, b) elementwise, broadcast. Beyond 6 axes, those that broadcast alike count as one. */
+/** f(a, b) elementwise, broadcast. Beyond 6 axes, neighbours that broadcast in the same way count as one. */
 export function elementwise(
   call: OperatorCall,
   a: tf.Tensor,

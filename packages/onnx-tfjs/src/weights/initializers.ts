@@ -15,7 +15,7 @@ export class Initializers {
   /** By initializer's name, in the order of the file. */
   readonly variables: Map<string, tf.Variable> = new Map();
   readonly #protos: ReadonlyMap<string, TensorProto>;
-  /** Stay on the host, whatever their size. */
+  /** Stay on the host at any size. */
   readonly #frequencies: ReadonlySet<string>;
   readonly #constants = new Map<TensorProto, Value>();
   readonly #hostConstants = new WeakSet<HostTensor>();

@@ -20,7 +20,7 @@ export interface GradientCase {
   /** null: left out. A tensor is a constant of the graph. */
   readonly inputs: readonly (RandomInput | Tensor | null)[];
   readonly attributes?: Readonly<Record<string, AttributeValue>>;
-  /** Of the standard domain. Default 23. */
+  /** Version of the standard operator set; default 23. */
   readonly opset?: number;
   /** Number of outputs. Default 1. */
   readonly outputs?: number;

@@ -1,7 +1,7 @@
 /** What the page of opfs-page.ts posts in the end. */
 export interface OpfsReport {
   readonly error?: string;
-  /** Sha256 of large.bin after the interrupted download was begun anew, and after a reload, without the Hub. */
+  /** Sha256 of large.bin after the interrupted download started over, and after a reload without the Hub. */
   readonly downloaded: string;
   readonly reopened: string;
   /** Names below blobs while large.bin was on its way, and in the end. */

@@ -19,7 +19,7 @@ export interface Outcome {
   readonly seconds: number;
 }
 
-/** The mutated model number `index` of a seed: the same whatever ran before. */
+/** The mutated model number `index` of a seed: it does not depend on what ran before. */
 export function makeCase(
   corpus: readonly Seed[],
   seed: number,

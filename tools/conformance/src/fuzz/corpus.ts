@@ -12,7 +12,7 @@ export interface Seed {
   readonly bytes: Uint8Array;
 }
 
-/** The whole zoo, beside the repository, or its core, which lies in the repository. */
+/** The whole zoo, next to the repository, or its core, inside the repository. */
 export function defaultCorpus(): string {
   // The repository's root, seen from src/fuzz/ and from dist/.
   const roots = ["../../../../", "../../../"].map((path) => fileURLToPath(new URL(path, import.meta.url)));

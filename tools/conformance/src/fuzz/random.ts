@@ -1,6 +1,6 @@
 import { RandomStream, streamPurpose } from "@favor/core";
 
-/** Random choices for one mutated input: the same for the same seed and case, whatever ran before. */
+/** Random choices for one mutated input: they depend only on the seed and the case. */
 export class Choices {
   readonly #stream: RandomStream;
 
@@ -17,7 +17,7 @@ export class Choices {
     return this.#stream.uint32() < probability * 2 ** 32;
   }
 
-  /** One of the items, or undefined where there is none. */
+  /** One of the items, or undefined if there is none. */
   of<T>(items: readonly T[]): T | undefined {
     return items[this.below(items.length)];
   }

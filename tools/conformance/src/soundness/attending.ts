@@ -4,7 +4,7 @@ import { openSession } from "./runtime.ts";
 
 /**
  * Beyond this float32 rounds a logit by 2^-7 and more: its softmax is that of rounding, and masks of -1e4 or -1e9 are
- * lost beside logits of 1e12, as where the epsilon of a normalisation is a factor.
+ * lost next to logits of 1e12, as where the epsilon of a normalisation is a factor.
  */
 const largestLogit = 1e5;
 /** A row whose largest logit is below attends to hidden keys alone, which a mask that is no sum leaves no order among. */

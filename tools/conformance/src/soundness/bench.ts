@@ -104,7 +104,7 @@ export class Bench {
     return output;
   }
 
-  /** Lets whatever reads `value` read what `make` makes of it. */
+  /** Redirects every reader of `value` to what `make` makes of it. */
   insertAfter(value: string, make: (value: string) => string): void {
     const readers = this.consumers(value);
     const made = make(value);

@@ -68,8 +68,8 @@ const families: readonly (readonly Mutation[])[] = [
   rewirings,
 ];
 /**
- * Of the outputs' scale. Rounding to 16 or 8 bits makes much of the last digit of float32, and a mask of -1e4 that hides
- * all keys alike leaves logits a step of 2^-10.
+ * Tolerance, relative to the outputs' scale. Rounding to 16 or 8 bits makes much of the last digit of float32, and a mask of -1e4 that hides
+ * all keys equally leaves logits a step of 2^-10.
  */
 const tolerances = { single: 3e-4, half: 2e-2, quantised: 1e-1 };
 
@@ -89,7 +89,7 @@ export interface MutatedCase {
   readonly trials: readonly Trial[];
 }
 
-/** The mutated model number `index`: the same whatever ran before. */
+/** The mutated model number `index`: it does not depend on what ran before. */
 export async function makeCase(corpus: Corpus, seed: number, index: number): Promise<MutatedCase> {
   const choices = new Choices(seed, index);
   const chosen = choices.of(corpus.seeds)!;

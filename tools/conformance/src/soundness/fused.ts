@@ -31,7 +31,7 @@ const settings: readonly Attributes[] = [
   { q_num_heads: 1, kv_num_heads: 1 },
 ];
 
-/** A change of an operator that is attention as a whole; false where there is none. */
+/** Changes an operator that holds a whole attention; false if there is none. */
 export interface FusedMutation {
   readonly name: string;
   readonly apply: (bench: Bench) => boolean;

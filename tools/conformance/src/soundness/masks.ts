@@ -22,7 +22,7 @@ const asFloat =
     return b.learn(b.op("Cast", [made], { to: dataType }), { dims, dataType });
   };
 
-/** Whether a token is as `compare` says, as 0 and 1; the mask itself where there are no tokens. */
+/** Whether a token is as `compare` says, as 0 and 1; the mask itself if the model takes no tokens. */
 const ofTokens =
   (compare: (b: Bench, ids: string) => string): Make =>
   (b, mask) => {
