@@ -1,4 +1,5 @@
 import { DataType, type NodeProto } from "../model/proto.ts";
+import { fusedAttention, orderComparisons } from "../semantics/operator-families.ts";
 import { attentionShapes } from "./attention-shapes.ts";
 import { parseEinsum } from "./einsum.ts";
 import { intAttribute, intsAttribute, stringAttribute } from "./node.ts";
@@ -282,16 +283,11 @@ const sameShape = [
 ];
 const broadcastOperators =
   "Add Sub Mul Div Pow Mod PRelu And Or Xor Min Max Sum Mean BitShift BitwiseAnd BitwiseOr BitwiseXor".split(" ");
-const comparisons = "Equal Less LessOrEqual Greater GreaterOrEqual".split(" ");
+const comparisons = ["Equal", ...orderComparisons];
 const reductions =
   "ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceSumSquare".split(
     " ",
   );
-
-const fusedAttention = [
-  ..."Attention QAttention MultiHeadAttention GroupQueryAttention SparseAttention LongformerAttention".split(" "),
-  ..."PackedAttention PackedMultiHeadAttention LinearAttention DecoderMaskedMultiHeadAttention".split(" "),
-];
 
 /** Shape functions by operator; the few domains whose operators matter here share no names with different meanings. */
 export const shapeFunctions: ReadonlyMap<string, ShapeFunction> = new Map<string, ShapeFunction>([
@@ -378,5 +374,5 @@ export const shapeFunctions: ReadonlyMap<string, ShapeFunction> = new Map<string
   ["SkipLayerNormalization", skipLayerNorm],
   ["SkipSimplifiedLayerNormalization", skipLayerNorm],
   ...runtimeShapes,
-  ...fusedAttention.map((name) => [name, attentionShapes] as const),
+  ...[...fusedAttention].map((name) => [name, attentionShapes] as const),
 ]);

@@ -15,6 +15,21 @@ export {
 } from "./layout.ts";
 export type { Rearrangement, SliceRange } from "./layout.ts";
 export { NodeCall, describeNode, nodeFacts, shown } from "./node-call.ts";
+export {
+  contentOperators,
+  copyingOperators,
+  floatProducts,
+  fusedAttention,
+  layoutOperators,
+  matrixProducts,
+  movingOperators,
+  orderComparisons,
+  allProducts,
+  quantisation,
+  quantisedMatrixProducts,
+  quantisedProducts,
+} from "./operator-families.ts";
+export type { OperatorFamily } from "./operator-families.ts";
 export { OperatorSet } from "./operator-set.ts";
 export {
   broadcastDims,

@@ -1,4 +1,5 @@
 import type { NodeProto } from "@favor/onnx";
+import { matrixProducts, quantisedMatrixProducts } from "@favor/onnx/semantics";
 import { parseEinsum } from "@favor/onnx/graph";
 import { floatAttribute, intAttribute, stringAttribute } from "@favor/onnx/graph";
 
@@ -28,11 +29,9 @@ const row = "i";
 const column = "j";
 const contracted = "d";
 
-const quantisedProducts = new Set(["MatMulInteger", "MatMulIntegerToFloat", "QLinearMatMul"]);
-
 /** Whether a node multiplies integers that stand for numbers. */
 export function isQuantisedProduct({ opType }: NodeProto): boolean {
-  return quantisedProducts.has(opType);
+  return quantisedMatrixProducts.has(opType);
 }
 
 /**
@@ -65,7 +64,7 @@ export function asProduct(node: NodeProto, rankOf: (value: string) => number | u
     const b = intAttribute(node, "transB", 0) === 1 ? column + contracted : contracted + column;
     return named([a, b, row + column], floatAttribute(node, "alpha", 1));
   }
-  const isPlain = ["MatMul", "FusedMatMul", "TransposeMatMul"].includes(node.opType);
+  const isPlain = matrixProducts.has(node.opType);
   if (!isPlain && !isQuantisedProduct(node)) return undefined;
   const ranks = [rankOf(left), rankOf(right)];
   if (ranks[0] === undefined || ranks[1] === undefined || ranks[0] < 2 || ranks[1] < 2) return undefined;

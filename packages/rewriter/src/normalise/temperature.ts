@@ -1,3 +1,4 @@
+import { matrixProducts } from "@favor/onnx/semantics";
 import { ancestors, readsData } from "@favor/onnx/graph";
 import { graphProbe, type GraphProbe } from "@favor/onnx/graph";
 import { asProduct, productAxes, type Factor } from "../attention/product.ts";
@@ -41,7 +42,8 @@ interface Scaling {
   readonly factor: string;
 }
 
-const products = new Set(["MatMul", "Einsum", "FusedMatMul"]);
+/** A Gemm has no heads for factors to differ by. */
+const products: ReadonlySet<string> = new Set(["Einsum", ...matrixProducts]);
 /** Nodes between logits and their softmax: scales, biases, masks. */
 const between = new Set("Add Sub Mul Div Where Cast Identity Reshape Max Min Clip Unsqueeze Squeeze".split(" "));
 /** The longest way through them. */

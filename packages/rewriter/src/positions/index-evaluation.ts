@@ -1,4 +1,5 @@
 import { FavorError } from "@favor/core";
+import { contentOperators } from "@favor/onnx/semantics";
 import { ancestors, reachable } from "@favor/onnx/graph";
 import { evaluateGraph } from "@favor/onnx/evaluate";
 import { stridesOf } from "@favor/onnx/evaluate";
@@ -6,11 +7,8 @@ import { elementCount, isInteger, isSupportedType, tensorOf, type Tensor } from 
 import type { Graph } from "@favor/onnx/graph";
 import type { Probe } from "@favor/onnx/graph";
 
-/** An index that depends on activations is no position, and is not worth computing. */
-const computing = new Set([
-  ..."MatMul Gemm Einsum Conv FusedMatMul MatMulInteger QLinearMatMul MatMulNBits Attention Softmax".split(" "),
-  ..."MultiHeadAttention GroupQueryAttention LayerNormalization SkipLayerNormalization LSTM GRU RNN TopK".split(" "),
-]);
+/** An index that depends on activations is no position, and is not worth computing; neither is one that is routed. */
+const computing: ReadonlySet<string> = new Set(["Softmax", "TopK", ...contentOperators]);
 
 const limits = { elements: 1 << 24, operations: 1 << 27 };
 

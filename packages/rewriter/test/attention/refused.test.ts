@@ -99,6 +99,17 @@ const cases: Case[] = [
       ),
   },
   {
+    name: "heads mixed before the softmax, as onnxruntime's optimizer writes it",
+    code: "talking-heads",
+    ...lone,
+    write: (b) =>
+      b.attend((s) => {
+        const last = b.transpose(s, [0, 2, 3, 1]);
+        const mixed = b.op("FusedMatMul", [last, b.weights([heads, heads])], {}, { domain: "com.microsoft" });
+        return b.softmax(b.transpose(mixed, [0, 3, 1, 2]));
+      }),
+  },
+  {
     name: "a learned bias of the distance in buckets by its logarithm",
     code: "relative-position-bias",
     ...lone,
@@ -200,6 +211,16 @@ const cases: Case[] = [
       b.attend((s) => {
         const term = b.op("MatMul", [b.project("x"), b.weights([dim, 1])]);
         return b.softmax(b.op("Add", [s, b.transpose(term, [0, 1, 3, 2])]));
+      }),
+  },
+  {
+    name: "a bias of the content, normalised by its root mean square",
+    code: "content-dependent-bias",
+    ...lone,
+    write: (b) =>
+      b.attend((s) => {
+        const normalised = b.op("SimplifiedLayerNormalization", ["x", b.weights([hidden])]);
+        return b.softmax(b.op("Add", [s, b.unsqueeze(b.reduceMax(normalised, -1), [1])]));
       }),
   },
   {

@@ -3,8 +3,8 @@ import { elementCount, tensorOf, type Tensor } from "@favor/onnx/evaluate";
 import { DataType, type NodeProto } from "@favor/onnx";
 import { dimsOf, type AttentionContext } from "../context.ts";
 import { valuesAbove } from "@favor/onnx/graph";
-import { projecting } from "./projection-source.ts";
-import { moveNumbers, movingOperators } from "./projection-trace.ts";
+import { moveNumbers } from "./projection-trace.ts";
+import { movingOperators, allProducts } from "@favor/onnx/semantics";
 
 /** Nodes between an operand and its projections; splitting and joining heads takes a few for each. */
 const mostNodes = 256;
@@ -31,7 +31,7 @@ export function hasHeadsSlowest(context: AttentionContext, value: string, axis: 
   return Array.from({ length: found.dims[axis]! }, (_, i) => found.data[i * stride] === i % batch).every(Boolean);
 }
 
-const readsBelowProjections = ({ opType, input }: NodeProto): string[] => (projecting.has(opType) ? [] : input);
+const readsBelowProjections = ({ opType, input }: NodeProto): string[] => (allProducts.has(opType) ? [] : input);
 
 /** The nodes above a value down from its projections, in graph order, and the projections. */
 function wayUp({ graph, dynamic }: AttentionContext, value: string): { nodes: NodeProto[]; sources: Set<string> } {
@@ -40,7 +40,7 @@ function wayUp({ graph, dynamic }: AttentionContext, value: string): { nodes: No
   const producer = (at: string): NodeProto | undefined => (dynamic.has(at) ? graph.producer(at) : undefined);
   for (const [at, node] of valuesAbove([value], producer, readsBelowProjections)) {
     if (node === undefined) continue;
-    if (projecting.has(node.opType)) sources.add(at);
+    if (allProducts.has(node.opType)) sources.add(at);
     else if (found.add(node).size === mostNodes) break;
   }
   return { nodes: graph.nodes.filter((node) => found.has(node)), sources };

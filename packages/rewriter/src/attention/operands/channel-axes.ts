@@ -4,7 +4,8 @@ import { parseEinsum } from "@favor/onnx/graph";
 import { stringAttribute } from "@favor/onnx/graph";
 import { DataType, type NodeProto } from "@favor/onnx";
 import { dimsOf, type AttentionContext } from "../context.ts";
-import { moveNumbers, movingOperators } from "./projection-trace.ts";
+import { moveNumbers } from "./projection-trace.ts";
+import { movingOperators } from "@favor/onnx/semantics";
 
 /** Longest way from an operand up to the weights that project it. */
 const longestWay = 64;

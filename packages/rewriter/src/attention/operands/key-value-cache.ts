@@ -1,14 +1,11 @@
 import { DataType, type NodeProto } from "@favor/onnx";
+import { copyingOperators } from "@favor/onnx/semantics";
 import { valuesAbove } from "@favor/onnx/graph";
 import type { AttentionContext } from "../context.ts";
 import type { Operand } from "../site.ts";
 
-/** Operators that hand elements on. */
-const carrying = new Set(
-  "Reshape Transpose Squeeze Unsqueeze Flatten Identity Slice Split Gather Expand Cast Concat Mul Div Where Tile".split(
-    " ",
-  ),
-);
+/** Operators that hand elements on, scaled or masked too. */
+const carrying: ReadonlySet<string> = new Set([...copyingOperators, ..."Cast Mul Div Where".split(" ")]);
 const floats: readonly number[] = [DataType.FLOAT, DataType.FLOAT16, DataType.BFLOAT16, DataType.DOUBLE];
 
 /**

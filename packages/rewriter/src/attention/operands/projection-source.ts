@@ -1,13 +1,7 @@
 import type { NodeProto } from "@favor/onnx";
+import { layoutOperators, allProducts, quantisation } from "@favor/onnx/semantics";
 import { madeLast, nodesAlongFirstInput, readsData } from "@favor/onnx/graph";
 import { type AttentionContext } from "../context.ts";
-
-/** Products of data with weights, or of data with data. */
-export const projecting: ReadonlySet<string> = new Set(
-  "MatMul Gemm Einsum Conv FusedMatMul MatMulInteger MatMulNBits QLinearMatMul MatMulIntegerToFloat DynamicQuantizeMatMul".split(
-    " ",
-  ),
-);
 
 /** Weight products between what is attended to and a query or key of it; more are a network of their own. */
 const mostProducts = 4;
@@ -53,20 +47,17 @@ export function haveOneSource(context: AttentionContext, query: string, key: str
 
 /** Whether a node multiplies data by weights. */
 export function isWeightProduct(context: AttentionContext, node: NodeProto): boolean {
-  return projecting.has(node.opType) && node.input.slice(0, 2).some((input) => !context.dynamic.has(input));
+  return allProducts.has(node.opType) && node.input.slice(0, 2).some((input) => !context.dynamic.has(input));
 }
 
-const layout = new Set(
-  "Reshape Transpose Squeeze Unsqueeze Flatten Identity Cast DynamicQuantizeLinear QuantizeLinear DequantizeLinear".split(
-    " ",
-  ),
-);
+/** Types change with the layout here, and quantisation counts as one: the elements stand for the same numbers. */
+const sameElements: ReadonlySet<string> = new Set(["Cast", ...layoutOperators, ...quantisation]);
 
-const isLayout = ({ opType }: NodeProto): boolean => layout.has(opType);
+const keepsElements = ({ opType }: NodeProto): boolean => sameElements.has(opType);
 
 /** The value that this one is the same elements of, in another layout or type. */
 export function throughLayout(context: AttentionContext, value: string): string {
   let at = value;
-  for (const node of nodesAlongFirstInput(context.graph, value, isLayout)) at = node.input[0]!;
+  for (const node of nodesAlongFirstInput(context.graph, value, keepsElements)) at = node.input[0]!;
   return at;
 }

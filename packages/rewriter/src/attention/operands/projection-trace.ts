@@ -1,6 +1,7 @@
 import { evaluateNode } from "@favor/onnx/evaluate";
 import { tensorOf, type Tensor } from "@favor/onnx/evaluate";
 import { DataType, type NodeProto } from "@favor/onnx";
+import { movingOperators } from "@favor/onnx/semantics";
 import { floatAttribute, intAttribute } from "@favor/onnx/graph";
 import { dimsOf, type AttentionContext } from "../context.ts";
 import type { Operand } from "../site.ts";
@@ -16,11 +17,6 @@ export interface ProjectionTrace {
   /** Column of the weight for [head, dim], heads slowest. All different. */
   readonly columns: Int32Array;
 }
-
-/** Operators that put elements of their first input in other places, and do nothing else. */
-export const movingOperators: ReadonlySet<string> = new Set(
-  "Reshape Transpose Squeeze Unsqueeze Flatten Identity Slice Split Gather".split(" "),
-);
 
 /**
  * Follows an operand up to the weights that project it, through nodes that only move or scale elements. Where each

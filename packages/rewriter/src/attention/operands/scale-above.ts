@@ -1,7 +1,7 @@
 import type { NodeProto } from "@favor/onnx";
 import { madeLast } from "@favor/onnx/graph";
 import type { AttentionContext } from "../context.ts";
-import { projecting } from "./projection-source.ts";
+import { movingOperators, allProducts } from "@favor/onnx/semantics";
 
 /**
  * What the graph multiplies by between the nearest weight product and the operand: scalar Mul and Div nodes, before
@@ -12,7 +12,7 @@ export function scaleAbove(context: AttentionContext, value: string): number {
   let at = value;
   for (;;) {
     const node = context.graph.producer(at);
-    if (node === undefined || projecting.has(node.opType)) return scale;
+    if (node === undefined || allProducts.has(node.opType)) return scale;
     const factor = scalarFactor(context, node);
     const next = factor?.input ?? passThrough(context, node) ?? beforeRotation(context, at);
     if (next === undefined) return scale;
@@ -37,11 +37,7 @@ function scalar(context: AttentionContext, value: string): number | undefined {
   return known?.data.length === 1 ? known.data[0] : undefined;
 }
 
-const moving = new Set(
-  "Reshape Transpose Squeeze Unsqueeze Flatten Identity Cast Expand Split Slice Gather RotaryEmbedding Concat".split(
-    " ",
-  ),
-);
+const moving: ReadonlySet<string> = new Set(["Cast", "Expand", "Concat", "RotaryEmbedding", ...movingOperators]);
 
 /** The one data input of a node that only moves elements, or adds a constant; undefined for any other node. */
 function passThrough(context: AttentionContext, node: NodeProto): string | undefined {
@@ -54,11 +50,10 @@ function passThrough(context: AttentionContext, node: NodeProto): string | undef
 }
 
 /** Operators that rotary embeddings are written in. */
-const rotating = new Set(
-  "Add Sub Mul Neg Concat Slice Split Gather Reshape Transpose Squeeze Unsqueeze Identity Cast Expand ScatterND".split(
-    " ",
-  ),
-);
+const rotating: ReadonlySet<string> = new Set([
+  ..."Add Sub Mul Neg Cast Expand Concat ScatterND".split(" "),
+  ...movingOperators,
+]);
 const longestRotation = 64;
 
 /**

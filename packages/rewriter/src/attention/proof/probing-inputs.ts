@@ -1,6 +1,7 @@
 import { elementCount, isFloat, isInteger, tensorOf, type Tensor } from "@favor/onnx/evaluate";
 import { DataType, type ValueInfoProto } from "@favor/onnx";
 import type { AttentionContext } from "../context.ts";
+import { layoutOperators, orderComparisons } from "@favor/onnx/semantics";
 import { reachable, type Graph, type GraphProbe } from "@favor/onnx/graph";
 
 /** Inputs with more elements are left out, and what needs them cannot be evaluated. */
@@ -11,7 +12,7 @@ const additiveMask = -1e4;
 const mostTokens = 2 ** 24;
 /** Values followed from an input to where it is added. */
 const mostValues = 64;
-const leavesNumbers = new Set("Cast Identity Unsqueeze Squeeze Reshape Expand Transpose Slice".split(" "));
+const leavesNumbers: ReadonlySet<string> = new Set(["Cast", "Expand", "Slice", ...layoutOperators]);
 
 /** Random zeros and ones; all ones and real tokens; all zeros and padding. */
 export type DrawMode = "mixed" | "ones" | "zeros";
@@ -114,7 +115,6 @@ function madeThrough(graph: Graph, input: string, operators: ReadonlySet<string>
 
 /** Operators that leave the numbers of an input as they are, or the largest and smallest of them. */
 const keepsNumbers = new Set([...leavesNumbers, "Gather", "ReduceMax", "ReduceMin"]);
-const orders = new Set(["Greater", "Less", "GreaterOrEqual", "LessOrEqual"]);
 
 /** Constants that an input is compared with, and what lies on both sides of those that divide its numbers. */
 function comparedConstants({ graph }: AttentionContext, input: string): { equal: number[]; divided: number[] } {
@@ -128,7 +128,7 @@ function comparedConstants({ graph }: AttentionContext, input: string): { equal:
       const bound = constant.data[0]!;
       if (node.opType === "Equal") equal.add(bound);
       // A mask is 0 and 1 anyway, and has nothing on the other side of a bound below or above these.
-      if (orders.has(node.opType) && bound >= 1 && bound < mostTokens) {
+      if (orderComparisons.has(node.opType) && bound >= 1 && bound < mostTokens) {
         for (const near of [Math.floor(bound) - 1, Math.floor(bound), Math.floor(bound) + 1]) divided.add(near);
       }
     }

@@ -1,4 +1,5 @@
 import { tensorOf, type Tensor } from "@favor/onnx/evaluate";
+import { contentOperators } from "@favor/onnx/semantics";
 import { EvaluationLimitError } from "@favor/onnx/evaluate";
 import { evaluateGraph } from "@favor/onnx/evaluate";
 import { DataType, type NodeProto } from "@favor/onnx";
@@ -10,12 +11,6 @@ import { relabel } from "./layout.ts";
 import { probedLogits } from "./probed-logits.ts";
 import type { Region, RegionLabels } from "../wiring/region.ts";
 import type { LawShape, Probabilities } from "./softmax-law.ts";
-
-/** Operators that compute with weights: a mask that comes from one depends on the content. */
-const computing = new Set([
-  ..."MatMul Gemm Einsum Conv FusedMatMul MatMulInteger QLinearMatMul MatMulNBits Attention".split(" "),
-  ..."MultiHeadAttention GroupQueryAttention LayerNormalization SkipLayerNormalization LSTM GRU RNN".split(" "),
-]);
 
 /** What a region reads from outside, beside the logits: masks and biases, and the nodes that make them. */
 export interface RegionInputs {
@@ -31,7 +26,7 @@ export function regionInputs(context: AttentionContext, region: Region, probe: G
   const made = new Set([region.logits.output.value, ...region.nodes.flatMap((node) => node.output)]);
   const values = [...new Set(region.nodes.flatMap((node) => node.input))].filter((v) => v !== "" && !made.has(v));
   const nodes = ancestors(context.graph, values, (value) => probe.info.get(value)?.value !== undefined);
-  const contentDependence = [...nodes].find((node) => computing.has(node.opType));
+  const contentDependence = [...nodes].find((node) => contentOperators.has(node.opType));
   return { values, nodes, read: allRead(values, nodes), contentDependence };
 }
 

@@ -1,5 +1,5 @@
 import type { AttentionContext } from "../context.ts";
-import { projecting } from "../operands/projection-source.ts";
+import { allProducts } from "@favor/onnx/semantics";
 import type { AttentionSite } from "../site.ts";
 import { GraphError, valuesAbove } from "@favor/onnx/graph";
 import { memoryRange } from "@favor/onnx";
@@ -36,7 +36,7 @@ function constantsAbove({ graph, dynamic }: AttentionContext, value: string): Se
   const constants = new Set<string>();
   const producer = (at: string): NodeProto | undefined => (dynamic.has(at) ? graph.producer(at) : undefined);
   const reads = ({ opType, input }: NodeProto): string[] =>
-    projecting.has(opType) ? input.filter((name) => !dynamic.has(name)) : input;
+    allProducts.has(opType) ? input.filter((name) => !dynamic.has(name)) : input;
   for (const [at] of valuesAbove([value], producer, reads)) if (graph.isConstant(at)) constants.add(at);
   return constants;
 }

@@ -1,4 +1,5 @@
 import { describeNode } from "@favor/onnx/graph";
+import { floatProducts, quantisation, quantisedProducts } from "@favor/onnx/semantics";
 import type { NodeProto } from "@favor/onnx";
 import { ancestors } from "@favor/onnx/graph";
 import { type AttentionContext } from "../context.ts";
@@ -7,8 +8,7 @@ import type { Region } from "../wiring/region.ts";
 import type { RegionInputs } from "../proof/region-evaluation.ts";
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
 
-const productsWithWeights = new Set(["MatMul", "Gemm", "Einsum", "Conv"]);
-const quantised = new Set(["QuantizeLinear", "DequantizeLinear", "QLinearSoftmax", "MatMulInteger"]);
+const quantised: ReadonlySet<string> = new Set(["QLinearSoftmax", ...quantisation, ...quantisedProducts]);
 const sortingOperators = new Set(["TopK", "ArgMax", "ArgMin", "Unique"]);
 /** Operators of onnxruntime that compute the bias of T5 and of WavLM. */
 const relativeBiases = new Set(["RelativePositionBias", "GatedRelativePositionBias"]);
@@ -26,7 +26,7 @@ export function describeRefusal({ graph }: AttentionContext, region: Region, inp
     );
   }
   const find = (...types: string[]): NodeProto | undefined => nodes.find((node) => types.includes(node.opType));
-  const mixing = nodes.find((node) => productsWithWeights.has(node.opType));
+  const mixing = nodes.find((node) => floatProducts.has(node.opType));
   if (mixing !== undefined) {
     return reasonFor(
       "talking-heads",

@@ -1,15 +1,15 @@
 import type { NodeProto } from "@favor/onnx";
 import { dimsOf, varies, type AttentionContext } from "../context.ts";
+import { copyingOperators } from "@favor/onnx/semantics";
 import { reachable, readsData } from "@favor/onnx/graph";
 import { productAxes, type Product } from "../product.ts";
 import type { Region } from "./region.ts";
 
 /** Operators that move logits and probabilities, put them together, mask and scale them. */
-const carrying = new Set([
-  ..."Add Sub Mul Div Neg Where Min Max Clip Cast Identity IsNaN Reshape Flatten Transpose Squeeze Unsqueeze".split(
-    " ",
-  ),
-  ..."Expand Tile Concat Split Slice Pad Gather GatherND GatherElements ScatterND ScatterElements".split(" "),
+const carrying: ReadonlySet<string> = new Set([
+  ...copyingOperators,
+  ..."Add Sub Mul Div Neg Where Min Max Clip Cast IsNaN".split(" "),
+  ..."Pad GatherND GatherElements ScatterND ScatterElements".split(" "),
 ]);
 /** Nodes looked at on the way from a softmax to products. */
 const mostNodes = 256;
