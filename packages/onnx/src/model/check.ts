@@ -5,8 +5,8 @@ import { checkTensor } from "./tensor-shape.ts";
 import { modelTensors } from "./walk.ts";
 
 /**
- * Checks what every model must have, beyond being well-formed protobuf: a graph, an IR version that is known, one
- * version per operator set, and tensors whose data fits shape and type (no values are read).
+ * Checks what every model must have besides well-formed protobuf: a graph, a known IR version, one version per operator
+ * set, and tensors whose data fits their shape and type. Reads no values.
  *
  * Throws ModelFormatError ("truncated", "unsupported-version", "malformed") or TensorError.
  */
@@ -17,7 +17,7 @@ export function checkModel(model: ModelProto): void {
   if (model.irVersion.greaterThan(newestIrVersion)) {
     throw new ModelFormatError(
       "unsupported-version",
-      `The model has IR version ${model.irVersion}; this version of Favor knows IR versions 1 to ${newestIrVersion}. ` +
+      `The model has IR version ${model.irVersion}; this version of Favor supports IR versions 1 to ${newestIrVersion}. ` +
         "Update Favor, or export the model for an older ONNX.",
       0,
     );
@@ -34,7 +34,7 @@ export function checkModel(model: ModelProto): void {
       throw new ModelFormatError(
         "malformed",
         `The model imports operator set ${JSON.stringify(domain)} twice, in version ${earlier} and in version ` +
-          `${version}: it does not say what its operators mean. Export it again.`,
+          `${version}, so the meaning of its operators is ambiguous. Export it again.`,
         0,
       );
     }
@@ -46,7 +46,7 @@ export function checkModel(model: ModelProto): void {
 function incomplete(what: string): ModelFormatError {
   return new ModelFormatError(
     "truncated",
-    `The model has no ${what}: this is no ONNX model, or its end is missing. Fetch or export it again.`,
+    `The model has no ${what}. Either this is not an ONNX model, or its end is missing. Download or export it again.`,
     0,
   );
 }

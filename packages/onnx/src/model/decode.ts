@@ -11,16 +11,16 @@ import type { Field, MessageFields, Messages, MessageType } from "./schema.ts";
 import { refuseOtherFormats } from "./other-formats.ts";
 import { WireReader } from "./wire-reader.ts";
 
-/** Values of a tensor from this many bytes on stay where they are when a model is read from a range. */
+/** When a model is read from a range, tensor values of this many bytes or more stay where they are. */
 const lazyFrom = 1024;
 
 /**
- * Reads a model. From bytes in memory, `rawData` and all other bytes are views on them. From a range (a file), values
- * of tensors of 1 KiB and more are not read: `source` says where they lie.
+ * Reads a model. From bytes in memory, `rawData` and all other bytes are views of them. From a range (a file), tensor
+ * values of 1 KiB or more are not read: `source` says where they are.
  *
- * Throws ModelFormatError: "empty-file", "git-lfs-pointer", "html-page", "json-page", "other-format" (bytes that are
- * no model), "truncated", "malformed", "unsupported-version", "limit-exceeded"; TensorError when the length of a
- * tensor's data does not fit its shape and type.
+ * Throws ModelFormatError: "empty-file", "git-lfs-pointer", "html-page", "json-page", "other-format" (not a model),
+ * "truncated", "malformed", "unsupported-version", "limit-exceeded"; TensorError if the length of a tensor's data does
+ * not fit its shape and type.
  */
 export function decodeModel(bytes: Uint8Array | ByteRange, limits: Partial<DecodeLimits> = {}): ModelProto {
   const reader = new WireReader(bytes);
@@ -60,14 +60,14 @@ function decode<Name extends keyof Messages>(
   return message as object as Messages[Name];
 }
 
-/** protobufjs throws RangeError at the end of the bytes, Error at bytes that mean nothing. */
+/** protobufjs throws RangeError at the end of the bytes, and Error for bytes that it cannot interpret. */
 function unreadable(reader: WireReader, cause: unknown): OnnxError {
   const at = reader.position;
   if (cause instanceof RangeError && cause.message.startsWith("index out of range")) {
     return new ModelFormatError(
       "truncated",
       `The file ends at byte ${reader.length}, in the middle of a field. ` +
-        "The download or the export was cut off: fetch or export it again.",
+        "The download or the export was cut off. Download or export it again.",
       at,
       cause,
     );
@@ -79,7 +79,7 @@ function unreadable(reader: WireReader, cause: unknown): OnnxError {
 function malformed(found: string, at: number, cause?: unknown): OnnxError {
   return new ModelFormatError(
     "malformed",
-    `This is no ONNX model, or a damaged one: ${found}. Fetch or export it again.`,
+    `This is not an ONNX model, or it is damaged: ${found}. Download or export it again.`,
     at,
     cause,
   );
@@ -94,7 +94,7 @@ class Decoder {
     this.#budget = budget;
   }
 
-  /** Reads fields into `target` up to byte `end`. A message that occurs twice is merged, as protobuf defines. */
+  /** Reads fields into `target` up to byte `end`. If a message occurs twice, both are merged, as protobuf defines. */
   message(target: MessageFields, type: MessageType, end: number, depth: number): void {
     const reader = this.#reader;
     this.#budget.check("maxDepth", depth, reader.position);
@@ -186,7 +186,7 @@ class Decoder {
     }
   }
 
-  /** Elements one after another under one length: protobuf allows it for every repeated number. */
+  /** Reads packed elements: one length, then all elements. Protobuf allows this for every repeated number. */
   #packed(target: MessageFields, type: MessageType, field: Field, end: number): void {
     const reader = this.#reader;
     const at = reader.position;
@@ -205,7 +205,7 @@ class Decoder {
     }
   }
 
-  /** Notes where the values of a tensor lie instead of reading them. False when they are few, or in memory. */
+  /** Records where the values of a tensor are instead of reading them. False if they are few, or in memory. */
   #leaveInFile(target: MessageFields, field: "rawData" | "floatData" | "doubleData", end: number): boolean {
     const tensor = target as object as TensorProto;
     const start = this.#reader.position;
@@ -243,14 +243,14 @@ class Decoder {
         reader.ahead().skip(4);
         break;
       default:
-        // 3 and 4 are groups, which no version of ONNX has had; 6 and 7 do not exist.
+        // 3 and 4 are groups, which ONNX has never had; 6 and 7 do not exist.
         throw malformed(`wire type ${tag & 7} in ${type.name} at byte ${start}`, start);
     }
     (target[unknownFields] ??= []).push(reader.since(start));
   }
 }
 
-/** The last member of a oneof in the file is the one that counts. No message of ONNX has two oneofs. */
+/** If several members of a oneof are in the file, the last one counts. No message of ONNX has two oneofs. */
 function clearOneof(target: MessageFields, type: MessageType): void {
   for (const field of type.fields) if (field.rule === "oneof") delete target[field.name];
 }

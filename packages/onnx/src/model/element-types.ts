@@ -1,6 +1,6 @@
 import { DataType } from "./proto.ts";
 
-/** The field of TensorProto that may hold the values of an element type, where `raw_data` does not. */
+/** The field of TensorProto that may hold the values of an element type instead of `raw_data`. */
 export type TypedField = "floatData" | "int32Data" | "int64Data" | "doubleData" | "uint64Data" | "stringData";
 
 /** An element type of ONNX. */
@@ -53,7 +53,7 @@ const elementTypes: ReadonlyMap<number, ElementType> = new Map(
   ].map((entry) => [DataType[entry.name], entry]),
 );
 
-/** The element type of a `data_type`, or undefined where ONNX (as of IR 14) has none. */
+/** The element type of a `data_type`; undefined if ONNX (as of IR 14) has none. */
 export function elementType(dataType: number): ElementType | undefined {
   return elementTypes.get(dataType);
 }

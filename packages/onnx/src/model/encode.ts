@@ -8,28 +8,28 @@ import type { ModelProto, TensorProto } from "./proto.ts";
 import { isRepeated, messageType } from "./schema.ts";
 import type { Field, MessageFields, Messages, MessageType } from "./schema.ts";
 
-/** Bytes from this length on become a piece of their own instead of being copied. */
+/** Byte fields of this length or more become a piece of their own instead of being copied. */
 const pieceFrom = 4096;
 /** How much of a range is read at a time, in bytes. */
 const chunkLength = 1 << 20;
-/** No protobuf library reads a message of 2 GiB or more. */
+/** Protobuf libraries do not read messages of 2 GiB or more. */
 const longestMessage = 2 ** 31 - 1;
 
 export interface EncodeOptions {
-  /** Called with every tensor; what it returns is written in the tensor's stead. */
+  /** Called with every tensor. Its result is written instead of the tensor. */
   readonly tensor?: (tensor: TensorProto) => TensorProto;
 }
 
 /**
- * The bytes of a model. A model that {@link decodeModel} read gives the bytes it was read from, provided that the
- * writer of those sorted fields by number, as protobuf's own libraries do.
- * Throws ModelFormatError "limit-exceeded" at 2 GiB, and what reading a range throws.
+ * The bytes of a model. A model read by {@link decodeModel} gives the very bytes it was read from if their writer
+ * sorted fields by number, as protobuf's own libraries do.
+ * Throws ModelFormatError "limit-exceeded" at 2 GiB, and any error of reading a range.
  */
 export function encodeModel(model: ModelProto): Uint8Array {
   return encodeMessage("ModelProto", model);
 }
 
-/** The bytes of a model in pieces, one after another: weights are neither copied nor, from a file, held. */
+/** The bytes of a model, piece by piece. Weights are not copied, and weights in a file are not held in memory. */
 export function* encodeModelPieces(model: ModelProto): Iterable<Uint8Array> {
   for (const part of encodeModelParts(model)) {
     if (part instanceof Uint8Array) {
@@ -47,7 +47,7 @@ export function encodeMessage<Name extends keyof Messages>(name: Name, message: 
   return joined(encodeParts(name, message, {}));
 }
 
-/** As {@link encodeModelPieces}, with weights that are still in their file as ranges. */
+/** Like {@link encodeModelPieces}, but weights that are still in their file are given as ranges. */
 export function encodeModelParts(model: ModelProto, options: EncodeOptions = {}): (Uint8Array | ByteRange)[] {
   return encodeParts("ModelProto", model, options);
 }
@@ -75,13 +75,13 @@ function joined(parts: readonly (Uint8Array | ByteRange)[]): Uint8Array {
   return bytes;
 }
 
-/** What was written: bytes to copy, and pieces that stay where they are. */
+/** The output so far: bytes to copy, and pieces that stay where they are. */
 interface Encoded {
   readonly parts: (Uint8Array | ByteRange)[];
   readonly length: number;
 }
 
-/** The field that `AttributeProto.type` names, where that is a scalar. */
+/** The scalar field that a value of `AttributeProto.type` stands for. */
 const attributeValue: Readonly<Record<number, string>> = {
   [AttributeType.FLOAT]: "f",
   [AttributeType.INT]: "i",
@@ -107,7 +107,7 @@ class Encoder {
     const unknown = unknownInOrder(message);
     let next = 0;
     for (const field of type.fields) {
-      // A field that the schema does not know was written by somebody who knew it, in its place.
+      // Unknown fields go back to the place that their field number gives them.
       while (next < unknown.length && unknown[next]!.number < field.number) this.#append(unknown[next++]!.bytes);
       this.#field(message, type, field);
     }
@@ -127,10 +127,10 @@ class Encoder {
     }
   }
 
-  /** Writes the field whose bytes are still in a file. False when that is not this field. */
+  /** Writes the field if its bytes are still in a file; otherwise returns false. */
   #source(message: MessageFields, field: Field): boolean {
     const { source } = message as Partial<TensorProto>;
-    // External data stays where it is: the field says where, the range is only how to read it.
+    // External data stays where it is: the field names the place, and the range is only a way to read it.
     if (source === undefined || source.field !== field.name || source.field === "externalData") return false;
     this.#delimited(field, source.range);
     return true;
@@ -191,16 +191,16 @@ function checkLength(what: string, length: number): void {
   if (length <= longestMessage) return;
   throw new ModelFormatError(
     "limit-exceeded",
-    `The ${what} takes ${length} bytes, and protobuf allows 2 GiB. ` +
+    `The ${what} takes ${length} bytes, but protobuf allows at most 2 GiB. ` +
       "Write the weights as external data (`writeModel` with `externalData`).",
     0,
   );
 }
 
 /**
- * Whether a field that is not repeated is written. A message or a member of a oneof when it is there; a scalar when it
- * is not the default, or when the file carried it. In an attribute made by hand the field that `type` names is written
- * too: ONNX tells `i = 0` from no `i`.
+ * Whether a field that is not repeated is written. Messages and members of a oneof are written if present. Scalars are
+ * written if they differ from the default, or if the file carried them. In a new attribute, the field that `type` names
+ * is always written, because ONNX distinguishes `i = 0` from no `i`.
  */
 function isPresent(message: MessageFields, type: MessageType, field: Field, value: unknown): boolean {
   if (value === undefined || value === null) return false;
@@ -212,7 +212,7 @@ function isPresent(message: MessageFields, type: MessageType, field: Field, valu
   );
 }
 
-/** The field's bit in `presentFields`; undefined for a message that was not read from a file. */
+/** Whether the file carried the field (`presentFields`); undefined for a message that was not read from a file. */
 function wasPresent(message: MessageFields, field: Field): boolean | undefined {
   const present = message[presentFields];
   return present === undefined ? undefined : (present & (1 << field.bit)) !== 0;
@@ -246,7 +246,7 @@ function writeScalar(writer: Writer, field: Field, value: unknown): void {
   }
 }
 
-/** The unknown fields of a message, sorted by their numbers; equal numbers stay in the order of the file. */
+/** The unknown fields of a message, sorted by number; fields of one number keep the order of the file. */
 function unknownInOrder(message: MessageFields): { number: number; bytes: Uint8Array }[] {
   const fields = message[unknownFields] ?? [];
   return fields.map((bytes) => ({ number: fieldNumber(bytes), bytes })).toSorted((a, b) => a.number - b.number);

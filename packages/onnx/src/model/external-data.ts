@@ -6,30 +6,30 @@ import type { ModelProto, TensorProto } from "./proto.ts";
 import { checkTensor, rawLength, tensorShape } from "./tensor-shape.ts";
 import { modelTensors } from "./walk.ts";
 
-/** Where the model says that a tensor's values lie. */
+/** Where a tensor's values are stored, according to the model. */
 export interface ExternalLocation {
-  /** A relative path with "/" between its parts: no "..", nothing that any system takes for absolute or special. */
+  /** A relative path with "/" as separator, without ".." and without anything that some system treats as special. */
   readonly location: string;
   /** in bytes */
   readonly offset: number;
-  /** in bytes; undefined: as many as the tensor's shape needs */
+  /** in bytes; undefined: the number of bytes that the shape needs */
   readonly length: number | undefined;
 }
 
 /**
- * Gives the file at `location` as a range; `tensor` is the name of the tensor that wants it, for messages.
- * Called once for each location.
+ * Gives the file at `location` as a range. `tensor`, for messages, is the name of the tensor that needs it.
+ * Called once per location.
  */
 export type ExternalDataLoader = (location: string, tensor: string) => ByteRange;
 
-/** The keys of ONNX's specification, and `basepath`, which Python's onnx writes and nobody reads. */
+/** The keys of ONNX's specification, and `basepath`, which Python's onnx writes but no reader uses. */
 const knownKeys: ReadonlySet<string> = new Set(["location", "offset", "length", "checksum", "basepath"]);
-/** Names that Windows gives to devices, with or without an extension. */
+/** Names that Windows reserves for devices, with or without an extension. */
 const deviceName = /^(con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3])(\.|$)/i;
 
 /**
- * Reads and checks the external data entries of a tensor: known keys, each once; a location that stays in the
- * model's folder on every system; offset and length natural numbers.
+ * Reads and checks the external data entries of a tensor. Keys must be known and occur once, the location must stay
+ * inside the model's folder on every system, and offset and length must be natural numbers.
  * Throws ExternalDataError.
  */
 export function externalLocation(tensor: TensorProto): ExternalLocation {
@@ -39,14 +39,14 @@ export function externalLocation(tensor: TensorProto): ExternalLocation {
     throw new ExternalDataError(tensor.name, shown, message);
   };
   for (const { key, value } of tensor.externalData) {
-    if (!knownKeys.has(key)) fail(`the key ${JSON.stringify(key)} is not one of ONNX's. Save the model again.`);
+    if (!knownKeys.has(key)) fail(`the key ${JSON.stringify(key)} is not part of ONNX. Save the model again.`);
     if (entries.has(key)) fail(`the key ${JSON.stringify(key)} occurs twice. Save the model again.`);
     entries.set(key, value);
   }
   const location = entries.get("location") ?? "";
   const problem = locationProblem(location);
   if (problem !== undefined) {
-    fail(`${problem}. External data must lie in the model's folder or below: move it there and save the model again.`);
+    fail(`${problem}. External data must be in the model's folder or below. Move it there and save the model again.`);
   }
   const natural = (key: string): number | undefined => {
     const value = entries.get(key);
@@ -60,7 +60,7 @@ export function externalLocation(tensor: TensorProto): ExternalLocation {
   return { location: parts.join("/"), offset: natural("offset") ?? 0, length: natural("length") };
 }
 
-/** Why a location is refused, under the rules of POSIX and Windows alike; undefined when it is fine. */
+/** Why a location is refused, by the rules of both POSIX and Windows; undefined if it is fine. */
 function locationProblem(location: string): string | undefined {
   if (location === "") return "it has no location";
   if (location.includes("_ORT_MEM_ADDR_")) return "it names an address in the memory of onnxruntime, not a file";
@@ -78,11 +78,11 @@ function locationProblem(location: string): string | undefined {
 }
 
 /**
- * Gives every tensor with external data its `source`, so that `tensorValues` and the encoders can read it. Nothing
- * is read yet. Tensors may share a region (tied weights), but regions must not overlap in part.
+ * Sets the `source` of every tensor with external data, so that `tensorValues` and the encoders can read it. Reads
+ * nothing yet. Tensors may share a region (tied weights), but regions must not partly overlap.
  *
  * In a browser: `attachExternalData(model, (location) => memoryRange(files.get(location)!))`.
- * Throws ExternalDataError, TensorError, and what `load` throws.
+ * Throws ExternalDataError, TensorError, and any error of `load`.
  */
 export function attachExternalData(model: ModelProto, load: ExternalDataLoader): void {
   const files = new Map<string, ExternalFile>();
@@ -102,11 +102,11 @@ export function attachExternalData(model: ModelProto, load: ExternalDataLoader):
     if (file === undefined) files.set(location, (file = { range: load(location, tensor.name), regions: [] }));
     const type = elementType(tensor.dataType);
     const length = stated ?? (type === undefined ? undefined : rawLength(type, tensorShape(tensor).count));
-    if (length === undefined) return fail(`its length is not given, and its element type is not known.`);
+    if (length === undefined) return fail("the model gives no length, and the element type is unknown.");
     if (offset > file.range.length || length > file.range.length - offset) {
       fail(
-        `bytes ${offset} to ${offset + length} are wanted, but the file has ${file.range.length}. ` +
-          "It is not whole, or belongs to another model: fetch or export both again.",
+        `it needs bytes ${offset} to ${offset + length}, but the file has ${file.range.length}. ` +
+          "The file is incomplete, or belongs to another model. Download or export both again.",
       );
     }
     tensor.source = { field: "externalData", range: subRange(file.range, offset, length) };
@@ -142,12 +142,16 @@ function refuseOverlaps(location: string, regions: Region[]): void {
   }
 }
 
-/** A loader for files that are in memory, by location. Throws ExternalDataError for a location that is not there. */
+/** A loader for files in memory, by location. Throws ExternalDataError for any other location. */
 export function externalDataFromMemory(files: ReadonlyMap<string, Uint8Array>): ExternalDataLoader {
   return (location, tensor) => {
     const bytes = files.get(location);
     if (bytes === undefined) {
-      throw new ExternalDataError(tensor, location, `it was not given. Given are: ${[...files.keys()].join(", ")}.`);
+      throw new ExternalDataError(
+        tensor,
+        location,
+        `this file was not given. The given files are: ${[...files.keys()].join(", ")}.`,
+      );
     }
     return memoryRange(bytes);
   };

@@ -12,9 +12,9 @@ export interface OnnxProtoClass<T> {
 }
 
 /**
- * A model from an `onnx.ModelProto` object of the npm package onnx-proto (or a plain object of that form). Bytes are
- * shared, not copied.
- * Throws what {@link checkModel} throws.
+ * Makes a model of an `onnx.ModelProto` object of the npm package onnx-proto, or of a plain object of that form. Bytes
+ * are shared, not copied.
+ * Throws the errors of {@link checkModel}.
  */
 export function fromOnnxProto(model: object): ModelProto {
   const result = fromProtobufjs(model as Record<string, unknown>, messageType("ModelProto")) as object as ModelProto;
@@ -26,7 +26,7 @@ function fromProtobufjs(object: Record<string, unknown>, type: MessageType): Mes
   const message = emptyMessage(type);
   let present = 0;
   for (const field of type.fields) {
-    // protobufjs keeps defaults in the prototype: what the object has itself was in its file.
+    // protobufjs keeps defaults in the prototype: own properties were in the file.
     const value = Object.hasOwn(object, field.name) ? object[field.name] : undefined;
     if (value === undefined || value === null) continue;
     if (isRepeated(field)) {
@@ -49,8 +49,8 @@ function fromValue(value: unknown, field: Field): unknown {
 }
 
 /**
- * A model as `onnx.ModelProto` of the npm package onnx-proto: `toOnnxProto(model, onnx.ModelProto)`. That package is
- * ONNX 1.10 and drops what came later. Weights that were left in their file are read; all are copied once.
+ * Makes an `onnx.ModelProto` of the npm package onnx-proto: `toOnnxProto(model, onnx.ModelProto)`. That package
+ * implements ONNX 1.10 and drops anything newer. Weights that are still in their file are read; all are copied once.
  */
 export function toOnnxProto<T>(model: ModelProto, ModelProtoClass: OnnxProtoClass<T>): T {
   return ModelProtoClass.decode(encodeModel(model));

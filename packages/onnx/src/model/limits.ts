@@ -1,16 +1,16 @@
 import { ModelFormatError } from "./errors.ts";
 
-/** What a model may cost to parse. A file that needs more is refused with the code "limit-exceeded". */
+/** Limits on the cost of parsing. A file that needs more is refused with the code "limit-exceeded". */
 export interface DecodeLimits {
-  /** Bytes of the whole file. Default 2 GiB - 1, which is protobuf's own limit. */
+  /** Bytes of the whole file. Default 2 GiB - 1, protobuf's own limit. */
   maxBytes: number;
-  /** Messages inside messages; every nested graph takes three. Default 100, as in protobuf's own libraries. */
+  /** Depth of nested messages; each nested graph takes three. Default 100, as in protobuf's own libraries. */
   maxDepth: number;
   /** Messages, strings and 64-bit integers (each is an object). Default 8 million. */
   maxObjects: number;
   /** Elements of `floats`, `float_data`, `double_data` and `int32_data`. Default 128 million. */
   maxNumbers: number;
-  /** Bytes of one field that must be held in memory (all but weights). Default 256 MiB. */
+  /** Bytes of one field that must be held in memory (any but weights). Default 256 MiB. */
   maxFieldBytes: number;
 }
 
@@ -30,7 +30,7 @@ const descriptions: Record<keyof DecodeLimits, string> = {
   maxFieldBytes: "bytes in one field",
 };
 
-/** Counts what is spent while one model is parsed. */
+/** Counts the cost while one model is parsed. */
 export class Budget {
   readonly #limits: DecodeLimits;
   #objects = 0;
@@ -50,14 +50,14 @@ export class Budget {
     this.check("maxNumbers", this.#numbers, offset);
   }
 
-  /** Throws when `found` is more than the limit; `offset` is where in the file. */
+  /** Throws if `found` is more than the limit; `offset` is the position in the file. */
   check(limit: keyof DecodeLimits, found: number, offset: number): void {
     const most = this.#limits[limit];
     if (found <= most) return;
     const advice =
       limit === "maxBytes"
         ? "Store the weights as external data (onnx.save_model(..., save_as_external_data=True))."
-        : `If the file is trustworthy, raise the limit \`${limit}\`.`;
+        : `If you trust the file, raise the limit \`${limit}\`.`;
     throw new ModelFormatError(
       "limit-exceeded",
       `The model has ${found} ${descriptions[limit]} at byte ${offset}, more than the limit of ${most}. ${advice}`,

@@ -3,24 +3,24 @@ import { ModelFormatError } from "./errors.ts";
 import type { OnnxErrorCode } from "./errors.ts";
 import type { WireReader } from "./wire-reader.ts";
 
-/** Formats that begin with fixed bytes and that people pass by mistake. */
+/** Formats that begin with fixed bytes and are often passed by mistake. */
 const signatures: readonly (readonly [bytes: readonly number[], name: string, advice: string])[] = [
-  [[0x50, 0x4b, 0x03, 0x04], "a ZIP archive (a PyTorch checkpoint is one)", "Unpack it, or export the model to ONNX."],
+  [[0x50, 0x4b, 0x03, 0x04], "a ZIP archive (as PyTorch checkpoints are)", "Unpack it, or export the model to ONNX."],
   [[0x1f, 0x8b], "a gzip file", "Unpack it first."],
   [
     [0x89, 0x48, 0x44, 0x46],
-    "an HDF5 file (a Keras model is one)",
-    "Export the model to ONNX, for instance by tf2onnx.",
+    "an HDF5 file (as Keras models are)",
+    "Export the model to ONNX, for instance with tf2onnx.",
   ],
-  [[0x47, 0x47, 0x55, 0x46], "a GGUF file", "Take the ONNX export of the model instead."],
+  [[0x47, 0x47, 0x55, 0x46], "a GGUF file", "Use the ONNX export of the model instead."],
 ];
 
-/** Throws ModelFormatError when the first bytes show that this was never an ONNX model. Reads nothing away. */
+/** Throws ModelFormatError if the first bytes are those of another format. Consumes no bytes. */
 export function refuseOtherFormats(reader: WireReader): void {
   if (reader.length === 0) {
     throw new ModelFormatError(
       "empty-file",
-      "The model file is empty (0 bytes): the download or the export failed. Fetch or export it again.",
+      "The model file is empty (0 bytes): the download or the export failed. Download or export it again.",
       0,
     );
   }
@@ -33,16 +33,16 @@ export function refuseOtherFormats(reader: WireReader): void {
     );
   }
   if (/^<(!doctype|html|head|body|\?xml|!--)/.test(start)) {
-    refuse("html-page", "a web page, not a model: a server answered with an error or a login page. Fetch it again.");
+    refuse("html-page", "a web page, not a model: a server answered with an error or login page. Download it again.");
   }
-  // A model may begin with "{" only as a group, which ONNX does not have; safetensors has its length before the "{".
+  // In protobuf, "{" would begin a group, which ONNX does not have. safetensors has its length before the "{".
   if (/^[{[]\s*["{[\]}]/.test(start)) {
     refuse(
       "json-page",
-      "JSON, not a model: a server answered with an error message, or this is a config. Fetch it again.",
+      "JSON, not a model: a server answered with an error message, or this is a configuration. Download it again.",
     );
   }
-  // The length of the header in eight bytes, of which the upper ones are zero, then the header.
+  // Eight bytes with the length of the header, the upper ones zero, then the header.
   if (head[6] === 0 && head[7] === 0 && head[8] === 0x7b && head[9] === 0x22) {
     refuse("other-format", "a safetensors file. Export the model to ONNX, or give its folder.");
   }

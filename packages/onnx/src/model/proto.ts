@@ -2,26 +2,26 @@ import type Long from "long";
 import type { TensorSource } from "./byte-range.ts";
 
 /**
- * Key of how the file wrote the fields: bit i stands for the message's i-th field in the order of field numbers. Of a
- * scalar: the file carried it. Of repeated numbers: they were packed where ONNX's schema does not say so, or not
- * packed where it does (protobuf allows both; JavaScript's onnx-proto packs everything).
+ * Key of how the file wrote the fields: bit i stands for the message's i-th field in the order of field numbers. For a
+ * scalar, the bit means that the file carried it. For repeated numbers, it means that their packing differs from ONNX's
+ * schema (protobuf allows both; JavaScript's onnx-proto packs everything).
  */
 export const presentFields: unique symbol = Symbol("favor.onnx.presentFields");
-/** Key of the fields that the schema does not know: each as the file had it, tag included. */
+/** Key of the fields that the schema does not know, each with its tag as in the file. */
 export const unknownFields: unique symbol = Symbol("favor.onnx.unknownFields");
 
-/** What every message carries besides its own fields. Symbols, so that `{ ...node, name }` keeps both. */
+/** What every message has besides its own fields. The keys are symbols, so that `{ ...node, name }` keeps both. */
 export interface Message {
-  /** Absent on a message that was not read from a file: then an attribute always writes the field that `type` names. */
+  /** Absent if the message was not read from a file. An attribute then always writes the field that `type` names. */
   [presentFields]?: number;
   [unknownFields]?: Uint8Array[];
 }
 
 /**
- * The ONNX messages as this package holds them in memory: what protobufjs decodes from `schema.ts`, in camel case.
- * Repeated fields are always arrays; optional scalars that the file does not carry read as their default
- * (0, "", empty) and are not written; a default that the file carries is written again. int64 fields are `Long`. Bytes are views on the file (often unaligned).
- * Fields that the schema does not know are kept and written back.
+ * The ONNX messages in memory, in the form that protobufjs decodes with `schema.ts`, in camel case. Repeated fields
+ * are always arrays. Optional scalars that the file does not carry read as their default (0, "", empty) and are not written;
+ * a default that the file carries is written again. int64 fields are `Long`. Bytes are views of the file, often
+ * unaligned. Unknown fields are kept and written back.
  */
 export interface ModelProto extends Message {
   irVersion: Long;
@@ -34,7 +34,7 @@ export interface ModelProto extends Message {
   graph: GraphProto;
   metadataProps: StringStringEntryProto[];
   functions: FunctionProto[];
-  /** Always set by the decoder; may be left out of a model made by hand, like every optional field below. */
+  /** Always set by the decoder. You may leave it out of a new model, like every optional field below. */
   trainingInfo?: TrainingInfoProto[];
   configuration?: DeviceConfigurationProto[];
 }
@@ -214,8 +214,8 @@ export interface TensorProto extends Message {
   metadataProps: StringStringEntryProto[];
   segment?: SegmentProto | null;
   /**
-   * Where the values lie when they have not been read: then `rawData` (or `floatData`, `doubleData`) is empty, and
-   * `tensorValues` and the encoder read from here. Set by `openModel`; never set together with values.
+   * Where the values are if they have not been read: then `rawData` (or `floatData`, `doubleData`) is empty, and
+   * `tensorValues` and the encoder read from here. Set by `openModel`, and never together with values.
    */
   source?: TensorSource;
 }
@@ -274,7 +274,7 @@ export interface TensorShapeProto extends Message {
   dim: DimensionProto[];
 }
 
-/** At most one of the two is set; neither: an unknown, unnamed dimension. */
+/** At most one of the two is set. If neither is, the dimension is unknown and unnamed. */
 export interface DimensionProto extends Message {
   dimValue?: Long | null;
   dimParam?: string | null;

@@ -1,10 +1,10 @@
 import Long from "long";
 import type * as proto from "./proto.ts";
 
-/** The newest `ir_version` whose meaning this package knows (ONNX 1.23). */
+/** The newest `ir_version` that this package supports (ONNX 1.23). */
 export const newestIrVersion = 14;
 
-/** What each name in the schema decodes to. */
+/** The decoded type of each name in the schema. */
 export interface Messages {
   AttributeProto: proto.AttributeProto;
   ValueInfoProto: proto.ValueInfoProto;
@@ -39,7 +39,7 @@ type FieldRule = "optional" | "oneof" | "repeated" | "packed";
 type FieldEntry = readonly [number: number, type: Scalar | keyof Messages, rule?: FieldRule];
 
 /**
- * Every message of onnx-ml.proto, IR version 14: field name, field number, type, and the rule where it is not
+ * Every message of onnx-ml.proto, IR version 14: field name, field number, type, and the rule unless it is
  * "optional". Enumerations are int32. Nested messages have the names of `proto.ts` (TypeProto.Sequence and
  * TypeProto.Optional have the same fields and share one).
  */
@@ -235,11 +235,11 @@ export interface Field {
   readonly name: string;
   readonly type: Scalar | "message";
   readonly rule: FieldRule;
-  /** 0 varint, 1 64 bits, 2 length-delimited, 5 32 bits; of one element, where repeated */
+  /** 0 varint, 1 64 bits, 2 length-delimited, 5 32 bits; for a repeated field, that of one element */
   readonly wireType: number;
-  /** bit of the field in `presentFields` */
+  /** The bit of the field in `presentFields`. */
   readonly bit: number;
-  /** of a field of type "message" */
+  /** The message type of a field of type "message". */
   readonly message?: MessageType;
 }
 
@@ -295,12 +295,12 @@ export function isRepeated(field: Field): boolean {
   return field.rule === "repeated" || field.rule === "packed";
 }
 
-/** What an optional scalar field reads as when the file does not carry it. */
+/** The value of an optional scalar field that the file does not carry. */
 function scalarDefault(type: Scalar | "message"): unknown {
   return type === "message" ? null : scalarDefaults[type];
 }
 
-/** A message with every field at its default: empty arrays, null messages; fields of a oneof are left out. */
+/** A message with defaults for all fields: empty arrays, null messages. Fields of a oneof are left out. */
 export function emptyMessage(type: MessageType): MessageFields {
   const message: MessageFields = {};
   for (const field of type.fields) {
@@ -311,7 +311,7 @@ export function emptyMessage(type: MessageType): MessageFields {
 }
 
 /**
- * A new message with the given fields and defaults for all others:
+ * Makes a message with the given fields and defaults for all others:
  * `createMessage("NodeProto", { opType: "MatMul", input: ["a", "b"], output: ["y"] })`.
  */
 export function createMessage<Name extends keyof Messages>(

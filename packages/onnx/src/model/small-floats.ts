@@ -28,7 +28,7 @@ const tables = new Map<number, Float32Array>();
 
 /**
  * The value of every bit pattern of a small float type (OCP 8-bit and MX formats, IEEE half, bfloat16), indexed by
- * the pattern; undefined when `dataType` is no such type. All of them are exact in float32.
+ * the pattern; undefined if `dataType` is not such a type. All values are exact in float32.
  */
 export function smallFloatTable(dataType: number): Float32Array | undefined {
   let table = tables.get(dataType);
@@ -70,7 +70,7 @@ export function toBfloat16(value: number): number {
   return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
 }
 
-/** The bit pattern of `value` in IEEE half precision: round to nearest, ties to even; beyond 65504 infinity. */
+/** The bit pattern of `value` in IEEE half precision: round to nearest, ties to even; infinity beyond 65504. */
 export function toFloat16(value: number): number {
   float[0] = value;
   const bits = floatBits[0]!;
@@ -79,7 +79,7 @@ export function toFloat16(value: number): number {
   if (Number.isNaN(magnitude)) return sign | 0x7e00;
   if (magnitude >= 65520) return sign | 0x7c00;
   if (magnitude < 2 ** -14) {
-    // Subnormal: a multiple of 2^-24. Adding 2^52 * 2^-24 leaves the rounding (to even) to the processor.
+    // Subnormal: a multiple of 2^-24. Adding 2^52 * 2^-24 makes the processor round (to even).
     return sign | (magnitude / 2 ** -24 + 2 ** 52 - 2 ** 52);
   }
   const rounded = (bits & 0x7fffffff) + 0xfff + ((bits >>> 13) & 1);

@@ -13,8 +13,8 @@ const typedFields: readonly TypedField[] = [
 ];
 
 /**
- * The shape of a tensor and how many elements that is (1 for a scalar).
- * Throws TensorError when a dimension is negative or the product is 2^53 or more.
+ * The shape of a tensor and its number of elements (1 for a scalar).
+ * Throws TensorError if a dimension is negative or the product is 2^53 or more.
  */
 export function tensorShape(tensor: TensorProto): { dims: number[]; count: number } {
   let count = 1n;
@@ -26,7 +26,7 @@ export function tensorShape(tensor: TensorProto): { dims: number[]; count: numbe
   }
   const dims = tensor.dims.map((dim) => dim.toNumber());
   if (count > BigInt(Number.MAX_SAFE_INTEGER) || dims.some((dim) => !Number.isSafeInteger(dim))) {
-    throw new TensorError(tensor.name, `its shape [${tensor.dims.join(", ")}] is of ${count} elements, beyond 2^53.`);
+    throw new TensorError(tensor.name, `its shape [${tensor.dims.join(", ")}] has ${count} elements, beyond 2^53.`);
   }
   return { dims, count: Number(count) };
 }
@@ -34,13 +34,13 @@ export function tensorShape(tensor: TensorProto): { dims: number[]; count: numbe
 /** How many bytes `count` elements take in `raw_data` or as external data. */
 export function rawLength(type: ElementType, count: number): number {
   const length = (BigInt(count) * BigInt(type.bits) + 7n) / 8n;
-  // 2^53 elements of 128 bits still fit a double's exponent: the comparison with a real length fails as it should.
+  // Inexact beyond 2^53 bits, but then it equals no real length, and the comparison fails as it should.
   return Number(length);
 }
 
 /**
- * Checks that a tensor's shape, element type and data belong together, without reading values. A `data_type` that
- * ONNX does not have (yet) is let through: such a tensor can be copied, not read.
+ * Checks that a tensor's shape, element type and data fit each other, without reading values. An unknown `data_type` is
+ * accepted: such a tensor can be copied, but not read.
  * Throws TensorError.
  */
 export function checkTensor(tensor: TensorProto): void {
@@ -57,7 +57,8 @@ export function checkTensor(tensor: TensorProto): void {
   if (rawBytes > 0) filled.push("rawData");
   if (tensor.source !== undefined) filled.push(tensor.source.field);
   else if (tensor.dataLocation === 1) filled.push("externalData");
-  if (filled.length > 1) fail(`it has values in ${filled.join(" and in ")}. One of them must go: export it again.`);
+  if (filled.length > 1)
+    fail(`it has values in ${filled.join(" and in ")}, where only one is allowed. Export it again.`);
   if (type === undefined) return;
 
   const shape = `${type.name}[${tensor.dims.join(", ")}]`;
@@ -68,7 +69,7 @@ export function checkTensor(tensor: TensorProto): void {
   }
   if (place === "externalData" && tensor.source === undefined) return;
   if (place === "rawData" || place === "externalData" || tensor.source !== undefined) {
-    if (type.bits === 0) fail("it is of strings, but has raw data.");
+    if (type.bits === 0) fail("it holds strings, but has raw data.");
     if (tensor.source !== undefined && place !== "rawData" && place !== "externalData" && place !== type.typedField) {
       fail(`it is ${shape}, but has its values in ${place}.`);
     }

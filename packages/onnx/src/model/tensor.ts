@@ -11,7 +11,7 @@ import { createMessage } from "./schema.ts";
 import { smallFloatTable, toBfloat16, toFloat16 } from "./small-floats.ts";
 import { checkTensor, rawLength, tensorShape } from "./tensor-shape.ts";
 
-/** What the values of a tensor are read as. */
+/** The arrays that tensor values are read into. */
 export type TensorArray =
   | Float32Array
   | Float64Array
@@ -34,7 +34,7 @@ export interface TensorValues {
 
 type ArrayConstructor<T> = new (buffer: ArrayBuffer, byteOffset?: number, length?: number) => T;
 
-/** Element types whose bytes are a typed array. */
+/** Element types whose bytes are those of a typed array. */
 const arrays: ReadonlyMap<number, ArrayConstructor<TensorArray>> = new Map<number, ArrayConstructor<TensorArray>>([
   [DataType.FLOAT, Float32Array],
   [DataType.COMPLEX64, Float32Array],
@@ -52,20 +52,20 @@ const arrays: ReadonlyMap<number, ArrayConstructor<TensorArray>> = new Map<numbe
 ]);
 
 /**
- * The values of a tensor, wherever they are: raw, in a typed field, or left in the file.
+ * Reads the values of a tensor from where they are: raw data, a typed field, or a file.
  *
- * FLOAT, DOUBLE and integers of 8 to 64 bits as the typed array of that type; BOOL as Uint8Array of 0 and 1;
+ * FLOAT, DOUBLE and integers of 8 to 64 bits are read as the typed array of that type; BOOL as Uint8Array of 0 and 1;
  * FLOAT16, BFLOAT16, FLOAT8*, FLOAT6*, FLOAT4E2M1 and FLOAT8E8M0 as Float32Array (exact); INT4 and INT2 as Int8Array,
- * UINT4 and UINT2 as Uint8Array, one element per entry. The array may be a view on the model's bytes: do not write
+ * UINT4 and UINT2 as Uint8Array, one element per entry. The array may be a view of the model's bytes: do not write
  * to it.
  *
- * Throws TensorError when data, shape and type do not fit each other, or the tensor is of strings
+ * Throws TensorError if data, shape and type do not fit each other, or the tensor holds strings
  * (see {@link tensorStrings}); ExternalDataError when external data has not been attached.
  */
 export function tensorValues(tensor: TensorProto): TensorValues {
   checkTensor(tensor);
   const type = knownType(tensor);
-  if (type.bits === 0) throw new TensorError(tensor.name, "it is of strings; numbers were expected.");
+  if (type.bits === 0) throw new TensorError(tensor.name, "it holds strings, but numbers are expected.");
   const { dims, count } = tensorShape(tensor);
   const { dataType } = tensor;
   const bytes = tensorBytes(tensor, type, count);
@@ -80,11 +80,11 @@ export function tensorValues(tensor: TensorProto): TensorValues {
   return { dims, dataType, data: Int8Array.from(codes, (code) => (code << unused) >> unused) };
 }
 
-/** The values of a tensor of strings, row-major. Throws TensorError when it is of something else, or not of UTF-8. */
+/** The values of a tensor of strings, row-major. Throws TensorError for other tensors, and for invalid UTF-8. */
 export function tensorStrings(tensor: TensorProto): { dims: number[]; data: string[] } {
   checkTensor(tensor);
   const type = knownType(tensor);
-  if (type.bits !== 0) throw new TensorError(tensor.name, `it is of ${type.name}; strings were expected.`);
+  if (type.bits !== 0) throw new TensorError(tensor.name, `it holds ${type.name}, but strings are expected.`);
   try {
     return {
       dims: tensorShape(tensor).dims,
@@ -97,16 +97,16 @@ export function tensorStrings(tensor: TensorProto): { dims: number[]; data: stri
 
 function knownType(tensor: TensorProto): ElementType {
   const type = elementType(tensor.dataType);
-  if (type === undefined) throw new TensorError(tensor.name, `its element type ${tensor.dataType} is not known.`);
+  if (type === undefined) throw new TensorError(tensor.name, `its element type ${tensor.dataType} is unknown.`);
   return type;
 }
 
-/** The values as `raw_data` would have them, little-endian. */
+/** The bytes of the values as in `raw_data`, little-endian. */
 function tensorBytes(tensor: TensorProto, type: ElementType, count: number): Uint8Array {
   if (tensor.source !== undefined) return readRange(tensor.source.range);
   if (tensor.dataLocation === 1) {
     const location = tensor.externalData.find((entry) => entry.key === "location")?.value ?? "";
-    const advice = "it has not been attached. Open the model by `openModel`, or call `attachExternalData` first.";
+    const advice = "it has not been attached. Open the model with `openModel`, or call `attachExternalData` first.";
     throw new ExternalDataError(tensor.name, location, advice);
   }
   if (tensor.rawData.length > 0) return tensor.rawData;
@@ -126,7 +126,7 @@ function tensorBytes(tensor: TensorProto, type: ElementType, count: number): Uin
       else view(BigUint64Array, bytes).set(tensor.uint64Data.map((value) => value.toUnsigned().toBigInt()));
       break;
     default:
-      // One entry holds one element, or one byte of packed elements; storing keeps the low bits.
+      // An entry holds one element, or one byte of packed elements. Storing keeps the low bits.
       if (type.bits === 6) packBits(tensor.int32Data, 6, bytes);
       else if (type.bits === 32) view(Int32Array, bytes).set(tensor.int32Data);
       else if (type.bits === 16) view(Uint16Array, bytes).set(tensor.int32Data);
@@ -135,10 +135,10 @@ function tensorBytes(tensor: TensorProto, type: ElementType, count: number): Uin
   return bytes;
 }
 
-/** `bytes` as elements: a view where alignment allows it, else a copy. Little-endian, as every platform of today. */
+/** `bytes` as elements: a view if alignment allows it, else a copy. Little-endian, as on today's platforms. */
 function view<T>(array: ArrayConstructor<T>, bytes: Uint8Array): T {
   const size = (array as ArrayConstructor<T> & { BYTES_PER_ELEMENT: number }).BYTES_PER_ELEMENT;
-  // Not `slice`: on a Node Buffer that is a view as well.
+  // Not `slice`: on a Node Buffer, it makes a view.
   const aligned = bytes.byteOffset % size === 0 ? bytes : Uint8Array.from(bytes);
   return new array(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / size);
 }
@@ -165,11 +165,12 @@ function packBits(codes: ArrayLike<number>, bits: number, bytes: Uint8Array): vo
 }
 
 /**
- * A tensor with its values in `raw_data`. `data` is the typed array of the element type, as {@link tensorValues}
- * returns it; FLOAT16 and BFLOAT16 take Float32Array (rounded to nearest even) or their bit patterns as Uint16Array,
- * FLOAT8* and packed types their bytes as Uint8Array, INT4 and INT2 also one element per entry as Int8Array. The bytes of `data` are used as they are, not copied, where no conversion is needed.
+ * Makes a tensor with its values in `raw_data`. `data` is the typed array of the element type, as {@link tensorValues}
+ * returns it. FLOAT16 and BFLOAT16 take a Float32Array (rounded to nearest even) or their bit patterns as Uint16Array;
+ * FLOAT8* and packed types take their bytes as Uint8Array; INT4 and INT2 also take one element per entry as Int8Array.
+ * If no conversion is needed, the bytes of `data` are shared, not copied.
  *
- * Throws ArgumentError when `data` is of another type or its length is not the product of `dims`.
+ * Throws ArgumentError if `data` has another type or its length is not the product of `dims`.
  */
 export function makeTensor(name: string, dims: readonly number[], dataType: number, data: TensorArray): TensorProto {
   const type = elementType(dataType);

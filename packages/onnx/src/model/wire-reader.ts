@@ -4,14 +4,14 @@ import { ModelFormatError } from "./errors.ts";
 import { memoryRange, subRange } from "./byte-range.ts";
 import type { ByteRange } from "./byte-range.ts";
 
-/** How much of a file is held at a time while it is parsed, in bytes. */
+/** Bytes of a file that are held at a time during parsing. */
 const windowLength = 1 << 20;
-/** The longest tag and value that are not length-delimited: two varints of ten bytes. */
+/** The longest tag and value without a length prefix: two varints of ten bytes. */
 const longestScalar = 20;
 
 /**
- * protobufjs' Reader over a source that is larger than memory: it holds a window of the source and moves it on
- * demand. Over bytes in memory the window is everything, and bytes are views; over a file they are copies.
+ * protobufjs' Reader over a source that may be larger than memory: it holds a window of the source and moves it on
+ * demand. For bytes in memory, the window is the whole source, and bytes are views; for a file, they are copies.
  */
 export class WireReader {
   readonly length: number;
@@ -19,7 +19,7 @@ export class WireReader {
   readonly #inMemory: boolean;
   #reader: Reader;
   #base = 0;
-  /** Used again for every window: what is kept of a window has been copied. */
+  /** Reused for every window: anything kept of a window has been copied. */
   #window: Uint8Array = new Uint8Array(0);
 
   constructor(source: Uint8Array | ByteRange) {
@@ -34,7 +34,7 @@ export class WireReader {
     return this.#base + this.#reader.pos;
   }
 
-  /** protobufjs' reader, with at least `length` bytes ahead, or all that are left. */
+  /** protobufjs' reader with at least `length` bytes ahead, or all remaining ones. */
   ahead(length: number = longestScalar): Reader {
     const reader = this.#reader;
     if (reader.len - reader.pos >= length || this.#base + reader.len >= this.length) return reader;
@@ -48,8 +48,8 @@ export class WireReader {
   }
 
   /**
-   * Reads a varint of 64 bits. Not by protobufjs' `int64`: without a CommonJS `require` (in a browser) that finds no
-   * `long` and returns an inexact number, and with one it returns the class of another build of `long`.
+   * Reads a varint of 64 bits. protobufjs' own `int64` does not serve: without a CommonJS `require` (in a browser) it
+   * finds no `long` and returns an inexact number; with one, it returns the class of another build of `long`.
    */
   int64(unsigned: boolean): Long {
     const reader = this.ahead();
@@ -67,7 +67,7 @@ export class WireReader {
     throw new Error("invalid varint encoding");
   }
 
-  /** Reads a length prefix and checks that as many bytes follow before `end`. */
+  /** Reads a length prefix and checks that so many bytes follow before `end`. */
   lengthPrefix(end: number): number {
     const at = this.position;
     const reader = this.ahead();
@@ -79,7 +79,7 @@ export class WireReader {
       throw new ModelFormatError(
         "malformed",
         `The length at byte ${at} is 2 GiB or more, which no protobuf message can be. ` +
-          "The file is damaged, or was written without external data: fetch or export it again.",
+          "The file is damaged, or was written without external data. Download or export it again.",
         at,
         cause,
       );
@@ -88,21 +88,21 @@ export class WireReader {
       throw new ModelFormatError(
         "truncated",
         `The file ends after ${this.length} bytes, but the field at byte ${at} needs ${this.position + length}. ` +
-          "The download or the export was cut off: fetch or export it again.",
+          "The download or the export was cut off. Download or export it again.",
         at,
       );
     }
     if (this.position + length > end) {
       throw new ModelFormatError(
         "malformed",
-        `The field at byte ${at} is longer than the message around it. The file is damaged: fetch or export it again.`,
+        `The field at byte ${at} is longer than the message around it. The file is damaged. Download or export it again.`,
         at,
       );
     }
     return length;
   }
 
-  /** The next `length` bytes: a view when the source is in memory, a copy otherwise. */
+  /** The next `length` bytes: a view if the source is in memory, otherwise a copy. */
   bytes(length: number): Uint8Array {
     const reader = this.ahead(length);
     const start = reader.pos;
@@ -111,7 +111,7 @@ export class WireReader {
     return this.#inMemory ? view : Uint8Array.from(view);
   }
 
-  /** The next `length` bytes as a range of the source, not read; undefined when the source is in memory. */
+  /** The next `length` bytes as a range of the source, unread; undefined if the source is in memory. */
   range(length: number): ByteRange | undefined {
     if (this.#inMemory) return undefined;
     const range = subRange(this.#source, this.position, length);
@@ -119,14 +119,14 @@ export class WireReader {
     return range;
   }
 
-  /** The bytes from `start` to the present position. */
+  /** The bytes from `start` to the current position. */
   since(start: number): Uint8Array {
     const length = this.position - start;
     this.seek(start);
     return this.bytes(length);
   }
 
-  /** Goes to a byte of the source. */
+  /** Moves to a byte of the source. */
   seek(position: number): void {
     if (position >= this.#base && position <= this.#base + this.#reader.len) {
       this.#reader.pos = position - this.#base;

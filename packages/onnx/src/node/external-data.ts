@@ -5,15 +5,15 @@ import type { ExternalDataLoader } from "../model/external-data.ts";
 import { InputFile } from "./input-file.ts";
 
 /**
- * A loader for the external data of the model at `modelPath`. What it opens is added to `opened`, which the caller
- * closes.
+ * A loader for the external data of the model at `modelPath`. It adds the files that it opens to `opened`; the caller
+ * closes them.
  *
- * A model may come from anybody, so only a regular file with one name, in the model's real folder or below it, is
- * opened: no symbolic link in any part of the path, no hard link, folder, FIFO or device; and after opening it is
- * checked that the open file is still the one at that path. The one exception is a download cache in which both the
- * model and its data are links into one folder of plain files (the Hugging Face cache).
+ * A model is untrusted. Therefore the loader opens only regular files with a single name, in the model's real folder or
+ * below: no symbolic link in any part of the path, no hard link, folder, FIFO or device. After opening, it checks that
+ * the open file is still the one at that path. The only exception is a download cache in which both the model and its
+ * data are links into one folder of plain files (the Hugging Face cache).
  *
- * Throws ExternalDataError. The location itself has been checked (`externalLocation`).
+ * Throws ExternalDataError. `externalLocation` has already checked the location itself.
  */
 export function externalDataFromFolder(modelPath: string, opened: InputFile[]): ExternalDataLoader {
   const folder = fs.realpathSync(dirname(modelPath));
@@ -28,7 +28,7 @@ export function externalDataFromFolder(modelPath: string, opened: InputFile[]): 
       throw refuse(`there is no such file in ${JSON.stringify(folder)}. Put it next to the model.`, cause);
     }
     if (real !== path && !isCacheEntry(modelPath, path, real)) {
-      throw refuse(`${JSON.stringify(path)} is, or leads through, a symbolic link. Put the file itself there.`);
+      throw refuse(`${JSON.stringify(path)} is a symbolic link, or leads through one. Put the file itself there.`);
     }
     let file: InputFile;
     try {
@@ -39,20 +39,18 @@ export function externalDataFromFolder(modelPath: string, opened: InputFile[]): 
     }
     opened.push(file);
     if (file.stats.nlink > 1) {
-      throw refuse(
-        `${JSON.stringify(path)} has ${file.stats.nlink} names (hard links). Replace it by a copy of its own.`,
-      );
+      throw refuse(`${JSON.stringify(path)} has ${file.stats.nlink} names (hard links). Replace it with a copy.`);
     }
-    // Somebody may have put a link in its place between the check and the opening.
+    // Someone may have replaced it by a link between the check and the opening.
     const now = fs.lstatSync(real, { throwIfNoEntry: false });
     if (now?.ino !== file.stats.ino || now.dev !== file.stats.dev || fs.realpathSync(path) !== real) {
-      throw refuse("the file was exchanged while it was being opened. Try again when nothing writes to the folder.");
+      throw refuse("the file was replaced while it was being opened. Try again when nothing writes to the folder.");
     }
     return file;
   };
 }
 
-/** Model and data are both links, from one folder, into one other folder, and the data is a plain file there. */
+/** Whether model and data are links from one folder into one other folder, and the data is a plain file there. */
 function isCacheEntry(modelPath: string, path: string, real: string): boolean {
   if (!fs.lstatSync(modelPath).isSymbolicLink() || !fs.lstatSync(path).isSymbolicLink()) return false;
   const sameFolder = dirname(path) === fs.realpathSync(dirname(modelPath));

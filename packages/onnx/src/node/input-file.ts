@@ -4,13 +4,13 @@ import type { ByteRange } from "../model/byte-range.ts";
 import { ModelFileError } from "../model/errors.ts";
 import { fileError } from "./file-errors.ts";
 
-/** Files that are open as input now: nothing may be written over them. */
+/** Files that are open as input. They must not be overwritten. */
 const openFiles = new Set<InputFile>();
 
-/** How much is read at a time to be hashed, in bytes. */
+/** Bytes read at a time for hashing. */
 const hashedLength = 1 << 20;
 
-/** A file that stays open, read at any place when bytes are needed. It must not change meanwhile. */
+/** A file that stays open and is read in any place when bytes are needed. It must not change meanwhile. */
 export class InputFile implements ByteRange {
   readonly path: string;
   readonly length: number;
@@ -36,8 +36,8 @@ export class InputFile implements ByteRange {
     this.stats = fs.fstatSync(this.#descriptor);
     if (!this.stats.isFile()) {
       fs.closeSync(this.#descriptor);
-      const kind = this.stats.isDirectory() ? "a folder" : "no regular file";
-      throw new ModelFileError("not-a-file", path, `Cannot read ${JSON.stringify(path)}: it is ${kind}. Give a file.`);
+      const kind = this.stats.isDirectory() ? "a folder" : "not a regular file";
+      throw new ModelFileError("not-a-file", path, `Cannot read ${JSON.stringify(path)}: it is ${kind}. Pass a file.`);
     }
     this.length = this.stats.size;
     openFiles.add(this);
@@ -58,7 +58,7 @@ export class InputFile implements ByteRange {
     }
   }
 
-  /** SHA-256 of the whole file in hexadecimal; one piece is read while the one before it is hashed. */
+  /** SHA-256 of the whole file in hexadecimal. Each piece is read while the previous one is hashed. */
   async sha256(): Promise<string> {
     const hash = createHash("sha256");
     let [free, reading] = [Buffer.allocUnsafeSlow(hashedLength), Buffer.allocUnsafeSlow(hashedLength)];
@@ -69,7 +69,7 @@ export class InputFile implements ByteRange {
       [free, reading] = [reading, free];
       if (offset < this.length) {
         piece = this.#readPiece(reading, offset);
-        // It is awaited in the next turn.
+        // Awaited in the next iteration.
         piece.catch(() => undefined);
       }
       hash.update(bytes);
@@ -78,7 +78,7 @@ export class InputFile implements ByteRange {
     return hash.digest("hex");
   }
 
-  /** The bytes from `offset` on, as many as the buffer takes or the system gives at once: at least one. */
+  /** Reads bytes from `offset`: at least one, at most as many as fit the buffer. */
   async #readPiece(buffer: Uint8Array, offset: number): Promise<Uint8Array> {
     this.#check();
     const length = Math.min(buffer.length, this.length - offset);
@@ -95,7 +95,7 @@ export class InputFile implements ByteRange {
     return buffer.subarray(0, read);
   }
 
-  /** Closes the file; ranges of it can no longer be read. Closing twice does nothing. */
+  /** Closes the file. Its ranges can no longer be read. Closing it again does nothing. */
   close(): void {
     if (!this.#open) return;
     this.#open = false;
@@ -103,7 +103,7 @@ export class InputFile implements ByteRange {
     this.#closeWhenUnread();
   }
 
-  /** A descriptor closed under a read that has begun could be another file's by the time that the system reads. */
+  /** If a descriptor were closed during a read, the system might read from another file with the same number. */
   #closeWhenUnread(): void {
     if (!this.#open && this.#reads === 0) fs.closeSync(this.#descriptor);
   }
@@ -124,12 +124,12 @@ export class InputFile implements ByteRange {
     return new ModelFileError(
       "file-changed",
       this.path,
-      `${JSON.stringify(this.path)} changed while it was being read. Wait until it is written, then try again.`,
+      `${JSON.stringify(this.path)} changed while it was being read. Wait until it is completely written, then try again.`,
     );
   }
 }
 
-/** Throws ModelFileError "would-overwrite" when `path` is a file that is open as input, under whatever name. */
+/** Throws ModelFileError "would-overwrite" if `path` is a file that is open as input, even under another name. */
 export function refuseOverwriting(path: string): void {
   const stats = fs.statSync(path, { throwIfNoEntry: false });
   if (stats === undefined) return;
@@ -138,7 +138,7 @@ export function refuseOverwriting(path: string): void {
     throw new ModelFileError(
       "would-overwrite",
       path,
-      `Cannot write ${JSON.stringify(path)}: it is the model that is being read. Choose another name or folder.`,
+      `Cannot write ${JSON.stringify(path)}: it is the model being read. Choose another name or folder.`,
     );
   }
 }

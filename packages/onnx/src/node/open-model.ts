@@ -13,18 +13,18 @@ export interface OpenedModel {
   readonly length: number;
   /** Paths of the files that hold external data. */
   readonly externalFiles: readonly string[];
-  /** SHA-256 of the model file (external data not included) in hexadecimal; the very file that was parsed. */
+  /** SHA-256 of the parsed model file, without external data, in hexadecimal. */
   sha256(): Promise<string>;
-  /** Closes the files. Values that were not read by then can no longer be. */
+  /** Closes the files. Values that have not been read can no longer be read. */
   close(): void;
 }
 
 /**
- * Opens a model without reading its weights: the graph is parsed, and the values of tensors of 1 KiB and more, in the
- * file or external, are left where they are (`source`) until `tensorValues` or `writeModel` reads them. Memory is that
- * of the graph. Close the model when done.
+ * Opens a model without reading its weights. The graph is parsed. Tensor values of 1 KiB or more, in the file or
+ * external, stay where they are (`source`) until `tensorValues` or `writeModel` reads them, so only the graph takes
+ * memory. Close the model when you are done.
  *
- * Throws what `decodeModel` and `attachExternalData` throw, and ModelFileError: "not-found", "not-a-file",
+ * Throws the errors of `decodeModel` and `attachExternalData`, and ModelFileError: "not-found", "not-a-file",
  * "permission-denied", "file-changed", "io-failed".
  */
 export async function openModel(path: string, limits: Partial<DecodeLimits> = {}): Promise<OpenedModel> {

@@ -6,14 +6,14 @@ import type { ByteRange } from "../model/byte-range.ts";
 import { fileError } from "./file-errors.ts";
 import { refuseOverwriting } from "./input-file.ts";
 
-/** How much is written at a time, in bytes: more than a processor keeps at hand takes twice as long. */
+/** Bytes written at a time. Buffers larger than the processor's cache take twice as long. */
 const chunkLength = 1 << 20;
 
 /**
- * A file that appears under its name only when it is whole: written under a temporary name in the same folder,
- * flushed to the disk, then renamed. Every method throws ModelFileError; the caller then calls `discard`.
+ * A file that appears under its name only once it is complete: it is written under a temporary name in the same folder,
+ * flushed to the disk, then renamed. Every method may throw ModelFileError; the caller then calls `discard`.
  *
- * Two buffers: while one is being written, the other is filled, and the first is hashed if that is asked for.
+ * There are two buffers: while one is written (and hashed, on request), the other is filled.
  */
 export class OutputFile {
   readonly path: string;
@@ -23,12 +23,12 @@ export class OutputFile {
   #length = 0;
   readonly #hash: Hash | undefined;
   #sha256: string | undefined;
-  /** The buffer that is filled now, and the one that may still be on its way to the disk. */
+  /** The buffer that is being filled, and the one that may still be on its way to the disk. */
   #buffers: [filling: Uint8Array, writing: Uint8Array] | undefined;
   #filled = 0;
   #writing: Promise<void> = Promise.resolve();
 
-  /** @param options.sha256 whether what is written is hashed, for {@link OutputFile.sha256} */
+  /** @param options.sha256 whether to hash the file, for {@link OutputFile.sha256} */
   constructor(path: string, options: { readonly sha256: boolean }) {
     this.path = path;
     this.#hash = options.sha256 ? createHash("sha256") : undefined;
@@ -40,7 +40,7 @@ export class OutputFile {
     return this.#length;
   }
 
-  /** SHA-256 of the finished file in hexadecimal, where it was asked for. */
+  /** SHA-256 of the finished file in hexadecimal, if requested. */
   get sha256(): string | undefined {
     return this.#sha256;
   }
@@ -56,7 +56,7 @@ export class OutputFile {
     }
   }
 
-  /** Appends bytes, or the bytes of a range, piece by piece. */
+  /** Appends bytes, or reads and appends a range piece by piece. */
   async append(part: Uint8Array | ByteRange, signal?: AbortSignal): Promise<void> {
     for (let offset = 0; offset < part.length;) {
       signal?.throwIfAborted();
@@ -74,7 +74,7 @@ export class OutputFile {
     if (padding > 0) await this.append(new Uint8Array(padding));
   }
 
-  /** Flushes the file to the disk; after this only `publish` or `discard`. */
+  /** Flushes the file to the disk. After this, only `publish` and `discard` may be called. */
   async finish(): Promise<void> {
     await this.#flush();
     await this.#writing;
@@ -99,14 +99,14 @@ export class OutputFile {
     }
   }
 
-  /** Removes what was written. Does not throw: it runs after something else has failed. */
+  /** Removes the temporary file. Does not throw, because it runs after another failure. */
   async discard(): Promise<void> {
     await this.#handle?.close().catch(() => undefined);
     this.#handle = undefined;
     await fs.promises.rm(this.#published ? this.path : this.#temporary, { force: true }).catch(() => undefined);
   }
 
-  /** The place for the next bytes, at most `length`. */
+  /** The part of the buffer for the next bytes, at most `length`. */
   #room(length: number): Uint8Array {
     this.#buffers ??= [Buffer.allocUnsafeSlow(chunkLength), Buffer.allocUnsafeSlow(chunkLength)];
     return this.#buffers[0].subarray(this.#filled, this.#filled + length);
@@ -118,7 +118,7 @@ export class OutputFile {
     if (this.#filled === chunkLength) await this.#flush();
   }
 
-  /** Begins to write what was filled, as soon as the bytes before it are written. */
+  /** Starts writing the filled buffer once the bytes before it are written. */
   async #flush(): Promise<void> {
     await this.#writing;
     if (this.#filled === 0) return;
@@ -127,7 +127,7 @@ export class OutputFile {
     this.#buffers = [writing, filling];
     this.#filled = 0;
     this.#writing = this.#write(bytes);
-    // It is awaited before the next bytes are written; `discard` may come first.
+    // Awaited before the next bytes are written; `discard` may come first.
     this.#writing.catch(() => undefined);
     this.#hash?.update(bytes);
   }

@@ -11,30 +11,30 @@ import { createMessage } from "../model/schema.ts";
 import { modelGraphs, modelTensors } from "../model/walk.ts";
 import { OutputFile } from "./output-file.ts";
 
-/** Tensors of this many bytes and more begin at a multiple of 64 KiB (what Windows can map), others of 4 KiB. */
+/** Tensors of this many bytes or more start at a multiple of 64 KiB (which Windows can map), others of 4 KiB. */
 const largeTensor = 1 << 20;
 const largeAlignment = 1 << 16;
 const smallAlignment = 1 << 12;
-/** In-file weights beyond this leave no room for the graph under protobuf's 2 GiB. */
+/** More bytes of weights in the file would leave no room for the graph under protobuf's limit of 2 GiB. */
 const mostInFile = 2 ** 31 - 2 ** 26;
 
 export interface WriteModelOptions {
   /**
-   * "keep" (default): external tensors stay external, others in the model file; when those come near 2 GiB, which
-   * protobuf does not allow, they become external too. "inline": everything in the model file. An object: initializers
-   * of `threshold` bytes and more (default 1024) become external as well.
+   * "keep" (default): external tensors stay external, and the others stay in the model file. If those approach
+   * protobuf's limit of 2 GiB, they become external too. "inline": everything goes into the model file. An object:
+   * initializers of `threshold` bytes or more (default 1024) become external as well.
    */
   readonly externalData?: "keep" | "inline" | ExternalDataOptions;
-  /** Whether the written files are hashed on the way (`WrittenFile.sha256`): no second reading. Default false. */
+  /** Whether to hash the files while writing them (`WrittenFile.sha256`). Default false. */
   readonly sha256?: boolean;
-  /** Stops the writing; nothing is left behind. */
+  /** Aborts the writing. Nothing is left behind. */
   readonly signal?: AbortSignal;
 }
 
 export interface ExternalDataOptions {
   /** in bytes; default 1024 */
   readonly threshold?: number;
-  /** The name of the data file, in the model's folder. Default: the model's name and "_data", as on the Hub. */
+  /** The name of the data file in the model's folder. Default: the model's name followed by "_data", as on the Hub. */
   readonly location?: string;
 }
 
@@ -43,19 +43,19 @@ export interface WrittenFile {
   readonly path: string;
   /** in bytes */
   readonly length: number;
-  /** in hexadecimal, where `WriteModelOptions.sha256` asks for it */
+  /** in hexadecimal, if `WriteModelOptions.sha256` is set */
   readonly sha256?: string;
 }
 
 /**
- * Writes a model: the file appears under its name only when it is whole, and on failure nothing is left behind. Weights
- * are copied from where they lie, in pieces. All external tensors go into one new data file; tensors that shared a
- * region still do. (When both files replace older ones, a crash between the two renames leaves the new data with the
- * old model: write into a new folder where that matters.)
+ * Writes a model. The file appears under its name only once it is complete; on failure nothing is left behind.
+ * Weights are copied piece by piece from where they are. All external tensors go into one new data file, and tensors
+ * that shared a region still do. (If both files replace older ones, a crash between the two renames leaves the new data with the old
+ * model. Write into a new folder if that matters.)
  *
  * Throws ModelFileError: "would-overwrite" (a file that is open as a model), "not-found" (no such folder), "no-space",
  * "read-only", "permission-denied", "not-a-file", "io-failed"; ModelFormatError "limit-exceeded" ("inline" at 2 GiB);
- * ExternalDataError when external data has not been attached; the signal's reason.
+ * ExternalDataError if external data has not been attached; the reason of the signal.
  */
 export async function writeModel(
   model: ModelProto,
@@ -70,7 +70,7 @@ export async function writeModel(
     const replaced = new Map<TensorProto, TensorProto>();
     if (external.length > 0) {
       const data = new OutputFile(join(dirname(path), location), { sha256 });
-      // The name is held to the rules that a reader will hold it to.
+      // Readers will apply the same rules to the name.
       if (location.includes("/") || location === basename(path)) {
         throw new ArgumentError("location", "a file name without a folder, other than the model's", location);
       }
@@ -103,13 +103,13 @@ function written({ path, length, sha256 }: OutputFile): WrittenFile {
   return { path, length, ...(sha256 !== undefined && { sha256 }) };
 }
 
-/** The tensors to be written as external data, in the order of the model. */
+/** The tensors to write as external data, in the order of the model. */
 function externalTensors(model: ModelProto, option: "keep" | "inline" | ExternalDataOptions): TensorProto[] {
   if (option === "inline") return [];
   const tensors = modelTensors(model);
   const inFile = tensors.reduce((sum, tensor) => sum + (tensor.dataLocation === 1 ? 0 : heldBytes(tensor)), 0);
   const threshold = typeof option === "object" ? (option.threshold ?? 1024) : inFile > mostInFile ? 1024 : Infinity;
-  // Runtimes take external data for initializers; only some do for tensors in attributes.
+  // All runtimes accept external data for initializers, but only some accept it for tensors in attributes.
   const initializers = new Set(modelGraphs(model).flatMap((graph) => graph.initializer));
   return tensors.filter(
     (tensor) =>
@@ -118,7 +118,7 @@ function externalTensors(model: ModelProto, option: "keep" | "inline" | External
   );
 }
 
-/** Length of the values where they are bytes already; 0 for values in arrays, which stay in the model file. */
+/** Length of values that are bytes already; 0 for values in arrays, which stay in the model file. */
 function heldBytes(tensor: TensorProto): number {
   return tensor.source?.range.length ?? tensor.rawData.length;
 }
@@ -149,7 +149,7 @@ function heldRange(tensor: TensorProto): ByteRange {
   if (tensor.source !== undefined) return tensor.source.range;
   if (tensor.dataLocation !== 1) return memoryRange(tensor.rawData);
   const { location } = externalLocation(tensor);
-  throw new ExternalDataError(tensor.name, location, "it has not been attached. Open the model by `openModel`.");
+  throw new ExternalDataError(tensor.name, location, "it has not been attached. Open the model with `openModel`.");
 }
 
 function regionKey(tensor: TensorProto, range: ByteRange): string {

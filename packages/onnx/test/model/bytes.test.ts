@@ -99,7 +99,9 @@ describe("bytes that are no model", () => {
         expect(() => decodeModel(source), `${length} bytes`).toThrow(OnnxError);
       }
     }
-    expect(refusal(bytes.subarray(0, 1000))).toMatch(/^truncated: .*ends after 1000 bytes.*fetch or export it again/);
+    expect(refusal(bytes.subarray(0, 1000))).toMatch(
+      /^truncated: .*ends after 1000 bytes.*Download or export it again/,
+    );
   });
 
   it("fault 3: HTML and JSON pages", () => {

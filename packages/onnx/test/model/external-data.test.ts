@@ -93,7 +93,7 @@ describe("external data", () => {
     expect(tensorValues(model.graph.initializer[0]!).data[0]).toBe(8);
     const other = modelOf(external({ location: "x.bin" }));
     expect(() => attachExternalData(other, externalDataFromMemory(new Map([["w.bin", data]])))).toThrow(
-      /Given are: w.bin/,
+      /The given files are: w.bin/,
     );
   });
 
@@ -163,12 +163,12 @@ describe("external data", () => {
 
     it("a FIFO and a folder", async () => {
       execFileSync("mkfifo", [inFolder("pipe")]);
-      expect(await at("pipe")).toMatch(/no regular file/);
+      expect(await at("pipe")).toMatch(/not a regular file/);
       fs.mkdirSync(inFolder("folder"));
       expect(await at("folder")).toMatch(/a folder/);
     });
 
-    it("a file that is exchanged for a link after the check", async () => {
+    it("a file that is replaced by a link after the check", async () => {
       store();
       fs.writeFileSync(inFolder("secret"), data);
       const open = fs.openSync.bind(fs);
@@ -180,7 +180,7 @@ describe("external data", () => {
         }
         return descriptor;
       });
-      await expect(openModel(store(external({ location: "w.bin" })))).rejects.toThrow(/exchanged while/);
+      await expect(openModel(store(external({ location: "w.bin" })))).rejects.toThrow(/replaced while/);
       vi.restoreAllMocks();
     });
 
@@ -206,7 +206,7 @@ describe("external data", () => {
       expect(await at("w.bin", { offset: bad })).toMatch(/its offset .* is not a natural number/);
       expect(await at("w.bin", { length: bad })).toMatch(/its length .* is not a natural number/);
     }
-    expect(await at("w.bin", { offset: "232" })).toMatch(/bytes 232 to 264 are wanted, but the file has 256/);
+    expect(await at("w.bin", { offset: "232" })).toMatch(/needs bytes 232 to 264, but the file has 256/);
     expect(await at("w.bin", { offset: "9007199254740991" })).toMatch(/the file has 256/);
     expect(await at("w.bin", { offset: "0", length: "9007199254740991" })).toMatch(/the file has 256/);
     await expect(openModel(store(external({ location: "w.bin", length: "28" })))).rejects.toThrow(
@@ -236,7 +236,7 @@ describe("external data", () => {
         ]),
       ),
     ).toMatch(/"location" occurs twice/);
-    expect(await at("w.bin", { ["__proto__x"]: "1" })).toMatch(/"__proto__x" is not one of ONNX's/);
+    expect(await at("w.bin", { ["__proto__x"]: "1" })).toMatch(/"__proto__x" is not part of ONNX/);
     expect(
       await refusal(
         external([
@@ -244,7 +244,7 @@ describe("external data", () => {
           ["__proto__", "1"],
         ]),
       ),
-    ).toMatch(/"__proto__" is not one/);
+    ).toMatch(/"__proto__" is not part/);
   });
 
   it("fault 59: locations that differ in case only", async () => {

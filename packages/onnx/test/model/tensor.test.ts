@@ -106,17 +106,15 @@ describe("tensor faults", () => {
   it("values in a field of another type, and unknown types", () => {
     expect(refusal({ dims: dims(1), doubleData: [1] })).toMatch(/doubleData instead of floatData/);
     expect(refusal({ dims: dims(1), dataType: 0, rawData: new Uint8Array(4) })).toMatch(/no element type/);
-    expect(refusal({ dims: dims(1), dataType: 77, rawData: new Uint8Array(4) })).toMatch(
-      /element type 77 is not known/,
-    );
+    expect(refusal({ dims: dims(1), dataType: 77, rawData: new Uint8Array(4) })).toMatch(/element type 77 is unknown/);
     expect(() => checkTensor(tensor({ dims: dims(1), dataType: 77, rawData: new Uint8Array(5) }))).not.toThrow();
   });
 
   it("fault 16: strings", () => {
     const strings = tensor({ dims: dims(2), dataType: DataType.STRING, stringData: utf8("é", "") });
     expect(tensorStrings(strings)).toEqual({ dims: [2], data: ["é", ""] });
-    expect(() => tensorValues(strings)).toThrow(/of strings; numbers were expected/);
-    expect(() => tensorStrings(tensor({ dims: dims(1), floatData: [1] }))).toThrow(/strings were expected/);
+    expect(() => tensorValues(strings)).toThrow(/holds strings, but numbers are expected/);
+    expect(() => tensorStrings(tensor({ dims: dims(1), floatData: [1] }))).toThrow(/strings are expected/);
     expect(refusal({ dims: dims(1), dataType: DataType.STRING, rawData: new Uint8Array(4) })).toMatch(/strings/);
     const latin1 = tensor({ dims: dims(1), dataType: DataType.STRING, stringData: [Uint8Array.of(0xe9)] });
     expect(() => tensorStrings(latin1)).toThrow(/not UTF-8/);
