@@ -25,7 +25,7 @@ export interface CallOptions {
 /**
  * The Hub's API: which commit, which files. The requests are those of `@huggingface/hub`, sent through our
  * {@link Transport}, so that the token's rules, time limits, retries and errors are the same everywhere; its answers
- * are checked before they are believed.
+ * are validated before they are used.
  */
 export class HubApi {
   readonly #transport: Transport;

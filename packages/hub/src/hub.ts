@@ -46,7 +46,7 @@ export class Hub<Location> {
   }
 
   /**
-   * Brings one file into the cache. A file of a full commit hash that is there already costs no request.
+   * Downloads one file into the cache. A file that is asked for by full commit hash and is there already costs no request.
    *
    * @param path in the repository, below `request.subfolder`
    * @returns where it is
@@ -73,9 +73,9 @@ export class Hub<Location> {
   }
 
   /**
-   * Brings a revision's files into the cache, or those that the patterns choose.
+   * Downloads a revision's files into the cache, or those that the patterns choose.
    *
-   * The reference (`refs/main`) is written last: it never names a commit of which nothing is there.
+   * The reference (`refs/main`) is written last: it never names a commit without files.
    *
    * @throws as {@link file}
    */

@@ -28,19 +28,19 @@ export interface HubOptions<Location> {
   readonly userAgent?: string | undefined;
   /** Parallel requests for one large file, 4 by default. */
   readonly connections?: number | undefined;
-  /** From how many bytes on a file is large, 64 MiB by default. */
+  /** Size in bytes from which a file counts as large; 64 MiB by default. */
   readonly parallelBytes?: number | undefined;
   /** Bytes of one request for a part of a large file, 32 MiB by default. */
   readonly pieceBytes?: number | undefined;
 }
 
-/** Which revision, and how it is brought. */
+/** Which revision, and how to download it. */
 export interface FileRequest {
   /** Branch, tag or commit; `main` by default. */
   readonly revision?: string | undefined;
   /** A folder of the repository that paths and patterns are below. */
   readonly subfolder?: string | undefined;
-  /** Download again what is in the cache. */
+  /** Download again even what is in the cache. */
   readonly force?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onEvent?: ((event: HubEvent) => void) | undefined;

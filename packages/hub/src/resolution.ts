@@ -63,7 +63,7 @@ export class Resolution {
     }
     const fallback = known !== undefined && (await isUseful(known)) ? known : undefined;
     try {
-      // With something to fall back on nobody wants to wait for five attempts.
+      // If there is a fallback, nobody wants to wait for five attempts.
       const policy = fallback === undefined ? {} : { policy: once };
       const hash = await this.#api.commitOf(repository, revision, { ...call, ...policy });
       return { hash, immutable: false, local: false };
@@ -154,7 +154,7 @@ export class Resolution {
 /** Names that an error lists in `details`. */
 const maxListed = 100;
 
-/** The branches and tags that there are, where none has a similar name. */
+/** All branches and tags, if none has a similar name. */
 function revisionsSentence(revisions: readonly string[]): string {
   if (revisions.length === 0) return "";
   const shown = revisions.slice(0, 6).map((name) => JSON.stringify(name));

@@ -20,8 +20,8 @@ import { externalFile, withVariables } from "./weights/write-back.ts";
 
 export interface LoadOptions {
   /**
-   * Which float initializers become variables; the others are constants. Default: those of more than one element, all
-   * smaller than 10^4 in size (masks hold more), less the frequencies of rotary or sinusoidal positions. Initializers of bodies (If, Loop, Scan) are always constants.
+   * Which float initializers become variables; the others are constants. Default: those of more than one element whose
+   * values are all below 10^4 in size (masks hold more), except the frequencies of rotary or sinusoidal positions. Initializers of bodies (If, Loop, Scan) are always constants.
    */
   readonly trainable?: Trainable;
   /** Where external data lies, if the model has any and it is not attached yet. */
@@ -34,8 +34,8 @@ export interface RunOptions {
   /** Called with values of the main graph as they are computed; what it returns takes the value's place. */
   readonly intercept?: Readonly<Record<string, (value: tf.Tensor) => tf.Tensor>> | undefined;
   /**
-   * Less memory for gradients, for a second forward pass: the run is divided into so many segments, between layers where
-   * it has any, and a gradient tape keeps what passes between them alone. Everything inside a segment but the last is
+   * Takes less memory for gradients, at the price of a second forward pass. The run is divided into so many segments,
+   * between layers if it has any, and a gradient tape keeps only what passes between them. Everything inside a segment but the last is
    * computed again in the backward pass, `intercept` included, which must give the same again. Default: 1, all is kept.
    */
   readonly segments?: number | undefined;
@@ -56,7 +56,7 @@ export class OnnxModel {
   readonly #options: LoadOptions;
   readonly #program: Program;
   readonly #declared: ReadonlyMap<string, ValueInfo>;
-  /** What runs were divided into, by what was wanted and fed and their number. */
+  /** The segments of earlier runs, by what was wanted and fed, and by their number. */
   readonly #divisions = new Map<string, readonly Division[]>();
   #disposed = false;
 

@@ -7,7 +7,7 @@ import { dimsOf, isDevice, toHost, type Value } from "./value.ts";
 
 export { shown };
 
-/** What an operator may know beyond its node and inputs. */
+/** What an operator may use besides its node and inputs. */
 export interface OperatorContext {
   /** Version of each operator set, by domain; the standard one is "". */
   readonly opset: ReadonlyMap<string, number>;

@@ -3,7 +3,7 @@ import { type Tensor as HostTensor } from "@favor/onnx/evaluate";
 import * as tf from "@tensorflow/tfjs";
 
 /**
- * A value between nodes. On the host: integers, booleans, and floats computed from constants, shapes and masks alone,
+ * A value between nodes. On the host: integers, booleans, and floats computed only from constants, shapes and masks,
  * exact and with their ONNX type. On the device: everything that a variable or a float input takes part in, as float32
  * (or bool: comparisons), differentiable.
  */
@@ -42,7 +42,7 @@ export function toDevice(tensor: HostTensor): tf.Tensor {
   );
 }
 
-/** A device tensor on the host, read synchronously: what a webgpu backend in Node cannot do. */
+/** A device tensor on the host, read synchronously, which a webgpu backend in Node cannot do. */
 export function toHost(tensor: tf.Tensor): HostTensor {
   const dims = [...tensor.shape];
   const data = tensor.dataSync();

@@ -54,7 +54,7 @@ export function hasControlCharacter(text: string): boolean {
 
 /**
  * The first pair of paths that are one and the same file where names ignore case or Unicode form (Windows, macOS),
- * folders included: `Data/a` and `data/b` collide too. `undefined` when there is none.
+ * folders included: `Data/a` and `data/b` collide too. `undefined` if there is none.
  */
 export function caseCollision(filenames: Iterable<string>): readonly [string, string] | undefined {
   const seen = new Map<string, string>();

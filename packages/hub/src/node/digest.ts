@@ -3,7 +3,7 @@ import { Worker } from "node:worker_threads";
 
 import type { Digest, DigestFactory } from "../transfer/digest.ts";
 
-/** From how many bytes on a thread of its own is worth its start. */
+/** Size in bytes from which a separate thread is worth starting. */
 const threadBytes = 64 * 2 ** 20;
 
 /** Node's hashes; those of large files in another thread, where they cost the download no time. */

@@ -4,10 +4,10 @@ import { pause } from "../transport/retry.ts";
 import { isGone, parseOwner, thisOwner } from "./owner.ts";
 import { ifPresent, systemCode, type FileSystem } from "./storage.ts";
 
-/** How often the holder of a lock shows that it lives. */
+/** How often the holder of a lock signals that it is alive. */
 const heartbeatMs = 5000;
 const pollMs = 100;
-/** How often we try to make a folder that others remove meanwhile. */
+/** Attempts to make a folder that other processes may be removing. */
 const makeAttempts = 20;
 
 /**
@@ -54,7 +54,7 @@ export async function withLockFile<T>(
     return await work();
   } finally {
     clearInterval(heartbeat);
-    // Not the lock of whoever took ours over, should we have slept too long.
+    // Leave the lock alone if another process took it over while we slept.
     const content = await fs.readFile(path, "utf8").catch(() => "");
     if (content === mine) await fs.rm(path, { force: true }).catch(() => undefined);
   }

@@ -13,7 +13,7 @@ export function thisOwner(): Owner {
   return { host: thisHost, pid: process.pid };
 }
 
-/** Whether a process certainly runs no more; `false` for other machines and containers, of which nothing is known. */
+/** Whether a process has certainly ended; `false` for other machines and containers, about which nothing is known. */
 export function isGone(owner: Owner): boolean {
   if (owner.host !== thisHost) return false;
   try {

@@ -12,7 +12,7 @@ interface Journal extends Checkpoint {
   readonly version: 1;
   readonly etag: string;
   readonly size: number;
-  /** The process that writes, `null` when it has let go. */
+  /** The process that writes; `null` once it has let go. */
   readonly owner: unknown;
 }
 
@@ -63,7 +63,7 @@ export class BlobPartialFile implements PartialFile {
         await fs.rm(abandoned, { force: true });
         await fs.rm(`${abandoned}.json`, { force: true });
       }
-      // The journal is there before the file, so that no file of ours is ever without: it could not be cleaned up.
+      // The journal comes first: a file of ours without one could never be cleaned up.
       await fs.writeFile(`${path}.json`, journalText(file, nothing, thisOwner()));
       return new BlobPartialFile(fs, folder, file, { path, handle: await fs.open(path, "wx+"), checkpoint: undefined });
     });

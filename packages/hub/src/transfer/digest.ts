@@ -9,7 +9,7 @@ export interface Digest {
   update(bytes: Uint8Array): Promise<void> | void;
   /**
    * Takes bytes `start` to `end` of an open file by its descriptor, some time before {@link Digest.current} answers.
-   * Absent where only bytes can be given.
+   * Absent if only bytes can be given.
    */
   readonly updateFrom?: (descriptor: number, start: number, end: number) => void;
   /** The hash of everything given so far, in lower-case hexadecimal digits; more bytes may follow. */

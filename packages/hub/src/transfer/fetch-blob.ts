@@ -25,7 +25,7 @@ export interface BlobRequest {
 }
 
 /**
- * Brings a blob into the cache, unless it is there with the right size. Nothing is visible there before its hash is
+ * Downloads a blob into the cache, unless it is there with the right size. Nothing becomes visible before its hash is
  * right: wrong content is deleted and asked for once more, whole and over one connection; wrong again is an error.
  *
  * @returns whether it was downloaded now

@@ -17,7 +17,7 @@ export type RangeAnswer = "as-asked" | "whole-file";
  */
 export function checkResponse(exchange: Exchange, file: RemoteFile, range: ByteRange | undefined): RangeAnswer {
   const { status, headers, hubHeaders } = exchange;
-  // The endpoint's own answer names the content; the ETag of a storage behind a redirect is of its own making.
+  // The endpoint's own answer names the content; a storage server behind a redirect has ETags of its own.
   const etag = normalEtag(hubHeaders.get("x-linked-etag") ?? (hubHeaders === headers ? headers.get("etag") : null));
   if (etag !== undefined && /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(etag) && etag !== file.etag) {
     throw changed(file, `the Hub now names content ${etag} instead of ${file.etag}`);

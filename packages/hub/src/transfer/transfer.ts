@@ -38,7 +38,7 @@ export interface TransferOptions {
 }
 
 /**
- * Brings a file's missing bytes into its partial file and hashes all of it, in order.
+ * Downloads a file's missing bytes into its partial file, and hashes all of it in order.
  *
  * Connections that break off are continued where they ended, as often as there is progress; without progress as
  * often as the transport's retry policy says.

@@ -5,7 +5,7 @@ import { isDevice, isFloatType, type Value } from "../value.ts";
 
 /**
  * A device value as another ONNX type. All floating-point types are float32 on the device, where nothing is rounded to
- * half precision; integers are the host's, so that a cast to one reads the value back.
+ * half precision; integers live on the host, so a cast to one reads the value back.
  */
 function castTo(call: OperatorCall, to: number): Value {
   const source = call.device(0);

@@ -27,7 +27,7 @@ function patches(source: tf.Tensor, steps: readonly ConvolutionStep[]): tf.Tenso
 
 /**
  * Convolution (cross-correlation) of [N, C, ...] with [M, C / group, ...], any number of spatial dimensions: patches
- * times weights, for tfjs' own has no groups, no gradient with dilations, and none at all for its filter on wasm.
+ * times weights, because that of tfjs has no groups, no gradient with dilations, and none at all for its filter on wasm.
  */
 const conv = (call: OperatorCall): Value[] => {
   const [source, weight, bias] = [call.device(0), call.device(1), call.optionalDevice(2)];

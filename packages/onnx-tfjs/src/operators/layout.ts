@@ -17,8 +17,8 @@ import { pickedElements } from "./gathering.ts";
 import { expanded, reshaped } from "./shape.ts";
 
 /**
- * `source` with its axes in the order `perm`. Axes of 1 and axes that stay together count as one, for tfjs transposes
- * up to 6 axes, and few of them faster.
+ * `source` with its axes in the order `perm`. Axes of 1 and axes that stay together count as one, because tfjs transposes
+ * at most 6 axes, and fewer of them faster.
  */
 export function transposed(source: tf.Tensor, perm: readonly number[]): tf.Tensor {
   const dims = perm.map((axis) => source.shape[axis]!);
@@ -49,7 +49,7 @@ const transpose: Operator = (call) => {
 const concat: Operator = (call) => {
   const parts = call.variadic();
   const axis = call.axis(call.int("axis", 1), parts[0]!.rank);
-  // Empty parts (a key/value cache at the start) are not for every kernel.
+  // Not every kernel takes empty parts (a key/value cache at the start).
   const filled = parts.filter((part) => part.size > 0);
   if (filled.length === 0) {
     const dims = [...parts[0]!.shape];

@@ -12,7 +12,7 @@ const compare = (f: (a: tf.Tensor, b: tf.Tensor) => tf.Tensor) => (call: Operato
 
 const truth = (x: tf.Tensor): tf.Tensor => tf.cast(x, "bool");
 
-/** tfjs' logical operators take booleans only, and its comparisons of booleans are not on every backend. */
+/** tfjs' logical operators take booleans only, and not every backend can compare booleans. */
 const combine = (f: (a: tf.Tensor, b: tf.Tensor) => tf.Tensor) => compare((a, b) => f(truth(a), truth(b)));
 
 const equal = compare((a, b) => tf.equal(numeric(a), numeric(b)));
@@ -44,7 +44,7 @@ function summedTo(x: tf.Tensor, dims: readonly number[]): tf.Tensor {
 
 /**
  * condition ? x : y, all three broadcast to `dims`. The gradient of each branch is that of its own elements: what the
- * other branch holds, NaN included, has no part in it. (tfjs' own repeats every operand first and sums by slices.)
+ * other branch holds, including NaN, does not enter it. (tfjs' own repeats every operand first and sums by slices.)
  */
 export function chosen(condition: tf.Tensor, x: tf.Tensor, y: tf.Tensor, dims: readonly number[]): tf.Tensor {
   const choose = tf.customGrad((...parameters) => {

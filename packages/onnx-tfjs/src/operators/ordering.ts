@@ -49,7 +49,7 @@ const topK = (call: OperatorCall): Value[] => {
 
 /**
  * Running sums along the last axis. Its gradient is a running sum from the end, written as total - sum so far: that of
- * tfjs is wrong for other axes than the last, and its reverse sums are on webgpu.
+ * tfjs is wrong for axes other than the last, and its reverse sums are wrong on webgpu.
  */
 function runningSums(rows: tf.Tensor, exclusive: boolean, reverse: boolean): tf.Tensor {
   const sums = tf.customGrad((...parameters) => {

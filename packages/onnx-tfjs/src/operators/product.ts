@@ -14,7 +14,7 @@ interface Transposed {
 /**
  * numpy's matmul: batches broadcast, vectors count as one row or column, which the result then lacks. Matrices of one
  * operand that all or part of the batch shares are multiplied by all of it at once ({@link sharedProduct}); where both
- * operands broadcast they do so before the product, for tfjs cannot differentiate it otherwise.
+ * operands broadcast, they do so before the product, because tfjs cannot differentiate it otherwise.
  */
 function matmul(call: OperatorCall, a: tf.Tensor, b: tf.Tensor, transposed: Transposed = {}): tf.Tensor {
   if (a.rank === 0 || b.rank === 0) call.fail("its operands must not be scalars");

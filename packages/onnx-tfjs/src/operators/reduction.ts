@@ -26,7 +26,7 @@ const reduction =
     ];
   };
 
-/** What a reduction makes of nothing, along axes of which one is empty: on wasm kernels leave the memory as it was. */
+/** The result of a reduction over nothing, if one of its axes is empty: wasm kernels would leave the memory as it was. */
 function ofNothing(x: tf.Tensor, axes: number[], value: number): tf.Tensor {
   return tf.add(tf.zeros(x.shape.map((dim, i) => (axes.includes(i) ? 1 : dim))), value);
 }
@@ -35,7 +35,7 @@ const sum = (x: tf.Tensor, axes: number[]): tf.Tensor => {
   return x.size > 0 ? tf.sum(x, axes, true) : ofNothing(x, axes, 0);
 };
 
-/** The product of slices: right where factors are 0, and tfjs' own gradient of `prod` is not on every backend. */
+/** The product of slices: it is right where factors are 0, and not every backend has the gradient of tfjs' `prod`. */
 function product(x: tf.Tensor, axes: number[]): tf.Tensor {
   let result = x;
   for (const axis of axes) {
@@ -50,7 +50,7 @@ function product(x: tf.Tensor, axes: number[]): tf.Tensor {
   return result;
 }
 
-/** log(sum(exp(x))), each row shifted by its maximum, of which the result does not depend. */
+/** log(sum(exp(x))), each row shifted by its maximum, on which the result does not depend. */
 function logSumExp(x: tf.Tensor, axes: number[]): tf.Tensor {
   const shift = detached(() => {
     const top = largest(x, axes);

@@ -5,7 +5,7 @@ export type RowNorm = "deviation" | "rms";
 
 /**
  * (x - mean) / sqrt(variance + epsilon) of each row of `x`, `[rows, length]` (1607.06450, eq. 4; without the mean
- * 1910.07467, eq. 4). The gradient is the closed form, a few kernels however long the row:
+ * 1910.07467, eq. 4). The gradient is the closed form, a few kernels for a row of any length:
  * dx = inverse (dy - mean(dy) - y mean(dy y)).
  */
 export function normalisedRows(x: tf.Tensor2D, epsilon: number, norm: RowNorm): tf.Tensor2D {

@@ -18,7 +18,7 @@ const flat = (x: tf.Tensor): tf.Tensor1D => tf.reshape(x, [x.size]);
 
 /**
  * Writing as reading: the operator itself, run on the host on positions instead of values, says which element of the
- * data or of the updates each output is. Of updates for one place the last one counts, as on the host.
+ * data or of the updates each output is. If several updates go to one place, the last one counts, as on the host.
  */
 function written(call: OperatorCall, updates: number, others: readonly (HostTensor | null)[]): tf.Tensor {
   const [dataDims, updateDims] = [call.dims(0), call.dims(updates)];

@@ -16,7 +16,7 @@ export interface AttentionParts {
   readonly biases: readonly tf.Tensor[];
   /** Whether a query may have a bias of -Infinity for every key; it attends to nothing then: 0. */
   readonly mayHideAll: boolean;
-  /** The logits are softcap tanh(logits / softcap) before the biases; 0 for not. */
+  /** Before the biases, logits become softcap tanh(logits / softcap); 0 turns this off. */
   readonly softcap?: number;
 }
 
@@ -48,8 +48,8 @@ export function softmaxAttention(call: OperatorCall, parts: AttentionParts): Att
 }
 
 /**
- * Softmax along the keys; zeros where the bias hides every key, without a NaN on the way, for the backward pass would
- * carry it on.
+ * Softmax along the keys; zeros where the bias hides every key, without a NaN on the way, because the backward
+ * pass would carry it on.
  */
 function openProbabilities(call: OperatorCall, capped: tf.Tensor4D, bias: tf.Tensor): tf.Tensor4D {
   const closed = detached(() => tf.equal(tf.max(bias, -1, true), -Infinity));

@@ -8,8 +8,8 @@ interface Ancestry {
 
 /**
  * Initializers that are the frequencies of rotary or sinusoidal positions: the only weight on the way to a Sin or Cos,
- * all else being positions. They are no weights to train, and the angles, which grow with the position, are for the
- * host: graphics devices are exact for small angles alone.
+ * everything else being positions. They are not weights to train. The angles grow with the position, so they are computed on
+ * the host: graphics devices are exact only for small angles.
  *
  * @param weights names of the initializers that could be variables
  * @param floats names of the float inputs of the graph

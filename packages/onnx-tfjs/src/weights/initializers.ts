@@ -93,7 +93,7 @@ export class Initializers {
   }
 }
 
-/** Single numbers are constants of the graph: scales, epsilons. */
+/** Single numbers are constants of the graph, such as scales and epsilons. */
 function isWeight(shape: readonly number[]): boolean {
   return shape.reduce((product, dim) => product * dim, 1) > 1;
 }

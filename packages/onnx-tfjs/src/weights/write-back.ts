@@ -35,7 +35,7 @@ function valuesOf({ name }: TensorProto, variable: tf.Variable): Float32Array {
   }
 }
 
-/** Compared as bits: -0 and NaN are values as others are. */
+/** Compares bits: -0 and NaN are values like any other. */
 function bits(values: Float32Array): Uint32Array {
   return new Uint32Array(values.buffer, values.byteOffset, values.length);
 }
@@ -59,7 +59,7 @@ function variableBytes(tensor: TensorProto, variable: tf.Variable): Uint8Array {
   return makeTensor(tensor.name, variable.shape, tensor.dataType, data).rawData;
 }
 
-/** The bytes, made when they are read and let go with the last of them. */
+/** The bytes, made when they are first read and released after the last. */
 function variableRange(tensor: TensorProto, variable: tf.Variable, length: number): ByteRange {
   let made: Uint8Array | undefined;
   return {
