@@ -6,15 +6,15 @@ import { namedFault } from "./faults.ts";
 import { folderFiles } from "./repositories.ts";
 import { HubServer } from "./server.ts";
 
-const usage = `A Hugging Face Hub on this machine.
+const usage = `Runs a Hugging Face Hub on this machine.
 
   npm run hub -- [org/name=]folder ... [options]
 
-  --port N        8970 by default
-  --token TOKEN   a token that the Hub knows (repeatable)
-  --private       the repositories are seen with a token only
-  --gated         the repositories are downloaded with a token only
-  --fault FAULT   for every file: cut:N, stall:N, status:N, corrupt, gzip, ignore-range, no-length
+  --port N        the port to listen on; 8970 by default
+  --token TOKEN   a token that the Hub accepts (repeatable)
+  --private       show the repositories only to requests with a token
+  --gated         let only requests with a token download
+  --fault FAULT   spoil every file: cut:N, stall:N, status:N, corrupt, gzip, ignore-range, no-length
 
 Point programs at it with HF_ENDPOINT.`;
 
@@ -48,7 +48,7 @@ export async function serve(argv: readonly string[]): Promise<Served> {
   const server = await HubServer.start({ repositories, tokens: values.token, port }).catch((error: unknown) => {
     throw hasCode(error, "EADDRINUSE", "EACCES")
       ? new UsageError(
-          `Port ${port} is in use or not yours to open: name another with --port, or 0 for any that is free.`,
+          `Port ${port} is in use, or you may not open it. Choose another with --port, or 0 for any free port.`,
         )
       : error;
   });

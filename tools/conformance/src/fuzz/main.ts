@@ -1,11 +1,11 @@
 /**
- * Mutates ONNX models and runs `decodeModel` and `inspectAttention` on each: only Favor's errors may come out, within
- * one second and 500 MB.
+ * Mutates ONNX models and runs `decodeModel` and `inspectAttention` on each: they may throw only Favor's errors, and
+ * take at most one second and 500 MB.
  *
  *   npm run build && npm run fuzz -w @favor/conformance -- --from 0 --to 100000
  *
- * --seed 0         another seed makes other cases
- * --case 17        runs one case and prints what came out; --save FILE writes its bytes
+ * --seed 0         seeds the cases
+ * --case 17        runs one case and prints its result; --save FILE writes its bytes
  * --corpus FOLDER  models to mutate; default: ../shared/zoo, else its core in ../zoo
  * --convert        converts each model too
  */
@@ -23,7 +23,7 @@ const { values } = parseArgs({
     child: { type: "boolean", default: false },
   },
 });
-/** Written at once: the supervisor must know which case it was when this process dies of it. */
+/** Written synchronously: if a case kills this process, the supervisor must know which one. */
 const tell = (message: unknown): void => void writeSync(1, `${JSON.stringify(message)}\n`);
 
 const seed = Number(values.seed);

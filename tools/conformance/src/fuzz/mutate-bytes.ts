@@ -1,6 +1,6 @@
 import type { Choices } from "./random.ts";
 
-/** Bytes at which parsers of protobuf change their minds: ends of varints, lengths, tags. */
+/** Bytes at which protobuf parsers branch: ends of varints, lengths, tags. */
 const notable = [0x00, 0x01, 0x0a, 0x12, 0x3a, 0x7f, 0x80, 0x81, 0xfe, 0xff];
 
 /**

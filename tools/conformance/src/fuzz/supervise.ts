@@ -17,7 +17,7 @@ export interface FuzzRun {
 
 const longest = 1;
 const largest = 500;
-/** A case that says nothing for so many seconds of wall time hangs. */
+/** A case hangs if it reports nothing for so many seconds of wall time. */
 const patience = 30;
 
 interface Message {
@@ -26,7 +26,7 @@ interface Message {
   readonly megabytes?: number;
 }
 
-/** Runs all cases in processes of their own, prints every finding and a summary; false if there were findings. */
+/** Runs all cases in processes of their own, prints every finding and a summary; returns false if there were findings. */
 export async function runAll(run: FuzzRun): Promise<boolean> {
   const results = new Map<string, number>();
   const findings = new Map<string, number>();

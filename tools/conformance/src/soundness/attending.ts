@@ -3,16 +3,16 @@ import type { Trial } from "./feeds.ts";
 import { openSession } from "./runtime.ts";
 
 /**
- * Beyond this float32 rounds a logit by 2^-7 and more: its softmax is that of rounding, and masks of -1e4 or -1e9 are
- * lost next to logits of 1e12, as where the epsilon of a normalisation is a factor.
+ * Beyond this, float32 rounds a logit by at least 2^-7: the softmax then shows rounding. Next to logits of 1e12, which
+ * arise where the epsilon of a normalisation is a factor, masks of -1e4 or -1e9 vanish.
  */
 const largestLogit = 1e5;
-/** A row whose largest logit is below attends to hidden keys alone, which a mask that is no sum leaves no order among. */
+/** A row whose largest logit is below this attends only to hidden keys, which a mask that is no sum leaves in no order. */
 const hiddenBelow = -9e3;
 
 /**
- * For each trial whether every softmax of the model has, in every row, a largest logit that float32 holds and no mask
- * hides. Elsewhere a mask that is added and one that drops keys need not agree, and neither is wrong.
+ * Says for each trial whether, in every row of every softmax, float32 holds the largest logit and no mask hides it.
+ * Otherwise a mask that is added and one that drops keys need not agree, and neither is wrong.
  */
 export async function attendingTrials(
   model: Uint8Array,

@@ -68,8 +68,8 @@ const families: readonly (readonly Mutation[])[] = [
   rewirings,
 ];
 /**
- * Tolerance, relative to the outputs' scale. Rounding to 16 or 8 bits makes much of the last digit of float32, and a mask of -1e4 that hides
- * all keys equally leaves logits a step of 2^-10.
+ * Tolerance, relative to the outputs' scale. Rounding to 16 or 8 bits enlarges the last digit of float32, and a mask
+ * of -1e4 that hides all keys equally leaves logits in steps of 2^-10.
  */
 const tolerances = { single: 3e-4, half: 2e-2, quantised: 1e-1 };
 
@@ -98,7 +98,7 @@ export async function makeCase(corpus: Corpus, seed: number, index: number): Pro
   return { seed: chosen, ...mutate(bench, families), trials: drawTrials(chosen, choices) };
 }
 
-/** The same of changes that leave what is computed as it is. */
+/** The same for changes that leave the computed values as they are. */
 export async function makeSynonym(corpus: Corpus, seed: number, index: number): Promise<MutatedCase> {
   const choices = new Choices(seed, index);
   const chosen = choices.of(corpus.seeds)!;
@@ -122,7 +122,7 @@ function mutate(bench: Bench, from: readonly (readonly Mutation[])[]): Pick<Muta
   return { mutations, model: bench.model };
 }
 
-/** Runs one case: mutates, converts to exact attention written again, and compares in onnxruntime. */
+/** Runs one case: mutates, converts with exact attention, which is written again, and compares in onnxruntime. */
 export async function runCase(corpus: Corpus, seed: number, index: number): Promise<Outcome> {
   const { seed: chosen, mutations, model, trials } = await makeCase(corpus, seed, index);
   const { name } = chosen;
@@ -185,7 +185,7 @@ async function brokenProperty(
     .join("");
 }
 
-/** Runs one case of another way to write a model: outputs and the number of converted sites stay. */
+/** Runs one case of another way to write a model: outputs and the number of converted sites must stay. */
 export async function runSynonym(corpus: Corpus, seed: number, index: number): Promise<Outcome> {
   const { seed: chosen, mutations, model, trials } = await makeSynonym(corpus, seed, index);
   const { name } = chosen;
@@ -212,7 +212,7 @@ export async function runSynonym(corpus: Corpus, seed: number, index: number): P
 type Converted = { readonly bytes: Uint8Array; readonly sites: string; readonly converted: number };
 type NotConverted = { readonly result: "refused" | "crash"; readonly detail: string };
 
-/** A model with exact attention written again, and a word on each of its sites. */
+/** The model with its exact attention written again, and a word about each of its sites. */
 function convertExactly(bytes: Uint8Array): Converted | NotConverted {
   try {
     const { model, sites } = convertAttention(decodeModel(bytes), { features: "exact", cross: true });

@@ -114,7 +114,7 @@ const cut =
     return b.op("Where", [below, ...choices], {}, v);
   };
 
-/** Half of it in inputs in which a large token occurs. */
+/** Halves the value in inputs that hold a large token. */
 const conditional: Make = (b, v) => {
   const ids = tokens(b);
   if (ids === undefined) return v;
@@ -123,7 +123,7 @@ const conditional: Make = (b, v) => {
   return b.op("Where", [isLarge, b.op("Mul", [v, b.float(0.5)]), v], {}, v);
 };
 
-/** Times log(length) / log(bound) beyond the bound, as models that read longer than they learned do. */
+/** Times log(length) / log(bound) beyond the bound, as in models that read longer inputs than they were trained on. */
 const byLength =
   (bound: number): Make =>
   (b, v) => {
@@ -132,7 +132,7 @@ const byLength =
     return b.op("Mul", [v, b.op("Max", [ratio, b.float(1)])], {}, v);
   };
 
-/** The largest along an axis, which stays as one of size 1. */
+/** The maximum along an axis, which stays with size 1. */
 const largest = (b: Bench, v: string, axis: number): string =>
   b.opset >= 18
     ? b.op("ReduceMax", [v, b.integers(fromEnd(b, v, axis))], { keepdims: 1 })

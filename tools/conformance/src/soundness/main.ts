@@ -1,11 +1,11 @@
 /**
- * Changes what attention computes in models that onnxruntime runs, converts them to exact attention written again, and
- * compares: a model is refused, or gives the same outputs.
+ * Changes what attention computes in models that onnxruntime runs, converts them with exact attention,
+ * which is written again, and compares: Favor must refuse a model, or the outputs must stay the same.
  *
  *   npm run build && npm run soundness -w @favor/conformance -- --seed 1 --from 0 --to 1000
  *
- * --synonyms       changes only how the models are written: as many sites must be converted as before
- * --case 17        runs one case and prints what came out; --save FILE writes the mutated model
+ * --synonyms       changes only how the models are written: Favor must convert as many sites as before
+ * --case 17        runs one case and prints its result; --save FILE writes the mutated model
  * --corpus FOLDER  models to mutate; default: ../shared/zoo, else its core in ../zoo
  * --verbose        prints every case
  */

@@ -4,7 +4,7 @@ import type { Bench } from "./bench.ts";
 import type { Mutation } from "./mutation.ts";
 import { neighbourhood, type Site } from "./sites.ts";
 
-/** Operators that take the same operands and are easily taken for each other. */
+/** Operators that take the same operands and are easily confused. */
 const families: readonly (readonly string[])[] = [
   "Greater Less GreaterOrEqual LessOrEqual Equal",
   "And Or Xor",
@@ -30,7 +30,7 @@ const constants: readonly ((value: number) => number)[] = [
   () => -Infinity,
 ];
 
-/** FLOAT, INT32, INT64, BOOL and FLOAT16; what is quantised stays. */
+/** FLOAT, INT32, INT64, BOOL and FLOAT16; quantised values stay. */
 const changeable = new Set([1, 6, 7, 9, 10]);
 /** How far above the products, and among what makes the mask, nodes are changed. */
 const reach = 14;
