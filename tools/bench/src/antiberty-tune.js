@@ -1,5 +1,5 @@
 // The accuracy that tuning brings back: AntiBERTy with calibrated features, distilled, then fine-tuned with the
-// softmax control beside it, each model measured on the same masked residues.
+// softmax control for comparison, each model measured on the same masked residues.
 //   node tools/bench/src/antiberty-tune.js <folder of the model> <folder with train.fasta and val.fasta>
 //     [--features landmark|positive] [--counts 128,64] [--sequences 1700] [--steps 100,80] [--batch 16,8] [--out out/antiberty-tune]
 // Prints a Markdown table. Models that are in the folder already are not made again.
@@ -31,7 +31,7 @@ const { values, positionals } = parseArgs({
 if (values.request === undefined) await compareAll(positionals[0], positionals[1]);
 else await carryOut(JSON.parse(values.request));
 
-/** One stage in a process of its own, for its memory; what it took lies beside the model. */
+/** One stage in a process of its own, for its memory; its cost is written next to the model. */
 async function carryOut({ stage, request, folder }) {
   const begun = performance.now();
   const progress = progressOn(process.stderr, process.env);
@@ -121,7 +121,7 @@ async function compareAll(source, data) {
     const row = [name, percents(converted.accuracy), percents(accuracyKept), shown(converted.perplexity)];
     console.log(`| ${row.join(" | ")} | ${costOf(folder)} |`);
   }
-  console.log("\nBeside the control, the softmax original fine-tuned alike:\n");
+  console.log("\nWith the control, the softmax original fine-tuned in the same way:\n");
   console.log("| model | masked residues | before, % | after, % | control, % | original, % |");
   console.log("|---|---|---|---|---|---|");
   for (const { name, folder } of stages) {

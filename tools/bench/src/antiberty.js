@@ -35,7 +35,7 @@ function interval({ value, low, high }) {
   return `${percent(value)} (${percent(low)} to ${percent(high)})`;
 }
 
-/** One conversion in a process of its own, for its memory; what it took lies beside the model. */
+/** One conversion in a process of its own, for its memory; its cost is written next to the model. */
 async function convertHere(request) {
   const start = performance.now();
   await convert(request);

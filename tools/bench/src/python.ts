@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 
 /**
  * The interpreter of tools/bench/.venv, which is made, or brought to python/requirements.txt, if need be.
- * @throws Error where there is no python3, or pip fails; its own output then says why.
+ * @throws Error if there is no python3, or if pip fails; its own output says why
  */
 export function pythonEnvironment(): string {
   const python = join(root, ".venv", process.platform === "win32" ? "Scripts/python.exe" : "bin/python");

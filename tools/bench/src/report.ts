@@ -56,7 +56,7 @@ export interface Report {
   readonly setting: Setting;
   readonly machine: {
     readonly processor: string;
-    /** Of the minute before the start: others' programs. */
+    /** The load average over the minute before the start, which other programs caused. */
     readonly load: number;
     readonly node: string;
     readonly kernels: string;

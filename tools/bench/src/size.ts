@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * Time and peak memory of a conversion without calibration, source hashing included, beside Python's `onnx.load` and
+ * Time and peak memory of a conversion without calibration, including the source's hash, compared with Python's `onnx.load` and
  * `onnx.save` of the same file, by the clock and in processor time: a BERT-base of 440 MB with its weights in the file, and a model of 5 GB with external
  * data (a sparse file). It needs 12 GB of disk where TMPDIR is, or less with sparse files; all is removed afterwards.
  *
@@ -54,7 +54,7 @@ async function make(subject: Subject, folder: string): Promise<void> {
 
 interface Seconds {
   readonly wall: number;
-  /** of all threads, in user and system mode */
+  /** Over all threads, in user and system mode. */
   readonly processor: number;
 }
 

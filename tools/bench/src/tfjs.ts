@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// FAVOR beside softmax in TensorFlow.js, time and memory by length: `node dist/tfjs.js [--backend wasm] [--lengths
+// Times FAVOR and softmax in TensorFlow.js, with memory, by length: `node dist/tfjs.js [--backend wasm] [--lengths
 // 256,1024] [--count 64] [--seconds 0.5] [--out out]`. Each cell is measured in a process of its own.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";

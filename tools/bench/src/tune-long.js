@@ -153,7 +153,7 @@ async function showLengths({ lengths, evalLines }, original, converted, file) {
   console.log(`\nMasked residues: ${columns.map(([{ maskedTokens }]) => maskedTokens).join(", ")}.\n`);
 }
 
-/** Both models tuned alike at each length, each in a process of its own. */
+/** Tunes both models in the same way at each length, each in a process of its own. */
 async function showTuning({ output, lengths, steps, tokens, learningRate, evalLines }, original, best, file) {
   // Exact attention in the converted form: the softmax control, of the same graph otherwise, by the same command.
   const exact = join(output, "exact");
@@ -190,7 +190,7 @@ function interval({ value, low, high }) {
   return `${middle} (${from} to ${to})`;
 }
 
-/** A task in a process of its own, for its memory, unless it was done before; what it took lies beside the folder. */
+/** A task in a process of its own, for its memory, unless it was done before; its cost is written next to the folder. */
 async function once(folder, work) {
   const record = `${folder}.cost.json`;
   if (!existsSync(record)) {
