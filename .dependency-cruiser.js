@@ -215,6 +215,13 @@ export default {
       to: { path: "^packages/test-support/" },
     },
     {
+      name: "onnxruntime is loaded in one place",
+      comment: "packages/measure/src/runs/onnxruntime.ts switches its telemetry off first; others import types alone.",
+      severity: "error",
+      from: { path: "^(packages|tools|examples)/[^/]+/src/", pathNot: "^packages/test-support/" },
+      to: { path: "node_modules/onnxruntime-node/", dependencyTypesNot: ["type-only"] },
+    },
+    {
       name: "sources import no tests",
       severity: "error",
       from: { path: "^(packages|tools|examples)/[^/]+/src/" },

@@ -1,7 +1,12 @@
 import { defineConfig } from "tsdown";
 
 export default defineConfig({
-  entry: { index: "src/index.ts", "data/index": "src/data/index.ts", "tokens/index": "src/tokens/index.ts" },
+  entry: {
+    index: "src/index.ts",
+    "data/index": "src/data/index.ts",
+    "tokens/index": "src/tokens/index.ts",
+    "runs/onnxruntime": "src/runs/onnxruntime.ts",
+  },
   format: "esm",
   dts: true,
   platform: "node",

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { Tokenizer } from "@huggingface/tokenizers";
 import { convert } from "favor-convert";
 import { progressOn } from "@favor/command-line";
-import { InferenceSession, Tensor } from "onnxruntime-node";
+import { onnxruntime } from "@favor/measure/onnxruntime";
 
 const counts = [64, 128, 256];
 const variants = Object.fromEntries(
@@ -76,14 +76,14 @@ function passages(sentences, tokens) {
 
 /** Sentence-transformers' embeddings: the mean over the tokens, of length 1. One array a text. */
 async function embed(path, texts) {
-  const session = await InferenceSession.create(path);
+  const session = await onnxruntime.InferenceSession.create(path);
   const embeddings = [];
   for (const { ids } of texts) {
     const dims = [1, ids.length];
     const feeds = {
-      input_ids: new Tensor("int64", BigInt64Array.from(ids, BigInt), dims),
-      attention_mask: new Tensor("int64", new BigInt64Array(ids.length).fill(1n), dims),
-      token_type_ids: new Tensor("int64", new BigInt64Array(ids.length), dims),
+      input_ids: new onnxruntime.Tensor("int64", BigInt64Array.from(ids, BigInt), dims),
+      attention_mask: new onnxruntime.Tensor("int64", new BigInt64Array(ids.length).fill(1n), dims),
+      token_type_ids: new onnxruntime.Tensor("int64", new BigInt64Array(ids.length), dims),
     };
     const states = (await session.run(feeds))["last_hidden_state"].data;
     const width = states.length / ids.length;

@@ -1,5 +1,6 @@
-import { Tensor } from "onnxruntime-node";
-import type { InferenceSession } from "onnxruntime-node";
+import type { InferenceSession, Tensor } from "onnxruntime-node";
+
+import { onnxruntime } from "./onnxruntime.ts";
 
 const past = "favor_past.";
 const present = "favor_present.";
@@ -27,7 +28,7 @@ export function emptyState(inputs: readonly InferenceSession.ValueMetadata[], ba
     const dims = [batch, ...input.shape.slice(1).map(Number)];
     const size = dims.reduce((product, dim) => product * dim, 1);
     const value = input.name.endsWith(".log_scale") ? emptyLogScale : 0;
-    state[input.name] = new Tensor("float32", new Float32Array(size).fill(value), dims);
+    state[input.name] = new onnxruntime.Tensor("float32", new Float32Array(size).fill(value), dims);
   }
   return state;
 }
@@ -46,5 +47,5 @@ export function stateAfter(
 }
 
 function lengthTensor(length: bigint): Tensor {
-  return new Tensor("int64", BigInt64Array.of(length), []);
+  return new onnxruntime.Tensor("int64", BigInt64Array.of(length), []);
 }

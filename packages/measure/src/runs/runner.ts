@@ -1,8 +1,9 @@
 import { availableParallelism } from "node:os";
 
-import { InferenceSession, Tensor } from "onnxruntime-node";
+import type { InferenceSession, Tensor } from "onnxruntime-node";
 
 import { InputError, messageOf } from "@favor/checkpoints";
+import { onnxruntime } from "./onnxruntime.ts";
 import { carriesState, emptyState, stateAfter } from "./carried-state.ts";
 import type { CarriedState } from "./carried-state.ts";
 import { roleOf, tokenInput } from "./token-inputs.ts";
@@ -70,7 +71,7 @@ export class ModelRunner {
   static async open(path: string, options: RunnerOptions = {}): Promise<ModelRunner> {
     let session: InferenceSession;
     try {
-      session = await InferenceSession.create(path, {
+      session = await onnxruntime.InferenceSession.create(path, {
         intraOpNumThreads: options.threads ?? availableParallelism(),
         interOpNumThreads: 1,
         executionMode: "sequential",
@@ -220,10 +221,10 @@ function inputTensor(
 ): Tensor {
   const values = tokenInput(input.role, rows, batch, length, options);
   const dims = [batch, length];
-  if (input.type === "int64") return new Tensor("int64", BigInt64Array.from(values, BigInt), dims);
-  if (input.type === "float32") return new Tensor("float32", Float32Array.from(values), dims);
-  if (input.type === "bool") return new Tensor("bool", Uint8Array.from(values), dims);
-  return new Tensor("int32", values, dims);
+  if (input.type === "int64") return new onnxruntime.Tensor("int64", BigInt64Array.from(values, BigInt), dims);
+  if (input.type === "float32") return new onnxruntime.Tensor("float32", Float32Array.from(values), dims);
+  if (input.type === "bool") return new onnxruntime.Tensor("bool", Uint8Array.from(values), dims);
+  return new onnxruntime.Tensor("int32", values, dims);
 }
 
 function describeInput(metadata: InferenceSession.ValueMetadata, path: string): ModelInput {

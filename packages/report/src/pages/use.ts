@@ -3,11 +3,19 @@ import type { FavorFile } from "../record/favor-file.ts";
 const open = "```js";
 const close = "```";
 
+/** The lines that load onnxruntime without its telemetry, which is on by default from 1.30 on. */
+function loading(names: string): string[] {
+  return [
+    'process.env.ORT_DISABLE_TELEMETRY = "1"; // before onnxruntime is loaded: it sends usage data otherwise',
+    `const { ${names} } = await import("onnxruntime-node");`,
+  ];
+}
+
 /** How a model card says that onnxruntime loads the model, `custom` with its own LinearAttention. */
 export function onnxruntimeUse({ model }: FavorFile, custom: boolean): string[] {
   const lines = [
     open,
-    'import { InferenceSession } from "onnxruntime-node";',
+    ...loading("InferenceSession"),
     "",
     `const session = await InferenceSession.create("${model.file}");`,
     close,
@@ -43,7 +51,7 @@ export function statefulUse(file: FavorFile): string[] {
     "The model is fed token by token or in pieces: each call takes the state that the call before gave.",
     "",
     open,
-    'import { InferenceSession, Tensor } from "onnxruntime-node";',
+    ...loading("InferenceSession, Tensor"),
     "",
     `const session = await InferenceSession.create("${file.model.file}");`,
     "const state = {};",

@@ -1,12 +1,14 @@
+import type { InferenceSession, Tensor } from "onnxruntime-node";
+
 import { DataType } from "@favor/onnx";
-import { InferenceSession, Tensor } from "onnxruntime-node";
+import { onnxruntime } from "@favor/measure/onnxruntime";
 import type { NpyArray } from "@favor/test-support/zoo/npz";
 
 export type Feeds = Readonly<Record<string, Tensor>>;
 
 /** Opens a model on one thread, unoptimised: rounding is then that of the graph as it is written. */
 export function openSession(model: Uint8Array): Promise<InferenceSession> {
-  return InferenceSession.create(model, {
+  return onnxruntime.InferenceSession.create(model, {
     logSeverityLevel: 4,
     graphOptimizationLevel: "disabled",
     intraOpNumThreads: 1,
@@ -46,13 +48,13 @@ export function numbersOf({ dataType, bytes }: NpyArray): number[] {
 export function tensorOfNumbers(dataType: number, dims: readonly number[], values: readonly number[]): Tensor {
   switch (dataType) {
     case DataType.FLOAT:
-      return new Tensor("float32", Float32Array.from(values), dims);
+      return new onnxruntime.Tensor("float32", Float32Array.from(values), dims);
     case DataType.INT64:
-      return new Tensor("int64", BigInt64Array.from(values, BigInt), dims);
+      return new onnxruntime.Tensor("int64", BigInt64Array.from(values, BigInt), dims);
     case DataType.INT32:
-      return new Tensor("int32", Int32Array.from(values), dims);
+      return new onnxruntime.Tensor("int32", Int32Array.from(values), dims);
     case DataType.BOOL:
-      return new Tensor("bool", Uint8Array.from(values), dims);
+      return new onnxruntime.Tensor("bool", Uint8Array.from(values), dims);
     default:
       throw new Error(`No sample has data type ${dataType}.`);
   }
