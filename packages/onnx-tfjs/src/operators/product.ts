@@ -1,6 +1,6 @@
-import { broadcastDims } from "@favor/onnx/semantics";
+import { matrixProduct } from "@favor/onnx/semantics";
 import * as tf from "@tensorflow/tfjs";
-import { shown, type Operator, type OperatorCall, type OperatorTable } from "../operator-call.ts";
+import type { Operator, OperatorCall, OperatorTable } from "../operator-call.ts";
 import { einsum } from "./einsum.ts";
 import { expanded } from "./shape.ts";
 import { runsOf, sharedProduct } from "./shared-product.ts";
@@ -17,17 +17,11 @@ interface Transposed {
  * operands broadcast, they do so before the product, because tfjs cannot differentiate it otherwise.
  */
 function matmul(call: OperatorCall, a: tf.Tensor, b: tf.Tensor, transposed: Transposed = {}): tf.Tensor {
-  if (a.rank === 0 || b.rank === 0) call.fail("its operands must not be scalars");
   const left = a.rank === 1 ? tf.reshape(a, [1, a.size]) : a;
   const right = b.rank === 1 ? tf.reshape(b, [b.size, 1]) : b;
   const [transposeA, transposeB] = [a.rank > 1 && transposed.a === true, b.rank > 1 && transposed.b === true];
-  const [rows, inner] = matrixDims(left, transposeA);
-  const [innerB, columns] = matrixDims(right, transposeB);
-  if (inner !== innerB) call.fail(`shapes ${shown(a.shape)} and ${shown(b.shape)} cannot be multiplied`);
-  const batchA = left.shape.slice(0, -2);
-  const batchB = right.shape.slice(0, -2);
-  const batch = broadcastDims(call, batchA, batchB);
-  const dims = [...batch, ...(a.rank === 1 ? [] : [rows]), ...(b.rank === 1 ? [] : [columns])];
+  const { batch, dims } = matrixProduct(call, factorDims(a, transposeA), factorDims(b, transposeB));
+  const [batchA, batchB] = [left.shape.slice(0, -2), right.shape.slice(0, -2)];
   const [runsA, runsB] = [runsOf(batch, batchA), runsOf(batch, batchB)];
   const [sharedA, sharedB] = [runsA, runsB].map((runs) => runs.some(({ shared }) => shared));
   if (sharedA !== sharedB) {
@@ -46,9 +40,8 @@ function matmul(call: OperatorCall, a: tf.Tensor, b: tf.Tensor, transposed: Tran
   return tf.reshape(tf.matMul(batched(left), batched(right), transposeA, transposeB), dims);
 }
 
-function matrixDims(x: tf.Tensor, transpose: boolean): [number, number] {
-  const [rows, columns] = x.shape.slice(-2) as [number, number];
-  return transpose ? [columns, rows] : [rows, columns];
+function factorDims({ shape }: tf.Tensor, transpose: boolean): number[] {
+  return transpose ? [...shape.slice(0, -2), shape.at(-1)!, shape.at(-2)!] : shape;
 }
 
 const matMul: Operator = (call) => [matmul(call, call.device(0), call.device(1))];

@@ -1,5 +1,6 @@
 import { intAttribute, intsAttribute, isStandard } from "./node.ts";
-import type { ShapeCall, ShapeInfo } from "./shape-info.ts";
+import type { ShapeCall } from "./shape-call.ts";
+import type { ShapeInfo } from "./shape-info.ts";
 
 type Shapes = (ShapeInfo | undefined)[] | undefined;
 
@@ -54,7 +55,7 @@ function linearAttention({ node, inputs: [query, key, value] }: ShapeCall): Shap
 function standardAttention({ node, inputs: [query, key, value] }: ShapeCall): Shapes {
   if (!query || !value) return undefined;
   if (query.dims.length === 4) {
-    return [{ dims: [...query.dims.slice(0, 3), value.dims[3]!], dataType: query.dataType }, key, value];
+    return [{ dims: [...query.dims.slice(0, 3), value.dims[3]!], dataType: query.dataType }, key ?? undefined, value];
   }
   const ratio = intAttribute(node, "q_num_heads", 1) / intAttribute(node, "kv_num_heads", 1);
   return [{ dims: [query.dims[0]!, query.dims[1]!, value.dims[2]! * ratio], dataType: query.dataType }];

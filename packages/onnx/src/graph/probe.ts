@@ -5,8 +5,9 @@ import { FavorError } from "@favor/core";
 import { DataType, type GraphProto, type NodeProto, type ValueInfoProto } from "../model/proto.ts";
 import { Graph } from "./graph.ts";
 import { inferControlFlow } from "./control-flow-shapes.ts";
-import { intAttribute } from "./node.ts";
-import { shapeFunctions } from "./shape-functions.ts";
+import { shapeOf } from "../semantics/shapes.ts";
+import { ShapeCall } from "./shape-call.ts";
+import { inferShapes } from "./shape-functions.ts";
 import { ShapeConflict, type ShapeInfo } from "./shape-info.ts";
 
 /** Sizes given to a model's free dimensions. */
@@ -159,7 +160,7 @@ function inferNode(
   node: NodeProto,
   info: ReadonlyMap<string, ShapeInfo>,
   progress: Progress,
-): (ShapeInfo | undefined)[] | undefined {
+): readonly (ShapeInfo | undefined)[] | undefined {
   const inputs = node.input.map((name) => (name === "" ? undefined : info.get(name)));
   switch (node.opType) {
     case "Constant": {
@@ -168,7 +169,7 @@ function inferNode(
       return shape && [{ dims: shape.dims, dataType: shape.dataType, ...(value && { value }) }];
     }
     case "Shape":
-      return inputs[0] && [known(shapeValue(node, inputs[0].dims))];
+      return inputs[0] && [known(shapeValue(new ShapeCall(node, [inputs[0]], graph.opsets), inputs[0].dims))];
     case "Size":
       return inputs[0] && [known(tensorOf(DataType.INT64, [], [elementCount(inputs[0].dims)]))];
     case "If":
@@ -188,16 +189,12 @@ function inferNode(
         return body.output.map(({ name }) => inner.get(name));
       });
     default:
-      return (
-        evaluated(graph, node, inputs, progress.cost) ??
-        shapeFunctions.get(node.opType)?.({ node, inputs, opset: graph.opset })
-      );
+      return evaluated(graph, node, inputs, progress.cost) ?? inferShapes(node, inputs, graph.opsets);
   }
 }
 
-function shapeValue(node: NodeProto, dims: readonly number[]): Tensor {
-  const start = intAttribute(node, "start", 0);
-  const part = dims.slice(start, intAttribute(node, "end", dims.length));
+function shapeValue(call: ShapeCall, dims: readonly number[]): Tensor {
+  const part = shapeOf(call, dims);
   return tensorOf(DataType.INT64, [part.length], part);
 }
 

@@ -1,7 +1,8 @@
 import { DataType } from "../model/proto.ts";
 import { intAttribute } from "./node.ts";
 import * as layout from "./layout-shapes.ts";
-import { broadcast, type ShapeFunction } from "./shape-info.ts";
+import { broadcastDims } from "../semantics/shapes.ts";
+import type { ShapeFunction } from "./shape-call.ts";
 
 /** [1, heads, queries, keys] of T5's bias, whose lengths are inputs. */
 const relativePositionBias: ShapeFunction = ({ inputs: [table, queries, keys] }) => {
@@ -30,11 +31,13 @@ const gatherBlockQuantized: ShapeFunction = ({ node, inputs: [data, indices, sca
 /** Scale and zero point of the result, then a part, its scale and its zero point, and so on. */
 const quantisedConcat: ShapeFunction = (call) => {
   const parts = call.inputs.slice(2).filter((_, i) => i % 3 === 0);
-  return layout.concat({ ...call, inputs: parts });
+  return layout.concat(call.on(parts));
 };
 
-const quantisedWhere: ShapeFunction = ({ node, inputs: [condition, x, , , y] }) =>
-  condition && x && y && [{ dims: broadcast(node, [condition.dims, x.dims, y.dims]), dataType: x.dataType }];
+const quantisedWhere: ShapeFunction = (call) => {
+  const [condition, x, y] = [call.input(0), call.input(1), call.input(4)];
+  return [{ dims: broadcastDims(call, condition.dims, x.dims, y.dims), dataType: x.dataType }];
+};
 
 /** Of operators in onnxruntime's own domain that its optimizers and quantisers write. */
 export const runtimeShapes: readonly (readonly [string, ShapeFunction])[] = [

@@ -1,170 +1,127 @@
 import { DataType, type NodeProto } from "../model/proto.ts";
+import { convolutionSteps } from "../semantics/convolution.ts";
+import { equationOf } from "../semantics/equation.ts";
+import { shown } from "../semantics/node-call.ts";
 import { fusedAttention, orderComparisons } from "../semantics/operator-families.ts";
+import { broadcastDims, matrixProduct } from "../semantics/shapes.ts";
+import type { Opsets } from "./graph.ts";
 import { attentionShapes } from "./attention-shapes.ts";
-import { parseEinsum } from "./einsum.ts";
 import { intAttribute, intsAttribute, stringAttribute } from "./node.ts";
 import * as layout from "./layout-shapes.ts";
 import { runtimeShapes } from "./runtime-shapes.ts";
-import {
-  axisOf,
-  broadcast,
-  integers,
-  ShapeConflict,
-  type ShapeCall,
-  type ShapeFunction,
-  type ShapeInfo,
-} from "./shape-info.ts";
+import { ShapeCall, type ShapeFunction } from "./shape-call.ts";
+import type { ShapeInfo } from "./shape-info.ts";
+import { giveUp, ifKnown } from "./unknown.ts";
 
-const first = ({ inputs }: ShapeCall): ShapeInfo[] | undefined => {
-  const info = inputs[0];
-  return info && [{ dims: info.dims, dataType: info.dataType }];
+/** As the first input, whatever the others are. */
+const first: ShapeFunction = (call) => {
+  const { dims, dataType } = call.input(0);
+  return [{ dims, dataType }];
 };
 
-function elementwise(call: ShapeCall, dataType?: number): ShapeInfo[] | undefined {
-  const shapes: (readonly number[])[] = [];
-  for (let i = 0; i < call.inputs.length; i++) {
-    if (call.node.input[i] === "") continue;
-    const info = call.inputs[i];
-    if (info === undefined) return undefined;
-    shapes.push(info.dims);
-  }
-  const type = dataType ?? call.inputs[0]?.dataType;
-  return type === undefined ? undefined : [{ dims: broadcast(call.node, shapes), dataType: type }];
+function elementwise(call: ShapeCall, dataType: number = call.input(0).dataType): ShapeInfo[] {
+  const shapes = call.inputs.flatMap((_, i) => (call.node.input[i] === "" ? [] : [call.input(i).dims]));
+  return [{ dims: broadcastDims(call, ...shapes), dataType }];
 }
 
 const compare: ShapeFunction = (call) => elementwise(call, DataType.BOOL);
 
-function productDims(node: NodeProto, a: readonly number[], b: readonly number[]): number[] {
-  const left = a.length === 1 ? [1, a[0]!] : a;
-  const right = b.length === 1 ? [b[0]!, 1] : b;
-  if (left.at(-1) !== right.at(-2)) {
-    throw new ShapeConflict(node, `cannot multiply [${a.join(", ")}] by [${b.join(", ")}]`);
-  }
-  const batch = broadcast(node, [left.slice(0, -2), right.slice(0, -2)]);
-  const rows = a.length === 1 ? [] : [left.at(-2)!];
-  const columns = b.length === 1 ? [] : [right.at(-1)!];
-  return [...batch, ...rows, ...columns];
-}
-
 /** A factor as MatMul would have it; with a transposed batch, its rows (columns, transposed) come before the batch. */
-function factorDims(node: NodeProto, side: "A" | "B", given: readonly number[]): readonly number[] {
+function factorDims(call: ShapeCall, side: "A" | "B", given: readonly number[]): readonly number[] {
   if (given.length < 2) return given;
-  const moves = intAttribute(node, `transBatch${side}`, 0) === 1;
+  const moves = call.int(`transBatch${side}`, 0) === 1;
   const dims = moves ? [...given.slice(1, -1), given[0]!, given.at(-1)!] : given;
-  if (intAttribute(node, `trans${side}`, 0) !== 1) return dims;
+  if (call.int(`trans${side}`, 0) !== 1) return dims;
   return [...dims.slice(0, -2), dims.at(-1)!, dims.at(-2)!];
 }
 
-const matMul: ShapeFunction = ({ node, inputs: [a, b] }) => {
-  if (!a || !b) return undefined;
-  const left = factorDims(node, "A", a.dims);
-  const right = factorDims(node, "B", b.dims);
-  return [{ dims: productDims(node, left, right), dataType: a.dataType }];
+const matMul: ShapeFunction = (call) => {
+  const [a, b] = [call.input(0), call.input(1)];
+  const { dims } = matrixProduct(call, factorDims(call, "A", a.dims), factorDims(call, "B", b.dims));
+  return [{ dims, dataType: a.dataType }];
 };
 
-const integerProduct: ShapeFunction = ({ node, inputs: [a, b] }) =>
-  a && b ? [{ dims: productDims(node, a.dims, b.dims), dataType: DataType.INT32 }] : undefined;
+/** A product of integers, the second factor being input `right`. */
+const integerProduct = (right: number, dataType: (call: ShapeCall) => number): ShapeFunction => {
+  return (call) => {
+    const { dims } = matrixProduct(call, call.input(0).dims, call.input(right).dims);
+    return [{ dims, dataType: dataType(call) }];
+  };
+};
 
-function reduce(call: ShapeCall): ShapeInfo[] | undefined {
-  const info = call.inputs[0];
-  const axes = integers(call, 1, "axes");
-  if (info === undefined || axes === "unknown") return undefined;
-  if ((axes === undefined || axes.length === 0) && intAttribute(call.node, "noop_with_empty_axes", 0) === 1) {
-    return first(call);
-  }
-  const rank = info.dims.length;
-  const reduced = new Set(axes?.length ? axes.map((axis) => axisOf(axis, rank)) : info.dims.map((_, i) => i));
-  const keep = intAttribute(call.node, "keepdims", 1) === 1;
-  const dims = info.dims.flatMap((dim, i) => (reduced.has(i) ? (keep ? [1] : []) : [dim]));
-  return [{ dims, dataType: info.dataType }];
-}
+const reduce: ShapeFunction = (call) => {
+  const { dims: given, dataType } = call.input(0);
+  const axes = call.integersOr(1, "axes") ?? [];
+  if (axes.length === 0 && call.int("noop_with_empty_axes", 0) === 1) return first(call);
+  const reduced = new Set(axes.length > 0 ? axes.map((axis) => call.axis(axis, given.length)) : given.keys());
+  const keep = call.int("keepdims", 1) === 1;
+  const dims = given.flatMap((dim, i) => (reduced.has(i) ? (keep ? [1] : []) : [dim]));
+  return [{ dims, dataType }];
+};
 
-function argReduce({ node, inputs: [info] }: ShapeCall): ShapeInfo[] | undefined {
-  if (!info) return undefined;
-  const axis = axisOf(intAttribute(node, "axis", 0), info.dims.length);
-  const keep = intAttribute(node, "keepdims", 1) === 1;
-  const dims = info.dims.flatMap((dim, i) => (i === axis ? (keep ? [1] : []) : [dim]));
+const argReduce: ShapeFunction = (call) => {
+  const given = call.input(0).dims;
+  const axis = call.axis(call.int("axis", 0), given.length);
+  const keep = call.int("keepdims", 1) === 1;
+  const dims = given.flatMap((dim, i) => (i === axis ? (keep ? [1] : []) : [dim]));
   return [{ dims, dataType: DataType.INT64 }];
-}
+};
 
-const gemm: ShapeFunction = ({ node, inputs: [a, b] }) => {
-  if (!a || !b) return undefined;
-  const rows = a.dims[intAttribute(node, "transA", 0) === 1 ? 1 : 0]!;
-  const columns = b.dims[intAttribute(node, "transB", 0) === 1 ? 0 : 1]!;
+const gemm: ShapeFunction = (call) => {
+  const [a, b] = [call.input(0), call.input(1)];
+  const rows = a.dims[call.int("transA", 0) === 1 ? 1 : 0]!;
+  const columns = b.dims[call.int("transB", 0) === 1 ? 0 : 1]!;
   return [{ dims: [rows, columns], dataType: a.dataType }];
 };
 
-const einsum: ShapeFunction = ({ node, inputs }) => {
-  if (inputs.some((info) => info === undefined)) return undefined;
-  const ranks = inputs.map((info) => info?.dims.length);
-  const equation = parseEinsum(stringAttribute(node, "equation") ?? "", ranks);
-  if (equation === undefined) return undefined;
-  const sizes = new Map<string, number>();
-  equation.inputs.forEach((labels, operand) => {
-    [...labels].forEach((label, i) => {
-      const dim = inputs[operand]?.dims[i] ?? 1;
-      sizes.set(label, Math.max(dim, sizes.get(label) ?? 1));
-    });
-  });
-  return [{ dims: [...equation.output].map((label) => sizes.get(label) ?? 1), dataType: inputs[0]!.dataType }];
+const einsum: ShapeFunction = (call) => {
+  const operands = call.inputs.map((_, i) => call.input(i));
+  const { output, sizes } = equationOf(
+    call,
+    operands.map(({ dims }) => dims),
+  );
+  return [{ dims: output.map((label) => sizes.get(label)!), dataType: call.input(0).dataType }];
 };
 
 /** Conv and pooling over any number of spatial axes. */
-function windowed(
-  spatialKernel: (call: ShapeCall) => readonly number[] | undefined,
-  channels: (call: ShapeCall) => number,
-) {
-  return (call: ShapeCall): ShapeInfo[] | undefined => {
-    const data = call.inputs[0];
-    const kernel = spatialKernel(call);
-    if (!data || kernel === undefined) return undefined;
-    const { node } = call;
-    const strides = intsAttribute(node, "strides") ?? kernel.map(() => 1);
-    const dilations = intsAttribute(node, "dilations") ?? kernel.map(() => 1);
-    const pads = intsAttribute(node, "pads") ?? kernel.flatMap(() => [0, 0]);
-    const auto = stringAttribute(node, "auto_pad") ?? "NOTSET";
-    const spatial = kernel.map((size, i) => {
-      const length = data.dims[i + 2]!;
-      const stride = strides[i]!;
-      if (auto.startsWith("SAME")) return Math.ceil(length / stride);
-      const padded = auto === "VALID" ? length : length + pads[i]! + pads[i + kernel.length]!;
-      const room = (padded - dilations[i]! * (size - 1) - 1) / stride;
-      return (intAttribute(node, "ceil_mode", 0) === 1 ? Math.ceil(room) : Math.floor(room)) + 1;
-    });
-    if (spatial.some((dim) => dim < 1)) throw new ShapeConflict(node, "the probing input is shorter than the kernel");
-    return [{ dims: [data.dims[0]!, channels(call), ...spatial], dataType: data.dataType }];
-  };
+function windowed(call: ShapeCall, kernel: readonly number[], channels: number): ShapeInfo[] {
+  const { dims, dataType } = call.input(0);
+  const spatial = convolutionSteps(call, dims.slice(2), kernel).map(({ output }) => output);
+  if (spatial.some((dim) => dim < 1)) call.misfit(`its input ${shown(dims)} is smaller than its kernel`);
+  return [{ dims: [dims[0]!, channels, ...spatial], dataType }];
 }
 
-const conv = windowed(
-  ({ inputs }) => inputs[1]?.dims.slice(2),
-  ({ inputs }) => inputs[1]!.dims[0]!,
-);
-const pool = windowed(
-  ({ node }) => intsAttribute(node, "kernel_shape"),
-  ({ inputs }) => inputs[0]!.dims[1]!,
-);
+const conv = (call: ShapeCall): ShapeInfo[] => {
+  const [filters, , ...kernel] = call.input(1).dims;
+  return windowed(call, kernel, filters!);
+};
+
+const pool: ShapeFunction = (call) => windowed(call, call.ints("kernel_shape") ?? giveUp(), call.input(0).dims[1]!);
+
+/** [N, ..., C] as [N, C, ...]. */
+function channelsFirst(info: ShapeInfo): ShapeInfo {
+  const [outer, ...inner] = info.dims;
+  return { ...info, dims: [outer!, inner.at(-1)!, ...inner.slice(0, -1)] };
+}
 
 /** Channels last, in the data and in the weight. */
 const channelsLastConv: ShapeFunction = (call) => {
-  const [data, weight] = call.inputs.map((info) => {
-    if (!info) return undefined;
-    const [outer, ...inner] = info.dims;
-    return { ...info, dims: [outer!, inner.at(-1)!, ...inner.slice(0, -1)] };
-  });
-  return conv({ ...call, inputs: [data, weight] })?.map((info) => {
-    const [batch, channels, ...spatial] = info!.dims;
-    return { ...info!, dims: [batch!, ...spatial, channels!] };
+  const made = conv(call.on([channelsFirst(call.input(0)), channelsFirst(call.input(1))]));
+  return made.map((info) => {
+    const [batch, channels, ...spatial] = info.dims;
+    return { ...info, dims: [batch!, ...spatial, channels!] };
   });
 };
 
 const quantisedConv: ShapeFunction = (call) => {
-  const made = conv({ ...call, inputs: [call.inputs[0], call.inputs[3]] });
-  return made?.map((info) => ({ ...info, dataType: call.inputs[7]?.dataType ?? info.dataType }));
+  const made = conv(call.on([call.input(0), call.input(3)]));
+  return made.map((info) => ({ ...info, dataType: call.inputs[7]?.dataType ?? info.dataType }));
 };
 
-const quantisedBroadcast: ShapeFunction = ({ node, inputs: [a, , , b] }) =>
-  a && b && [{ dims: broadcast(node, [a.dims, b.dims]), dataType: a.dataType }];
+const quantisedBroadcast: ShapeFunction = (call) => {
+  const [a, b] = [call.input(0), call.input(3)];
+  return [{ dims: broadcastDims(call, a.dims, b.dims), dataType: a.dataType }];
+};
 
 const convTranspose: ShapeFunction = ({ node, inputs: [data, weight] }) => {
   if (!data || !weight) return undefined;
@@ -199,34 +156,34 @@ const recurrent: ShapeFunction = ({ node, inputs: [data] }) => {
   return [{ dims: [length, directions, batch, hidden], dataType }, last, last];
 };
 
-const globalPool: ShapeFunction = ({ inputs: [data] }) =>
-  data && [{ dims: data.dims.map((dim, i) => (i < 2 ? dim : 1)), dataType: data.dataType }];
-
-const cast: ShapeFunction = ({ node, inputs: [data] }) =>
-  data && [{ dims: data.dims, dataType: intAttribute(node, "to", data.dataType) }];
-
-const castLike: ShapeFunction = ({ inputs: [data, like] }) =>
-  data && like && [{ dims: data.dims, dataType: like.dataType }];
-
-const where: ShapeFunction = (call) => call.inputs[1] && elementwise(call, call.inputs[1].dataType);
-
-const sameAsFirstWithStatistics: ShapeFunction = (call) => {
-  const same = first(call);
-  return same && [same[0]!];
+const globalPool: ShapeFunction = (call) => {
+  const { dims, dataType } = call.input(0);
+  return [{ dims: dims.map((dim, i) => (i < 2 ? dim : 1)), dataType }];
 };
 
-const dequantize: ShapeFunction = ({ inputs: [data, scale] }) =>
-  data && [{ dims: data.dims, dataType: scale?.dataType ?? DataType.FLOAT }];
+const cast: ShapeFunction = (call) => {
+  const { dims, dataType } = call.input(0);
+  return [{ dims, dataType: call.int("to", dataType) }];
+};
 
-const quantize: ShapeFunction = ({ node, inputs: [data, , zero] }) =>
-  data && [{ dims: data.dims, dataType: zero?.dataType ?? (intAttribute(node, "output_dtype", 0) || DataType.UINT8) }];
+const castLike: ShapeFunction = (call) => [{ dims: call.input(0).dims, dataType: call.input(1).dataType }];
 
-const dynamicQuantize: ShapeFunction = ({ inputs: [data] }) =>
-  data && [
-    { dims: data.dims, dataType: DataType.UINT8 },
-    { dims: [], dataType: DataType.FLOAT },
-    { dims: [], dataType: DataType.UINT8 },
-  ];
+const where: ShapeFunction = (call) => elementwise(call, call.input(1).dataType);
+
+const dequantize: ShapeFunction = (call) => [
+  { dims: call.input(0).dims, dataType: call.inputs[1]?.dataType ?? DataType.FLOAT },
+];
+
+const quantize: ShapeFunction = (call) => {
+  const dataType = call.inputs[2]?.dataType ?? (call.int("output_dtype", 0) || DataType.UINT8);
+  return [{ dims: call.input(0).dims, dataType }];
+};
+
+const dynamicQuantize: ShapeFunction = (call) => [
+  { dims: call.input(0).dims, dataType: DataType.UINT8 },
+  { dims: [], dataType: DataType.FLOAT },
+  { dims: [], dataType: DataType.UINT8 },
+];
 
 const nBits: ShapeFunction = ({ node, inputs: [data] }) => {
   const columns = intAttribute(node, "N");
@@ -289,36 +246,46 @@ const reductions =
     " ",
   );
 
+/**
+ * The shapes of a node's outputs.
+ *
+ * @param inputs what is known of its inputs
+ * @returns undefined where they do not follow: inputs are not known, or the operator is not
+ * @throws ShapeConflict where the sizes of the inputs contradict each other
+ */
+export function inferShapes(
+  node: NodeProto,
+  inputs: readonly (ShapeInfo | undefined)[],
+  opsets: Opsets,
+): readonly (ShapeInfo | undefined)[] | undefined {
+  const infer = shapeFunctions.get(node.opType);
+  const known = inputs.map((info) => info ?? null);
+  return infer && ifKnown(() => infer(new ShapeCall(node, known, opsets)));
+}
+
 /** Shape functions by operator; the few domains whose operators matter here share no names with different meanings. */
-export const shapeFunctions: ReadonlyMap<string, ShapeFunction> = new Map<string, ShapeFunction>([
-  ...sameShape.map((name) => [name, sameAsFirstWithStatistics] as const),
+const shapeFunctions: ReadonlyMap<string, ShapeFunction> = new Map<string, ShapeFunction>([
+  ...sameShape.map((name) => [name, first] as const),
   ...broadcastOperators.map((name) => [name, (call: ShapeCall) => elementwise(call)] as const),
   ...comparisons.map((name) => [name, compare] as const),
   ...reductions.map((name) => [name, reduce] as const),
-  ["IsNaN", (call) => elementwise(call, DataType.BOOL)],
-  ["IsInf", (call) => elementwise(call, DataType.BOOL)],
+  ["IsNaN", compare],
+  ["IsInf", compare],
   ["ArgMax", argReduce],
   ["ArgMin", argReduce],
   ["MatMul", matMul],
   ["FusedMatMul", matMul],
   ["TransposeMatMul", matMul],
-  ["MatMulInteger", integerProduct],
-  ["ConvInteger", (call) => conv(call)?.map((info) => ({ ...info, dataType: DataType.INT32 }))],
-  [
-    "QLinearMatMul",
-    ({ node, inputs: [a, , , b] }) => a && b && [{ dims: productDims(node, a.dims, b.dims), dataType: a.dataType }],
-  ],
-  [
-    "MatMulIntegerToFloat",
-    ({ node, inputs: [a, b, scale] }) =>
-      a && b && scale && [{ dims: productDims(node, a.dims, b.dims), dataType: scale.dataType }],
-  ],
+  ["MatMulInteger", integerProduct(1, () => DataType.INT32)],
+  ["ConvInteger", (call) => conv(call).map((info) => ({ ...info, dataType: DataType.INT32 }))],
+  ["QLinearMatMul", integerProduct(3, (call) => call.input(0).dataType)],
+  ["MatMulIntegerToFloat", integerProduct(1, (call) => call.input(2).dataType)],
   ["DynamicQuantizeMatMul", matMul],
   ["MatMulNBits", nBits],
   ["MatMulBnb4", nBits],
   ["Gemm", gemm],
   ["FusedGemm", gemm],
-  ["QGemm", (call) => gemm({ ...call, inputs: [call.inputs[0], call.inputs[3]] })],
+  ["QGemm", (call) => gemm(call.on([call.input(0), call.input(3)]))],
   ["Einsum", einsum],
   ["Conv", conv],
   ["FusedConv", conv],

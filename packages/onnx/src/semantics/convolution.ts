@@ -11,7 +11,7 @@ export interface ConvolutionStep {
   readonly output: number;
 }
 
-/** How a kernel moves over each spatial dimension. */
+/** How the kernel of a convolution or of pooling moves over each spatial dimension. */
 export function convolutionSteps(
   call: NodeCall<unknown>,
   spatial: readonly number[],
@@ -25,6 +25,8 @@ export function convolutionSteps(
   if (kernel.length !== spatial.length || pads.length !== 2 * spatial.length || strides.length !== spatial.length) {
     call.fail(`its kernel ${shown(kernel)}, strides or pads do not fit spatial dimensions ${shown(spatial)}`);
   }
+  // Pooling alone may go over the end.
+  const round = call.int("ceil_mode", 0) === 1 ? Math.ceil : Math.floor;
   return spatial.map((dim, i) => {
     const [stride, dilation] = [strides[i]!, dilations[i]!];
     const extent = (kernel[i]! - 1) * dilation + 1;
@@ -34,7 +36,7 @@ export function convolutionSteps(
       before = mode === "SAME_UPPER" ? Math.floor(total / 2) : Math.ceil(total / 2);
       after = total - before;
     }
-    const output = Math.floor((dim + before + after - extent) / stride) + 1;
+    const output = round((dim + before + after - extent) / stride) + 1;
     return { kernel: kernel[i]!, stride, dilation, before, after, output };
   });
 }

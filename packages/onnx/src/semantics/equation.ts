@@ -1,53 +1,80 @@
 import { shown, type NodeCall } from "./node-call.ts";
 
 /** An Einstein sum over labelled axes. */
-export interface Equation {
-  /** Labels of each operand's axes: letters, and "1", "0" for what an ellipsis stands for, counted from its last axis. */
-  readonly terms: readonly (readonly string[])[];
-  readonly output: readonly string[];
+export interface Equation extends EquationLabels {
   /** Size of every label; axes of 1 broadcast. */
   readonly sizes: ReadonlyMap<string, number>;
 }
 
+/** The labels of an equation: letters, and "1", "0" for what an ellipsis stands for, counted from its last axis. */
+export interface EquationLabels {
+  readonly terms: readonly (readonly string[])[];
+  readonly output: readonly string[];
+}
+
+/**
+ * The labels of `bhid,bhjd->bhij`, or of the implicit form without an arrow.
+ *
+ * @param ranks ranks of the operands, which say how many axes an ellipsis stands for
+ * @param fail is called for a malformed equation, and where an ellipsis stands for an unknown number of axes
+ */
+export function labelsOfEquation(
+  equation: string,
+  ranks: readonly (number | undefined)[],
+  fail: (found: string) => never,
+): EquationLabels {
+  const [left = "", right, ...more] = equation.replaceAll(" ", "").split("->");
+  if (more.length > 0) fail(`equation "${equation}" has several arrows`);
+  const written = left.split(",");
+  let widest = 0;
+  const terms = written.map((term, i) =>
+    labelsOf(term, fail, (letters) => {
+      const span = (ranks[i] ?? Number.NaN) - letters;
+      if (!(span >= 0)) fail(`equation term "${term}" has more labels than its operand has dimensions`);
+      widest = Math.max(widest, span);
+      return span;
+    }),
+  );
+  const output =
+    right === undefined ? [...ellipsis(widest), ...lettersThatOccurOnce(written)] : labelsOf(right, fail, () => widest);
+  return { terms, output };
+}
+
 /** The equation of Einsum: any number of operands, repeated labels, ellipses. */
 export function equationOf(call: NodeCall<unknown>, operands: readonly (readonly number[])[]): Equation {
-  const equation = call.string("equation", "").replaceAll(" ", "");
-  const [left = "", right] = equation.split("->");
-  const written = left.split(",");
-  if (written.length !== operands.length) call.fail(`equation "${equation}" has ${written.length} terms`);
-  const terms = written.map((term, i) => {
-    const dims = operands[i]!;
-    const labels = labelsOf(call, term, (letters) => dims.length - letters);
-    if (labels.length !== dims.length) call.fail(`"${term}" does not label the shape ${shown(dims)}`);
-    return labels;
-  });
+  const { terms, output } = labelsOfEquation(
+    call.string("equation", ""),
+    operands.map((dims) => dims.length),
+    (found) => call.fail(found),
+  );
+  if (terms.length !== operands.length) call.fail(`its equation has ${terms.length} terms`);
   const sizes = new Map<string, number>();
   for (const [i, labels] of terms.entries()) {
+    const dims = operands[i]!;
+    if (labels.length !== dims.length) call.fail(`"${labels.join("")}" does not label the shape ${shown(dims)}`);
     for (const [axis, label] of labels.entries()) {
-      const dim = operands[i]![axis]!;
+      const dim = dims[axis]!;
       const known = sizes.get(label) ?? 1;
-      if (known !== 1 && dim !== 1 && known !== dim) call.fail(`label ${label} has the sizes ${known} and ${dim}`);
+      if (known !== 1 && dim !== 1 && known !== dim) {
+        call.misfit(`label ${label} has the sizes ${known} and ${dim}`, [dim, known]);
+      }
       sizes.set(label, known === 1 ? dim : known);
     }
   }
-  const span = [...sizes.keys()].filter((label) => /\d/.test(label)).length;
-  const output =
-    right === undefined ? [...ellipsis(span), ...lettersThatOccurOnce(written)] : labelsOf(call, right, () => span);
   for (const label of output) if (!sizes.has(label)) call.fail(`output label ${label} is in no operand`);
   return { terms, output, sizes };
 }
 
-/** @param spanOf axes that an ellipsis stands for, beside so many letters */
-function labelsOf(call: NodeCall<unknown>, term: string, spanOf: (letters: number) => number): string[] {
-  const [before = "", after] = term.split("...");
+/** @param spanOf how many axes an ellipsis stands for, next to so many letters */
+function labelsOf(term: string, fail: (found: string) => never, spanOf: (letters: number) => number): string[] {
+  const [before = "", after, ...more] = term.split("...");
   const letters = (part: string): string[] => {
-    if (!/^[A-Za-z]*$/.test(part)) call.fail(`equation term "${term}" is malformed`);
+    if (!/^[A-Za-z]*$/.test(part)) fail(`equation term "${term}" is malformed`);
     return part.split("");
   };
   if (after === undefined) return letters(before);
-  const span = spanOf(before.length + after.length);
-  if (span < 0) call.fail(`equation term "${term}" has more labels than its operand has dimensions`);
-  return [...letters(before), ...ellipsis(span), ...letters(after)];
+  if (more.length > 0) fail(`equation term "${term}" has several ellipses`);
+  return [...letters(before), ...ellipsis(spanOf(before.length + after.length)), ...letters(after)];
 }
 
 const ellipsis = (span: number): string[] => Array.from({ length: span }, (_, i) => String(span - 1 - i));

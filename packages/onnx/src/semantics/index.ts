@@ -2,8 +2,8 @@ export { hiddenKeys } from "./attention-order.ts";
 export type { HiddenKeys } from "./attention-order.ts";
 export { convolutionSteps } from "./convolution.ts";
 export type { ConvolutionStep } from "./convolution.ts";
-export { equationOf } from "./equation.ts";
-export type { Equation } from "./equation.ts";
+export { equationOf, labelsOfEquation } from "./equation.ts";
+export type { Equation, EquationLabels } from "./equation.ts";
 export {
   depthToSpace,
   padWidths,
@@ -36,8 +36,10 @@ export {
   checkReshape,
   expandedDims,
   flattenedDims,
+  matrixProduct,
   reshapedDims,
   shapeOf,
   squeezedDims,
   unsqueezedDims,
 } from "./shapes.ts";
+export type { MatrixProduct } from "./shapes.ts";

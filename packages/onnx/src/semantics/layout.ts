@@ -21,15 +21,16 @@ export function splitLengths(
   dims: readonly number[],
 ): { readonly axis: number; readonly lengths: number[] } {
   const axis = call.axis(call.int("axis", 0), dims.length);
-  const length = dims[axis]!;
+  const length = dims[axis] ?? call.fail("it would split a scalar");
   const count = call.node.output.length;
   if (call.int("num_outputs", count) !== count) call.fail(`num_outputs is not ${count}, the number of its outputs`);
   const each = Math.ceil(length / count);
   const lengths =
     call.integersOr(1, "split") ??
     Array.from({ length: count }, (_, i) => Math.max(0, Math.min(each, length - i * each)));
-  if (lengths.some((part) => part < 0) || lengths.reduce((a, b) => a + b, 0) !== length) {
-    call.fail(`lengths ${shown(lengths)} do not add up to dimension ${axis} of ${shown(dims)}`);
+  const total = lengths.reduce((a, b) => a + b, 0);
+  if (lengths.some((part) => part < 0) || total !== length) {
+    call.misfit(`lengths ${shown(lengths)} do not add up to dimension ${axis} of ${shown(dims)}`, [total]);
   }
   return { axis, lengths };
 }

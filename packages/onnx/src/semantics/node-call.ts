@@ -20,6 +20,15 @@ export abstract class NodeCall<Value> {
   /** Throws: the node, or its inputs, break the operator's specification. */
   abstract fail(found: string, cause?: unknown): never;
 
+  /**
+   * Throws as {@link fail}, for sizes that do not fit each other: at other sizes of the model's inputs the node may run.
+   *
+   * @param _sizes those that the node may insist on
+   */
+  misfit(found: string, _sizes: readonly number[] = []): never {
+    return this.fail(found);
+  }
+
   /** An integer input, as a list: shapes, axes, indices. `undefined` if absent. */
   abstract integers(index: number): number[] | undefined;
 

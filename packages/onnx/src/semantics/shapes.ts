@@ -23,11 +23,37 @@ export function broadcastDims(call: NodeCall<unknown>, ...shapes: (readonly numb
       const at = rank - dims.length + i;
       const dim = dims[i]!;
       if (dim === 1 || dim === result[at]) continue;
-      if (result[at] !== 1) call.fail(`shapes ${shapes.map(shown).join(" and ")} do not broadcast`);
+      if (result[at] !== 1) {
+        call.misfit(`shapes ${shapes.map(shown).join(" and ")} do not broadcast`, [dim, result[at]!]);
+      }
       result[at] = dim;
     }
   }
   return result;
+}
+
+/** The shapes that a product of two batches of matrices has to do with. */
+export interface MatrixProduct {
+  readonly batch: number[];
+  /** The left factor's matrices are [rows, inner], the right one's [inner, columns]. */
+  readonly rows: number;
+  readonly inner: number;
+  readonly columns: number;
+  /** Of the product: [...batch, rows, columns], less what vectors lack. */
+  readonly dims: number[];
+}
+
+/** numpy's matmul of `a` and `b`: batches broadcast, vectors count as one row or column, which the result then lacks. */
+export function matrixProduct(call: NodeCall<unknown>, a: readonly number[], b: readonly number[]): MatrixProduct {
+  if (a.length === 0 || b.length === 0) call.fail("its operands must not be scalars");
+  const left = a.length === 1 ? [1, ...a] : a;
+  const right = b.length === 1 ? [...b, 1] : b;
+  const [rows, inner] = left.slice(-2) as [number, number];
+  const columns = right.at(-1)!;
+  if (right.at(-2) !== inner) call.misfit(`shapes ${shown(a)} and ${shown(b)} cannot be multiplied`);
+  const batch = broadcastDims(call, left.slice(0, -2), right.slice(0, -2));
+  const dims = [...batch, ...(a.length === 1 ? [] : [rows]), ...(b.length === 1 ? [] : [columns])];
+  return { batch, rows, inner, columns, dims };
 }
 
 /** What Shape gives: dimensions from `start` to `end` (opset 15; both clamped). */

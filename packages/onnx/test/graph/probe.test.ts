@@ -2,9 +2,10 @@ import { describe, expect, test } from "vitest";
 import { Graph } from "../../src/graph/graph.ts";
 import { probePair } from "../../src/graph/probe.ts";
 import { makeNode } from "../../src/graph/node.ts";
-import { shapeFunctions } from "../../src/graph/shape-functions.ts";
+import { inferShapes } from "../../src/graph/shape-functions.ts";
 import { encodeModel } from "../../src/model/encode.ts";
 import { DataType } from "../../src/model/proto.ts";
+import { tensorOf } from "../../src/evaluate/tensor.ts";
 import { hidden, hiddenStates, layerModel } from "@favor/test-support/layer";
 import type { Layer, LayerInput } from "@favor/test-support/layer";
 import { openSession } from "@favor/test-support/onnxruntime";
@@ -132,22 +133,88 @@ describe("shapes agree with onnxruntime at random dimensions", () => {
   });
 
   test("an operator that is not known has no shape", () => {
-    expect(shapeFunctions.has(makeNode("NoSuchOperator", [], []).opType)).toBe(false);
+    expect(inferShapes(makeNode("NoSuchOperator", [], []), [], new Map())).toBeUndefined();
   });
 });
 
 /** Shapes of what an operator makes of inputs of the given shapes. */
 const infer = (opType: string, dims: number[][], attributes = {}, outputs = 1) =>
-  shapeFunctions.get(opType)!({
-    node: makeNode(
+  inferShapes(
+    makeNode(
       opType,
       dims.map((_, i) => `in${i}`),
       Array.from({ length: outputs }, (_, i) => `out${i}`),
       { attributes },
     ),
-    inputs: dims.map((given) => ({ dims: given, dataType: DataType.FLOAT })),
-    opset: 17,
-  })!.map((shape) => shape!.dims);
+    dims.map((given) => ({ dims: given, dataType: DataType.FLOAT })),
+    new Map([["", 17]]),
+  )!.map((shape) => shape!.dims);
+
+const opsets = new Map([["", 17]]);
+const info = (dims: number[]) => ({ dims, dataType: DataType.FLOAT });
+const list = (...data: number[]) => {
+  const value = tensorOf(DataType.INT64, [data.length], data);
+  return { dims: value.dims, dataType: value.dataType, value };
+};
+const unknownList = { dims: [2], dataType: DataType.INT64 };
+
+describe("shapes that do not follow, and sizes that contradict each other", () => {
+  test.each([
+    ["an input of unknown shape", makeNode("Transpose", ["x"], ["out"]), [undefined]],
+    ["an input that is left out", makeNode("Expand", ["x"], ["out"]), [info([2, 3])]],
+    ["a target whose values are not known", makeNode("Reshape", ["x", "to"], ["out"]), [info([2, 3]), unknownList]],
+    ["bounds whose values are not known", makeNode("Slice", ["x", "a", "b"], ["out"]), [info([5]), list(0), undefined]],
+    ["an axis that the input has not", makeNode("Unsqueeze", ["x", "axes"], ["out"]), [info([2]), list(4)]],
+    [
+      "a permutation of other axes",
+      makeNode("Transpose", ["x"], ["out"], { attributes: { perm: { ints: [2, 0] } } }),
+      [info([2, 3])],
+    ],
+    [
+      "an equation that is malformed",
+      makeNode("Einsum", ["x"], ["out"], { attributes: { equation: { string: "a1->a" } } }),
+      [info([2, 3])],
+    ],
+    ["a scalar that is split", makeNode("Split", ["x"], ["out"]), [info([])]],
+  ])("%s: undefined", (_, node, inputs) => expect(inferShapes(node, inputs, opsets)).toBeUndefined());
+
+  test.each([
+    ["Add", [info([2, 3]), info([2, 4])], {}, /shapes \[2, 3\] and \[2, 4\] do not broadcast/, [4, 3]],
+    ["MatMul", [info([2, 3]), info([4, 2])], {}, /\[2, 3\] and \[4, 2\] cannot be multiplied/, []],
+    ["Reshape", [info([2, 3]), list(-1, 4)], {}, /^cannot reshape \[2, 3\] to \[-1, 4\]$/, [4]],
+    [
+      "Einsum",
+      [info([2, 3]), info([4, 5])],
+      { equation: { string: "ab,bc->ac" } },
+      /label b has the sizes 3 and 4/,
+      [4, 3],
+    ],
+    ["Split", [info([7]), list(2, 3)], {}, /lengths \[2, 3\] do not add up to dimension 0 of \[7\]/, [5]],
+    ["Conv", [info([1, 1, 2]), info([1, 1, 3])], {}, /\[1, 1, 2\] is smaller than its kernel/, []],
+  ])("%s: a conflict that says what contradicts what", (opType, inputs, attributes, message, wanted) => {
+    const node = makeNode(
+      opType,
+      inputs.map((_, i) => `in${i}`),
+      ["out"],
+      { attributes },
+    );
+    const inferred = () => inferShapes(node, inputs, opsets);
+    expect(inferred).toThrow(message);
+    expect(inferred).toThrow(expect.objectContaining({ node, wanted }));
+  });
+
+  test("pooling that may go over the end rounds up", () => {
+    const attributes = { kernel_shape: { ints: [2] }, strides: { ints: [2] } };
+    const pooled = (more = {}) =>
+      inferShapes(
+        makeNode("MaxPool", ["x"], ["out"], { attributes: { ...attributes, ...more } }),
+        [info([1, 1, 5])],
+        opsets,
+      )![0]!.dims;
+    expect(pooled()).toEqual([1, 1, 2]);
+    expect(pooled({ ceil_mode: { int: 1 } })).toEqual([1, 1, 3]);
+  });
+});
 
 describe("operators that onnxruntime fuses to", () => {
   const microsoft = { domain: "com.microsoft" };

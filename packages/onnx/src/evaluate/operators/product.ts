@@ -1,56 +1,52 @@
 import { DataType } from "../../model/proto.ts";
 import { equationOf } from "../../semantics/equation.ts";
-import { broadcastDims } from "../../semantics/shapes.ts";
-import { markInexact, shown, type OperatorCall, type OperatorTable } from "../call.ts";
+import { broadcastDims, matrixProduct, type MatrixProduct } from "../../semantics/shapes.ts";
+import { markInexact, type OperatorCall, type OperatorTable } from "../call.ts";
 import { broadcastPositions, broadcastStrides, computed, stridedPositions } from "../positions.ts";
 import { elementCount, type Tensor, type TensorData } from "../tensor.ts";
 import { transposed } from "./layout.ts";
 
-/**
- * out[m, n] = scale * a[m, k] b[k, n], summed in float64.
- *
- * @param a row-major at `aAt`; likewise `b` and `out`
- */
+/** A row-major matrix in an array of several: where it begins. */
+interface MatrixAt {
+  readonly data: TensorData;
+  readonly at: number;
+}
+
+/** out[rows, columns] = scale * a[rows, inner] b[inner, columns], summed in float64. */
 function multiplyMatrices(
   call: OperatorCall,
-  out: TensorData,
-  outAt: number,
-  a: TensorData,
-  aAt: number,
-  b: TensorData,
-  bAt: number,
-  [m, k, n]: readonly [number, number, number],
-  scale: number = 1,
+  { rows, inner, columns }: MatrixProduct,
+  { a, b, out, scale }: { a: MatrixAt; b: MatrixAt; out: MatrixAt; scale: number },
 ): void {
-  call.operations(m * k * n);
-  const row = new Float64Array(n);
-  for (let i = 0; i < m; i++) {
-    row.fill(0);
-    for (let l = 0; l < k; l++) {
-      const factor = a[aAt + i * k + l]!;
+  call.operations(rows * inner * columns);
+  const sums = new Float64Array(columns);
+  const [left, right, made] = [a.data, b.data, out.data];
+  for (let i = 0; i < rows; i++) {
+    sums.fill(0);
+    for (let l = 0; l < inner; l++) {
+      const factor = left[a.at + i * inner + l]!;
       // Not skipped where the factor is 0: 0 * Infinity is NaN.
-      const start = bAt + l * n;
-      for (let j = 0; j < n; j++) row[j]! += factor * b[start + j]!;
+      const start = b.at + l * columns;
+      for (let j = 0; j < columns; j++) sums[j]! += factor * right[start + j]!;
     }
-    for (let j = 0; j < n; j++) out[outAt + i * n + j] = scale * row[j]!;
+    for (let j = 0; j < columns; j++) made[out.at + i * columns + j] = scale * sums[j]!;
   }
 }
 
 /** numpy's matmul: batches broadcast, vectors count as one row or column, which the result then lacks. */
 export function matmul(call: OperatorCall, a: Tensor, b: Tensor, dataType: number, scale: number = 1): Tensor {
-  if (a.dims.length === 0 || b.dims.length === 0) call.fail("its operands must not be scalars");
-  const left = a.dims.length === 1 ? [1, ...a.dims] : a.dims;
-  const right = b.dims.length === 1 ? [...b.dims, 1] : b.dims;
-  const [m, k] = left.slice(-2) as [number, number];
-  const n = right.at(-1)!;
-  if (right.at(-2) !== k) call.fail(`shapes ${shown(a.dims)} and ${shown(b.dims)} cannot be multiplied`);
-  const batch = broadcastDims(call, left.slice(0, -2), right.slice(0, -2));
-  const dims = [...batch, ...(a.dims.length === 1 ? [] : [m]), ...(b.dims.length === 1 ? [] : [n])];
+  const product = matrixProduct(call, a.dims, b.dims);
+  const { batch, rows, inner, columns, dims } = product;
   const data = call.data(dims, dataType);
-  const leftAt = stridedPositions(batch, broadcastStrides(left.slice(0, -2), batch));
-  const rightAt = stridedPositions(batch, broadcastStrides(right.slice(0, -2), batch));
+  const leftAt = stridedPositions(batch, broadcastStrides(a.dims.slice(0, -2), batch));
+  const rightAt = stridedPositions(batch, broadcastStrides(b.dims.slice(0, -2), batch));
   for (let i = 0; i < leftAt.length; i++) {
-    multiplyMatrices(call, data, i * m * n, a.data, leftAt[i]! * m * k, b.data, rightAt[i]! * k * n, [m, k, n], scale);
+    multiplyMatrices(call, product, {
+      a: { data: a.data, at: leftAt[i]! * rows * inner },
+      b: { data: b.data, at: rightAt[i]! * inner * columns },
+      out: { data, at: i * rows * columns },
+      scale,
+    });
   }
   markInexact(dataType, data);
   return computed(dims, dataType, data);
