@@ -4,7 +4,7 @@ import type { ConvertedSite } from "./report.ts";
 /** Key of the model's metadata under which a conversion leaves its record. */
 const key = "favor";
 
-/** What a converted model says of itself. */
+/** The record that a converted model carries. */
 export interface ConversionRecord {
   readonly version: 1;
   /** The kinds of feature maps that were written ("landmark, calibrated"), or "exact". */
@@ -12,7 +12,7 @@ export interface ConversionRecord {
   readonly count: number;
   readonly projection: string;
   readonly seed: number;
-  /** Sites by what became of them. */
+  /** Site numbers by outcome. */
   readonly converted: readonly number[];
   readonly kept: readonly number[];
 }
@@ -48,7 +48,7 @@ export function conversionOf(model: ModelProto): Partial<ConversionRecord> | und
     const record: unknown = JSON.parse(value);
     return typeof record === "object" && record !== null ? record : undefined;
   } catch {
-    // Somebody else's entry under the same key.
+    // Another tool's entry under the same key.
     return undefined;
   }
 }

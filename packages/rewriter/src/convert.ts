@@ -23,7 +23,7 @@ import { reportSite, type ConvertedSite } from "./report.ts";
 export interface Conversion {
   readonly model: ModelProto;
   readonly sites: readonly ConvertedSite[];
-  /** What was done beside the attention (position tables that grew), and what the options did not do or ask for. */
+  /** Changes besides the attention (position tables that grew), and remarks on options. */
   readonly notes: readonly string[];
 }
 
@@ -74,7 +74,7 @@ export function convertFound({ normalised, found }: Fork, settings: Settings, ch
   return { model, sites, notes: [...grown, ...remarks(sites, settings, hasCausal)] };
 }
 
-/** What the options leave as it is, or ask of whoever runs the model: a sentence each. */
+/** Sentences on what the options leave unchanged, and on what they require of callers of the model. */
 function remarks(sites: readonly ConvertedSite[], settings: Settings, hasCausal: boolean): string[] {
   const { cross, keep, target, stateful } = settings;
   const kept = sites.filter(({ kind, state, layer }) => kind === "cross" && state === "kept" && !keep.includes(layer));
@@ -87,19 +87,20 @@ function remarks(sites: readonly ConvertedSite[], settings: Settings, hasCausal:
       : []),
     ...(target !== "standard" && !hasCausal
       ? [
-          `The target "${target}" is for causal attention, and none was converted: the model has standard operators alone.`,
+          `The target "${target}" is only for causal attention, and none was converted. The model uses standard operators only.`,
         ]
       : []),
     ...(stateful
       ? [
-          "The model takes its state as inputs favor_past.*: at first 0, and -1e30 for log scales, then favor_present.* of " +
-            "the call before; favor_past_length, where there is one, counts the tokens fed before.",
+          "The model takes its state from the inputs favor_past.*. For the first piece they are 0 (-1e30 for log scales), " +
+            "for every other piece the favor_present.* of the call before. favor_past_length, if the model has it, is the " +
+            "number of tokens fed before.",
         ]
       : []),
   ];
 }
 
-/** Lets a model whose attention carries its state go on from a piece to the next in all else, or refuses. */
+/** Makes positions continue from one piece to the next as well, or refuses the model. */
 function continueFrom({ sites: found }: FoundAttention, sites: readonly ConvertedSite[], graph: Graph): void {
   const other = sites.find((site) => site.kind === "self" && (site.state !== "converted" || !site.causal));
   if (other !== undefined) {
@@ -148,13 +149,13 @@ class SiteWriters {
   }
 }
 
-/** Where, which masks and guards are written in, came with opset 9. */
+/** Masks and guards need the operator Where, which came with opset 9. */
 function requireOpset({ opset }: Graph): void {
   if (opset >= 9) return;
   throw new GraphError(
     "cannot-raise-opset",
-    `The model is of opset ${opset}, and linear attention is written in operators of opset 9 or later. Export it again ` +
-      "with a newer opset, or raise it with onnx.version_converter.",
+    `The model has opset ${opset}, but linear attention needs operators of opset 9 or later. Export the model with a ` +
+      "newer opset, or raise it with onnx.version_converter.",
     { opset },
   );
 }

@@ -11,7 +11,7 @@ import { type HeadMoments } from "@favor/core/calibration";
  * Feature maps by name. Estimates of the softmax kernel: "positive" (FAVOR+), "trigonometric" (2006.03555),
  * "hyperbolic", "oprf" (FAVOR++), "dense-exponential" (FAVOR#). Kernels of their own: an elementwise function
  * ("relu", "exp", ... : generalized attention, f(w.x) + 0.001), "elu1" (elu(x) + 1) and "squared-relu", both of width
- * d. "exact" writes softmax attention again, to check that the graph was understood.
+ * d. "exact" writes softmax attention again, as a check that the graph was understood.
  */
 export type FeatureChoice =
   | "positive"
@@ -39,8 +39,8 @@ const projectionKinds: readonly ProjectionKind[] = ["orthogonal", "iid", "hadama
 
 export interface FindOptions {
   /**
-   * Operations that evaluating the masks may take, all together; what needs more is refused. Default 4e7, about a
-   * second: enough for masks of 1,024 positions by 1,024 where the model runs at no smaller size.
+   * Limit on the operations for evaluating all masks together. Layers whose masks need more are refused. Default 4e7,
+   * about a second: enough for masks of 1,024 by 1,024 positions in a model that runs at no smaller size.
    */
   readonly maskOperations?: number;
 }
@@ -48,7 +48,7 @@ export interface FindOptions {
 export interface ConvertOptions extends FindOptions {
   /** Default "positive". */
   readonly features?: FeatureChoice;
-  /** Random features per head, M. Default 256. "elu1" and "squared-relu" have none and do not read it. */
+  /** Random features per head, M. Default 256. "elu1" and "squared-relu" have none and ignore it. */
   readonly count?: number;
   /** Default "orthogonal". Every kind is written as a dense matrix. */
   readonly projection?: ProjectionKind;
@@ -62,20 +62,20 @@ export interface ConvertOptions extends FindOptions {
    */
   readonly moments?: readonly (readonly HeadMoments[] | undefined)[];
   /**
-   * Feature maps per site and head, made elsewhere (`calibrate`, `fitLandmarks`): they go before `features` and
-   * `moments`. Sites without any are converted as the other options say.
+   * Feature maps per site and head, made elsewhere (`calibrate`, `fitLandmarks`). They take precedence over `features`
+   * and `moments`. Sites without any are converted as the other options say.
    */
   readonly featureMaps?: readonly (readonly FeatureMapDescription[] | undefined)[];
   /** Longest input, in tokens: position tables are grown to it. Default: as exported. */
   readonly maxLength?: number;
   /**
-   * What causal attention is written in: "standard" operators (a chunked prefix sum), "onnxruntime"'s own
-   * LinearAttention, or the standard one of "onnx27", to which the model's opset is raised. Default "standard".
+   * The operators for causal attention: "standard" ones (a chunked prefix sum), "onnxruntime"'s own LinearAttention, or
+   * the standard LinearAttention of "onnx27", which raises the model's opset. Default "standard".
    */
   readonly target?: "standard" | "onnxruntime" | "onnx27";
   /**
-   * The model takes and gives the state of every attention, of constant size, so that a sequence may be fed token by
-   * token or in pieces; see {@link statefulInputs}. All its self-attention must be causal and converted. Default false.
+   * Makes the state of every attention, of constant size, an input and an output, so that you can feed a sequence token
+   * by token or in pieces; see {@link statefulInputs}. All self-attention must be causal and converted. Default false.
    */
   readonly stateful?: boolean;
   /** Also convert cross-attention. Default false: it stays, with a note. */
@@ -106,7 +106,7 @@ export function checkOptions(options: ConvertOptions): Settings {
     throw new ArgumentError("options.maxLength", "a positive integer", maxLength);
   }
   if (options.stateful === true && features === "exact") {
-    throw new ArgumentError("options.features", "linear attention where options.stateful is set", features);
+    throw new ArgumentError("options.features", "linear attention if options.stateful is set", features);
   }
   const bad = keep.find((layer) => !Number.isInteger(layer) || layer < 0);
   if (bad !== undefined) throw new ArgumentError("options.keep", "layer numbers from 0", bad);

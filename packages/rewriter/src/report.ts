@@ -2,7 +2,7 @@ import type { FeatureMapDescription } from "@favor/core";
 import type { AttentionSite, FoundSite, MaskVerdict } from "./attention/site.ts";
 import type { Reason } from "./refusals/reason.ts";
 
-/** One attention of a model as a person or a program is told about it. Plain JSON. */
+/** The report on one attention of a model. Plain JSON. */
 export interface SiteReport {
   /** 0-based, in the order of data flow. */
   readonly site: number;
@@ -10,11 +10,11 @@ export interface SiteReport {
   /** The softmax node, or the fused operator. */
   readonly name: string;
   readonly kind: "self" | "cross";
-  /** 0 where unknown. */
+  /** 0 if unknown. */
   readonly heads: number;
   readonly keyValueHeads: number;
   readonly headDim: number;
-  /** What q.k of the projections is multiplied by: d^(-1/2) as a rule. */
+  /** The factor of q.k, with q and k as projected: usually d^(-1/2). */
   readonly scale: number;
   readonly mask: { readonly kind: MaskVerdict["kind"]; readonly evidence: string };
   readonly causal: boolean;
@@ -23,12 +23,12 @@ export interface SiteReport {
   readonly reasons: readonly Reason[];
 }
 
-/** One attention with what became of it. */
+/** One attention and its outcome. */
 export interface ConvertedSite extends SiteReport {
   readonly state: "converted" | "kept" | "refused";
-  /** One description per head; absent for exact attention and sites that stayed. */
+  /** One description per head; absent for exact attention and for sites that stay softmax. */
   readonly featureMaps?: readonly FeatureMapDescription[];
-  /** Whether query and key calibration went into the projections' weights, at no cost at run time. */
+  /** Whether the calibration of query and key was folded into the projections' weights, at no cost at run time. */
   readonly folded?: { readonly query: boolean; readonly key: boolean };
 }
 
@@ -50,7 +50,7 @@ export function reportSite(found: FoundSite): SiteReport {
   };
 }
 
-/** The scale between the projections and the softmax, rounded to what float32 graphs can say. */
+/** The scale between the projections and the softmax, rounded to float32. */
 function logitScaleOf(site: AttentionSite): number {
   return Math.fround(site.logitScale * site.queryScale * site.keyScale);
 }

@@ -6,19 +6,19 @@ import type { Fork } from "./fork.ts";
 import { DataType, type ModelProto } from "@favor/onnx";
 import { createMessage } from "@favor/onnx";
 
-/** Outputs that a tapped model has beside its own, for one site. Queries and keys are times sqrt(scale) each. */
+/** The additional outputs of a tapped model for one site. Queries and keys are each multiplied by sqrt(scale). */
 export interface MomentTap {
   readonly site: number;
   readonly heads: number;
   readonly dim: number;
   readonly outputs: {
-    /** [heads, dim]: the sum over batch and positions */
+    /** [heads, dim]: sum over batch and positions */
     readonly querySum: string;
-    /** [heads, dim, dim]: the sum of outer products */
+    /** [heads, dim, dim]: sum of outer products */
     readonly queryGram: string;
     readonly keySum: string;
     readonly keyGram: string;
-    /** [1]: how many queries, and how many keys, each head's sums are of. */
+    /** [1]: the number of queries (and of keys) in each head's sums. */
     readonly queryCount: string;
     readonly keyCount: string;
   };
@@ -28,9 +28,9 @@ export interface SampleTap {
   readonly site: number;
   readonly heads: number;
   readonly dim: number;
-  /** Whether query i attends to the keys up to i alone. */
+  /** Whether query i attends only to the keys up to i. */
   readonly causal: boolean;
-  /** [batch, heads, positions, dim]; the batch is the model's, times what the graph folds into it: frames, windows. */
+  /** [batch, heads, positions, dim]; the batch includes what the graph folds into it, such as frames or windows. */
   readonly query: string;
   /** [batch, heads, positions, dim] */
   readonly key: string;
@@ -40,7 +40,7 @@ export interface SampleTap {
 export interface TappedModel<Tap> {
   readonly model: ModelProto;
   readonly taps: readonly Tap[];
-  /** A sentence for each site that has no outputs: it can be converted, but not calibrated. */
+  /** One sentence per site without outputs: it can be converted, but not calibrated. */
   readonly notes: readonly string[];
 }
 
@@ -103,7 +103,7 @@ function tap<Entry>(
     const { site, context } = entry;
     if (context.graph !== graph) {
       notes.push(
-        `Attention ${site.index}, "${site.name}", lies inside a body of If, Loop or Scan, whose values cannot be outputs of the model: its queries and keys are not seen, and its features not calibrated.`,
+        `Attention ${site.index}, "${site.name}", is inside a body of If, Loop or Scan. Its queries and keys cannot become outputs of the model, so its features are not calibrated.`,
       );
       continue;
     }
@@ -123,7 +123,7 @@ function tap<Entry>(
   return { model, taps, notes };
 }
 
-/** Keys that all heads share are repeated, so that every head has statistics of its own. */
+/** Repeats keys that all heads share, so that every head has its own statistics. */
 function spreadHeads(build: NodeBuilder, value: string, site: AttentionSite): string {
   if (site.keyValueHeads === site.heads || site.keyValueHeads !== 1) return value;
   return build.op("Expand", [value, build.integers([1, site.heads, 1, 1])]);

@@ -8,12 +8,12 @@ it.each([
   [Uint8Array.of(8, 7), '"bytes"'],
   ["model.onnx", '"model.onnx"'],
   [undefined, "undefined"],
-])("%j is no model: what is wanted is said", (given, found) => {
+])("%j is not a model: the error says what is expected", (given, found) => {
   for (const action of [convertAttention, inspectAttention]) {
     const call = (): unknown => action(given as never);
     expect(call).toThrow(ArgumentError);
     expect(call).toThrow(
-      `model: expected a model, as decodeModel makes it of bytes, or openModel of @favor/onnx/node of a file, found ${found}.`,
+      `model: expected a model, from decodeModel (bytes) or from openModel of @favor/onnx/node (a file), found ${found}.`,
     );
   }
 });

@@ -33,7 +33,7 @@ export function searchAttention(graph: Graph, most: number = maskOperations): Fo
     const { conflict } = pair;
     return {
       sites: [],
-      notes: [`The graph's shapes contradict each other at ${describeNode(conflict.node)}: ${conflict.message}.`],
+      notes: [`The shapes of the graph contradict each other at ${describeNode(conflict.node)}: ${conflict.message}.`],
     };
   }
   const sites: FoundSite[] = [];
@@ -47,7 +47,7 @@ function inBlocks(softmax: readonly NodeProto[]): string[] {
   const [first] = softmax;
   if (first === undefined) return [];
   return [
-    `${softmax.length} Softmax, ${describeNode(first)} the first, belong to attention that is not one product of all queries with all keys: within windows or blocks of a fixed size (Longformer, LongT5, Swin), over a fixed number of positions or latents (Perceiver), or with logits put together from several products (LUKE). It stays as it is.`,
+    `${softmax.length} Softmax nodes (the first is ${describeNode(first)}) belong to attention that is not one product of all queries with all keys: within windows or blocks of a fixed size (Longformer, LongT5, Swin), over a fixed number of positions or latents (Perceiver), or with logits from several products (LUKE). It stays as it is.`,
   ];
 }
 
@@ -55,11 +55,11 @@ function throughLandmarks(regions: readonly Region[]): string[] {
   const [first] = regions;
   if (first === undefined) return [];
   return [
-    `Attention through landmarks, a few tokens that stand for all (as in Nystromformer, with a pseudo-inverse, or agent attention), is linear in the length already and stays as it is. It begins at ${describeNode(first.logits.node)}.`,
+    `Attention through landmarks, a few tokens that represent all (as in Nystromformer, with a pseudo-inverse, or agent attention), is already linear in the length and stays as it is. It starts at ${describeNode(first.logits.node)}.`,
   ];
 }
 
-/** What says that attention may have been overlooked: a softmax of a value whose shape is not known. */
+/** A note that attention may have been overlooked: a softmax of a value with an unknown shape. */
 function unfollowed(graph: Graph, { first: { info } }: ProbePair): string[] {
   const isUnknown = (value: string | undefined): boolean => value !== undefined && value !== "" && !info.has(value);
   const hidden = graph.nodes.filter((node) => node.opType === "Softmax" && isUnknown(node.input[0]));
@@ -67,7 +67,7 @@ function unfollowed(graph: Graph, { first: { info } }: ProbePair): string[] {
   const first = graph.nodes.find(({ input, output }) => isUnknown(output[0]) && !input.some(isUnknown));
   const where = first === undefined ? "an input without a shape" : describeNode(first);
   return [
-    `The shapes behind ${where} could not be followed: ${hidden.length} Softmax there, ${describeNode(hidden[0]!)} the first, are not looked at.`,
+    `The shapes behind ${where} are unknown. Favor did not look at ${hidden.length} Softmax nodes there (the first is ${describeNode(hidden[0]!)}).`,
   ];
 }
 
@@ -107,7 +107,7 @@ function findInGraph(context: AttentionContext, probes: ProbePair, firstLayer: n
 const hasCache = (entry: FoundSite): boolean =>
   "refused" in entry && entry.refused.reasons.some((reason) => reason.code === "kv-cache");
 
-/** A branch without a cache is one step of the same decoder as the branch with it: the two stay alike. */
+/** A branch without a cache is a step of the same decoder as the branch with one, so both stay softmax. */
 function refuseBesideCache(sites: FoundSite[], from: number): void {
   if (!sites.slice(from).some(hasCache)) return;
   for (let i = from; i < sites.length; i++) {
@@ -118,7 +118,7 @@ function refuseBesideCache(sites: FoundSite[], from: number): void {
   }
 }
 
-/** What may be attention in one graph; what goes through landmarks or in blocks is set aside in `found`. */
+/** Candidates for attention in one graph; attention through landmarks or in blocks goes to `found`. */
 function candidatesOf(context: AttentionContext, found: Findings): Candidate[] {
   const products = dataProducts(context);
   const proofs = new MaskProofs(context);
@@ -135,7 +135,7 @@ function candidatesOf(context: AttentionContext, found: Findings): Candidate[] {
   return [...fusedCandidates(context), ...candidates];
 }
 
-/** Attention's logits grow with the length along both positions; d x d products and single queries do not. */
+/** Whether a product grows with the length along two axes, as logits do; d x d products and single queries do not. */
 function isQuadratic(context: AttentionContext, product: Product): boolean {
   const dims = dimsOf(context, product.output.value);
   if (dims === undefined) return false;
@@ -143,7 +143,7 @@ function isQuadratic(context: AttentionContext, product: Product): boolean {
   if (lengths.length >= 2) return true;
   const batch = dims.filter((_, axis) => varies(context, product.output.value, axis) && isBatchAxis(product, axis));
   const anyLengthVaries = lengthsVary(context, batch, inputsOf(context, product));
-  // A fixed length, if only of the image beside a text: both axes must at least be longer than one.
+  // A fixed length, perhaps only of the image next to a text: both axes must at least be longer than one.
   return !anyLengthVaries && dims.at(-1)! > 1 && dims.at(-2)! > 1;
 }
 

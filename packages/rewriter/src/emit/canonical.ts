@@ -2,7 +2,7 @@ import type { AxisRole, KeyMask, Operand } from "../attention/site.ts";
 import { DataType } from "@favor/onnx";
 import type { NodeBuilder } from "@favor/onnx/graph";
 
-/** How many heads an operand has, and its dimension per head: needed where they are folded into other axes. */
+/** Number of heads of an operand, and its dimension per head: needed if they are folded into other axes. */
 export interface HeadShape {
   readonly heads: number;
   readonly dim: number;
@@ -48,7 +48,7 @@ function nameOnes(roles: readonly AxisRole[]): AxisRole[] {
   return named;
 }
 
-/** Two axes of heads to one. What heads or groups share is repeated, as no one axis can say which share it. */
+/** Merges two axes of heads into one. Repeats what heads or groups share: a single axis cannot express sharing. */
 function joinGroups(
   build: NodeBuilder,
   { value, roles }: Operand,
@@ -114,7 +114,7 @@ function splitHiddenAxis(
   );
 }
 
-/** Brings [batch, heads, length, dim] back to how the graph held its output, under the output's own name. */
+/** Brings [batch, heads, length, dim] back to the layout of the graph's output, under the output's name. */
 export function fromCanonical(build: NodeBuilder, value: string, output: Operand, shape: HeadShape): void {
   const { roles } = output;
   if (output.groups !== undefined) {
@@ -143,7 +143,7 @@ export function fromCanonical(build: NodeBuilder, value: string, output: Operand
   finish(build, build.squeeze(value, dropped), kept, { ...output, roles: named });
 }
 
-/** The last step, which carries the output's name: a transposition, or nothing but the name. */
+/** The last step, which gives the output its name: a transposition, or only an Identity. */
 function finish(build: NodeBuilder, value: string, have: readonly AxisRole[], output: Operand): void {
   const wanted: AxisRole[] = output.roles.filter((role) => role !== "one");
   const perm = wanted.map((role) => have.indexOf(role));

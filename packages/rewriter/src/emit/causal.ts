@@ -44,7 +44,7 @@ export function emitCausal(
   const own = build.op("MatMul", [weighted, values]);
   const prefix = prefixStates(build, own, largest, carried);
 
-  // The reference of each query: the largest log weight among the keys that it sees.
+  // The reference of each query is the largest log weight among its visible keys.
   const triangle = lowerTriangle(build, chunk);
   const visible = build.op("Where", [triangle, logs, build.scalar(maskedLog)]);
   const reference = atLeast(build, build.op("Max", [build.reduceMax(visible, 4), prefix.logScalesBefore]));
@@ -60,12 +60,12 @@ export function emitCausal(
   return { output: normalised(build, sums, valueDim, features.positive), state: prefix.last };
 }
 
-/** Where no key is seen, hidden ones must not count as the heaviest: all weigh 0 then, and so does what comes later. */
+/** If no key is visible, hidden ones must not count as the heaviest: all of them weigh 0, and so do later ones. */
 function atLeast(build: NodeBuilder, logs: string): string {
   return build.op("Max", [logs, build.scalar(leastLog)]);
 }
 
-/** The core joins the features on the query's side, so that the state stays a sum over keys. */
+/** Applies the core to the query's features, so that the state stays a sum over keys. */
 export function applyCore(build: NodeBuilder, { query, core }: LinearFeatures): string {
   if (core === undefined) return query;
   if (core.kind === "matrix") return build.op("MatMul", [query, core.value]);
@@ -74,7 +74,7 @@ export function applyCore(build: NodeBuilder, { query, core }: LinearFeatures): 
 
 interface Chunks {
   readonly build: NodeBuilder;
-  /** How many chunks, how long each, and how much is padded at the end: lists of one integer. */
+  /** Number of chunks, their length, and the padding at the end: lists of one integer. */
   readonly chunks: string;
   readonly chunk: string;
   readonly extra: string;
@@ -102,7 +102,7 @@ function joinRows({ build, chunks, chunk }: Chunks, value: string, length: strin
   const rows = build.op("Mul", [chunks, chunk]);
   const target = build.concat([build.slice(shape, 0, 0, 2), rows, build.slice(shape, 0, 4, 5)], 0);
   const joined = build.op("Reshape", [value, target]);
-  // Slice takes its bounds from values since opset 10.
+  // Slice takes its bounds as inputs since opset 10.
   return build.graph.opset >= 10
     ? build.op("Slice", [joined, build.integers([0]), length, build.integers([2])])
     : build.op("Gather", [joined, build.range(length)], { axis: { int: 2 } });
@@ -110,7 +110,7 @@ function joinRows({ build, chunks, chunk }: Chunks, value: string, length: strin
 
 function pad(build: NodeBuilder, value: string, axis: number, extra: string, filler: number): string {
   if (build.graph.opset < 11) {
-    // Pad takes its widths from values since opset 11.
+    // Pad takes its widths as inputs since opset 11.
     const shape = build.op("Shape", [value]);
     const sizes = [0, 1, 2, 3].map((at) => (at === axis ? extra : build.slice(shape, 0, at, at + 1)));
     return build.concat([value, build.op("Expand", [build.scalar(filler), build.concat(sizes, 0)])], axis);

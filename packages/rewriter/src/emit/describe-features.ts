@@ -11,9 +11,9 @@ import { GraphError } from "@favor/onnx/graph";
 import type { Settings } from "../options.ts";
 
 /**
- * The feature map of every head of a site, as the options ask for it; undefined for exact attention.
+ * The feature map of every head of a site, as requested by the options; undefined for exact attention.
  *
- * @throws GraphError "calibration-mismatch" for statistics or feature maps that are not of this site
+ * @throws GraphError "calibration-mismatch" for statistics or feature maps that belong to another site
  */
 export function describeFeatures(site: AttentionSite, settings: Settings): FeatureMapDescription[] | undefined {
   if (settings.features === "exact") return undefined;
@@ -68,8 +68,8 @@ function describeHead(
 }
 
 /**
- * E (q + k)_l^2 of each dimension, which the exponents of FAVOR++ and FAVOR# depend on. Without statistics that of
- * queries and keys of unit variance: 2 / sqrt(d), as both are times d^(-1/4).
+ * E (q + k)_l^2 per dimension l, which the exponents of FAVOR++ and FAVOR# depend on. Without statistics, queries and
+ * keys are assumed to have unit variance: 2 / sqrt(d), because both are multiplied by d^(-1/4).
  */
 function meanSquares(moments: HeadMoments | undefined, dim: number): number[] {
   return Array.from({ length: dim }, (_, l) => {
@@ -82,12 +82,12 @@ function meanSquares(moments: HeadMoments | undefined, dim: number): number[] {
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
 
-/** d, whatever the description holds it in. */
+/** d of any description. */
 function dimensionOf(description: FeatureMapDescription): number {
   return "projection" in description ? description.projection.dim : description.dim;
 }
 
-/** M, of descriptions that state it. */
+/** M of the descriptions that state it. */
 function countOf(description: FeatureMapDescription): number {
   if ("projection" in description) return description.projection.count;
   return "count" in description ? description.count : description.dim;
@@ -98,13 +98,13 @@ function checkCalibration(site: AttentionSite, what: string, given: readonly unk
   if (found.heads === site.heads && found.headDim === site.headDim) return;
   throw new GraphError(
     "calibration-mismatch",
-    `Site ${site.index} has ${site.heads} heads of ${site.headDim}, but the ${what} are of ${found.heads} heads of ` +
-      `${found.headDim}. Calibrate on the model that is converted.`,
+    `Site ${site.index} has ${site.heads} heads of ${site.headDim}, but the ${what} are for ${found.heads} heads of ` +
+      `${found.headDim}. Calibrate the same model that you convert.`,
     { site: site.index, heads: site.heads, headDim: site.headDim, found },
   );
 }
 
-/** The heads of a site are computed together: one kind and one width for all of them. */
+/** The heads of a site are computed together, so all must have one kind and one width. */
 function checkAlike(site: AttentionSite, given: readonly FeatureMapDescription[]): void {
   const signatures = given.map(signatureOf);
   const other = signatures.findIndex((signature) => signature !== signatures[0]);
@@ -117,7 +117,7 @@ function checkAlike(site: AttentionSite, given: readonly FeatureMapDescription[]
   );
 }
 
-/** All that the heads of a site must agree in. */
+/** Everything in which the heads of a site must agree. */
 function signatureOf(description: FeatureMapDescription): string {
   const parts: (string | number | boolean)[] = [description.kind, countOf(description)];
   if (description.kind === "generalized") parts.push(description.function, description.epsilon ?? 1e-3);

@@ -8,10 +8,10 @@ import type { NodeProto } from "@favor/onnx";
 import type { NodeBuilder } from "@favor/onnx/graph";
 
 /**
- * Exporters read shapes off the logits and probabilities (Keras, tf2onnx). Once an attention is replaced such a Shape
- * node alone would keep the quadratic tensor alive. Every Shape of a value that nothing else needs is computed from
- * the shapes of the graph's inputs instead, where probing at several sizes shows each dimension to be a constant or a
- * multiple of an input's dimension.
+ * Some exporters (Keras, tf2onnx) read shapes off the logits and probabilities. After the attention is replaced, such a
+ * Shape node alone would keep the quadratic tensor alive. This computes every Shape of a value that nothing else needs
+ * from the shapes of the graph's inputs instead, if probing at several sizes shows that each dimension is a constant or
+ * a multiple of an input's dimension.
  */
 export function detachShapes(context: AttentionContext, build: NodeBuilder): void {
   const { graph, second } = context;
@@ -39,7 +39,7 @@ export function detachShapes(context: AttentionContext, build: NodeBuilder): voi
   graph.proto.node = graph.proto.node.filter((node) => !replaced.has(node));
 }
 
-/** Lengths beside the first probe's: with them a rest of division by 2, 3, 4 or 8 is no constant, nor a rounded number. */
+/** Additional lengths to probe. With them, remainders of division by 2, 3, 4 or 8 and rounded numbers vary. */
 const furtherLengths = [-1, 6];
 
 function furtherProbes({ graph, first: { sizes } }: AttentionContext): GraphProbe[] {
@@ -53,7 +53,7 @@ function furtherProbes({ graph, first: { sizes } }: AttentionContext): GraphProb
   });
 }
 
-/** Values that outputs need for their data: a Shape node needs none of its input's. */
+/** Values whose data the outputs need. A Shape node does not need the data of its input. */
 function valuesNeeded({ graph }: AttentionContext): Set<string> {
   const outputs = graph.proto.output.map(({ name }) => name);
   return new Set(
@@ -64,7 +64,7 @@ function valuesNeeded({ graph }: AttentionContext): Set<string> {
   );
 }
 
-/** A constant, or an axis of an input and what to multiply it by. */
+/** A constant, or an axis of an input and its factor. */
 type DimensionSource =
   | { readonly constant: number }
   | { readonly input: string; readonly axis: number; readonly times: number };

@@ -22,11 +22,11 @@ export function isDirect(description: FeatureMapDescription): description is Dir
 }
 
 /**
- * Kernels of their own rather than estimates of exp(q.k): generalized attention (2006.03555, section 2.2) f(w.x) +
- * epsilon with g = h = 1, elu(x) + 1 (2006.16236), and max(x, 0)^2. Factors that all features share are left out: they
+ * Kernels that do not estimate exp(q.k): generalized attention (2006.03555, section 2.2) f(w.x) + epsilon with
+ * g = h = 1, elu(x) + 1 (2006.16236), and max(x, 0)^2. Factors that all features share are left out because they
  * cancel.
  *
- * @param descriptions one per head, alike in all but the projection
+ * @param descriptions one per head, differing only in the projection
  */
 export function directFeatures(
   build: NodeBuilder,
@@ -34,11 +34,11 @@ export function directFeatures(
   inputs: SiteInputs,
   descriptions: readonly DirectDescription[],
 ): LinearFeatures {
-  // Throws for a description that cannot be right.
+  // Throws for an invalid description.
   for (const description of descriptions) createFeatureMap(description);
   const scales = standardScales(site);
   const { value, keep } = inputs;
-  // Features may be 0, or cancel: the normaliser has no least value.
+  // Features may be 0 or cancel, so the normaliser has no lower bound.
   const shared = { value, keep, logWeight: undefined, positive: false };
   const [first] = descriptions;
   if (first!.kind !== "generalized") {
@@ -82,7 +82,7 @@ function scaled(build: NodeBuilder, value: string, scale: number): string {
   return scale === 1 ? value : build.op("Mul", [value, build.scalar(scale)]);
 }
 
-/** Keys that all heads share, once for each of them: without a projection per head nothing else spreads them. */
+/** Repeats keys that all heads share for each head: without a projection per head, nothing else does. */
 function everyHead(build: NodeBuilder, keyColumns: string, { heads, keyValueHeads }: AttentionSite): string {
   if (keyValueHeads === heads || keyValueHeads !== 1) return keyColumns;
   return build.op("Expand", [keyColumns, build.integers([1, heads, 1, 1])]);

@@ -3,12 +3,12 @@ import type { AttentionSite } from "../attention/site.ts";
 import type { NodeBuilder } from "@favor/onnx/graph";
 import type { SiteInputs } from "./site-inputs.ts";
 
-/** What masked logits become: as low as float32 goes, so that a row that is all masked stays finite. */
+/** The value of masked logits: the lowest float32, so that a fully masked row stays finite. */
 const lowest = -3.4028234663852886e38;
 
 /**
- * softmax(scale Q K^T + mask) V again, from the site's fields alone: quadratic as before, and the proof that the
- * site was understood.
+ * Writes softmax(scale Q K^T + mask) V again, from the site's fields alone. It is as quadratic as before, and proves
+ * that the site was understood.
  *
  * @returns [batch, heads, queries, valueDim]
  */

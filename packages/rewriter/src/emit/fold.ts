@@ -9,9 +9,9 @@ import { isBalanced, type FoldedSides } from "./exponential.ts";
 import { standardScales } from "./scales.ts";
 
 /**
- * Puts a calibration's affine maps into the query's and key's projection weights, so that at run time a calibrated site
- * costs what a plain one costs: q' = A_q (scale q - mean) becomes the projection itself. Weights that something else
- * reads are copied, never edited. A side that cannot be folded is left, and the emitter applies its map explicitly.
+ * Folds a calibration's affine maps into the projection weights of query and key: q' = A_q (scale q - mean) becomes the
+ * projection itself, so at run time a calibrated site costs no more than a plain one. Weights with other readers are
+ * copied, never edited. If a side cannot be folded, the emitter applies its map explicitly.
  */
 export function foldCalibration(
   graph: Graph,
@@ -31,7 +31,7 @@ export function foldCalibration(
     foldSide(graph, trace, sides, scale, upstream);
     return true;
   };
-  // Both are traced before either changes a weight: in a packed projection they share one.
+  // Trace both before changing a weight: in a packed projection they share one.
   const queryTrace = traceProjection(context, site.query, site.heads);
   const foldsKey = site.keyValueHeads === site.heads && forms.every(isBalanced);
   const keyTrace = foldsKey ? traceProjection(context, site.key, site.heads) : undefined;

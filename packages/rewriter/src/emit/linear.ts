@@ -18,7 +18,7 @@ export interface LinearFeatures {
   readonly keep: string | undefined;
   /** Applied to the state from the left: [heads, M, 1] as a factor, or [heads, M, M] as a matrix. */
   readonly core?: { readonly value: string; readonly kind: "factor" | "matrix" };
-  /** Whether features are positive and the heaviest key's of the order of 1: a normaliser near 0 then has no key. */
+  /** Whether features are positive and of order 1 at the heaviest key: then a normaliser near 0 means no key at all. */
   readonly positive: boolean;
 }
 
@@ -60,7 +60,7 @@ function keyWeights(build: NodeBuilder, { logWeight, keep }: LinearFeatures): st
   return build.transpose(weight, [0, 1, 3, 2]);
 }
 
-/** log weights with masked keys far below, [batch, heads or 1, 1, keys]; zeros where nothing weighs or masks. */
+/** log weights, far lower for masked keys, [batch, heads or 1, 1, keys]; zeros without weights and masks. */
 export function keyLogWeights(build: NodeBuilder, { logWeight, keep, value }: LinearFeatures): string {
   const zeros = (): string => {
     const column = build.op("Shape", [build.transpose(build.slice(value, 3, 0, 1), [0, 1, 3, 2])]);
@@ -70,12 +70,12 @@ export function keyLogWeights(build: NodeBuilder, { logWeight, keep, value }: Li
   return keep === undefined ? logs : build.op("Where", [keep, logs, build.scalar(maskedLog)]);
 }
 
-/** A column of ones beside the values, [batch, heads, keys, 1]: it sums up to the normaliser. */
+/** A column of ones next to the values, [batch, heads, keys, 1]: it sums up to the normaliser. */
 export function onesColumn(build: NodeBuilder, value: string): string {
   return build.op("Expand", [build.scalar(1), build.op("Shape", [build.slice(value, 3, 0, 1)])]);
 }
 
-/** Concat does not broadcast: a weight that all heads share is spread over the values' heads. */
+/** Repeats a weight that all heads share for the values' heads, because Concat does not broadcast. */
 function sameHeads(build: NodeBuilder, weighted: string, ones: string, features: LinearFeatures): string[] {
   if (features.logWeight !== undefined) return [weighted, ones];
   if (features.keep === undefined) return [weighted, ones];

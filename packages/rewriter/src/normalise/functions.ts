@@ -3,9 +3,9 @@ import { GraphError } from "@favor/onnx/graph";
 import { bodies, makeNode, nestedGraphs } from "@favor/onnx/graph";
 import { copyNode, shallowGraph } from "./copy.ts";
 
-/** Nodes that inlining may make; functions that call each other twice at every level grow without bound. */
+/** Nodes that inlining may make. Functions that call each other twice at every level would grow without bound. */
 const largestExpansion = 1_000_000;
-/** Bodies in bodies that inlining may make: as many as the decoder lets a file have. */
+/** Nesting of bodies that inlining may make: as deep as the decoder allows in a file. */
 const deepestNesting = 33;
 
 /**
@@ -38,8 +38,8 @@ export function inlineFunctions(model: ModelProto): string[] {
 
 function nestedTooDeeply(): GraphError {
   const message =
-    `Inlining the model's functions nests more than ${deepestNesting} bodies of If, Loop and Scan in each other: the file is ` +
-    "not an honest model, or must be simplified (onnxsim) first.";
+    `Inlining the model's functions nests more than ${deepestNesting} bodies of If, Loop and Scan in each other. The file ` +
+    "is not an honest model, or you must simplify it (onnxsim) first.";
   return new GraphError("expansion-too-large", message);
 }
 
@@ -81,8 +81,8 @@ function requireNoRecursion(functions: ReadonlyMap<string, FunctionProto>): void
   const fn = functions.get(key)!;
   throw new GraphError(
     "recursive-function",
-    `The model's function "${fn.name}" of domain "${fn.domain}" calls itself, directly or through others, which ONNX ` +
-      "does not allow. Export the model again, or check it with onnx.checker.",
+    `The model's function "${fn.name}" of domain "${fn.domain}" calls itself, directly or through others. ONNX ` +
+      "does not allow that. Export the model again, or check it with onnx.checker.",
     { function: fn.name, domain: fn.domain },
   );
 }
@@ -96,8 +96,8 @@ function adoptOpsets(model: ModelProto, fn: FunctionProto, notes: string[]): boo
     const own = imported.get(domainOf(domain));
     if (own === undefined || own.version.eq(version)) continue;
     notes.push(
-      `Function "${fn.name}" is written in version ${version.toString()} of operator set "${domain || "ai.onnx"}", the ` +
-        `model in version ${own.version.toString()}; attention inside it was not looked for.`,
+      `Function "${fn.name}" is written in version ${version.toString()} of operator set "${domain || "ai.onnx"}", but the ` +
+        `model in version ${own.version.toString()}. Favor did not look for attention inside it.`,
     );
     return false;
   }

@@ -35,8 +35,8 @@ function scopeOf(graph: GraphProto, outer: Scope | undefined): Scope {
       if (value !== "" && values.has(value)) {
         throw new GraphError(
           "duplicate-value",
-          `${describeNode(node)} makes "${value}", which another node makes too, or which is an input or initializer: it is ` +
-            "not clear what readers of it get. Export the model again, or check it with onnx.checker.",
+          `${describeNode(node)} makes "${value}", but another node makes it too, or it is an input or initializer. Its ` +
+            "readers are ambiguous. Export the model again, or check it with onnx.checker.",
           { value, node: node.name },
         );
       }
@@ -55,7 +55,7 @@ function undefinedValue(value: string, reader: NodeProto | undefined): GraphErro
   const who = reader === undefined ? "is an output of the graph" : `is read by ${describeNode(reader)}`;
   return new GraphError(
     "undefined-value",
-    `"${value}" ${who}, but no node makes it, and it is no input or initializer. Export the model again, or check it ` +
+    `"${value}" ${who}, but no node makes it, and it is not an input or initializer. Export the model again, or check it ` +
       "with onnx.checker.",
     { value, ...(reader !== undefined && { node: reader.name }) },
   );

@@ -3,10 +3,10 @@ import { elementCount, isFloat, isInteger, makeData, roundInPlace, type Tensor }
 import { DataType } from "@favor/onnx";
 import { sinusoidalLaw } from "./sinusoidal.ts";
 
-/** How a constant goes on past its last row, or why nothing says how it would. */
+/** How a constant continues past its last row, or why that is unknown. */
 export type Continuation = { readonly tensor: Tensor; readonly how: string } | { readonly refused: string };
 
-/** Rows along one axis: `rows` of them are wanted; the first position is at row `offset`. */
+/** The wanted number of rows along one axis; the first position is at row `offset`. */
 export interface GrownAxis {
   readonly axis: number;
   readonly offset: number;
@@ -14,11 +14,11 @@ export interface GrownAxis {
 }
 
 /**
- * A position table or an integer buffer with more rows along one axis. What goes on by itself does: constant rows,
- * counting integers, sinusoids. A learned table is tiled, row r being row `offset + (r - offset) mod (N - offset)` of
- * its N rows, or stretched linearly so that its first and last position row stay first and last.
+ * Gives a position table or an integer buffer more rows along one axis. Constant rows, counting integers and sinusoids
+ * continue by their own law. A learned table is tiled (row r is row `offset + (r - offset) mod (N - offset)` of its N
+ * rows) or stretched linearly so that its first and last position rows stay first and last.
  *
- * @param computed the rows must follow a law: a learned table is refused (rotary caches)
+ * @param computed whether the rows must follow a law, as in rotary caches: then a learned table is refused
  */
 export function continueRows(
   table: Tensor,
@@ -57,21 +57,21 @@ export function continueRows(
   }
   if (isInteger(table.dataType) && always((b, row, c) => source(b, row, c) === source(b, 0, c) + row)) {
     return made(
-      "it counts on",
+      "it continues to count",
       kept((block, row, column) => source(block, 0, column) + row),
     );
   }
   if (table.dataType === DataType.BOOL || table.dataType === DataType.INT32 || table.dataType === DataType.INT64) {
-    return { refused: "its values neither count nor stay the same, so that nothing says how they go on" };
+    return { refused: "its values neither count nor stay the same, so it is unknown how they continue" };
   }
   const law = growth === "tile" && isFloat(table.dataType) ? sinusoidalLaw(table, axis, offset) : undefined;
   if (law !== undefined) {
     return made(
-      "its sinusoids go on",
+      "its sinusoids continue",
       kept((_, row, column) => law(row, column)),
     );
   }
-  if (computed) return { refused: "it is a rotary cache of frequencies that were not recognised" };
+  if (computed) return { refused: "it is a rotary cache with unknown frequencies" };
   const positions = length - offset;
   if (growth === "tile") {
     return made(
@@ -81,7 +81,7 @@ export function continueRows(
   }
   const round = isFloat(table.dataType) ? (value: number) => value : Math.round;
   return made(
-    "its rows are stretched by interpolation, which changes the output for short inputs as well",
+    "its rows are stretched by interpolation, which also changes the output for short inputs",
     (block, row, column) => {
       if (row < offset) return source(block, row, column);
       const at = ((row - offset) * (positions - 1)) / (rows - offset - 1);
@@ -93,12 +93,12 @@ export function continueRows(
   );
 }
 
-/** A square buffer of 1 GB or more is no use to anyone. */
+/** A square buffer of 1 GB or more would be useless. */
 const squareElements = 1 << 28;
 
 /**
- * A causal buffer [..., N, N] with more rows and columns: one value on and below the diagonal, another above it. A
- * square of anything else (a learned bias) is refused.
+ * Gives a causal buffer [..., N, N] more rows and columns: one value on and below the diagonal, another above it. Any
+ * other square (a learned bias) is refused.
  *
  * @param axes that must grow, in order: the last two, queries and keys
  */
@@ -109,7 +109,7 @@ export function continueCausal(buffer: Tensor, axes: readonly GrownAxis[]): Cont
   const [query, key, ...more] = axes;
   const isLast = query?.axis === rank - 2 && key?.axis === rank - 1 && more.length === 0;
   if (!isLast || dims[rank - 2] !== size || size < 2) {
-    return { refused: "it is read by position along several axes, and is no square of queries and keys" };
+    return { refused: "it is read by position along several axes, and is not a square of queries and keys" };
   }
   const below = data[0]!;
   const above = data[1]!;
@@ -118,7 +118,10 @@ export function continueCausal(buffer: Tensor, axes: readonly GrownAxis[]): Cont
     return value === (i % size <= row ? below : above);
   });
   if (!isCausal) {
-    return { refused: "it holds a value for each pair of positions that is no causal mask: a learned bias ends there" };
+    return {
+      refused:
+        "it holds a value for each pair of positions, but is not a causal mask; a learned bias cannot be continued",
+    };
   }
   const [rows, columns] = [query.rows, key.rows];
   const grown = [...dims.slice(0, -2), rows, columns];
@@ -126,5 +129,5 @@ export function continueCausal(buffer: Tensor, axes: readonly GrownAxis[]): Cont
   if (count > squareElements) return { refused: `it would need ${count} elements` };
   const made = makeData(dataType, count);
   for (let i = 0; i < count; i++) made[i] = i % columns <= Math.floor(i / columns) % rows ? below : above;
-  return { tensor: { dims: grown, dataType, data: made }, how: "its causal triangle goes on" };
+  return { tensor: { dims: grown, dataType, data: made }, how: "its causal triangle continues" };
 }

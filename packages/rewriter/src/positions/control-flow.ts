@@ -6,7 +6,7 @@ import type { TensorProto } from "@favor/onnx";
 const lookUps = new Set(["Gather", "GatherElements", "Slice", "EmbedLayerNormalization"]);
 
 /**
- * The If, Loop and Scan nodes whose bodies look rows up in a stored table: how far these reach is not found out.
+ * The If, Loop and Scan nodes whose bodies look up rows of a stored table. How far these reach is not determined.
  *
  * @returns one description per node, naming at most four tables
  */

@@ -10,10 +10,10 @@ export interface GrowOptions {
 }
 
 /**
- * Lets a model, converted or not, take inputs of up to `maxLength` tokens. The model is changed in place.
+ * Makes a model, converted or not, accept inputs of up to `maxLength` tokens. Changes the model in place.
  *
- * @returns what grew from what to what, a sentence each
- * @throws GraphError "positions-cannot-grow", with the form that holds the positions
+ * @returns one sentence per table, with its old and new number of rows
+ * @throws GraphError "positions-cannot-grow", saying how the model stores its positions
  */
 export function growModel(model: ModelProto, { maxLength, growth = "tile" }: GrowOptions): string[] {
   return growPositions(Graph.of(model), maxLength, growth);

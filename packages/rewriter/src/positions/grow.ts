@@ -11,22 +11,22 @@ import { tableAccesses, type TableAccess } from "./table-access.ts";
 import { verifyLength } from "./verify-length.ts";
 
 /**
- * Makes inputs of up to `maxLength` tokens work: every table and buffer that is read one row per token gets as many
- * rows as that takes, as a new initializer that only those reads see. Positions are found by evaluating the graph's
- * own index arithmetic for inputs without padding, so that their offset is known, not assumed: a RoBERTa table of 514
- * rows reaches 512 tokens. Dead initializers are removed, and the grown graph is probed at exactly `maxLength`.
+ * Makes inputs of up to `maxLength` tokens work: every table and buffer that is read one row per token gets the rows
+ * that this takes, in a new initializer that only those reads see. Positions are found by evaluating the graph's own index
+ * arithmetic for inputs without padding. Thus their offset is known, not assumed: a RoBERTa table of 514 rows reaches
+ * 512 tokens. Dead initializers are removed, and the grown graph is probed at exactly `maxLength`.
  *
  * @param maxLength in tokens, padding and special tokens included
- * @param growth of learned tables, see {@link continueRows}; what continues by a law of its own does so either way,
- *   but "interpolate" stretches sinusoidal tables too
- * @returns sentences for the report: what grew from what to what, or that nothing had to
- * @throws GraphError "positions-cannot-grow", naming what stands in the way
+ * @param growth of learned tables, see {@link continueRows}. Tables with a law of their own continue either way, except
+ *   that "interpolate" stretches sinusoidal tables too
+ * @returns sentences for the report: each table with its old and new number of rows, or that none had to grow
+ * @throws GraphError "positions-cannot-grow", naming the obstacle
  */
 export function growPositions(graph: Graph, maxLength: number, growth: "tile" | "interpolate"): string[] {
   const isConstant = constantValues(graph);
   const fixed = fixedLength(graph, isConstant, maxLength);
   if (fixed !== undefined) {
-    return [`The model takes inputs of exactly ${fixed} tokens: nothing to grow for inputs of ${maxLength}.`];
+    return [`The model takes inputs of exactly ${fixed} tokens, so nothing has to grow for inputs of ${maxLength}.`];
   }
   const { shorter, longer } = twoLengths(graph, isConstant);
   const at = (probe: typeof shorter): TableAccess[] =>
@@ -44,12 +44,12 @@ export function growPositions(graph: Graph, maxLength: number, growth: "tile" | 
   if (notes.length > 0) return [...notes, ...unchecked];
   const nothing =
     bounds.length === 0
-      ? `No table that bounds the length of the input was found, and its shapes fit at ${maxLength} tokens.`
-      : `The position tables reach ${maxLength} tokens already: nothing was changed.`;
+      ? `No table limits the length of the input, and all shapes fit at ${maxLength} tokens.`
+      : `The position tables already reach ${maxLength} tokens. Nothing was changed.`;
   return [nothing, ...unchecked];
 }
 
-/** Gives one table the rows that its reads need; says so, or returns undefined where it has them. */
+/** Gives one table the rows that its reads need and reports it; returns undefined if it has enough. */
 function growTable(
   graph: Graph,
   table: string,
@@ -75,11 +75,11 @@ function growTable(
   graph.addInitializer(encodeTensor(name, made.tensor));
   const readers = new Set(reads.map(({ reader }) => reader));
   for (const reader of readers) reader.input = reader.input.map((input) => (input === table ? name : input));
-  // Shapes that the exporter noted down for what is made of the table may name the old number of rows.
+  // Shapes that the exporter recorded for values made of the table may have the old number of rows.
   const stale = new Set([...readers].flatMap(({ output }) => output));
   graph.proto.valueInfo = graph.proto.valueInfo.filter((info) => !stale.has(info.name));
   const [{ axis, offset, rows }] = axes as [GrownAxis];
-  const from = offset === 0 ? "" : `, the first position being row ${offset}`;
+  const from = offset === 0 ? "" : ` (the first position is row ${offset})`;
   return `"${table}" grew from ${before.dims[axis]} to ${rows} rows for inputs of ${maxLength} tokens${from}: ${made.how}.`;
 }
 

@@ -4,7 +4,7 @@ import { ShapeConflict } from "@favor/onnx/graph";
 import { DataType, type ValueInfoProto } from "@favor/onnx";
 import { cannotGrow, foldedForm, lengthConflict } from "./refusal.ts";
 
-/** Input lengths to look at a graph with, in turn: short ones for text; convolutional front ends need long ones. */
+/** Input lengths to try in turn: short ones for text, long ones for convolutional front ends. */
 const candidates = [5, 13, 224, 1_613, 16_001];
 
 /** The same graph at two lengths of the input, `step` tokens apart. */
@@ -15,7 +15,7 @@ export interface TwoLengths {
 
 const step = 2;
 
-/** Shapes at one length; a batch of 1 where the graph insists on it. */
+/** Shapes at one length, with a batch of 1 if the graph requires it. */
 export function probeAt(graph: Graph, length: number): Probe {
   try {
     return probe(graph, { batch: 3, length, distinct: false });
@@ -26,7 +26,7 @@ export function probeAt(graph: Graph, length: number): Probe {
 }
 
 /**
- * Two lengths within the present bound at which the graph runs.
+ * Two lengths within the current limit at which the graph runs.
  *
  * @throws GraphError "positions-cannot-grow" if there are no two
  */
@@ -51,14 +51,14 @@ export function twoLengths(graph: Graph, isConstant: (value: string) => boolean)
 interface FixedInput {
   readonly name: string;
   readonly dims: readonly (number | undefined)[];
-  /** Tokens, if the input is one that has them. */
+  /** Number of tokens, if the input has any. */
   readonly length: number | undefined;
 }
 
-/** The inputs whose length is a number in the model, if these keep it from taking longer inputs. */
+/** Inputs with a fixed length that keep the model from taking longer inputs. */
 function fixedInputs(graph: Graph): FixedInput[] {
   const inputs = graph.inputs.map(readInput);
-  // Beside inputs of free length, one of another kind may well be fixed: an image, a table of features.
+  // Next to inputs of free length, an input of another kind may be fixed: an image, a table of features.
   const bound = inputs.filter(({ length }) => length !== undefined);
   const anyFree = inputs.some(({ dims }) => dims.slice(1).includes(undefined));
   return anyFree ? bound : inputs.filter(({ dims }) => dims.length > 1);
@@ -68,9 +68,9 @@ function readInput({ name, type }: ValueInfoProto): FixedInput {
   const tensor = type?.tensorType;
   if (!tensor?.shape) {
     throw cannotGrow(
-      `the input "${name}" declares no shape, so that its length cannot be told`,
+      `the input "${name}" declares no shape, so its length is unknown`,
       { input: name },
-      "Export the model again with its inputs' shapes, dynamic axes as names.",
+      "Export the model with the shapes of its inputs, and with names for dynamic axes.",
     );
   }
   const dims = tensor.shape.dim.map(({ dimValue }) => (dimValue?.gt(0) ? dimValue.toNumber() : undefined));
@@ -80,7 +80,7 @@ function readInput({ name, type }: ValueInfoProto): FixedInput {
 }
 
 /**
- * The number of tokens that every input of a fixed-length export has; undefined where the length is free.
+ * The number of tokens that a fixed-length export takes; undefined if the length is free.
  *
  * @throws GraphError "positions-cannot-grow" if that is less than `maxLength`
  */
@@ -99,6 +99,6 @@ export function fixedLength(
   throw cannotGrow(
     `it was exported with inputs of fixed shape, ${shapes.join(", ")}${positions}`,
     { inputs: fixed.map(({ name }) => name), forms },
-    "Export it again with dynamic axes for batch and sequence.",
+    "Export the model with dynamic axes for batch and sequence.",
   );
 }

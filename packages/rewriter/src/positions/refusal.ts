@@ -6,10 +6,10 @@ import type { ShapeConflict } from "@favor/onnx/graph";
 import type { NodeProto } from "@favor/onnx";
 
 const advice =
-  "Export the model again with dynamic axes and a larger position table, or leave out maxLength and keep inputs as " +
-  "short as they are now.";
+  "Export the model with dynamic axes and a larger position table, or leave out maxLength and keep inputs as short as " +
+  "they are now.";
 
-/** The error for a length bound that cannot be moved. */
+/** The error for a length limit that cannot be raised. */
 export function cannotGrow(
   found: string,
   details: Readonly<Record<string, unknown>>,
@@ -18,7 +18,7 @@ export function cannotGrow(
   return new GraphError("positions-cannot-grow", `The model cannot take longer inputs: ${found}. ${whatToDo}`, details);
 }
 
-/** The error for a graph that does not run at some length. */
+/** The error for a graph that does not run at a given length. */
 export function lengthConflict(
   graph: Graph,
   isConstant: (value: string) => boolean,
@@ -34,8 +34,8 @@ export function lengthConflict(
 }
 
 /**
- * What an export of fixed length has made of its positions, if this node holds it: rows folded into a constant, rotary
- * angles folded into constants, a table read by a constant index.
+ * Describes how an export of fixed length stores positions, if this node has them: rows folded into a constant, rotary
+ * angles folded into constants, or a table read with a constant index.
  */
 export function foldedForm(graph: Graph, isConstant: (value: string) => boolean, node: NodeProto): string | undefined {
   const dims = (value: string): readonly number[] => graph.initializerShape(value)?.dims ?? [];
@@ -53,5 +53,5 @@ export function foldedForm(graph: Graph, isConstant: (value: string) => boolean,
   if (node.opType !== "Gather" || intAttribute(node, "axis", 0) !== 0) return undefined;
   const index = graph.constant(node.input[1]!);
   const counting = index && countingOf(index);
-  return counting && `${describeNode(node)} reads "${constant}" by a constant index of ${counting.count} positions`;
+  return counting && `${describeNode(node)} reads "${constant}" with a constant index of ${counting.count} positions`;
 }

@@ -12,12 +12,12 @@ import { cannotGrow, lengthConflict } from "./refusal.ts";
 import { tableAccesses, type TableAccess } from "./table-access.ts";
 
 /**
- * Holds a grown graph against its promise: at exactly `maxLength` tokens all shapes fit, every position bound reads
- * the rows that were foreseen, within its table, and no other look-up runs out of its table.
+ * Verifies a grown graph: at exactly `maxLength` tokens all shapes fit, every position bound reads the expected rows
+ * within its table, and no other look-up leaves its table.
  *
  * @param bounds found before the growth
  * @param accesses all look-ups before the growth
- * @returns what could not be held against it: sentences for the report
+ * @returns sentences for the report on anything that could not be verified
  * @throws GraphError "positions-cannot-grow", naming the node
  */
 export function verifyLength(
@@ -40,8 +40,8 @@ export function verifyLength(
     if (later === undefined || !exceeds(later.index, later.rows) || exceeds(access.index, access.rows)) continue;
     throw cannotGrow(
       `${describeNode(access.node)} looks up "${access.table}" beyond its ${access.rows} rows for an input of ` +
-        `${maxLength} tokens, and does not read one row per token: relative positions, most likely, of a layer that ` +
-        "stays as it is",
+        `${maxLength} tokens, and does not read one row per token: probably the relative positions of a layer that ` +
+        "stays softmax",
       { table: access.table, node: access.node.name || access.node.output[0] },
     );
   }
@@ -57,7 +57,7 @@ function runAt(graph: Graph, length: number): Probe {
   }
 }
 
-/** The position bound must count on to the last token; an index that is clamped or wrapped does not. */
+/** Requires that the position bound counts on to the last token. A clamped or wrapped index does not. */
 function requireRows(bound: PositionBound, now: TableAccess | undefined, maxLength: number): void {
   if (now === undefined || now.index.length === 0) return;
   const { offset } = bound;
@@ -65,13 +65,13 @@ function requireRows(bound: PositionBound, now: TableAccess | undefined, maxLeng
   const isReached = now.index.map(countingOf).some((found) => found?.offset === offset && found.count === count);
   if (isReached && offset + count <= now.rows) return;
   throw cannotGrow(
-    `${describeNode(bound.node)} does not read a row of its own from "${bound.table}" for each of ${maxLength} tokens: ` +
+    `${describeNode(bound.node)} does not read a separate row of "${bound.table}" for each of ${maxLength} tokens: ` +
       "its index is clipped or wraps around",
     { table: bound.table, node: bound.node.name || bound.node.output[0] },
   );
 }
 
-/** Whether an index, by every guess at unpadded input, leaves a table of `rows` rows. */
+/** Whether an index leaves a table of `rows` rows for every guess at unpadded input. */
 function exceeds(index: readonly Tensor[], rows: number): boolean {
   return index.length > 0 && index.every(({ data }) => data.some((value) => value < -rows || value >= rows));
 }

@@ -1,8 +1,8 @@
-/** What log weights of masked keys become before the largest is sought: far below any other, yet finite. */
+/** Log weight of masked keys in the search for the largest: far below any other, yet finite. */
 export const maskedLog = -1e30;
 
-/** Between masked and real log weights: relative to this or more, a masked key weighs exactly 0. */
+/** Lies between masked and real log weights. Relative to this or more, a masked key weighs exactly 0. */
 export const leastLog = -1e29;
 
-/** Keeps 0 / 0 of a row without any key at 0; any real normaliser is far above. */
+/** Turns 0 / 0 into 0 for a row without keys. Any real normaliser is far larger. */
 export const leastNormaliser = 1e-30;

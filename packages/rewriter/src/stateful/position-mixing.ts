@@ -5,18 +5,18 @@ import type { NodeProto } from "@favor/onnx";
 
 /** The error for a model that cannot be fed in pieces. */
 export function cannotBeStateful(found: string, details: Readonly<Record<string, unknown>>): GraphError {
-  const advice = "Convert it without stateful, and feed whole sequences.";
+  const advice = "Convert the model without stateful, and feed it whole sequences.";
   return new GraphError("cannot-be-stateful", `The model cannot be fed in pieces: ${found}. ${advice}`, details);
 }
 
-/** How many tokens longer the second probe is; 0 where there is none or the length is fixed. */
+/** How many tokens longer the second probe is; 0 without one, or if the length is fixed. */
 export function lengthStep({ first, second }: AttentionContext): number {
   return second === undefined ? 0 : second.sizes.length - first.sizes.length;
 }
 
 /**
- * Refuses a model in which anything but its converted attention carries contents from one position to another: such a
- * model gives another result for a piece than for the whole. Looked at are reductions, cumulative sums, softmaxes,
+ * Refuses a model in which anything but the converted attention carries content from one position to another: its
+ * result for a piece would differ from that for the whole. This looks at reductions, cumulative sums, softmaxes,
  * products and convolutions over positions, recurrences, and operators that add or drop positions.
  *
  * @param context of the main graph, as found before the conversion; its dead nodes are gone
@@ -34,11 +34,11 @@ export function refusePositionMixing(context: AttentionContext): void {
   }
 }
 
-/** What a node does that takes more than one position to do; undefined if it treats each on its own. */
+/** What a node does that mixes positions; undefined if it treats each position on its own. */
 function mixing(context: AttentionContext, node: NodeProto): string | undefined {
   const { opType, input } = node;
   const [data = ""] = input;
-  if (bodies(node).length > 0) return "has a body, which is not looked into";
+  if (bodies(node).length > 0) return "has a body, and Favor does not look into bodies";
   if (/^(LSTM|GRU|RNN)$/.test(opType)) return "is a recurrence with a state of its own";
   if (/^(Reduce|Arg(Max|Min)$|CumSum$|TopK$|(Log)?Softmax$|Hardmax$|LpNormalization$)/.test(opType)) {
     const axes = axesOf(context, node);
@@ -49,13 +49,13 @@ function mixing(context: AttentionContext, node: NodeProto): string | undefined 
   }
   if (opType === "MatMul") {
     const rank = rankOf(context, data);
-    return rank > 1 && isLength(context, data, rank - 1) ? "adds positions up" : undefined;
+    return rank > 1 && isLength(context, data, rank - 1) ? "sums over positions" : undefined;
   }
   const isMoved = opType === "Slice" || opType === "Pad" || opType === "Concat";
   if (isMoved && changesLength(context, node)) return "adds or drops positions";
   if (opType === "Gather" && isLength(context, data, positive(context, data, intAttribute(node, "axis", 0)))) {
     const index = context.graph.constant(input[1]!)?.data;
-    return index !== undefined && index.some((at) => at !== -1) ? "picks out a position by its number" : undefined;
+    return index !== undefined && index.some((at) => at !== -1) ? "picks a position by its number" : undefined;
   }
   return undefined;
 }
@@ -82,7 +82,7 @@ const positive = (context: AttentionContext, value: string, axis: number): numbe
 
 const rankOf = (context: AttentionContext, value: string): number => context.first.info.get(value)?.dims.length ?? 0;
 
-/** Whether an axis grows as the input's length does. */
+/** Whether an axis grows with the input's length. */
 function isLength(context: AttentionContext, value: string, axis: number): boolean {
   const one = context.first.info.get(value)?.dims[axis];
   const two = context.second?.info.get(value)?.dims[axis];

@@ -11,7 +11,7 @@ import { NodeBuilder } from "@favor/onnx/graph";
 import { cannotBeStateful, lengthStep } from "./position-mixing.ts";
 import { pastLengthInput } from "./state.ts";
 
-/** Inputs that say how large or which part, and do not take part in values: by operator, their places. */
+/** Places of inputs that give a size or select a part, and whose values do not enter the result, by operator. */
 const shapeInputs: Readonly<Record<string, readonly number[]>> = {
   Expand: [1],
   Gather: [1],
@@ -31,12 +31,12 @@ const shapeInputs: Readonly<Record<string, readonly number[]>> = {
 };
 
 /**
- * Makes what a model counts along its input go on where the piece before ended: `favor_past_length` is added to every
- * Range over positions and to the bounds of every slice of a table. Then it is proved by evaluation that all values
- * that depend on the length alone go on: those of a piece are the tail of those of the whole.
+ * Makes positions continue where the previous piece ended: adds `favor_past_length` to every Range over positions and
+ * to the bounds of every slice of a table. Then proves by evaluation that all values that depend on the length alone
+ * continue: those of a piece are the tail of those of the whole.
  *
  * @param context of the main graph, as found before the conversion; its dead nodes are gone
- * @throws GraphError "cannot-be-stateful", naming what does not go on
+ * @throws GraphError "cannot-be-stateful", naming the value that does not continue
  */
 export function offsetPositions(context: AttentionContext): void {
   const { graph } = context;
@@ -58,7 +58,7 @@ export function offsetPositions(context: AttentionContext): void {
   for (const [value, reader] of read) proveContinuation(context, value, reader);
 }
 
-/** Values that depend on the input's length, not on its contents, and take part in activations; with a reader. */
+/** Values that depend on the input's length but not on its content, and that enter activations; each with a reader. */
 function positionValues({ graph, dynamic }: AttentionContext): Map<string, NodeProto> {
   const found = new Map<string, NodeProto>();
   for (const node of graph.nodes) {
@@ -71,7 +71,7 @@ function positionValues({ graph, dynamic }: AttentionContext): Map<string, NodeP
   return found;
 }
 
-/** Values that the conversion made: its own shapes and constants, right by construction. */
+/** Whether the conversion made the value: its own shapes and constants are right by construction. */
 const isFavor = (value: string): boolean => value.startsWith("favor/");
 
 /** The nodes that count positions, or take as many rows of a table as the input has positions. */
@@ -91,7 +91,7 @@ function growsWithLength(context: AttentionContext, value: string): boolean {
   return one?.some((dim, axis) => (two?.[axis] ?? dim) - dim === lengthStep(context)) ?? false;
 }
 
-/** Positions that look something up in the piece itself must not go on: then a node cannot serve both. */
+/** Refuses positions that also index the piece itself: those must start at 0, and one node cannot do both. */
 function refuseIndexing(context: AttentionContext, counting: readonly NodeProto[]): void {
   const { graph, dynamic } = context;
   const start = counting.flatMap((node) => node.output);
@@ -132,7 +132,7 @@ function offsetNode(context: AttentionContext, build: NodeBuilder, node: NodePro
   node.input[2] = shifted(node.input[2]!, past);
 }
 
-/** Values of a piece after `lengthStep` tokens must be the tail of the whole's, and those of its beginning the head. */
+/** Proves that values of a later piece are the tail of the whole's, and those of the first piece its head. */
 function proveContinuation(context: AttentionContext, value: string, reader: NodeProto): void {
   const step = lengthStep(context);
   const [piece, whole] = [context.first, context.second!];
@@ -144,7 +144,7 @@ function proveContinuation(context: AttentionContext, value: string, reader: Nod
       isPart(evaluateAt(context, piece, value, step), all, step, step, batches) &&
       isPart(evaluateAt(context, piece, value, 0), all, step, 0, batches);
     if (goesOn) return;
-    reason = "does not go on from one piece to the next";
+    reason = "does not continue from one piece to the next";
   } catch (error) {
     if (!FavorError.isInstance(error)) throw error;
     reason = `could not be evaluated: ${error.message}`;

@@ -6,7 +6,7 @@ import { createMessage } from "@favor/onnx";
 import { maskedLog } from "./log-range.ts";
 import type { NodeBuilder } from "@favor/onnx/graph";
 
-/** The state that a causal site carries from one call to the next: what its keys so far add up to. */
+/** The state that a causal site carries from one call to the next: the sums over its keys so far. */
 export interface CarriedState {
   /** [batch, heads, M, valueDim + 1]: sum of phi(k) [v, 1], times exp(-logScale) */
   readonly sums: string;
@@ -16,32 +16,32 @@ export interface CarriedState {
 
 const pastPrefix = "favor_past.";
 const presentPrefix = "favor_present.";
-/** The input that counts the tokens before the piece at hand: int64, a scalar. */
+/** The input with the number of tokens before the current piece: a scalar, int64. */
 export const pastLengthInput = "favor_past_length";
 
-/** One input of a stateful model that carries a state, and the output that it is fed from at the next call. */
+/** One state input of a stateful model, and the output that feeds it in the next call. */
 export interface StateInput {
-  /** `favor_past.0.sums` or `favor_past.0.log_scale`, 0 being the attention's number in the report. */
+  /** `favor_past.0.sums` or `favor_past.0.log_scale`, where 0 is the attention's number in the report. */
   readonly input: string;
   /** `favor_present.0.sums` and so on. */
   readonly output: string;
   /** Shape without the batch: [heads, M, valueDim + 1] or [heads, 1, 1]; float32. */
   readonly dims: readonly number[];
-  /** What every element is before the first token: 0, and -1e30 for a log scale. */
+  /** The value of every element before the first token: 0, or -1e30 for a log scale. */
   readonly initial: number;
 }
 
 export interface StatefulInputs {
   readonly states: readonly StateInput[];
-  /** The name of the scalar int64 input with the number of tokens fed before; undefined if positions are no matter. */
+  /** Name of the scalar int64 input with the number of tokens fed before; undefined if the model ignores positions. */
   readonly pastLength: string | undefined;
 }
 
 /**
- * What a model converted with `stateful` must be fed beside its own inputs. Before the first piece every state is
- * filled with its `initial`, afterwards it is the output of the call before; `pastLength` counts from 0.
+ * The inputs that a model converted with `stateful` has besides its own. For the first piece, fill every state with its
+ * `initial`; after that, feed the output of the previous call. `pastLength` counts from 0.
  *
- * @returns no states for a model without any
+ * @returns no states if the model has none
  */
 export function statefulInputs(model: ModelProto): StatefulInputs {
   const inputs = model.graph.input;
@@ -70,7 +70,7 @@ export function declarePast(graph: Graph, site: AttentionSite, count: number): C
   };
 }
 
-/** Makes outputs of one site's state after the piece. */
+/** Makes the state of one site after the piece an output. */
 export function declarePresent(build: NodeBuilder, site: AttentionSite, count: number, state: CarriedState): void {
   const { index, heads, valueDim } = site;
   const declare = (value: string, name: string, dims: readonly number[]): void => {
@@ -81,7 +81,7 @@ export function declarePresent(build: NodeBuilder, site: AttentionSite, count: n
   declare(state.logScale, `${presentPrefix}${index}.log_scale`, [heads, 1, 1]);
 }
 
-/** A float32 value [batch, ...dims]; the batch has a name of its own, as that of the model's inputs is not known. */
+/** A float32 value [batch, ...dims]. The batch gets its own name, because that of the model's inputs is unknown. */
 function stateInfo(name: string, dims: readonly number[]): ValueInfoProto {
   const shape = createMessage("TensorShapeProto", {
     dim: [

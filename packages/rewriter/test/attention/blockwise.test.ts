@@ -131,7 +131,7 @@ describe("attention that is not one product of all queries with all keys", () =>
   test.each(cases)("%s: it stays, and a note says so", (_, write) => {
     const { sites, notes } = found(write);
     expect(sites).toEqual([]);
-    expect(notes).toEqual([expect.stringMatching(/^1 Softmax, .* not one product of all queries with all keys/)]);
+    expect(notes).toEqual([expect.stringMatching(/^1 Softmax nodes? .* not one product of all queries with all keys/)]);
   });
 
   test("is noted beside attention that is found", () => {

@@ -16,8 +16,8 @@ describe.skipIf(!hasZoo)("growing while converting (skipped if ../shared/zoo is 
     const { model, sites, notes } = convertAttention(opened.model, { count: 32, maxLength });
     expect(sites.map(({ state }) => state)).toEqual(["converted", "converted"]);
     expect(notes).toEqual([
-      expect.stringMatching(/^"onnx::Expand_60" grew from 66 to 102 rows .* row 2: its value is the same/),
-      expect.stringMatching(/position_embeddings.weight" grew from 66 to 102 rows .* row 2: its rows repeat/),
+      expect.stringMatching(/^"onnx::Expand_60" grew from 66 to 102 rows .* row 2\): its value is the same/),
+      expect.stringMatching(/position_embeddings.weight" grew from 66 to 102 rows .* row 2\): its rows repeat/),
     ]);
     await writeModel(model, inFolder("converted.onnx"));
     opened.close();

@@ -63,7 +63,7 @@ describe("a learned table is tiled", () => {
     const nodes = [...countUnpadded, node("Gather", ["table", "positions"], ["out"])];
     const model = smallModel(nodes, { table });
     expect(grow(model, 25)).toEqual([
-      `"table" grew from 12 to 27 rows for inputs of 25 tokens, the first position being row 2: its rows repeat.`,
+      `"table" grew from 12 to 27 rows for inputs of 25 tokens (the first position is row 2): its rows repeat.`,
     ]);
     const rows = await rowsFor(model, [...tokens(22), 1, 1, 1]);
     const expected = Array.from({ length: 22 }, (_, position) => rowOf(table, 2 + (position % 10)));
@@ -93,7 +93,7 @@ describe("a learned table is tiled", () => {
     const buffer = int64([1, 9], [0, 1, 2, 3, 4, 5, 6, 7, 8]);
     const model = smallModel(nodes, { table, buffer, two: list(2) });
     expect(grow(model, 20)).toEqual([
-      `"buffer" grew from 9 to 20 rows for inputs of 20 tokens: it counts on.`,
+      `"buffer" grew from 9 to 20 rows for inputs of 20 tokens: it continues to count.`,
       `"table" grew from 9 to 20 rows for inputs of 20 tokens: its rows repeat.`,
     ]);
     expect(await rowsFor(model, tokens(20))).toEqual(Array.from({ length: 20 }, (_, r) => rowOf(table, r % 9)));
@@ -173,7 +173,7 @@ const cache = (f: (x: number) => number): Tensor =>
     Array.from({ length: 32 }, (_, i) => f((i >> 1) / 10_000 ** ((i % 2) / 2))),
   );
 
-describe("what follows a law goes on by it", () => {
+describe("tables with a law continue by it", () => {
   test.each([
     ["alternating sine and cosine", (p: number, j: number) => wave(j % 2)(p / 10_000 ** ((2 * (j >> 1)) / 6))],
     ["sines, then cosines", (p: number, j: number) => wave(Math.floor(j / 3))(p / 10_000 ** ((2 * (j % 3)) / 6))],
@@ -182,7 +182,7 @@ describe("what follows a law goes on by it", () => {
     const at = (row: number): number[] => Array.from({ length: 6 }, (__, j) => Math.fround(law(row, j)));
     const table = float32([40, 6], Array.from({ length: 40 }, (__, row) => at(row)).flat());
     const model = smallModel(gatherPositions, { table });
-    expect(grow(model, 100)).toEqual([expect.stringMatching(/its sinusoids go on/)]);
+    expect(grow(model, 100)).toEqual([expect.stringMatching(/its sinusoids continue/)]);
     expect(await rowsFor(model, tokens(100), 6)).toEqual(Array.from({ length: 100 }, (__, row) => at(row)));
   });
 
@@ -200,22 +200,20 @@ describe("what follows a law goes on by it", () => {
     const nodes = [node("com.microsoft:RotaryEmbedding", ["x", "axis0", "cosines", "sines"], ["out"])];
     const model = smallModel(nodes, { cosines: cache(Math.cos), sines: cache(Math.sin) }, ["out"], [x]);
     expect(grow(model, 50)).toEqual([
-      `"cosines" grew from 16 to 50 rows for inputs of 50 tokens: its sinusoids go on.`,
-      `"sines" grew from 16 to 50 rows for inputs of 50 tokens: its sinusoids go on.`,
+      `"cosines" grew from 16 to 50 rows for inputs of 50 tokens: its sinusoids continue.`,
+      `"sines" grew from 16 to 50 rows for inputs of 50 tokens: its sinusoids continue.`,
     ]);
   });
 
   test("rotary caches of an unknown law are refused", () => {
-    expect(() => grow(rotary(learned(16, 2), learned(16, 2)), 50)).toThrow(/rotary cache of frequencies/);
+    expect(() => grow(rotary(learned(16, 2), learned(16, 2)), 50)).toThrow(/rotary cache with unknown frequencies/);
   });
 });
 
-test("interpolation keeps the first and the last row, and says what it costs", async () => {
+test("interpolation keeps the first and the last row, and states its cost", async () => {
   const table = learned(9);
   const model = smallModel(gatherPositions, { table });
-  expect(grow(model, 17, "interpolate")).toEqual([
-    expect.stringMatching(/changes the output for short inputs as well/),
-  ]);
+  expect(grow(model, 17, "interpolate")).toEqual([expect.stringMatching(/also changes the output for short inputs/)]);
   const rows = await rowsFor(model, tokens(17));
   for (let row = 0; row < 9; row++) expect(rows[2 * row]).toEqual(rowOf(table, row));
   for (let row = 0; row < 8; row++) {
@@ -229,13 +227,13 @@ describe("nothing to do", () => {
     const model = smallModel(gatherPositions, { table: learned(64) });
     Graph.of(model).removeDead();
     const before = encodeModel(model);
-    expect(grow(model, 64)).toEqual(["The position tables reach 64 tokens already: nothing was changed."]);
+    expect(grow(model, 64)).toEqual(["The position tables already reach 64 tokens. Nothing was changed."]);
     expect(encodeModel(model)).toEqual(before);
   });
 
   test("where no table is read by position", () => {
     const model = smallModel([node("Gather", ["table", "ids"], ["out"])], { table: learned(9) });
-    expect(grow(model, 64)).toEqual([expect.stringMatching(/^No table that bounds the length of the input was found/)]);
+    expect(grow(model, 64)).toEqual([expect.stringMatching(/^No table limits the length of the input/)]);
   });
 });
 
@@ -249,10 +247,10 @@ describe("a causal buffer", () => {
   ];
   const constants = { two: list(2), rowAxis: list(2), columnAxis: list(3) };
 
-  test("goes on", async () => {
+  test("continues", async () => {
     const triangle = Array.from({ length: 100 }, (_, i) => Number(i % 10 <= Math.floor(i / 10)));
     const model = smallModel(sliced, { ...constants, buffer: bool([1, 1, 10, 10], triangle) });
-    expect(grow(model, 24)).toEqual([expect.stringMatching(/from 10 to 24 rows .* its causal triangle goes on/)]);
+    expect(grow(model, 24)).toEqual([expect.stringMatching(/from 10 to 24 rows .* its causal triangle continues/)]);
     const rows = await rowsFor(model, tokens(24), 24);
     rows.forEach((row, i) => expect(row).toEqual(Array.from({ length: 24 }, (_, j) => Number(j <= i))));
   });
@@ -260,7 +258,7 @@ describe("a causal buffer", () => {
   test("of a window is refused", () => {
     const window = Array.from({ length: 100 }, (_, i) => Number(Math.abs((i % 10) - Math.floor(i / 10)) < 3));
     const model = smallModel(sliced, { ...constants, buffer: bool([1, 1, 10, 10], window) });
-    expect(() => grow(model, 24)).toThrow(/"buffer" \[1, 1, 10, 10\], read by Slice "rows", .*no causal mask/);
+    expect(() => grow(model, 24)).toThrow(/"buffer" \[1, 1, 10, 10\], read by Slice "rows", .*not a causal mask/);
   });
 });
 
@@ -272,7 +270,7 @@ describe("refused by name", () => {
       node("Gather", ["table", "clamped"], ["out"]),
     ];
     const model = smallModel(nodes, { table: learned(9), last: int64([], [8]) });
-    expect(() => grow(model, 20)).toThrow(/Gather "out" does not read a row of its own from "table".*clipped or wraps/);
+    expect(() => grow(model, 20)).toThrow(/Gather "out" does not read a separate row of "table".*clipped or wraps/);
   });
 
   test("a table of relative positions", () => {

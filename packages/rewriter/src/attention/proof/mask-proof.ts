@@ -59,7 +59,7 @@ export function proveMask(question: MaskQuestion): MaskProof | { readonly failur
   }
   if (scale === undefined) return { failure: "the probabilities do not depend on the logits" };
   if (!everyRowSeen(samples) || !samples.some((sample) => sample.mode === "mixed" && isTelling(sample))) {
-    return { failure: "some queries attend to nothing, or to all keys alike, whatever the logits are" };
+    return { failure: "some queries attend to nothing, or equally to all keys, for any logits" };
   }
   const lengths = [context.first.sizes.length];
   const evaluated = [first.shape.keys];

@@ -23,8 +23,8 @@ export function requireFiniteWeights(context: AttentionContext, site: AttentionS
       if (tensor === undefined || isFinite(tensor)) continue;
       throw new GraphError(
         "non-finite-weights",
-        `Tensor "${name}", which projects attention ${site.index} (layer ${site.layer}), has values that are NaN or ` +
-          "infinite. Download or export the model again, or look for the training step that broke it.",
+        `Tensor "${name}", which projects attention ${site.index} (layer ${site.layer}), has NaN or infinite ` +
+          "values. Download or export the model again, or find the training step that broke it.",
         { tensor: name, site: site.index, layer: site.layer },
       );
     }
