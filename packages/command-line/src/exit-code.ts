@@ -2,7 +2,7 @@ import { ArgumentError, FavorError } from "@favor/core";
 
 import { OutputError, UsageError } from "@favor/checkpoints";
 
-/** What a process of the family ends with. */
+/** Exit codes of the command-line tools. */
 export const exitCode = {
   done: 0,
   unexpected: 1,
@@ -13,7 +13,7 @@ export const exitCode = {
   ended: 143,
 } as const;
 
-/** Errors of `@favor/hub` that another request, another token or another revision mends: the others are the network's. */
+/** Errors of `@favor/hub` that another id, token or revision would fix. The others are the network's. */
 const hubInput: readonly string[] = [
   "hub-invalid-name",
   "hub-gated",
@@ -25,7 +25,7 @@ const hubInput: readonly string[] = [
   "hub-offline",
 ];
 
-/** The exit code for an error: what Favor refuses on purpose is about the input, unless it says otherwise. */
+/** The exit code for an error. Whatever else Favor refuses is the fault of the input. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return exitCode.usage;
   if (error instanceof OutputError || error instanceof ArgumentError) return exitCode.unexpected;

@@ -1,10 +1,25 @@
 export { exitCode, exitCodeOf } from "./exit-code.ts";
-export { column, defined, path, presentation, realNumber, requiredPath, wholeNumber } from "./options.ts";
-export type { NumberOption, RequiredTextOption, TextOption } from "./options.ts";
+export {
+  choice,
+  column,
+  dataFile,
+  defined,
+  flag,
+  outputFolder,
+  path,
+  presentation,
+  realNumber,
+  refuseIf,
+  requiredDataFile,
+  requiredPath,
+  threads,
+  wholeNumber,
+} from "./options.ts";
+export type { Choice, Flag, NumberOption, RequiredTextOption, TextOption } from "./options.ts";
 export { parseCommandLine } from "./parse.ts";
 export type { HelpText } from "./parse.ts";
 export { pinnedVersions } from "./pinned-versions.ts";
-export { runProgram } from "./program.ts";
+export { runProcess, runProgram } from "./program.ts";
 export type { Presentation, Print, Program, Terminal } from "./program.ts";
 export { progressOn } from "./terminal-progress.ts";
 export { textTable } from "./text-table.ts";

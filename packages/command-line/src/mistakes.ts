@@ -1,10 +1,10 @@
 import { distance } from "fastest-levenshtein";
 
-/** What there is to be meant, as the help says it. */
+/** The names that the help lists. */
 interface Known {
   readonly options: readonly string[];
   readonly commands: readonly string[];
-  /** Names of what must be given, in order. */
+  /** Names of the required arguments, in order. */
   readonly positionals: readonly string[];
 }
 
@@ -17,7 +17,7 @@ function knownIn(help: string): Known {
   };
 }
 
-/** The name most like `name`: what it abbreviates, or what is a few letters away. */
+/** The name closest to `name`: one that it abbreviates, or one that differs in a few letters. */
 function nearest(name: string, names: readonly string[]): string | undefined {
   const within = Math.max(1, Math.floor(name.length / 3));
   const begun = names.filter((each) => name.length > 2 && each.startsWith(name));
@@ -30,10 +30,10 @@ function meant(name: string | undefined): string {
 }
 
 /**
- * What is wrong with a command line, in words for the person who wrote it.
+ * Says what is wrong with a command line, in terms of what the user typed.
  *
- * @param complaint - what yargs says.
- * @param argv - what was written.
+ * @param complaint - the message of yargs.
+ * @param argv - what the user typed.
  * @param help - the help of the command.
  */
 export function describeMistake(complaint: string, argv: readonly string[], help: string): string {
@@ -52,7 +52,7 @@ export function describeMistake(complaint: string, argv: readonly string[], help
   return `--${option} takes one of ${values.join(", ")}; found "${given}"${meant(nearest(given!, values))}`;
 }
 
-/** Undefined where none of it stands in the command line as yargs names it. */
+/** Undefined if none of the names appears on the command line. */
 function describeUnknown(
   names: readonly string[],
   argv: readonly string[],

@@ -1,33 +1,48 @@
 import { UsageError } from "@favor/checkpoints";
 
-/** How every tool lets its user say how the answer is given. */
-export const presentation: {
-  readonly [name in "json" | "quiet"]: { readonly type: "boolean"; readonly default: false; readonly describe: string };
-} = {
-  json: { type: "boolean", default: false, describe: "print the result as JSON" },
-  quiet: { type: "boolean", default: false, describe: "no progress" },
-};
+/** An option that is on or off, and off by default. */
+export interface Flag {
+  readonly type: "boolean";
+  readonly default: false;
+  readonly describe: string;
+}
 
-/** An option with a number. */
+/** An option with one of several values. */
+export interface Choice<Values extends readonly string[]> {
+  readonly choices: Values;
+  readonly describe: string;
+}
+
+/** An option whose value is a number. */
 export interface NumberOption {
   readonly number: true;
   readonly describe: string;
   readonly coerce: (value: unknown) => number | undefined;
 }
 
-/** An option with a text. */
+/** An option whose value is text. */
 export interface TextOption {
   readonly string: true;
   readonly describe: string;
   readonly coerce: (value: unknown) => string | undefined;
 }
 
-/** An option with a text that must be given. */
+/** A required option whose value is text. */
 export interface RequiredTextOption {
   readonly string: true;
   readonly demandOption: true;
   readonly describe: string;
   readonly coerce: (value: unknown) => string;
+}
+
+/** An option that is on if it is given. */
+export function flag(describe: string): Flag {
+  return { type: "boolean", default: false, describe };
+}
+
+/** An option that takes one of several values. */
+export function choice<const Values extends readonly string[]>(choices: Values, describe: string): Choice<Values> {
+  return { choices, describe };
 }
 
 /** An option that takes a whole number from `minimum` to `maximum`. */
@@ -51,7 +66,7 @@ function numberOf(
   const coerce = (value: unknown): number | undefined => {
     if (value === undefined) return undefined;
     if (typeof value === "number" && isRight(value) && value >= minimum && value <= maximum) return value;
-    const found = Number.isNaN(value) ? "something that is no number" : JSON.stringify(value);
+    const found = Number.isNaN(value) ? "something that is not a number" : JSON.stringify(value);
     throw bad(`--${name} takes ${what} from ${minimum} to ${maximum}, found ${found}.`);
   };
   return { number: true, describe, coerce };
@@ -62,17 +77,45 @@ export function path(name: string, describe: string): TextOption {
   return textOf(name, "a path", describe);
 }
 
-/** An option that must be given, with a path. */
+/** A required option that takes a path. */
 export function requiredPath(name: string, describe: string): RequiredTextOption {
   return { string: true, demandOption: true, describe, coerce: (value) => someText(name, "a path", value) };
 }
 
-/** The option `--column` of everything that reads data files. */
+/** An option that takes a data file. @param purpose - what the file is for: "to train on". */
+export function dataFile(name: string, purpose: string): TextOption {
+  return path(name, dataFileText(purpose));
+}
+
+/** A required option that takes a data file. */
+export function requiredDataFile(name: string, purpose: string): RequiredTextOption {
+  return requiredPath(name, dataFileText(purpose));
+}
+
+function dataFileText(purpose: string): string {
+  return `FASTA, text, JSON Lines or Parquet file ${purpose}`;
+}
+
+/** `--output`, or `-o`. */
+export function outputFolder(describe: string): TextOption & { readonly alias: "o" } {
+  return { ...path("output", describe), alias: "o" };
+}
+
+/** `--column`, for tools that read data files. */
 export const column: TextOption = textOf(
   "column",
   "a name",
-  "field of JSON Lines, or column of Parquet, with the text [default: text]",
+  "JSON Lines field or Parquet column with the text [default: text]",
 );
+
+/** `--threads`, for tools that run onnxruntime. */
+export const threads: NumberOption = wholeNumber("threads", "onnxruntime threads [default: one per core]", 1, 1024);
+
+/** `--json` and `--quiet`, which every tool has. */
+export const presentation: Readonly<Record<"json" | "quiet", Flag>> = {
+  json: flag("print the result as JSON"),
+  quiet: flag("show no progress"),
+};
 
 function textOf(name: string, what: string, describe: string): TextOption {
   const coerce = (value: unknown): string | undefined => (value === undefined ? value : someText(name, what, value));
@@ -81,13 +124,23 @@ function textOf(name: string, what: string, describe: string): TextOption {
 
 function someText(name: string, what: string, value: unknown): string {
   if (typeof value === "string" && value !== "") return value;
-  // A single "-" comes here as nothing.
-  const found = value === "" ? 'found none (a "-" for standard input is not taken)' : `found ${JSON.stringify(value)}`;
+  // A single "-" arrives here as an empty string.
+  const found =
+    value === "" ? 'found none ("-" for standard input is not supported)' : `found ${JSON.stringify(value)}`;
   throw bad(`--${name} takes ${what}, ${found}.`);
 }
 
 function bad(message: string): UsageError {
   return new UsageError(message, { code: "bad-arguments" });
+}
+
+/**
+ * Refuses a request whose options contradict each other.
+ *
+ * @throws {UsageError} `bad-arguments`, if the condition holds.
+ */
+export function refuseIf(condition: boolean, message: string): void {
+  if (condition) throw bad(message);
 }
 
 /** `object` without the entries that are undefined. */

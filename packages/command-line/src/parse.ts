@@ -3,18 +3,17 @@ import type { Argv } from "yargs";
 
 import { UsageError } from "@favor/checkpoints";
 
-/** What --help or --version prints. */
+/** The output of --help or --version. */
 export interface HelpText {
   readonly help: string;
 }
 
 /**
- * Parses a command line (without the program's name) as every tool of the family does: unknown options are errors, the
- * last of repeated options counts, there is no `--no-`.
+ * Parses a command line (without the program's name). Unknown options are errors, the last of repeated options counts,
+ * and there is no `--no-` prefix.
  *
  * @param program - its name and version.
- * @param describe - gives the parser its usage, commands and options; a command's handler calls `found` with what is
- * to be done.
+ * @param describe - adds usage, commands and options to the parser; a command's handler calls `found` with the result.
  * @throws {UsageError} `bad-arguments`: an unknown option or command, a missing or malformed value.
  */
 export async function parseCommandLine<Command>(
@@ -48,7 +47,7 @@ interface Program {
 
 type Describe<Command> = (parser: Argv, found: (command: Command) => void) => Argv;
 
-/** What yargs says is wrong. */
+/** An error that yargs reports. */
 class Complaint extends Error {}
 
 async function parsed<Command>(

@@ -9,10 +9,10 @@ const manifestSchema = z.object({
 });
 
 /**
- * Versions of a package and of some of its dependencies. Every dependency is pinned exactly, so these are the ones in
- * use.
+ * The versions of a package and of some of its dependencies. All dependencies are pinned exactly, so these are the
+ * versions in use.
  *
- * @param manifest - its package.json.
+ * @param manifest - the package.json of the package.
  * @param dependencies - names of dependencies.
  */
 export function pinnedVersions(manifest: URL, dependencies: readonly string[]): Readonly<Record<string, string>> {

@@ -6,37 +6,37 @@ import type { Progress } from "@favor/checkpoints";
 import { exitCode } from "./exit-code.ts";
 import type { HelpText } from "./parse.ts";
 
-/** What the command line talks to. */
+/** The streams and environment of a command line. */
 export interface Terminal {
   readonly stdout: NodeJS.WritableStream;
   readonly stderr: NodeJS.WritableStream;
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
-/** How the answer is given. */
+/** How a tool answers. */
 export interface Presentation {
-  /** As JSON, not as text. */
+  /** Print the result as JSON, not as text. */
   readonly json: boolean;
-  /** Without progress. */
+  /** Show no progress. */
   readonly quiet: boolean;
 }
 
-/** Prints a result: the object where JSON was asked for, else the text. */
+/** Prints a result: the object with `--json`, otherwise the text. */
 export type Print = (result: object, text: () => string) => void;
 
-/** A tool of the family. */
+/** A command-line tool. */
 export interface Program<Command extends Presentation> {
   readonly name: string;
-  /** What the arguments, without the program's name, ask for. */
+  /** Parses the arguments, without the program's name. */
   readonly parse: (argv: readonly string[]) => Promise<Command | HelpText>;
-  /** Does it; returns the exit code. */
+  /** Runs the command; returns the exit code. */
   readonly run: (command: Command, progress: Progress, print: Print) => Promise<number>;
   readonly exitCodeOf: (error: unknown) => number;
 }
 
 /**
- * Runs a command line: the result, and nothing else, goes to stdout; progress and errors go to stderr, an error in one
- * paragraph, and with `--json` on stdout as well. `FAVOR_DEBUG` in the environment adds the stack.
+ * Runs a command line. Only the result goes to stdout; progress and errors go to stderr. An error is one paragraph; with
+ * `--json` it is also printed to stdout, as JSON. `FAVOR_DEBUG` in the environment adds the stack.
  *
  * @param argv - the arguments, without the program's name.
  * @returns the exit code.
@@ -47,7 +47,7 @@ export async function runProgram<Command extends Presentation>(
   terminal: Terminal,
 ): Promise<number> {
   const { stdout, stderr, environment } = terminal;
-  // `favor-convert ... | head` closes our stdout: that is the reader's choice, not an error.
+  // `favor-convert ... | head` closes stdout early: not an error.
   stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code !== "EPIPE") throw error;
   });
@@ -63,11 +63,23 @@ export async function runProgram<Command extends Presentation>(
       stdout.write(`${json ? asJson(result) : text()}\n`);
     });
   } catch (error) {
-    // Arguments that cannot be parsed cannot say how the answer is wanted.
+    // If the arguments cannot be parsed, look for --json among them.
     const json = command === undefined ? argv.includes("--json") : "json" in command && command.json;
     printError(program.name, error, json, terminal);
     return program.exitCodeOf(error);
   }
+}
+
+/**
+ * Runs a tool's main function with the process's own arguments, streams and environment, and sets its exit code.
+ *
+ * @param main - takes the arguments without the program's name; returns the exit code.
+ */
+export async function runProcess(
+  main: (argv: readonly string[], terminal: Terminal) => Promise<number>,
+): Promise<void> {
+  const { argv, stdout, stderr, env: environment } = process;
+  process.exitCode = await main(argv.slice(2), { stdout, stderr, environment });
 }
 
 function printError(name: string, error: unknown, json: boolean, { stdout, stderr, environment }: Terminal): void {
@@ -76,7 +88,7 @@ function printError(name: string, error: unknown, json: boolean, { stdout, stder
   stderr.write(known ? `${name}: ${message}\n` : `${name}: unexpected: ${message}\n`);
   if (!known || environment["FAVOR_DEBUG"] !== undefined) {
     if (error instanceof Error) stderr.write(`${error.stack ?? ""}\n`);
-    if (!known) stderr.write(`This is a fault of ${name}. Please report it with the lines above.\n`);
+    if (!known) stderr.write(`This is a bug in ${name}. Please report it with the lines above.\n`);
   }
   if (!json) return;
   const { code, details } = known ? error : { code: "unexpected", details: {} };

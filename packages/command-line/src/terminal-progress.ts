@@ -4,7 +4,7 @@ import { usualColumns } from "./wrap.ts";
 import { silent } from "@favor/checkpoints";
 import type { Progress } from "@favor/checkpoints";
 
-/** No progress, warnings alone. */
+/** Shows warnings only. */
 export function warningsOn(stream: NodeJS.WritableStream): Progress {
   return { ...silent, warn: (text) => void stream.write(warningLine(text)) };
 }
@@ -13,7 +13,7 @@ function warningLine(text: string): string {
   return `Warning: ${text}\n`;
 }
 
-/** One line a stage: for logs, pipes and continuous integration. */
+/** Prints one line per stage, for logs, pipes and continuous integration. */
 class LineProgress implements Progress {
   readonly #stream: NodeJS.WritableStream;
 
@@ -38,7 +38,7 @@ class LineProgress implements Progress {
   end(): void {}
 }
 
-/** A bar that moves, for a terminal. */
+/** Shows a progress bar, for terminals. */
 class BarProgress implements Progress {
   readonly #stream: NodeJS.WritableStream;
   #bar: SingleBar | undefined;
@@ -85,7 +85,7 @@ class BarProgress implements Progress {
   }
 }
 
-/** Characters of a bar that leave room for its name, its counts and the time on one line of the terminal. */
+/** Width of a bar that leaves room for its name, counts and remaining time on one line of the terminal. */
 function barSize(name: string, total: number, stream: NodeJS.WritableStream): number {
   const columns = "columns" in stream && typeof stream.columns === "number" ? stream.columns : usualColumns;
   const rest = `${name}  ${total}/${total}, 59m59s left`.length;
@@ -93,8 +93,8 @@ function barSize(name: string, total: number, stream: NodeJS.WritableStream): nu
 }
 
 /**
- * Progress on a stream: a bar on a terminal, plain lines elsewhere. Neither uses colour, so NO_COLOR has nothing to
- * turn off; a "dumb" terminal gets lines.
+ * Shows progress on a stream: a bar on a terminal, plain lines elsewhere and on "dumb" terminals. Neither uses colour, so
+ * NO_COLOR has no effect.
  */
 export function progressOn(
   stream: NodeJS.WritableStream,

@@ -1,9 +1,9 @@
-/** Columns of a terminal that says nothing of its width. */
+/** Assumed width of a terminal that does not report one, in columns. */
 export const usualColumns = 80;
 
 /**
- * Text in lines of at most `columns` characters, broken at spaces, each but the first indented. A longer word (a path, a
- * hash) keeps a line of its own.
+ * Breaks text at spaces into lines of at most `columns` characters, and indents all lines but the first. A longer word
+ * (a path, a hash) gets a line of its own.
  */
 export function wrapped(text: string, indent: string, columns: number = usualColumns): string {
   const lines: string[] = [];

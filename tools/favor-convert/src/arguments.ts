@@ -2,10 +2,20 @@ import type { Argv } from "yargs";
 
 import { featureChoices } from "@favor/rewriter";
 
-import { column, defined, path, presentation, realNumber, wholeNumber } from "@favor/command-line";
-import { parseCommandLine } from "@favor/command-line";
-import type { HelpText } from "@favor/command-line";
-import type { Presentation } from "@favor/command-line";
+import {
+  choice,
+  column,
+  dataFile,
+  defined,
+  flag,
+  outputFolder,
+  parseCommandLine,
+  presentation,
+  realNumber,
+  threads,
+  wholeNumber,
+} from "@favor/command-line";
+import type { HelpText, Presentation } from "@favor/command-line";
 import type { ConvertRequest } from "./commands/request.ts";
 import type { VerifyRequest } from "./commands/verify.ts";
 import { UsageError } from "@favor/checkpoints";
@@ -34,66 +44,67 @@ function parseLayers(value: unknown): number[] {
   });
 }
 
-/** Which of a checkpoint's files. */
+/** Which of a checkpoint's files to use. */
 const origin = {
-  revision: { string: true, describe: "branch, tag or commit at the Hub [default: main]" },
-  file: { string: true, describe: "the model's file in the checkpoint" },
-  dtype: {
-    choices: ["fp32", "fp16", "q8", "int8", "uint8", "q4", "q4f16", "bnb4"],
-    describe: "precision of the ONNX export [default: fp32]",
-  },
+  revision: { string: true, describe: "branch, tag or commit on the Hub [default: main]" },
+  file: { string: true, describe: "model file to use, relative to the checkpoint" },
+  dtype: choice(
+    ["fp32", "fp16", "q8", "int8", "uint8", "q4", "q4f16", "bnb4"],
+    "precision of the ONNX export to use [default: fp32]",
+  ),
+} as const;
+
+const sourcePositional = {
+  type: "string",
+  demandOption: true,
+  describe: "checkpoint folder, .onnx file or Hub id",
 } as const;
 
 function convertOptions(parser: Argv) {
-  return parser
-    .positional("source", { type: "string", demandOption: true, describe: "checkpoint folder, .onnx file or Hub id" })
-    .options({
-      ...origin,
-      output: { ...path("output", "folder to write"), alias: "o" },
-      features: {
-        choices: ["landmark", ...featureChoices],
-        describe: "what replaces softmax [default: landmark with --calibrate, else positive]",
-      },
-      count: wholeNumber("count", "features a head [default: 256]", 1, 65536),
-      projection: {
-        choices: ["orthogonal", "iid", "hadamard", "givens"],
-        describe: "rows of the random projection [default: orthogonal]",
-      },
-      seed: wholeNumber("seed", "of everything drawn at random [default: 0]", 0, Number.MAX_SAFE_INTEGER),
-      seeds: wholeNumber("seeds", "draws of calibrated positive features, the best stays [default: 4]", 1, 1024),
-      refine: wholeNumber("refine", "steps of gradient descent on landmarks [default: 0]", 0, 10_000),
-      calibrate: path("calibrate", "FASTA, text, JSON Lines or Parquet to fit the features to"),
-      "calibrate-count": wholeNumber("calibrate-count", "sequences of it [default: 200]", 1, 1_000_000),
-      evaluate: path("evaluate", "FASTA, text, JSON Lines or Parquet to compare both models on"),
-      "evaluate-count": wholeNumber("evaluate-count", "sequences of it [default: 500]", 1, 1_000_000),
-      column,
-      truncate: { type: "boolean", default: false, describe: "cut sequences that are too long" },
-      keep: { string: true, describe: "layers that stay softmax: 0,1 or 0-2,7", coerce: parseLayers },
-      budget: realNumber("budget", "points that may be lost: layers stay softmax until it holds", 0, 100),
-      cross: { type: "boolean", default: false, describe: "also convert cross-attention" },
-      target: {
-        choices: ["standard", "onnxruntime", "onnx27"],
-        describe: "operators of causal attention [default: standard]",
-      },
-      stateful: { type: "boolean", default: false, describe: "a causal model takes and gives its state" },
-      "max-length": wholeNumber("max-length", "grow the position table to this many tokens", 1, 1 << 24),
-      growth: { choices: ["tile", "interpolate"], describe: "how it grows [default: tile]" },
-      threads: wholeNumber("threads", "of onnxruntime [default: every core]", 1, 1024),
-      "dry-run": { type: "boolean", default: false, describe: "show what would be done, write nothing" },
-      force: { type: "boolean", default: false, describe: "replace a folder that favor-convert wrote" },
-      ...presentation,
-    } as const);
+  return parser.positional("source", sourcePositional).options({
+    ...origin,
+    output: outputFolder("folder to write"),
+    features: choice(
+      ["landmark", ...featureChoices],
+      "features that replace softmax [default: landmark with --calibrate, otherwise positive]",
+    ),
+    count: wholeNumber("count", "features per head [default: 256]", 1, 65536),
+    projection: choice(
+      ["orthogonal", "iid", "hadamard", "givens"],
+      "rows of the random projections [default: orthogonal]",
+    ),
+    seed: wholeNumber("seed", "seed of all random numbers [default: 0]", 0, Number.MAX_SAFE_INTEGER),
+    seeds: wholeNumber("seeds", "draws of positive features to choose from by calibration [default: 4]", 1, 1024),
+    refine: wholeNumber("refine", "gradient-descent steps on the landmarks [default: 0]", 0, 10_000),
+    calibrate: dataFile("calibrate", "to fit the features to"),
+    "calibrate-count": wholeNumber("calibrate-count", "sequences to fit to [default: 200]", 1, 1_000_000),
+    evaluate: dataFile("evaluate", "to compare both models on"),
+    "evaluate-count": wholeNumber("evaluate-count", "sequences to compare on [default: 500]", 1, 1_000_000),
+    column,
+    truncate: flag("cut sequences that are too long"),
+    keep: { string: true, describe: "layers to keep as softmax: 0,1 or 0-2,7", coerce: parseLayers },
+    budget: realNumber("budget", "largest loss in points; keep as many layers as it takes", 0, 100),
+    cross: flag("also convert cross-attention"),
+    target: choice(["standard", "onnxruntime", "onnx27"], "operators for causal attention [default: standard]"),
+    stateful: flag("pass a causal model's state as inputs and outputs"),
+    "max-length": wholeNumber("max-length", "grow the position table to this many tokens", 1, 1 << 24),
+    growth: choice(["tile", "interpolate"], "how to grow the position table [default: tile]"),
+    threads,
+    "dry-run": flag("show what would be done, write nothing"),
+    force: flag("replace a folder that favor-convert wrote"),
+    ...presentation,
+  } as const);
 }
 
 function verifyOptions(parser: Argv) {
   return parser
-    .positional("original", { type: "string", demandOption: true, describe: "the checkpoint that was converted" })
-    .positional("converted", { type: "string", demandOption: true, describe: "the folder that was written" })
+    .positional("original", { type: "string", demandOption: true, describe: "checkpoint that was converted" })
+    .positional("converted", { type: "string", demandOption: true, describe: "folder that favor-convert wrote" })
     .options({
       ...origin,
-      data: path("data", "FASTA, text, JSON Lines or Parquet to compare both models on"),
+      data: dataFile("data", "to compare both models on"),
       column,
-      threads: wholeNumber("threads", "of onnxruntime [default: every core]", 1, 1024),
+      threads,
       ...presentation,
     } as const);
 }
@@ -114,7 +125,7 @@ export async function parseArguments(argv: readonly string[]): Promise<Command |
         ({ source, json, quiet, ...options }) => {
           const { output, features, count, projection, seed, seeds, refine, keep, budget, cross, target } = options;
           const { stateful, maxLength, growth, calibrate, calibrateCount, evaluate, evaluateCount } = options;
-          const { column: field, truncate, threads, force, dryRun, revision, file, dtype } = options;
+          const { column: field, truncate, threads: cores, force, dryRun, revision, file, dtype } = options;
           const given = defined({
             revision,
             file,
@@ -136,7 +147,7 @@ export async function parseArguments(argv: readonly string[]): Promise<Command |
             evaluate,
             evaluateCount,
             column: field,
-            threads,
+            threads: cores,
           });
           const request = { source, truncate, force, dryRun, cross, stateful, ...given };
           found({ command: "convert", json, quiet, request });
@@ -144,15 +155,8 @@ export async function parseArguments(argv: readonly string[]): Promise<Command |
       )
       .command(
         "inspect <source>",
-        "list every attention: may it be replaced, and why not",
-        (inspected) =>
-          inspected
-            .positional("source", {
-              type: "string",
-              demandOption: true,
-              describe: "checkpoint folder, .onnx file or Hub id",
-            })
-            .options({ ...origin, ...presentation }),
+        "list every attention and whether it can be replaced",
+        (inspected) => inspected.positional("source", sourcePositional).options({ ...origin, ...presentation }),
         ({ source, json, quiet, revision, file, dtype }) => {
           found({ command: "inspect", json, quiet, source, options: defined({ revision, file, dtype }) });
         },
@@ -161,8 +165,8 @@ export async function parseArguments(argv: readonly string[]): Promise<Command |
         "verify <original> <converted>",
         "check a converted folder against its original",
         verifyOptions,
-        ({ original, converted, json, quiet, data, column: field, threads, revision, file, dtype }) => {
-          const given = defined({ data, column: field, threads, revision, file, dtype });
+        ({ original, converted, json, quiet, data, column: field, threads: cores, revision, file, dtype }) => {
+          const given = defined({ data, column: field, threads: cores, revision, file, dtype });
           found({ command: "verify", json, quiet, request: { original, converted, ...given } });
         },
       )

@@ -113,7 +113,7 @@ describe("usage: exit code 2", () => {
     [["-f", "--epochs", "3"], /: Unknown option -f; Unknown option --epochs\. See/],
     [["--features", "cosine"], /--features takes one of landmark, positive, .*; found "cosine"\. See/],
     [["--features", "positve"], /; found "positve" \(did you mean positive\?\)/],
-    [["--calibrate", "-"], /--calibrate takes a path, found none \(a "-" for standard input is not taken\)/],
+    [["--calibrate", "-"], /--calibrate takes a path, found none \("-" for standard input is not supported\)/],
     [["--count", "0"], /--count takes a whole number from 1 to 65536, found 0/],
     [["--count", "many"], /--count takes a whole number/],
     [["--seed", "-1"], /--seed takes a whole number/],

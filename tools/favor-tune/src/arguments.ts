@@ -1,11 +1,16 @@
 import {
+  choice,
   column,
   defined,
+  flag,
+  dataFile,
+  outputFolder,
   parseCommandLine,
   path,
   presentation,
   realNumber,
-  requiredPath,
+  requiredDataFile,
+  threads,
   wholeNumber,
 } from "@favor/command-line";
 import type { HelpText, Presentation } from "@favor/command-line";
@@ -20,46 +25,46 @@ export interface Command extends Presentation {
 
 const steps = 10_000_000;
 const options = {
-  data: requiredPath("data", "FASTA, text, JSON Lines or Parquet to train on"),
-  output: { ...path("output", "folder to write [default: <converted>-tuned]"), alias: "o" },
-  stage: { choices: ["distill", "mlm", "both"], describe: "what is trained [default: both]" },
+  data: requiredDataFile("data", "to train on"),
+  output: outputFolder("folder to write [default: <converted>-tuned]"),
+  stage: choice(["distill", "mlm", "both"], "stages to train [default: both]"),
   steps: wholeNumber("steps", "steps of each stage [default: 100 distill, 80 mlm]", 1, steps),
   "distill-steps": wholeNumber("distill-steps", "steps of distillation", 1, steps),
   "mlm-steps": wholeNumber("mlm-steps", "steps of MLM fine-tuning", 1, steps),
-  batch: wholeNumber("batch", "sequences a step [default: 16]", 1, 65536),
-  "learning-rate": realNumber("learning-rate", "peak [default: 0.05 distill, 0.0128 / width mlm]", 0, 10),
+  batch: wholeNumber("batch", "sequences per step [default: 16]", 1, 65536),
+  "learning-rate": realNumber("learning-rate", "peak learning rate [default: 0.05 distill, 0.0128 / width mlm]", 0, 10),
   warmup: wholeNumber("warmup", "steps of warm-up [default: a tenth of the steps]", 0, steps),
-  schedule: { choices: ["cosine", "linear", "constant"], describe: "of the learning rate [default: cosine]" },
+  schedule: choice(["cosine", "linear", "constant"], "learning-rate schedule [default: cosine]"),
   "max-length": wholeNumber("max-length", "cut sequences to this many tokens", 4, 1 << 24),
-  seed: wholeNumber("seed", "of order, masks and dropout [default: 0]", 0, Number.MAX_SAFE_INTEGER),
-  backend: { choices: ["auto", "webgpu", "node", "wasm", "cpu"], describe: "where it trains [default: auto]" },
-  accumulate: wholeNumber("accumulate", "parts that a batch is computed in [default: by memory]", 1, 65536),
-  "eval-every": wholeNumber("eval-every", "steps between evaluations [default: a tenth]", 1, steps),
-  "eval-data": path("eval-data", "data to measure on [default: held out of --data]"),
+  seed: wholeNumber("seed", "seed of order, masks and dropout [default: 0]", 0, Number.MAX_SAFE_INTEGER),
+  backend: choice(["auto", "webgpu", "node", "wasm", "cpu"], "where to train [default: auto]"),
+  accumulate: wholeNumber("accumulate", "parts to compute each batch in [default: by memory]", 1, 65536),
+  "eval-every": wholeNumber("eval-every", "steps between evaluations [default: a tenth of the steps]", 1, steps),
+  "eval-data": dataFile("eval-data", "to measure on [default: a part of --data]"),
   "eval-count": wholeNumber("eval-count", "sequences to measure on [default: 200]", 1, 1_000_000),
   patience: wholeNumber("patience", "evaluations without improvement that end a stage", 1, steps),
-  resume: { type: "boolean", default: false, describe: "go on from the last checkpoint of the same run" },
-  train: { choices: ["all", "attention", "features"], describe: "weights that MLM changes [default: all]" },
-  teacher: path("teacher", "folder of the original checkpoint"),
-  kl: realNumber("kl", "weight of the KL divergence to the teacher in MLM [default: 0]", 0, 1),
-  preset: { choices: ["paper"], describe: "the Performer paper's settings (dropout 0.1)" },
-  redraw: { type: "boolean", default: false, describe: "redraw random projections every pass over the data" },
-  control: { type: "boolean", default: false, describe: "tune the softmax original alike, beside" },
+  resume: flag("continue from the last checkpoint of the same run"),
+  train: choice(["all", "attention", "features"], "weights that MLM fine-tuning changes [default: all]"),
+  teacher: path("teacher", "original checkpoint"),
+  kl: realNumber("kl", "weight of the KL divergence from the teacher in MLM [default: 0]", 0, 1),
+  preset: choice(["paper"], "the Performer paper's settings (dropout 0.1)"),
+  redraw: flag("redraw random projections on every pass over the data"),
+  control: flag("also tune the softmax original, for comparison"),
   column,
-  threads: wholeNumber("threads", "of onnxruntime [default: every core]", 1, 1024),
-  force: { type: "boolean", default: false, describe: "replace a folder that favor-tune wrote" },
+  threads,
+  force: flag("replace a folder that favor-tune wrote"),
   ...presentation,
 } as const;
 
 /**
  * Parses the command line (without the program's name).
  *
- * @throws {UsageError} of favor-convert, `bad-arguments`: an unknown option, a missing or malformed value.
+ * @throws {UsageError} `bad-arguments`: an unknown option, a missing or malformed value.
  */
 export async function parseArguments(argv: readonly string[]): Promise<Command | HelpText> {
   return parseCommandLine<Command>(argv, { name: "favor-tune", version }, (parser, found) =>
     parser
-      .usage("$0 <converted> --data <file>\n\nTrains a converted checkpoint until its accuracy comes back.")
+      .usage("$0 <converted> --data <file>\n\nTrains a converted checkpoint to recover its accuracy.")
       .command(
         "$0 <converted>",
         false,
@@ -75,7 +80,7 @@ export async function parseArguments(argv: readonly string[]): Promise<Command |
           const { converted: source, json, quiet, data, output, stage, steps: all, distillSteps, mlmSteps } = parsed;
           const { batch, learningRate, warmup, schedule, maxLength, seed, backend, accumulate, evalEvery } = parsed;
           const { evalData, evalCount, patience, resume, train, teacher, kl, preset, redraw, control } = parsed;
-          const { column: field, threads, force } = parsed;
+          const { column: field, threads: cores, force } = parsed;
           const request = {
             source,
             data,
@@ -85,7 +90,7 @@ export async function parseArguments(argv: readonly string[]): Promise<Command |
             force,
             ...defined({ output, stage, steps: all, distillSteps, mlmSteps, batch, learningRate, warmup, schedule }),
             ...defined({ maxLength, seed, backend, accumulate, evalEvery, evalData, evalCount, patience, train }),
-            ...defined({ teacher, kl, preset, column: field, threads }),
+            ...defined({ teacher, kl, preset, column: field, threads: cores }),
           };
           found({ json, quiet, request });
         },

@@ -22,7 +22,7 @@ export interface Inspection {
 /**
  * Every attention of a checkpoint, and whether it may be replaced.
  *
- * @param path - a checkpoint folder, an `.onnx` file or the id of a model at the Hub.
+ * @param path - a checkpoint folder, an `.onnx` file or the id of a model on the Hub.
  * @param options - which of its files.
  * @throws {InputError} and the errors of `@favor/onnx` for a source that cannot be read.
  */

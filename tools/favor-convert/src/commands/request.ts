@@ -1,6 +1,6 @@
 import type { ConvertOptions, FeatureChoice } from "@favor/rewriter";
 
-import { UsageError } from "@favor/checkpoints";
+import { refuseIf } from "@favor/command-line";
 import type { FavorOptions } from "@favor/report";
 import type { SourceOptions } from "@favor/checkpoints/node";
 
@@ -78,49 +78,49 @@ export function optionsOf(request: ConvertRequest): FavorOptions {
   const features = request.features ?? (calibrate === undefined ? "positive" : "landmark");
   const isLandmark = features === "landmark";
   const isSelected = features === "positive" && calibrate !== undefined;
-  refuse(
+  refuseIf(
     isLandmark && calibrate === undefined,
     "Landmark features are fitted to data: name a file of your sequences with --calibrate.",
   );
-  refuse(
+  refuseIf(
     calibrate !== undefined && !calibratedFeatures.includes(features),
     `--calibrate shapes ${calibratedFeatures.join(", ")} features; ${features} attention has nothing to calibrate. Leave one of the two out.`,
   );
-  refuse(
+  refuseIf(
     isLandmark && request.projection !== undefined,
     "--projection is for random features; landmarks come from the calibration data. Leave one of the two out.",
   );
-  refuse(request.refine !== undefined && !isLandmark, "--refine moves landmarks: it needs --features landmark.");
-  refuse(
+  refuseIf(request.refine !== undefined && !isLandmark, "--refine moves landmarks: it needs --features landmark.");
+  refuseIf(
     request.seeds !== undefined && !isSelected,
     "--seeds chooses among draws of calibrated positive features: it needs --features positive and --calibrate.",
   );
-  refuse(
+  refuseIf(
     request.growth !== undefined && maxLength === undefined,
     "--growth says how --max-length grows the position table: pass both.",
   );
-  refuse(
+  refuseIf(
     request.calibrateCount !== undefined && calibrate === undefined,
     "--calibrate-count says how much of the calibration data is read: name its file with --calibrate.",
   );
-  refuse(
+  refuseIf(
     request.evaluateCount !== undefined && request.evaluate === undefined,
     "--evaluate-count says how much of the evaluation data is read: name its file with --evaluate.",
   );
   const hasData = calibrate !== undefined || request.evaluate !== undefined;
-  refuse(
+  refuseIf(
     request.column !== undefined && !hasData,
     "--column is of a data file: name one with --calibrate or --evaluate.",
   );
-  refuse(
+  refuseIf(
     request.truncate === true && !hasData,
     "--truncate cuts sequences of a data file: name one with --calibrate or --evaluate.",
   );
-  refuse(
+  refuseIf(
     budget !== undefined && request.evaluate === undefined,
     "--budget is a loss on the evaluation data: name a file of it with --evaluate.",
   );
-  refuse(
+  refuseIf(
     request.stateful === true && request.evaluate !== undefined,
     "--evaluate feeds whole sequences, without a state: measure a conversion without --stateful, which computes the same.",
   );
@@ -139,14 +139,10 @@ export function optionsOf(request: ConvertRequest): FavorOptions {
   };
 }
 
-function refuse(condition: boolean, message: string): void {
-  if (condition) throw new UsageError(message, { code: "bad-arguments" });
-}
-
 /** --keep names layers that the model has. */
 export function checkKept(keep: readonly number[], layers: ReadonlySet<number>): void {
   const unknown = keep.filter((layer) => !layers.has(layer));
-  refuse(
+  refuseIf(
     unknown.length > 0 && layers.size > 0,
     `--keep names layer ${unknown.join(", ")}, but the model's attention is in layers ` +
       `${Math.min(...layers)} to ${Math.max(...layers)}, counted from 0.`,

@@ -15,7 +15,7 @@ export interface OriginalModel {
 }
 
 /**
- * Opens the original of a conversion: a folder, an `.onnx` file or the id of a model at the Hub, as favor-convert took it.
+ * Opens the original of a conversion: a folder, an `.onnx` file or the id of a model on the Hub, as favor-convert took it.
  *
  * @param scratch - an existing folder, for the graph of a checkpoint that is weights alone.
  * @throws {TuneInputError} `teacher-mismatch` where it is not the checkpoint that was converted.
