@@ -1,6 +1,6 @@
 import { FavorError } from "@favor/core";
 
-/** What the user typed cannot be carried out as it stands: exit code 2. */
+/** The command line or the request is at fault: exit code 2. */
 export type UsageErrorCode =
   | "bad-arguments"
   | "output-exists"
@@ -10,7 +10,7 @@ export type UsageErrorCode =
 
 export class UsageError extends FavorError<UsageErrorCode> {}
 
-/** A file that we were given is missing, malformed, or does not fit the others: exit code 3. */
+/** An input file is missing, malformed, or does not fit the others: exit code 3. */
 export type InputErrorCode =
   | "file-unreadable"
   | "file-too-large"
@@ -36,12 +36,12 @@ export class InputError extends FavorError<InputErrorCode> {}
 /** The output could not be written (disk full, read-only, no permission): exit code 1. */
 export class OutputError extends FavorError<"output-unwritable"> {}
 
-/** The operating system's code of an error (`ENOENT`, `ENOSPC`, ...), or undefined. */
+/** The operating system's code for an error (`ENOENT`, `ENOSPC`, ...), or undefined. */
 export function systemCode(error: unknown): string | undefined {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 }
 
-/** The message of anything thrown, on one line. */
+/** The message of anything that was thrown, on one line. */
 export function messageOf(error: unknown): string {
   return (error instanceof Error ? error.message : String(error)).replaceAll(/\s*\n\s*/g, " ").trim();
 }

@@ -1,11 +1,11 @@
-/** Tells a waiting person what is being done. Everything goes to stderr; results alone go to stdout. */
+/** Reports progress to a waiting user. */
 export interface Progress {
-  /** Begins a stage; `total`: how many steps {@link Progress.advance} will count, if known. */
+  /** Begins a stage. `total` is the number of steps that {@link Progress.advance} will count, if known. */
   stage(name: string, total?: number): void;
   advance(steps: number): void;
-  /** A line that stays. */
+  /** Prints a line that stays. */
   note(text: string): void;
-  /** What the user should know before relying on the result; said without progress too. */
+  /** Warns of something to know before relying on the result; printed with `--quiet` too. */
   warn(text: string): void;
   /** Ends the last stage. */
   end(): void;

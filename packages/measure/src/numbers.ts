@@ -3,7 +3,7 @@ export function percent(share: number): string {
   return `${(share * 100).toFixed(1)} %`;
 }
 
-/** Up to four significant digits, without an exponent for everyday sizes. */
+/** At most four significant digits; only very small and very large numbers get an exponent. */
 export function short(value: number): string {
   if (!Number.isFinite(value)) return String(value);
   return value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6)

@@ -14,18 +14,18 @@ const jsonLimit = 16 * 1024 * 1024;
 const jsonObject = z.record(z.string(), z.unknown());
 type JsonObject = z.infer<typeof jsonObject>;
 
-/** What the converted model has that the source's configuration does not say. */
+/** What differs between the converted model and the source's configuration. */
 export interface ConfigurationChanges {
-  /** The new longest input in tokens, where the position table was grown. */
+  /** The longest input in tokens, if the position table was grown. */
   readonly maxLength?: number | undefined;
-  /** Whether `onnx/model.onnx_data` lies beside the model. */
+  /** Whether the model has external data, `onnx/model.onnx_data`. */
   readonly externalData?: boolean;
 }
 
 /**
- * Copies a checkpoint's configuration, tokenizer and licence. Where the position table was grown, `config.json` and
- * `tokenizer_config.json` say the new length; where external data are beside the model and transformers.js would not
- * know, or are not and it would ask for them, `config.json` says that. Everything else in them stays as it is written.
+ * Copies a checkpoint's configuration, tokenizer and licence. If the position table was grown, the new length is written
+ * to `config.json` and `tokenizer_config.json`. If `config.json` is wrong about external data, it is corrected for
+ * transformers.js. Everything else stays exactly as it was written.
  */
 export async function copyCompanions(
   source: Source,
@@ -48,13 +48,13 @@ export async function copyCompanions(
   );
 }
 
-/** A value to be set, and the keys that lead to it. */
+/** A value to set, and the keys that lead to it. */
 interface Edit {
   readonly path: string[];
   readonly value: unknown;
 }
 
-/** Rows of a position table for that many tokens: some types keep rows for themselves. */
+/** Rows that a position table needs for that many tokens: some model types reserve a few. */
 function rowsFor({ config }: Source, maxLength: number): number {
   const rows = config.max_position_embeddings ?? maxLength;
   return maxLength + rows - (maximumTokens(config) ?? rows);
@@ -68,7 +68,7 @@ function growthEdits(settings: JsonObject, key: string, value: number): Edit[] {
 const section = "transformers.js_config";
 const format = "use_external_data_format";
 
-/** transformers.js asks for `model.onnx_data` where `config.json` says so, and nowhere else. */
+/** transformers.js loads `model.onnx_data` only if `config.json` says so. */
 function externalDataEdits(settings: JsonObject, present: boolean): Edit[] {
   const found = jsonObject.safeParse(settings[section]);
   if (externalFilesIn(found.data?.[format]) === (present ? 1 : 0)) return [];
@@ -77,13 +77,13 @@ function externalDataEdits(settings: JsonObject, present: boolean): Edit[] {
   ];
 }
 
-/** How many data files transformers.js would ask for: true is one; or a number; or either, by the model's name. */
+/** How many data files transformers.js would load: `true` means one. The setting may also be given per model. */
 function externalFilesIn(setting: unknown): number {
   const byName = jsonObject.safeParse(setting);
   return Number((byName.success ? (byName.data["model.onnx"] ?? byName.data["model"]) : setting) ?? 0);
 }
 
-/** Edits the text, since a number written anew would lose its form: 1.0 would become 1, which Python reads as an int. */
+/** Edits the text in place. Rewriting the file would turn 1.0 into 1, which Python reads as an int. */
 async function edit(
   source: Source,
   output: OutputFolder,

@@ -7,27 +7,27 @@ import { OutputError, UsageError, messageOf, systemCode } from "../errors.ts";
 import { realPathOf } from "../source/source.ts";
 import { removeOnInterrupt } from "../source/interruption.ts";
 
-/** Marks a folder as ours; `--force` replaces no other. */
+/** Marks a folder as written by Favor; `--force` replaces no others. */
 const marker = "favor.json";
 
 export interface OutputFolderOptions {
-  /** Replace an existing output folder of ours. */
+  /** Replace an output folder that Favor wrote earlier. */
   readonly force: boolean;
-  /** Paths that the output must neither be nor hold: the source. */
+  /** The source: the output may neither be it nor contain it. */
   readonly sources: readonly string[];
 }
 
 /**
- * A folder that appears whole or not at all: files go into a hidden sibling, {@link OutputFolder.commit} renames it.
- * {@link OutputFolder.discard}, SIGINT and SIGTERM remove it and every folder that was made for it.
+ * A folder that appears complete or not at all. Files are written to a hidden sibling, which {@link OutputFolder.commit}
+ * renames. {@link OutputFolder.discard}, SIGINT and SIGTERM remove it, and every parent that was created for it.
  */
 export class OutputFolder {
-  /** Where the folder will be. */
+  /** Final path of the folder. */
   readonly path: string;
-  /** Where it is being made. */
+  /** Path of the unfinished folder. */
   readonly partial: string;
   readonly #force: boolean;
-  /** The topmost parent folder that we had to make, if any. */
+  /** The topmost parent folder that had to be created, if any. */
   readonly #madeParent: string | undefined;
   readonly #stopListening: () => void;
 
@@ -43,7 +43,7 @@ export class OutputFolder {
   }
 
   /**
-   * Checks that the folder may be written, and begins it.
+   * Checks that the folder may be written, and creates the unfinished one.
    *
    * @throws {UsageError} as {@link checkOutput}; {OutputError} `output-unwritable`.
    */
@@ -63,7 +63,7 @@ export class OutputFolder {
     return new OutputFolder(target, partial, madeParent, options.force);
   }
 
-  /** Absolute path, inside the unfinished folder, of a file to be written; its parent folder exists. */
+  /** Absolute path of a file to write in the unfinished folder; creates its parent folder. */
   async pathFor(name: string): Promise<string> {
     const path = join(this.partial, name);
     await writing(this.path, () => mkdir(dirname(path), { recursive: true }));
@@ -75,26 +75,26 @@ export class OutputFolder {
     await writing(this.path, () => writeFile(path, contents));
   }
 
-  /** Copies a file's contents, without its permissions; a link is copied as the file that it leads to. */
+  /** Copies a file's contents, but not its permissions. A link is copied as the file it points to. */
   async copy(from: string, name: string): Promise<void> {
     const path = await this.pathFor(name);
     const contents = await readFile(from);
     await writing(this.path, () => writeFile(path, contents));
   }
 
-  /** A folder inside the unfinished one for files that will not stay; remove it before {@link OutputFolder.commit}. */
+  /** A temporary folder inside the unfinished one; remove it before {@link OutputFolder.commit}. */
   async scratch(): Promise<{ readonly path: string; remove(): Promise<void> }> {
     const path = join(this.partial, ".scratch");
     await writing(this.path, () => mkdir(path, { recursive: true }));
     return { path, remove: () => rm(path, { recursive: true, force: true }) };
   }
 
-  /** Runs something that writes into the unfinished folder, naming the folder if the disk refuses. */
+  /** Runs an action that writes to the unfinished folder; if the disk refuses, the error names the folder. */
   async fill<T>(action: () => Promise<T>): Promise<T> {
     return writing(this.path, action);
   }
 
-  /** Puts the folder in its place, the old one (with `force`) out of it. */
+  /** Moves the folder to its final path, replacing the old one with `force`. */
   async commit(): Promise<void> {
     const old = `${this.partial}.old`;
     await writing(this.path, async () => {
@@ -111,12 +111,12 @@ export class OutputFolder {
     await rm(old, { recursive: true, force: true });
   }
 
-  /** Removes everything that was written. */
+  /** Removes everything that was written so far. */
   async discard(): Promise<void> {
     this.#stopListening();
     await rm(this.partial, { recursive: true, force: true });
     if (this.#madeParent === undefined) return;
-    // Only what is still empty: somebody else may have put something there meanwhile.
+    // Only empty folders: somebody else may have used them meanwhile.
     for (let folder = dirname(this.path); ; folder = dirname(folder)) {
       const removed = await rmdir(folder).then(
         () => true,
@@ -134,7 +134,7 @@ async function exists(path: string): Promise<boolean> {
   );
 }
 
-/** Whether `inner` is `outer` or lies in it; both with links resolved. */
+/** Whether `inner` is `outer` or lies inside it; both with links resolved. */
 function holds(outer: string, inner: string): boolean {
   const way = relative(outer, inner);
   return way === "" || (!way.startsWith(`..${sep}`) && way !== ".." && resolve(outer, way) === inner);
@@ -144,7 +144,7 @@ function holds(outer: string, inner: string): boolean {
  * Checks that an output folder may be written, before any work is done.
  *
  * @returns the folder's absolute path.
- * @throws {UsageError} `output-exists`, `output-not-favor` (with `force`: the folder is none of ours),
+ * @throws {UsageError} `output-exists`, `output-not-favor` (with `force`, if Favor did not write the folder),
  * `output-is-source`, `output-holds-source`.
  */
 export async function checkOutput(path: string, options: OutputFolderOptions): Promise<string> {
@@ -160,8 +160,8 @@ export async function checkOutput(path: string, options: OutputFolderOptions): P
     }
     if (holds(real, realSource)) {
       throw new UsageError(
-        `The output folder ${target} holds the source (${source}); writing it would replace the source. Name another ` +
-          `folder after -o.`,
+        `The output folder ${target} contains the source (${source}), so writing it would replace the source. Name ` +
+          `another folder after -o.`,
         { code: "output-holds-source", details: { path: target, source } },
       );
     }
@@ -170,7 +170,7 @@ export async function checkOutput(path: string, options: OutputFolderOptions): P
   const names = await readdir(target).catch(() => undefined);
   const isOurs = names !== undefined && (names.length === 0 || names.includes(marker));
   if (isOurs && !options.force) {
-    throw new UsageError(`${target} exists. Name another folder after -o, or pass --force to replace it.`, {
+    throw new UsageError(`${target} already exists. Name another folder after -o, or pass --force to replace it.`, {
       code: "output-exists",
       details: { path: target },
     });
@@ -178,7 +178,7 @@ export async function checkOutput(path: string, options: OutputFolderOptions): P
   if (!isOurs) {
     const what = names === undefined ? "a file" : `not a folder that favor-convert wrote (it has no ${marker})`;
     throw new UsageError(
-      `${target} exists and is ${what}, so it is not replaced, with --force neither. Name another folder after -o, or ` +
+      `${target} exists and is ${what}, so it is not replaced, even with --force. Name another folder after -o, or ` +
         `remove this one yourself.`,
       { code: options.force ? "output-not-favor" : "output-exists", details: { path: target } },
     );
@@ -191,15 +191,15 @@ const diskAdvice: Readonly<Record<string, string>> = {
   EDQUOT: "Your disk quota is used up: free some space, or name a folder on another disk after -o.",
   EFBIG: "The file is larger than the disk or the process's limit allows: name a folder on another disk after -o.",
   EROFS: "The disk is read-only: name a folder on another disk after -o.",
-  EACCES: "You may not write there: name another folder after -o, or change its permissions.",
-  EPERM: "You may not write there: name another folder after -o, or change its permissions.",
-  EEXIST: "A part of the path is a file: name another folder after -o.",
-  ENOTDIR: "A part of the path is a file: name another folder after -o.",
+  EACCES: "You have no permission to write there: name another folder after -o, or change its permissions.",
+  EPERM: "You have no permission to write there: name another folder after -o, or change its permissions.",
+  EEXIST: "Part of the path is a file: name another folder after -o.",
+  ENOTDIR: "Part of the path is a file: name another folder after -o.",
   ENAMETOOLONG: "The path is too long: name a shorter one after -o.",
 };
 
 /**
- * Runs `action`; an error of the file system, or one that it caused, becomes an {@link OutputError} that names the
+ * Runs `action`. Errors of the file system, and errors caused by them, become {@link OutputError}s that name the
  * folder.
  */
 async function writing<T>(path: string, action: () => Promise<T>): Promise<T> {

@@ -56,7 +56,7 @@ export interface NoFile {
 }
 
 /**
- * Chooses a checkpoint's model file. The same rules hold for a folder and for a repository at the Hub:
+ * Chooses a checkpoint's model file. The same rules hold for a folder and for a repository on the Hub:
  *
  * 1. the requested file;
  * 2. with a precision, its ONNX export, in `onnx/` before the top folder;

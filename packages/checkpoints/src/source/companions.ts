@@ -1,4 +1,4 @@
-/** The files around a model that are copied if they are there. No other file is, whatever a configuration names. */
+/** The files that are copied along with a model, if present. No others are, even if a configuration names them. */
 export const companions: readonly string[] = [
   "config.json",
   "generation_config.json",

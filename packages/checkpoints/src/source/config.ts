@@ -7,7 +7,7 @@ import { readSmallFile } from "./read-file.ts";
 
 const count = z.int().positive();
 
-/** What we use of a checkpoint's `config.json`. */
+/** The fields of a checkpoint's `config.json` that we use. */
 export interface ModelConfig {
   readonly model_type?: string | null | undefined;
   readonly vocab_size?: number | null | undefined;
@@ -31,7 +31,7 @@ const configSchema: z.ZodType<ModelConfig> = z.object({
 const configLimit = 4 * 1024 * 1024;
 
 /**
- * Parses a JSON file of the checkpoint against a schema.
+ * Reads a JSON file of a checkpoint and validates it against a schema.
  *
  * @returns the parsed value, or `undefined` if there is no such file.
  * @throws {InputError} `config-malformed`, and what {@link readSmallFile} throws.
@@ -44,8 +44,8 @@ export async function readJson<T>(path: string, schema: z.ZodType<T>, limit: num
     value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
     throw new InputError(
-      `${path} is not JSON (${messageOf(error)}). Put the checkpoint's original file in its place; a file that ` +
-        `begins with "version https://git-lfs" is a pointer, to be replaced by \`git lfs pull\`.`,
+      `${path} is not JSON (${messageOf(error)}). Restore the checkpoint's original file. If the file begins with ` +
+        `"version https://git-lfs", it is only a pointer: fetch the file with \`git lfs pull\`.`,
       { code: "config-malformed", cause: error, details: { path } },
     );
   }
@@ -55,17 +55,17 @@ export async function readJson<T>(path: string, schema: z.ZodType<T>, limit: num
   const where = issue?.path.join(".") ?? "";
   throw new InputError(
     `${path}: ${where === "" ? "the file" : `"${where}"`} is not as expected (${issue?.message ?? "unknown"}). ` +
-      `Put the checkpoint's original file in its place.`,
+      `Restore the checkpoint's original file.`,
     { code: "config-malformed", cause: parsed.error, details: { path, field: where } },
   );
 }
 
-/** The `config.json` of a checkpoint folder; empty if there is none. */
+/** Reads the `config.json` of a checkpoint folder; empty if it has none. */
 export async function readConfig(folder: string): Promise<ModelConfig> {
   return (await readJson(join(folder, "config.json"), configSchema, configLimit)) ?? {};
 }
 
-/** Model types whose position ids begin after the padding id (RoBERTa's way), so that the table holds fewer tokens. */
+/** Model types whose position ids begin after the padding id, as RoBERTa's do: their tables hold fewer tokens. */
 const positionsAfterPadding = new Set([
   "roberta",
   "xlm-roberta",
@@ -79,8 +79,8 @@ const positionsAfterPadding = new Set([
 ]);
 
 /**
- * The longest input, in tokens, that the checkpoint's position table takes; `undefined` where the configuration sets
- * no bound (rotary and relative positions, or no configuration).
+ * The longest input, in tokens, that the checkpoint's position table allows; `undefined` if the configuration sets no
+ * limit (rotary or relative positions, or no configuration).
  */
 export function maximumTokens(config: ModelConfig): number | undefined {
   const rows = config.max_position_embeddings;

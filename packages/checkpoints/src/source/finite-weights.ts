@@ -3,16 +3,16 @@ import type { ModelProto, TensorProto } from "@favor/onnx";
 
 import { InputError } from "../errors.ts";
 
-/** Weights are looked at in pieces of this many bytes, so that memory does not grow with the model. */
+/** Weights are checked in pieces of this many bytes, so that memory use does not grow with the model. */
 const pieceBytes = 4 * 1024 * 1024;
 
-/** How to find the first NaN among the elements in the first `bytes` bytes of a buffer; -1: there is none. */
+/** Finds the first NaN among the elements in the first `bytes` bytes of a buffer; -1 if there is none. */
 interface Search {
   readonly elementBytes: number;
   first(piece: ArrayBuffer, bytes: number): number;
 }
 
-/** In a 16-bit format: the exponent all ones and a mantissa that is not zero. */
+/** In a 16-bit format, a NaN has an exponent of all ones and a non-zero mantissa. */
 function search16(infinity: number): Search {
   return {
     elementBytes: 2,
@@ -33,10 +33,10 @@ function firstNaN(values: Float32Array | Float64Array): number {
 }
 
 /**
- * Refuses a model with a NaN among its weights: no conversion and no measurement of it means anything. Infinities
- * pass, because masks are made of them.
+ * Refuses a model with a NaN among its weights, because converting or measuring it would be meaningless. Infinities are
+ * allowed: masks contain them.
  *
- * @param path - for the message.
+ * @param path - the model's file, for the message.
  * @throws {InputError} `weights-not-finite`, naming the tensor and the element.
  */
 export function checkWeights(model: ModelProto, path: string): void {

@@ -24,7 +24,7 @@ export interface HubCheckpoint {
 export async function bringCheckpoint(id: string, options: SourceOptions, progress: Progress): Promise<HubCheckpoint> {
   const { revision = "main" } = options;
   const hub = openHub();
-  progress.stage(`Looking up ${id} at the Hub`);
+  progress.stage(`Looking up ${id} on the Hub`);
   const plan = await hub.plan(id, { revision });
   const paths = plan.files.map(({ path }) => path);
   const file = requireFile(id, paths, options);

@@ -1,10 +1,10 @@
 const signals = ["SIGINT", "SIGTERM"] as const;
 
 /**
- * Removes what is unfinished when the process is interrupted (SIGINT, SIGTERM); then the signal has its usual effect.
+ * Removes unfinished files if the process is interrupted (SIGINT, SIGTERM), then lets the signal have its usual effect.
  *
- * @param remove - must be synchronous: nothing runs after it.
- * @returns ends the watch, when there is nothing to remove any more.
+ * @param remove - must be synchronous, because nothing runs after it.
+ * @returns stops watching; call it once there is nothing left to remove.
  */
 export function removeOnInterrupt(remove: () => void): () => void {
   const stop = (): void => {
@@ -13,7 +13,7 @@ export function removeOnInterrupt(remove: () => void): () => void {
   const interrupted = (signal: NodeJS.Signals): void => {
     stop();
     remove();
-    // With our handler gone the shell sees the usual status.
+    // Without our handler, the shell sees the usual exit status.
     process.kill(process.pid, signal);
   };
   for (const signal of signals) process.on(signal, interrupted);

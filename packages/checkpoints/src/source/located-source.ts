@@ -3,21 +3,21 @@ import type { ModelConfig } from "./config.ts";
 
 /** Which of a checkpoint's files to use, and which version of a repository. */
 export interface SourceOptions extends FileRequest {
-  /** Branch, tag or commit at the Hub; default: main. */
+  /** Branch, tag or commit on the Hub; default: main. */
   readonly revision?: string;
 }
 
-/** A checkpoint on disk: one ONNX file, or weights that a graph is built from, and the files around it. */
+/** A checkpoint on disk: an ONNX file, or weights to build a graph from, with its configuration and tokenizer. */
 export interface Source {
-  /** What people call it: the folder's name, or the repository's at the Hub. */
+  /** The name of the folder, or of the repository on the Hub. */
   readonly name: string;
-  /** The commit that came from the Hub. */
+  /** The commit, if the checkpoint comes from the Hub. */
   readonly revision?: string;
-  /** The file, absolute: ONNX, or weights (`model.safetensors`, `pytorch_model.bin` or their index). */
+  /** Absolute path of the model: ONNX, or weights (`model.safetensors`, `pytorch_model.bin` or their index). */
   readonly modelPath: string;
-  /** Where `config.json` and the tokenizer lie (or would lie), absolute. */
+  /** Absolute path of the folder for `config.json` and the tokenizer. */
   readonly folder: string;
-  /** The file as seen from `folder`, with forward slashes: `onnx/model.onnx`. */
+  /** Path of the model relative to `folder`, with forward slashes: `onnx/model.onnx`. */
   readonly modelName: string;
   readonly config: ModelConfig;
 }

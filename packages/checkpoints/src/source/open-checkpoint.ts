@@ -38,7 +38,7 @@ export interface OpenedCheckpoint {
 }
 
 /**
- * Opens a checkpoint folder as found at the Hub: an ONNX export, with its external data, or weights (safetensors or
+ * Opens a checkpoint folder as found on the Hub: an ONNX export, with its external data, or weights (safetensors or
  * PyTorch's format, whole or in shards), from which it builds the graph with the help of `config.json`. See
  * {@link chooseFile} for which of them it takes. Close the checkpoint when done.
  *

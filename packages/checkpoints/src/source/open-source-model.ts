@@ -15,21 +15,21 @@ import type { Source } from "./located-source.ts";
 /** A source's graph, its weights still in their files. */
 export interface OpenedSource {
   readonly model: ModelProto;
-  /** Of the source's file, in bytes. */
+  /** Size of the source's file in bytes. */
   readonly length: number;
-  /** Of the source's file. */
+  /** SHA-256 of the source's file, in hexadecimal. */
   sha256(): Promise<string>;
   close(): void;
 }
 
-/** Whether the source is an ONNX file, not weights that a graph is built from. */
+/** Whether the source is an ONNX file rather than weights. */
 function isOnnx({ modelPath }: Source): boolean {
   return modelPath.endsWith(".onnx");
 }
 
 /**
- * Opens a source's model, or builds it from its weights and `config.json`; the weights stay in the file. Close it when
- * done.
+ * Opens a source's model, or builds it from weights and `config.json`. The weights stay in their file. Close the model
+ * when done.
  *
  * @throws {InputError} `model-malformed`, naming the file; and what `openModel` and `openCheckpoint` throw.
  */
@@ -50,7 +50,7 @@ export async function openSourceModel(source: Source): Promise<OpenedSource> {
 }
 
 /**
- * An ONNX file of the source for onnxruntime: its own, or the graph that was built, written to `path`.
+ * Returns an ONNX file of the source for onnxruntime: its own file, or `path`, to which the built graph is written.
  *
  * @throws as {@link openSourceModel} and `writeModel`.
  */
@@ -66,8 +66,8 @@ export async function onnxFileOf(source: Source, path: string): Promise<string> 
 }
 
 /**
- * Runs an action with an ONNX file of the source; one that was built for it is removed afterwards, SIGINT and SIGTERM
- * included.
+ * Runs an action with an ONNX file of the source. If the file had to be built, it is removed afterwards, even after SIGINT
+ * or SIGTERM.
  */
 export async function withOnnxFile<T>(source: Source, action: (path: string) => Promise<T>): Promise<T> {
   if (isOnnx(source)) return action(source.modelPath);

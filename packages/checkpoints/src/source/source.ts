@@ -14,41 +14,41 @@ import type { Source, SourceOptions } from "./located-source.ts";
 /** `organisation/name` or `organisation/name@revision`. */
 const hubId = /^([\w.-]+\/[\w.-]+)(?:@(.+))?$/;
 
-/** A path whatever else it looks like: it begins as one, or ends as a model's file does. */
+/** What can only be a path: it begins like one, or ends like a model's file. */
 const localPath = /^(\.{1,2}|~)([\\/]|$)|^[\\/]|\.(onnx|safetensors|bin|pth?|h5|json|gguf|zip|gz)$/i;
 
-/** Files that a model is read from. */
+/** Files that a model can be read from. */
 const modelFile = /\.(onnx|safetensors|bin|pth?|index\.json)$/;
 
-/** What a path that is no local one asks of the Hub; undefined: it can only be local. */
+/** Reads a path as a request to the Hub; undefined if it can only be local. */
 function hubRequest(path: string, options: SourceOptions): (SourceOptions & { readonly id: string }) | undefined {
   const [, id, revision] = localPath.test(path) ? [] : (hubId.exec(path) ?? []);
   if (id === undefined) return undefined;
   if (revision === undefined) return { ...options, id };
   if (options.revision === undefined || options.revision === revision) return { ...options, id, revision };
-  throw contradiction(`${path} names the revision ${revision} already, and --revision ${options.revision} another.`);
+  throw contradiction(`${path} already names the revision ${revision}, and --revision names ${options.revision}.`);
 }
 
 function contradiction(found: string): UsageError {
-  return new UsageError(`${found} Leave one of the two out.`, { code: "bad-arguments" });
+  return new UsageError(`${found} Remove one of the two.`, { code: "bad-arguments" });
 }
 
-/** Options that would change nothing are mistakes. */
+/** Refuses options that would have no effect. */
 function checkLocal(path: string, isFolder: boolean, { file, dtype, revision }: SourceOptions): void {
   if (revision !== undefined) {
-    throw contradiction(`--revision names a version at the Hub, and ${path} lies on this machine.`);
+    throw contradiction(`--revision names a version on the Hub, but ${path} is on this machine.`);
   }
   const isThatFile = file === undefined || resolve(path).replaceAll("\\", "/").endsWith(`/${file}`);
   if (isFolder || (isThatFile && dtype === undefined)) return;
-  throw contradiction(`--file and --dtype choose among a folder's models, and ${path} is one file.`);
+  throw contradiction(`--file and --dtype choose among a folder's models, but ${path} is a single file.`);
 }
 
 /**
- * Finds the model, its configuration and its folder, given a checkpoint folder, an `.onnx` file, or, where there is no
- * such path, the id of a repository at the Hugging Face Hub, whose files are brought into the Hub's cache.
+ * Finds a model, its configuration and its folder. The path is a checkpoint folder or a model's file. If no such path
+ * exists, it is the id of a repository on the Hugging Face Hub, which is downloaded into the Hub's cache.
  *
- * Only fixed file names are ever looked for: a path written inside a configuration file (`vocab_file` and the like)
- * is never followed, so a hostile checkpoint cannot make us read or copy a file elsewhere.
+ * Only fixed file names are read. Paths inside configuration files (`vocab_file` and the like) are never followed, so a
+ * hostile checkpoint cannot make us read or copy files from elsewhere.
  *
  * @throws {UsageError} `bad-arguments` for options that contradict the path or each other.
  * @throws {InputError} `file-unreadable`, `source-without-model`, `source-ambiguous`, `config-malformed`; what
@@ -67,7 +67,7 @@ export async function openSource(
     const reason = isMissing ? `does not exist${homeHint(path)}` : `cannot be read: ${messageOf(error)}`;
     throw new InputError(
       `${absolute} ${reason}. Give a checkpoint folder (config.json, tokenizer files, onnx/model.onnx), an .onnx file, ` +
-        `or the id of a model at the Hugging Face Hub (organisation/name).`,
+        `or the id of a model on the Hugging Face Hub (organisation/name).`,
       { code: "file-unreadable", cause: error, details: { path: absolute } },
     );
   });
@@ -86,8 +86,8 @@ export async function openSource(
   }
   if (found.isFile() && !modelFile.test(path)) {
     throw new InputError(
-      `${absolute} is no model: its name ends in none of .onnx, .safetensors, .bin, .pt, .pth, .index.json. Give a ` +
-        `checkpoint folder or its model; data files go after --calibrate and --evaluate.`,
+      `${absolute} is not a model: its name does not end in .onnx, .safetensors, .bin, .pt, .pth or .index.json. Give a ` +
+        `checkpoint folder or its model. Pass data files with --calibrate or --evaluate.`,
       { code: "source-without-model", details: { path: absolute } },
     );
   }
@@ -99,20 +99,20 @@ export async function openSource(
   return sourceIn(folder, relative(folder, absolute).replaceAll("\\", "/"));
 }
 
-/** `~` is the shell's: inside quotes it stays what it is. */
+/** The shell expands `~`, but not inside quotes. */
 function homeHint(path: string): string {
   return path.startsWith("~") ? " (~ is not expanded inside quotes)" : "";
 }
 
-/** What helps against errors of the Hub that no mistyped path explains. */
+/** Advice for errors of the Hub that a mistyped path cannot explain. */
 const hubAdvice: Readonly<Record<string, string>> = {
-  "hub-revision-not-found": "Without a revision, main is taken.",
+  "hub-revision-not-found": "Without a revision, main is used.",
 };
 
-/** The Hub's error, its message with what we know beside: a mistyped path looks like an id. */
+/** The Hub's error, extended by the hint that the path does not exist: a mistyped path looks like an id. */
 function alsoNotHere(error: unknown, path: string): unknown {
   if (!FavorError.isInstance(error) || !error.code.startsWith("hub-")) return error;
-  const advice = hubAdvice[error.code] ?? `Nor is there a folder or file ${resolve(path)} on this machine.`;
+  const advice = hubAdvice[error.code] ?? `There is no file or folder ${resolve(path)} on this machine either.`;
   error.message = `${error.message} ${advice}`;
   return error;
 }
@@ -127,7 +127,7 @@ async function sourceIn(folder: string, modelName: string): Promise<Source> {
   };
 }
 
-/** The path with every link resolved; for a path that does not exist yet, that of its nearest existing ancestor. */
+/** Resolves every link in a path. If the path does not exist yet, resolves its nearest existing ancestor. */
 export async function realPathOf(path: string): Promise<string> {
   const absolute = resolve(path);
   try {

@@ -22,26 +22,26 @@ const extensions: Readonly<Record<string, DataFormat>> = {
 };
 
 export interface ReadOptions {
-  /** The field of JSON Lines or column of Parquet that holds the text; default `text`, in Parquet else `sequence`. */
+  /** JSON Lines field or Parquet column with the text. Default: `text`; in Parquet files without it, `sequence`. */
   readonly column?: string | undefined;
 }
 
-/** The format by the file's name (`.gz` aside), or `undefined`. */
+/** The format according to the file's name, ignoring `.gz`; undefined if the name does not tell. */
 export function formatByName(path: string): DataFormat | undefined {
   const extension = /\.([a-z]+)(?:\.gz)?$/i.exec(path)?.[1]?.toLowerCase() ?? "";
   return Object.hasOwn(extensions, extension) ? extensions[extension] : undefined;
 }
 
-/** The format by the first line that is not blank: `>` FASTA, `{` JSON Lines, else text. */
+/** The format according to the first line that is not blank: `>` is FASTA, `{` JSON Lines, anything else text. */
 function formatByFirstLine(text: string): DataFormat {
   if (text.startsWith(">")) return "fasta";
   return text.trimStart().startsWith("{") ? "json-lines" : "text";
 }
 
 /**
- * Streams the records of a data file: FASTA, text (one sequence a line) or JSON Lines, each plain or gzip-compressed, or
- * Parquet. Parquet is told by its first bytes; the others by the extension (`.fasta .fa .faa .fas`, `.txt .text`,
- * `.jsonl .ndjson`), and by the first line where the extension says nothing.
+ * Streams the records of a data file: FASTA, text (one sequence per line) or JSON Lines, each plain or gzip-compressed,
+ * or Parquet. Parquet is recognised by its first bytes, the others by their extension (`.fasta .fa .faa .fas`,
+ * `.txt .text`, `.jsonl .ndjson`) or else by their first line.
  *
  * @throws {InputError} `file-unreadable`, `data-malformed`, `column-unknown`.
  */
@@ -52,8 +52,8 @@ export async function* readRecords(path: string, options: ReadOptions = {}): Asy
   }
   if (/\.parquet$/i.test(path)) {
     throw new InputError(
-      `${path} is called Parquet, but does not begin as Parquet does ("PAR1"). Get the file again (a file of a few ` +
-        `hundred bytes may be a git-LFS pointer, to be replaced by \`git lfs pull\`), or give it the name of what it is.`,
+      `${path} is named .parquet, but does not begin with "PAR1" as Parquet files do. Get the file again, or rename it ` +
+        `to match its format. A file of a few hundred bytes may be a git-LFS pointer: fetch the file with \`git lfs pull\`.`,
       { code: "data-malformed", details: { path } },
     );
   }
@@ -71,7 +71,7 @@ async function isParquet(path: string): Promise<boolean> {
   return magic.toString("latin1") === "PAR1";
 }
 
-/** The first line that is not blank, and all lines from there on. */
+/** The first line that is not blank, and all lines from it on. */
 async function peeked(lines: AsyncGenerator<Line, void>): Promise<{ first: string; all: AsyncIterable<Line> }> {
   for (;;) {
     const { value } = await lines.next();
@@ -85,7 +85,7 @@ async function* prepended(line: Line, rest: AsyncGenerator<Line, void>): AsyncGe
     yield line;
     yield* rest;
   } finally {
-    // A reader that stops at the first line would else leave the file open.
+    // Otherwise, a reader that stops at the first line would leave the file open.
     await rest.return();
   }
 }

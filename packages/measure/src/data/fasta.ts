@@ -2,25 +2,25 @@ import { malformed } from "./lines.ts";
 import type { Line } from "./lines.ts";
 import type { DataRecord } from "./record.ts";
 
-/** The longest sequence that we take, in residues; the longest known protein has 38,138. */
+/** The longest sequence that is accepted, in residues. The longest known protein has 38,138. */
 const residueLimit = 1024 * 1024;
 
-/** A sequence under construction: its pieces, one a line. */
+/** An unfinished sequence: one piece per line. */
 interface Pending {
   readonly line: number;
   readonly pieces: { readonly start: number; readonly line: number; readonly text: string }[];
   length: number;
-  /** The line of a final `*` (stop), after which nothing may follow. */
+  /** The line of a final `*` (stop), which nothing may follow. */
   stop?: number;
 }
 
 /**
- * Parses FASTA: `>` headers, sequences over any number of lines, blank lines and `;` comments skipped, a final `*`
- * (stop codon) dropped, letters kept in the case they are in (the tokenizer decides about lower case and about U, Z,
- * O, B, X, J). Gaps, digits and a `*` inside a sequence are refused.
+ * Parses FASTA. Sequences may span any number of lines after their `>` header; blank lines and `;` comments are skipped,
+ * and a final `*` (stop codon) is dropped. Letters keep their case: the tokenizer decides about lower case and about U,
+ * Z, O, B, X and J. Gaps, digits and a `*` inside a sequence are refused.
  *
  * @param lines - the file's lines.
- * @param path - for messages.
+ * @param path - the file, for messages.
  * @throws {InputError} `data-malformed`, naming the line.
  */
 export async function* parseFasta(lines: AsyncIterable<Line>, path: string): AsyncGenerator<DataRecord, void> {
@@ -42,7 +42,7 @@ export async function* parseFasta(lines: AsyncIterable<Line>, path: string): Asy
 
 function append(pending: Pending, piece: string, line: number, path: string): void {
   if (pending.stop !== undefined) {
-    throw malformed(path, pending.stop, `the stop "*" stands inside a sequence; only a final one is taken`);
+    throw malformed(path, pending.stop, `there is a stop "*" inside a sequence; only a final one is accepted`);
   }
   const text = piece.endsWith("*") ? piece.slice(0, -1) : piece;
   if (text.length < piece.length) pending.stop = line;
@@ -51,7 +51,7 @@ function append(pending: Pending, piece: string, line: number, path: string): vo
     const found = illegal[0];
     const hint =
       found === "-" || found === "."
-        ? " (a gap: take the sequences from before the alignment, or remove the gaps)"
+        ? " (a gap: use the unaligned sequences, or remove the gaps)"
         : found === "*"
           ? " (a stop inside the sequence)"
           : "";

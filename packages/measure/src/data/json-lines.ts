@@ -4,7 +4,7 @@ import { textRecord } from "./record.ts";
 import type { DataRecord } from "./record.ts";
 
 /**
- * Parses JSON Lines: one object a line with a string field; blank lines skipped.
+ * Parses JSON Lines: one object per line, with a string field. Blank lines are skipped.
  *
  * @param column - the field's name; default `text`.
  * @throws {InputError} `data-malformed`, naming the line.

@@ -13,12 +13,12 @@ export interface Line {
   readonly number: number;
 }
 
-/** The longest line that we take, in characters: far above any sequence a Transformer reads, far below memory. */
+/** The longest line that is accepted, in characters: far more than a Transformer reads, far less than memory holds. */
 export const lineLimit: number = 1024 * 1024;
 
 /**
- * Streams the lines of a UTF-8 text file, plain or gzip-compressed (told by its first bytes, not by its name). A
- * byte-order mark is dropped, `\r\n` counts as one line end. Memory: one line and one chunk.
+ * Streams the lines of a UTF-8 text file. Gzip compression is recognised by the first bytes, not by the name. A
+ * byte-order mark is dropped, and `\r\n` counts as one line end. Only one line and one chunk are in memory at a time.
  *
  * @throws {InputError} `file-unreadable`, `data-malformed` (not UTF-8, binary, a broken gzip stream, a line above
  * {@link lineLimit}), naming the line.
@@ -29,7 +29,7 @@ export async function* readLines(path: string): AsyncGenerator<Line, void> {
     let rest = "";
     for await (const chunk of decodedChunks(path)) {
       if (chunk.includes("\0"))
-        throw malformed(path, number, "there are zero bytes: this is not a text file", otherFile);
+        throw malformed(path, number, "the file contains zero bytes, so it is not a text file", otherFile);
       const pieces = (rest + chunk).split("\n");
       rest = pieces.pop()!;
       for (const piece of pieces) {
@@ -60,7 +60,7 @@ async function* decodedChunks(path: string): AsyncGenerator<string, void> {
   const { handle, magic } = await openRegularFile(path);
   try {
     const raw = handle.createReadStream({ start: 0, autoClose: false, highWaterMark: 256 * 1024 });
-    // `pipeline` hands the read stream's errors on to the reader of its last stream.
+    // `pipeline` passes the read stream's errors on to whoever reads its last stream.
     const bytes = magic[0] === 0x1f && magic[1] === 0x8b ? pipeline(raw, createGunzip(), () => {}) : raw;
     const decoder = new TextDecoder("utf-8", { fatal: true });
     for await (const chunk of bytes as AsyncIterable<Buffer>) yield decoder.decode(chunk, { stream: true });
@@ -75,15 +75,15 @@ function withinLimit(path: string, number: number, text: string): string {
   return text;
 }
 
-/** What `line` of a record counts in a file. */
+/** What the `line` of a record counts: lines, or rows of a Parquet file. */
 export function unitOf(path: string): "line" | "row" {
   return /\.parquet$/i.test(path) ? "row" : "line";
 }
 
 /**
- * The error for a data file that breaks its format, at a line (of a Parquet file, a row).
+ * The error for a data file that violates its format at a line (in a Parquet file, a row).
  *
- * @param advice - what to do; default: to correct or remove the line.
+ * @param advice - what to do; default: correct or remove the line.
  */
 export function malformed(path: string, line: number, what: string, advice?: string): InputError {
   const unit = unitOf(path);

@@ -5,13 +5,13 @@ import { snappyUncompress } from "hyparquet";
 import type { ColumnMetaData, Compressors } from "hyparquet";
 import { parquetHeader } from "hyparquet/src/column.js";
 
-/** The largest column chunk that we read, in bytes as stored: it is in memory as a whole. */
+/** The largest column chunk that is read, in stored bytes. It is held in memory as a whole. */
 export const chunkLimit: number = 2 ** 30;
-/** The largest page, in bytes after decompression, and the most values of one. */
+/** The largest page, in bytes after decompression, and the largest number of values per page. */
 const pageLimit = 2 ** 28;
 const valueLimit = 2 ** 24;
 
-/** Decompression of one page, never to more than its header says (and {@link checkPages} has allowed). */
+/** Decompress one page, never to more than its header says, which {@link checkPages} has allowed. */
 export const compressors: Compressors = {
   SNAPPY: (input, length) => {
     const output = new Uint8Array(length);
@@ -24,8 +24,8 @@ export const compressors: Compressors = {
 };
 
 /**
- * Checks what the page headers of a column chunk claim, before anything is allocated for it: headers are a few bytes, and
- * what they announce is up to whoever wrote the file.
+ * Checks the sizes that the page headers of a column chunk claim before anything is allocated: a header of a few bytes can
+ * claim any size.
  *
  * @param chunk - the column chunk's bytes.
  * @throws {Error} naming what is wrong.
@@ -33,7 +33,7 @@ export const compressors: Compressors = {
 export function checkPages(chunk: ArrayBuffer, { codec, num_values: values }: ColumnMetaData): void {
   if (codec !== "UNCOMPRESSED" && compressors[codec] === undefined) {
     const readable = Object.keys(compressors).join(", ");
-    throw new Error(`its column is compressed by ${codec}; we read ${readable} and uncompressed columns`);
+    throw new Error(`its column is compressed with ${codec}; Favor reads ${readable} and uncompressed columns`);
   }
   const reader = { view: new DataView(chunk), offset: 0 };
   let found = 0;
@@ -43,8 +43,8 @@ export function checkPages(chunk: ArrayBuffer, { codec, num_values: values }: Co
     const data = header.data_page_header ?? header.data_page_header_v2;
     const count = (data ?? header.dictionary_page_header)?.num_values ?? 0;
     if (!isWithin(stored, chunk.byteLength - reader.offset)) throw new Error("a page reaches beyond its column");
-    if (!isWithin(size, pageLimit)) throw new Error(`a page of ${size} bytes; we read up to ${pageLimit}`);
-    if (!isWithin(count, Math.min(valueLimit, Number(values)))) throw new Error(`a page of ${count} values`);
+    if (!isWithin(size, pageLimit)) throw new Error(`a page has ${size} bytes; the limit is ${pageLimit}`);
+    if (!isWithin(count, Math.min(valueLimit, Number(values)))) throw new Error(`a page claims ${count} values`);
     if (data !== undefined) found += count;
     reader.offset += stored;
   }

@@ -10,20 +10,20 @@ import { textRecord } from "./record.ts";
 import type { DataRecord } from "./record.ts";
 import { openRegularFile, unreadable } from "./regular-file.ts";
 
-/** Columns that are taken if none is named: the first that is there. */
+/** Default columns: the first of these that the file has. */
 const usualColumns = ["text", "sequence"];
-/** The longest footer that we read, in bytes. */
+/** The longest footer that is read, in bytes. */
 const footerLimit = 2 ** 25;
 /** Rows that are decoded at a time. */
 const rowsAtOnce = 65_536;
 
 /**
- * Streams the rows of one column of a Parquet file; `line` of a record is its row, counted from 1. Memory: the column's
- * bytes of one row group as stored, and 65,536 decoded rows. Columns may be uncompressed or compressed by Snappy, gzip,
- * Brotli or Zstandard.
+ * Streams the rows of one column of a Parquet file. The `line` of a record is its row, counted from 1. One row group's
+ * bytes of the column and 65,536 decoded rows are in memory at a time. Columns may be uncompressed, or compressed with
+ * Snappy, gzip, Brotli or Zstandard.
  *
- * @param column - its name; default `text`, or `sequence` where there is no `text`.
- * @throws {InputError} `column-unknown`, naming the columns that are there; `data-malformed` for a damaged file, and naming
+ * @param column - the column's name. Default: `text`; in files without it, `sequence`.
+ * @throws {InputError} `column-unknown`, naming the columns of the file; `data-malformed` for a damaged file, or naming
  * the row that is empty, not UTF-8 or longer than {@link lineLimit}; `file-unreadable`.
  */
 export async function* readParquet(path: string, column?: string): AsyncGenerator<DataRecord, void> {
@@ -57,7 +57,7 @@ function bufferOf(handle: FileHandle, byteLength: number): AsyncBuffer {
       const bytes = new Uint8Array(end - start);
       for (let at = 0; at < bytes.length;) {
         const { bytesRead } = await handle.read(bytes, at, bytes.length - at, start + at);
-        if (bytesRead === 0) throw new Error("the file became shorter while it was read");
+        if (bytesRead === 0) throw new Error("the file became shorter while being read");
         at += bytesRead;
       }
       return bytes.buffer;
@@ -66,29 +66,30 @@ function bufferOf(handle: FileHandle, byteLength: number): AsyncBuffer {
 }
 
 async function readMetadata(file: AsyncBuffer): Promise<FileMetaData> {
-  // The least is PAR1, a footer of a byte, its length, PAR1.
+  // At least PAR1, a footer of one byte, its length and PAR1.
   const end = new DataView(await file.slice(Math.max(0, file.byteLength - 8)));
   if (file.byteLength < 13 || end.getUint32(4, true) !== 0x31524150) throw new Error("its end is missing");
   const length = end.getUint32(0, true);
-  if (length > footerLimit) throw new Error(`its footer would be ${length} bytes long; we read up to ${footerLimit}`);
+  if (length > footerLimit) throw new Error(`its footer claims ${length} bytes; the limit is ${footerLimit}`);
   const metadata = await parquetMetadataAsync(file, { geoparquet: false });
-  // Counts that no list of rows can have would make the loops over it endless.
+  // Impossible row counts would make the loops over the rows endless.
   if (!metadata.row_groups.every(({ num_rows: rows }) => rows >= 0n && rows <= 2n ** 40n)) {
-    throw new Error("a row group of an impossible number of rows");
+    throw new Error("a row group claims an impossible number of rows");
   }
   return metadata;
 }
 
-/** Reads a row group's column once, so that what its headers claim is known before it is decoded. */
+/** Reads a row group's column once, to check its headers before it is decoded. */
 async function checkGroup(file: AsyncBuffer, group: RowGroup, column: string): Promise<void> {
   const chunk = group.columns.find(({ meta_data: data }) => data?.path_in_schema.join("\0") === column);
   if (chunk?.meta_data === undefined || chunk.file_path !== undefined) {
-    throw new Error(`a row group without the column ${JSON.stringify(column)}`);
+    throw new Error(`a row group lacks the column ${JSON.stringify(column)}`);
   }
   const [start, length] = rangeOf(chunk.meta_data);
-  if (length > chunkLimit) throw new Error(`a column chunk of ${length} bytes; we read up to ${chunkLimit}`);
-  if (!(start >= 4 && length >= 0 && start + length <= file.byteLength)) throw new Error("a column beyond its end");
-  if (chunk.meta_data.num_values !== group.num_rows) throw new Error("a column of another length than its row group");
+  if (length > chunkLimit) throw new Error(`a column chunk has ${length} bytes; the limit is ${chunkLimit}`);
+  if (!(start >= 4 && length >= 0 && start + length <= file.byteLength))
+    throw new Error("a column reaches beyond the end of the file");
+  if (chunk.meta_data.num_values !== group.num_rows) throw new Error("a column and its row group differ in length");
   checkPages(await file.slice(start, start + length), chunk.meta_data);
 }
 
@@ -105,7 +106,7 @@ function columnOf(path: string, metadata: FileMetaData, wanted: string | undefin
   const names = columns.slice(0, 30).map(({ element }) => `${element.name}${isText(element) ? "" : " (not text)"}`);
   const asked = wanted === undefined ? `of text named ${usualColumns.join(" or ")}` : `of text named ${wanted}`;
   throw new InputError(
-    `${path} has no column ${asked}. Its columns: ${names.join(", ")}. Name the one with the sequences by --column.`,
+    `${path} has no column ${asked}. Its columns: ${names.join(", ")}. Choose the one with the sequences with --column.`,
     { code: "column-unknown", details: { path, column: wanted ?? null, columns: names } },
   );
 }
@@ -129,7 +130,7 @@ function recordOf(path: string, column: string, row: number, text: unknown): Dat
   return textRecord(text, row);
 }
 
-/** What an action gives; an error of it says that the file is damaged. */
+/** Runs an action; its errors mean that the file is damaged. */
 async function intact<T>(path: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action();
@@ -139,7 +140,7 @@ async function intact<T>(path: string, action: () => Promise<T>): Promise<T> {
     if (code !== undefined && /^E[A-Z]+$/.test(code)) throw unreadable(path, error);
     const what = code === "ERR_ENCODING_INVALID_ENCODED_DATA" ? "a text is not UTF-8" : messageOf(error);
     throw new InputError(
-      `${path} is a Parquet file that is damaged or that we cannot read: ${what}. Make or download it again.`,
+      `${path} is a Parquet file that is damaged or not supported: ${what}. Make or download it again.`,
       { code: "data-malformed", cause: error, details: { path, what } },
     );
   }

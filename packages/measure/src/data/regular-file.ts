@@ -9,12 +9,12 @@ export interface RegularFile {
   readonly handle: FileHandle;
   /** In bytes. */
   readonly size: number;
-  /** Its first four bytes, fewer of a shorter file. */
+  /** The first four bytes, or fewer if the file is shorter. */
   readonly magic: Buffer;
 }
 
 /**
- * Opens a file that must be a regular one: a pipe or a device could keep us waiting for ever. The caller closes it.
+ * Opens a file, which must be a regular one: reading a pipe or a device could hang. The caller closes it.
  *
  * @throws {InputError} `file-unreadable`.
  */
@@ -37,7 +37,7 @@ export async function openRegularFile(path: string): Promise<RegularFile> {
   }
 }
 
-/** The error for a file that the operating system does not let us read. */
+/** The error for a file that the operating system refuses to read. */
 export function unreadable(path: string, cause: unknown): InputError {
   return new InputError(`${path} cannot be read: ${messageOf(cause)}. Check the path and the permissions.`, {
     code: "file-unreadable",

@@ -1,11 +1,11 @@
 import { RandomStream, streamPurpose } from "@favor/core";
 
-/** How many records of a file are looked at; the rest of a longer file is not read. */
+/** Records that are considered; the rest of a longer file is not read. */
 const sampledFrom = 1_000_000;
 
 /**
- * A uniform sample of `count` items without replacement, in their original order (reservoir sampling): files are
- * often sorted by source or length, and their first items are not like the rest. Fewer if there are fewer.
+ * Draws a uniform sample of `count` items without replacement, in their original order (reservoir sampling). Files are
+ * often sorted by source or length, so their first items would not be representative. Shorter files give fewer items.
  *
  * @param seed - 0 to 2^53 - 1; the same seed picks the same items.
  */

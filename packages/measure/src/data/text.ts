@@ -2,7 +2,7 @@ import type { Line } from "./lines.ts";
 import { textRecord } from "./record.ts";
 import type { DataRecord } from "./record.ts";
 
-/** Parses plain text: one sequence a line, blank lines skipped. */
+/** Parses plain text: one sequence per line. Blank lines are skipped. */
 export async function* parseText(lines: AsyncIterable<Line>): AsyncGenerator<DataRecord, void> {
   for await (const { text, number } of lines) {
     if (text.trim() !== "") yield textRecord(text, number);

@@ -6,12 +6,12 @@ export interface Batch {
   readonly length: number;
 }
 
-/** Tokens in a batch: enough to fill the matrix products, small enough for the caches and for memory. */
+/** Tokens per batch: enough for efficient matrix products, few enough for caches and memory. */
 const tokensPerBatch = 2048;
 
 /**
- * Groups sequences into batches of equal length, so that nothing is padded and no mask can spoil a comparison. A
- * model of fixed length or fixed batch gets what it demands.
+ * Groups sequences into batches of equal length, so that nothing is padded and no mask can distort a comparison. Models
+ * with a fixed length or batch size get what they require.
  */
 export function batchesOf(sequences: readonly { readonly ids: readonly number[] }[], runner: ModelRunner): Batch[] {
   const byLength = new Map<number, number[]>();

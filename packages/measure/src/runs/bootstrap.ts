@@ -11,12 +11,12 @@ export interface Estimate {
 const bootstrapStream = 2;
 
 /**
- * A statistic of summed quantities with its 95 % percentile bootstrap interval, resampling whole sequences: tokens
- * of one sequence are not independent, so an interval that counts tokens (Wilson's, for instance) would be too narrow.
+ * Computes a statistic of summed quantities with its 95 % percentile bootstrap interval. Whole sequences are resampled:
+ * the tokens of a sequence are not independent, so an interval that counts tokens (such as Wilson's) would be too narrow.
  *
- * @param sums - `[units, width]` row-major: what each sequence contributes to each of `width` sums.
- * @param statistic - of the `width` sums.
- * @param seed - of the resampling.
+ * @param sums - `[units, width]` row-major: the contribution of each sequence to each of `width` sums.
+ * @param statistic - computes the statistic from the `width` sums.
+ * @param seed - seed of the resampling.
  * @param resamples - default 1000.
  */
 export function bootstrap(

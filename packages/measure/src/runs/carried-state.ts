@@ -4,10 +4,10 @@ import { onnxruntime } from "./onnxruntime.ts";
 
 const past = "favor_past.";
 const present = "favor_present.";
-/** The scalar input that counts the tokens fed before. */
+/** The scalar input that counts the tokens fed so far. */
 const pastLength = "favor_past_length";
 
-/** What a log scale is before the first key: exp of it is 0. */
+/** The log scale before the first key; its exponential is 0. */
 const emptyLogScale = -1e30;
 
 /** The inputs of a stateful model that carry its state, by name. */
@@ -18,7 +18,7 @@ export function carriesState(name: string): boolean {
   return name === pastLength || name.startsWith(past) || name.startsWith(present);
 }
 
-/** The state before the first token: sums 0, log scales -1e30, nothing fed. */
+/** The state before the first token: sums of 0, log scales of -1e30, length 0. */
 export function emptyState(inputs: readonly InferenceSession.ValueMetadata[], batch: number): CarriedState {
   const state: Record<string, Tensor> = {};
   for (const input of inputs) {
@@ -33,7 +33,7 @@ export function emptyState(inputs: readonly InferenceSession.ValueMetadata[], ba
   return state;
 }
 
-/** The state after a piece of `length` tokens, given the outputs of the call. */
+/** The state after a call with `length` tokens, taken from its outputs. */
 export function stateAfter(
   state: CarriedState,
   outputs: InferenceSession.OnnxValueMapType,

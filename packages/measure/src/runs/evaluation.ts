@@ -30,15 +30,15 @@ interface EvaluationInput {
 }
 
 /**
- * Compares converted models with their original on the same inputs: masked accuracy and perplexity for a masked
- * language model, the cosine of the outputs for any other. The original is judged once, however many there are. Close
- * it with {@link Comparison.close}.
+ * Compares converted models with their original on the same inputs: by masked accuracy and perplexity if they are masked
+ * language models, otherwise by the cosine of their outputs. The original is evaluated only once. Close the comparison
+ * with {@link Comparison.close}.
  */
 export class Comparison {
   readonly #input: EvaluationInput;
   readonly #original: ModelRunner;
   readonly #output: string;
-  /** The masked sequences and what the original makes of them, for a masked language model. */
+  /** For a masked language model, the masked sequences and the original's scores on them. */
   readonly #masked: { readonly sequences: readonly MaskedSequence[]; readonly before: MaskedScores } | undefined;
   readonly #progress: Progress;
 
@@ -57,7 +57,7 @@ export class Comparison {
   }
 
   /**
-   * Opens and judges the original.
+   * Opens and evaluates the original.
    *
    * @throws {InputError} `model-fails-to-run`, `model-inputs-unknown`, `data-empty` (no token was chosen for masking).
    */
@@ -116,16 +116,16 @@ function maskAll({ tokenizer, sequences, use }: EvaluationInput, maskId: number)
   const masked = sequences.map(({ ids }, index) => maskSequence(ids, index, use.seed, special, replacements));
   if (masked.some(({ positions }) => positions.length > 0)) return masked;
   throw new InputError(
-    `${use.file}: of its ${use.tokens} tokens none was chosen for masking (15 % are). Give more data to evaluate on.`,
+    `${use.file}: none of its ${use.tokens} tokens was chosen for masking, which chooses 15 %. Give more data to evaluate on.`,
     { code: "data-empty", details: { tokens: use.tokens } },
   );
 }
 
 /**
- * {@link Comparison} of several converted models.
+ * Compares several converted models with their original; see {@link Comparison}.
  *
  * @param converted - paths of `.onnx` files.
- * @returns one evaluation for each, in that order.
+ * @returns one evaluation per model, in that order.
  * @throws as {@link Comparison}.
  */
 export async function compareModels(
@@ -143,7 +143,7 @@ export async function compareModels(
   }
 }
 
-/** How much worse the converted model is: points of masked accuracy, or of the cosine (1 is 100 points). */
+/** The loss of the converted model, in points of masked accuracy or of the cosine (1 is 100 points). */
 export function lossInPoints(evaluation: Evaluation): number {
   return evaluation.kind === "masked-language"
     ? 100 * (evaluation.original.accuracy.value - evaluation.converted.accuracy.value)

@@ -6,7 +6,7 @@ export function percentWithInterval({ value, low, high }: Estimate): string {
   return `${percent(value)} (${(low * 100).toFixed(1)} to ${(high * 100).toFixed(1)})`;
 }
 
-/** A number with its interval, the value with four significant digits and the bounds with as many decimals. */
+/** A number with its interval: the value with four significant digits, the bounds with as many decimals. */
 export function withInterval({ value, low, high }: Estimate): string {
   const size = Math.abs(value);
   if (!Number.isFinite(value) || size < 1e-3 || size >= 1e4) return `${short(value)} (${short(low)} to ${short(high)})`;

@@ -1,7 +1,7 @@
 import { InputError } from "@favor/checkpoints";
 import type { ModelRunner } from "./runner.ts";
 
-/** The output that a model is judged by. */
+/** The output that a model is evaluated on. */
 export interface MainOutput {
   readonly name: string;
   /** Whether it is `[batch, length, vocabulary]`. */
@@ -9,9 +9,10 @@ export interface MainOutput {
 }
 
 /**
- * The output to compare: logits over the vocabulary if there are any, else the first float32 output of rank 2 or 3.
+ * Finds the output to compare: logits over the vocabulary if there are any, otherwise the first float32 output of rank 2
+ * or 3.
  *
- * @param names - the outputs that come into question; default: all.
+ * @param names - the outputs to consider; default: all.
  * @throws {InputError} `model-fails-to-run` if there is none.
  */
 export async function mainOutput(

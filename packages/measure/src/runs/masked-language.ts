@@ -4,20 +4,20 @@ import { batchesOf } from "./batches.ts";
 import type { MaskedSequence } from "./masking.ts";
 import type { ModelRunner } from "./runner.ts";
 
-/** What one model makes of the masked tokens, per sequence. */
+/** One model's scores on the masked tokens, per sequence. */
 export interface MaskedScores {
-  /** Masked tokens predicted rightly (the highest logit), per sequence. */
+  /** Correctly predicted masked tokens (the highest logit), per sequence. */
   readonly correct: Float64Array;
-  /** Negative log-likelihood of the masked tokens in nats, summed, per sequence. */
+  /** Summed negative log-likelihood of the masked tokens in nats, per sequence. */
   readonly loss: Float64Array;
 }
 
 /**
  * Runs a masked-language model over masked sequences.
  *
- * @param sequences - what {@link maskSequence} made.
+ * @param sequences - from {@link maskSequence}.
  * @param output - name of the logits, `[batch, length, vocabulary]`.
- * @param tick - called with the number of sequences done.
+ * @param tick - called after each batch with its number of sequences.
  * @throws {InputError} `model-fails-to-run`.
  */
 export async function scoreMasked(
@@ -45,7 +45,7 @@ export async function scoreMasked(
   return { correct, loss };
 }
 
-/** One token: whether the target has the highest logit, and -log softmax(logits)[target]. NaN logits are never right. */
+/** Scores one token: whether the target has the highest logit, and -log softmax(logits)[target]. NaN is never correct. */
 export function scoreToken(logits: Float32Array, target: number): { correct: boolean; loss: number } {
   let highest = -Infinity;
   for (const logit of logits) if (logit > highest || Number.isNaN(logit)) highest = logit;
@@ -55,7 +55,7 @@ export function scoreToken(logits: Float32Array, target: number): { correct: boo
   return { correct: own === highest, loss: Math.log(sum) + highest - own };
 }
 
-/** The quality of one model: share of masked tokens predicted rightly, and exp of the mean loss. */
+/** The quality of one model: the share of masked tokens predicted correctly, and exp of the mean loss. */
 export interface MaskedQuality {
   readonly accuracy: Estimate;
   readonly perplexity: Estimate;
@@ -70,7 +70,7 @@ export interface MaskedComparison {
   readonly accuracyKept: Estimate;
 }
 
-/** Sums one model's scores up, with bootstrap intervals over sequences. */
+/** Sums up one model's scores, with bootstrap intervals over sequences. */
 export function maskedQuality(sequences: readonly MaskedSequence[], scores: MaskedScores, seed: number): MaskedQuality {
   const sums = new Float64Array(sequences.length * 3);
   for (const [index, { positions }] of sequences.entries()) {

@@ -11,18 +11,18 @@ export interface MaskedSequence {
   readonly targets: readonly number[];
 }
 
-/** Of all ordinary tokens, the share that is to be predicted (BERT, Devlin et al. 2018, section 3.1). */
+/** The share of ordinary tokens to predict (BERT, Devlin et al. 2018, section 3.1). */
 export const maskedShare = 0.15;
 
-/** Stream number of the masks; 0 is the drawing of records. */
+/** Stream number of the masks; stream 0 draws records. */
 const maskStream = 1;
 
 /**
- * BERT's masking: each ordinary token is chosen with probability 15 %; of the chosen ones 80 % become the mask
- * token, 10 % a random ordinary token, 10 % stay. It depends on `seed` and `index` alone, so that two models, batches
- * of any size and any machine see the same inputs.
+ * BERT's masking. Each ordinary token is chosen with probability 15 %. Of the chosen tokens, 80 % become the mask token,
+ * 10 % a random ordinary token, and 10 % stay. The result depends only on `seed` and `index`, so every model, batch size
+ * and machine sees the same inputs.
  *
- * @param ids - token ids with special tokens, which are never chosen.
+ * @param ids - token ids, including special tokens, which are never chosen.
  * @param index - the sequence's number.
  * @param replacements - ids that a random token is drawn from.
  */

@@ -3,19 +3,19 @@ import { bootstrap } from "./bootstrap.ts";
 import type { Estimate } from "./bootstrap.ts";
 import type { ModelRunner } from "./runner.ts";
 
-/** How alike the outputs of two models are on the same inputs. */
+/** How similar the outputs of two models are on the same inputs. */
 export interface CosineComparison {
-  /** Vectors compared: one a token, or one a sequence if the output is pooled. */
+  /** Compared vectors: one per token, or one per sequence if the output is pooled. */
   readonly vectors: number;
   readonly output: string;
-  /** Mean over all vectors of the cosine between the two models' vectors. */
+  /** Mean cosine between the two models' vectors. */
   readonly cosine: Estimate;
-  /** Per sequence, the mean cosine; in the order of the sequences. */
+  /** Mean cosine of each sequence, in their order. */
   readonly perSequence: readonly number[];
 }
 
 /**
- * The cosine between the outputs of two models, vector by vector, at unpadded positions.
+ * Computes the cosine between the outputs of two models, vector by vector, at unpadded positions.
  *
  * @param output - an output that both have: `[batch, length, width]` or `[batch, width]`.
  * @throws {InputError} `model-fails-to-run`.
@@ -50,7 +50,7 @@ export async function compareCosine(
   };
 }
 
-/** Cosine of two vectors of `width` values at `start`; 1 for two zero vectors, 0 for one. */
+/** Cosine of two vectors of `width` values at `start`; 1 if both are zero, 0 if only one is. */
 function cosine(a: Float32Array, b: Float32Array, start: number, width: number): number {
   let ab = 0;
   let aa = 0;

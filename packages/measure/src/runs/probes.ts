@@ -2,7 +2,7 @@ import { RandomStream, streamPurpose } from "@favor/core";
 
 import type { ModelRunner } from "./runner.ts";
 
-/** One thing that was checked. */
+/** A check and its result. */
 export interface Check {
   readonly name: string;
   readonly passed: boolean;
@@ -10,39 +10,39 @@ export interface Check {
   readonly found: string;
 }
 
-/** Lengths of the probes: different, so that a batch of them pads all but one. */
+/** Different lengths, so that a batch of all probes pads all but one. */
 const probeLengths = [5, 12, 31];
 
-/** Allowed difference between padded and unpadded, as a share of the largest output: float32 sums in another order. */
+/** Allowed difference between padded and unpadded, relative to the largest output: float32 sums in a different order. */
 const paddingTolerance = 1e-3;
 
-/** Allowed difference between a sequence whole and in pieces, as a share of the largest output. */
+/** Allowed difference between a sequence fed whole and in pieces, relative to the largest output. */
 const pieceTolerance = 1e-3;
 
-/** Allowed difference between softmax attention and softmax attention emitted again. */
+/** Allowed difference between exact attention and the original's softmax attention. */
 const exactTolerance = 1e-4;
 
-/** Random token sequences that the model takes in one batch. */
+/** Random token sequences that fit into one batch of the model. */
 export function probeSequences(vocabulary: number, maximum: number | undefined, runner: ModelRunner): number[][] {
   const random = new RandomStream({ seed: 0, purpose: streamPurpose.trials });
   const longest = Math.min(maximum ?? Infinity, runner.fixedLength ?? Infinity);
-  // Without a mask nothing can be padded: one sequence, of the length that the model may demand.
+  // Without a mask nothing can be padded, so use one sequence, of the fixed length if there is one.
   const lengths = runner.takesMask ? probeLengths : [runner.fixedLength ?? probeLengths.at(-1)!];
   return lengths
     .slice(0, runner.fixedBatch)
     .map((length) => Array.from({ length: Math.min(length, longest) }, () => random.integer(vocabulary)));
 }
 
-/** Inputs and outputs of both models have the same names and types. */
+/** Checks that the inputs and outputs of both models have the same names and types. */
 export function checkSignature(original: ModelRunner, converted: ModelRunner): Check {
   const [before, after] = [original.signature, converted.signature];
   const passed = before === after;
   const found = passed ? after : `${after}; the original has ${before}`;
-  const beside = converted.carriesState ? ", beside the state" : "";
-  return { name: `inputs and outputs are the original's${beside}`, passed, found };
+  const except = converted.carriesState ? ", except for the state" : "";
+  return { name: `inputs and outputs match the original's${except}`, passed, found };
 }
 
-/** A sequence alone and the same sequence padded in a batch give the same, finite outputs. */
+/** Checks that a sequence gives the same, finite outputs alone and padded in a batch. */
 export async function checkPadding(runner: ModelRunner, sequences: readonly (readonly number[])[]): Promise<Check> {
   const together = await runner.unpaddedOutputs(sequences);
   const alone: Float32Array[] = [];
@@ -56,7 +56,7 @@ export async function checkPadding(runner: ModelRunner, sequences: readonly (rea
   };
 }
 
-/** A stateful model gives the same for a sequence fed whole and in pieces, each from the state after the one before. */
+/** Checks that a stateful model gives the same outputs for a sequence fed whole and in pieces. */
 export async function checkPieces(runner: ModelRunner, sequences: readonly (readonly number[])[]): Promise<Check> {
   const sequence = sequences.toSorted((a, b) => b.length - a.length)[0]!;
   const first = Math.ceil(sequence.length / 2);
@@ -68,13 +68,13 @@ export async function checkPieces(runner: ModelRunner, sequences: readonly (read
   const scale = largest(whole!);
   const difference = largestDifference([whole!], [pieces]);
   return {
-    name: "pieces with the state between give the whole",
+    name: "feeding in pieces gives the same as feeding whole",
     passed: Number.isFinite(scale) && difference <= pieceTolerance * scale,
     found: `outputs up to ${scale.toPrecision(3)}, largest difference ${difference.toExponential(1)}`,
   };
 }
 
-/** Softmax attention emitted again gives the original's outputs. */
+/** Checks that exact attention gives the original's outputs. */
 export async function checkSoftmaxEquality(
   original: ModelRunner,
   converted: ModelRunner,
@@ -89,7 +89,7 @@ export async function checkSoftmaxEquality(
   };
 }
 
-/** The largest absolute value; NaN if there is one. */
+/** The largest absolute value; NaN if any value is. */
 function largest(values: ArrayLike<number>): number {
   let found = 0;
   for (let i = 0; i < values.length; i++) {

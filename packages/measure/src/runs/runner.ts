@@ -13,12 +13,12 @@ interface ModelInput {
   readonly name: string;
   readonly role: InputRole;
   readonly type: "int64" | "int32" | "float32" | "bool";
-  /** Fixed sizes of the batch and length dimension, where the graph has them. */
+  /** Sizes of the batch and length dimensions, if the graph fixes them. */
   readonly batch: number | undefined;
   readonly length: number | undefined;
 }
 
-/** Token sequences of one batch and the values of one output for them. */
+/** The values of one output for a batch of token sequences. */
 export interface BatchOutput {
   /** `[rows, length, width]` (rank 3) or `[rows, width]` (rank 2), row-major; padding rows included. */
   readonly data: Float32Array;
@@ -30,19 +30,19 @@ export interface BatchOutput {
 export interface RunnerOptions {
   /** Threads of onnxruntime; default: every core. */
   readonly threads?: number;
-  /** The id at padded positions; default 0. */
+  /** Token id for padding; default 0. */
   readonly padId?: number;
-  /** RoBERTa's position ids begin after this id, if the model takes position ids at all. */
+  /** The first position id, for models that take position ids; default 0. */
   readonly firstPosition?: number;
 }
 
 /**
- * A model in onnxruntime on the CPU, fed with token ids; one that carries a state begins with an empty one. Close it with
- * {@link ModelRunner.close}.
+ * A model in onnxruntime on the CPU, fed with token ids. A stateful model begins with an empty state. Close the runner
+ * with {@link ModelRunner.close}.
  */
 export class ModelRunner {
   readonly path: string;
-  /** Without those that carry a state. */
+  /** Names of the outputs, except those that carry state. */
   readonly outputs: readonly string[];
   readonly #session: InferenceSession;
   readonly #inputs: readonly ModelInput[];
@@ -66,7 +66,7 @@ export class ModelRunner {
    * Loads a model.
    *
    * @throws {InputError} `model-fails-to-run` if onnxruntime refuses it, `model-inputs-unknown` if it takes anything
-   * but token ids, an attention mask, token types, position ids and the state of a stateful conversion.
+   * other than token ids, an attention mask, token types, position ids and the state of a stateful conversion.
    */
   static async open(path: string, options: RunnerOptions = {}): Promise<ModelRunner> {
     let session: InferenceSession;
@@ -84,12 +84,12 @@ export class ModelRunner {
     return new ModelRunner(path, session, options);
   }
 
-  /** The fixed number of rows that every batch must have, or undefined. */
+  /** The number of rows that every batch must have, or undefined. */
   get fixedBatch(): number | undefined {
     return this.#inputs.find((input) => input.role === "ids")!.batch;
   }
 
-  /** The fixed length that every sequence must be padded to, or undefined. */
+  /** The length that every sequence must be padded to, or undefined. */
   get fixedLength(): number | undefined {
     return this.#inputs.find((input) => input.role === "ids")!.length;
   }
@@ -100,9 +100,9 @@ export class ModelRunner {
   }
 
   /**
-   * Runs a batch; shorter rows are padded on the right and masked.
+   * Runs a batch. Shorter rows are padded on the right and masked.
    *
-   * @param rows - token ids, one array a sequence.
+   * @param rows - token ids, one array per sequence.
    * @param output - name of the output to return.
    * @param length - the padded length; default: the longest row.
    * @throws {InputError} `model-fails-to-run`.
@@ -118,7 +118,7 @@ export class ModelRunner {
     return { data, perToken: dims.length === 3, length: dims.length === 3 ? dims[1]! : 1, width: dims.at(-1)! };
   }
 
-  /** Runs a batch and returns several outputs as onnxruntime has them. See {@link ModelRunner.run}. */
+  /** Runs a batch and returns several outputs as onnxruntime's tensors. See {@link ModelRunner.run}. */
   async runAll(
     rows: readonly (readonly number[])[],
     outputs: readonly string[],
@@ -129,16 +129,16 @@ export class ModelRunner {
     return this.#call(rows, outputs, padded, batch, this.#emptyState(batch), 0);
   }
 
-  /** Whether the model takes the state of an earlier call and gives the next (`--stateful`). */
+  /** Whether the model takes and returns a state (`--stateful`). */
   get carriesState(): boolean {
     return this.#session.inputNames.some(carriesState);
   }
 
   /**
-   * The float32 outputs of one row fed in pieces to a model that carries its state, one output after the other. Outputs
-   * `[1, length, ...]` are joined along the positions; of any other, that of the last piece counts.
+   * Feeds one row to a stateful model in pieces and returns its float32 outputs, one after the other. Outputs
+   * `[1, length, ...]` are joined along the positions; for any other output, the last piece counts.
    *
-   * @param lengths - of the pieces, in tokens; their sum is the row's length.
+   * @param lengths - tokens of each piece; their sum is the row's length.
    */
   async outputsInPieces(row: readonly number[], lengths: readonly number[]): Promise<Float32Array> {
     const joined: Record<string, number[]> = {};
@@ -162,7 +162,7 @@ export class ModelRunner {
     return emptyState(this.#session.inputMetadata, batch);
   }
 
-  /** Runs rows padded to `length`, the first of whose tokens stands at position `start`. */
+  /** Runs rows padded to `length` whose first tokens are at position `start`. */
   async #call(
     rows: readonly (readonly number[])[],
     outputs: readonly string[],
@@ -183,14 +183,14 @@ export class ModelRunner {
     }
   }
 
-  /** Names and types of inputs and outputs, in the model's order, without those that carry a state. */
+  /** Names and types of inputs and outputs, in the model's order, except those that carry state. */
   get signature(): string {
     return `(${namesAndTypes(this.#session.inputMetadata)}) -> (${namesAndTypes(this.#session.outputMetadata)})`;
   }
 
   /**
    * Runs a batch and returns, for each row, the values of every float32 output at its unpadded positions, one after
-   * the other. Outputs `[batch, length, ...]` have positions; any other counts whole.
+   * the other. Only outputs `[batch, length, ...]` have positions; others are returned whole.
    */
   async unpaddedOutputs(rows: readonly (readonly number[])[]): Promise<Float32Array[]> {
     const values = await this.runAll(rows, this.outputs);
@@ -250,20 +250,20 @@ function namesAndTypes(all: readonly InferenceSession.ValueMetadata[]): string {
 
 function unknownInputs(path: string, names: readonly string[]): InputError {
   return new InputError(
-    `${path} has inputs that we cannot feed from token ids: ${names.join(", ")}. Measuring and calibrating need a ` +
-      `model of token ids [batch, length], with at most one attention mask, one token type and one position input. ` +
+    `${path} has inputs that cannot be derived from token ids: ${names.join(", ")}. Measuring and calibrating need a ` +
+      `model that takes token ids [batch, length] and at most one mask, one token type and one position input. ` +
       `Convert without --calibrate and --evaluate.`,
     { code: "model-inputs-unknown", details: { path, names } },
   );
 }
 
-/** The error for a model of an operator set that this onnxruntime does not have. */
+/** The error for a model whose operator set is too new for this onnxruntime. */
 function newerOpset(path: string, cause: unknown): InputError | undefined {
   const [, opset, newest] = /Opset (\d+) is under development.*till opset (\d+)/s.exec(messageOf(cause)) ?? [];
   if (opset === undefined) return undefined;
   return new InputError(
-    `${path} is of opset ${opset}, and this onnxruntime loads models up to opset ${newest}. A newer onnxruntime with opset ` +
-      `${opset}, or @favor/onnx-tfjs, runs it. To run it in this onnxruntime, convert with --target onnxruntime or standard.`,
+    `${path} uses opset ${opset}, but this onnxruntime only loads models up to opset ${newest}. Run it with @favor/onnx-tfjs ` +
+      `or a newer onnxruntime, or convert with --target onnxruntime or standard.`,
     { code: "model-fails-to-run", cause, details: { path, opset: Number(opset), newest: Number(newest) } },
   );
 }

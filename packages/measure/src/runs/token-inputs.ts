@@ -1,4 +1,4 @@
-/** What a model input means. */
+/** The meaning of a model input. */
 export type InputRole = "ids" | "mask" | "types" | "positions";
 
 const roleByName: readonly (readonly [RegExp, InputRole])[] = [
@@ -8,22 +8,22 @@ const roleByName: readonly (readonly [RegExp, InputRole])[] = [
   [/ids?\b|tokens?\b|^input|ids?:|ids_/i, "ids"],
 ];
 
-/** The role of an input by its name, as exporters name them; undefined: not one that token ids give. */
+/** The role of an input, judged by the names that exporters use; undefined if it cannot be derived from token ids. */
 export function roleOf(name: string): InputRole | undefined {
   return roleByName.find(([pattern]) => pattern.test(name))?.[1];
 }
 
 export interface TokenInputOptions {
-  /** The id at padded positions. */
+  /** Token id for padding. */
   readonly padId: number;
-  /** RoBERTa's position ids begin after this id. */
+  /** The first position id. */
   readonly firstPosition: number;
 }
 
 /**
- * An input's values for some rows of token ids, padded on the right, row-major `[batch, length]`.
+ * Computes an input's values for rows of token ids, padded on the right: row-major `[batch, length]`.
  *
- * @param batch - rows beyond the sequences (a fixed batch) repeat the last one, so that none is fully padded.
+ * @param batch - number of rows; if there are fewer sequences, the last one is repeated, so that no row is all padding.
  */
 export function tokenInput(
   role: InputRole,

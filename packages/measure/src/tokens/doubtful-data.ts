@@ -3,7 +3,7 @@ import { counted, grouped, percent } from "../numbers.ts";
 import type { LoadedSequences } from "./load-sequences.ts";
 import type { SequenceTokenizer } from "./tokenizer.ts";
 
-/** What makes data files doubtful. */
+/** Reasons to doubt data files. */
 export const dataWarningCodes = [
   "calibration-small",
   "tokens-unknown",
@@ -11,38 +11,38 @@ export const dataWarningCodes = [
   "evaluation-not-independent",
 ] as const;
 
-/** Something about the data files that the user should know before relying on the result. */
+/** A problem with the data files that the user should know before relying on the result. */
 export interface DataWarning {
   readonly code: (typeof dataWarningCodes)[number];
-  /** What was found, why it matters, what to do. */
+  /** What was found, why it matters and what to do. */
   readonly message: string;
 }
 
-/** Fewer than these, and the fit depends on which ones were drawn. */
+/** With fewer than these, the fit depends on which ones were drawn. */
 const enough = { sequences: 50, tokens: 5000 };
 
 const unknownShare = 0.05;
 
-/** A vocabulary of at most so many tokens is an alphabet: data should show nearly all of it. */
+/** A vocabulary of at most this many tokens is an alphabet: data should use nearly all of it. */
 const alphabetSize = 100;
 const seenShare = 0.8;
 
-/** Codes for ambiguous and rare residues, gaps and stops: an alphabet has them, ordinary sequences do not. */
+/** Codes for ambiguous and rare residues, gaps and stops, which ordinary sequences rarely contain. */
 const rareTokens: ReadonlySet<string> = new Set("BJOUXZ*-.");
 
-/** So many evaluation sequences may be calibration sequences too: natural data repeat themselves. */
+/** The share of evaluation sequences that may also be calibration sequences: natural data contain repeats. */
 const sharedShare = 0.1;
 
-/** What was read for a conversion. */
+/** The data read for a conversion. */
 export interface ConversionData {
   readonly tokenizer: SequenceTokenizer;
   readonly calibration: LoadedSequences | undefined;
   readonly evaluation: LoadedSequences | undefined;
-  /** At most how many calibration sequences were to be drawn. */
+  /** How many calibration sequences were requested. */
   readonly calibrateCount: number;
 }
 
-/** What makes the fit, or the quality that will be measured, doubtful: each once, in the order of the work. */
+/** Lists the reasons to doubt the fit or the measured quality, each once. */
 export function doubtsAbout({ tokenizer, calibration, evaluation, calibrateCount }: ConversionData): DataWarning[] {
   const isSameFile = calibration !== undefined && calibration.use.sha256 === evaluation?.use.sha256;
   return [
@@ -64,9 +64,8 @@ function tooSmall({ use }: LoadedSequences, calibrateCount: number): DataWarning
   return {
     code: "calibration-small",
     message:
-      `Calibration sees only ${counted(sequences, "sequence")} with ${counted(tokens, "token")} (${file}). Features that ` +
-      `are fitted to fewer than ${enough.sequences} sequences or ${grouped(enough.tokens)} tokens follow those few and may ` +
-      `do worse on others. ${advice}`,
+      `Calibration sees only ${counted(sequences, "sequence")} with ${counted(tokens, "token")} (${file}). Features fitted to ` +
+      `fewer than ${enough.sequences} sequences or ${grouped(enough.tokens)} tokens may do worse on other data. ${advice}`,
   };
 }
 
@@ -77,8 +76,8 @@ function manyUnknown({ use }: LoadedSequences, consequence: string): DataWarning
     code: "tokens-unknown",
     message:
       `${grouped(unknown)} of ${grouped(tokens)} tokens (${percent(unknown / tokens)}) of ${file} are unknown to the ` +
-      `tokenizer. The model sees its unknown token in their place, and ${consequence}. Check that the file is of the kind ` +
-      `the checkpoint was trained on (alphabet, capitals, language).`,
+      `tokenizer. The model sees its unknown token instead, and ${consequence}. Check that the file matches what the ` +
+      `checkpoint was trained on (alphabet, capitals, language).`,
   };
 }
 
@@ -96,9 +95,9 @@ function littleOfTheAlphabet(
   return {
     code: "vocabulary-unseen",
     message:
-      `The calibration sequences hold ${found} of the vocabulary's ${ordinary.length} ordinary tokens (${use.file}; not: ` +
-      `${list}). Features are fitted to what they see and may do worse on sequences with the others. Calibrate on data ` +
-      `like those that you will use.`,
+      `The calibration sequences contain only ${found} of the vocabulary's ${ordinary.length} ordinary tokens (${use.file}; ` +
+      `missing: ${list}). The features may do worse on sequences with the other tokens. Calibrate on data like those ` +
+      `that you will use.`,
   };
 }
 
@@ -113,11 +112,11 @@ function notIndependent(
   if (!isSameFile && shared <= sharedShare * all) return undefined;
   const found = isSameFile
     ? `--evaluate and --calibrate name the same data (${evaluation.use.file})`
-    : `${shared} of the ${all} evaluation sequences (${evaluation.use.file}) are calibration sequences too`;
+    : `${shared} of the ${all} evaluation sequences (${evaluation.use.file}) are also calibration sequences`;
   return {
     code: "evaluation-not-independent",
     message:
-      `${found}. The features are fitted to them, so other data will lose more than is measured here. Name sequences ` +
-      `with --evaluate that calibration does not see.`,
+      `${found}. The features are fitted to these sequences, so the loss on other data will be larger than measured here. ` +
+      `Evaluate on sequences that calibration does not see.`,
   };
 }

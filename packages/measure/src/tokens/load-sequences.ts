@@ -9,7 +9,7 @@ import { InputError } from "@favor/checkpoints";
 
 import type { SequenceTokenizer, TokenSequence } from "./tokenizer.ts";
 
-/** A data file, and what was read of it. */
+/** A data file and what was read from it. */
 export interface DataUse {
   readonly file: string;
   readonly sha256: string;
@@ -17,18 +17,18 @@ export interface DataUse {
   readonly tokens: number;
   /** How many tokens the tokenizer did not know. */
   readonly unknown: number;
-  /** How many sequences were cut to the position table. */
+  /** How many sequences were cut to fit the position table. */
   readonly truncated: number;
-  /** Of the draw, and of the masks. */
+  /** Seed of the draw and of the masks. */
   readonly seed: number;
 }
 
 export interface SequenceOptions {
-  /** At most how many records, drawn from the whole file. */
+  /** Largest number of records to draw from the file. */
   readonly count: number;
-  /** Of the draw. */
+  /** Seed of the draw. */
   readonly seed: number;
-  /** The longest sequence that the model takes, in tokens; undefined: no bound. */
+  /** The longest sequence that the model accepts, in tokens; undefined: no limit. */
   readonly maximumTokens: number | undefined;
   /** Cut longer sequences (keeping the final special token) instead of refusing them. */
   readonly truncate: boolean;
@@ -36,7 +36,7 @@ export interface SequenceOptions {
   readonly column?: string | undefined;
 }
 
-/** Token sequences, and what `favor.json` says of where they came from. */
+/** Token sequences, and what `favor.json` records about their origin. */
 export interface LoadedSequences {
   readonly sequences: readonly TokenSequence[];
   readonly use: DataUse;
@@ -55,7 +55,7 @@ export async function loadSequences(
   const records = await sampleOf(readRecords(path, { column: options.column }), options.count, options.seed);
   if (records.length === 0) {
     throw new InputError(
-      `${path} holds no sequence. Give a FASTA, text, JSON Lines or Parquet file with at least one.`,
+      `${path} contains no sequences. Give a FASTA, text, JSON Lines or Parquet file with at least one.`,
       {
         code: "data-empty",
         details: { path },
@@ -69,8 +69,8 @@ export async function loadSequences(
     if (sequence.ids.length <= maximumTokens) return sequence;
     if (!options.truncate) {
       throw new InputError(
-        `${path}, ${unitOf(path)} ${sequence.line}: the sequence has ${sequence.ids.length} tokens, and the model's position ` +
-          `table holds ${maximumTokens}. Shorten or remove it, or pass --truncate to cut such sequences.`,
+        `${path}, ${unitOf(path)} ${sequence.line}: the sequence has ${sequence.ids.length} tokens, but the model's position ` +
+          `table holds only ${maximumTokens}. Shorten or remove it, or pass --truncate to cut such sequences.`,
         {
           code: "sequence-too-long",
           details: { path, line: sequence.line, tokens: sequence.ids.length, maximumTokens },
@@ -92,7 +92,7 @@ export async function loadSequences(
   return { sequences, use };
 }
 
-/** The first `maximum` tokens of a sequence; a final special token stays the last one. */
+/** Cuts a sequence to `maximum` tokens, keeping a final special token. */
 export function cutSequence(sequence: TokenSequence, maximum: number, tokenizer: SequenceTokenizer): TokenSequence {
   const last = sequence.ids.at(-1)!;
   const closing = tokenizer.specialIds.has(last) && last !== tokenizer.unknownId ? [last] : [];
@@ -103,14 +103,14 @@ export function cutSequence(sequence: TokenSequence, maximum: number, tokenizer:
 /**
  * Checks that every token id has a row in the model's embedding.
  *
- * @param rows - the embedding's rows, as config.json (`vocab_size`) or the model says; undefined: not known.
+ * @param rows - the embedding's rows according to config.json (`vocab_size`) or the model; undefined if unknown.
  * @throws {InputError} `tokenizer-mismatch`.
  */
 export function checkVocabulary(tokenizer: SequenceTokenizer, rows: number | undefined, folder: string): void {
   if (rows === undefined || tokenizer.size <= rows) return;
   throw new InputError(
     `The tokenizer of ${folder} has ids up to ${tokenizer.size - 1}, but the model's embedding has ${rows} rows. ` +
-      `The tokenizer is not the model's: put the checkpoint's own tokenizer files there.`,
+      `The tokenizer does not belong to the model: restore the checkpoint's own tokenizer files.`,
     { code: "tokenizer-mismatch", details: { tokenizer: tokenizer.size, rows } },
   );
 }

@@ -6,10 +6,10 @@ import { readJson } from "@favor/checkpoints/node";
 
 export type SpecialRole = "pad" | "unknown" | "begin" | "end" | "mask";
 
-/** A special token, as its text or as an object that holds it. */
+/** A special token: its text, or an object with the text. */
 type NamedToken = string | { readonly content: string } | null | undefined;
 
-/** What `tokenizer_config.json` and `special_tokens_map.json` say of special tokens, and whatever else they say. */
+/** The contents of `tokenizer_config.json` and `special_tokens_map.json`; we use the special tokens. */
 export interface TokenizerSettings {
   readonly [key: string]: unknown;
   readonly pad_token?: NamedToken;
@@ -37,14 +37,14 @@ const settingsSchema: z.ZodType<TokenizerSettings> = z.looseObject({
 
 const settingsLimit = 16 * 1024 * 1024;
 
-/** The tokenizer's settings of a checkpoint folder, `tokenizer_config.json` before `special_tokens_map.json`. */
+/** Reads a checkpoint's tokenizer settings; `tokenizer_config.json` overrides `special_tokens_map.json`. */
 export async function readTokenizerSettings(folder: string): Promise<TokenizerSettings> {
   const named = await readJson(join(folder, "special_tokens_map.json"), settingsSchema, settingsLimit);
   const settings = await readJson(join(folder, "tokenizer_config.json"), settingsSchema, settingsLimit);
   return { ...named, ...settings };
 }
 
-/** The names that vocabularies without settings use. */
+/** Usual names, for vocabularies without settings. */
 const usualNames: Readonly<Record<SpecialRole, readonly string[]>> = {
   pad: ["[PAD]", "<pad>"],
   unknown: ["[UNK]", "<unk>"],
@@ -53,7 +53,7 @@ const usualNames: Readonly<Record<SpecialRole, readonly string[]>> = {
   mask: ["[MASK]", "<mask>"],
 };
 
-/** The token that plays a role: the one that the settings name, else a usual name that the vocabulary holds. */
+/** The token for a role: the one that the settings name, or a usual name that the vocabulary contains. */
 export function specialToken(
   role: SpecialRole,
   settings: TokenizerSettings,

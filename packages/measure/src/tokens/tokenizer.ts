@@ -15,27 +15,27 @@ import { tokenizerFromVocabulary } from "./vocabulary-file.ts";
 const tokenizerLimit = 256 * 1024 * 1024;
 const vocabularyLimit = 32 * 1024 * 1024;
 
-/** What we use of `tokenizer.json`; the library reads the rest. */
+/** The part of `tokenizer.json` that we read; the library reads the rest. */
 const descriptionSchema = z.looseObject({ model: z.looseObject({ unk_token: z.string().nullish() }) });
 
-/** A record as the model reads it. */
+/** A record as token ids. */
 export interface TokenSequence {
-  /** Token ids with the special tokens around them. */
+  /** Token ids, including special tokens. */
   readonly ids: readonly number[];
   /** The record's line in its file, counted from 1. */
   readonly line: number;
-  /** How many of the ids are the unknown token. */
+  /** How many of the ids are unknown tokens. */
   readonly unknown: number;
 }
 
-/** A checkpoint's tokenizer: records to token ids. */
+/** A checkpoint's tokenizer: turns records into token ids. */
 export class SequenceTokenizer {
-  /** One more than the highest id: what the embedding needs rows for. */
+  /** The highest id plus one: the rows that the embedding needs. */
   readonly size: number;
   readonly padId: number;
   readonly maskId: number | undefined;
   readonly unknownId: number | undefined;
-  /** Ids that stand for no text; never masked, never drawn as a replacement. */
+  /** Ids that represent no text; they are never masked or drawn as replacements. */
   readonly specialIds: ReadonlySet<number>;
   /** Every token with its id, the special ones included. */
   readonly vocabulary: ReadonlyMap<string, number>;
@@ -63,26 +63,26 @@ export class SequenceTokenizer {
   }
 
   /**
-   * The ids of a record, special tokens included. Residues become one token each; a character that the vocabulary
-   * lacks becomes the unknown token, where the tokenizer has one.
+   * Encodes a record, with special tokens. Residues become one token each. Characters that are not in the vocabulary
+   * become the unknown token, if the tokenizer has one.
    *
    * @param path - the data file, for messages.
-   * @throws {InputError} `data-malformed`, naming the line: a residue that is no single token; a lower-case residue
-   * that the vocabulary knows in upper case only; a text without any token.
+   * @throws {InputError} `data-malformed`, naming the line: for a residue that is not exactly one token, a lower-case
+   * residue that the vocabulary has only in upper case, or a text without any token.
    */
   encode(record: DataRecord, path: string): TokenSequence {
-    // The library's types say otherwise, but a character outside the vocabulary may come out as undefined.
+    // Contrary to the library's types, a character outside the vocabulary may give undefined.
     const ids: (number | undefined)[] =
       record.kind === "residues" ? this.#encodeResidues(record, path) : this.#tokenizer.encode(record.text).ids;
     if (!ids.every((id) => id !== undefined)) {
       throw malformed(
         path,
         record.line,
-        "some of its characters are in no token, and the tokenizer has no unknown token",
+        "it has characters that are in no token, and the tokenizer has no unknown token",
       );
     }
     if (ids.every((id) => this.specialIds.has(id) && id !== this.unknownId)) {
-      throw malformed(path, record.line, "the tokenizer makes no token of it");
+      throw malformed(path, record.line, "the tokenizer finds no tokens in it");
     }
     const unknown = ids.reduce((count, id) => (id === this.unknownId ? count + 1 : count), 0);
     return { ids, line: record.line, unknown };
@@ -107,7 +107,7 @@ export class SequenceTokenizer {
     return [...this.#around.before, ...residues, ...this.#around.after];
   }
 
-  /** What the tokenizer makes of one character alone; `undefined` where that is not exactly one usable token. */
+  /** Encodes one character alone; undefined unless that gives exactly one usable token. */
   #residueId(letter: string): number | undefined {
     if (this.#residueIds.has(letter)) return this.#residueIds.get(letter);
     const ids: number[] = this.#tokenizer.encode(letter, { add_special_tokens: false }).ids;
@@ -129,7 +129,7 @@ export class SequenceTokenizer {
 }
 
 /**
- * The tokenizer of a checkpoint folder: `tokenizer.json`, or `vocab.txt` where that is all there is.
+ * Loads the tokenizer of a checkpoint folder: from `tokenizer.json`, or from `vocab.txt` if there is nothing else.
  *
  * @throws {InputError} `tokenizer-missing`, `tokenizer-malformed`, `config-malformed`, `file-unreadable`.
  */
@@ -146,8 +146,8 @@ export async function loadTokenizer(folder: string): Promise<SequenceTokenizer> 
   } catch (error) {
     if (error instanceof InputError) throw error;
     throw new InputError(
-      `${path} is not a tokenizer that we can read (${messageOf(error)}). Save the tokenizer again with ` +
-        `tokenizer.save_pretrained(...) of a recent transformers.`,
+      `${path} is not a readable tokenizer (${messageOf(error)}). Save the tokenizer again with ` +
+        `tokenizer.save_pretrained(...) in a recent version of transformers.`,
       { code: "tokenizer-malformed", cause: error, details: { path } },
     );
   }
@@ -158,8 +158,8 @@ async function readVocabulary(folder: string): Promise<[text: string, path: stri
   const bytes = await readSmallFile(path, vocabularyLimit);
   if (bytes === undefined) {
     throw new InputError(
-      `${folder} holds neither tokenizer.json nor vocab.txt, so data cannot be turned into tokens. Put the ` +
-        `checkpoint's tokenizer files there, or convert without --calibrate and --evaluate.`,
+      `${folder} holds neither tokenizer.json nor vocab.txt, so data cannot be tokenised. Add the ` +
+        `checkpoint's tokenizer files, or convert without --calibrate and --evaluate.`,
       { code: "tokenizer-missing", details: { folder } },
     );
   }

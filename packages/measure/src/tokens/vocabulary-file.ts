@@ -2,24 +2,24 @@ import { InputError } from "@favor/checkpoints";
 import { specialToken } from "./special-tokens.ts";
 import type { TokenizerSettings } from "./special-tokens.ts";
 
-/** A `tokenizer.json`, as far as we look into it. */
+/** A `tokenizer.json`, as far as we read it. */
 export interface TokenizerDescription {
   readonly [key: string]: unknown;
   readonly model: { readonly unk_token?: string | null | undefined; readonly [key: string]: unknown };
 }
 
-/** A token that stands for no text: `[CLS]`, `<null_1>`. */
+/** A token that represents no text: `[CLS]`, `<null_1>`. */
 const special = /^(?:\[[A-Z0-9_]+\]|<[^<>\s]+>)$/;
 
 /**
- * The `tokenizer.json` that a bare `vocab.txt` (one token a line, its number the id) amounts to.
+ * Makes a `tokenizer.json` from a bare `vocab.txt` with one token per line, whose id is the number of the line.
  *
- * - every ordinary token a single character: one token per character (residues), white space skipped;
- * - otherwise WordPiece as BERT has it (`##` continues a word), lower-casing as `do_lower_case` says, by default if
+ * - If every ordinary token is a single character: one token per character (residues), skipping white space.
+ * - Otherwise: BERT's WordPiece (`##` continues a word), lower-casing according to `do_lower_case`; by default, only if
  *   no token has a capital.
  *
- * @param text - the file.
- * @param path - for messages.
+ * @param text - contents of the file.
+ * @param path - the file, for messages.
  * @param settings - the checkpoint's tokenizer settings, if any.
  * @throws {InputError} `tokenizer-malformed`: a duplicate, no unknown token for WordPiece, an empty file.
  */
@@ -41,10 +41,10 @@ export function tokenizerFromVocabulary(text: string, path: string, settings: To
   const role = (name: Parameters<typeof specialToken>[0]): string | undefined =>
     specialToken(name, settings, (token) => vocabulary.has(token));
   const ordinary = tokens.filter((token) => token !== "" && !special.test(token));
-  if (ordinary.length === 0) throw bad(path, "it holds no ordinary token");
+  if (ordinary.length === 0) throw bad(path, "it contains no ordinary tokens");
   const perCharacter = ordinary.every((token) => [...token].length === 1);
   const unknown = role("unknown");
-  if (!perCharacter && unknown === undefined) throw bad(path, "it holds no unknown token such as [UNK]");
+  if (!perCharacter && unknown === undefined) throw bad(path, "it contains no unknown token such as [UNK]");
   return {
     version: "1.0",
     truncation: null,
@@ -82,7 +82,7 @@ function piece(token: string | undefined): object[] {
   return token === undefined ? [] : [{ SpecialToken: { id: token, type_id: 0 } }];
 }
 
-/** `[CLS] sequence [SEP]`, with whichever of the two there is. */
+/** `[CLS] sequence [SEP]`, with whichever of the two exists. */
 function surrounding(begin: string | undefined, end: string | undefined, ids: ReadonlyMap<string, number>): object {
   const single = [...piece(begin), { Sequence: { id: "A", type_id: 0 } }, ...piece(end)];
   const used = [begin, end].filter((token) => token !== undefined);
@@ -97,7 +97,7 @@ function surrounding(begin: string | undefined, end: string | undefined, ids: Re
 }
 
 function bad(path: string, what: string): InputError {
-  return new InputError(`${path}: ${what}. Put the checkpoint's original vocabulary in its place.`, {
+  return new InputError(`${path}: ${what}. Restore the checkpoint's original vocabulary.`, {
     code: "tokenizer-malformed",
     details: { path },
   });

@@ -162,7 +162,7 @@ function provenance(file: FavorFile): [string, string | Html][] {
     ["features", describeFeatures(file)],
     ["seed", String(options.seed)],
   ];
-  if (source.revision !== undefined) rows.splice(1, 0, ["revision at the Hub", html`<code>${source.revision}</code>`]);
+  if (source.revision !== undefined) rows.splice(1, 0, ["revision on the Hub", html`<code>${source.revision}</code>`]);
   if (options.budget !== undefined) rows.push(["budget", `${options.budget} points`]);
   if (options.maxLength !== undefined)
     rows.push(["longest input", `${grouped(options.maxLength)} tokens (position table grown)`]);

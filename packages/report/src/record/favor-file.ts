@@ -75,7 +75,7 @@ export interface FavorFile {
   /** Of this file; raised when a reader of the old one would be misled. */
   readonly format: 1;
   readonly versions: Readonly<Record<string, string>>;
-  /** `revision`: the commit at the Hub, for a source from there. */
+  /** `revision`: the commit on the Hub, for a source from there. */
   readonly source: {
     readonly name: string;
     readonly revision?: string;
