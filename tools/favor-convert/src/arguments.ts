@@ -30,7 +30,7 @@ export type Command = Presentation &
     | { readonly command: "verify"; readonly request: VerifyRequest }
   );
 
-/** Layers as `0,1,8-11`, counted from 0. */
+/** Parses layers such as `0,1,8-11`, counted from 0. */
 function parseLayers(value: unknown): number[] {
   const parts = typeof value === "string" ? value.split(",") : [];
   const layers = parts.flatMap((part) => {

@@ -6,8 +6,8 @@ import type { Print, Terminal } from "@favor/command-line";
 import type { Progress } from "@favor/checkpoints";
 
 /**
- * The command line, as a function: parses the arguments, runs the command, prints the result on stdout and everything
- * else on stderr.
+ * The command line as a function: parses the arguments, runs the command, and prints the result to stdout and everything
+ * else to stderr.
  *
  * @param argv - the arguments, without the program's name.
  * @returns the exit code: 0 done, 1 unexpected, 2 usage, 3 bad input or nothing convertible, 4 verification failed.
@@ -17,7 +17,7 @@ export async function main(argv: readonly string[], terminal: Terminal): Promise
 }
 
 async function run(command: Command, progress: Progress, print: Print): Promise<number> {
-  // Commands are loaded when they are run: onnxruntime and the charts are large.
+  // Commands are loaded on demand, because onnxruntime and the charts are large.
   const { conversionText, inspectionText, verificationText } = await import("./presentation.ts");
   switch (command.command) {
     case "inspect": {

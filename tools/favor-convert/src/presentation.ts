@@ -8,40 +8,40 @@ import type { FavorFile } from "@favor/report";
 import { describeEvaluation, summary } from "@favor/report/pages";
 import { siteTable } from "./site-lines.ts";
 
-/** What `inspect` prints. */
+/** The output of `inspect`. */
 export function inspectionText({ model, sites, notes, operators }: Inspection): string {
   if (sites.length === 0) return [...notes, withoutAttention(model, operators)].join("\n");
   const convertible = sites.filter((site) => site.verdict === "convert").length;
-  const rest = convertible === 0 || convertible === sites.length ? "" : " The others stay softmax as they are.";
+  const rest = convertible === 0 || convertible === sites.length ? "" : " The others stay softmax.";
   return [
     siteTable(sites, "verdict", (site) => site.verdict),
     ...reasonLines(sites),
     ...notes,
-    `${model}: ${convertible} of ${sites.length} attention sites may be replaced.${rest}`,
+    `${model}: ${convertible} of ${sites.length} attention sites can be replaced.${rest}`,
   ].join("\n");
 }
 
-/** Operators that move or describe values and say little of what a model is. */
+/** Operators that only move or describe values, and say little about a model. */
 const bookkeeping = new Set(
   "Cast Concat Constant ConstantOfShape Expand Gather Identity Reshape Shape Slice Split Squeeze Transpose Unsqueeze".split(
     " ",
   ),
 );
 
-/** What is there where no attention was found: the commonest operators that compute, and each Softmax. */
+/** Describes a graph without attention by its most common computing operators and its Softmax nodes. */
 function withoutAttention(model: string, operators: Inspection["operators"]): string {
   const { Softmax: softmax = 0, ...others } = operators;
   const computing = Object.entries(others).filter(([type]) => !bookkeeping.has(type));
   const commonest = computing.toSorted(([, a], [, b]) => b - a);
   const list = commonest.slice(0, 5).map(([type, count]) => `${count} ${type}`);
-  if (list.length === 0) list.push("nothing that computes");
+  if (list.length === 0) list.push("no computing operators");
   return (
     `${model}: No softmax attention was found. The graph has ${list.join(", ")}${commonest.length > 5 ? ", ..." : ""} and ` +
     (softmax === 0 ? "no Softmax." : `${softmax} Softmax, none between two products over the positions of a sequence.`)
   );
 }
 
-/** What `convert` prints. */
+/** The output of `convert`. */
 export function conversionText({ folder, sites, notes, favor }: ConvertResult | DryRunResult): string {
   const lines = [siteTable(sites, "state", (site) => site.state), ...reasonLines(sites), ...notes];
   if (favor !== undefined) {
@@ -53,28 +53,28 @@ export function conversionText({ folder, sites, notes, favor }: ConvertResult | 
   return lines.join("\n");
 }
 
-/** Features that `--calibrate` fits; without it they keep far less of the quality. */
+/** Features that lose far more quality without `--calibrate`. */
 const fitted: readonly string[] = ["positive", "oprf", "dense-exponential"];
 
-/** What a conversion without data leaves to be wished for. */
+/** What the user should do after a conversion without data. */
 function advice({ options, calibration, evaluation, sites }: FavorFile): string[] {
   const isConverted = sites.some(({ state }) => state === "converted");
   const isFitted = calibration !== undefined || !fitted.includes(options.features);
   const how =
     options.stateful === true
-      ? "convert without --stateful, which computes the same, and name a file of sequences with --evaluate."
-      : "name a file of sequences with --evaluate.";
+      ? "convert without --stateful, which computes the same, and pass a file of sequences with --evaluate."
+      : "pass a file of sequences with --evaluate.";
   return [
     ...(isConverted && !isFitted
       ? [
-          "The features were not calibrated, and keep far less of the quality than calibrated ones: name a file of your sequences with --calibrate.",
+          "The features were not calibrated. Uncalibrated features lose far more quality: pass a file of your sequences with --calibrate.",
         ]
       : []),
     ...(evaluation === undefined ? [`The quality was not measured: ${how}`] : []),
   ];
 }
 
-/** What `verify` prints. */
+/** The output of `verify`. */
 export function verificationText({ passed, checks, evaluation }: Verification): string {
   const lines = checks.map((check) =>
     wrapped(`${check.passed ? "ok    " : "FAILED"}  ${check.name}: ${check.found}`, " ".repeat(8)),

@@ -1,9 +1,9 @@
 import { pinnedVersions } from "@favor/command-line";
 
-// The sources and the built files lie one folder below package.json alike.
+// Both the sources and the built files are one folder below package.json.
 const manifest = new URL("../package.json", import.meta.url);
 
-/** Versions of what a conversion depends on. */
+/** Versions of everything that a conversion depends on. */
 export const versions: Readonly<Record<string, string>> = pinnedVersions(manifest, [
   "@favor/core",
   "@favor/onnx",

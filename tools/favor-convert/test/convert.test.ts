@@ -129,9 +129,9 @@ test("exact attention passes verification with the original's outputs", async ()
   await convert({ source: tiny, output, features: "exact" });
   const { passed, checks } = await verify({ original: tiny, converted: output });
   expect(checks.map(({ name, passed: each }) => [name, each])).toEqual([
-    ["source is the one converted", true],
+    ["source is the one that was converted", true],
     ["model is unchanged", true],
-    ["inputs and outputs are the original's", true],
+    ["inputs and outputs match the original's", true],
     ["padding changes nothing", true],
     ["exact attention gives the original's outputs", true],
   ]);
@@ -182,14 +182,14 @@ describe("verify", () => {
     const again = await favorConvert("verify", tiny, output, "--data", validation, "--json", "--quiet");
     expect(again.status).toBe(0);
     expect(JSON.parse(again.stdout)).toMatchObject({ passed: true, evaluation: { data: { sequences: 100 } } });
-    expect(again.stdout).toContain("recorded quality is found again");
+    expect(again.stdout).toContain("recorded quality is reproduced");
 
     const other = await withModel((model) => {
       model.producerName = "somebody else";
     });
     const wrongSource = await favorConvert("verify", other, output, "--quiet");
     expect(wrongSource.status).toBe(4);
-    expect(wrongSource.stdout).toMatch(/FAILED +source is the one converted/);
+    expect(wrongSource.stdout).toMatch(/FAILED +source is the one that was converted/);
 
     const model = join(output, "onnx", "model.onnx");
     const bytes = await readFile(model);
@@ -227,7 +227,7 @@ test("a dry run reports the sites and writes nothing", async () => {
 });
 
 test("inspect lists every site, as a table and as JSON", async () => {
-  expect((await favorConvert("inspect", tiny)).stdout).toContain("4 of 4 attention sites may be replaced");
+  expect((await favorConvert("inspect", tiny)).stdout).toContain("4 of 4 attention sites can be replaced");
   const { sites } = JSON.parse((await favorConvert("inspect", tiny, "--json")).stdout) as { sites: unknown[] };
   expect(sites).toHaveLength(4);
   expect(sites[2]).toMatchObject({
@@ -248,8 +248,8 @@ test("a config.json that contradicts the graph is noted, and the graph counts", 
     JSON.stringify({ ...config, num_attention_heads: 8, num_hidden_layers: 6 }),
   );
   const { stdout } = await favorConvert("inspect", folder);
-  expect(stdout).toContain("config.json says 8 attention heads, the graph has 4 in layer 0; the graph counts.");
-  expect(stdout).toContain("config.json says 6 layers, 4 self-attention sites were found in the graph.");
+  expect(stdout).toContain("config.json says 8 attention heads, but the graph has 4 in layer 0. The graph counts.");
+  expect(stdout).toContain("config.json says 6 layers, but the graph has 4 self-attention sites.");
 });
 
 test("an .onnx file alone is a source; progress goes to stderr, the result to stdout", async () => {

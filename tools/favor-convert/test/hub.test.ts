@@ -96,7 +96,7 @@ test("what is in the cache is not called a download", async () => {
 test("two revisions: exit code 2; the same one twice is one", async () => {
   const answer = await favorConvert("inspect", "org/exported@main", "--revision", "v2", "--quiet");
   expect(answer.status).toBe(2);
-  expect(answer.stderr).toContain("org/exported@main names the revision main already, and --revision v2 another");
+  expect(answer.stderr).toContain("org/exported@main already names the revision main, and --revision names v2");
   expect((await favorConvert("inspect", "org/exported@main", "--revision", "main", "--quiet")).status).toBe(0);
 });
 
@@ -126,9 +126,9 @@ test("a quantised export is used if a repository has nothing else, as in a folde
 
 test.each([
   ["org/none", 3, "org/none"],
-  ["org/none", 3, `Nor is there a folder or file ${join(process.cwd(), "org", "none")} on this machine`],
+  ["org/none", 3, `There is no file or folder ${join(process.cwd(), "org", "none")} on this machine either`],
   ["org/exported@v9", 3, "v9"],
-  ["org/exported@v9", 3, 'Its branches and tags: "main". Without a revision, main is taken'],
+  ["org/exported@v9", 3, 'Its branches and tags: "main". Without a revision, main is used'],
   ["org/gated", 3, "gated"],
   ["org/nothing", 3, "it holds model.gguf"],
 ])("%s: exit code %d and what to do", async (id, status, text) => {
@@ -142,7 +142,9 @@ test("a Hub that is not there: exit code 1, as another try may succeed", async (
   vi.stubEnv("HF_ENDPOINT", gone.endpoint);
   await gone.close();
   const answer = await favorConvert("inspect", "org/exported", "--quiet");
-  expect(answer.stderr).toMatch(/^favor-convert: .* Nor is there a folder or file .*org\/exported on this machine\.$/m);
+  expect(answer.stderr).toMatch(
+    /^favor-convert: .* There is no file or folder .*org\/exported on this machine either\.$/m,
+  );
   expect(answer.status).toBe(1);
 });
 
@@ -152,5 +154,5 @@ test("a folder of safetensors is a source too", async () => {
     await copyFile(join(tiny, name), join(folder, name));
   }
   const answer = await favorConvert("inspect", folder);
-  expect(answer.stdout).toContain("model.safetensors: 4 of 4 attention sites may be replaced.");
+  expect(answer.stdout).toContain("model.safetensors: 4 of 4 attention sites can be replaced.");
 });

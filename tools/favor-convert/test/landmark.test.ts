@@ -55,7 +55,7 @@ test("refinement brings landmarks nearer still, and the report says so", async (
   const refined = await converted({ ...measured, refine: 8, output: folder });
   expect(meanError(refined)).toBeLessThan(0.97 * meanError(await converted(measured)));
   const report = await readFile(join(folder, "report.html"), "utf8");
-  expect(report).toContain("16 landmark features a head, fitted to 8 sequences, refined in 8 steps");
+  expect(report).toContain("16 landmark features per head, fitted to 8 sequences, refined in 8 steps");
   expect(report).toContain("error, worst head");
 });
 
@@ -99,7 +99,7 @@ test("a budget keeps the layers of the largest errors, no more of them than it t
     "--quiet",
   );
   expect(answer.status).toBe(3);
-  expect(answer.stderr).toMatch(/No layer can be converted within a loss of 0 points: the least found is/);
+  expect(answer.stderr).toMatch(/No layer can be converted within a loss of 0 points: the smallest loss found is/);
 });
 
 test.each([

@@ -96,7 +96,7 @@ test("a model without attention: what it has instead", async () => {
   const answer = await favorConvert("inspect", await withModel(withoutAttention), "--quiet");
   expect(answer.status).toBe(0);
   expect(answer.stdout).toMatch(
-    /No softmax attention was found\. The graph has nothing that computes and no Softmax\.\n$/,
+    /No softmax attention was found\. The graph has no computing operators and no Softmax\.\n$/,
   );
 });
 

@@ -76,12 +76,12 @@ describe("damaged models: exit code 3, one paragraph, no output", () => {
 
 describe("damaged data and configuration: exit code 3, one paragraph, no output", () => {
   test.each(["--calibrate", "--evaluate"])("%s: empty, missing, a folder, malformed, too long", async (option) => {
-    expect(await refused(3, tiny, option, await temporaryFile("x.fasta", ""))).toContain("holds no sequence");
+    expect(await refused(3, tiny, option, await temporaryFile("x.fasta", ""))).toContain("contains no sequences");
     expect(await refused(3, tiny, option, "/nowhere/x.fasta")).toContain("/nowhere/x.fasta cannot be read");
     expect(await refused(3, tiny, option, tiny)).toMatch(/not a regular file|cannot be read/);
     expect(await refused(3, tiny, option, await temporaryFile("x.fasta", ">a\nQV1\n"))).toContain("x.fasta, line 2");
     expect(await refused(3, tiny, option, await temporaryFile("x.fasta", `>a\n${"A".repeat(600)}\n`))).toMatch(
-      /line 1: the sequence has 602 tokens, and the model's position table holds 512/,
+      /line 1: the sequence has 602 tokens, but the model's position table holds only 512/,
     );
   });
 
@@ -124,11 +124,11 @@ describe("usage: exit code 2", () => {
     [["--growth", "tile"], /--growth says how --max-length grows/],
     [["--features", "trigonometric", "--calibrate", validation], /trigonometric attention has nothing to calibrate/],
     [["stray"], /"stray": unexpected here/],
-    [["--evaluate-count", "10"], /name its file with --evaluate/],
-    [["--calibrate-count", "10", "--evaluate", validation], /name its file with --calibrate/],
-    [["--column", "text"], /--column is of a data file/],
+    [["--evaluate-count", "10"], /pass its file with --evaluate/],
+    [["--calibrate-count", "10", "--evaluate", validation], /pass its file with --calibrate/],
+    [["--column", "text"], /--column names a column of a data file/],
     [["--truncate"], /--truncate cuts sequences of a data file/],
-    [["--revision", "v2"], /--revision names a version at the Hub, and .* lies on this machine/],
+    [["--revision", "v2"], /--revision names a version on the Hub, but .* is on this machine/],
   ])("%j", async (options, message) => {
     const output = join(await temporaryFolder(), "out");
     const answer = await favorConvert(tiny, "-o", output, "--quiet", ...options);
@@ -172,14 +172,14 @@ test("options for folders beside one file, and verify's column without data: exi
   const file = join(tiny, "onnx", "model.onnx");
   const dtype = await favorConvert("inspect", file, "--dtype", "fp16", "--quiet");
   expect(dtype.status).toBe(2);
-  expect(dtype.stderr).toMatch(/--file and --dtype choose among a folder's models, and .* is one file/);
+  expect(dtype.stderr).toMatch(/--file and --dtype choose among a folder's models, but .* is a single file/);
   expect((await favorConvert("inspect", file, "--file", "onnx/model.onnx", "--quiet")).status).toBe(0);
   expect((await favorConvert("verify", tiny, tiny, "--column", "text", "--quiet")).status).toBe(2);
 });
 
 test("a data file in the model's place", async () => {
   const message = await refused(3, validation, "--evaluate", validation);
-  expect(message).toMatch(/validation\.fasta is no model: .* data files go after --calibrate and --evaluate\.\n$/);
+  expect(message).toMatch(/validation\.fasta is not a model: .* Pass data files with --calibrate or --evaluate\.\n$/);
 });
 
 test("damaged and binary data files: what to do is not to correct a line", async () => {

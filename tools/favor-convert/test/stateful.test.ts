@@ -16,7 +16,7 @@ import { favorConvert } from "./favor-convert.ts";
 const execute = promisify(execFile);
 const zoo = fileURLToPath(new URL("../../../../shared/zoo/", import.meta.url));
 const decoder = join(zoo, "gpt2-ts113-eager-op14-dyn.onnx");
-const pieces = "pieces with the state between give the whole";
+const pieces = "feeding in pieces gives the same as feeding whole";
 
 describe.skipIf(!existsSync(zoo))("decoders with a state (skipped if ../shared/zoo is absent)", () => {
   test.each(["gpt2-ts113-eager-op14-dyn", "llama-optimum"])(
@@ -28,9 +28,9 @@ describe.skipIf(!existsSync(zoo))("decoders with a state (skipped if ../shared/z
         await convert({ source: original, output, count: 16, stateful: true, target });
         const { passed, checks } = await verify({ original, converted: output });
         expect(checks.map((check) => check.name)).toEqual([
-          "source is the one converted",
+          "source is the one that was converted",
           "model is unchanged",
-          "inputs and outputs are the original's, beside the state",
+          "inputs and outputs match the original's, except for the state",
           "padding changes nothing",
           pieces,
         ]);
@@ -55,8 +55,8 @@ describe.skipIf(!existsSync(zoo))("decoders with a state (skipped if ../shared/z
     const output = join(await temporaryFolder(), "out");
     await convert({ source: decoder, output, count: 16, stateful: true });
     const card = await readFile(join(output, "README.md"), "utf8");
-    expect(card).toContain("beside them the model takes and gives its state");
-    expect(card).toContain("N, the attention: 0, 1.");
+    expect(card).toContain("in addition, the model takes and returns its state");
+    expect(card).toContain("N is the number of the attention: 0, 1.");
     const [, code] = /```js\n(.*?)```/s.exec(card)!;
     const use = `${code!.replace('"onnx/model.onnx"', JSON.stringify(join(output, "onnx", "model.onnx")))}
       const int64 = (values) => new Tensor("int64", BigInt64Array.from(values, BigInt), [1, values.length]);
@@ -95,7 +95,7 @@ describe.skipIf(!existsSync(zoo))("decoders with a state (skipped if ../shared/z
     const { checks } = await verify({ original: decoder, converted: output });
     expect(checks.at(-1)!.passed).toBe(false);
     expect(checks.at(-1)!.found).toMatch(
-      /is of opset 27, and this onnxruntime loads models up to opset 26\..* convert with --target onnxruntime or standard\.$/,
+      /uses opset 27, but this onnxruntime only loads models up to opset 26\..* convert with --target onnxruntime or standard\.$/,
     );
     const answer = await favorConvert("verify", decoder, output, "--quiet");
     expect(answer.status).toBe(4);

@@ -6,24 +6,24 @@ import { bytesText } from "@favor/checkpoints/node";
 import { TrainingError } from "./errors.ts";
 import type { Settings } from "./settings.ts";
 
-/** What only a writing call answers. */
+/** Codes that only writing can cause. */
 const writingCodes: ReadonlySet<string> = new Set(["ENOSPC", "EDQUOT", "EFBIG", "EROFS"]);
-/** What a reading call may answer too: then the path tells. */
+/** Codes that reading can cause too, so that the path must tell. */
 const accessCodes: ReadonlySet<string> = new Set(["EACCES", "EPERM", "EIO", "ENOTDIR", "EEXIST", "ENOENT"]);
 
-/** Where a run writes, and how much. */
+/** Where a run writes and how much. */
 export interface WrittenPlace {
-  /** The folder of the checkpoints, beside the output. */
+  /** The folder of the checkpoints, next to the output. */
   readonly folder: string;
-  /** About what the run takes there, in bytes; undefined: not known yet. */
+  /** Approximate bytes that the run needs there; undefined if not known yet. */
   readonly needed: number | undefined;
-  /** Whether a checkpoint is there to go on from. */
+  /** Whether there is a checkpoint to resume from. */
   readonly hasCheckpoint: boolean;
 }
 
 /**
- * An error of the disk that the run writes to, in terms of what the user can do; any other error as it is. What was
- * trained up to the last checkpoint is kept in every case.
+ * Turns an error of the disk that the run writes to into one that says what to do, and returns any other error unchanged.
+ * The last checkpoint is always kept.
  */
 export async function diskFault(error: unknown, place: WrittenPlace): Promise<unknown> {
   const { folder, needed, hasCheckpoint } = place;
@@ -35,8 +35,8 @@ export async function diskFault(error: unknown, place: WrittenPlace): Promise<un
       ? ""
       : ` (this run takes about ${bytesText(needed)} there, ${bytesText(free)} are free)`;
   const way = hasCheckpoint
-    ? `run the same command with --resume: it goes on from the last checkpoint. Or move ${folder} to another disk as ` +
-      `<output>.training, and give -o <output> beside --resume`
+    ? `run the same command with --resume to continue from the last checkpoint. Alternatively, move ${folder} to another ` +
+      `disk as <output>.training, and pass -o <output> with --resume`
     : "run the same command again, or name a folder elsewhere after -o";
   return new TrainingError(
     `${dirname(folder)} cannot be written (${refusal.message}). Free some space${space}, or make it writable, and ${way}.`,
@@ -45,8 +45,8 @@ export async function diskFault(error: unknown, place: WrittenPlace): Promise<un
 }
 
 /**
- * About the most that a run has on the disk at a time, in bytes: three checkpoints (the last two, and the one being
- * written) with weights and two moments of what is trained, two copies of the model, and one of a teacher.
+ * Estimates the most disk space that a run needs at a time, in bytes: three checkpoints (the last two, and the one being
+ * written) with the weights and two moments of what is trained, two copies of the model, and one of a teacher.
  */
 export function bytesNeeded(modelBytes: number, { stages, train, control, patience, kl }: Settings): number {
   const trainsAll = stages.includes("mlm") && train !== "features";
@@ -54,7 +54,7 @@ export function bytesNeeded(modelBytes: number, { stages, train, control, patien
   return modelBytes * (2 + (kl > 0 ? 1 : 0) + 3 * copies);
 }
 
-/** Bytes that may be written where a folder is or will be; undefined where the system does not say. */
+/** Free bytes on the disk of a folder, which need not exist yet; undefined if the system does not say. */
 export async function freeBytes(folder: string): Promise<number | undefined> {
   try {
     const { bavail, bsize } = await statfs(dirname(folder));
@@ -64,7 +64,7 @@ export async function freeBytes(folder: string): Promise<number | undefined> {
   }
 }
 
-/** The system's own error, where the disk refused a write of ours: the last in the chain of causes. */
+/** The system's error if the disk refused one of our writes: the last such error in the chain of causes. */
 function refusalOf(error: unknown, folder: string): Error | undefined {
   let found: Error | undefined;
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {

@@ -1,11 +1,11 @@
 import { FavorError } from "@favor/core";
 
-/** What the user typed cannot be carried out as it stands: exit code 2. */
+/** The command line or the request is at fault: exit code 2. */
 export type TuneUsageErrorCode = "bad-arguments" | "resume-mismatch" | "training-exists" | "backend-unavailable";
 
 export class TuneUsageError extends FavorError<TuneUsageErrorCode> {}
 
-/** The converted folder, its teacher or the data do not serve for tuning: exit code 3. */
+/** The converted folder, its teacher or the data cannot be used for tuning: exit code 3. */
 export type TuneInputErrorCode =
   | "not-converted"
   | "weights-mismatch"
@@ -21,7 +21,7 @@ export type TuneInputErrorCode =
 
 export class TuneInputError extends FavorError<TuneInputErrorCode> {}
 
-/** Training could not go on: exit code 1, the last checkpoint is kept. */
+/** Training failed; the last checkpoint is kept: exit code 1. */
 export type TrainingErrorCode =
   | "loss-not-finite"
   | "out-of-memory"
@@ -33,7 +33,7 @@ export type TrainingErrorCode =
 
 export class TrainingError extends FavorError<TrainingErrorCode> {}
 
-/** The user pressed Ctrl-C, or the process was asked to end; a checkpoint was written: exit code 130 or 143. */
+/** The run was interrupted (SIGINT, SIGTERM) after writing a checkpoint: exit code 130 or 143. */
 export class StoppedError extends FavorError<"stopped"> {
   readonly signal: "SIGINT" | "SIGTERM";
 

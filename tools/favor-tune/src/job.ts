@@ -7,7 +7,7 @@ import type { Settings } from "./settings.ts";
 import type { ConvertedModel } from "./source/converted-model.ts";
 import type { OriginalModel } from "./source/original-model.ts";
 
-/** All that a run works with. */
+/** Everything that a run works with. */
 export interface Job {
   readonly request: TuneRequest;
   readonly settings: Settings;
@@ -15,7 +15,7 @@ export interface Job {
   readonly teacher: OriginalModel | undefined;
   readonly data: TuningData;
   readonly backend: OpenedBackend;
-  /** Of checkpoints and files on the way. */
+  /** Folder of the checkpoints and temporary files. */
   readonly folder: string;
   readonly progress: Progress;
 }

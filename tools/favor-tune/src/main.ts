@@ -7,7 +7,7 @@ import type { Command } from "./arguments.ts";
 import { exitCodeOf } from "./exit-code.ts";
 
 /**
- * The command line, as a function: parses the arguments, tunes, prints the result on stdout and everything else on
+ * The command line as a function: parses the arguments, tunes, and prints the result to stdout and everything else to
  * stderr.
  *
  * @param argv - the arguments, without the program's name.
@@ -18,7 +18,7 @@ export async function main(argv: readonly string[], terminal: Terminal): Promise
 }
 
 async function run({ request }: Command, progress: Progress, print: Print): Promise<number> {
-  // Loaded when it is needed: tfjs and onnxruntime are large.
+  // Loaded on demand, because tfjs and onnxruntime are large.
   const { tune, tuningText } = await import("./index.ts");
   const result = await tune(request, progress);
   print(result, () => tuningText(result));

@@ -17,7 +17,7 @@ import { Redraw } from "./mlm/redraw.ts";
 import { LogitTeacher } from "./mlm/logit-teacher.ts";
 import type { Phase } from "./training/phase.ts";
 
-/** The phases of a run in order: the stages that were asked for, then the control. */
+/** The phases of a run, in order: the requested stages, then the control. */
 export async function phasesOf(job: Job, heldOut: HeldOut, threads: number): Promise<readonly Phase[]> {
   const { settings, converted, teacher } = job;
   const { stages, distill, mlm, control } = settings;
@@ -45,7 +45,7 @@ export async function phasesOf(job: Job, heldOut: HeldOut, threads: number): Pro
   return phases;
 }
 
-/** MLM begins with another order of the data than distillation. */
+/** MLM fine-tuning begins with a different order of the data than distillation. */
 const mlmEpoch = 1;
 
 function maskingOf({ settings, converted }: Job): Masking {
@@ -58,10 +58,10 @@ function maskingOf({ settings, converted }: Job): Masking {
   };
 }
 
-/** Feature maps learn on masked inputs, as the model sees them where it is measured and fine-tuned. */
+/** Feature maps learn on masked inputs, like those of measurements and fine-tuning. */
 async function openDistiller(job: Job, model: ModelProto, threads: number): Promise<Distiller> {
   const { settings, converted, teacher, folder } = job;
-  // A folder of its own: an open teacher's file must not be written over.
+  // Each time a new folder: the file of an open teacher must not be overwritten.
   const scratch = await mkdtemp(join(folder, "distill-"));
   const masking = maskingOf(job);
   return Distiller.open({
@@ -74,10 +74,10 @@ async function openDistiller(job: Job, model: ModelProto, threads: number): Prom
   });
 }
 
-/** Held-out sequences that the attentions are compared on. */
+/** Held-out sequences on which attention is compared. */
 const comparedSequences = 32;
 
-/** Every attention's error before and after the distillation, on the held-out sequences with their masks. */
+/** Measures every attention's error before and after distillation, on the masked held-out sequences. */
 async function distilledSites(
   job: Job,
   tuned: ModelProto,
@@ -107,7 +107,7 @@ async function distilledSites(
   }));
 }
 
-/** From the graph that was checked at the beginning: by now another file may lie where it came from. */
+/** Uses the graph that was checked at the beginning, because its file may have been replaced since. */
 async function openLogitTeacher({ converted, teacher, folder }: Job, threads: number): Promise<LogitTeacher> {
   const path = join(await mkdtemp(join(folder, "teacher-")), "teacher.onnx");
   await writeModel(teacher!.opened.model, path);

@@ -3,7 +3,7 @@ import { textTable } from "@favor/command-line";
 import { distillationSummary, qualityRows, tuningSummary } from "./report/tuning-section.ts";
 import type { TuneResult } from "./tune.ts";
 
-/** What the command line prints. */
+/** The output of the command line. */
 export function tuningText({ folder, favor }: TuneResult): string {
   const { tuning } = favor;
   if (tuning === undefined) return `Wrote ${folder}.`;

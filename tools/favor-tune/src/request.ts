@@ -1,8 +1,8 @@
-/** What is trained: distillation of the feature maps, masked language modelling, or one after the other. */
+/** What to train: distillation of the feature maps, masked language modelling, or one after the other. */
 export type Stage = "distill" | "mlm" | "both";
-/** Where the training runs; `auto` chooses and says why. */
+/** Where to train; `auto` chooses a backend and says why. */
 export type BackendChoice = "auto" | "webgpu" | "node" | "wasm" | "cpu";
-/** How the learning rate goes on after the warm-up. */
+/** How the learning rate changes after the warm-up. */
 export type Schedule = "cosine" | "linear" | "constant";
 /** Which initializers the MLM stage changes. */
 export type TrainedPart = "all" | "attention" | "features";
@@ -13,7 +13,7 @@ export interface TuneRequest {
   readonly source: string;
   /** FASTA, text, JSON Lines or Parquet to train on. */
   readonly data: string;
-  /** The folder to write; default: the source's name with `-tuned`. */
+  /** The folder to write; default: the source's name plus `-tuned`. */
   readonly output?: string;
   /** Default "both". */
   readonly stage?: Stage;
@@ -23,7 +23,7 @@ export interface TuneRequest {
   readonly distillSteps?: number;
   /** Steps of MLM alone. */
   readonly mlmSteps?: number;
-  /** Sequences a step; default 16. */
+  /** Sequences per step; default 16. */
   readonly batch?: number;
   /** Peak learning rate of each stage; default 0.05 for distillation; for MLM 0.0128 over the width, at most 1e-4. */
   readonly learningRate?: number;
@@ -31,13 +31,13 @@ export interface TuneRequest {
   readonly warmup?: number;
   /** Default "cosine". */
   readonly schedule?: Schedule;
-  /** Longest sequence in tokens, longer ones are cut; default: what the position table holds. */
+  /** Longest sequence in tokens; longer ones are cut. Default: the size of the position table. */
   readonly maxLength?: number;
-  /** Of the order of the data, the masks and dropout; default 0. */
+  /** Seed of the order of the data, the masks and dropout; default 0. */
   readonly seed?: number;
   /** Default "auto". */
   readonly backend?: BackendChoice;
-  /** Parts that a step's batch is computed in, one after the other; default: as many as memory asks for. */
+  /** Parts in which a step's batch is computed; default: as many as memory requires. */
   readonly accumulate?: number;
   /** Steps between evaluations; default: a tenth of the stage's steps. */
   readonly evalEvery?: number;
@@ -45,25 +45,25 @@ export interface TuneRequest {
   readonly evalData?: string;
   /** Sequences to measure on; default 200. */
   readonly evalCount?: number;
-  /** Evaluations without improvement after which a stage ends; default: none. */
+  /** Evaluations without improvement after which a stage ends; default: no limit. */
   readonly patience?: number;
-  /** Go on from the last checkpoint of the same run. */
+  /** Continue from the last checkpoint of the same run. */
   readonly resume?: boolean;
   /** Default "all". */
   readonly train?: TrainedPart;
-  /** The checkpoint that was converted: teacher of the distillation, and what the result is compared with. */
+  /** The checkpoint that was converted: the teacher of distillation, and the reference for the result. */
   readonly teacher?: string;
   /** Weight of the KL divergence to the teacher in the MLM loss, 0 to 1; default 0. */
   readonly kl?: number;
   /** The settings of the Performer paper: dropout 0.1, and its optimiser. */
   readonly preset?: "paper";
-  /** Redraw random projections with each pass over the data (the paper's way). */
+  /** Redraw random projections with each pass over the data, as the paper does. */
   readonly redraw?: boolean;
-  /** Tune the softmax original alike, with the same data, order and masks, and report it beside. */
+  /** Also tune the softmax original with the same data, order and masks, for comparison. */
   readonly control?: boolean;
-  /** Field of JSON Lines, or column of Parquet, that holds the text; default "text", in Parquet else "sequence". */
+  /** JSON Lines field or Parquet column with the text. Default: "text"; in Parquet files without it, "sequence". */
   readonly column?: string;
-  /** Threads of onnxruntime; default: every core. */
+  /** Threads of onnxruntime; default: one per core. */
   readonly threads?: number;
   /** Replace an output folder that an earlier run wrote. */
   readonly force?: boolean;

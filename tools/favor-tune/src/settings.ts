@@ -2,20 +2,20 @@ import { TuneUsageError } from "./errors.ts";
 import type { BackendChoice, Schedule, TrainedPart, TuneRequest } from "./request.ts";
 import type { LearningRate } from "./training/schedule.ts";
 
-/** How one phase is trained. */
+/** Settings of one phase. */
 export interface PhaseSettings extends LearningRate {
   /** Steps between evaluations. */
   readonly evalEvery: number;
 }
 
-/** A request with its defaults. */
+/** A request with defaults filled in. */
 export interface Settings {
   /** In the order in which they run. */
   readonly stages: readonly ("distill" | "mlm")[];
   readonly distill: PhaseSettings;
   readonly mlm: PhaseSettings;
   readonly batch: number;
-  /** Parts that a step is computed in; undefined: as many as memory asks for. */
+  /** Parts in which a step is computed; undefined: as many as memory requires. */
   readonly accumulate: number | undefined;
   readonly seed: number;
   readonly backend: BackendChoice;
@@ -25,7 +25,7 @@ export interface Settings {
   readonly train: TrainedPart;
   readonly kl: number;
   readonly dropout: number;
-  /** Of AdamW. */
+  /** Epsilon of AdamW. */
   readonly epsilon: number;
   readonly decay: number;
   /** Largest global norm of the gradients. */
@@ -35,9 +35,9 @@ export interface Settings {
 }
 
 /**
- * What distillation and MLM do if nothing else is asked for: measured on AntiBERTy, a BERT of 8 layers, and on one of 4. Of
- * the sixth of the 8, 60 steps left calibrated positive features an error of 0.55 where each changed a value by up to 0.01,
- * 0.41 by 0.04 or 0.08, and 0.53 by 0.16; landmarks 0.19 by 0.01, 0.15 by 0.03, and 0.17 by 0.08.
+ * Default settings, chosen by measurements on AntiBERTy, a BERT of 8 layers, and on a BERT of 4. In the sixth layer of the
+ * 8, 60 steps of distillation left calibrated positive features with an error of 0.55 at a learning rate of 0.01, 0.41 at
+ * 0.04 or 0.08, and 0.53 at 0.16; landmarks with 0.19 at 0.01, 0.15 at 0.03, and 0.17 at 0.08.
  */
 const usual = {
   distill: { steps: 100, learningRate: 0.05 },
@@ -45,12 +45,12 @@ const usual = {
 };
 
 /**
- * The learning rate of MLM: Adam moves every weight by about the rate, and what a layer sums over its width grows with
- * it, so the rate falls with the width (Yang et al. 2022, "Tensor Programs V"). Measured, 80 steps of 4 sequences: 1e-4
- * gains two points at a width of 128 and 2e-5 one; at 512 1e-4 loses a point and 2e-5 none. At 768 it is 1.7e-5, beside
- * the 2e-5 to 5e-5 that BERT is fine-tuned with.
+ * The learning rate of MLM fine-tuning. Adam moves every weight by about this rate, and the sums over a layer's width grow
+ * with the width, so the rate must fall with it (Yang et al. 2022, "Tensor Programs V"). Measured with 80 steps of 4
+ * sequences: at a width of 128, 1e-4 gains two points and 2e-5 one; at 512, 1e-4 loses a point and 2e-5 none. At 768 this
+ * gives 1.7e-5; BERT is usually fine-tuned with 2e-5 to 5e-5.
  *
- * @param width - heads times their dimension; undefined: not known yet.
+ * @param width - heads times their dimension; undefined if not known yet.
  */
 function mlmLearningRate(width = 768): number {
   return Math.min(1e-4, 0.0128 / width);
@@ -60,9 +60,9 @@ function mlmLearningRate(width = 768): number {
 const paper = { learningRate: 1e-3, epsilon: 1e-9, dropout: 0.1 };
 
 /**
- * The settings that a request asks for.
+ * Checks a request and fills in defaults.
  *
- * @param width - of the model, that the learning rate of MLM is chosen by.
+ * @param width - width of the model, which determines the learning rate of MLM fine-tuning.
  * @throws {TuneUsageError} `bad-arguments` for options that contradict each other.
  */
 export function settingsOf(request: TuneRequest, width?: number): Settings {
@@ -71,21 +71,21 @@ export function settingsOf(request: TuneRequest, width?: number): Settings {
   const [distills, tunes] = [stages.includes("distill"), stages.includes("mlm")];
   refuse(
     distills && request.teacher === undefined,
-    "Distillation learns from the original: name its folder with --teacher, or leave distillation out with --stage mlm.",
+    "Distillation learns from the original: pass its folder with --teacher, or skip distillation with --stage mlm.",
   );
   refuse(
     (kl > 0 || control) && request.teacher === undefined,
-    "--kl and --control need the original: name its folder with --teacher.",
+    "--kl and --control need the original: pass its folder with --teacher.",
   );
   refuse(!tunes && request.mlmSteps !== undefined, "--mlm-steps needs --stage mlm or both.");
   refuse(!distills && request.distillSteps !== undefined, "--distill-steps needs --stage distill or both.");
   refuse(
     !tunes && (kl > 0 || control || request.redraw === true || request.train !== undefined || preset !== undefined),
-    "--kl, --control, --redraw, --train and --preset are about MLM fine-tuning: they need --stage mlm or both.",
+    "--kl, --control, --redraw, --train and --preset apply to MLM fine-tuning: they need --stage mlm or both.",
   );
   refuse(
     distills && request.redraw === true,
-    "--redraw draws new random projections, and distillation has them learned: use it with --stage mlm.",
+    "--redraw would replace the projections that distillation learns: use it with --stage mlm.",
   );
   refuse((accumulate ?? 1) > batch, `--accumulate ${accumulate} cannot split a batch of ${batch} sequences.`);
   return {
@@ -126,7 +126,7 @@ function phaseOf(request: TuneRequest, steps: number, learningRate: number): Pha
   };
 }
 
-/** The settings in one level, as `favor.json` and checkpoints hold them. */
+/** The settings as one flat record, for `favor.json` and checkpoints. */
 export function flatSettings(settings: Settings): Record<string, string | number | boolean> {
   const { stages, distill, mlm, patience, maxLength, accumulate, ...rest } = settings;
   const phases = Object.fromEntries(

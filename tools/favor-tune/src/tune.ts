@@ -35,22 +35,22 @@ import { versions } from "./versions.ts";
 export interface TuneResult {
   /** The folder written, absolute. */
   readonly folder: string;
-  /** What its `favor.json` says. */
+  /** The contents of its `favor.json`. */
   readonly favor: FavorFile;
 }
 
 /**
- * Trains a converted checkpoint until its accuracy comes back, and writes a folder with the same ONNX graph and better
- * weights. While it trains, checkpoints and the log lie in `<output>.training`; the output appears whole or not at all.
- * The same request on the same backend gives the same weights, also where it was cut off and resumed.
+ * Trains a converted checkpoint to recover its accuracy, and writes a folder with the same ONNX graph and better weights.
+ * During training, checkpoints and the log are in `<output>.training`; the output appears complete or not at all. The
+ * same request on the same backend gives the same weights, even if it was interrupted and resumed.
  *
  * @param request - see {@link TuneRequest}.
- * @param progress - told of every stage; default: nobody.
+ * @param progress - receives progress and warnings; default: none.
  * @throws {TuneUsageError}, {TuneInputError}, {TrainingError}, {StoppedError}; {InputError}, {UsageError} and
- * {OutputError} of favor-convert; the errors of `@favor/onnx` and `@favor/onnx-tfjs`.
+ * {OutputError}; the errors of `@favor/onnx` and `@favor/onnx-tfjs`.
  */
 export async function tune(request: TuneRequest, progress: Progress = silent): Promise<TuneResult> {
-  // Refuses what contradicts itself before anything is read.
+  // Refuse contradictory options before anything is read.
   settingsOf(request);
   const output = resolve(request.output ?? `${request.source.replace(/[/\\]+$/, "")}-tuned`);
   const outputOptions = { force: request.force ?? false, sources: [request.source] };
@@ -68,7 +68,7 @@ export async function tune(request: TuneRequest, progress: Progress = silent): P
     const free = await freeBytes(folder);
     if (free !== undefined && free < needed) {
       progress.note(
-        `The run takes about ${bytesText(needed)} beside ${output}, and ${bytesText(free)} are free there.`,
+        `The run takes about ${bytesText(needed)} next to ${output}, but only ${bytesText(free)} are free there.`,
       );
     }
     if (request.teacher !== undefined) teacher = await openOriginal(request.teacher, converted.favor, folder);
@@ -82,7 +82,7 @@ export async function tune(request: TuneRequest, progress: Progress = silent): P
     return result;
   } catch (error) {
     const hasCheckpoint = new CheckpointStore(folder).exists;
-    // Without a checkpoint there is nothing to go on from. (Where nothing can be written, nothing can be removed.)
+    // Without a checkpoint there is nothing to resume from. (If the disk is read-only, removing fails too.)
     if (!hasCheckpoint) await rm(folder, { recursive: true, force: true }).catch(() => {});
     throw await diskFault(sourceFault(error, hasCheckpoint), { folder, needed, hasCheckpoint });
   } finally {
@@ -142,13 +142,13 @@ async function trainAndWrite(
   }
 }
 
-/** The control's curve begins beside the converted model's MLM fine-tuning, with what the original is worth as it is. */
+/** The control's curve begins where the MLM fine-tuning of the converted model begins, with the original's accuracy. */
 function controlStart({ control, stages, distill }: Settings, accuracy: number | undefined): CurvePoint[] {
   if (!control || accuracy === undefined) return [];
   return [{ step: stages.includes("distill") ? distill.steps : 0, accuracy }];
 }
 
-/** Where the run begins: at its last checkpoint with `--resume`, else at the start. */
+/** Where the run begins: at its last checkpoint with `--resume`, otherwise at the start. */
 async function beginning(
   job: Job,
   store: CheckpointStore,
@@ -157,7 +157,7 @@ async function beginning(
   const { request, converted, teacher, data, settings, backend, folder } = job;
   const evalData = request.evalData === undefined ? "" : await hashFile(request.evalData);
   const fingerprint: Record<string, string> = {
-    // Parts may change after a run ran out of memory: they round otherwise, and no more.
+    // The number of parts may change after running out of memory: it only affects rounding.
     ...Object.fromEntries(
       Object.entries(flatSettings({ ...settings, accumulate: undefined })).map(([key, value]) => [key, String(value)]),
     ),
@@ -182,22 +182,22 @@ async function beginning(
     (key) => `${key} ${found.state.fingerprint[key] ?? "none"}, now ${fingerprint[key] ?? "none"}`,
   );
   throw new TuneUsageError(
-    `The checkpoint in ${folder} belongs to another run (${changes.join("; ")}): going on would give other numbers. Give ` +
-      `the same options and files, or begin anew without --resume and with --force.`,
+    `The checkpoint in ${folder} belongs to another run (${changes.join("; ")}), so resuming would give different results. Give ` +
+      `the same options and files, or start over with --force instead of --resume.`,
     { code: "resume-mismatch", details: { folder, changed: other } },
   );
 }
 
 /**
- * Makes the folder of the checkpoints.
+ * Creates the folder of the checkpoints.
  *
- * @throws {TuneUsageError} `training-exists` where an earlier run left one and nobody said what to do with it.
+ * @throws {TuneUsageError} `training-exists` if an earlier run left one, without `resume` or `force`.
  */
 async function makeTrainingFolder(path: string, { resume, force }: TuneRequest): Promise<void> {
   if (resume !== true) {
     if (force !== true && new CheckpointStore(path).exists) {
       throw new TuneUsageError(
-        `${path} holds the checkpoints of a run that did not end. Go on with --resume, or begin anew with --force, ` +
+        `${path} contains the checkpoints of an unfinished run. Continue it with --resume, or start over with --force, ` +
           `which removes them.`,
         { code: "training-exists", details: { path } },
       );
@@ -205,7 +205,7 @@ async function makeTrainingFolder(path: string, { resume, force }: TuneRequest):
     await rm(path, { recursive: true, force: true });
   }
   await mkdir(dirname(path), { recursive: true });
-  // On its own: with `recursive` a read-only disk answers ENOENT.
+  // Without `recursive`, which reports a read-only disk as ENOENT.
   await mkdir(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== "EEXIST") throw error;
   });

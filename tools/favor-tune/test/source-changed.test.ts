@@ -85,7 +85,7 @@ describe("a file that is written over is named, and the run goes on when it is b
       ),
     ).rejects.toMatchObject({
       code: "source-changed",
-      message: expect.stringMatching(/was changed while the run was going on\..*put it back.*--resume/) as string,
+      message: expect.stringMatching(/was changed during the run\..*restore the original state.*--resume/) as string,
     });
     renameSync(`${path}.kept`, path);
     const { folder } = await tune({ ...wanted, resume: true });

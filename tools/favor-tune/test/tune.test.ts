@@ -42,7 +42,7 @@ test("both stages and the control: better on data that was not trained on, and a
   const answer = await favorTune(folder, ...data, ...quick, "--steps", "4", "--eval-every", "2", "--control");
   expect(answer.stderr).toContain("Training on wasm");
   expect(answer.status).toBe(0);
-  expect(answer.stdout).toContain("original, tuned alike (control)");
+  expect(answer.stdout).toContain("original, tuned in the same way (control)");
   expect(answer.stdout).toMatch(
     /Distillation: the mean error of 4 attentions went from 0\.\d+ to 0\.\d+ of the output/,
   );

@@ -43,7 +43,7 @@ describe.skipIf(!existsSync(cli) || !existsSync(driver))(
       const folder = await converted();
       const [wasm, webgpu] = [await losses(folder, "wasm"), await losses(folder, "webgpu")];
       const auto = await losses(folder, "auto");
-      expect(auto.stderr).toMatch(/Training on wasm.*\n.*is software, slower than wasm/);
+      expect(auto.stderr).toMatch(/Training on wasm.*\n.*is a software adapter, which is slower than wasm/);
       expect(auto.losses).toEqual(wasm.losses);
       expect(webgpu.stderr).toMatch(/Training on webgpu \(.*swiftshader/i);
       expect(webgpu.losses.length).toBe(steps);

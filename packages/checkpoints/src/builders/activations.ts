@@ -31,7 +31,7 @@ const single =
   (graph, x) =>
     graph.op(opType, [x]);
 
-/** By the names of transformers' `ACT2FN`. */
+/** Activations by their names in transformers' `ACT2FN`. */
 const activations: ReadonlyMap<string, Activation> = new Map([
   ["gelu", gelu],
   ["gelu_python", gelu],
@@ -48,7 +48,7 @@ const activations: ReadonlyMap<string, Activation> = new Map([
 ]);
 
 /**
- * The activation that transformers calls `name`, elementwise.
+ * Applies the elementwise activation that transformers calls `name`.
  *
  * @throws CheckpointError "unsupported-activation"
  */
@@ -57,7 +57,7 @@ export function activation(graph: GraphWriter, name: string, x: string): string 
   if (write !== undefined) return write(graph, x);
   throw new CheckpointError(
     "unsupported-activation",
-    `The configuration names the activation ${JSON.stringify(name)}; known are ${[...activations.keys()].join(", ")}.`,
+    `config.json names the activation ${JSON.stringify(name)}. Supported are ${[...activations.keys()].join(", ")}.`,
     { activation: name },
   );
 }

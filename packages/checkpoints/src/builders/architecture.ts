@@ -8,20 +8,20 @@ export interface TokenInputs {
   readonly inputIds: string;
   /** int64 [batch, sequence], 1 for tokens and 0 for padding */
   readonly attentionMask: string;
-  /** int64 [batch, sequence]; "" where the architecture has none */
+  /** int64 [batch, sequence]; "" if the architecture has none */
   readonly tokenTypeIds: string;
 }
 
-/** A family of encoders: how its checkpoints name their weights, and the graph that they stand for. */
+/** A family of encoders: the names of its weights, and its graph. */
 export interface Architecture {
-  /** What the backbone is called in a checkpoint with a head: "bert". */
+  /** The name of the backbone in checkpoints with a head: "bert". */
   readonly prefix: string;
-  /** The token embedding within the backbone. */
+  /** The name of the token embedding within the backbone. */
   readonly embedding: string;
   readonly hasTokenTypes: boolean;
-  /** Weights of the backbone that a graph may do without: buffers, poolers, contact heads. */
+  /** Weights of the backbone that the graph does not need: buffers, poolers, contact heads. */
   readonly dispensable: RegExp;
-  /** Whether a checkpoint has a masked language model's head; asked when its configuration does not say. */
+  /** Tells whether a checkpoint has a masked language model's head, if its configuration does not. */
   readonly maskedLanguageWeight: string;
   hidden(config: Configuration): number;
   /** The last hidden state, [batch, sequence, hidden]. */
@@ -35,25 +35,25 @@ export interface Architecture {
 }
 
 /**
- * Refuses what makes an encoder another model: decoders, cross-attention, positions of a kind that is not in `positions`.
+ * Refuses variants that are not plain encoders: decoders, cross-attention, and kinds of positions not in `positions`.
  *
  * @throws CheckpointError "unsupported-variant"
  */
 export function refuseVariants(config: Configuration, positions: readonly string[]): void {
   for (const name of ["is_decoder", "add_cross_attention"]) {
-    if (config.flag(name, false)) throw variant(name, true, "Only encoders are built");
+    if (config.flag(name, false)) throw variant(name, true, "Only encoders are supported");
   }
   const kind = config.text("position_embedding_type", positions[0]!);
   if (!positions.includes(kind)) {
-    throw variant("position_embedding_type", kind, `Only ${positions.join(" and ")} positions are built`);
+    throw variant("position_embedding_type", kind, `Only ${positions.join(" and ")} positions are supported`);
   }
 }
 
-/** A configuration's value that is understood, but not built. */
+/** The error for a valid configuration that is not supported. */
 export function variant(name: string, value: unknown, why: string): CheckpointError {
   return new CheckpointError(
     "unsupported-variant",
-    `config.json: ${name} is ${JSON.stringify(value)}. ${why}; export this model to ONNX in Python and convert that.`,
+    `config.json: ${name} is ${JSON.stringify(value)}. ${why}; export this model to ONNX and convert the export.`,
     { name, value },
   );
 }

@@ -12,21 +12,21 @@ import { architectureOf } from "./registry.ts";
 import { taskOf, checkpointTasks, type CheckpointTask } from "./task.ts";
 import { listed, Weights } from "./weights.ts";
 
-/** IR version 8 is what onnx 1.12 wrote with opset 17: every runtime that knows the opset reads it. */
+/** The IR version that onnx 1.12 wrote with opset 17; every runtime with that opset reads it. */
 const irVersion = 8;
 const opset = 17;
 
 export interface BuildOptions {
-  /** Which head the graph has. Default: that of the checkpoint's own architecture, else what its weights allow. */
+  /** The head of the graph. Default: that of the checkpoint's architecture, or what its weights allow. */
   readonly task?: CheckpointTask;
-  /** Whether weights that the architecture does not know are left out instead of refused. Default false. */
+  /** Ignore weights that the architecture does not know, instead of refusing them. Default false. */
   readonly ignoreUnexpected?: boolean;
 }
 
 /**
- * The ONNX graph (opset 17, float32) of an encoder, from its parsed `config.json` and its weights.
+ * Builds the ONNX graph (opset 17, float32) of an encoder from its parsed `config.json` and its weights.
  *
- * Inputs `input_ids`, `attention_mask` and, where the architecture has token types, `token_type_ids`: int64
+ * Inputs `input_ids`, `attention_mask` and, if the architecture has token types, `token_type_ids`: int64
  * [batch_size, sequence_length]. Output by task: "fill-mask" and "token-classification" `logits` [batch_size,
  * sequence_length, vocabulary or labels]; "text-classification" `logits` [batch_size, labels]; "feature-extraction"
  * `last_hidden_state` [batch_size, sequence_length, hidden]. These are the names that transformers.js expects.
@@ -59,7 +59,7 @@ export function buildModel(config: unknown, weights: StateDict, options: BuildOp
   });
 }
 
-/** The head that {@link buildModel} gives a checkpoint when it is not told. Throws as it does. */
+/** The default head that {@link buildModel} gives a checkpoint. Throws like it. */
 export function checkpointTask(config: unknown, weights: StateDict): CheckpointTask {
   const configuration = new Configuration(config);
   const architecture = architectureOf(configuration);
@@ -91,8 +91,8 @@ function buildGraph(architecture: Architecture, building: Building, task: Checkp
 }
 
 /**
- * Where a checkpoint keeps the backbone: under the architecture's prefix, under none, or under another that a training
- * framework has put around it ("model.bert.", "module."); heads lie beside it.
+ * Finds the backbone of a checkpoint: under the architecture's prefix, without a prefix, or under one that a training
+ * framework has added ("model.bert.", "module."). Heads have the same outer prefix.
  */
 function placesOf(architecture: Architecture, weights: StateDict): { backbone: Weights; heads: Weights } {
   const wanted = `${architecture.embedding}.weight`;
@@ -105,7 +105,7 @@ function placesOf(architecture: Architecture, weights: StateDict): { backbone: W
     throw new CheckpointError(
       "missing-weights",
       `The checkpoint has no token embedding (${own}${wanted}). It has ${weights.size} tensors: ` +
-        `${listed([...weights.keys()])}. It may be of another architecture than config.json says.`,
+        `${listed([...weights.keys()])}. It may have another architecture than config.json says.`,
       { missing: [own + wanted] },
     );
   }
@@ -127,11 +127,11 @@ function requireVocabulary(config: Configuration, { embedding }: Architecture, b
   );
 }
 
-/** Heads of tasks that were not asked for, by the names that transformers and AntiBERTy give them. */
+/** Heads of other tasks, by their names in transformers and AntiBERTy. */
 const otherHeads =
   /^(cls|lm_head|predictions|sop_classifier|generator_predictions|generator_lm_head|discriminator_predictions|classifier|pre_classifier|vocab_transform|vocab_layer_norm|vocab_projector|qa_outputs|head|decoder)\./;
 
-/** A weight that nothing uses may change what the model computes: an adapter, another kind of positions. */
+/** Refuses unused weights, because they may change what the model computes: adapters, other positions. */
 function refuseUnexpected({ dispensable }: Architecture, { backbone, heads }: Building): void {
   const unexpected: string[] = [];
   for (const name of backbone.unused()) {
@@ -147,7 +147,7 @@ function refuseUnexpected({ dispensable }: Architecture, { backbone, heads }: Bu
   throw new CheckpointError(
     "unexpected-weights",
     `The checkpoint has ${unexpected.length} weights that its architecture does not know: ${listed(unexpected)}. The ` +
-      "graph would compute something else than the model. If you know them to be of no use, set `ignoreUnexpected`.",
+      "graph might not compute the same as the model. If you know that they are not needed, set `ignoreUnexpected`.",
     { unexpected },
   );
 }

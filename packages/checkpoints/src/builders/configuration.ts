@@ -1,20 +1,20 @@
 import { CheckpointError } from "../formats/errors.ts";
 import { jsonObject } from "../formats/json.ts";
 
-/** A parsed `config.json`, read value by value. What is absent (or null) has the default of its architecture. */
+/** A parsed `config.json`, read value by value. Missing and null values have the architecture's default. */
 export class Configuration {
   readonly #values: Readonly<Record<string, unknown>>;
 
-  /** @throws CheckpointError "bad-config" when `values` is no object */
+  /** @throws CheckpointError "bad-config" if `values` is not an object */
   constructor(values: unknown) {
     const object = jsonObject(values);
     if (object === undefined) {
-      throw new CheckpointError("bad-config", "The configuration (config.json) is no JSON object. Fetch it again.");
+      throw new CheckpointError("bad-config", "The configuration (config.json) is not a JSON object. Fetch it again.");
     }
     this.#values = object;
   }
 
-  /** The value as the file has it. */
+  /** The value in the file. */
   raw(name: string): unknown {
     return Object.hasOwn(this.#values, name) ? (this.#values[name] ?? undefined) : undefined;
   }
@@ -24,7 +24,7 @@ export class Configuration {
     return this.#checked(name, fallback, "a positive integer", (value) => isInteger(value) && value > 0);
   }
 
-  /** A number of layers: a graph has a copy of each, so there is a limit, 2000. */
+  /** A number of layers, at most 2000, because the graph has a copy of each. */
   layers(name: string, fallback: number): number {
     return this.#checked(name, fallback, "an integer from 1 to 2000", isLayerCount);
   }
@@ -46,12 +46,12 @@ export class Configuration {
     return this.#checked(name, fallback, "a string", (value) => typeof value === "string");
   }
 
-  /** A list of strings; empty where there is none. */
+  /** A list of strings; empty if missing. */
   texts(name: string): readonly string[] {
     return this.#checked<readonly string[]>(name, [], "a list of strings", areTexts);
   }
 
-  /** How many labels a classifier tells apart: as many as `id2label` names, else `num_labels`, else 2. */
+  /** The number of labels of a classifier: the size of `id2label`, or else `num_labels`, or else 2. */
   labels(): number {
     const names = jsonObject(this.raw("id2label"));
     return names === undefined ? this.size("num_labels", 2) : Object.keys(names).length;
@@ -63,7 +63,7 @@ export class Configuration {
     if (isRight(value)) return value as T;
     throw new CheckpointError(
       "bad-config",
-      `config.json: ${name} should be ${expected}, but is ${JSON.stringify(value)}. Put the checkpoint's own in its place.`,
+      `config.json: ${name} should be ${expected}, but is ${JSON.stringify(value)}. Restore the checkpoint's original file.`,
       { name, found: value },
     );
   }

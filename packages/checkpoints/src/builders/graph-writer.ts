@@ -5,7 +5,7 @@ import type { GraphProto, NodeProto, TensorProto, ValueInfoProto } from "@favor/
 import { createMessage } from "@favor/onnx";
 import { makeTensor } from "@favor/onnx";
 
-/** Writes the nodes of a new graph in opset 17. Values are named after the module that they belong to. */
+/** Writes the nodes of a new graph in opset 17. Values are named after their module. */
 export class GraphWriter {
   readonly #nodes: NodeProto[] = [];
   readonly #initializers = new Map<string, TensorProto>();
@@ -13,7 +13,7 @@ export class GraphWriter {
   readonly #counts = new Map<string, number>();
   readonly #scope: string[] = [];
 
-  /** What `write` adds is named after the module `name`, inside the modules that are being written. */
+  /** Names what `write` adds after the module `name`, inside the current module. */
   within<T>(name: string, write: () => T): T {
     this.#scope.push(name);
     const result = write();
@@ -31,12 +31,12 @@ export class GraphWriter {
     return this.#inputs.some((input) => input.name === name);
   }
 
-  /** Adds a node of one output and returns the name of that. */
+  /** Adds a node with one output, and returns the output's name. */
   op(opType: string, inputs: readonly string[], attributes: Readonly<Record<string, AttributeValue>> = {}): string {
     return this.ops(opType, inputs, 1, attributes)[0]!;
   }
 
-  /** Adds a node of several outputs. */
+  /** Adds a node with several outputs. */
   ops(
     opType: string,
     inputs: readonly string[],
@@ -80,7 +80,7 @@ export class GraphWriter {
     return this.initializer(makeTensor(name, dims, dataType, data));
   }
 
-  /** Gives a value the name of an output of the graph, [batch_size, ...dims] of float32, and returns the graph. */
+  /** Makes a value the output of the graph, [batch_size, ...dims] in float32, and returns the graph. */
   finish(value: string, output: string, dims: readonly (number | string)[]): GraphProto {
     this.#nodes.push(makeNode("Identity", [value], [output], { name: `/${output}` }));
     return createMessage("GraphProto", {

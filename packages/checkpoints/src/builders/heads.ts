@@ -2,14 +2,14 @@ import { activation } from "./activations.ts";
 import { firstToken, layerNorm, linear, tiedDecoder, weight, type Building } from "./modules.ts";
 import { vocabularySize } from "./post-norm-layer.ts";
 
-/** What an architecture calls the parts of its masked language model's head. */
+/** An architecture's names for the parts of its masked language model's head. */
 export interface MaskedLanguageNames {
   readonly dense: string;
   readonly norm: string;
   readonly decoder: string;
-  /** The decoder's bias where it is tied. */
+  /** The decoder's bias, if tied. */
   readonly bias: string;
-  /** The token embedding within the backbone. */
+  /** The name of the token embedding within the backbone. */
   readonly embedding: string;
 }
 
@@ -44,7 +44,7 @@ export function maskedLanguageHead(
       return graph.op("Add", [product, weight(graph, heads, names.bias, [vocabulary])]);
     }
     const product = tiedDecoder(graph, backbone.within(names.embedding), normed, [width, vocabulary]);
-    // Checkpoints hold a tied bias under one of its two names, or both.
+    // Checkpoints store a tied bias under one of its two names, or both.
     const bias = heads.has(names.bias) || !heads.has(decoderBias) ? names.bias : decoderBias;
     return graph.op("Add", [product, weight(graph, heads, bias, [vocabulary])]);
   });

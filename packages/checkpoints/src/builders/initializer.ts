@@ -11,24 +11,24 @@ import { createMessage } from "@favor/onnx";
 import { tensorValues } from "@favor/onnx";
 import type { NamedTensor } from "./weights.ts";
 
-/** Smaller tensors are read at once: a graph is easier to look at with them. In bytes. */
+/** Smaller tensors, in bytes, are read at once, which makes the graph easier to inspect. */
 const heldBelow = 1024;
 
 const floats: ReadonlySet<number> = new Set([DataType.FLOAT, DataType.FLOAT16, DataType.BFLOAT16, DataType.DOUBLE]);
 
 /**
- * A weight as a float32 initializer. float32 stays where it lies in the checkpoint; half and double precision are
- * converted when they are read (onnxruntime's CPU kernels want float32).
+ * A weight as a float32 initializer. float32 stays in the checkpoint's file; half and double precision are converted when
+ * they are read, because onnxruntime's CPU kernels need float32.
  *
- * @throws CheckpointError "unsupported-type" for integers and 8-bit floats: quantised weights have scales beside them
+ * @throws CheckpointError "unsupported-type" for integers and 8-bit floats, because quantised weights also have scales
  */
 export function weightInitializer({ name, tensor }: NamedTensor): TensorProto {
   return initializer(name, toFloat32(name, tensor));
 }
 
 /**
- * The matrix of a torch.nn.Linear, [out, in], as MatMul wants it: [in, out]. It is transposed when it is read, so that
- * it takes no memory before.
+ * The matrix of a torch.nn.Linear, [out, in], in the layout of MatMul, [in, out]. It is transposed when it is read, so it
+ * takes no memory before.
  *
  * @throws CheckpointError "unsupported-type" as {@link weightInitializer}
  */
@@ -47,7 +47,7 @@ function toFloat32(name: string, tensor: CheckpointTensor): CheckpointTensor {
     const type = elementType(dataType)?.name ?? String(dataType);
     throw new CheckpointError(
       "unsupported-type",
-      `Weight ${JSON.stringify(name)} is of ${type}; float32, float16, bfloat16 and float64 are built. Take the ` +
+      `Weight ${JSON.stringify(name)} has the type ${type}; float32, float16, bfloat16 and float64 are supported. Use the ` +
         "checkpoint that was not quantised.",
       { weight: name, type },
     );

@@ -3,13 +3,13 @@ import type { Configuration } from "./configuration.ts";
 import type { GraphWriter } from "./graph-writer.ts";
 import type { Weights } from "./weights.ts";
 
-/** What a graph is built from, and into. */
+/** What is needed to build a graph. */
 export interface Building {
   readonly graph: GraphWriter;
   readonly config: Configuration;
-  /** of the backbone: names without its prefix */
+  /** weights of the backbone, named without its prefix */
   readonly backbone: Weights;
-  /** of the heads */
+  /** weights of the heads */
   readonly heads: Weights;
 }
 
@@ -45,14 +45,14 @@ export function embedding(graph: GraphWriter, weights: Weights, ids: string, row
   return graph.op("Gather", [weight(graph, weights, "weight", [rows, width]), ids], { axis: { int: 0 } });
 }
 
-/** A weight as an initializer, as it lies in the checkpoint. */
+/** A weight as an initializer, unchanged. */
 export function weight(graph: GraphWriter, weights: Weights, name: string, dims: readonly number[]): string {
   return graph.initializer(weightInitializer(weights.take(name, dims)));
 }
 
 /**
- * Logits over the vocabulary, x [..., width] -> [..., vocabulary], by the embedding's own matrix (a tied decoder). It
- * is transposed in the graph, so that the file holds the embedding once; runtimes fold that or multiply by it as it is.
+ * Logits over the vocabulary, x [..., width] -> [..., vocabulary], from the embedding's matrix (a tied decoder). It is
+ * transposed in the graph, so that the file has the embedding only once; runtimes fold the transposition.
  */
 export function tiedDecoder(
   graph: GraphWriter,

@@ -1,14 +1,14 @@
 import { DataType } from "@favor/onnx";
 import type { GraphWriter } from "./graph-writer.ts";
 
-/** 0, 1, ... of the length of `inputIds` [batch, sequence]: int64 [sequence]. */
+/** The positions 0, 1, ... for `inputIds` [batch, sequence]: int64 [sequence]. */
 export function tokenPositions(graph: GraphWriter, inputIds: string): string {
   const length = graph.op("Gather", [graph.op("Shape", [inputIds]), graph.integer(1)], { axis: { int: 0 } });
   return graph.op("Range", [graph.integer(0), length, graph.integer(1)]);
 }
 
 /**
- * RoBERTa's positions: padding has the position `padding`, the other tokens count on from there. int64
+ * RoBERTa's positions: padding has the position `padding`, and other tokens are counted from there. int64
  * [batch, sequence].
  */
 export function positionsAfterPadding(graph: GraphWriter, inputIds: string, padding: number): string {
@@ -18,7 +18,7 @@ export function positionsAfterPadding(graph: GraphWriter, inputIds: string, padd
   return graph.op("Add", [counted, graph.integer(padding)]);
 }
 
-/** Cosines and sines of rotary positions, each [sequence, dim], the two halves alike. */
+/** Cosines and sines of rotary positions, each [sequence, dim], with equal halves. */
 export interface Rotation {
   readonly cosine: string;
   readonly sine: string;

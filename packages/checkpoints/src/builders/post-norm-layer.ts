@@ -4,7 +4,7 @@ import { embedding, layerNorm, linear, type Building } from "./modules.ts";
 import { selfAttention } from "./self-attention.ts";
 import type { Weights } from "./weights.ts";
 
-/** What all layers of an encoder have in common. */
+/** Settings that all layers of an encoder share. */
 export interface LayerSizes {
   readonly hidden: number;
   readonly heads: number;
@@ -13,7 +13,7 @@ export interface LayerSizes {
   readonly epsilon: number;
 }
 
-/** What an architecture calls the modules of a layer. */
+/** An architecture's names for the modules of a layer. */
 export interface LayerNames {
   readonly query: string;
   readonly key: string;
@@ -26,7 +26,7 @@ export interface LayerNames {
 }
 
 /**
- * A layer of the Transformer as it was first written (1706.03762), with the norm after each residual sum:
+ * A layer of the original Transformer (1706.03762), with the norm after each residual sum:
  * x' = norm(x + attention(x)), norm(x' + W act(W x')). Hidden states are [batch, sequence, hidden].
  */
 export function postNormLayer(
@@ -63,8 +63,8 @@ export function postNormLayer(
 
 /**
  * The sum of token, position and token type embeddings, normalised, [batch, sequence, width]. `positions` are int64
- * [sequence] or [batch, sequence]. `tokenTypes` are int64 [batch, sequence]; undefined: the weights have no types;
- * "first": every token is of the first type.
+ * [sequence] or [batch, sequence]. `tokenTypes` are int64 [batch, sequence]; undefined if the weights have no types;
+ * "first" if every token is of the first type.
  */
 export function summedEmbeddings(
   { graph, config, backbone }: Building,
@@ -89,7 +89,7 @@ export function summedEmbeddings(
   });
 }
 
-/** `vocab_size`, or the rows of the embedding where the configuration does not say. */
+/** `vocab_size`, or the rows of the embedding if the configuration has none. */
 export function vocabularySize(config: Building["config"], backbone: Weights, embeddingName: string): number {
   return config.size("vocab_size", backbone.dims(`${embeddingName}.weight`)?.[0] ?? 1);
 }

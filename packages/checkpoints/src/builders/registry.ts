@@ -7,7 +7,7 @@ import { esm } from "./architectures/esm.ts";
 import { modernbert } from "./architectures/modernbert.ts";
 import type { Configuration } from "./configuration.ts";
 
-/** By `model_type`. */
+/** Architectures by `model_type`. */
 const architectures: ReadonlyMap<string, Architecture> = new Map([
   ["bert", bert],
   ["roberta", roberta],
@@ -20,7 +20,7 @@ const architectures: ReadonlyMap<string, Architecture> = new Map([
   ["modernbert", modernbert],
 ]);
 
-/** Well-known encoders that are not built, and what in them linear attention does not express. */
+/** Well-known encoders that are not supported, and the part of them that linear attention cannot express. */
 const refused: ReadonlyMap<string, string> = new Map([
   ["mpnet", "MPNet adds a bias by relative position to every attention's logits"],
   ["deberta", "DeBERTa's attention has terms of relative positions"],
@@ -30,16 +30,19 @@ const refused: ReadonlyMap<string, string> = new Map([
 /** Every `model_type` that {@link architectureOf} knows. */
 export const modelTypes: readonly string[] = [...architectures.keys()];
 
-/** @throws CheckpointError "unsupported-model" naming the `model_type` and those that are built */
+/** @throws CheckpointError "unsupported-model" naming the `model_type` and the supported ones */
 export function architectureOf(config: Configuration): Architecture {
   const type = config.text("model_type", "");
   const known = architectures.get(type);
   if (known !== undefined) return known;
   const why = refused.get(type);
-  const found = type === "" ? "config.json names no model_type" : `The model_type ${JSON.stringify(type)} is not built`;
+  const found =
+    type === "" ? "config.json names no model_type" : `The model_type ${JSON.stringify(type)} is not supported`;
   const reason =
     why === undefined
       ? "Export the model to ONNX and convert the export, or choose an ONNX file that the checkpoint already holds"
-      : `${why}, which linear attention cannot take over`;
-  throw new CheckpointError("unsupported-model", `${found}: ${modelTypes.join(", ")} are. ${reason}.`, { type });
+      : `${why}, which linear attention cannot express`;
+  throw new CheckpointError("unsupported-model", `${found}. Supported are ${modelTypes.join(", ")}. ${reason}.`, {
+    type,
+  });
 }

@@ -3,7 +3,7 @@ import { CheckpointError } from "../formats/errors.ts";
 import type { GraphWriter } from "./graph-writer.ts";
 import { rotate, tokenPositions, type Rotation } from "./positions.ts";
 
-/** The most negative float32, which masks have in place of minus infinity. */
+/** The most negative float32, which masks use instead of minus infinity. */
 const lowest = -3.4028234663852886e38;
 
 export interface AttentionSizes {
@@ -11,23 +11,27 @@ export interface AttentionSizes {
   readonly heads: number;
 }
 
-/** @throws CheckpointError "bad-config" when the heads do not share out the hidden size */
+/** @throws CheckpointError "bad-config" if the hidden size is not a multiple of the heads */
 export function headDim({ hidden, heads }: AttentionSizes): number {
   if (hidden % heads === 0) return hidden / heads;
-  throw new CheckpointError("bad-config", `config.json: the hidden size ${hidden} is no multiple of ${heads} heads.`, {
-    hidden,
-    heads,
-  });
+  throw new CheckpointError(
+    "bad-config",
+    `config.json: the hidden size ${hidden} is not a multiple of ${heads} heads.`,
+    {
+      hidden,
+      heads,
+    },
+  );
 }
 
-/** `attention_mask` [batch, sequence] of 0 and 1 as what is added to the logits: [batch, 1, 1, sequence]. */
+/** Turns `attention_mask` [batch, sequence] of 0 and 1 into an additive mask, [batch, 1, 1, sequence]. */
 export function additiveMask(graph: GraphWriter, attentionMask: string): string {
   const mask = graph.op("Cast", [attentionMask], { to: { int: DataType.FLOAT } });
   const inverted = graph.op("Sub", [graph.scalar(1), graph.op("Unsqueeze", [mask, graph.integers(1, 2)])]);
   return graph.op("Mul", [inverted, graph.scalar(lowest)]);
 }
 
-/** As {@link additiveMask}, for tokens that see those at most `reach` away: [batch, 1, sequence, sequence]. */
+/** Like {@link additiveMask}, for tokens that see others at most `reach` away: [batch, 1, sequence, sequence]. */
 export function windowMask(graph: GraphWriter, inputIds: string, attentionMask: string, reach: number): string {
   const positions = tokenPositions(graph, inputIds);
   const rows = graph.op("Unsqueeze", [positions, graph.integers(1)]);
@@ -46,7 +50,7 @@ export interface Projections {
 
 /**
  * softmax(q k^T / sqrt(d) + mask) v per head, projections and result [batch, sequence, hidden]. With a rotation,
- * query and key are turned first. `scaleQuery` (ESM): the query is scaled, before the rotation, instead of the logits.
+ * query and key are rotated first. With `scaleQuery` (ESM), the query is scaled before the rotation, not the logits.
  */
 export function selfAttention(
   graph: GraphWriter,

@@ -3,7 +3,7 @@ import { DataType } from "@favor/onnx";
 import { CheckpointError } from "../formats/errors.ts";
 import type { CheckpointTensor, StateDict } from "../formats/state-dict.ts";
 
-/** A weight under the name that the checkpoint has it by. */
+/** A weight with its name in the checkpoint. */
 export interface NamedTensor {
   readonly name: string;
   readonly tensor: CheckpointTensor;
@@ -14,15 +14,14 @@ interface Ledger {
   readonly missing: string[];
 }
 
-/** TensorFlow's names of a layer norm's parameters, which old checkpoints (bert-base-uncased) still have. */
+/** TensorFlow's names of a layer norm's parameters, still used by old checkpoints (bert-base-uncased). */
 const formerNames: readonly (readonly [suffix: string, former: string])[] = [
   [".weight", ".gamma"],
   [".bias", ".beta"],
 ];
 
 /**
- * The weights of a state dict under a prefix. It keeps account: what was wanted and is not there, and what is there
- * and was not wanted.
+ * The weights of a state dict under a prefix. It keeps track of missing weights and of unused ones.
  */
 export class Weights {
   readonly prefix: string;
@@ -35,7 +34,7 @@ export class Weights {
     this.#ledger = ledger;
   }
 
-  /** The weights whose names go on with `name` and a dot; the account is shared. */
+  /** The weights whose names continue with `name` and a dot; they are tracked together. */
   within(name: string): Weights {
     return new Weights(this.#dict, name === "" ? this.prefix : `${this.prefix}${name}.`, this.#ledger);
   }
@@ -44,15 +43,15 @@ export class Weights {
     return this.#find(name) !== undefined;
   }
 
-  /** The shape of a weight, or undefined where there is none; it does not count as used. */
+  /** The shape of a weight, or undefined if it is missing. This does not count as use. */
   dims(name: string): readonly number[] | undefined {
     const found = this.#find(name);
     return found === undefined ? undefined : this.#dict.get(found)!.dims;
   }
 
   /**
-   * A weight of the shape `dims`. One that is not there goes on the list of missing ones, and zero bytes are given in
-   * its place: {@link requireAll} names all of them at once.
+   * A weight of the shape `dims`. A missing one is recorded and replaced by zeros, so that {@link requireAll} can name all
+   * missing weights at once.
    *
    * @throws CheckpointError "shape-mismatch"
    */
@@ -70,25 +69,25 @@ export class Weights {
     }
     throw new CheckpointError(
       "shape-mismatch",
-      `Weight ${JSON.stringify(found)} is [${tensor.dims.join(", ")}]; by config.json it should be ` +
-        `[${dims.join(", ")}]. Configuration and weights are of different models: fetch both again.`,
+      `Weight ${JSON.stringify(found)} is [${tensor.dims.join(", ")}]; according to config.json it should be ` +
+        `[${dims.join(", ")}]. Configuration and weights belong to different models: fetch both again.`,
       { weight: found, found: tensor.dims, expected: dims },
     );
   }
 
-  /** Names under this prefix that nothing has taken. */
+  /** Unused names under this prefix. */
   unused(): string[] {
     return [...this.#dict.keys()].filter((name) => name.startsWith(this.prefix) && !this.#ledger.used.has(name));
   }
 
-  /** @throws CheckpointError "missing-weights" naming every weight that was wanted and is not there */
+  /** @throws CheckpointError "missing-weights" naming every missing weight */
   requireAll(): void {
     const { missing } = this.#ledger;
     if (missing.length === 0) return;
     throw new CheckpointError(
       "missing-weights",
-      `The checkpoint lacks ${missing.length} weights: ${listed(missing)}. It may be of another architecture than ` +
-        "config.json says, made for another task (choose one by `task`), or not whole.",
+      `The checkpoint lacks ${missing.length} weights: ${listed(missing)}. It may have another architecture than ` +
+        "config.json says, be made for another task (choose it with `task`), or be incomplete.",
       { missing },
     );
   }

@@ -1,8 +1,8 @@
 import type { ByteRange } from "@favor/onnx";
 
 /**
- * A range of `length` bytes that are made when they are read: transposed weights cost no memory until a writer comes
- * to them. Who reads in pieces, from the first to the last, has the bytes made once; they are let go with the last.
+ * A range of `length` bytes that are computed when they are read, so that transposed weights take no memory until they are
+ * written. Reading in pieces, from first to last, computes the bytes only once; they are released after the last piece.
  */
 export function deferredRange(length: number, make: () => Uint8Array): ByteRange {
   let made: Uint8Array | undefined;

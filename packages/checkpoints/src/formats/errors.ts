@@ -1,25 +1,25 @@
 import { FavorError } from "@favor/core";
 
-/** What is wrong with a checkpoint's files, its weights or its configuration. Stable. */
+/** What is wrong with a checkpoint's files, weights or configuration. These codes are stable. */
 export type CheckpointErrorCode =
-  /** The bytes break the rules of their format. */
+  /** The bytes violate their format. */
   | "malformed"
   /** The file ends too early. */
   | "truncated"
   /** Well-formed, but larger or deeper than a checkpoint needs to be. */
   | "limit-exceeded"
-  /** A format, or a form of it, that is not read: legacy PyTorch, TorchScript, git-LFS pointers. */
+  /** A format or variant that is not supported: legacy PyTorch, TorchScript, git-LFS pointers. */
   | "unsupported-format"
-  /** A pickle wants something that is not on the list of what a state dict needs: `details.global` names it. */
+  /** A pickle refers to something that a state dict does not need; `details.global` names it. */
   | "unsafe-pickle"
   /** A tensor's type is not supported where it is needed. */
   | "unsupported-type"
   | "checkpoint-not-found"
-  /** config.json lacks a value, or has one that cannot be. */
+  /** config.json lacks a value, or has an invalid one. */
   | "bad-config"
   | "unsupported-model"
   | "unsupported-activation"
-  /** A variant of a known architecture that is not built: relative positions, decoders. */
+  /** An unsupported variant of a known architecture: relative positions, decoders. */
   | "unsupported-variant"
   | "missing-weights"
   | "unexpected-weights"

@@ -2,8 +2,8 @@ import { util } from "protobufjs/minimal.js";
 import { CheckpointError } from "./errors.ts";
 
 /**
- * JSON from untrusted bytes: UTF-8, and no object with the same key twice, of which `JSON.parse` would keep the last
- * and another reader the first. `what` names the source in messages.
+ * Parses JSON from untrusted bytes. It must be UTF-8, and no object may repeat a key: `JSON.parse` would keep the last
+ * value, but other readers keep the first. `what` names the source in messages.
  *
  * @throws CheckpointError "malformed"
  */
@@ -20,12 +20,12 @@ export function parseJson(bytes: Uint8Array, what: string): unknown {
   if (repeated === undefined) return value;
   throw new CheckpointError(
     "malformed",
-    `${what} has the key ${JSON.stringify(repeated)} twice: readers would not agree. Save the checkpoint again.`,
+    `${what} has the key ${JSON.stringify(repeated)} twice, which readers interpret differently. Save the checkpoint again.`,
     { key: repeated },
   );
 }
 
-/** A key that occurs twice in one object of a text that is valid JSON. */
+/** Finds a key that occurs twice in one object of valid JSON. */
 function repeatedKey(text: string): string | undefined {
   const token = /"(?:[^"\\]|\\.)*"(\s*:)?|[{}]/g;
   const open: Set<string>[] = [];
@@ -44,7 +44,7 @@ function repeatedKey(text: string): string | undefined {
   return undefined;
 }
 
-/** `value` as the object of a JSON text, or undefined where it is none. */
+/** `value` as a JSON object, or undefined if it is not one. */
 export function jsonObject(value: unknown): Readonly<Record<string, unknown>> | undefined {
   const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
   return isObject ? (value as Record<string, unknown>) : undefined;

@@ -1,34 +1,34 @@
 import { util } from "protobufjs/minimal.js";
 import { CheckpointError } from "./errors.ts";
 
-/** A global that a pickle may name. Without `call` it is only referred to. */
+/** A global that a pickle may refer to. Without `call`, it cannot be called. */
 export interface PickleGlobal {
   readonly name: string;
-  /** What `name(...args)` is. Never runs anything of the pickle's own. */
+  /** The value of `name(...args)`. Never runs code from the pickle. */
   readonly call?: (args: readonly unknown[]) => unknown;
 }
 
 export interface Unpickling {
-  /** Every global that may occur, by its full name ("collections.OrderedDict"). Others are refused. */
+  /** All permitted globals, by full name ("collections.OrderedDict"). Others are refused. */
   readonly globals: ReadonlyMap<string, PickleGlobal>;
-  /** What a persistent id stands for: a storage, in PyTorch's files. */
+  /** Resolves a persistent id: in PyTorch's files, a storage. */
   readonly persistent: (id: unknown) => unknown;
 }
 
-/** What one pickle may cost. A state dict of 100,000 tensors stays well below. */
+/** Limits for one pickle. A state dict of 100,000 tensors stays well below them. */
 const most = { stack: 20_000, marks: 100, memo: 4_000_000, string: 1 << 16 };
 
-/** Where a tuple, a list or a batch of items begins on the stack. */
+/** Marks the start of a tuple, list or batch of items on the stack. */
 interface Frame {
   readonly items: unknown[];
 }
 
 /**
- * What a pickle of protocol 2 to 5 stands for, read by an interpreter that executes nothing: it knows the opcodes that
- * build plain data, and globals only by the list that it is given.
+ * Reads a pickle of protocol 2 to 5 without executing anything. Only opcodes that build plain data, and the given globals,
+ * are known.
  *
- * None, booleans, strings and numbers are themselves (integers beyond 2^53 bigint), tuples and lists arrays,
- * dictionaries `Map`, globals {@link PickleGlobal}.
+ * None, booleans, strings and numbers become themselves (integers beyond 2^53 become bigint), tuples and lists become
+ * arrays, dictionaries `Map`, and globals {@link PickleGlobal}.
  *
  * @throws CheckpointError "unsafe-pickle" naming the global or opcode, "malformed", "truncated", "limit-exceeded"
  */
@@ -59,7 +59,7 @@ class Unpickler {
     }
   }
 
-  /** Opcodes that push one value of their own. */
+  /** Opcodes that push one value. */
   #scalar(opcode: number): boolean {
     switch (opcode) {
       case 0x80: // PROTO
@@ -126,7 +126,7 @@ class Unpickler {
     }
   }
 
-  /** Opcodes that refer to something: the memo, globals, what lies outside. */
+  /** Opcodes that refer to something: the memo, globals, persistent ids. */
   #reference(opcode: number): boolean {
     switch (opcode) {
       case 0x71: // BINPUT
@@ -153,7 +153,7 @@ class Unpickler {
       case 0x52: // REDUCE
         return this.#call();
       case 0x62: // BUILD
-        // torch.save hangs `_metadata` (versions of modules) on the OrderedDict: of no use here.
+        // torch.save attaches `_metadata` (versions of modules) to the OrderedDict, which is not needed here.
         this.#pop();
         if (!(this.#top() instanceof Map)) throw this.#unsafe("BUILD", "sets the state of an object");
         return true;
@@ -163,14 +163,14 @@ class Unpickler {
   }
 
   #protocol(version: number): void {
-    if (version < 2 || version > 5) throw this.#malformed(`is of protocol ${version}, not 2 to 5`);
+    if (version < 2 || version > 5) throw this.#malformed(`uses protocol ${version}, not 2 to 5`);
   }
 
   #global(module: string, name: string): boolean {
     const full = `${module}.${name}`;
     const known = this.#unpickling.globals.get(full);
     if (known !== undefined) return this.#push(known);
-    throw this.#unsafe(full, `wants ${full}`);
+    throw this.#unsafe(full, `refers to ${full}`);
   }
 
   #call(): boolean {
@@ -202,13 +202,13 @@ class Unpickler {
   }
 
   #remember(index: number): boolean {
-    if (this.#memo.size >= most.memo) throw this.#tooMuch(`remembers more than ${most.memo} values`);
+    if (this.#memo.size >= most.memo) throw this.#tooMuch(`stores more than ${most.memo} values`);
     this.#memo.set(index, this.#top());
     return true;
   }
 
   #recall(index: number): boolean {
-    if (!this.#memo.has(index)) throw this.#malformed(`recalls value ${index}, which it has not remembered`);
+    if (!this.#memo.has(index)) throw this.#malformed(`recalls value ${index}, which it never stored`);
     return this.#push(this.#memo.get(index));
   }
 
@@ -250,7 +250,7 @@ class Unpickler {
     return this.#view.getUint32(this.#take(4), true);
   }
 
-  /** Moves on by `length` bytes and gives the place where they begin. */
+  /** Advances by `length` bytes, and returns where they begin. */
   #take(length: number): number {
     const start = this.#at;
     if (length > this.#bytes.length - start) {
@@ -305,12 +305,12 @@ class Unpickler {
   }
 
   #malformed(what: string, cause?: unknown): CheckpointError {
-    const message = `The pickle ${what} (byte ${this.#at}): it is damaged, or no state dict. Fetch the checkpoint again.`;
+    const message = `The pickle ${what} (byte ${this.#at}): it is damaged, or not a state dict. Fetch the checkpoint again.`;
     return new CheckpointError("malformed", message, { offset: this.#at }, cause);
   }
 
   #tooMuch(what: string): CheckpointError {
-    const message = `The pickle ${what} (byte ${this.#at}): no state dict does. Do not trust this checkpoint.`;
+    const message = `The pickle ${what} (byte ${this.#at}): which no state dict does. Do not trust this checkpoint.`;
     return new CheckpointError("limit-exceeded", message, { offset: this.#at });
   }
 }

@@ -7,18 +7,18 @@ import { StoredTensor, TorchStorages, torchGlobals } from "./torch-tensors.ts";
 import { zipDirectory, zipMembers } from "./zip.ts";
 
 const pickleLimit = 1 << 25;
-/** What `torch.save` before 1.6 begins with: a pickle of the number 0x1950a86a20f9469cfc6c. */
+/** Files by `torch.save` before 1.6 begin with a pickle of the number 0x1950a86a20f9469cfc6c. */
 const legacyMagic = [0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 const zipMagic = [0x50, 0x4b, 0x03, 0x04];
-/** Where training frameworks put the state dict when they save more than that. */
+/** Keys under which training frameworks save the state dict along with other things. */
 const wrappings = ["state_dict", "model_state_dict", "model"];
 
 /**
- * The tensors of a file that `torch.save(model.state_dict(), ...)` wrote (PyTorch 1.6 and later: a ZIP archive with a
- * pickle). Nothing in the file is executed: the pickle is read by an interpreter of our own that knows tensors,
- * parameters, storages and OrderedDict, and refuses every other global by name. Storages stay in the file; views that
- * are not contiguous are put in order when they are read. What is no tensor (epochs, versions) is left out.
- * `name` is the file's name in messages.
+ * Reads the tensors of a file by `torch.save(model.state_dict(), ...)` of PyTorch 1.6 or later, which is a ZIP archive with
+ * a pickle. Nothing in the file is executed: our own interpreter reads the pickle. It knows tensors, parameters, storages
+ * and OrderedDict, and refuses every other global by name. Storages stay in the file; views that are not contiguous are
+ * reordered when they are read. Anything that is not a tensor (epochs, versions) is left out. `name` is the file's name
+ * in messages.
  *
  * @throws CheckpointError "unsafe-pickle", "unsupported-format" (the legacy form, TorchScript, other byte orders),
  *   "malformed", "truncated", "limit-exceeded", "unsupported-type"
@@ -27,13 +27,13 @@ export function readPyTorch(file: ByteRange, name = "The PyTorch file"): StateDi
   refuseOtherForms(file, name);
   const directory = zipDirectory(file, name);
   if (directory.some((member) => /^[^/]*\/constants\.pkl$/.test(member.name))) {
-    throw unsupported(name, "a TorchScript program", "Save model.state_dict() by torch.save.");
+    throw unsupported(name, "a TorchScript program", "Save model.state_dict() with torch.save.");
   }
   const members = zipMembers(file, name, directory);
   const pickles = [...members.keys()].filter((member) => /^[^/]*\/data\.pkl$/.test(member));
   const [picklePath] = pickles;
   if (picklePath === undefined || pickles.length > 1) {
-    throw unsupported(name, "a ZIP archive, but not one of torch.save", "Save model.state_dict() by torch.save.");
+    throw unsupported(name, "a ZIP archive, but not one of torch.save", "Save model.state_dict() with torch.save.");
   }
   const folder = picklePath.slice(0, -"data.pkl".length);
   refuseByteOrder(members.get(`${folder}byteorder`), name);
@@ -90,10 +90,10 @@ function tensorsOf(root: unknown, name: string): StateDict {
   if (tensors.size > 0) return tensors;
   throw new CheckpointError(
     "malformed",
-    `${name} holds no dictionary of tensors (at its top, or in ${wrappings.join(", ")}). Save model.state_dict().`,
+    `${name} has no dictionary of tensors, neither at the top nor in ${wrappings.join(", ")}. Save model.state_dict().`,
   );
 }
 
 function unsupported(name: string, what: string, advice: string): CheckpointError {
-  return new CheckpointError("unsupported-format", `${name} is ${what}, which is not read. ${advice}`);
+  return new CheckpointError("unsupported-format", `${name} is ${what}, which is not supported. ${advice}`);
 }

@@ -7,7 +7,7 @@ import { CheckpointError } from "./errors.ts";
 import { jsonObject, parseJson } from "./json.ts";
 import type { CheckpointTensor, StateDict } from "./state-dict.ts";
 
-/** The longest header that safetensors' own reader takes, in bytes. */
+/** The longest header that safetensors' own reader accepts, in bytes. */
 const longestHeader = 100_000_000;
 
 const dataTypes: ReadonlyMap<string, number> = new Map([
@@ -34,9 +34,9 @@ const dataTypes: ReadonlyMap<string, number> = new Map([
 ]);
 
 /**
- * The tensors of a safetensors file, by the rules of its specification: a header of at most 100 MB, every key once,
- * offsets that cover the data without gap or overlap, sizes that fit shape and type. Only the header is read; each
- * tensor is a range of the file. `name` is the file's name in messages.
+ * Reads the tensors of a safetensors file and checks the rules of its specification: a header of at most 100 MB, unique
+ * keys, offsets that cover the data without gaps or overlaps, sizes that match shape and type. Only the header is read;
+ * each tensor is a range of the file. `name` is the file's name in messages.
  *
  * @throws CheckpointError "truncated", "malformed", "limit-exceeded", "unsupported-type"
  */
@@ -61,14 +61,17 @@ interface Entry {
 
 function readHeader(file: ByteRange, name: string): { length: number; entries: Readonly<Record<string, unknown>> } {
   if (file.length < 8) {
-    throw new CheckpointError("truncated", `${name} has ${file.length} bytes: not even a header. Fetch it again.`);
+    throw new CheckpointError(
+      "truncated",
+      `${name} has only ${file.length} bytes, less than a header. Fetch it again.`,
+    );
   }
   const start = readRange(file, 0, 8);
   const length = new DataView(start.buffer).getBigUint64(0, true);
   if (length > BigInt(longestHeader)) {
     throw new CheckpointError(
       "limit-exceeded",
-      `${name} says that its header has ${length} bytes; safetensors allows ${longestHeader}. It is another format, ` +
+      `${name} claims a header of ${length} bytes, but safetensors allows ${longestHeader}. It is another format, ` +
         "or damaged: fetch it again.",
     );
   }
@@ -102,7 +105,7 @@ function readEntry(tensor: string, description: unknown, data: ByteRange, name: 
   if (!isNaturals(offsets) || offsets.length !== 2) throw fail("has no pair of data_offsets");
   const [begin, end] = offsets as readonly [number, number];
   if (begin > end || end > data.length) {
-    throw fail(`lies at bytes ${begin} to ${end} of ${data.length}. The file is not whole, or damaged`);
+    throw fail(`lies at bytes ${begin} to ${end} of ${data.length}. The file is incomplete or damaged`);
   }
   const dataType = dataTypes.get(String(dtype));
   const type = dataType === undefined ? undefined : elementType(dataType);

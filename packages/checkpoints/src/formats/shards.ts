@@ -3,18 +3,18 @@ import { CheckpointError } from "./errors.ts";
 import { jsonObject } from "./json.ts";
 import type { CheckpointTensor, StateDict } from "./state-dict.ts";
 
-/** More files than any checkpoint of a model that fits a computer. */
+/** More files than any realistic checkpoint has. */
 const mostShards = 10_000;
-/** One plain name: no folder, nothing that any system takes for special. */
+/** A plain file name: no folder, and nothing that any system treats specially. */
 const plainName = /^[A-Za-z0-9_][A-Za-z0-9._-]*\.(safetensors|bin)$/;
 const deviceName = /^(con|prn|aux|nul|com[0-9]|lpt[0-9])\./i;
 
 /**
- * The tensors of a checkpoint in several files. `index` is the parsed `model.safetensors.index.json` (or
- * `pytorch_model.bin.index.json`); each file it names is opened once and read by `read`.
+ * Reads the tensors of a checkpoint in several files. `index` is the parsed `model.safetensors.index.json` (or
+ * `pytorch_model.bin.index.json`); each file that it names is opened once, and read with `read`.
  *
- * Names must be plain names of files beside the index. A tensor is taken from the file that the index gives for it; a
- * tensor that the index does not know is refused.
+ * Names must be plain names of files next to the index. A tensor is taken from the file that the index names for it.
+ * Tensors that are not in the index are refused.
  *
  * @throws CheckpointError "malformed", "limit-exceeded", "missing-weights"; and what `open` and `read` throw
  */
@@ -37,7 +37,7 @@ export function readShards(
       if (!Object.hasOwn(places, tensor)) {
         throw new CheckpointError(
           "malformed",
-          `${name} holds the tensor ${JSON.stringify(tensor)}, which the index does not know. Fetch the checkpoint again.`,
+          `${name} has the tensor ${JSON.stringify(tensor)}, which is not in the index. Fetch the checkpoint again.`,
           { tensor, file: name },
         );
       }
@@ -48,8 +48,8 @@ export function readShards(
   if (missing.length === 0) return all;
   throw new CheckpointError(
     "missing-weights",
-    `The index gives ${JSON.stringify(missing[0])} a place in ${JSON.stringify(places[missing[0]!])}, which does not ` +
-      `hold it (${missing.length} tensors in all). Fetch the checkpoint again.`,
+    `The index says that ${JSON.stringify(missing[0])} is in ${JSON.stringify(places[missing[0]!])}, which does not have ` +
+      `it (${missing.length} tensors are missing). Fetch the checkpoint again.`,
     { missing },
   );
 }

@@ -1,12 +1,12 @@
 import type { ByteRange } from "@favor/onnx";
 
-/** A tensor of a checkpoint, its values left where they lie. */
+/** A tensor of a checkpoint, with its values still in the file. */
 export interface CheckpointTensor {
   /** A value of `DataType`. */
   readonly dataType: number;
   /** `[]` for a scalar */
   readonly dims: readonly number[];
-  /** The values, row-major and little-endian, as ONNX's `raw_data` has them. */
+  /** The values, row-major and little-endian, as in ONNX's `raw_data`. */
   readonly range: ByteRange;
 }
 

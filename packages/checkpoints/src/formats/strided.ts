@@ -2,26 +2,26 @@ import { readRange } from "@favor/onnx";
 import type { ByteRange } from "@favor/onnx";
 import { deferredRange } from "./deferred-range.ts";
 
-/** A view of elements that need not lie one after another, as PyTorch's tensors are. */
+/** A view of elements that need not be contiguous, like PyTorch's tensors. */
 export interface StridedView {
   readonly dims: readonly number[];
-  /** In elements, one for each of `dims`; not negative. */
+  /** Strides in elements, one per dimension; not negative. */
   readonly strides: readonly number[];
-  /** Of an element, in bytes: 1, 2, 4, 8 or 16. */
+  /** Size of an element in bytes: 1, 2, 4, 8 or 16. */
   readonly width: number;
 }
 
-/** How many elements of the source a view reaches over; 0 when it is empty. */
+/** The number of source elements that a view spans; 0 if it is empty. */
 export function reach({ dims, strides }: StridedView): number {
   if (dims.includes(0)) return 0;
   return dims.reduce((last, dim, axis) => last + (dim - 1) * strides[axis]!, 0) + 1;
 }
 
-/** Whether the view is row-major without gaps, so that its bytes are a piece of the source. */
+/** Whether the view is row-major without gaps, so that its bytes are a contiguous part of the source. */
 export function isContiguous({ dims, strides }: StridedView): boolean {
   let expected = 1;
   for (let axis = dims.length - 1; axis >= 0; axis--) {
-    // The stride of an axis of one element does not matter.
+    // The stride of an axis of length 1 does not matter.
     if (dims[axis]! !== 1 && strides[axis]! !== expected) return dims.includes(0);
     expected *= dims[axis]!;
   }
@@ -29,8 +29,8 @@ export function isContiguous({ dims, strides }: StridedView): boolean {
 }
 
 /**
- * The elements of a view, row-major, of a source that begins with the view's first element and holds its
- * {@link reach}. They are put in order when they are read.
+ * The elements of a view in row-major order, for a source that begins with the view's first element and has its
+ * {@link reach}. They are reordered when they are read.
  */
 export function stridedRange(source: ByteRange, view: StridedView): ByteRange {
   const { dims, width } = view;
@@ -40,7 +40,7 @@ export function stridedRange(source: ByteRange, view: StridedView): ByteRange {
 
 function gather(bytes: Uint8Array, view: StridedView, length: number): Uint8Array {
   const { width } = view;
-  // An element of 16 bytes is two of 8, side by side.
+  // An element of 16 bytes is copied as two of 8.
   const pieces = Math.max(1, width / 8);
   const dims = pieces > 1 ? [...view.dims, pieces] : view.dims;
   const strides = pieces > 1 ? [...view.strides.map((stride) => stride * pieces), 1] : view.strides;
@@ -56,7 +56,7 @@ function gather(bytes: Uint8Array, view: StridedView, length: number): Uint8Arra
       move(new Uint32Array(bytes.buffer), new Uint32Array(result.buffer), dims, strides);
       break;
     default:
-      // Float64 would do as well, were it not for NaNs.
+      // Not Float64, which may change NaNs.
       move(new BigUint64Array(bytes.buffer), new BigUint64Array(result.buffer), dims, strides);
   }
   return result;

@@ -7,7 +7,7 @@ import type { PickleGlobal } from "./pickle.ts";
 import type { CheckpointTensor } from "./state-dict.ts";
 import { isContiguous, reach, stridedRange } from "./strided.ts";
 
-/** `torch.<name>Storage`, the class that says a storage's element type. */
+/** `torch.<name>Storage`, the class that determines a storage's element type. */
 const storageTypes: ReadonlyMap<string, number> = new Map([
   ["Float", DataType.FLOAT],
   ["Double", DataType.DOUBLE],
@@ -47,10 +47,10 @@ const dtypes: ReadonlyMap<string, number> = new Map([
   ["complex128", DataType.COMPLEX128],
 ]);
 
-/** More elements than a view of a smaller storage may have: expanded tensors are small buffers, or a bomb. */
+/** Limit for views that repeat elements of a smaller storage: real ones are small buffers, others are bombs. */
 const mostRepeated = 1 << 24;
 
-/** A storage of the archive: bytes, and the type of its elements where the class says one. */
+/** A storage of the archive: its bytes, and its element type if the class determines one. */
 class Storage {
   readonly key: string;
   readonly dataType: number | undefined;
@@ -63,7 +63,7 @@ class Storage {
   }
 }
 
-/** A tensor as the pickle rebuilds it. */
+/** A tensor as described by the pickle. */
 export class StoredTensor implements CheckpointTensor {
   readonly dataType: number;
   readonly dims: readonly number[];
@@ -90,9 +90,9 @@ export class TorchStorages {
   }
 
   /**
-   * What a persistent id stands for: ("storage", class, key, device, elements).
+   * Resolves a persistent id: ("storage", class, key, device, elements).
    *
-   * @throws CheckpointError "malformed" when there is no such member, or it has another size
+   * @throws CheckpointError "malformed" if there is no such member, or it has another size
    */
   storage(id: unknown): Storage {
     const [kind, type, key, , elements] = Array.isArray(id) ? (id as unknown[]) : [];
@@ -114,7 +114,7 @@ export class TorchStorages {
   }
 }
 
-/** The globals that a state dict may name: nothing else of PyTorch or Python is known. */
+/** The globals that a state dict may refer to; no others are known. */
 export function torchGlobals(file: string): ReadonlyMap<string, PickleGlobal> {
   const fail = (what: string): CheckpointError => malformed(file, what);
   const rebuild = (args: readonly unknown[], dtype?: number): StoredTensor => {
@@ -123,7 +123,7 @@ export function torchGlobals(file: string): ReadonlyMap<string, PickleGlobal> {
     const dataType = storage.dataType ?? dtype;
     if (dataType === undefined) throw fail(`a tensor of storage ${storage.key} has no element type`);
     if (!isNatural(offset) || !areNaturals(dims) || !areNaturals(strides) || dims.length !== strides.length) {
-      throw fail(`a tensor of storage ${storage.key} has no shape and strides of natural numbers`);
+      throw fail(`a tensor of storage ${storage.key} has an invalid shape or strides`);
     }
     return viewOf(storage, dataType, offset, dims, strides, fail);
   };
@@ -166,7 +166,7 @@ function viewOf(
   const held = storage.range.length / view.width;
   const reached = reach(view);
   const shown = `a tensor [${dims.join(", ")}] of storage ${storage.key}`;
-  // Beyond 2^53 the sums are not exact, but far too large all the same.
+  // Beyond 2^53 the sums are inexact, but too large anyway.
   if (!(offset + reached <= held)) throw fail(`${shown} reaches to element ${offset + reached} of ${held}`);
   const count = dims.reduce((product, dim) => product * dim, 1);
   if (count > Math.max(held, mostRepeated)) {
@@ -183,7 +183,7 @@ function dtypeName(value: unknown): string {
   return String((value as Partial<PickleGlobal> | undefined)?.name).replace(/^torch\./, "");
 }
 
-/** Of an element, in bytes. Every type of the tables above has whole bytes. */
+/** Size of an element in bytes, which is whole for every type in the tables above. */
 function width(dataType: number): number {
   return elementType(dataType)!.bits / 8;
 }

@@ -6,24 +6,24 @@ import { CheckpointError } from "./errors.ts";
 const endLength = 22;
 const longestComment = 65_535;
 const directoryLimit = 1 << 26;
-/** What 32-bit and 16-bit fields hold when the value is in the ZIP64 record. */
+/** Values of 32-bit and 16-bit fields whose real value is in the ZIP64 record. */
 const elsewhere32 = 0xffffffff;
 const elsewhere16 = 0xffff;
 
-/** A member as the central directory describes it. */
+/** A member, as described by the central directory. */
 export interface ZipEntry {
   readonly name: string;
   /** in bytes, uncompressed */
   readonly size: number;
   /** of the local header, in bytes from the start of the file */
   readonly local: number;
-  /** How it is kept from being read as it is: undefined when it is not. */
+  /** Why it cannot be read directly; undefined if it can. */
   readonly obstacle: "compressed" | "encrypted" | undefined;
 }
 
 /**
- * The members of a ZIP archive by name, each a range of the file, given its directory. Only what PyTorch writes is read:
- * one disk, members stored without compression or encryption. Checksums are not verified.
+ * The members of a ZIP archive by name, each a range of the file. Only archives like PyTorch's are supported: a single
+ * disk, and members without compression or encryption. Checksums are not verified.
  *
  * @throws CheckpointError "malformed", "unsupported-format"
  */
@@ -38,8 +38,8 @@ export function zipMembers(
     if (entry.obstacle !== undefined) {
       throw new CheckpointError(
         "unsupported-format",
-        `${archive}: member ${JSON.stringify(entry.name)} is ${entry.obstacle}; torch.save stores members as they are. ` +
-          "Save the checkpoint again by torch.save.",
+        `${archive}: member ${JSON.stringify(entry.name)} is ${entry.obstacle}; torch.save stores members uncompressed. ` +
+          "Save the checkpoint again with torch.save.",
         { member: entry.name },
       );
     }
@@ -58,8 +58,8 @@ export function zipMembers(
 }
 
 /**
- * What a ZIP archive holds. Names and sizes come from the central directory (APPNOTE 4.3.12; ZIP64 4.3.14): local headers
- * of streamed archives do not have them.
+ * Reads the directory of a ZIP archive. Names and sizes come from the central directory (APPNOTE 4.3.12; ZIP64 4.3.14),
+ * because local headers of streamed archives lack them.
  *
  * @throws CheckpointError "truncated", "malformed", "limit-exceeded"
  */
@@ -96,12 +96,12 @@ export function zipDirectory(file: ByteRange, archive: string): ZipEntry[] {
     const method = view.getUint16(at + 10, true);
     const obstacle = (flags & 1) !== 0 ? "encrypted" : method !== 0 ? "compressed" : undefined;
     const wide = wideFields(view, nameEnd, extraEnd);
-    // The ZIP64 record holds the fields that are elsewhere, in this order.
+    // The ZIP64 record has the real values of these fields, in this order.
     const size = wide(view.getUint32(at + 24, true));
     const stored = wide(view.getUint32(at + 20, true));
     const local = wide(view.getUint32(at + 42, true));
     if (size === undefined || local === undefined || (obstacle === undefined && stored !== size)) {
-      throw malformed(archive, `member ${JSON.stringify(name)} has no size or place`);
+      throw malformed(archive, `member ${JSON.stringify(name)} has no size or offset`);
     }
     entries.push({ name, size, local, obstacle });
     at = next;
@@ -109,7 +109,7 @@ export function zipDirectory(file: ByteRange, archive: string): ZipEntry[] {
   return entries;
 }
 
-/** Reads fields that may be in the ZIP64 record among the extra fields `[start, end)`; undefined where one is not. */
+/** Reads fields from the ZIP64 record among the extra fields `[start, end)`; undefined for missing ones. */
 function wideFields(view: DataView, start: number, end: number): (field: number) => number | undefined {
   let at = start;
   while (at + 4 <= end && view.getUint16(at, true) !== 1) at += 4 + view.getUint16(at + 2, true);
@@ -128,7 +128,7 @@ function directoryPlace(file: ByteRange, archive: string): { count: number; offs
   const tailStart = Math.max(0, file.length - endLength - longestComment);
   const tail = new DataView(readRange(file, tailStart).buffer);
   let at = tail.byteLength - endLength;
-  // The end record's comment reaches to the end of the file.
+  // The end record's comment extends to the end of the file.
   while (
     at >= 0 &&
     !(tail.getUint32(at, true) === 0x06054b50 && at + 22 + tail.getUint16(at + 20, true) === tail.byteLength)

@@ -29,7 +29,7 @@ const query = "bert.encoder.layer.0.attention.self.query.weight";
 const extra: CheckpointTensor = { dataType: 1, dims: [1], range: memoryRange(new Uint8Array(4)) };
 
 it.each<[what: string, config: unknown, code: CheckpointErrorCode, says: string]>([
-  ["no object", [], "bad-config", "no JSON object"],
+  ["no object", [], "bad-config", "not a JSON object"],
   ["no model_type", readConfiguration("bert-mlm", { model_type: undefined }), "unsupported-model", "no model_type"],
   ["an unknown model_type", { ...config, model_type: "gpt2" }, "unsupported-model", '"gpt2"'],
   ["MPNet", { ...config, model_type: "mpnet" }, "unsupported-model", "relative position"],

@@ -118,7 +118,7 @@ describe("refuses", () => {
       "overlaps",
     ],
     ["bytes after the last tensor", file(`{"a":${f32([1], 0, 4)}}`, floats), "malformed", "24"],
-    ["offsets beyond the file", file(`{"a":${f32([7], 0, 28)}}`, floats), "malformed", "not whole"],
+    ["offsets beyond the file", file(`{"a":${f32([7], 0, 28)}}`, floats), "malformed", "incomplete or damaged"],
     ["offsets the wrong way", file(`{"a":${f32([0], 4, 0)}}`, floats), "malformed", "4 to 0"],
     ["a negative offset", file(`{"a":${f32([1], -4, 0)}}`, floats), "malformed", "data_offsets"],
     ["an offset that is no integer", file(`{"a":${f32([1], 0, 4.5)}}`, floats), "malformed", "data_offsets"],

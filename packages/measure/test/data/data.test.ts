@@ -39,11 +39,11 @@ describe("FASTA", () => {
     [">a\nQV-QL\n", /line 2: "-" at column 3 is not a residue \(a gap/],
     [">a\nQV1\n", /line 2: "1" at column 3 is not a residue/],
     [">a\nQV*QL\n", /line 2: "\*" at column 3 is not a residue \(a stop/],
-    [">a\nQV*\nQL\n", /line 2: the stop "\*" stands inside a sequence/],
+    [">a\nQV*\nQL\n", /line 2: there is a stop "\*" inside a sequence/],
     [">a\n>b\nQV\n", /line 1: the header has no sequence/],
     [">a\nQV\n>b\n", /line 3: the header has no sequence/],
     [`>a\n${"Q".repeat(lineLimit + 1)}`, /line 2: the line is longer than/],
-    [">a\nQV\0QL\n", /line 1: there are zero bytes/],
+    [">a\nQV\0QL\n", /line 1: the file contains zero bytes/],
   ])("refused by line: %j", async (contents, message) => {
     await expect(read("x.fasta", contents)).rejects.toThrow(message);
   });
@@ -84,10 +84,10 @@ describe("JSON Lines", () => {
   });
 });
 
-test("a file that is called Parquet and is not", async () => {
+test("a file that is named .parquet but is not Parquet", async () => {
   const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n";
   for (const contents of ["", ">a\nQV\n", pointer]) {
-    await expect(read("x.parquet", contents)).rejects.toThrow(/x\.parquet is called Parquet, but does not begin/);
+    await expect(read("x.parquet", contents)).rejects.toThrow(/x\.parquet is named \.parquet, but does not begin/);
   }
 });
 

@@ -30,7 +30,7 @@ describe("data that is none", () => {
     ["cut off", parquet.subarray(0, 1000), /its end is missing/],
     ["without its middle", Buffer.concat([parquet.subarray(0, 200), parquet.subarray(900)]), /damaged/],
     ["of a footer that is longer than the file", changed(parquet.length - 8, 0, 0, 1, 0), /metadata length 65536/],
-    ["of a footer of 4 GB", changed(parquet.length - 8, 255, 255, 255, 255), /its footer would be 4294967295 bytes/],
+    ["of a footer of 4 GB", changed(parquet.length - 8, 255, 255, 255, 255), /its footer claims 4294967295 bytes/],
     ["of a damaged footer", changed(parquet.length - 8 - footer, ...Array(40).fill(0xff)), /damaged/],
     ["of damaged pages", changed(4, ...Array(800).fill(0xff)), /damaged/],
     ["compressed in a way that we lack", readFileSync(new URL("fixtures/lz4.parquet", import.meta.url)), /LZ4_RAW/],
@@ -39,7 +39,7 @@ describe("data that is none", () => {
       const path = await temporaryFile(name, bytes);
       const error = await all(path).catch((reason: unknown) => reason);
       expect(error).toMatchObject({ code: "data-malformed", message: expect.stringMatching(message) as string });
-      expect((error as Error).message).toContain(`${path} is a Parquet file that is damaged or that we cannot read: `);
+      expect((error as Error).message).toContain(`${path} is a Parquet file that is damaged or not supported: `);
     }
   });
 

@@ -52,7 +52,7 @@ describe("calibration data that are too few", () => {
     expect(others).toEqual([]);
     expect(doubt).toMatch(/^calibration-small: /);
     expect(doubt).toContain(`sees only ${found} (some.fasta)`);
-    expect(doubt).toContain("may do worse on others. Name a larger file with --calibrate.");
+    expect(doubt).toContain("may do worse on other data. Name a larger file with --calibrate.");
   });
 
   test("where the file has more, the advice is to draw more", async () => {
@@ -83,7 +83,7 @@ describe("tokens that the tokenizer does not know", () => {
 test("of a small alphabet, 16 of 20 residues are enough and 15 are not; what is missing is named", async () => {
   expect(await doubts(fasta(60, 100, 16))).toEqual([]);
   expect(await doubts(fasta(60, 100, 15))).toEqual([
-    expect.stringMatching(/^vocabulary-unseen: .* 15 of the vocabulary's 20 .*not: S T V W Y\)/) as string,
+    expect.stringMatching(/^vocabulary-unseen: .* 15 of the vocabulary's 20 .*missing: S T V W Y\)/) as string,
   ]);
 });
 

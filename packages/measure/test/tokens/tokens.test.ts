@@ -125,7 +125,7 @@ describe("loading sequences", () => {
     const tokenizer = await loadTokenizer(tiny);
     const path = await temporaryFile("x.fasta", `>a\nACD\n>b\n${"A".repeat(20)}\n`);
     await expect(loadSequences(path, tokenizer, { ...options, maximumTokens: 10 })).rejects.toThrow(
-      /x\.fasta, line 3: the sequence has 22 tokens, and the model's position table holds 10\..*--truncate/,
+      /x\.fasta, line 3: the sequence has 22 tokens, but the model's position table holds only 10\..*--truncate/,
     );
     const { sequences, use } = await loadSequences(path, tokenizer, { ...options, maximumTokens: 10, truncate: true });
     expect(sequences[1]!.ids).toEqual([2, 5, 5, 5, 5, 5, 5, 5, 5, 3]);
@@ -136,7 +136,7 @@ describe("loading sequences", () => {
     const tokenizer = await loadTokenizer(tiny);
     const load = async (contents: string): Promise<unknown> =>
       loadSequences(await temporaryFile("x.fasta", contents), tokenizer, options);
-    await expect(load("\n")).rejects.toThrow("holds no sequence");
+    await expect(load("\n")).rejects.toThrow("contains no sequences");
     await expect(load(">a\nXXXXXXXXXA\n")).rejects.toThrow("line 1: 9 of 12 tokens are unknown to the tokenizer");
   });
 });

@@ -1,7 +1,7 @@
-/** Lengths at which the cost is shown. */
+/** Sequence lengths at which the cost is shown. */
 const lengths = [128, 256, 512, 1024, 2048, 4096, 8192, 16384];
 
-/** Heads of an attention site, and how many features replace its softmax; 0: it stays softmax. */
+/** The heads of an attention site, and the number of features that replace its softmax; 0 if it stays softmax. */
 export interface SiteCost {
   readonly heads: number;
   readonly headDim: number;
@@ -9,9 +9,9 @@ export interface SiteCost {
 }
 
 /**
- * Multiply-adds of the attention of all sites by sequence length L, projections and feed-forward aside.
- * Softmax: QK^T and PV, 2 L^2 d a head. Linear: Omega.Q and Omega.K, phi(K)^T [V 1] and phi(Q) times that, 4 L M d
- * a head (Choromanski et al. 2020, section 2.2).
+ * Counts the multiply-adds of the attention of all sites by sequence length L, without projections and feed-forward
+ * layers. Softmax: QK^T and PV, 2 L^2 d per head. Linear: Omega.Q and Omega.K, phi(K)^T [V 1] and phi(Q) times that,
+ * 4 L M d per head (Choromanski et al. 2020, section 2.2).
  *
  * @returns for each length: [length, multiply-adds with softmax everywhere, multiply-adds as converted].
  */

@@ -10,16 +10,16 @@ import { Html, html, scrolling } from "./page.ts";
 
 use([BarChart, CustomChart, LineChart, GridComponent, LegendComponent, SVGRenderer]);
 
-/** Each at least 3:1 against the page, light or dark (WCAG 2.2, 1.4.11). */
+/** Each colour has a contrast of at least 3:1 with the page, light or dark (WCAG 2.2, 1.4.11). */
 const palette = ["#4c6ef5", "#e8590c", "#2f9e44", "#ae3ec9", "#1098ad", "#868e96"];
 
-/** Lines differ by their points too: colour alone is lost on many readers and in print. */
+/** Lines also differ in their points, because many readers cannot rely on colour, nor can print. */
 const symbols = ["circle", "rect", "triangle", "diamond", "roundRect", "pin"];
 
-/** Texts and lines take the colour of the page around them, be it light or dark. */
+/** Text and lines take the colour of the surrounding page, light or dark. */
 const ink = "currentColor";
 
-/** Space around the plot; the font that the labels will have is not known here, so none is fitted. */
+/** Space around the plot. The font of the labels is unknown here, so nothing is fitted to them. */
 const room = { right: 24, bottom: 46, outerBoundsMode: "none" };
 
 const axisLook = {
@@ -29,9 +29,9 @@ const axisLook = {
   axisTick: { lineStyle: { color: ink, opacity: 0.5 } },
   splitLine: { lineStyle: { color: ink, opacity: 0.15 } },
 };
-/** A horizontal axis; its name stands under its middle. */
+/** A horizontal axis, with its name below its middle. */
 const across = { ...axisLook, nameLocation: "middle", nameGap: 30 };
-/** A vertical axis; its name stands over it. */
+/** A vertical axis, with its name above it. */
 const upward = { ...axisLook, nameLocation: "end", nameTextStyle: { ...axisLook.nameTextStyle, align: "left" } };
 
 function legendOf(rows: number): object {
@@ -45,7 +45,7 @@ function legendOf(rows: number): object {
   };
 }
 
-/** A bar of a bar chart, with its interval where there is one. */
+/** A bar of a bar chart, with an optional interval. */
 export interface Bar {
   readonly name: string;
   readonly value: number;
@@ -56,13 +56,13 @@ export interface Bar {
 export interface ChartText {
   /** The caption. */
   readonly title: string;
-  /** What the axis of values shows, with its unit. */
+  /** Name of the axis of values, with its unit. */
   readonly axis: string;
   /** Prefix of the identifiers in the SVG: unique within its page. */
   readonly id: string;
 }
 
-/** A bar for each model with the 95 % interval as a whisker. Returns a `<figure>` with an `<svg>` and its caption. */
+/** A bar per model, with the 95 % interval as a whisker. Returns a `<figure>` with an `<svg>` and its caption. */
 export function barChart(bars: readonly Bar[], text: ChartText): string {
   const told = bars.map(({ name, value, low, high }) => {
     const interval = low === undefined || high === undefined ? "" : ` (${short(low)} to ${short(high)})`;
@@ -113,14 +113,14 @@ export interface Line {
   readonly points: readonly (readonly [number, number])[];
 }
 
-/** A line in words: where it begins and where it ends. */
+/** Describes a line by its first and last point. */
 function lineInWords({ name, points }: Line): string {
   const [first, last] = [points[0], points.at(-1)];
   if (first === undefined || last === undefined) return name;
   return `${name}: ${short(first[1])} at ${first[0]}, ${short(last[1])} at ${last[0]}`;
 }
 
-/** Lines over two logarithmic axes. Returns a `<figure>` with an `<svg>` and its caption. */
+/** A line chart with two logarithmic axes. Returns a `<figure>` with an `<svg>` and its caption. */
 export function lineChart(lines: readonly Line[], text: ChartText & { readonly across: string }): string {
   const ticks = lines[0]?.points.map(([x]) => String(x)) ?? [];
   return figure(text, lines.map(lineInWords), 300, {
@@ -140,11 +140,11 @@ export function lineChart(lines: readonly Line[], text: ChartText & { readonly a
 }
 
 /**
- * Lines over linear axes, such as accuracy against steps; a line of two points shows a level to compare with. Returns a
+ * A line chart with linear axes, such as accuracy by step. A line of two points is a level to compare with. Returns a
  * `<figure>` with an `<svg>` and its caption.
  */
 export function curveChart(lines: readonly Line[], text: ChartText & { readonly across: string }): string {
-  // Three names fill a row of the legend.
+  // A row of the legend has room for three names.
   const legendRows = Math.ceil(lines.length / 3);
   return figure(text, lines.map(lineInWords), 280 + 24 * legendRows, {
     legend: legendOf(legendRows),
@@ -164,7 +164,7 @@ export function curveChart(lines: readonly Line[], text: ChartText & { readonly 
   });
 }
 
-/** Counts of values in equal bins over [low, 1]. Returns a `<figure>` with an `<svg>` and its caption. */
+/** A histogram of values in equal bins over [low, 1]. Returns a `<figure>` with an `<svg>` and its caption. */
 export function cosineHistogram(values: readonly number[], text: ChartText): string {
   const bins = 20;
   const low = Math.min(...values.map((value) => Math.floor(value * 10) / 10), 0.9);
@@ -174,7 +174,7 @@ export function cosineHistogram(values: readonly number[], text: ChartText): str
     counts[bin]!++;
   }
   const told = [
-    `${values.length} values, the least ${short(Math.min(...values))}, the largest ${short(Math.max(...values))}`,
+    `${values.length} values, the smallest ${short(Math.min(...values))}, the largest ${short(Math.max(...values))}`,
   ];
   const edges = counts.map((_, i) => (low + ((1 - low) * i) / bins).toFixed(3));
   return figure(text, told, 260, {
@@ -185,12 +185,12 @@ export function cosineHistogram(values: readonly number[], text: ChartText): str
   });
 }
 
-/** The bar of an estimate. */
+/** The bar for an estimate. */
 export function barOf(name: string, estimate: Estimate, factor = 1): Bar {
   return { name, value: estimate.value * factor, low: estimate.low * factor, high: estimate.high * factor };
 }
 
-/** A chart with its caption; `told` says the same in words, for those who hear the page. */
+/** A chart with its caption. `told` describes it in words for screen readers. */
 function figure({ title, id }: ChartText, told: readonly string[], height: number, option: EChartsCoreOption): string {
   const words = `${title}: ${told.join("; ")}.`;
   const drawn = svg(id, height, { animation: false, color: palette, ...option });
@@ -205,7 +205,7 @@ function svg(id: string, height: number, option: EChartsCoreOption): string {
   const chart = init(null, null, { renderer: "svg", ssr: true, width: 640, height });
   try {
     chart.setOption(option);
-    // ECharts numbers its elements by a counter of the process; a page must not depend on what was drawn before it.
+    // ECharts numbers elements per process, but a page must not depend on what was drawn before it.
     const names = new Map<string, string>();
     return chart.renderToSVGString().replaceAll(/\bzr\d+-[\w-]+/g, (name) => {
       const known = names.get(name) ?? `${id}-${names.size}`;

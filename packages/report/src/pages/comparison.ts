@@ -9,18 +9,18 @@ import { evaluationMethod } from "./summary.ts";
 export interface ComparedModel {
   readonly name: string;
   readonly quality: MaskedQuality;
-  /** Time and memory of one forward pass by length; the same lengths for every model. */
+  /** Time and memory of one forward pass by length, with the same lengths for every model. */
   readonly speed: readonly { readonly length: number; readonly seconds: number; readonly peakBytes: number }[];
 }
 
 /**
- * A page that shows several models side by side: masked accuracy, perplexity, speed. Charts are SVG; nothing is
- * loaded from elsewhere.
+ * Makes a page that compares several models side by side by masked accuracy, perplexity and speed. Charts are SVG, and
+ * the page loads nothing.
  *
- * @param title - of the page.
- * @param models - the first is the reference that speed is compared with.
- * @param text - what the reader should know about data and machine, a paragraph each.
- * @param sections - what the page shows at its end beside the comparison; default: nothing.
+ * @param title - title of the page.
+ * @param models - the first is the reference for the speed.
+ * @param text - paragraphs about the data and the machine.
+ * @param sections - further sections for the end of the page; default: none.
  */
 export function comparisonPage(
   title: string,

@@ -2,17 +2,17 @@ import type { FavorFile } from "../record/favor-file.ts";
 import { describeEvaluation, evaluationMethod, summary } from "./summary.ts";
 import { onnxruntimeUse, opset27Use, statefulUse } from "./use.ts";
 
-/** A name that is safe inside Markdown text. */
+/** Escapes text for Markdown. */
 function plain(text: string): string {
   return text.replaceAll(/[\\`*_[\]<>#|]/g, (character) => `\\${character}`);
 }
 
-/** `README.md` of the converted folder: a model card for the Hugging Face Hub. */
+/** Makes the `README.md` of the converted folder: a model card for the Hugging Face Hub. */
 export function modelCard(file: FavorFile): string {
   const { evaluation, options, warnings = [] } = file;
   const signature =
     options.stateful === true
-      ? "Inputs, outputs and tokenizer are those of the original, and beside them the model takes and gives its state (see Use)"
+      ? "Inputs, outputs and tokenizer are those of the original; in addition, the model takes and returns its state (see Use)"
       : "Inputs, outputs and tokenizer are those of the original";
   const lines = [
     "---",
@@ -21,7 +21,7 @@ export function modelCard(file: FavorFile): string {
     "",
     `# ${plain(file.source.name)} with linear attention`,
     "",
-    `${summary(file)} ${signature}; cost and memory grow linearly with the length where the attention was replaced.`,
+    `${summary(file)} ${signature}. Where attention was replaced, time and memory grow linearly with the length.`,
     "",
     "## Quality",
     "",
@@ -31,14 +31,14 @@ export function modelCard(file: FavorFile): string {
     ...(evaluation?.kind === "masked-language" ? ["", evaluationMethod] : []),
     ...warnings.flatMap(({ message }) => ["", `**Warning.** ${plain(message)}`]),
     "",
-    "Linear attention approximates softmax attention: expect other numbers on data, lengths and tasks that differ from these.",
+    "Linear attention approximates softmax attention. Expect different numbers on other data, lengths and tasks.",
     "",
     "## Use",
     "",
     ...useOf(file),
     "",
-    "`favor.json` holds the source's sha256, every attention site with its feature map and seed, and the versions;",
-    "`report.html` shows it. The licence of the original checkpoint applies to this one.",
+    "`favor.json` records the source's sha256, every attention site with its feature map and seed, and the versions;",
+    "`report.html` shows them. The licence of the original checkpoint applies to this one.",
     "",
   ];
   return lines.join("\n");

@@ -1,4 +1,4 @@
-/** A piece of HTML that is safe to put into a page as it is. */
+/** HTML that is safe to insert into a page. */
 export class Html {
   readonly text: string;
 
@@ -17,14 +17,14 @@ function escaped(value: unknown): string {
     .replaceAll('"', "&quot;");
 }
 
-/** Template tag: every value is escaped unless it is {@link Html} (or a list of such). */
+/** Template tag that escapes every value, except {@link Html} and lists of it. */
 export function html(parts: TemplateStringsArray, ...values: readonly unknown[]): Html {
   return new Html(parts.reduce((text, part, i) => text + escaped(values[i - 1]) + part));
 }
 
 export type Cell = string | number | Html;
 
-/** What begins with a number and holds it alone, but for its unit and its interval: `81.2 % (80.9 to 81.5)`. */
+/** A number with an optional unit and interval: `81.2 % (80.9 to 81.5)`. */
 const quantity = /^[-+]?[\d.,]+(e[-+]?\d+)?( %)?( \([^a-z]*( to [^a-z]*)?\))?$/;
 
 function isQuantity(cell: Cell): boolean {
@@ -32,9 +32,10 @@ function isQuantity(cell: Cell): boolean {
 }
 
 /**
- * A table with a head row, in a box that scrolls where the table is wider than the page. Columns of numbers stand right.
+ * A table with a head row, in a box that scrolls if the table is wider than the page. Columns of numbers are
+ * right-aligned.
  *
- * @param caption - what the table shows; default: none, where a heading says it.
+ * @param caption - what the table shows; default: none.
  */
 export function table(head: readonly string[], rows: readonly (readonly Cell[])[], caption?: string): Html {
   const classes = head.map((_, column) => {
@@ -68,7 +69,7 @@ export function table(head: readonly string[], rows: readonly (readonly Cell[])[
   );
 }
 
-/** Names and what they are, a row each. */
+/** A table of names and values, one per row. */
 export function facts(rows: readonly (readonly [name: string, value: string | Html])[]): Html {
   return html`<table class="facts">
     <tbody>
@@ -83,7 +84,7 @@ export function facts(rows: readonly (readonly [name: string, value: string | Ht
   </table>`;
 }
 
-/** A box that scrolls by itself where its content is wider than the page, by keyboard too. */
+/** A box that scrolls if its content is wider than the page, also by keyboard. */
 export function scrolling(content: Html, label: string): Html {
   return html`<div class="scroll" role="region" aria-label="${label}" tabindex="0">${content}</div>`;
 }
@@ -112,7 +113,7 @@ figure { margin: 1.4rem 0; } figcaption { font-weight: 600; } figure svg { displ
 }
 `;
 
-/** A whole page that loads nothing from anywhere: style inside, charts as SVG, no script. */
+/** A complete page that loads nothing: inline style, charts as SVG, no scripts. */
 export function page(title: string, body: Html): string {
   return html`<!doctype html>
     <html lang="en">

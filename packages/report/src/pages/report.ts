@@ -10,10 +10,10 @@ import type { Cell } from "./page.ts";
 import { describeEvaluation, describeFeatures, evaluationMethod, summary } from "./summary.ts";
 
 /**
- * `report.html`: the conversion as a page of its own, with charts as SVG and nothing loaded from elsewhere.
+ * Makes `report.html`, a page about the conversion with charts as SVG. It loads nothing.
  *
- * @param file - what happened.
- * @param first - what stands before the conversion's own sections; default: nothing.
+ * @param file - the record of the conversion.
+ * @param first - sections to put before those of the conversion; default: none.
  */
 export function reportPage(file: FavorFile, first: readonly Html[] = []): string {
   return page(
@@ -40,7 +40,7 @@ function warnings({ warnings: found = [] }: FavorFile): Html {
 
 function unmeasured({ tuning }: FavorFile): Html {
   if (tuning !== undefined) return html``;
-  return html`<p>Its quality was not measured. Pass <code>--evaluate</code> with a data file to do so.</p>`;
+  return html`<p>The quality was not measured. To measure it, pass a data file with <code>--evaluate</code>.</p>`;
 }
 
 function quality(evaluation: Evaluation): Html {
@@ -79,7 +79,7 @@ function cost(file: FavorFile): Html {
   );
   return html`<h2>Cost of the attention</h2>
     <p class="muted">
-      Computed, not measured: multiply-adds of the attention alone, one sequence, projections and feed-forward aside.
+      Computed, not measured: multiply-adds of attention for one sequence, without projections and feed-forward layers.
     </p>
     ${new Html(
       lineChart(
@@ -100,16 +100,16 @@ function cost(file: FavorFile): Html {
 function keptWhy({ layer, kind }: FavorSite, { options }: FavorFile): string {
   if (options.keep.includes(layer)) return "kept on request";
   return kind === "cross" && options.cross !== true
-    ? "cross-attention, converted with --cross only"
+    ? "cross-attention, which is converted only with --cross"
     : "kept for the budget";
 }
 
 /** What the error column means. */
 const errorMethod =
-  "Error: how far each head's attention is from softmax, as a share of softmax's own size (Frobenius norm of the " +
-  "difference of the attention matrices), on activations of the original model.";
+  "Error: the Frobenius norm of the difference between each head's attention matrix and softmax's, relative to softmax's " +
+  "own norm, on activations of the original model.";
 
-/** Why attention stayed softmax: each reason once, with its layers. */
+/** Lists why attention stayed softmax: each reason once, with its layers. */
 function whySoftmax(file: FavorFile): Html {
   const reasons = reasonLines(
     file.sites.map((site) =>
@@ -123,7 +123,7 @@ function whySoftmax(file: FavorFile): Html {
     </ul>`;
 }
 
-/** A column of the table of sites; without a single value in it, it is left out. */
+/** A column of the table of sites; columns without any values are left out. */
 type Column = readonly [name: string, cell: (site: FavorSite) => Cell];
 
 function sites(file: FavorFile): Html {
@@ -144,7 +144,7 @@ function sites(file: FavorFile): Html {
   return table(
     shown.map(([name]) => name),
     file.sites.map((site) => shown.map(([, cell]) => cell(site))),
-    "Every attention in the order of data flow, layers counted from 0.",
+    "Every attention in the order of data flow. Layers are counted from 0.",
   );
 }
 

@@ -2,27 +2,27 @@ import type { FavorFile, FavorSite } from "../record/favor-file.ts";
 import type { Evaluation } from "@favor/measure";
 import { counted, percent, percentWithInterval, short, withInterval } from "@favor/measure";
 
-/** One sentence on what a conversion did: for the page, the model card and the terminal. */
+/** Sums up a conversion in one sentence, for the page, the model card and the terminal. */
 export function summary(file: FavorFile): string {
   const count = (state: FavorSite["state"]): number => file.sites.filter((site) => site.state === state).length;
   const [converted, kept, refused] = [count("converted"), count("kept"), count("refused")];
   const rest = [
     kept > 0 ? `${kept} kept as softmax` : "",
-    refused > 0 ? `${refused} left as softmax because they may not be replaced` : "",
+    refused > 0 ? `${refused} left as softmax because they cannot be replaced` : "",
   ].filter((part) => part !== "");
   const what =
     file.options.features === "exact"
-      ? "emitted again as exact softmax attention"
+      ? "rewritten as exact softmax attention"
       : `replaced by linear attention (${describeFeatures(file)})`;
   return `${converted} of ${file.sites.length} attention sites ${what}${rest.length > 0 ? `; ${rest.join(", ")}` : ""}.`;
 }
 
-/** `256 positive features a head, orthogonal projection, calibrated on 200 sequences, best of 4 draws`. */
+/** `256 positive features per head, orthogonal projection, calibrated on 200 sequences, best of 4 draws`. */
 export function describeFeatures({ options, calibration }: FavorFile): string {
   const { features, count, projection, seeds = 1, refine = 0 } = options;
   if (features === "exact") return "exact softmax";
   const isDirect = features === "elu1" || features === "squared-relu";
-  const parts = [isDirect ? `${features} features` : `${counted(count, `${features} feature`)} a head`];
+  const parts = [isDirect ? `${features} features` : `${counted(count, `${features} feature`)} per head`];
   if (projection !== undefined && !isDirect) parts.push(`${projection} projection`);
   if (calibration !== undefined) {
     parts.push(
@@ -36,7 +36,7 @@ export function describeFeatures({ options, calibration }: FavorFile): string {
   return parts.join(", ");
 }
 
-/** The outcome of a comparison in one sentence. */
+/** Describes the outcome of a comparison in one sentence. */
 export function describeEvaluation(evaluation: Evaluation): string {
   const { data } = evaluation;
   if (evaluation.kind === "output-cosine") {
@@ -53,7 +53,7 @@ export function describeEvaluation(evaluation: Evaluation): string {
   );
 }
 
-/** How the numbers were got; the intervals need it. */
+/** How the numbers and their intervals were measured. */
 export const evaluationMethod: string =
   "Both models see the same inputs: 15 % of the tokens are chosen (of these 80 % masked, 10 % replaced at random, " +
   "10 % left), seeded. Intervals are 95 % percentile bootstraps over whole sequences.";

@@ -3,15 +3,15 @@ import type { FavorFile } from "../record/favor-file.ts";
 const open = "```js";
 const close = "```";
 
-/** The lines that load onnxruntime without its telemetry, which is on by default from 1.30 on. */
+/** The lines that load onnxruntime without its telemetry, which is on by default since 1.30. */
 function loading(names: string): string[] {
   return [
-    'process.env.ORT_DISABLE_TELEMETRY = "1"; // before onnxruntime is loaded: it sends usage data otherwise',
+    'process.env.ORT_DISABLE_TELEMETRY = "1"; // before loading onnxruntime, which otherwise sends usage data',
     `const { ${names} } = await import("onnxruntime-node");`,
   ];
 }
 
-/** How a model card says that onnxruntime loads the model, `custom` with its own LinearAttention. */
+/** Shows how to load the model in onnxruntime. @param custom - whether it uses onnxruntime's own LinearAttention. */
 export function onnxruntimeUse({ model }: FavorFile, custom: boolean): string[] {
   const lines = [
     open,
@@ -24,14 +24,14 @@ export function onnxruntimeUse({ model }: FavorFile, custom: boolean): string[] 
 }
 
 const customOperator =
-  "Causal attention is the operator `com.microsoft.LinearAttention`: onnxruntime 1.30 has it, other runtimes do not.";
+  "Causal attention uses the operator `com.microsoft.LinearAttention`, which onnxruntime 1.30 has and other runtimes lack.";
 
-/** How a model card says that a model of opset 27 is run. */
+/** Shows how to run a model of opset 27. */
 export function opset27Use(file: FavorFile): string[] {
   const { model, options } = file;
   return [
-    "The model is of ONNX opset 27, for its `LinearAttention`. onnxruntime 1.30 does not load that opset yet; `@favor/onnx-tfjs`",
-    "runs it:",
+    "The model uses ONNX opset 27 for its `LinearAttention` operator. onnxruntime 1.30 does not load that opset yet, but",
+    "`@favor/onnx-tfjs` runs it:",
     "",
     open,
     'import { readFile } from "node:fs/promises";',
@@ -45,10 +45,10 @@ export function opset27Use(file: FavorFile): string[] {
   ];
 }
 
-/** How a model card says that a model with a state is fed. */
+/** Shows how to feed a stateful model. */
 export function statefulUse(file: FavorFile): string[] {
   return [
-    "The model is fed token by token or in pieces: each call takes the state that the call before gave.",
+    "Feed the model token by token or in pieces. Each call takes the state that the previous call returned.",
     "",
     open,
     ...loading("InferenceSession, Tensor"),
@@ -64,7 +64,7 @@ export function statefulUse(file: FavorFile): string[] {
     '  state[name] = new Tensor("float32", new Float32Array(size).fill(first), dims);',
     "}",
     "",
-    "/** Feeds the next tokens: inputs as the original takes them, [1, length]. */",
+    "/** Feeds the next tokens. The inputs are those of the original, [1, length]. */",
     "async function next(inputs, length) {",
     "  const outputs = await session.run({ ...inputs, ...state });",
     "  for (const name of Object.keys(state)) {",
@@ -80,7 +80,7 @@ export function statefulUse(file: FavorFile): string[] {
   ];
 }
 
-/** Names and first values of the state. */
+/** Lists the names and initial values of the state. */
 function states({ sites }: FavorFile): string[] {
   const numbers = sites.filter(({ state }) => state === "converted").map(({ site }) => site);
   return [
@@ -88,8 +88,8 @@ function states({ sites }: FavorFile): string[] {
     "| --- | --- | --- | --- |",
     "| `favor_past.N.sums` | `favor_present.N.sums` | batch, heads, features, values + 1 | 0 |",
     "| `favor_past.N.log_scale` | `favor_present.N.log_scale` | batch, heads, 1, 1 | -1e30 |",
-    "| `favor_past_length`, where there is one | | a number (int64) | 0, then the tokens fed before |",
+    "| `favor_past_length`, if present | | a scalar (int64) | 0, then the number of tokens fed so far |",
     "",
-    `N, the attention: ${numbers.join(", ")}.`,
+    `N is the number of the attention: ${numbers.join(", ")}.`,
   ];
 }

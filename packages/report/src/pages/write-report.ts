@@ -5,9 +5,9 @@ import type { Html } from "./page.ts";
 import { reportPage } from "./report.ts";
 
 /**
- * Writes what a folder says of itself: `favor.json` for programs, `report.html` for people, `README.md` for the Hub.
+ * Writes the reports of a folder: `favor.json` for programs, `report.html` for people, `README.md` for the Hub.
  *
- * @param first - sections that stand first on the page; default: none.
+ * @param first - sections to put first on the page; default: none.
  * @throws {OutputError} `output-unwritable`.
  */
 export async function writeReport(output: OutputFolder, favor: FavorFile, first: readonly Html[] = []): Promise<void> {

@@ -37,7 +37,7 @@ export interface FavorSite extends Omit<ConvertedSite, "verdict" | "mask" | "rea
     };
     readonly folded?: NonNullable<ConvertedSite["folded"]>;
   };
-  /** Measured with `--calibrate` or `--evaluate`. */
+  /** Present if measured, which needs `--calibrate` or `--evaluate`. */
   readonly error?: SiteError;
 }
 
@@ -46,36 +46,36 @@ export interface WrittenSite extends FavorSite {
   readonly reasons: ConvertedSite["reasons"];
 }
 
-/** How the user wanted it, with the defaults. */
+/** The options of a conversion, with defaults filled in. */
 export interface FavorOptions {
   readonly features: FeatureChoice | "landmark";
-  /** Features a head. */
+  /** Features per head. */
   readonly count: number;
   readonly seed: number;
-  /** Of random features. */
+  /** Kind of the random projections. */
   readonly projection?: NonNullable<ConvertOptions["projection"]>;
-  /** Draws of calibrated positive features that were compared. */
+  /** Number of draws of calibrated positive features to choose from. */
   readonly seeds?: number;
-  /** Steps by which landmarks were refined. */
+  /** Gradient-descent steps on the landmarks. */
   readonly refine?: number;
-  /** Layers that stayed softmax on request. */
+  /** Layers that the user asked to keep as softmax. */
   readonly keep: readonly number[];
-  /** Points that may be lost. */
+  /** The allowed loss, in points. */
   readonly budget?: number;
   readonly cross?: true;
   readonly target?: NonNullable<ConvertOptions["target"]>;
   readonly stateful?: true;
-  /** Tokens that the position table was grown to. */
+  /** Length in tokens that the position table was grown to. */
   readonly maxLength?: number;
   readonly growth?: "tile" | "interpolate";
 }
 
-/** `favor.json`, which every converted folder holds. */
+/** The contents of `favor.json`, which every converted folder has. */
 export interface FavorFile {
-  /** Of this file; raised when a reader of the old one would be misled. */
+  /** Version of the format; raised if a change would mislead older readers. */
   readonly format: 1;
   readonly versions: Readonly<Record<string, string>>;
-  /** `revision`: the commit on the Hub, for a source from there. */
+  /** `revision`: the commit, if the source comes from the Hub. */
   readonly source: {
     readonly name: string;
     readonly revision?: string;
@@ -87,11 +87,11 @@ export interface FavorFile {
   readonly options: FavorOptions;
   readonly sites: readonly FavorSite[];
   readonly notes: readonly string[];
-  /** What makes the calibration or the measured quality doubtful; absent: nothing. */
+  /** Reasons to doubt the calibration or the measured quality, if any. */
   readonly warnings?: readonly DataWarning[];
   readonly calibration?: DataUse;
   readonly evaluation?: Evaluation;
-  /** What favor-tune did afterwards. */
+  /** What favor-tune did, if it was used. */
   readonly tuning?: TuningRecord;
 }
 

@@ -8,14 +8,14 @@ import type { FavorFile } from "./favor-file.ts";
 const favorFileLimit = 64 * 1024 * 1024;
 
 /**
- * `favor.json` of a converted folder.
+ * Reads the `favor.json` of a converted folder.
  *
- * @throws {InputError} `converted-malformed` where there is none, or none that this version reads.
+ * @throws {InputError} `converted-malformed` if it is missing or this version cannot read it.
  */
 export async function readFavorFile(folder: string): Promise<FavorFile> {
   const path = join(folder, "favor.json");
   const problem = (what: string, cause?: unknown): InputError =>
-    new InputError(`${path} ${what}. Name the folder that favor-convert wrote.`, {
+    new InputError(`${path} ${what}. Give a folder that favor-convert wrote.`, {
       code: "converted-malformed",
       details: { path },
       ...(cause === undefined ? {} : { cause }),
@@ -24,7 +24,7 @@ export async function readFavorFile(folder: string): Promise<FavorFile> {
     const file = await readJson(path, favorFileSchema, favorFileLimit);
     if (file !== undefined) return file;
   } catch (error) {
-    throw problem(`is not a favor.json that this version reads`, error);
+    throw problem(`cannot be read by this version`, error);
   }
   throw problem("does not exist");
 }

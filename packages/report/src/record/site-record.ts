@@ -24,7 +24,7 @@ export function siteRecord(site: ConvertedSite, error: SiteError | undefined): W
   };
 }
 
-/** The heads of a site differ in the head number of their projection, and calibrated ones in what the model now holds. */
+/** The feature maps of a site's heads differ only in the head number and in calibrated values, which are in the model. */
 function featureMapRecord({ featureMaps = [], folded }: ConvertedSite): Pick<FavorSite, "featureMap"> {
   const [first] = featureMaps;
   if (first === undefined) return {};
@@ -49,7 +49,7 @@ function projectionRecord(
   return { projection: { kind, count, seed, layer, ...(epochs.some((epoch) => epoch !== 0) && { epochs }) } };
 }
 
-/** Features a head. */
+/** Features per head. */
 function widthOf(map: FeatureMapDescription): number {
   if (!("projection" in map)) return "count" in map ? map.count : map.dim;
   const isDouble = map.kind === "hyperbolic" || (map.kind === "trigonometric" && map.variant === "pair");

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { MaskedQuality } from "@favor/measure";
 import { count, qualitySchema } from "./quality-schema.ts";
 
-/** One evaluation on the way. `step` counts from the beginning of the first stage. */
+/** One evaluation during training. `step` counts from the beginning of the first stage. */
 export interface CurvePoint {
   readonly step: number;
   /** Masked accuracy, 0 to 1. */
@@ -13,13 +13,13 @@ export interface CurvePoint {
 /** The schema of a curve. */
 export const curveSchema: z.ZodType<readonly CurvePoint[]> = z.array(z.object({ step: count, accuracy: z.number() }));
 
-/** What distillation did to one attention. */
+/** The effect of distillation on one attention. */
 export interface DistilledSite {
   /** The value that holds the attention's output. */
   readonly site: string;
-  /** Of the model; absent where the converted attentions are not all distilled. */
+  /** The layer; absent unless all converted attentions are distilled. */
   readonly layer?: number;
-  /** Mean squared error of the output over its variance, on held-out sequences; 1 is what a constant would reach. */
+  /** Mean squared error of the output divided by its variance, on held-out sequences. A constant would reach 1. */
   readonly before: number;
   readonly after: number;
 }
@@ -31,16 +31,16 @@ const distilledSite: z.ZodType<DistilledSite> = z.object({
   after: z.number(),
 });
 
-/** One stage as it went; `control`: MLM of the softmax original. */
+/** The record of one stage; `control` is MLM fine-tuning of the softmax original. */
 export interface TuningStage {
   readonly name: "distill" | "mlm" | "control";
-  /** Steps done; fewer than asked for where patience ended the stage. */
+  /** Steps done; fewer than requested if patience ended the stage. */
   readonly steps: number;
-  /** The step, within the stage, whose weights were kept. */
+  /** The step of the stage whose weights were kept. */
   readonly kept: number;
   readonly learningRate: number;
   readonly seconds: number;
-  /** Of distillation: what it learned, by attention. */
+  /** For distillation, its effect on each attention. */
   readonly sites?: readonly DistilledSite[];
 }
 
@@ -54,22 +54,22 @@ export const stageSchema: z.ZodType<TuningStage> = z.object({
   sites: z.array(distilledSite).exactOptional(),
 });
 
-/** What favor-tune did to a converted model: the section `tuning` of `favor.json`. */
+/** What favor-tune did to a converted model: `tuning` in `favor.json`. */
 export interface TuningRecord {
   readonly versions: Readonly<Record<string, string>>;
-  /** The options with their defaults. */
+  /** The options, with defaults filled in. */
   readonly settings: Readonly<Record<string, string | number | boolean>>;
-  /** sha256 of the converted model that training began with. */
+  /** SHA-256 of the converted model that training began with. */
   readonly from: string;
   readonly backend: string;
-  /** The training data; `heldOut`: records of it that were kept for measuring and not trained on. */
+  /** The training data. `heldOut` counts the records that were kept for measuring. */
   readonly data: { readonly file: string; readonly sha256: string; readonly records: number; readonly heldOut: number };
   readonly stages: readonly TuningStage[];
-  /** Accuracy on the held-out tokens on the way. */
+  /** Accuracy on the held-out tokens during training. */
   readonly curve: readonly CurvePoint[];
-  /** The softmax original, trained alike. */
+  /** The same for the softmax original, trained in the same way. */
   readonly controlCurve?: readonly CurvePoint[];
-  /** Everything on the same masked tokens. */
+  /** All models measured on the same masked tokens. */
   readonly measured: {
     readonly file: string;
     readonly sequences: number;
@@ -78,7 +78,7 @@ export interface TuningRecord {
     readonly before: MaskedQuality;
     readonly after: MaskedQuality;
     readonly control?: MaskedQuality;
-    /** A hybrid's accuracy with its remaining softmax layers set to zero, before and after. */
+    /** The quality of a hybrid with its remaining softmax layers set to zero, before and after. */
     readonly ablated?: {
       readonly layers: readonly number[];
       readonly before: MaskedQuality;

@@ -18,7 +18,7 @@ import { siteErrors } from "./site-errors.ts";
 import { openTapped } from "./tapped-model.ts";
 import type { TappedModel } from "./tapped-model.ts";
 
-/** What {@link Activations} are of. */
+/** Input of {@link Activations}. */
 export interface ActivationsInput {
   readonly options: FavorOptions;
   readonly source: Source;
@@ -32,8 +32,8 @@ export interface ActivationsInput {
 }
 
 /**
- * The original model's queries and keys on the user's sequences: feature maps are fitted to them, and compared with
- * softmax on them. Close it with {@link Activations.close}.
+ * The original model's queries and keys on the user's sequences. Feature maps are fitted to them and compared with softmax
+ * on them. Close with {@link Activations.close}.
  */
 export class Activations {
   readonly #input: ActivationsInput;
@@ -50,7 +50,7 @@ export class Activations {
 
   /**
    * @throws {InputError} `model-fails-to-run`, `model-inputs-unknown`; {UsageError} `bad-arguments` if there is
-   * calibration data and no attention that it could be for; {OutputError}.
+   * calibration data but no attention to calibrate; {OutputError}.
    */
   static async open(input: ActivationsInput): Promise<Activations> {
     const { attention, source, tokenizer, output, calibration, evaluation, progress } = input;
@@ -69,7 +69,7 @@ export class Activations {
     }
   }
 
-  /** What cannot be calibrated: attention inside bodies of If, Loop and Scan, a sentence for each. */
+  /** Notes on attention that cannot be calibrated, because it is inside a body of If, Loop or Scan. */
   get notes(): readonly string[] {
     return this.#samples.notes;
   }
@@ -111,7 +111,7 @@ export class Activations {
     return gatherMoments(runner, taps, inputs, tick).finally(() => runner.close());
   }
 
-  /** By site number; on evaluation data where there is some, for the fit has not seen it. */
+  /** Errors by site number, measured on evaluation data if there is any, because the fit has not seen it. */
   async errors(sites: readonly ConvertedSite[]): Promise<(SiteError | undefined)[]> {
     const { calibration, evaluation, progress } = this.#input;
     const inputs = evaluation === undefined ? this.#inputsOf(calibration!).toReversed() : this.#inputsOf(evaluation);
@@ -123,7 +123,7 @@ export class Activations {
     return siteErrors(this.#samples.runner, this.#samples.taps, measured, inputs, this.#pool, progress);
   }
 
-  /** Ends the threads and removes what was written for them. */
+  /** Ends the threads and removes temporary files. */
   async close(): Promise<void> {
     await this.#pool.close();
     await this.#samples.runner.close();
@@ -139,7 +139,7 @@ function cannotCalibrate(notes: readonly string[]): UsageError {
   const found = notes[0] ?? "The model has no attention that can be converted.";
   return new UsageError(
     `Nothing can be calibrated. ${found} Convert it without --calibrate, or export the model without the branch or ` +
-      "loop (onnxsim takes branches away whose condition is constant).",
+      "loop (onnxsim removes branches whose condition is constant).",
     { code: "bad-arguments", details: { notes } },
   );
 }

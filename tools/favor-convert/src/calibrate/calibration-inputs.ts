@@ -2,13 +2,13 @@ import { maskSequence, ordinaryIds } from "@favor/measure";
 import type { SequenceTokenizer, TokenSequence } from "@favor/measure/tokens";
 
 /**
- * What the model is run on to see its queries and keys. A masked language model is used on masked inputs, and its
- * activations differ there: it is calibrated on inputs masked as in its training (15 % of the tokens).
- * Any other model sees the sequences as they are.
+ * The inputs on which queries and keys are collected. A masked language model is used on masked inputs, where its
+ * activations differ, so its inputs are masked as in training (15 % of the tokens). Other models see the sequences
+ * unchanged.
  *
  * @param isMaskedModel - whether the model has logits over its vocabulary.
- * @param seed - of the masks.
- * @returns token ids, a sequence each, in the order of the sequences.
+ * @param seed - seed of the masks.
+ * @returns token ids of each sequence.
  */
 export function calibrationInputs(
   sequences: readonly TokenSequence[],

@@ -9,18 +9,19 @@ import type { HeadJob, HeadResult, LandmarkFit } from "./head-job.ts";
 import type { HeadPool } from "./head-pool.ts";
 import { firstRows, gatherSamples } from "./samples.ts";
 
-/** Queries that a fit sees, about: `fitLandmarks` takes 2560 of them; refinement takes others at every step. */
+/** Approximate number of queries per fit. `fitLandmarks` uses 2560 of them; refinement uses others at every step. */
 const fittedRows = 3072;
 
-/** Queries that draws are chosen on: each draw is compared with softmax on all of them. */
+/** Approximate number of queries on which each draw is compared with softmax. */
 const selectionRows = 512;
 
 /**
- * The feature maps of every head of the tapped sites, fitted to a sample of its queries and keys; each head alone, in
- * threads. A site that landmarks do not suit gets calibrated random features. The result does not depend on the number of threads.
+ * Fits the feature map of every head of the tapped sites to a sample of its queries and keys. Heads are fitted separately,
+ * in threads; the result does not depend on the number of threads. If calibrated random features suit a site better than
+ * landmarks, it gets those.
  *
  * @param runner - the model with the outputs of `tapSamples`.
- * @param moments - by site, of all calibration data.
+ * @param moments - moments of all calibration data, by site.
  * @returns by site number; `undefined` for sites without a tap.
  * @throws {InputError} `model-fails-to-run`; FavorError "degenerate-fit".
  */
@@ -74,8 +75,8 @@ export async function fitSites(
 }
 
 /**
- * Landmarks, unless random features are nearer to softmax on the held-out inputs, as happens where attention is nearly
- * even. All heads of a site have the same kind, so the mean over them decides.
+ * Chooses landmarks, unless random features fit the held-out inputs better, which happens where attention is nearly
+ * uniform. All heads of a site get the same kind, so their mean error decides.
  */
 function nearer(fits: readonly LandmarkFit[]): FeatureMapDescription[] {
   const excess = fits.reduce((sum, { landmarkError, randomError }) => sum + landmarkError - randomError, 0);

@@ -10,7 +10,7 @@ import {
 } from "@favor/core/calibration";
 import type { AttentionInput, HeadMoments } from "@favor/core/calibration";
 
-/** Which head: its features are drawn from the streams with these numbers. */
+/** Identifies a head; its features are drawn from the streams with these numbers. */
 interface HeadAddress {
   readonly seed: number;
   /** The site's number. */
@@ -22,16 +22,16 @@ interface HeadAddress {
 interface LandmarkJob extends HeadAddress {
   readonly kind: "landmark";
   readonly inputs: readonly AttentionInput[];
-  /** Inputs that the fit does not see: landmarks and random features are compared on them. */
+  /** Inputs that the fit does not see, on which landmarks and random features are compared. */
   readonly heldOut: readonly AttentionInput[];
   readonly moments: HeadMoments;
   readonly count: number;
   readonly refine: number;
-  /** Landmarks are refined, and compared with random features, as they will be used: in causal attention, or over all keys. */
+  /** Whether the attention is causal; refinement and comparisons use the features as they will be used. */
   readonly causal: boolean;
 }
 
-/** A fit of landmarks beside calibrated random features of the same number, with their errors on the held-out inputs. */
+/** Fitted landmarks and as many calibrated random features, with their errors on the held-out inputs. */
 export interface LandmarkFit {
   readonly landmark: FeatureMapDescription;
   readonly random: FeatureMapDescription;
@@ -48,7 +48,7 @@ interface SelectionJob extends HeadAddress {
   readonly count: number;
   readonly projection: ProjectionKind;
   readonly draws: number;
-  /** Draws are compared as they will be used. */
+  /** Whether the attention is causal; draws are compared as they will be used. */
   readonly causal: boolean;
 }
 
@@ -60,10 +60,10 @@ interface ErrorJob {
   readonly causal: boolean;
 }
 
-/** What is computed for one head, on its own: the unit of work that threads share. */
+/** The work on one head, which is the unit that threads share. */
 export type HeadJob = LandmarkJob | SelectionJob | ErrorJob;
 
-/** A fit of landmarks, a feature map, or for an {@link ErrorJob} the relative error. */
+/** Fitted landmarks, a feature map, or for an {@link ErrorJob} the relative error. */
 export type HeadResult<Job extends HeadJob> = Job extends LandmarkJob
   ? LandmarkFit
   : Job extends ErrorJob
@@ -71,9 +71,9 @@ export type HeadResult<Job extends HeadJob> = Job extends LandmarkJob
     : FeatureMapDescription;
 
 /**
- * Runs one job. The result depends on the job alone.
+ * Runs one job. The result depends only on the job.
  *
- * @throws FavorError "degenerate-fit", ArgumentError for inputs that cannot be right.
+ * @throws FavorError "degenerate-fit", ArgumentError for invalid inputs.
  */
 export function runHeadJob(job: HeadJob): LandmarkFit | FeatureMapDescription | number {
   switch (job.kind) {
@@ -95,7 +95,7 @@ function fitHead(job: LandmarkJob): LandmarkFit {
   const error = (description: FeatureMapDescription): number =>
     errorOf({ description, inputs: heldOut, causal: job.causal });
   const [before, after] = [error(fitted), refine === 0 ? Infinity : error(refined)];
-  // Refinement follows each query's own distribution, and may lose on the whole: then the fit stays.
+  // Refinement follows each query's own distribution and may worsen the whole: then the fit is kept.
   const isNearer = after < before;
   return {
     landmark: isNearer ? refined : fitted,

@@ -7,7 +7,7 @@ import { runHeadJob } from "./head-job.ts";
 import type { HeadJob, HeadResult } from "./head-job.ts";
 import type { HeadAnswer } from "./head-worker.ts";
 
-/** Threads need the built worker; from the sources (tests) jobs run in this thread, with the same results. */
+/** Threads need the built worker. When run from the sources (tests), jobs run in this thread, with the same results. */
 const workerPath = import.meta.url.endsWith(".ts")
   ? undefined
   : fileURLToPath(new URL("./head-worker.js", import.meta.url));
@@ -18,7 +18,7 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
-/** Threads that work on heads, one head a thread at a time. Results do not depend on how many there are. */
+/** Threads that each work on one head at a time. Results do not depend on their number. */
 export class HeadPool {
   readonly #idle: Worker[] = [];
   readonly #workers: Worker[] = [];
@@ -59,7 +59,7 @@ export class HeadPool {
       if ("result" in answer) waiting.resolve(answer.result);
       else waiting.reject(errorOf(answer));
     };
-    // The thread is gone (out of memory), and the others would fare alike.
+    // The thread died (out of memory), and the others would too.
     const failed = (error: Error): void => {
       for (const { reject } of [waiting, ...this.#queue.splice(0)]) reject(error);
     };
@@ -68,7 +68,7 @@ export class HeadPool {
   }
 }
 
-/** The inputs' memory is handed over rather than copied: nobody needs it here any more. */
+/** The inputs' memory is transferred, not copied, because it is no longer needed here. */
 function buffersOf(job: HeadJob): ArrayBuffer[] {
   const inputs = job.kind === "landmark" ? [...job.inputs, ...job.heldOut] : job.inputs;
   return inputs.flatMap(({ query, key }) => [query.buffer as ArrayBuffer, key.buffer as ArrayBuffer]);

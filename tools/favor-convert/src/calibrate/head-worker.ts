@@ -5,7 +5,7 @@ import { FavorError } from "@favor/core";
 import { runHeadJob } from "./head-job.ts";
 import type { HeadJob } from "./head-job.ts";
 
-/** What a worker answers. Errors lose their class between threads, so what they say is sent. */
+/** The answer of a worker. Errors lose their class between threads, so their contents are sent. */
 export type HeadAnswer =
   | { readonly result: ReturnType<typeof runHeadJob> }
   | {

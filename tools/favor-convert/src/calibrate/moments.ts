@@ -8,13 +8,12 @@ import type { ModelRunner } from "@favor/measure";
 import { gatherSamples } from "./samples.ts";
 
 /**
- * The means and covariances of queries and keys, by site and head, over real sequences: what calibration needs
- * (calibrated features: see `calibrate` of `@favor/core`). Sequences go one at a time and unpadded, so that every
- * token counts once and no padding does.
+ * Computes the means and covariances of queries and keys, by site and head, for calibration (see `calibrate` of
+ * `@favor/core`). Sequences are run one at a time and unpadded, so that every token counts once and padding never does.
  *
  * @param runner - the model with the additional outputs of `tapMoments`.
- * @param taps - what those outputs are.
- * @param tick - called with the number of sequences done.
+ * @param taps - describe those outputs.
+ * @param tick - called after each sequence, with 1.
  * @returns by site number; `undefined` for sites without a tap.
  * @throws {InputError} `model-fails-to-run`; `weights-not-finite` if a sum is not finite.
  */
@@ -24,7 +23,7 @@ export async function gatherMoments(
   sequences: readonly (readonly number[])[],
   tick: (done: number) => void,
 ): Promise<(HeadMoments[] | undefined)[]> {
-  // Sums add up: one float64 array an output over all sequences, and the moments once at the end.
+  // Sums are added up in one float64 array per output; moments are computed once at the end.
   const sums = new Map<string, Float64Array>();
   const names = taps.flatMap((tap) => Object.values(tap.outputs));
   for (const ids of sequences) {
@@ -38,8 +37,8 @@ export async function gatherMoments(
 }
 
 /**
- * The same from the queries and keys themselves, for a model of a fixed batch or length: its sums would be of the padding
- * too.
+ * Like {@link gatherMoments}, but from the queries and keys themselves, for models with a fixed batch size or length:
+ * their sums would include padding.
  *
  * @param runner - the model with the outputs of `tapSamples`.
  * @throws {InputError} `model-fails-to-run`; `weights-not-finite` if a query or key is not finite.
@@ -83,7 +82,7 @@ function added(sum: Float64Array | undefined, data: Tensor["data"]): Float64Arra
 /** The moments of every head of a site, from its sums. */
 function momentsOf(tap: MomentTap, sums: ReadonlyMap<string, Float64Array>): HeadMoments[] {
   const { site, heads, dim, outputs } = tap;
-  // Not the number of tokens: an encoder's keys, frames and windows have numbers of their own.
+  // Not the number of tokens: an encoder's keys, frames and windows have different counts.
   const [[queries], [keys]] = [sums.get(outputs.queryCount)!, sums.get(outputs.keyCount)!];
   return Array.from({ length: heads }, (_, head) => {
     const of = (name: string, size: number): Float64Array =>
@@ -100,8 +99,8 @@ function momentsOf(tap: MomentTap, sums: ReadonlyMap<string, Float64Array>): Hea
 function finite(values: Float64Array, site: number): Float64Array {
   if (values.every((value) => Number.isFinite(value))) return values;
   throw new InputError(
-    `The queries or keys of attention site ${site} are not finite on the calibration data: a weight before it is NaN ` +
-      `or infinite, or the model overflows. Get an undamaged copy of the checkpoint.`,
+    `The queries or keys of attention site ${site} are not finite on the calibration data: an earlier weight is NaN or ` +
+      `infinite, or the model overflows. Get an undamaged copy of the checkpoint.`,
     { code: "weights-not-finite", details: { site } },
   );
 }

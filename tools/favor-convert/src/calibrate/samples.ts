@@ -5,21 +5,21 @@ import type { Tensor } from "onnxruntime-node";
 import { InputError } from "@favor/checkpoints";
 import type { ModelRunner } from "@favor/measure";
 
-/** Queries and keys of one site: by head and sequence, one input for each entry of the attention's batch. */
+/** Queries and keys of one site, by head and sequence, with one input per entry of the attention's batch. */
 export interface SiteSample {
   readonly site: number;
   readonly heads: readonly (readonly (readonly AttentionInput[])[])[];
 }
 
-/** Queries and keys that are held at a time, in bytes of float64: beyond them the model is run again, for fewer sites. */
+/** Bytes of queries and keys to hold at a time, in float64. If there are more, the model is run again for the rest. */
 const heldBytes = 256 * 1024 * 1024;
 
 /**
- * The queries and keys of every head on some sequences, group by group of sites so that memory does not grow with the
- * model. Sequences go one at a time and unpadded.
+ * Collects the queries and keys of every head, for groups of sites, so that memory use does not grow with the model.
+ * Sequences are run one at a time and unpadded.
  *
  * @param runner - the model with the outputs of `tapSamples`.
- * @param taps - those of the sites that are wanted.
+ * @param taps - taps of the sites to collect.
  * @throws {InputError} `model-fails-to-run`.
  */
 export async function* gatherSamples(
@@ -56,8 +56,8 @@ export async function* gatherSamples(
 }
 
 /**
- * One head's rows `[positions, dim]` of a tensor `[batch, heads, positions, dim]`, for each entry of the batch; several
- * heads may share one of keys. What a fixed batch or length pads the sequence with is left out.
+ * One head's rows `[positions, dim]` of a tensor `[batch, heads, positions, dim]`, for each entry of the batch. Several
+ * heads may share a key head. Padding to a fixed batch size or length is left out.
  */
 function rowsOf(
   { data, dims }: Tensor,
@@ -79,7 +79,7 @@ function rowsOf(
   });
 }
 
-/** The first sequences that give about `rows` queries, of which a long sequence counts for 256 (as in `fitLandmarks`). */
+/** The first sequences that give about `rows` queries; each counts for at most 256, as in `fitLandmarks`. */
 export function firstRows(sequences: readonly (readonly number[])[], rows: number): (readonly number[])[] {
   const chosen: (readonly number[])[] = [];
   for (let taken = 0; taken < rows && chosen.length < sequences.length;) {

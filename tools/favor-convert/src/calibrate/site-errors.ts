@@ -7,21 +7,20 @@ import type { SiteError } from "@favor/report";
 import type { HeadPool } from "./head-pool.ts";
 import { firstRows, gatherSamples } from "./samples.ts";
 
-/** Queries that errors are measured on, about. */
+/** Approximate number of queries on which errors are measured. */
 const measuredRows = 1024;
 
 /** A converted site. */
 export interface MeasuredSite {
   readonly site: number;
   readonly causal: boolean;
-  /** By head. */
+  /** One per head. */
   readonly featureMaps: readonly FeatureMapDescription[];
 }
 
 /**
- * How far the linear attention of each site is from softmax, on the queries and keys that the original model makes of
- * some sequences: the relative error |P_hat - P|_F / |P|_F of the attention matrices, by head. Each site alone: what
- * errors do to the layers above is not in it.
+ * Measures how far the linear attention of each site is from softmax, on the original model's queries and keys: the
+ * relative error |P_hat - P|_F / |P|_F of the attention matrices, by head. Effects on later layers are not included.
  *
  * @param runner - the model with the outputs of `tapSamples`.
  * @returns by site number; `undefined` for sites without a tap.

@@ -11,12 +11,12 @@ import type { RunnerOptions } from "@favor/measure";
 export interface TappedModel<Tap> {
   readonly runner: ModelRunner;
   readonly taps: readonly Tap[];
-  /** A sentence for each site that has no tap. */
+  /** A note for each site without a tap. */
   readonly notes: readonly string[];
 }
 
 /**
- * Writes a tapped copy of the model into the unfinished folder's scratch and opens it; close the runner when done.
+ * Writes a tapped copy of the model to the unfinished folder's temporary folder and opens it. Close the runner when done.
  *
  * @throws {OutputError} `output-unwritable`; {InputError} as `ModelRunner.open`.
  */

@@ -38,13 +38,13 @@ export interface ConvertResult {
   readonly folder: string;
   readonly sites: readonly ConvertedSite[];
   readonly notes: readonly string[];
-  /** What makes the calibration or the measured quality doubtful. */
+  /** Reasons to doubt the calibration or the measured quality. */
   readonly warnings: readonly DataWarning[];
-  /** What `favor.json` says. */
+  /** The contents of `favor.json`. */
   readonly favor: FavorFile;
 }
 
-/** What a conversion would do: nothing is written, and no data file is read. */
+/** What a conversion would do. Nothing is written and no data file is read. */
 export interface DryRunResult {
   readonly folder: undefined;
   readonly sites: readonly ConvertedSite[];
@@ -55,15 +55,15 @@ export interface DryRunResult {
 
 /**
  * Converts a checkpoint to linear attention: reads it, calibrates, rewrites, measures, and writes a folder with the
- * model, its configuration and tokenizer, `favor.json`, `report.html` and a model card. The folder appears whole or
+ * model, its configuration and tokenizer, `favor.json`, `report.html` and a model card. The folder appears complete or
  * not at all. The same request gives the same bytes.
  *
  * @param request - see {@link ConvertRequest}.
- * @param progress - told of every stage; default: nobody.
- * @returns what was written; for a dry run the sites and notes alone.
+ * @param progress - receives progress and warnings; default: none.
+ * @returns what was written; for a dry run, only the sites and notes.
  * @throws {UsageError} for options that contradict each other or the output folder's state; {InputError} for malformed
- * input; the errors of `@favor/onnx` for a model that cannot be read or where nothing may be converted;
- * {OutputError} when the disk refuses.
+ * input; the errors of `@favor/onnx` for a model that cannot be read or has nothing to convert;
+ * {OutputError} if the disk refuses.
  */
 export function convert(
   request: ConvertRequest & { readonly dryRun: true },
@@ -81,7 +81,7 @@ export async function convert(
   const options = optionsOf(request);
   const source = await openSource(request.source, request, progress);
   if (request.dryRun !== true && request.output === undefined) {
-    throw new UsageError("Name the folder to write: -o <dir> (or --dry-run to write nothing).", {
+    throw new UsageError("Name the folder to write with -o <dir>, or pass --dry-run to write nothing.", {
       code: "bad-arguments",
     });
   }
@@ -145,7 +145,7 @@ const modelFile = "onnx/model.onnx";
 
 const dataUnread = "The data files were not read: a dry run fits and measures nothing.";
 
-/** Everything between an empty folder and a whole one. */
+/** Fills the output folder. */
 async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<ConvertResult, "folder">> {
   const { options, source, opened, data, output, progress } = job;
   // The source is hashed while its attention is rewritten and the result written.
@@ -184,7 +184,7 @@ interface Attempt {
   readonly conversion: Conversion;
   readonly bytes: number;
   readonly sha256: string;
-  /** Whether there is a data file beside it. */
+  /** Whether it has external data. */
   readonly hasExternalData: boolean;
   readonly evaluation: Evaluation | undefined;
 }
@@ -229,7 +229,7 @@ async function openComparison({ source, data, output, threads, progress }: Job):
   return Comparison.open({ source, original, tokenizer, threads, ...evaluation }, progress);
 }
 
-/** The first attempt if its loss is within the budget, else one that keeps the layers of the largest errors. */
+/** The first attempt if its loss is within the budget, otherwise one that keeps the layers with the largest errors. */
 async function keepWithin(
   budget: number | undefined,
   first: Attempt,
@@ -254,7 +254,7 @@ async function keepWithin(
     return last;
   });
   if (best === last) return best.attempt;
-  // The file is that of a later attempt: write this one's again.
+  // A later attempt has overwritten the file: write the best one again.
   const again = await convertTo(fitted, [...job.options.keep, ...best.also], job, undefined);
   return { ...again, evaluation: best.attempt.evaluation };
 }
@@ -292,7 +292,7 @@ function rewriteOptions(options: FavorOptions, keep: readonly number[]): Omit<Co
   };
 }
 
-/** Reads and tokenises the data files first: their faults should show before minutes of work. */
+/** Reads and tokenises the data files first, so that their errors show before minutes of work. */
 async function openData(request: ConvertRequest, source: Source, seed: number): Promise<Data> {
   if (request.calibrate === undefined && request.evaluate === undefined) {
     return { tokenizer: undefined, calibration: undefined, evaluation: undefined, warnings: [] };

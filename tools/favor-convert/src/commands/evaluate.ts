@@ -11,28 +11,28 @@ import { checkVocabulary, loadSequences } from "@favor/measure/tokens";
 import { loadTokenizer } from "@favor/measure/tokens";
 
 export interface EvaluateRequest {
-  /** The reference: a checkpoint folder or an `.onnx` file; its tokenizer is used. */
+  /** The reference: a checkpoint folder or an `.onnx` file. Its tokenizer is used for all models. */
   readonly original: string;
   /** Converted folders or `.onnx` files. */
   readonly converted: readonly string[];
-  /** FASTA, text, JSON Lines or Parquet. */
+  /** Data file: FASTA, text, JSON Lines or Parquet. */
   readonly data: string;
-  /** Field of JSON Lines, or column of Parquet, that holds the text; default "text", in Parquet else "sequence". */
+  /** JSON Lines field or Parquet column with the text. Default: "text"; in Parquet files without it, "sequence". */
   readonly column?: string;
-  /** Sequences, drawn from the whole file; default 500. */
+  /** Number of sequences to draw from the file; default 500. */
   readonly count?: number;
-  /** Of the draw and the masks; default 0. */
+  /** Seed of the draw and the masks; default 0. */
   readonly seed?: number;
   /** Cut sequences that are too long instead of refusing them. */
   readonly truncate?: boolean;
-  /** Threads of onnxruntime; default: every core. */
+  /** Threads of onnxruntime; default: one per core. */
   readonly threads?: number;
 }
 
 /**
  * Compares any number of converted models with their original on the same inputs; see {@link Evaluation}.
  *
- * @returns one evaluation a converted model, in that order.
+ * @returns one evaluation per converted model, in that order.
  * @throws {InputError} for sources or data that cannot be read, and models that do not run.
  */
 export async function evaluate(request: EvaluateRequest, progress: Progress = silent): Promise<Evaluation[]> {

@@ -15,15 +15,15 @@ export interface Inspection {
   /** Every softmax attention of the graph, in the order of data flow. */
   readonly sites: readonly SiteReport[];
   readonly notes: readonly string[];
-  /** How many nodes of each operator the graph has, its bodies aside. */
+  /** Number of nodes of each operator, without those in bodies of If, Loop and Scan. */
   readonly operators: Readonly<Record<string, number>>;
 }
 
 /**
- * Every attention of a checkpoint, and whether it may be replaced.
+ * Lists every attention of a checkpoint and whether it can be replaced.
  *
  * @param path - a checkpoint folder, an `.onnx` file or the id of a model on the Hub.
- * @param options - which of its files.
+ * @param options - which of its files to use.
  * @throws {InputError} and the errors of `@favor/onnx` for a source that cannot be read.
  */
 export async function inspect(
@@ -45,8 +45,8 @@ export async function inspect(
   }
 }
 
-/** A converted model has no softmax left where it was replaced: its reader should know why. */
+/** Explains why a converted model has fewer softmax attentions. */
 function conversionNote(metadata: readonly { readonly key: string }[]): string[] {
   if (!metadata.some(({ key }) => key === "favor")) return [];
-  return ["This model was converted by Favor: what was replaced is no softmax any more. See favor.json beside it."];
+  return ["This model was already converted by Favor, so replaced attention is not listed. See its favor.json."];
 }

@@ -12,32 +12,32 @@ export interface ConvertRequest extends SourceOptions {
   readonly output?: string;
   /** Default "landmark" with `calibrate`, else "positive". */
   readonly features?: FeatureChoice | "landmark";
-  /** Features a head, M; default 256. */
+  /** Features per head, M; default 256. */
   readonly count?: number;
   /** Default "orthogonal". */
   readonly projection?: NonNullable<ConvertOptions["projection"]>;
-  /** Of the projections, the draws from data files and the masks; default 0. */
+  /** Seed of the projections, the draws from data files and the masks; default 0. */
   readonly seed?: number;
-  /** Draws of each head's calibrated positive features, of which the best on the calibration data stays. */
+  /** Draws of each head's calibrated positive features; the best on the calibration data is used. Default 4. */
   readonly seeds?: number;
-  /** Steps of gradient descent on each head's landmarks after their fit; default 0. */
+  /** Gradient-descent steps on each head's landmarks after their fit; default 0. */
   readonly refine?: number;
-  /** Layers that stay softmax, counted from 0. */
+  /** Layers to keep as softmax, counted from 0. */
   readonly keep?: readonly number[];
   /**
-   * The loss that is allowed, in points of masked accuracy or of the cosine on the evaluation data: as few layers as
-   * that takes stay softmax, those with the largest error first.
+   * The allowed loss on the evaluation data, in points of masked accuracy or of the cosine. To stay within it, as few
+   * layers as possible are kept as softmax, those with the largest error first.
    */
   readonly budget?: number;
   /** Also convert cross-attention. */
   readonly cross?: boolean;
-  /** What causal attention is written in; default "standard" operators. */
+  /** Operators for causal attention; default "standard". */
   readonly target?: NonNullable<ConvertOptions["target"]>;
-  /** A causal model takes and gives its state. */
+  /** Make a causal model take and return its state. */
   readonly stateful?: boolean;
   /** Grow the position table to this many tokens. */
   readonly maxLength?: number;
-  /** How: by repeating it (default) or by stretching it. */
+  /** How to grow it: by repeating it (default) or by stretching it. */
   readonly growth?: "tile" | "interpolate";
   /** Data file to calibrate on. */
   readonly calibrate?: string;
@@ -47,11 +47,11 @@ export interface ConvertRequest extends SourceOptions {
   readonly evaluate?: string;
   /** Sequences to compare on; default 500. */
   readonly evaluateCount?: number;
-  /** Field of JSON Lines, or column of Parquet, that holds the text; default "text", in Parquet else "sequence". */
+  /** JSON Lines field or Parquet column with the text. Default: "text"; in Parquet files without it, "sequence". */
   readonly column?: string;
   /** Cut sequences that are too long instead of refusing them. */
   readonly truncate?: boolean;
-  /** Threads of onnxruntime and of the fit; default: every core. */
+  /** Threads of onnxruntime and of the fit; default: one per core. */
   readonly threads?: number;
   /** Replace an output folder that an earlier run wrote. */
   readonly force?: boolean;
@@ -59,17 +59,17 @@ export interface ConvertRequest extends SourceOptions {
   readonly dryRun?: boolean;
 }
 
-/** Half a minute's evaluation of masks: enough for 2,048 positions in models that run at no other length. */
+/** About half a minute of evaluating masks: enough for 2,048 positions in models with a fixed length. */
 export const maskOperations = 2e9;
 
-/** Draws of calibrated positive features when `seeds` is not given. */
+/** Default of `seeds`. */
 const defaultSeeds = 4;
 
-/** Features that take their parameters from the statistics of queries and keys. */
+/** Features that can be calibrated on the statistics of queries and keys. */
 const calibratedFeatures: readonly string[] = ["landmark", "positive", "oprf", "dense-exponential"];
 
 /**
- * A request's options with their defaults.
+ * Checks a request's options and fills in defaults.
  *
  * @throws {UsageError} `bad-arguments` for options that contradict each other.
  */
@@ -80,15 +80,15 @@ export function optionsOf(request: ConvertRequest): FavorOptions {
   const isSelected = features === "positive" && calibrate !== undefined;
   refuseIf(
     isLandmark && calibrate === undefined,
-    "Landmark features are fitted to data: name a file of your sequences with --calibrate.",
+    "Landmark features are fitted to data: pass a file of your sequences with --calibrate.",
   );
   refuseIf(
     calibrate !== undefined && !calibratedFeatures.includes(features),
-    `--calibrate shapes ${calibratedFeatures.join(", ")} features; ${features} attention has nothing to calibrate. Leave one of the two out.`,
+    `--calibrate is for ${calibratedFeatures.join(", ")} features; ${features} attention has nothing to calibrate. Remove one of the two.`,
   );
   refuseIf(
     isLandmark && request.projection !== undefined,
-    "--projection is for random features; landmarks come from the calibration data. Leave one of the two out.",
+    "--projection is for random features; landmarks come from the calibration data. Remove one of the two.",
   );
   refuseIf(request.refine !== undefined && !isLandmark, "--refine moves landmarks: it needs --features landmark.");
   refuseIf(
@@ -101,28 +101,28 @@ export function optionsOf(request: ConvertRequest): FavorOptions {
   );
   refuseIf(
     request.calibrateCount !== undefined && calibrate === undefined,
-    "--calibrate-count says how much of the calibration data is read: name its file with --calibrate.",
+    "--calibrate-count says how much calibration data to read: pass its file with --calibrate.",
   );
   refuseIf(
     request.evaluateCount !== undefined && request.evaluate === undefined,
-    "--evaluate-count says how much of the evaluation data is read: name its file with --evaluate.",
+    "--evaluate-count says how much evaluation data to read: pass its file with --evaluate.",
   );
   const hasData = calibrate !== undefined || request.evaluate !== undefined;
   refuseIf(
     request.column !== undefined && !hasData,
-    "--column is of a data file: name one with --calibrate or --evaluate.",
+    "--column names a column of a data file: pass one with --calibrate or --evaluate.",
   );
   refuseIf(
     request.truncate === true && !hasData,
-    "--truncate cuts sequences of a data file: name one with --calibrate or --evaluate.",
+    "--truncate cuts sequences of a data file: pass one with --calibrate or --evaluate.",
   );
   refuseIf(
     budget !== undefined && request.evaluate === undefined,
-    "--budget is a loss on the evaluation data: name a file of it with --evaluate.",
+    "--budget limits the loss on evaluation data: pass a file of it with --evaluate.",
   );
   refuseIf(
     request.stateful === true && request.evaluate !== undefined,
-    "--evaluate feeds whole sequences, without a state: measure a conversion without --stateful, which computes the same.",
+    "--evaluate feeds whole sequences without a state: measure a conversion without --stateful, which computes the same.",
   );
   return {
     features,
@@ -139,7 +139,7 @@ export function optionsOf(request: ConvertRequest): FavorOptions {
   };
 }
 
-/** --keep names layers that the model has. */
+/** Checks that the model has the layers of --keep. */
 export function checkKept(keep: readonly number[], layers: ReadonlySet<number>): void {
   const unknown = keep.filter((layer) => !layers.has(layer));
   refuseIf(

@@ -26,7 +26,7 @@ export interface VerifyRequest extends SourceOptions {
   readonly converted: string;
   /** Data file to compare both models on. */
   readonly data?: string;
-  /** Field of JSON Lines, or column of Parquet, that holds the text; default "text", in Parquet else "sequence". */
+  /** JSON Lines field or Parquet column with the text. Default: "text"; in Parquet files without it, "sequence". */
   readonly column?: string;
   readonly threads?: number;
 }
@@ -34,28 +34,28 @@ export interface VerifyRequest extends SourceOptions {
 export interface Verification {
   readonly passed: boolean;
   readonly checks: readonly Check[];
-  /** The comparison on `data`, if it was given. */
+  /** The comparison on `data`, if given. */
   readonly evaluation: Evaluation | undefined;
 }
 
-/** The check that the others, and the evaluation, rest on. */
+/** The check that the others and the evaluation depend on. */
 const runs = "model runs in onnxruntime";
 
-/** How far two evaluations of the same models on the same inputs may lie apart: other processors round otherwise. */
+/** Allowed difference between two evaluations of the same models on the same inputs: processors round differently. */
 const evaluationTolerance = 0.005;
 
 /**
- * Checks a converted folder against its original: the files are those that `favor.json` names, inputs and outputs are
- * the original's, padding changes nothing, a stateful model fed in pieces gives the whole, exact attention gives the original's numbers, and, with data, the recorded
- * quality is found again.
+ * Checks a converted folder against its original: that the files are those in `favor.json`, inputs and outputs are the
+ * original's, padding changes nothing, a stateful model gives the same when fed in pieces, exact attention gives the
+ * original's numbers, and, with data, the recorded quality can be reproduced.
  *
  * @throws {UsageError} `bad-arguments` for a column without data.
- * @throws {InputError} `converted-malformed` for a folder without a valid `favor.json`; what reading the models and
- * the data throws. A check that fails is not thrown but reported.
+ * @throws {InputError} `converted-malformed` for a folder without a valid `favor.json`; and whatever reading
+ * the models and the data throws. Failed checks are reported, not thrown.
  */
 export async function verify(request: VerifyRequest, progress: Progress = silent): Promise<Verification> {
   if (request.column !== undefined && request.data === undefined) {
-    throw new UsageError("--column is of a data file: name one with --data.", { code: "bad-arguments" });
+    throw new UsageError("--column names a column of a data file: pass one with --data.", { code: "bad-arguments" });
   }
   const original = await openSource(request.original, request, progress);
   const converted = await openSource(request.converted);
@@ -63,7 +63,7 @@ export async function verify(request: VerifyRequest, progress: Progress = silent
   const threads = request.threads ?? availableParallelism();
   progress.stage("Checking the files");
   const checks = [
-    await checkFile("source is the one converted", original.modelPath, favor.source.sha256),
+    await checkFile("source is the one that was converted", original.modelPath, favor.source.sha256),
     await checkFile("model is unchanged", converted.modelPath, favor.model.sha256),
   ];
   const evaluation = await withOnnxFile(original, async (path) => {
@@ -140,7 +140,7 @@ function quality(evaluation: Evaluation): number {
   return evaluation.kind === "masked-language" ? evaluation.converted.accuracy.value : evaluation.cosine.value;
 }
 
-/** With the data of the recorded evaluation, its outcome must be found again; other data can only be reported. */
+/** The data of the recorded evaluation must reproduce its outcome; for other data there is nothing to check. */
 function checkEvaluation(found: Evaluation, recorded: Evaluation | undefined): Check[] {
   if (recorded === undefined || recorded.kind !== found.kind || recorded.data.sha256 !== found.data.sha256) return [];
   const [now, then] = [quality(found), quality(recorded)];
@@ -148,7 +148,7 @@ function checkEvaluation(found: Evaluation, recorded: Evaluation | undefined): C
   const what = found.kind === "masked-language" ? "masked accuracy" : "mean cosine";
   return [
     {
-      name: "recorded quality is found again",
+      name: "recorded quality is reproduced",
       passed,
       found: `${what} ${now.toFixed(4)}, recorded ${then.toFixed(4)}`,
     },

@@ -1,18 +1,18 @@
 import { InputError } from "@favor/checkpoints";
 
-/** A conversion that was judged. */
+/** A measured conversion. */
 export interface Judged {
-  /** Points of accuracy, or of the cosine. */
+  /** Loss in points of accuracy or of the cosine. */
   readonly loss: number;
 }
 
 /**
- * The conversion with as few softmax layers as the budget takes: layers stay softmax in the order given, the largest
- * error first, and the number of them is found by bisection, for more of them lose less.
+ * Finds the conversion that stays within the budget with as few softmax layers as possible. Layers are kept in the given
+ * order, and their number is found by bisection: the more layers are kept, the smaller the loss.
  *
- * @param layers - that may stay, by falling error; at least one of them is converted.
- * @param judge - converts with these layers kept, and measures.
- * @throws {InputError} `budget-unreachable` if even one converted layer loses more.
+ * @param layers - layers that may be kept, by decreasing error; at least one of them is converted.
+ * @param judge - converts with these layers kept, and measures the loss.
+ * @throws {InputError} `budget-unreachable` if the loss exceeds the budget even with one converted layer.
  */
 export async function withinBudget<Result extends Judged>(
   budget: number,
@@ -38,8 +38,8 @@ export async function withinBudget<Result extends Judged>(
   }
   if (best !== undefined) return best;
   throw new InputError(
-    `No layer can be converted within a loss of ${budget} points: the least found is ${least.toFixed(2)}. Raise --budget, ` +
-      `or lower the error with a larger --count, --calibrate, or --refine 40.`,
+    `No layer can be converted within a loss of ${budget} points: the smallest loss found is ${least.toFixed(2)}. Raise ` +
+      `--budget, or reduce the error with a larger --count, --calibrate or --refine 40.`,
     { code: "budget-unreachable", details: { budget, least } },
   );
 }

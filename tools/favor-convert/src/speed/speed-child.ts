@@ -4,22 +4,22 @@ import { RandomStream, streamPurpose } from "@favor/core";
 
 import { ModelRunner } from "@favor/measure";
 
-/** What the parent process asks of this one, as JSON in its first argument. */
+/** The request of the parent process, as JSON in the first argument. */
 export interface SpeedTask {
   readonly model: string;
   readonly length: number;
-  /** Random ids are drawn below this. */
+  /** Random ids are smaller than this. */
   readonly vocabulary: number;
   readonly threads: number;
-  /** Timed runs after one that is not timed. */
+  /** Timed runs, after one untimed run. */
   readonly runs: number;
 }
 
-/** What this process answers, as JSON on stdout. */
+/** The answer, as JSON on stdout. */
 export interface SpeedAnswer {
   /** Median of the timed runs. */
   readonly seconds: number;
-  /** The most memory that the process held resident, model and runtime included. */
+  /** Peak resident memory of the process, including model and runtime. */
   readonly peakBytes: number;
 }
 
@@ -34,9 +34,9 @@ for (let run = 0; run <= task.runs; run++) {
   await runner.runAll([ids], [output!]);
   if (run > 0) times.push((performance.now() - start) / 1000);
 }
-/** The most memory, in bytes, that this process held resident. */
+/** Peak resident memory of this process, in bytes. */
 function peakBytes(): number {
-  // Linux counts to a process's rusage what its parent held when it was started, and to VmHWM what is its own.
+  // On Linux, rusage includes what the parent held when it started this process; VmHWM does not.
   const status = process.platform === "linux" ? readFileSync("/proc/self/status", "utf8") : "";
   const [, own] = /^VmHWM:\s*(\d+) kB$/m.exec(status) ?? [];
   return (own === undefined ? process.resourceUsage().maxRSS : Number(own)) * 1024;

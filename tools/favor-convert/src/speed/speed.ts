@@ -17,9 +17,9 @@ import type { SpeedAnswer, SpeedTask } from "./speed-child.ts";
 export interface SpeedOptions {
   /** Sequence lengths in tokens. */
   readonly lengths: readonly number[];
-  /** Threads of onnxruntime; default: every core. */
+  /** Threads of onnxruntime; default: one per core. */
   readonly threads?: number;
-  /** Timed runs, after one that is not timed; default 5. The median counts. */
+  /** Timed runs, after one untimed run; default 5. The result is their median. */
   readonly runs?: number;
 }
 
@@ -28,9 +28,9 @@ export interface SpeedMeasurement extends SpeedAnswer {
 }
 
 /**
- * Time and peak memory of one forward pass (batch 1, random tokens) at several lengths, each in a process of its own,
- * so that one length's memory does not show in another's. Where a length exceeds the position table, a copy of the
- * model with a longer table (tiled) is measured.
+ * Measures time and peak memory of one forward pass (batch 1, random tokens) at several lengths. Each length runs in its
+ * own process, so that it does not affect the memory of the others. If a length exceeds the position table, a copy of
+ * the model with a longer (tiled) table is measured.
  *
  * @param model - a checkpoint folder or an `.onnx` file.
  * @throws {InputError} `model-fails-to-run`, and what opening the source throws.
@@ -72,7 +72,7 @@ async function longEnough(source: Source, length: number, scratch: string): Prom
   return path;
 }
 
-/** The child as built; run from the sources (tests), the built one serves too. */
+/** The built child, which is also used when run from the sources (tests). */
 const childPath = fileURLToPath(
   new URL(import.meta.url.endsWith(".ts") ? "../../dist/speed-child.js" : "./speed-child.js", import.meta.url),
 );
@@ -87,7 +87,7 @@ async function runChild(task: SpeedTask): Promise<SpeedAnswer> {
     child.on("error", reject).on("close", (code, signal) => resolve(code ?? signal));
   });
   if (status === 0) return JSON.parse(output.stdout) as SpeedAnswer;
-  const reason = status === "SIGKILL" ? "the system ended it, probably for want of memory" : output.stderr.trim();
+  const reason = status === "SIGKILL" ? "the system killed it, probably because memory ran out" : output.stderr.trim();
   throw new InputError(`${task.model} cannot be timed at ${task.length} tokens: ${reason.slice(-500)}`, {
     code: "model-fails-to-run",
     details: { model: task.model, length: task.length, status },

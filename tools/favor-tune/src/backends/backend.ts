@@ -1,14 +1,14 @@
 /** The backend that a run trains on. */
 export interface OpenedBackend {
-  /** Of tfjs: `webgpu`, `tensorflow`, `wasm`, `cpu`. */
+  /** Name in tfjs: `webgpu`, `tensorflow`, `wasm` or `cpu`. */
   readonly name: string;
-  /** What it is, for people: `webgpu (NVIDIA ...)`. */
+  /** Description for people: `webgpu (NVIDIA ...)`. */
   readonly description: string;
-  /** Why it was chosen, and what else was looked for, a sentence each. */
+  /** Why it was chosen, and why others were not, one sentence each. */
   readonly reasons: readonly string[];
-  /** An error that the device reported since the last call: webgpu throws none. */
+  /** An error that the device reported since the last call, because webgpu never throws. */
   fault(): Error | undefined;
 }
 
-/** A backend that started, or why it did not. */
+/** A started backend, or why it did not start. */
 export type BackendAttempt = Omit<OpenedBackend, "reasons"> | { readonly missing: string };

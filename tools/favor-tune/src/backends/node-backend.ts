@@ -8,17 +8,17 @@ import * as tf from "@tensorflow/tfjs";
 
 import type { BackendAttempt } from "./backend.ts";
 
-/** libtensorflow's bindings, CUDA's first; never a dependency: their installer downloads a library from elsewhere. */
+/** Bindings of libtensorflow, with CUDA first. They are not dependencies, because their installer downloads a library. */
 const packages = ["@tensorflow/tfjs-node-gpu", "@tensorflow/tfjs-node"];
 
-/** Beside favor-tune, and in the folder at hand. */
+/** Next to favor-tune, and in the current folder. */
 const usualPlaces = (): readonly string[] => [import.meta.url, pathToFileURL(join(process.cwd(), "package.json")).href];
 
 /**
- * libtensorflow, where the user installed its bindings beside favor-tune or in the folder at hand. They register their
- * backend and its kernels with the tfjs that favor-tune trains with, so both must be of one version.
+ * Opens libtensorflow, if its bindings are installed next to favor-tune or in the current folder. They register their
+ * backend with the tfjs that favor-tune uses, so the versions must match.
  *
- * @param places - URLs of files whose packages are looked at, in order.
+ * @param places - URLs of files from which to resolve the packages, in order.
  */
 export async function openNodeBackend(places: readonly string[] = usualPlaces()): Promise<BackendAttempt> {
   const failures: string[] = [];
@@ -28,7 +28,7 @@ export async function openNodeBackend(places: readonly string[] = usualPlaces())
     const { path, version } = found;
     if (version !== tf.version_core) {
       failures.push(
-        `${name} ${version} is installed, and favor-tune trains with tfjs ${tf.version_core}: npm install ` +
+        `${name} ${version} is installed, but favor-tune uses tfjs ${tf.version_core}: npm install ` +
           `${name}@${tf.version_core}.`,
       );
       continue;
@@ -40,7 +40,7 @@ export async function openNodeBackend(places: readonly string[] = usualPlaces())
         await tf.ready();
         return { name: "tensorflow", description: `libtensorflow (${name})`, fault: () => undefined };
       }
-      failures.push(`${name} loads and registers no backend: it has another copy of @tensorflow/tfjs beside it.`);
+      failures.push(`${name} loads but registers no backend, because it uses another copy of @tensorflow/tfjs.`);
     } catch (error) {
       const reason = error instanceof Error ? error.message.split("\n")[0]! : String(error);
       failures.push(
@@ -57,7 +57,7 @@ export async function openNodeBackend(places: readonly string[] = usualPlaces())
   };
 }
 
-/** The entry file of a package and its version; undefined where none of the places has it. */
+/** The entry file of a package and its version; undefined if it is not installed. */
 async function installed(
   name: string,
   places: readonly string[],
@@ -68,7 +68,7 @@ async function installed(
       const { version } = JSON.parse(await readFile(resolve(`${name}/package.json`), "utf8")) as { version: string };
       return { path: resolve(name), version };
     } catch {
-      // Not there: the next place.
+      // Not installed there: try the next place.
     }
   }
   return undefined;

@@ -10,11 +10,11 @@ import { openWebGpu } from "./webgpu-backend.ts";
 const quiet = (): undefined => undefined;
 
 /**
- * Starts a backend, and repairs what tfjs lacks on it. `auto` takes the first of: webgpu on a real adapter,
- * libtensorflow where `@tensorflow/tfjs-node-gpu` or `@tensorflow/tfjs-node` is installed, wasm. Software adapters are
- * taken by `webgpu` alone: they are slower than wasm.
+ * Starts a backend and repairs what tfjs lacks on it. `auto` takes the first that is available: webgpu on a hardware
+ * adapter, libtensorflow if `@tensorflow/tfjs-node-gpu` or `@tensorflow/tfjs-node` is installed, or wasm. Only `webgpu`
+ * accepts software adapters, which are slower than wasm.
  *
- * @throws {TuneUsageError} `backend-unavailable`, with what is missing.
+ * @throws {TuneUsageError} `backend-unavailable`, saying what is missing.
  */
 export async function openBackend(choice: BackendChoice): Promise<OpenedBackend> {
   tf.enableProdMode();
@@ -27,10 +27,10 @@ export async function openBackend(choice: BackendChoice): Promise<OpenedBackend>
       continue;
     }
     repairBackend(attempt.name);
-    const how = choice === "auto" ? "chosen as the first of webgpu, node, wasm that is there" : "as asked for";
+    const how = choice === "auto" ? "the first of webgpu, node and wasm that is available" : "as requested";
     return { ...attempt, reasons: [`Training on ${attempt.description}, ${how}.`, ...reasons] };
   }
-  throw new TuneUsageError(`--backend ${choice}: ${reasons.join(" ")} Choose another with --backend.`, {
+  throw new TuneUsageError(`--backend ${choice}: ${reasons.join(" ")} Choose another backend with --backend.`, {
     code: "backend-unavailable",
     details: { backend: choice, reasons },
   });
@@ -44,7 +44,7 @@ const openers: Readonly<Record<Exclude<BackendChoice, "auto">, (onlyReal: boolea
     return started("wasm", "wasm (this processor, one thread)");
   },
   async cpu() {
-    return started("cpu", "cpu (plain JavaScript: for tests, tens of times slower than wasm)");
+    return started("cpu", "cpu (plain JavaScript, for tests: tens of times slower than wasm)");
   },
 };
 

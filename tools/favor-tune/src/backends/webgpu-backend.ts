@@ -5,7 +5,7 @@ import * as tf from "@tensorflow/tfjs";
 
 import type { BackendAttempt } from "./backend.ts";
 
-/** What we use of a WebGPU adapter and device; the types of a browser are not there in Node. */
+/** The parts of a WebGPU adapter and device that we use. Node lacks the browser's types. */
 interface Adapter {
   readonly info?: { readonly vendor?: string; readonly architecture?: string; readonly description?: string };
   readonly isFallbackAdapter?: boolean;
@@ -22,25 +22,25 @@ interface WebGpuPackage {
 const software = /swiftshader|llvmpipe|lavapipe|software|basic render/i;
 
 /**
- * WebGPU in Node by Dawn (the npm package `webgpu`): any vendor's adapter. Errors of the device are collected, for it
- * throws none.
+ * Opens WebGPU in Node through Dawn (the npm package `webgpu`), on any vendor's adapter. Errors of the device are
+ * collected, because it never throws.
  *
- * @param onlyReal - refuse an adapter that computes on the processor.
+ * @param onlyReal - refuse software adapters.
  */
 export async function openWebGpu(onlyReal: boolean): Promise<BackendAttempt> {
   let webgpu: WebGpuPackage;
   try {
     webgpu = (await import("webgpu" as string)) as WebGpuPackage;
   } catch (error) {
-    return { missing: `The package webgpu does not load here (${firstLine(error)}).` };
+    return { missing: `The package webgpu does not load (${firstLine(error)}).` };
   }
   const noAdapter = "There is no WebGPU adapter: no GPU, or no Vulkan, Metal or D3D12 driver.";
   if (onlyReal && !findsAdapter()) return { missing: noAdapter };
   let adapter: Adapter | null;
   try {
-    // Before tfjs' backend is loaded: it looks for both.
+    // Before loading tfjs's backend, which looks for both.
     const gpu = webgpu.create([]);
-    // Node has a navigator from version 21 on.
+    // Node has a navigator since version 21.
     if (!("navigator" in globalThis)) Object.defineProperty(globalThis, "navigator", { value: {}, configurable: true });
     const { navigator } = globalThis as { readonly navigator?: object };
     Object.defineProperty(navigator, "gpu", { value: gpu, configurable: true });
@@ -53,7 +53,7 @@ export async function openWebGpu(onlyReal: boolean): Promise<BackendAttempt> {
   const { vendor = "", architecture = "", description = "" } = adapter.info ?? {};
   const name = [vendor, architecture, description].filter((part) => part !== "").join(" ");
   if (onlyReal && (adapter.isFallbackAdapter === true || software.test(name))) {
-    return { missing: `The only WebGPU adapter (${name}) is software, slower than wasm.` };
+    return { missing: `The only WebGPU adapter (${name}) is a software adapter, which is slower than wasm.` };
   }
   try {
     await import("@tensorflow/tfjs-backend-webgpu");
@@ -70,8 +70,8 @@ export async function openWebGpu(onlyReal: boolean): Promise<BackendAttempt> {
 }
 
 /**
- * Whether Dawn finds an adapter, asked in a process of its own: where it finds none it writes the driver's complaints to
- * stderr itself, which tell a person without a GPU nothing.
+ * Whether Dawn finds an adapter. This runs in a separate process: if there is none, Dawn prints the driver's complaints to
+ * stderr, which would only confuse users without a GPU.
  */
 function findsAdapter(): boolean {
   const program = `
@@ -85,7 +85,7 @@ function findsAdapter(): boolean {
   return status === 0;
 }
 
-/** The backend's device, which its declared type does not show. */
+/** The backend's device, which its type does not declare. */
 function deviceOf(backend: object): Device {
   return (backend as { readonly device: Device }).device;
 }

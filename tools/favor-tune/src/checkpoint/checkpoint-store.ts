@@ -14,26 +14,26 @@ import type { NamedTensors } from "../training/stage.ts";
 import { diskWriter, parseTensors, writeTensors } from "./tensors-file.ts";
 import type { FileWriter } from "./tensors-file.ts";
 
-/** Where a run stands, tensors aside. */
+/** The state of a run, without tensors. */
 export interface RunState {
   readonly format: 1;
-  /** What must be the same in a process that goes on: settings, files, backend. */
+  /** What must be the same when the run is resumed: settings, files, backend. */
   readonly fingerprint: Readonly<Record<string, string>>;
-  /** Which of the run's phases, from 0. */
+  /** The current phase, from 0. */
   readonly phase: number;
-  /** Steps done of it. */
+  /** Steps done in the phase. */
   readonly step: number;
-  /** Of its next batch; null at the beginning of a phase. */
+  /** Position of the next batch; null at the beginning of a phase. */
   readonly position: DataPosition | null;
   readonly curve: readonly CurvePoint[];
   readonly controlCurve: readonly CurvePoint[];
-  /** Phases done. */
+  /** Finished phases. */
   readonly finished: readonly TuningStage[];
-  /** Seconds of the phase at hand. */
+  /** Seconds of the current phase. */
   readonly seconds: number;
-  /** Of the phase at hand: its best evaluation, and how many evaluations were made since. */
+  /** The best evaluation of the current phase, and the number of evaluations since. */
   readonly best: { readonly step: number; readonly accuracy: number; readonly since: number } | null;
-  /** Bytes of the log at this moment; what a process that died wrote after it is dropped. */
+  /** Length of the log in bytes. On resuming, anything written after it is dropped. */
   readonly logLength: number;
 }
 
@@ -52,7 +52,7 @@ const runStateSchema: z.ZodType<RunState> = z.object({
   logLength: count,
 });
 
-/** A run at one moment: `model/`, `control/`, `stage/` and `best/` tensors beside the state. */
+/** A snapshot of a run: its state, and `model/`, `control/`, `stage/` and `best/` tensors. */
 export interface Checkpoint {
   readonly state: RunState;
   readonly tensors: NamedTensors;
@@ -64,12 +64,12 @@ const names = {
   previous: "checkpoint.previous.safetensors",
 };
 
-/** Newest first: a process that died between two renames left the newest under its first name. */
+/** Newest first: a process that died between two renames left the newest under its temporary name. */
 const candidates = [names.next, names.current, names.previous];
 
 /**
- * The checkpoints of a run: the last one and the one before it. Each is written under a temporary name, flushed, and
- * renamed, so that a process that dies at any moment leaves at least one that is whole.
+ * The last two checkpoints of a run. Each is written under a temporary name, flushed and renamed, so that a process that
+ * dies at any time leaves at least one complete checkpoint.
  */
 export class CheckpointStore {
   readonly #folder: string;
@@ -81,9 +81,9 @@ export class CheckpointStore {
   }
 
   /**
-   * Makes this the newest checkpoint.
+   * Writes the newest checkpoint.
    *
-   * @throws {TrainingError} `checkpoint-unwritable`; the checkpoint before it is still there.
+   * @throws {TrainingError} `checkpoint-unwritable`; the previous checkpoint is kept.
    */
   async write({ state, tensors }: Checkpoint): Promise<void> {
     const next = join(this.#folder, names.next);
@@ -97,21 +97,21 @@ export class CheckpointStore {
       const bytes = [...tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
       throw new TrainingError(
         `The checkpoint of step ${state.step} cannot be written to ${this.#folder} (${reason}). Free some space there (it ` +
-          `takes ${bytesText(bytes)}) and run the same command with --resume: it goes on from the checkpoint before, if there is one.`,
+          `takes ${bytesText(bytes)}) and run the same command with --resume to continue from the previous checkpoint, if there is one.`,
         { code: "checkpoint-unwritable", cause: error, details: { folder: this.#folder, step: state.step } },
       );
     }
   }
 
-  /** Whether there is any checkpoint, whole or not. */
+  /** Whether there is any checkpoint, complete or not. */
   get exists(): boolean {
     return candidates.some((name) => existsSync(join(this.#folder, name)));
   }
 
   /**
-   * The newest checkpoint that is whole, or undefined if none was ever finished.
+   * Reads the newest complete checkpoint; undefined if none was ever written.
    *
-   * @throws {TuneInputError} `checkpoint-malformed` where there are files and none is whole.
+   * @throws {TuneInputError} `checkpoint-malformed` if there are files, but none is complete.
    */
   async read(): Promise<Checkpoint | undefined> {
     const found: string[] = [];
@@ -125,8 +125,8 @@ export class CheckpointStore {
     }
     if (found.length === 0) return undefined;
     throw new TuneInputError(
-      `${this.#folder} holds no checkpoint that is whole (${found.join(", ")} are damaged). Begin anew: run without ` +
-        `--resume and with --force.`,
+      `${this.#folder} contains no intact checkpoint (damaged: ${found.join(", ")}). Start over: run with --force ` +
+        `instead of --resume.`,
       { code: "checkpoint-malformed", details: { folder: this.#folder, found } },
     );
   }

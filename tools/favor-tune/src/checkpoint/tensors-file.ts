@@ -7,18 +7,18 @@ import { readSafetensors } from "@favor/checkpoints";
 
 import type { NamedTensors } from "../training/stage.ts";
 
-/** Tensors with a text beside them, as one file holds them. */
+/** Tensors and a text, stored in one file. */
 export interface TensorsFile {
   readonly tensors: NamedTensors;
   readonly text: string;
 }
 
-/** What writes a file; tests put one in its place that fails. */
+/** Writes a file; tests replace it by one that fails. */
 export interface FileWriter {
   write(path: string, pieces: Iterable<Uint8Array>): Promise<void>;
 }
 
-/** Writes to the disk, flushed before it returns. */
+/** Writes to the disk, and flushes before it returns. */
 export const diskWriter: FileWriter = {
   async write(path, pieces) {
     const file = await open(path, "w");
@@ -32,8 +32,8 @@ export const diskWriter: FileWriter = {
 };
 
 /**
- * Writes tensors in the safetensors format (one-dimensional, float32), the text and a SHA-256 of both in its metadata.
- * The file appears under its name only when it is whole and on the disk.
+ * Writes tensors in the safetensors format (one-dimensional, float32), with the text and a SHA-256 of both as metadata.
+ * The file appears under its name only once it is complete and on the disk.
  */
 export async function writeTensors(path: string, { tensors, text }: TensorsFile, writer: FileWriter): Promise<void> {
   const temporary = `${path}.tmp`;
@@ -56,7 +56,7 @@ function* piecesOf(tensors: NamedTensors, text: string): Generator<Uint8Array> {
     header[name] = { dtype: "F32", shape: [values.length], data_offsets: [offset, offset + values.byteLength] };
     offset += values.byteLength;
   }
-  // Spaces up to a multiple of eight: then a reader may map the values as they are.
+  // Padded with spaces to a multiple of eight, so that readers can map the values.
   const json = Buffer.from(JSON.stringify(header));
   const length = Math.ceil(json.length / 8) * 8;
   const head = Buffer.alloc(8 + length, " ");
@@ -69,7 +69,7 @@ function* piecesOf(tensors: NamedTensors, text: string): Generator<Uint8Array> {
 /**
  * Reads what {@link writeTensors} wrote.
  *
- * @returns undefined for a file that is not whole.
+ * @returns undefined if the file is damaged.
  */
 export function parseTensors(bytes: Uint8Array): TensorsFile | undefined {
   try {
@@ -82,7 +82,7 @@ export function parseTensors(bytes: Uint8Array): TensorsFile | undefined {
     }
     return digestOf(tensors, text) === sha256 ? { tensors, text } : undefined;
   } catch {
-    // Whatever is wrong with it, it is not what was written.
+    // Any error means that the file is damaged.
     return undefined;
   }
 }
@@ -97,7 +97,7 @@ function bytesOf(values: Float32Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
-/** The rename itself reaches the disk with its folder; where folders cannot be flushed (Windows), it is left to it. */
+/** Flushes a folder, so that a rename reaches the disk. Windows cannot flush folders. */
 async function syncFolder(path: string): Promise<void> {
   if (process.platform === "win32") return;
   const folder = await open(path, "r");

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 
-/** 48 bits of the SHA-256 of a text: equal texts are equal wherever and in whatever order they stand. */
+/** 48 bits of the SHA-256 of a text, so that equal texts have equal hashes in any file and order. */
 export function recordHash(text: string): number {
   return createHash("sha256").update(text).digest().readUIntBE(0, 6);
 }

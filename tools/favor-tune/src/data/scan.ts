@@ -7,27 +7,27 @@ import type { DataRecord } from "@favor/measure/data";
 import { TuneInputError } from "../errors.ts";
 import { isHeldOut, recordHash } from "./record-hash.ts";
 
-/** What is known of a data file after one reading from beginning to end. */
+/** What one pass over a data file found. */
 export interface ScannedData {
   readonly path: string;
-  /** Its name without the folder. */
+  /** Name of the file, without its folder. */
   readonly file: string;
   readonly sha256: string;
   readonly column: string | undefined;
-  /** Records to train on. */
+  /** Number of records to train on. */
   readonly records: number;
-  /** Characters of those. */
+  /** Characters in those records. */
   readonly characters: number;
-  /** Records that are not trained on: held out, or also in the evaluation data. */
+  /** Number of records not to train on: held out, or also in the evaluation data. */
   readonly excluded: number;
   /** Whether a record of this hash is trained on. */
   isTrained(hash: number): boolean;
-  /** Of the held-out records at most as many as asked for, each text once: those of the lowest hashes. */
+  /** The requested number of held-out records with the lowest hashes, each text once. */
   readonly heldOut: readonly DataRecord[];
 }
 
 export interface ScanOptions {
-  /** Hashes of the evaluation data's records; undefined: a part of this file is held out. */
+  /** Hashes of the evaluation data's records; if undefined, a part of this file is held out. */
   readonly evaluated: ReadonlySet<number> | undefined;
   /** How many held-out records to keep. */
   readonly count: number;
@@ -35,10 +35,10 @@ export interface ScanOptions {
 }
 
 /**
- * Reads a data file once from beginning to end, so that its faults show before the training: counts the records and
- * splits some off by the hash of their text, which puts copies of one sequence on the same side.
+ * Reads a data file once from beginning to end, so that its errors show before training. Counts the records, and holds
+ * some out by the hash of their text, which keeps copies of a sequence together.
  *
- * @throws {TuneInputError} `data-too-small` where nothing is left to train on or to measure on; {InputError}
+ * @throws {TuneInputError} `data-too-small` if nothing is left to train on or to measure on; {InputError}
  * `data-malformed`, naming the line, `file-unreadable`.
  */
 export async function scanData(path: string, { evaluated, count, column }: ScanOptions): Promise<ScannedData> {
@@ -109,8 +109,8 @@ function tooSmall(
   const total = records + excluded;
   const why =
     evaluated === undefined
-      ? `of its ${total} records, ${excluded} are held out for measuring (5 %, by hash) and ${records} remain to train ` +
-        `on: neither may be 0. Give more data, or measure on a file of its own with --eval-data`
-      : `all of its ${total} records are also in the evaluation data. Train on other sequences than you measure on`;
+      ? `of its ${total} records, ${excluded} are held out for measuring (5 %, by hash) and ${records} remain for ` +
+        `training, but neither may be 0. Give more data, or a separate file to measure on with --eval-data`
+      : `all of its ${total} records are also in the evaluation data. Train and measure on different sequences`;
   return new TuneInputError(`${path}: ${why}.`, { code: "data-too-small", details: { path, records, excluded } });
 }

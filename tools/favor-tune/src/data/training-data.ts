@@ -8,19 +8,19 @@ import { TrainingError } from "../errors.ts";
 import { recordHash } from "./record-hash.ts";
 import type { ScannedData } from "./scan.ts";
 
-/** Where in the data a run stands: all that it needs to go on with the very next batch. */
+/** The position of a run in the data, from which it can continue with the next batch. */
 export interface DataPosition {
-  /** Times that all data has been seen. */
+  /** Number of times that all data has been seen. */
   readonly epoch: number;
-  /** Readings of the file done in this epoch. */
+  /** Finished passes over the file in this epoch. */
   readonly pass: number;
-  /** Batches done of the pass. */
+  /** Finished batches of the pass. */
   readonly batch: number;
 }
 
 export const start: DataPosition = { epoch: 0, pass: 0, batch: 0 };
 
-/** A batch, and the position of the one after it. */
+/** A batch and the position of the next one. */
 export interface DataBatch {
   readonly sequences: readonly TokenSequence[];
   readonly epoch: number;
@@ -29,32 +29,32 @@ export interface DataBatch {
 
 export interface BatchOptions {
   readonly tokenizer: SequenceTokenizer;
-  /** Longer sequences are cut; undefined: no bound. */
+  /** Longer sequences are cut; undefined: no limit. */
   readonly maximumTokens: number | undefined;
-  /** Sequences a batch. */
+  /** Sequences per batch. */
   readonly batch: number;
   readonly seed: number;
-  /** Records that are in memory at a time, about; default 65,536. */
+  /** Approximate number of records in memory at a time; default 65,536. */
   readonly recordsAtOnce?: number;
 }
 
-/** Characters that are in memory at a time, about. */
+/** Approximate number of characters in memory at a time. */
 const charactersAtOnce = 1 << 26;
-/** Batches among which sequences are sorted by length. */
+/** Number of batches among which sequences are sorted by length. */
 const bucket = 16;
-/** Stream numbers of the order of the records and of the batches, beside those of favor-convert. */
+/** Stream numbers of the order of records and batches; different from those of favor-convert. */
 const orderStream = 3;
 const bucketStream = 4;
 
 /**
- * Endless batches in random order, each epoch in another, without the file in memory: every record draws a number in
- * [0, 1) and pass p of P takes those in [p / P, (p + 1) / P), sorted. That is a uniform shuffle of the whole file at the
- * price of reading it P times an epoch. Sequences of {@link bucket} batches at a time are sorted by length, so that little
- * is padded. Order and batches depend on the file, the seed and the batch size alone.
+ * Yields endless batches in random order, a new order each epoch, without holding the file in memory. Every record draws a
+ * number in [0, 1), and pass p of P takes those in [p / P, (p + 1) / P), sorted. This shuffles the whole file uniformly at
+ * the cost of reading it P times per epoch. Groups of {@link bucket} batches are sorted by length to reduce padding. Order
+ * and batches depend only on the file, the seed and the batch size.
  *
- * @param from - where to begin; the batches before are neither tokenised nor given.
- * @throws {InputError} `data-malformed`, naming the line, where a sequence is no text of the tokenizer's; {TrainingError}
- * `data-changed` where the file has other records than when it was scanned.
+ * @param from - where to begin; earlier batches are skipped without tokenising them.
+ * @throws {InputError} `data-malformed`, naming the line, if the tokenizer cannot read a sequence; {TrainingError}
+ * `data-changed` if the file no longer has the records that were scanned.
  */
 export async function* batchesFrom(
   from: DataPosition,
@@ -115,17 +115,17 @@ async function recordsOf(
   return taken.toSorted((a, b) => a.key - b.key).map(({ record }) => record);
 }
 
-/** The file is read again for every pass: it must be what was read at the beginning. */
+/** The error for a file that changed: it is read again for every pass. */
 function changed({ path, records }: ScannedData, found: number): TrainingError {
   return new TrainingError(
-    `${path} was changed while it was trained on: it has ${found} records to train on, and had ${records}. What was trained ` +
-      `up to the last checkpoint is kept: put the file back and run the same command with --resume, or begin anew.`,
+    `${path} was changed during training: it had ${records} records to train on, and now has ${found}. The last checkpoint ` +
+      `is kept: restore the file and run the same command with --resume, or start over with --force.`,
     { code: "data-changed", details: { path, found, records } },
   );
 }
 
 /**
- * A record as the model reads it, cut to the longest that it takes.
+ * Encodes a record and cuts it to the longest sequence that the model accepts.
  *
  * @throws {InputError} `data-malformed`, naming the line.
  */

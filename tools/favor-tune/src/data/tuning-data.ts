@@ -9,21 +9,21 @@ import { hashesOf, scanData } from "./scan.ts";
 import type { ScannedData } from "./scan.ts";
 import { sequenceOf } from "./training-data.ts";
 
-/** What is trained on and what is measured on; no sequence is in both. */
+/** The data to train on and to measure on; no sequence is in both. */
 export interface TuningData {
   readonly training: ScannedData;
   readonly heldOut: readonly TokenSequence[];
-  /** Name of the file that the held-out sequences are from. */
+  /** Name of the file with the held-out sequences. */
   readonly heldOutFile: string;
-  /** What `favor.json` says of an evaluation file; undefined where a part of the data is held out. */
+  /** The record of an evaluation file for `favor.json`; undefined if a part of the training data is held out. */
   readonly evaluation: DataUse | undefined;
-  /** Longer sequences are cut; undefined: no bound. */
+  /** Longer sequences are cut; undefined: no limit. */
   readonly maximumTokens: number | undefined;
 }
 
 /**
- * Reads the data once and draws what is measured on: from `--eval-data` as favor-convert's evaluation does, else the
- * part of the data that is held out by hash.
+ * Reads the data once and draws the sequences to measure on: from `--eval-data`, as favor-convert's evaluation does, or
+ * the part of the data that is held out by hash.
  *
  * @throws {TuneInputError} `data-too-small`; {InputError} `data-malformed`, `data-empty`, `file-unreadable`.
  */

@@ -4,10 +4,10 @@ import type { NodeProto } from "@favor/onnx";
 
 import type { DifferingSite } from "./differing-sites.ts";
 
-/** Operators that neither compute nor choose: they move and rename elements. */
+/** Operators that only move or rename elements. */
 const layoutOperators = new Set(["Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Cast"]);
 
-/** How a site's attention [batch, heads, queries, dim] becomes its output as the graph lays it out. */
+/** How the graph turns a site's attention [batch, heads, queries, dim] into its output. */
 export interface AttentionLayout {
   /** The value of shape [batch, heads, queries, dim]. */
   readonly canonical: string;
@@ -31,9 +31,9 @@ export function layoutOf({ output, nodes }: DifferingSite): AttentionLayout {
 }
 
 /**
- * Brings a value from the output's layout back to [batch, heads, queries, dim].
+ * Turns a value in the output's layout back into [batch, heads, queries, dim].
  *
- * @param shapeOf - of the values that the steps read and make.
+ * @param shapeOf - gives the shapes of the values that the steps read and write.
  */
 export function toCanonical(
   { steps }: AttentionLayout,

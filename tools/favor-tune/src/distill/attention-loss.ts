@@ -1,11 +1,11 @@
 import * as tf from "@tensorflow/tfjs";
 
-/** Variances below are those of an attention that gives one and the same vector. */
+/** A lower bound: smaller variances mean that the attention always gives the same vector. */
 const leastVariance = 1e-12;
 
 /**
- * How far the linear attention is from the teacher's, by head: the mean squared error over the unpadded queries,
- * divided by the variance of the teacher's output over them. 1 is what a constant would reach.
+ * Measures how far the linear attention is from the teacher's, by head: the mean squared error over the unpadded queries,
+ * divided by the variance of the teacher's output over them. A constant would reach 1.
  *
  * @param estimate - [batch, heads, queries, dim]
  * @param exact - [batch, heads, queries, dim]
@@ -17,9 +17,9 @@ export function errorsByHead(estimate: tf.Tensor, exact: tf.Tensor, weight: tf.T
 }
 
 /**
- * The same with every query's error e bounded, e / (1 + e) (Geman & McClure 1985): for estimates of either sign. Their
- * normaliser passes through zero, and near there one query's error outweighs all others' and points nowhere: distilled
- * by {@link errorsByHead}, trigonometric features got worse. 0.5 is what a constant would reach, about.
+ * Like {@link errorsByHead}, but with every query's error e bounded to e / (1 + e) (Geman & McClure 1985), for estimates of
+ * either sign. Their normaliser passes through zero, where the error of one query can outweigh all others: with
+ * unbounded errors, distillation made trigonometric features worse. A constant would reach about 0.5.
  */
 export function boundedErrorsByHead(estimate: tf.Tensor, exact: tf.Tensor, weight: tf.Tensor): tf.Tensor1D {
   return tf.tidy(() => {
@@ -28,7 +28,7 @@ export function boundedErrorsByHead(estimate: tf.Tensor, exact: tf.Tensor, weigh
   });
 }
 
-/** [batch, heads, queries, 1]: the mean squared error of a query over the variance of its head. */
+/** [batch, heads, queries, 1]: the mean squared error of a query, divided by the variance of its head. */
 function errorsByQuery(estimate: tf.Tensor, exact: tf.Tensor, weight: tf.Tensor): tf.Tensor {
   const mean = tf.reshape(meanByHead(tf.mean(exact, 3, true), weight), [1, -1, 1, 1]);
   const variance = meanByHead(tf.mean(tf.square(tf.sub(exact, mean)), 3, true), weight);
@@ -36,7 +36,7 @@ function errorsByQuery(estimate: tf.Tensor, exact: tf.Tensor, weight: tf.Tensor)
   return tf.div(tf.mean(tf.square(tf.sub(estimate, exact)), 3, true), scale);
 }
 
-/** [batch, heads, queries, 1] to [heads], padding aside. */
+/** [batch, heads, queries, 1] to [heads], without padding. */
 function meanByHead(values: tf.Tensor, weight: tf.Tensor): tf.Tensor1D {
   return tf.div(sumByHead(tf.mul(values, weight)), tf.sum(weight)) as tf.Tensor1D;
 }

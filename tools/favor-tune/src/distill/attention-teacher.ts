@@ -14,15 +14,15 @@ import { teacherModel } from "./teacher-model.ts";
 import type { TeacherModel } from "./teacher-model.ts";
 
 export interface TeacherOptions extends RunnerOptions {
-  /** Bytes of activations that are held at a time, about; beyond them the teacher runs again for fewer sites. */
+  /** Approximate bytes of activations to hold at a time; if there are more, the teacher runs again for the rest. */
   readonly heldBytes?: number;
 }
 
-/** What one site's student sees, and what it should make of it. */
+/** The inputs of one site's student and its target. */
 export interface SiteActivations {
   /** The site's number in `Difference.sites`. */
   readonly site: number;
-  /** By operand of the site. */
+  /** Values of the site's operands. */
   readonly operands: Readonly<Record<string, Feed>>;
   /** The teacher's attention output. */
   readonly target: { readonly dims: readonly number[]; readonly data: Float32Array };
@@ -45,7 +45,7 @@ export class AttentionTeacher {
   /**
    * Writes the teacher into `scratch` (a folder) and loads it. Both models of the difference must still be open.
    *
-   * @throws {DistillError} as `teacherModel`; {InputError} of favor-convert as `ModelRunner.open`; what `writeModel`
+   * @throws {DistillError} as `teacherModel`; {InputError} as `ModelRunner.open`; what `writeModel`
    * throws.
    */
   static async open(difference: Difference, scratch: string, options: TeacherOptions = {}): Promise<AttentionTeacher> {
@@ -57,16 +57,16 @@ export class AttentionTeacher {
   }
 
   /**
-   * Every site's activations on a batch, in the order of the sites.
+   * Computes every site's activations on a batch, in the order of the sites.
    *
    * @param rows - token ids; shorter rows are padded on the right and masked.
-   * @throws {ArgumentError} for rows of several lengths where the model takes no mask; {InputError} of favor-convert
+   * @throws {ArgumentError} for rows of several lengths if the model takes no mask; {InputError}
    * `model-fails-to-run`.
    */
   async *activations(rows: readonly (readonly number[])[]): AsyncGenerator<SiteActivations> {
     const lengths = rows.map((row) => row.length);
     if (!this.#runner.takesMask && lengths.some((length) => length !== lengths[0])) {
-      throw new ArgumentError("rows", "sequences of one length, for the model takes no mask", lengths);
+      throw new ArgumentError("rows", "sequences of one length, because the model takes no mask", lengths);
     }
     const { operands, targets } = this.#model;
     const tokens = rows.length * Math.max(...lengths);
@@ -92,7 +92,7 @@ export class AttentionTeacher {
     }
   }
 
-  /** The number of rows, and the length, that every batch is brought to; the longest row's where nothing is fixed. */
+  /** The number of rows and the length that a batch is padded to. */
   padded(rows: readonly (readonly number[])[]): { readonly batch: number; readonly length: number } {
     const { fixedBatch, fixedLength } = this.#runner;
     return {

@@ -4,17 +4,17 @@ import { Graph, valuesRead } from "@favor/onnx/graph";
 import { isFeatureInitializer } from "../model/feature-initializers.ts";
 import { ValueNumbers, operatorOf } from "./value-numbers.ts";
 
-/** One attention whose output a student learns to reproduce from the teacher's own activations. */
+/** An attention whose output a student learns to reproduce from the teacher's activations. */
 export interface DifferingSite {
-  /** The attention's output, of one name in both graphs: the student's last value and the teacher's target. */
+  /** The attention's output, with the same name in both graphs: the student's last value and the teacher's target. */
   readonly output: string;
-  /** What depends on the feature maps, in topological order; constants that it reads included. */
+  /** The nodes that depend on feature maps, in topological order, and the constants that they read. */
   readonly nodes: readonly NodeProto[];
-  /** Initializers of the feature maps: they learn. */
+  /** Initializers of the feature maps, which are trained. */
   readonly trainable: readonly TensorProto[];
   /** The other initializers that the nodes read. */
   readonly constants: readonly TensorProto[];
-  /** Values of the converted graph that the nodes read and that no feature map reaches: the teacher computes them. */
+  /** Values that the nodes read and that do not depend on feature maps. The teacher computes them. */
   readonly operands: readonly string[];
 }
 
@@ -30,17 +30,17 @@ export interface Difference {
   readonly converted: ComparedModel;
   readonly sites: readonly DifferingSite[];
   /**
-   * The value of the original that equals a value of the converted graph for every input, given that the attentions
-   * before it give what the original's give; undefined where that is not proved.
+   * The value of the original that equals a value of the converted graph for every input, provided that all earlier
+   * attention equals the original's; undefined if that is not proved.
    */
   same(value: string): string | undefined;
 }
 
 /**
- * Finds the attentions that a conversion replaced, by structure alone: values are the same where global value numbering
- * says so (see {@link ValueNumbers}). Where both graphs make a value of one name by different operators, the conversion
- * put one computation in the place of another that stands for the same: there the original's value is taken
- * (teacher forcing), and what lies between it and same values is the site.
+ * Finds the attention that a conversion replaced, from the structure of both graphs. Values are the same if global value
+ * numbering says so (see {@link ValueNumbers}). If different operators compute a value of the same name, the conversion
+ * replaced one computation by another: from there on the original's value is used (teacher forcing), and the nodes between
+ * it and the same values are the site.
  *
  * @param original - with local functions and fused operators written out as the conversion saw them (`normaliseModel`).
  */
@@ -66,7 +66,7 @@ function isSameOperator(a: NodeProto, b: NodeProto): boolean {
   return one.length === other.length && one.every((part, i) => part === other[i]);
 }
 
-/** The nodes between same values and the output, cut into what feature maps reach and what they do not. */
+/** The nodes between same values and the output, divided by whether they depend on feature maps. */
 function siteOf(output: string, graph: Graph, same: (value: string) => string | undefined): DifferingSite {
   const cone = coneOf(output, graph, same);
   const reached = new Set<string>();
@@ -79,7 +79,7 @@ function siteOf(output: string, graph: Graph, same: (value: string) => string | 
   const operands = new Set<string>();
   const initializers = new Set<TensorProto>();
   for (const node of nodes) {
-    // The set grows by the constants' nodes while it is walked.
+    // The loop also visits the Constant nodes that it adds to the set.
     for (const value of valuesRead(node)) {
       const initializer = graph.initializer(value);
       const producer = graph.producer(value);

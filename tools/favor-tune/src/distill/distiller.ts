@@ -13,19 +13,19 @@ import { Student } from "./student.ts";
 import { AttentionTeacher } from "./attention-teacher.ts";
 import type { SiteActivations, TeacherOptions } from "./attention-teacher.ts";
 
-/** Token ids, a sequence each. */
+/** Token ids, one array per sequence. */
 export type TokenRows = readonly (readonly number[])[];
 
 export interface DistillerOptions extends TeacherOptions, Omit<AdamWOptions, "decay"> {
-  /** The model that was converted: the teacher. Its file must stay open until {@link Distiller.open} is done. */
+  /** The model that was converted, which is the teacher. Its file must stay open until {@link Distiller.open} is done. */
   readonly original: ModelProto;
-  /** It is not changed, and its file must stay open as long as the distiller is used. */
+  /** The converted model. It is not changed, and its file must stay open while the distiller is used. */
   readonly converted: ModelProto;
-  /** A folder for the teacher's file; the caller removes it. */
+  /** Folder for the teacher's file; the caller removes it. */
   readonly scratch: string;
-  /** What a batch's models are run on; default: its sequences as they are. A masked model learns on masked inputs. */
+  /** The inputs for a batch; default: its sequences unchanged. A masked language model learns on masked inputs. */
   readonly rowsOf?: (batch: TrainingBatch) => TokenRows;
-  /** The longest joint gradient of a site; longer ones are scaled down to it. Default 50. */
+  /** Largest norm of a site's joint gradient; larger ones are scaled down. Default 50. */
   readonly clip?: number;
 }
 
@@ -37,10 +37,10 @@ export interface SiteMeasurement {
 }
 
 /**
- * Distillation of feature maps: the exact model teaches each attention's output on its own activations, all weights
- * frozen but those of the feature maps. Attentions are independent of each other, each with an optimiser of its own,
- * and only one's activations and gradients are in the backend's memory at a time. The same batches on the same backend
- * give the same numbers, to the bit.
+ * Distillation of feature maps. Each linear attention learns the output of the original's attention on the original's
+ * activations; all weights except those of the feature maps are frozen. Sites are independent, each with its own
+ * optimiser, and the backend holds the activations and gradients of only one at a time. The same batches on the same
+ * backend give the same numbers, to the bit.
  */
 export class Distiller implements TrainingStage {
   readonly #teacher: AttentionTeacher;
@@ -58,7 +58,7 @@ export class Distiller implements TrainingStage {
   }
 
   /**
-   * Finds what the conversion changed and loads teacher and students, on the tfjs backend in use (on wasm call
+   * Finds what the conversion changed and loads teacher and students, on the tfjs backend in use (on wasm, call
    * `repairBackend` first).
    *
    * @throws {DistillError} `nothing-to-distil`, and as `teacherModel`; what `AttentionTeacher.open` and `OnnxModel.load` throw.
@@ -68,9 +68,9 @@ export class Distiller implements TrainingStage {
     const difference = differingSites(normaliseModel(options.original).model, options.converted);
     if (difference.sites.length === 0) {
       throw new DistillError(
-        "No attention of the converted model has feature maps that could learn and an original to learn from: kernels " +
+        "No attention of the converted model has both trainable feature maps and an original to learn from. Kernels " +
           "without a projection (elu1) and exact attention have no weights, and attention inside If, Loop or Scan is " +
-          "not seen. Convert with other --features, or give the right original with --teacher.",
+          "not found. Convert with other --features, or give the right original with --teacher.",
         { code: "nothing-to-distil" },
       );
     }
@@ -86,7 +86,7 @@ export class Distiller implements TrainingStage {
     }
   }
 
-  /** The outputs of the attentions that learn, in the order of data flow. */
+  /** The outputs of the sites, in the order of data flow. */
   get sites(): readonly string[] {
     return this.#students.map(({ site }) => site.output);
   }
@@ -94,9 +94,9 @@ export class Distiller implements TrainingStage {
   /**
    * One step of every site's Adam on a batch.
    *
-   * @returns as loss the mean over sites of the errors before the step: see {@link SiteMeasurement}; bounded ones
-   * ({@link boundedErrorsByHead}) of sites whose attention may be negative.
-   * @throws {TrainingError} `loss-not-finite`: no weight of that site or of those after it was changed.
+   * @returns as loss the mean over sites of the errors before the step (see {@link SiteMeasurement}), bounded by
+   * {@link boundedErrorsByHead} for sites whose attention may be negative.
+   * @throws {TrainingError} `loss-not-finite`; the weights of that site and of later ones were not changed.
    * @throws {DistillError} `attention-of-other-shape`.
    */
   async step(batch: TrainingBatch, learningRate: number): Promise<StepResult> {
@@ -113,7 +113,7 @@ export class Distiller implements TrainingStage {
     return { loss: sum / this.#students.length, tokens: rows.reduce((count, row) => count + row.length, 0) };
   }
 
-  /** The errors of every site on batches, with the weights as they are. */
+  /** Measures the error of every site on batches, with the current weights. */
   async errors(batches: Iterable<TokenRows> | AsyncIterable<TokenRows>): Promise<SiteMeasurement[]> {
     const sums = this.#students.map(() => 0);
     let tokens = 0;
@@ -130,7 +130,7 @@ export class Distiller implements TrainingStage {
     return sums.map((sum, site) => ({ site: this.sites[site]!, error: sum / tokens }));
   }
 
-  /** Of all sites, by initializer. */
+  /** The weights of all sites, by initializer. */
   async weights(): Promise<NamedTensors> {
     const all = await Promise.all(this.#students.map((student) => student.weights()));
     return new Map(all.flatMap((weights) => [...weights]));
@@ -199,8 +199,8 @@ export class Distiller implements TrainingStage {
       if (estimate.rank !== 4 || items !== batch || queries !== length) {
         throw new DistillError(
           `The attention "${student.site.output}" has the shape [${estimate.shape.join(", ")}], not [batch, heads, ` +
-            `tokens, dim] of ${batch} sequences of ${length} tokens: it cannot be distilled. Leave that layer softmax ` +
-            `(favor-convert --keep).`,
+            `tokens, dim] for ${batch} sequences of ${length} tokens, so it cannot be distilled. Keep that layer as ` +
+            `softmax (favor-convert --keep).`,
           { code: "attention-of-other-shape", details: { site: student.site.output, shape: estimate.shape } },
         );
       }
@@ -218,8 +218,8 @@ function tokenWeights(rows: TokenRows, batch: number, length: number): tf.Tensor
 
 function notFinite(site: string, step: number): TrainingError {
   return new TrainingError(
-    `The loss of the attention "${site}" is not finite at step ${step + 1}. Lower --learning-rate, or look at the data ` +
-      `of that batch.`,
+    `The loss of the attention "${site}" is not finite at step ${step + 1}. Lower --learning-rate, or check the data of ` +
+      `that batch.`,
     { code: "loss-not-finite", details: { site, step } },
   );
 }

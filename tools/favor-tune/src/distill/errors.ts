@@ -1,14 +1,14 @@
 import { FavorError } from "@favor/core";
 
-/** Why a converted model, or one of its attentions, has nothing to learn from the original: exit code 3. */
+/** Why a converted model, or an attention of it, cannot be distilled: exit code 3. */
 export type DistillErrorCode =
-  /** No converted attention differs from the original in trainable feature maps. */
+  /** No attention of the converted model has trainable feature maps. */
   | "nothing-to-distil"
   /** Original and converted model import different versions of an operator set. */
   | "opset-differs"
   /** The converted model takes inputs that the original does not have. */
   | "inputs-differ"
-  /** A feature map reads what a body of If, Loop or Scan makes. */
+  /** A feature map depends on a body of If, Loop or Scan. */
   | "operand-in-body"
   /** An attention's output is not [batch, heads, queries, dim] over the positions of the tokens. */
   | "attention-of-other-shape";

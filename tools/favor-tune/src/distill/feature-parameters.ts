@@ -9,22 +9,22 @@ import type { NamedTensors } from "../training/stage.ts";
 import { isPositive } from "../model/feature-initializers.ts";
 import type { Student } from "./student.ts";
 
-/** Of a tensor whose values are near zero, which has to learn all the same. */
+/** Smallest scale of a tensor, so that values near zero can still learn. */
 const leastScale = 0.1;
 
-/** A zero of a core begins here: nothing beside the largest entry, which is 1 when the conversion writes it. */
+/** Initial value of zeros in a core: negligible compared with its largest entry, which is 1 after conversion. */
 const leastValue = 1e-30;
 
 /**
- * What Adam moves for one site. Cores and feature weights must stay positive, and their entries differ by orders of
- * magnitude: their logarithms learn, so that a step changes every entry by a share of itself and none reaches zero.
- * (Clamped steps would wipe out all entries smaller than the learning rate.) Everything else learns as it is, by steps of
- * the learning rate times the root mean square of its first values (Shazeer & Stern 2018, "Adafactor", section 8): what a
- * step does is then the same whether the conversion put d^(-1/4) into a projection, or a matrix before it.
+ * The parameters that Adam trains for one site. Cores and feature weights must stay positive, and their entries differ by
+ * orders of magnitude. Their logarithms are trained, so that a step changes every entry in proportion and none reaches
+ * zero. (Clamped steps would wipe out entries smaller than the learning rate.) Everything else is trained directly, with
+ * steps of the learning rate times the root mean square of its initial values (Shazeer & Stern 2018, "Adafactor",
+ * section 8). Then a step has the same effect wherever the conversion folded d^(-1/4).
  */
 export class FeatureParameters {
   readonly #student: Student;
-  /** Logarithms, by initializer. */
+  /** Trained logarithms, by initializer. */
   readonly #logs: ReadonlyMap<string, tf.Variable>;
   readonly #adam: AdamW;
 
@@ -41,10 +41,10 @@ export class FeatureParameters {
   }
 
   /**
-   * One step of Adam, the joint gradient scaled down to `clip` where it is longer.
+   * Makes one step of Adam. If the norm of the joint gradient exceeds `clip`, it is scaled down.
    *
-   * @param gradients - for the values, by initializer; disposed of.
-   * @returns whether the step was made: not where a gradient is not finite.
+   * @param gradients - gradients of the values, by initializer; disposed of.
+   * @returns false if a gradient is not finite, in which case no step is made.
    */
   async step(gradients: ReadonlyMap<string, tf.Tensor>, learningRate: number, clip: number): Promise<boolean> {
     const chained = new Map<string, tf.Tensor>();
@@ -69,7 +69,7 @@ export class FeatureParameters {
     return state;
   }
 
-  /** Takes over what {@link FeatureParameters.state} gave; the values that are no logarithms are the student's. */
+  /** Restores a {@link FeatureParameters.state}. Values without a logarithm are restored by the student. */
   restore(state: NamedTensors): void {
     this.#adam.restore(state);
     tf.tidy(() => {
@@ -82,7 +82,7 @@ export class FeatureParameters {
     tf.dispose([...this.#logs.values()]);
   }
 
-  /** The student computes with the values. */
+  /** Updates the student's values from the logarithms. */
   #takeOver(): void {
     tf.tidy(() => {
       for (const [name, log] of this.#logs) this.#student.variables.get(name)!.assign(tf.exp(log));

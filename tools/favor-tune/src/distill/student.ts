@@ -11,7 +11,7 @@ import type { DifferingSite } from "./differing-sites.ts";
 import { isSignedEstimate } from "./signed-estimate.ts";
 import type { SiteActivations } from "./attention-teacher.ts";
 
-/** The feature maps and the linear attention of one site on tfjs; its feature initializers are variables. */
+/** The feature maps and linear attention of one site, on tfjs, with its feature initializers as variables. */
 export class Student {
   readonly site: DifferingSite;
   /** Whether its attention may be negative: see {@link isSignedEstimate}. */
@@ -26,7 +26,7 @@ export class Student {
     this.isSigned = isSignedEstimate(site);
   }
 
-  /** On the tfjs backend in use. */
+  /** Loads a student on the current tfjs backend. */
   static async load(site: DifferingSite, converted: ModelProto): Promise<Student> {
     const trainable = new Set(site.trainable.map(({ name }) => name));
     const graph = createMessage("GraphProto", {
@@ -40,7 +40,7 @@ export class Student {
     return new Student(site, await OnnxModel.load(model, { trainable: (name) => trainable.has(name) }));
   }
 
-  /** By initializer. */
+  /** The trained variables, by initializer. */
   get variables(): ReadonlyMap<string, tf.Variable> {
     return this.#model.variables();
   }
@@ -53,16 +53,16 @@ export class Student {
     return new Map(await Promise.all(read));
   }
 
-  /** Takes over what {@link Student.weights} gave. */
+  /** Restores {@link Student.weights}. */
   assign(weights: NamedTensors): void {
     for (const [name, values] of weights) this.#model.assign(name, values);
   }
 
   /**
-   * The linear attention beside what the teacher's attention gave, both [batch, heads, queries, dim]. The caller tidies.
+   * Computes the linear attention and returns it with the teacher's, both [batch, heads, queries, dim]. The caller tidies.
    *
-   * @param operands - by the site's operands.
-   * @param target - the teacher's value of the site's output, in its layout.
+   * @param operands - values of the site's operands.
+   * @param target - the teacher's value of the site's output, in the layout of the graph.
    */
   attend(
     operands: Readonly<Record<string, Feed>>,

@@ -5,20 +5,20 @@ import { valuesRead } from "@favor/onnx/graph";
 import type { ComparedModel, Difference } from "./differing-sites.ts";
 import { DistillError } from "./errors.ts";
 
-/** The original model that also computes what students need, and nothing else. */
+/** The original model, reduced to the inputs and targets of the students. */
 export interface TeacherModel {
   readonly model: ModelProto;
-  /** By site and then by the student's operand, the output that holds it. */
+  /** For each site, the output with each operand of its student. */
   readonly operands: readonly ReadonlyMap<string, string>[];
-  /** By site, the output that holds the attention's output. */
+  /** For each site, the output with the attention's output. */
   readonly targets: readonly string[];
 }
 
 /**
- * One model for onnxruntime: the original, the frozen part of each student (projections with the calibration folded in,
- * key norms) copied into it under names of its own, and as outputs the students' operands and targets. Each student
- * so gets the original's own activations, whatever the students before it do. What no output needs is left out: the
- * head, as a rule.
+ * Builds one model for onnxruntime. It is the original plus a copy of the frozen part of each student (projections with
+ * folded calibration, key norms), and its outputs are the students' operands and targets. Each student therefore gets
+ * the original's activations, independent of earlier students. Nodes that no output needs, such as the head, are
+ * left out.
  *
  * @throws {DistillError} `inputs-differ`, `opset-differs`, `operand-in-body`.
  */
@@ -39,10 +39,10 @@ export function teacherModel(difference: Difference): TeacherModel {
     graph: {
       ...graph,
       node: nodes.filter((node) => node.output.some((value) => needed.has(value))),
-      // Old exports list weights among the inputs as well: then they would be asked for.
+      // Old exports also list weights as inputs; without this, they would have to be fed.
       input: graph.input.filter(({ name }) => needed.has(name) && original.graph.initializer(name) === undefined),
       initializer: [...graph.initializer, ...frozen.initializers].filter(({ name }) => needed.has(name)),
-      // Types are left to onnxruntime to infer.
+      // onnxruntime infers the types.
       output: [...outputs].map((name) => createMessage("ValueInfoProto", { name })),
       valueInfo: [],
     },
@@ -70,7 +70,7 @@ function unitedOpsets(
     if (same !== undefined && same.version.toNumber() !== entry.version.toNumber()) {
       throw new DistillError(
         `The original uses version ${same.version} of the operators of "${domainOf(entry)}", the converted model ` +
-          `version ${entry.version}: they do not fit into one teacher. Convert without --target onnx27.`,
+          `version ${entry.version}: they do not fit into one model. Convert without --target onnx27.`,
         { code: "opset-differs", details: { domain: domainOf(entry) } },
       );
     }
@@ -83,22 +83,22 @@ function domainOf({ domain }: OperatorSetIdProto): string {
   return domain === "ai.onnx" ? "" : domain;
 }
 
-/** Values of the converted graph that no feature map reaches, computed within the original's graph. */
+/** The part of the converted graph that does not depend on feature maps, computed in the original's graph. */
 class FrozenPart {
   readonly nodes: NodeProto[] = [];
   readonly initializers: TensorProto[] = [];
   readonly #difference: Difference;
-  /** By value of the converted graph, the value of the teacher. */
+  /** Values of the teacher, by value of the converted graph. */
   readonly #values = new Map<string, string>();
 
   constructor(difference: Difference) {
     this.#difference = difference;
   }
 
-  /** The name of a teacher's output that holds the converted graph's value. */
+  /** The name of the teacher's output with the converted graph's value. */
   output(value: string): string {
     const name = this.#valueOf(value);
-    // Graph inputs cannot be outputs as well.
+    // A graph input cannot also be an output.
     if (!this.#difference.original.model.graph.input.some((input) => input.name === name)) return name;
     const copy = fresh(`${name}/value`);
     if (!this.nodes.some((node) => node.output.includes(copy))) {
@@ -124,8 +124,8 @@ class FrozenPart {
   #copy(node: NodeProto): void {
     if ([...valuesRead(node)].some((value) => !node.input.includes(value))) {
       throw new DistillError(
-        `The ${node.opType} node "${node.name}" of the converted model reads values inside its body: the features that ` +
-          `depend on it cannot be distilled. Leave that layer softmax (favor-convert --keep).`,
+        `The ${node.opType} node "${node.name}" of the converted model reads outer values in its body, so the features ` +
+          `that depend on it cannot be distilled. Keep that layer as softmax (favor-convert --keep).`,
         { code: "operand-in-body", details: { node: node.name } },
       );
     }
@@ -136,7 +136,7 @@ class FrozenPart {
   }
 }
 
-/** A name that no value of the original has: exporters do not write this prefix. */
+/** A name that the original does not use: exporters do not write this prefix. */
 function fresh(name: string): string {
   return `favor_distill/${name}`;
 }

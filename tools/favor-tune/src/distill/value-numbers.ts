@@ -6,23 +6,23 @@ import type { NodeProto, TensorProto } from "@favor/onnx";
 import { valuesRead } from "@favor/onnx/graph";
 import type { Graph } from "@favor/onnx/graph";
 
-/** Bytes of a weight that are read at a time. */
+/** Bytes of a weight to read at a time. */
 const pieceBytes = 1 << 20;
 
 /**
- * Global value numbering over two models: two values have one number only if they are equal for all inputs, because
- * they are the same graph input, initializers of the same bytes, or outputs of equal nodes (operator and attributes)
- * that read values of the same numbers. Names of values and nodes do not matter, those of graph inputs do.
+ * Global value numbering over two models. Two values have the same number only if they are equal for all inputs: they are
+ * the same graph input, initializers with the same bytes, or outputs of equal nodes (operator and attributes) whose
+ * inputs have the same numbers. Names of values and nodes do not matter; those of graph inputs do.
  */
 export class ValueNumbers {
   readonly #numbers = new Map<string, number>();
-  /** Weights that several tensors take from one place are hashed once. */
+  /** Digests of tensors, which are hashed only once. */
   readonly #digests = new WeakMap<TensorProto, string>();
 
   /**
-   * A number for each value of a graph, by name.
+   * Numbers the values of a graph, by name.
    *
-   * @param give - may put another number in the place of the one that an output of a node has by its signature.
+   * @param give - may replace the number of a node's output.
    */
   of(
     graph: Graph,
@@ -34,7 +34,7 @@ export class ValueNumbers {
       numbers.set(tensor.name, this.#number(["tensor", this.#digest(tensor)]));
     }
     for (const node of graph.nodes) {
-      // A value of unknown origin (a sparse initializer) equals nothing, itself in the other graph included.
+      // A value of unknown origin (a sparse initializer) equals nothing, not even itself in the other graph.
       const signature = signatureOf(node, (value) => numbers.get(value) ?? this.#number([this.#numbers.size]));
       for (const [at, output] of node.output.entries()) {
         if (output !== "") numbers.set(output, give(output, node, this.#number([...signature, at])));
@@ -60,14 +60,14 @@ export class ValueNumbers {
   }
 }
 
-/** What a node computes, in terms of the numbers of what it reads. */
+/** A node's computation, in terms of the numbers of its inputs. */
 function signatureOf(node: NodeProto, numberOf: (value: string) => number): unknown[] {
   const inputs = node.input.map((value) => (value === "" ? -1 : numberOf(value)));
   const captured = [...valuesRead(node)].map((value) => (node.input.includes(value) ? 0 : [value, numberOf(value)]));
   return [...operatorOf(node), inputs, captured];
 }
 
-/** Operator and attributes of a node: what it does, whatever it is given. */
+/** Operator and attributes of a node. */
 export function operatorOf(node: NodeProto): string[] {
   const attributes = node.attribute
     .map((attribute) => encodeMessage("AttributeProto", { ...attribute, docString: "" }))
@@ -88,7 +88,7 @@ function digestOf(tensor: TensorProto): string {
   } else if (tensor.stringData.length > 0) {
     hash.update(JSON.stringify(tensorStrings(tensor).data));
   } else {
-    // Not the field's bytes: one file may hold in `float_data` what the other has raw.
+    // Not the bytes of the field: one file may use `float_data` and the other raw data.
     const { data } = tensorValues(tensor);
     hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   }

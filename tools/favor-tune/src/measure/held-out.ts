@@ -13,20 +13,20 @@ export interface HeldOutOptions {
 }
 
 /**
- * Masked tokens that every model of a run is judged by, in onnxruntime, as it will be used. The masks are those of
- * `favor-convert`'s evaluation: the same data and seed give the same numbers there.
+ * The masked tokens on which every model of a run is measured, in onnxruntime. The masks are those of `favor-convert`'s
+ * evaluation, so the same data and seed give the same numbers there.
  */
 export class HeldOut {
   readonly sequences: readonly MaskedSequence[];
   readonly maskedTokens: number;
   readonly #options: HeldOutOptions;
 
-  /** @throws {TuneInputError} `data-too-small` where no token was chosen for masking. */
+  /** @throws {TuneInputError} `data-too-small` if no token was chosen for masking. */
   constructor(sequences: readonly TokenSequence[], options: HeldOutOptions) {
     const { tokenizer, seed } = options;
     const replacements = ordinaryIds(tokenizer);
     const masking = { specialIds: tokenizer.specialIds, maskId: tokenizer.maskId! };
-    // One without a masked token says nothing, and a resample of such alone would have no accuracy.
+    // Sequences without masked tokens say nothing, and a resample of only those would have no accuracy.
     this.sequences = sequences
       .map(({ ids }, index) => maskSequence(ids, index, seed, masking, replacements))
       .filter(({ positions }) => positions.length > 0);
@@ -34,14 +34,14 @@ export class HeldOut {
     this.#options = options;
     if (this.maskedTokens === 0) {
       throw new TuneInputError(
-        `Of the ${sequences.length} sequences to measure on, no token was chosen for masking (15 % are). Give more data.`,
+        `No token of the ${sequences.length} sequences to measure on was chosen for masking, which chooses 15 %. Give more data.`,
         { code: "data-too-small", details: { sequences: sequences.length } },
       );
     }
   }
 
   /**
-   * What a model makes of the masked tokens.
+   * Scores a model on the masked tokens.
    *
    * @param path - an ONNX file.
    * @throws {InputError} `model-fails-to-run`, `model-inputs-unknown`.
@@ -61,7 +61,7 @@ export class HeldOut {
     return maskedQuality(this.sequences, scores, this.#options.seed);
   }
 
-  /** The share of the masked tokens that a model predicts rightly. */
+  /** The share of masked tokens that a model predicts correctly. */
   accuracy({ correct }: MaskedScores): number {
     return correct.reduce((sum, count) => sum + count, 0) / this.maskedTokens;
   }

@@ -13,7 +13,7 @@ import { withoutSoftmax } from "../model/without-softmax.ts";
 import type { TrainingRun } from "../training/training-run.ts";
 import type { HeldOut } from "./held-out.ts";
 
-/** Scores on the held-out tokens of every model of a run. */
+/** Scores of every model of a run on the held-out tokens. */
 export interface Measured {
   readonly original: MaskedScores | undefined;
   readonly after: MaskedScores;
@@ -21,7 +21,7 @@ export interface Measured {
   readonly record: TuningRecord["measured"];
 }
 
-/** The models measured before the training, and how to measure the others after it. */
+/** The models measured before training, and how to measure the others afterwards. */
 export interface Measurements {
   readonly before: MaskedScores;
   readonly original: MaskedScores | undefined;
@@ -79,7 +79,7 @@ export async function openMeasurements(job: Job, heldOut: HeldOut): Promise<Meas
 function notFinite(teacher: string): TuneInputError {
   return new TuneInputError(
     `--teacher ${teacher}: the original gives logits that are not finite on the sequences to measure on. Its weights are ` +
-      `damaged, or overflow in their precision: get the checkpoint anew, and convert it again.`,
+      `damaged, or overflow in their precision: get the checkpoint again, and convert that.`,
     { code: "teacher-not-finite", details: { teacher } },
   );
 }

@@ -1,11 +1,11 @@
 import * as tf from "@tensorflow/tfjs";
 
 /**
- * Dropout as an interception of values, seeded: the same values are dropped in the same step of every run.
+ * Seeded dropout, as interceptions of values. Every run drops the same elements in the same step.
  *
- * @param values - names of the values, one interception each.
+ * @param values - names of the values to intercept.
  * @param rate - share of the elements that become 0; the others are divided by 1 - rate.
- * @param seed - of this step.
+ * @param seed - seed of this step.
  */
 export function dropoutAt(
   values: readonly string[],
@@ -16,7 +16,7 @@ export function dropoutAt(
   return Object.fromEntries(
     values.map((name, i) => [
       name,
-      // Neighbouring seeds give tfjs unrelated streams: it hashes them.
+      // tfjs hashes seeds, so neighbouring ones give unrelated streams.
       (value: tf.Tensor) => tf.dropout(value, rate, undefined, `${seed}/${i}`),
     ]),
   );

@@ -1,11 +1,11 @@
 import * as tf from "@tensorflow/tfjs";
 
 /**
- * Sum over the masked tokens of (1 - kl) CE + kl KL(teacher || student), to be divided by their number in the step.
+ * Sums (1 - kl) CE + kl KL(teacher || student) over the masked tokens. Divide it by their number in the step.
  *
- * @param logits - [places, vocabulary] of the student.
+ * @param logits - logits of the student, [places, vocabulary].
  * @param targets - [places] token ids.
- * @param teacher - logits of the teacher, [places, vocabulary], or undefined where kl is 0.
+ * @param teacher - logits of the teacher, [places, vocabulary], or undefined if kl is 0.
  * @param kl - weight of the divergence, 0 to 1.
  */
 export function maskedLoss(
@@ -23,7 +23,7 @@ export function maskedLoss(
   return tf.add(tf.mul(crossEntropy, 1 - kl), tf.mul(divergence, kl)) as tf.Scalar;
 }
 
-/** How many of the masked tokens have the highest logit. */
+/** Number of masked tokens whose target has the highest logit. */
 export function correctCount(logits: tf.Tensor2D, targets: tf.Tensor1D): tf.Scalar {
   return tf.sum(tf.cast(tf.equal(tf.argMax(logits, 1), tf.cast(targets, "int32")), "float32"));
 }

@@ -1,33 +1,33 @@
 import { maskSequence } from "@favor/measure";
 import type { TokenSequence } from "@favor/measure/tokens";
 
-/** What masking needs of a tokenizer. */
+/** What masking needs to know. */
 export interface Masking {
   readonly maskId: number;
   readonly specialIds: ReadonlySet<number>;
-  /** Ids that a random token is drawn from. */
+  /** Ids from which random tokens are drawn. */
   readonly replacements: readonly number[];
   readonly seed: number;
 }
 
-/** Sequences with hidden tokens, padded to one length, and which of their rows are to be predicted. */
+/** Masked sequences padded to one length, and the tokens to predict. */
 export interface MaskedBatch {
   readonly rows: readonly (readonly number[])[];
-  /** Of every row, with padding. */
+  /** Length of every row, with padding. */
   readonly length: number;
-  /** row * length + position of each hidden token. */
+  /** row * length + position of each token to predict. */
   readonly places: Int32Array;
-  /** What stands there. */
+  /** The token ids to predict there. */
   readonly targets: Int32Array;
-  /** Tokens, padding not counted. */
+  /** Number of tokens, without padding. */
   readonly tokens: number;
 }
 
 /**
  * Masks sequences (BERT's 15 %, see `maskSequence`) and pads them to the longest.
  *
- * @param first - number of the first sequence within the whole training: with the seed it determines the masks.
- * @param fixedLength - the length that the model demands, or undefined.
+ * @param first - number of the first sequence in the whole training; it determines the masks, together with the seed.
+ * @param fixedLength - the length that the model requires, or undefined.
  */
 export function maskBatch(
   sequences: readonly TokenSequence[],

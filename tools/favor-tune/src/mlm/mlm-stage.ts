@@ -27,11 +27,11 @@ export interface MlmOptions {
   readonly logits: string;
   readonly masking: Masking;
   readonly inputs: TokenInputOptions;
-  /** The longest input that the model takes, or undefined. */
+  /** The longest input that the model accepts, in tokens, or undefined. */
   readonly longest: number | undefined;
-  /** Sequences a step at most: what numbers the masks. */
+  /** Largest number of sequences per step; it determines the numbers of the masks. */
   readonly batch: number;
-  /** Parts that a step is computed in; undefined: as many as keep its activations within `activationBytes`. */
+  /** Parts in which a step is computed; undefined: as many as keep its activations within `activationBytes`. */
   readonly accumulate: number | undefined;
   /** Memory for the activations of one part, as tfjs counts it. Default: 1 GiB. */
   readonly activationBytes?: number;
@@ -40,41 +40,41 @@ export interface MlmOptions {
   readonly clip: number;
   /** Weight decay of matrices and embeddings. */
   readonly decay: number;
-  /** Of AdamW. */
+  /** Epsilon of AdamW. */
   readonly epsilon: number;
   /** Share of the elements of each residual branch that is dropped. */
   readonly dropout: number;
-  /** Weight of the divergence to the teacher; 0: no teacher runs. */
+  /** Weight of the divergence from the teacher; with 0, no teacher runs. */
   readonly kl: number;
   readonly teacher: LogitTeacher | undefined;
-  /** New projections with every epoch, or undefined. */
+  /** Redraws projections every epoch, or undefined. */
   readonly redraw: Redraw | undefined;
 }
 
-/** What must not become zero, and at a weight of 1e-12 has no say: the core and the weights of features. */
+/** Lower bound for cores and feature weights, which must not become zero. It has no noticeable effect. */
 const leastPositive = 1e-12;
 
 /**
- * Memory for the activations of one part, about: wasm has 2 GiB in all, for weights and moments too. tfjs counts what two
- * tensors share twice, some 2.5 times as much as there is.
+ * Approximate memory for the activations of one part. wasm has 2 GiB in all, also for weights and moments. tfjs counts
+ * shared memory twice, and so about 2.5 times too much.
  */
 const usualActivationBytes = 2 ** 30;
-/** Segments that a run is divided into where not even one sequence's activations have room: a quarter of a layer each. */
+/** Segments to divide a run into if not even one sequence's activations fit: about a quarter of a layer each. */
 const manySegments = 32;
-/** Tokens of the sequences that activations are measured on; shorter ones where the model takes no such length. */
+/** Length of the sequences on which activations are measured, in tokens; less if the model requires it. */
 const measuredTokens = 128;
 
-/** Masked language modelling of an ONNX graph on tfjs (Devlin et al. 2018): the second stage, and the control's only one. */
+/** Masked language modelling of an ONNX graph on tfjs (Devlin et al. 2018): the second stage, and the only one of the control. */
 export class MlmStage implements TrainingStage {
   readonly #model: OnnxModel;
   readonly #options: MlmOptions;
   readonly #feeds: TokenFeeds;
   readonly #trained: ReadonlyMap<string, TrainedVariable>;
   readonly #optimiser: AdamW;
-  /** Where the masked rows are chosen, and the values that dropout applies to. */
+  /** Where the masked rows are selected, and the values to which dropout applies. */
   readonly #rows: string;
   readonly #branches: readonly string[];
-  /** By the number of segments: bytes of one sequence's activations, by its length. */
+  /** Bytes of one sequence's activations by its length, for each number of segments. */
   readonly #activations = new Map<number, (length: number) => number>();
 
   private constructor(
@@ -93,9 +93,9 @@ export class MlmStage implements TrainingStage {
   }
 
   /**
-   * Loads a model on the backend in use.
+   * Loads a model on the current backend.
    *
-   * @param proto - stays open as long as the stage; it is not changed.
+   * @param proto - must stay open while the stage is used; it is not changed.
    * @throws {TuneInputError} `nothing-to-train`, `inputs-unknown`; the errors of `@favor/onnx-tfjs`.
    */
   static async open(proto: ModelProto, options: MlmOptions): Promise<MlmStage> {
@@ -106,7 +106,7 @@ export class MlmStage implements TrainingStage {
     const trained = new Map<string, TrainedVariable>();
     const seen = new Set<tf.Variable>();
     for (const [name, variable] of model.variables()) {
-      // Tied initializers share a variable, which is stepped once.
+      // Tied initializers share a variable, which must be stepped only once.
       if (redrawn.has(name) || !chosen.has(name) || seen.has(variable)) continue;
       seen.add(variable);
       const positive = isPositive(name) ? { least: leastPositive } : {};
@@ -135,7 +135,7 @@ export class MlmStage implements TrainingStage {
         loss += outcome.loss;
         correct += outcome.correct;
       }
-      // A batch of a few short sequences may have no masked token at all: it teaches nothing.
+      // A batch of a few short sequences may have no masked tokens, so there is nothing to learn.
       if (gradients.size === 0) return { loss: 0, accuracy: 0, tokens };
       this.#takeLogarithms(gradients);
       const norm = await globalNorm(gradients.values());
@@ -147,7 +147,7 @@ export class MlmStage implements TrainingStage {
     }
   }
 
-  /** The gradients of what must stay positive become those of its logarithm: dL/d(log x) = x dL/dx. */
+  /** Turns the gradients of what must stay positive into those of its logarithm: dL/d(log x) = x dL/dx. */
   #takeLogarithms(gradients: Map<string, tf.Tensor>): void {
     for (const [name, { variable, least }] of this.#trained) {
       const gradient = gradients.get(name);
@@ -190,11 +190,11 @@ export class MlmStage implements TrainingStage {
     await this.#options.teacher?.close();
   }
 
-  /** How a batch is computed: by its size alone, so that a resumed run divides it alike. */
+  /** How to divide a batch. It depends only on its size, so that a resumed run divides it in the same way. */
   async #partsFor(sequences: readonly TokenSequence[]): Promise<{ readonly count: number; readonly segments: number }> {
     const { accumulate: given, activationBytes = usualActivationBytes } = this.#options;
     const length = this.#feeds.fixedLength ?? Math.max(...sequences.map(({ ids }) => ids.length));
-    // In parts that were asked for, what is no longer than what would be measured must have room as that would.
+    // With a requested number of parts, sequences up to the measured length are assumed to fit.
     if (given !== undefined && length <= measuredTokens) return { count: given, segments: 1 };
     const segments = (await this.#activationsOf(length, 1)) > activationBytes ? manySegments : 1;
     if (given !== undefined) return { count: given, segments };
@@ -203,8 +203,8 @@ export class MlmStage implements TrainingStage {
   }
 
   /**
-   * The most memory that the gradient of one sequence takes, less what it takes whatever the length: measured on three
-   * short lengths, through which a term in the length and one in its square go, which softmax attention has.
+   * The peak memory for the gradient of one sequence, without the part that is independent of its length. It is measured at
+   * three short lengths and extrapolated by a linear and a quadratic term, which softmax attention has.
    */
   async #activationsOf(length: number, segments: number): Promise<number> {
     let known = this.#activations.get(segments);
@@ -228,7 +228,7 @@ export class MlmStage implements TrainingStage {
     return known(length);
   }
 
-  /** The most memory that a gradient takes beside the weights, on one sequence without anything in it. */
+  /** Measures the peak memory of a gradient on one artificial sequence, without the weights. */
   async #measure(length: number, segments: number): Promise<number> {
     const [id] = this.#options.masking.replacements;
     const rows = [Array.from({ length }, () => id ?? 0)];
@@ -241,7 +241,7 @@ export class MlmStage implements TrainingStage {
     return peakBytes - before;
   }
 
-  /** Loss, gradients and right predictions of one part; loss and gradients are shares of the whole step's mean. */
+  /** Loss, gradients and correct predictions of one part. Loss and gradients are shares of the whole step's mean. */
   async #gradients(
     part: MaskedBatch,
     count: number,
@@ -277,7 +277,7 @@ export class MlmStage implements TrainingStage {
   }
 }
 
-/** The sequences in parts of nearly equal size, each with the number of its first. */
+/** Divides sequences into parts of nearly equal size, each with the number of its first sequence. */
 function partsOf(
   sequences: readonly TokenSequence[],
   count: number,

@@ -5,13 +5,13 @@ import type { ModelProto } from "@favor/onnx";
 
 import { TuneInputError } from "../errors.ts";
 
-/** Purpose of the stream of rotations, beside those of @favor/core. */
+/** Purpose of the stream of rotations; different from those of @favor/core. */
 const rotationPurpose = 0x7475_6e65;
 
 /**
- * New random projections with every epoch. A plain projection is D Q, with norms D and directions Q that are uniform over
- * the rotations; then D Q R, R a uniform rotation, is another draw of the same distribution, independent of Q. The norms
- * stay as they were drawn. Queries and keys of a head get the same R, which keeps the estimate of exp(q.k) unbiased.
+ * Draws new random projections for every epoch. An uncalibrated projection is D Q, with norms D and directions Q that are
+ * uniform over rotations. With a uniform rotation R, D Q R is another draw from the same distribution, independent of Q
+ * and with the same norms. Queries and keys of a head get the same R, which keeps the estimate of exp(q.k) unbiased.
  */
 export class Redraw {
   /** Names of the initializers that are redrawn. */
@@ -20,14 +20,14 @@ export class Redraw {
   readonly #seed: number;
   #epoch = 0;
 
-  /** @throws {TuneInputError} `nothing-to-redraw` where the feature maps are fitted to data, or have no projection. */
+  /** @throws {TuneInputError} `nothing-to-redraw` if the feature maps are fitted to data or have no projection. */
   constructor(model: ModelProto, seed: number) {
     this.#projections = projectionsOf(model);
     this.initializers = this.#projections.map(({ name }) => name);
     this.#seed = seed;
   }
 
-  /** Gives the projections of an epoch, if it is another one than before; epoch 0 has those of the file. */
+  /** Assigns the projections of an epoch, if it is a new one. Epoch 0 has those of the file. */
   draw(epoch: number, assign: (name: string, values: Float32Array) => void): void {
     if (epoch === this.#epoch) return;
     this.#epoch = epoch;
@@ -47,7 +47,7 @@ export class Redraw {
   }
 }
 
-/** A projection as the file holds it: [heads, dim, count] of queries, either that or [heads, count, dim] of keys. */
+/** A stored projection: [heads, dim, count] for queries; that or [heads, count, dim] for keys. */
 interface Projection {
   readonly name: string;
   readonly site: number;
@@ -70,13 +70,13 @@ function projectionsOf({ graph }: ModelProto): Projection[] {
   if (found.length === 0 || fit !== undefined) {
     const why = fit === undefined ? "have no random projection" : `are fitted to data ("${fit.name}")`;
     throw new TuneInputError(
-      `--redraw draws new random projections, but the feature maps of this model ${why}. Leave it out, or convert with ` +
-        `--features positive and without --calibrate.`,
+      `--redraw draws new random projections, but the feature maps of this model ${why}. Omit --redraw, or convert ` +
+        `with --features positive and without --calibrate.`,
       { code: "nothing-to-redraw" },
     );
   }
   return found.map(({ tensor, site }) => {
-    // The right side of a product has [dim, count], the left side [count, dim].
+    // On the right of a product it is [dim, count], on the left [count, dim].
     const isTransposed = graph.node.some(({ input }) => input[1] === tensor.name);
     const [heads, rows, columns] = tensorShape(tensor).dims as [number, number, number];
     const [dim, count] = isTransposed ? [rows, columns] : [columns, rows];
@@ -103,12 +103,12 @@ function rotated(projection: Projection, rotationOf: (head: number) => Float64Ar
   return out;
 }
 
-/** A rotation (or reflection) uniform over all of them: Gaussian rows made orthonormal one after the other. */
+/** A uniformly random rotation or reflection: Gaussian rows, orthonormalised one after the other. */
 function uniformRotation(dim: number, random: RandomStream): Float64Array {
   const rows = random.gaussians(dim * dim);
   for (let row = 0; row < dim; row++) {
     const own = rows.subarray(row * dim, (row + 1) * dim);
-    // Twice: rounding leaves a rest of the other rows the first time.
+    // Twice, because rounding leaves a remainder the first time.
     for (let repeat = 0; repeat < 2; repeat++) {
       for (let other = 0; other < row; other++) subtractProjection(own, rows.subarray(other * dim, (other + 1) * dim));
     }

@@ -1,5 +1,5 @@
 /**
- * Initializers that `convertAttention` writes for feature maps. Names end in a number where a model has several sites.
+ * Initializers that `convertAttention` writes for feature maps. If a model has several sites, a number is appended.
  */
 const featureStems = [
   "omega_query",
@@ -19,14 +19,14 @@ type FeatureStem = (typeof featureStems)[number];
 
 const pattern = new RegExp(String.raw`^favor/(${featureStems.join("|")})(_\d+)?$`);
 
-/** Whether the initializer belongs to a feature map; everything else of a converted model is frozen in distillation. */
+/** Whether the initializer belongs to a feature map. Distillation freezes everything else. */
 export function isFeatureInitializer(name: string): boolean {
   return pattern.test(name);
 }
 
 /**
- * Whether the initializer must not become negative, or the estimate of attention could: the core, and the weights of
- * the features.
+ * Whether the initializer must stay positive, because the estimate of attention could otherwise become negative: the core
+ * and the weights of the features.
  */
 export function isPositive(name: string): boolean {
   const stem = pattern.exec(name)?.[1] as FeatureStem | undefined;

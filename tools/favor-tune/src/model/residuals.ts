@@ -4,13 +4,13 @@ import type { Graph } from "@favor/onnx/graph";
 
 import { isFeatureInitializer } from "./feature-initializers.ts";
 
-/** A branch of a Transformer layer: what is computed from x and then added to x. */
+/** A branch of a Transformer layer, computed from x and then added to x. */
 export interface ResidualBranch {
-  /** The value that is added. */
+  /** The added value. */
   readonly value: string;
-  /** Its nodes, from after x on. */
+  /** The nodes between x and the value. */
   readonly nodes: readonly NodeProto[];
-  /** Whether there is attention in it: softmax, a fused operator, or a feature map. */
+  /** Whether it contains attention: softmax, a fused operator, or a feature map. */
   readonly attends: boolean;
 }
 
@@ -19,8 +19,8 @@ const attentionOperators: ReadonlySet<string> = new Set(["Softmax", "Attention",
 const products: ReadonlySet<string> = new Set(["MatMul", "FusedMatMul", "Gemm", "Attention"]);
 
 /**
- * The residual branches of a graph: additions of x and a value that x reaches through a product with a weight. Biases,
- * sums of embeddings and sums inside an activation are none.
+ * Finds the residual branches of a graph: additions of x and a value computed from x through a product with a weight.
+ * Biases, sums of embeddings and sums inside activations do not count.
  */
 export function residualBranches(graph: Graph): ResidualBranch[] {
   return graph.nodes.flatMap((node) => {
@@ -31,7 +31,7 @@ export function residualBranches(graph: Graph): ResidualBranch[] {
   });
 }
 
-/** The nodes that lead from `skip` to `value`; undefined where they do not or do not make a branch. */
+/** The branch from `skip` to `value`; undefined if there is none. */
 function branchBetween(skip: string, value: string, graph: Graph): ResidualBranch | undefined {
   const nodes = new Set<NodeProto>();
   let isReached = false;

@@ -7,21 +7,21 @@ import { TuneInputError } from "../errors.ts";
 
 export type { TokenInputOptions } from "@favor/measure";
 
-/** The feeds of a model of token ids: ids, mask, token types, positions, by their names. */
+/** Makes the feeds of a model that takes token ids: ids, mask, token types and positions. */
 export class TokenFeeds {
   /** The length that every sequence must be padded to, or undefined. */
   readonly fixedLength: number | undefined;
   readonly #inputs: readonly { readonly name: string; readonly role: InputRole; readonly isFloat: boolean }[];
   readonly #options: TokenInputOptions;
 
-  /** @throws {TuneInputError} `inputs-unknown` for an input that token ids do not give, or a fixed batch. */
+  /** @throws {TuneInputError} `inputs-unknown` for an input that cannot be derived from token ids, or a fixed batch size. */
   constructor(inputs: readonly ValueInfo[], options: TokenInputOptions) {
     this.#options = options;
     this.#inputs = inputs.map(({ name, dataType, shape }) => {
       const role = roleOf(name);
       if (role === undefined || (shape !== undefined && shape.length !== 2))
-        throw unknownInput(name, "not of token ids");
-      if (typeof shape?.[0] === "number") throw unknownInput(name, `of a fixed batch of ${shape[0]}`);
+        throw unknownInput(name, "not derived from token ids");
+      if (typeof shape?.[0] === "number") throw unknownInput(name, `fixed to a batch of ${shape[0]}`);
       return { name, role, isFloat: dataType === DataType.FLOAT };
     });
     const length = inputs.find(({ name }) => roleOf(name) === "ids")?.shape?.[1];
@@ -42,8 +42,8 @@ export class TokenFeeds {
 
 function unknownInput(name: string, what: string): TuneInputError {
   return new TuneInputError(
-    `The model's input "${name}" is ${what}. Training needs a model of token ids [batch, length] with free sizes: export ` +
-      `it with dynamic axes.`,
+    `The model's input "${name}" is ${what}. Training needs a model that takes token ids [batch, length] of any size: ` +
+      `export it with dynamic axes.`,
     { code: "inputs-unknown", details: { name } },
   );
 }

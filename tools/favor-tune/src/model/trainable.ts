@@ -4,7 +4,7 @@ import type { Graph } from "@favor/onnx/graph";
 
 import { isFeatureInitializer } from "./feature-initializers.ts";
 
-/** A weight of a model, and whether weight decay draws it to zero: matrices and embeddings, not biases, norms, features. */
+/** A weight, and whether weight decay applies to it: to matrices and embeddings, not to biases, norms and features. */
 export interface TrainableInitializer {
   readonly name: string;
   readonly decays: boolean;
@@ -12,7 +12,7 @@ export interface TrainableInitializer {
 
 const floats: ReadonlySet<number> = new Set([DataType.FLOAT, DataType.FLOAT16, DataType.BFLOAT16, DataType.DOUBLE]);
 
-/** Operators that multiply by a matrix or look up rows, and the inputs where it stands. */
+/** Operators that multiply by a matrix or look up its rows, with the inputs that may be the matrix. */
 const matrixInputs: Readonly<Record<string, readonly number[]>> = {
   MatMul: [0, 1],
   FusedMatMul: [0, 1],
@@ -23,7 +23,7 @@ const matrixInputs: Readonly<Record<string, readonly number[]>> = {
   EmbedLayerNormalization: [2, 3, 4],
 };
 
-/** Operators that a vector over the last axis enters: a bias, or the scale or shift of a norm. */
+/** Operators that take a vector over the last axis: a bias, or the scale or shift of a norm. */
 const vectorOperators: ReadonlySet<string> = new Set([
   "Add",
   "Sub",
@@ -44,12 +44,12 @@ const vectorOperators: ReadonlySet<string> = new Set([
   "EmbedLayerNormalization",
 ]);
 
-/** Operators that hand a weight on as it is. */
+/** Operators that pass a weight on. */
 const carriers: ReadonlySet<string> = new Set(["Transpose", "Reshape", "Cast", "Identity", "Unsqueeze", "Squeeze"]);
 
 /**
- * The weights of a graph, by what reads them: matrices of products, embedding tables, biases, scales and shifts of
- * norms, feature maps. Everything else that a file stores as floats stays: masks, rotary tables, constants.
+ * Finds the weights of a graph by the operators that read them: matrices of products, embedding tables, biases, scales and
+ * shifts of norms, feature maps. Other stored floats are not trained: masks, rotary tables, constants.
  */
 export function trainableInitializers(graph: Graph): TrainableInitializer[] {
   return graph.proto.initializer.flatMap((tensor) => {
@@ -75,7 +75,7 @@ function roleOf(tensor: TensorProto, value: string, graph: Graph): "matrix" | "v
   return undefined;
 }
 
-/** Whether looked-up rows become factors: then they are the cosines and sines of rotary positions. */
+/** Whether looked-up rows are used as factors, as the cosines and sines of rotary positions are. */
 function isMultiplied(value: string, graph: Graph): boolean {
   return graph
     .consumers(value)

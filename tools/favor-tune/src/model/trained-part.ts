@@ -7,8 +7,8 @@ import { residualBranches } from "./residuals.ts";
 import { trainableInitializers } from "./trainable.ts";
 
 /**
- * The initializers that `--train` names, and whether weight decay applies to each: `all` weights, those of the
- * `attention` branches (projections, feature maps, their norms where they stand in the branch), or `features` alone.
+ * The initializers that `--train` selects, and whether weight decay applies to each: `all` weights, those of the
+ * `attention` branches (projections, feature maps, and norms inside the branch), or only `features`.
  *
  * @throws {TuneInputError} `nothing-to-train`.
  */

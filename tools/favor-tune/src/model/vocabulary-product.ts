@@ -1,9 +1,9 @@
 import type { Graph } from "@favor/onnx/graph";
 
 /**
- * The value whose rows can be chosen instead of those of the logits: the input of the product with the vocabulary where
- * only that and a bias lie between, else the logits themselves. Choosing the masked rows there saves most of what the
- * head costs, for it works on each row by itself.
+ * Finds the value whose rows can be selected instead of those of the logits: the input of the product with the vocabulary,
+ * if only a bias follows the product, otherwise the logits themselves. Selecting the masked rows there saves most of the
+ * cost of the head, which works on each row separately.
  *
  * @param logits - name of the output, `[batch, length, vocabulary]`.
  */
@@ -18,7 +18,7 @@ export function rowsToChoose(logits: string, graph: Graph): string {
   }
 }
 
-/** Whether a value depends on weights alone. */
+/** Whether a value depends only on weights. */
 function isFixed(value: string, graph: Graph): boolean {
   if (value === "" || graph.initializer(value) !== undefined) return true;
   const node = graph.producer(value);

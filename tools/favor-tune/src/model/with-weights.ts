@@ -4,8 +4,8 @@ import type { ModelProto, TensorProto } from "@favor/onnx";
 import type { NamedTensors } from "../training/stage.ts";
 
 /**
- * The model with new values of some initializers: same type, same field or external file; everything else is the very
- * same object, and so written to the byte as it was.
+ * Returns the model with new values for some initializers, in the same type and the same field or external file.
+ * Everything else is the same object, so the same bytes are written.
  *
  * @param weights - float32 values by initializer, in the initializer's shape; written in its type.
  */
@@ -29,7 +29,7 @@ function replaced(tensor: TensorProto, values: Float32Array): TensorProto {
     };
     return { ...tensor, source: { field: tensor.source.field, range } };
   }
-  // Small tensors may hold their numbers in the typed fields, which have their own place in the file.
+  // Small tensors may store their numbers in typed fields, which have their own place in the file.
   if (tensor.floatData.length > 0) return { ...tensor, floatData: [...values] };
   if (tensor.doubleData.length > 0) return { ...tensor, doubleData: [...values] };
   if (tensor.int32Data.length > 0) {

@@ -2,7 +2,7 @@ import { DataType, createMessage, makeTensor } from "@favor/onnx";
 import type { ModelProto } from "@favor/onnx";
 
 /**
- * The model with the outputs of some attention nodes multiplied by zero: what the rest of a hybrid can do alone.
+ * Returns the model with the outputs of some attention nodes multiplied by zero, to measure the rest of a hybrid.
  *
  * @param nodes - names of the softmax nodes, or of fused attention operators.
  */

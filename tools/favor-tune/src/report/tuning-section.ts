@@ -4,7 +4,7 @@ import type { MaskedQuality } from "@favor/measure";
 import type { CurvePoint, TuningRecord } from "@favor/report";
 import type { Line } from "@favor/report/pages";
 
-/** What the tuning did, as a section of `report.html`: the curve, all models on the same tokens, how it was made. */
+/** The tuning section of `report.html`: the curve, all models on the same tokens, and how it was made. */
 export function tuningSection(tuning: TuningRecord): Html {
   const { measured, stages, settings, data } = tuning;
   const distilled = stages.flatMap(({ sites = [] }) => sites);
@@ -68,16 +68,16 @@ function listed(values: Readonly<Record<string, unknown>>): string {
 }
 
 const controlNote =
-  "The control is the softmax original, fine-tuned on the same batches with the same masks and settings: what it gains is " +
+  "The control is the softmax original, fine-tuned on the same batches with the same masks and settings. Its gain is " +
   "adaptation to the data, not recovery from the conversion.";
 
 const distillationNote =
-  "How far the attention's output is from the original's on its own activations: the mean squared error over the " +
-  "variance of the output, on held-out sequences. 1 is what a constant would reach.";
+  "Error: the mean squared error of the attention's output on the original's activations, divided by the output's " +
+  "variance, on held-out sequences. A constant would reach 1.";
 
 const of = (quality: MaskedQuality): string => `${(100 * quality.accuracy.value).toFixed(2)} %`;
 
-/** One sentence on what came back. */
+/** Sums up in one sentence what tuning recovered. */
 export function tuningSummary({ measured, stages }: TuningRecord): string {
   const { before, after, original, control } = measured;
   const steps = stages
@@ -85,7 +85,7 @@ export function tuningSummary({ measured, stages }: TuningRecord): string {
     .map(({ name, steps: count }) => `${count} steps of ${name === "distill" ? "distillation" : "MLM fine-tuning"}`);
   const beside = [
     original === undefined ? "" : `the original has ${of(original)}`,
-    control === undefined ? "" : `tuned alike it has ${of(control)}`,
+    control === undefined ? "" : `tuned in the same way, it has ${of(control)}`,
   ].filter((part) => part !== "");
   return (
     `Masked accuracy ${of(before)} before and ${of(after)} after ${steps.join(" and ")}` +
@@ -93,7 +93,7 @@ export function tuningSummary({ measured, stages }: TuningRecord): string {
   );
 }
 
-/** One sentence on what distillation did to the attentions; undefined where nothing was distilled. */
+/** Sums up in one sentence what distillation did; undefined if nothing was distilled. */
 export function distillationSummary({ stages }: TuningRecord): string | undefined {
   const sites = stages.flatMap(({ sites: found = [] }) => found);
   if (sites.length === 0) return undefined;
@@ -111,7 +111,7 @@ export function qualityRows(measured: TuningRecord["measured"]): string[][] {
     ["original (softmax)", original],
     ["converted", before],
     ["converted and tuned", after],
-    ["original, tuned alike (control)", control],
+    ["original, tuned in the same way (control)", control],
     [`converted, softmax of layers ${layers} set to zero`, ablated?.before],
     [`converted and tuned, softmax of layers ${layers} set to zero`, ablated?.after],
   ];

@@ -20,8 +20,8 @@ import { versions } from "../versions.ts";
 import { tuningSection } from "./tuning-section.ts";
 
 /**
- * Writes the tuned folder: the converted graph with the new weights, everything else of it to the byte, its companions,
- * `favor.json`, `report.html`, `README.md` and the log. It appears whole or not at all.
+ * Writes the tuned folder: the converted graph with new weights and otherwise the same bytes, its companion files,
+ * `favor.json`, `report.html`, `README.md` and the log. The folder appears complete or not at all.
  *
  * @throws {OutputError} `output-unwritable`; {TrainingError} `source-changed`.
  */
@@ -60,7 +60,7 @@ export async function writeTuned(
   }
 }
 
-/** The evaluation as favor-convert would have it, where it was made on a file of its own: `verify` finds it again. */
+/** The evaluation as favor-convert would record it, if it used a separate file; `verify` can reproduce it. */
 function evaluationOf(
   { data, settings }: Job,
   { original, after }: Measured,

@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { companions } from "@favor/checkpoints/node";
 
 /**
- * SHA-256, in hexadecimal, of the names and contents of what lies beside a model in its folder and is copied with it:
- * configuration, tokenizer, licence.
+ * The SHA-256, in hexadecimal, of the names and contents of the files that are copied along with a model: configuration,
+ * tokenizer and licence.
  */
 export async function companionsSha256(folder: string): Promise<string> {
   const hash = createHash("sha256");

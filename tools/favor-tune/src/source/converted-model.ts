@@ -13,26 +13,26 @@ import type { FavorFile } from "@favor/report";
 import { TuneInputError } from "../errors.ts";
 import { companionsSha256 } from "./companions.ts";
 
-/** A converted folder, checked. */
+/** A checked converted folder. */
 export interface ConvertedModel {
   readonly source: Source;
   readonly favor: FavorFile;
-  /** Of the files beside the model that go into the output, as `companionsSha256`. */
+  /** SHA-256 of the files copied along with the model, from `companionsSha256`. */
   readonly companions: string;
   /** The graph; its weights are still in the file. */
   readonly opened: OpenedModel;
   readonly tokenizer: SequenceTokenizer;
   /** The longest input in tokens, or undefined. */
   readonly maximumTokens: number | undefined;
-  /** Name of the output with the logits. */
+  /** Name of the logits output. */
   readonly logits: string;
   close(): void;
 }
 
 /**
- * Opens the folder that favor-convert wrote (or favor-tune) and checks that its parts belong together.
+ * Opens a folder that favor-convert or favor-tune wrote, and checks that its parts belong together.
  *
- * @throws {TuneInputError} `weights-mismatch` where the model is not the one that `favor.json` describes,
+ * @throws {TuneInputError} `weights-mismatch` if the model is not the one that `favor.json` describes,
  * `not-masked-language`; {InputError} `converted-malformed`, `tokenizer-missing`, `tokenizer-mismatch`.
  */
 export async function openConverted(folder: string): Promise<ConvertedModel> {
@@ -41,7 +41,7 @@ export async function openConverted(folder: string): Promise<ConvertedModel> {
   const sha256 = await hashFile(source.modelPath);
   if (sha256 !== favor.model.sha256) {
     throw new TuneInputError(
-      `${source.modelPath} is not the model that favor.json beside it describes (sha256 ${sha256}, expected ` +
+      `${source.modelPath} is not the model that its favor.json describes (sha256 ${sha256}, expected ` +
         `${favor.model.sha256}): its weights were replaced or changed. Convert the original again.`,
       { code: "weights-mismatch", details: { path: source.modelPath, sha256, expected: favor.model.sha256 } },
     );
@@ -69,7 +69,7 @@ export async function openConverted(folder: string): Promise<ConvertedModel> {
   }
 }
 
-/** Rows of the table that token ids are looked up in; undefined where the graph does it in another way. */
+/** Rows of the token embedding; undefined if the graph has no plain lookup table. */
 function embeddingRows({ graph }: ModelProto): number | undefined {
   const ids = graph.input.find(({ name }) => roleOf(name) === "ids")?.name;
   const table = graph.node.find(({ opType, input }) => opType === "Gather" && input[1] === ids)?.input[0];
@@ -86,8 +86,8 @@ async function logitsOf({ modelPath, folder, config }: Source, tokenizer: Sequen
     if (isLogits && tokenizer.maskId !== undefined) return name;
     const what = isLogits ? "its tokenizer has no mask token" : `it has no output [batch, length, ${tokenizer.size}]`;
     throw new TuneInputError(
-      `${folder} is no masked language model: ${what}. Tuning measures and trains by masked tokens: convert a checkpoint ` +
-        `that still has its language-model head, tune that, and export the encoder from it.`,
+      `${folder} is not a masked language model: ${what}. Tuning trains and measures on masked tokens: convert a ` +
+        `checkpoint that still has its language-model head, tune it, and export the encoder from it.`,
       { code: "not-masked-language", details: { folder } },
     );
   } finally {

@@ -15,10 +15,10 @@ export interface OriginalModel {
 }
 
 /**
- * Opens the original of a conversion: a folder, an `.onnx` file or the id of a model on the Hub, as favor-convert took it.
+ * Opens the original of a conversion: a folder, an `.onnx` file or the id of a model on the Hub, as for favor-convert.
  *
- * @param scratch - an existing folder, for the graph of a checkpoint that is weights alone.
- * @throws {TuneInputError} `teacher-mismatch` where it is not the checkpoint that was converted.
+ * @param scratch - an existing folder, for the graph that is built if the checkpoint has only weights.
+ * @throws {TuneInputError} `teacher-mismatch` if it is not the checkpoint that was converted.
  */
 export async function openOriginal(folder: string, favor: FavorFile, scratch: string): Promise<OriginalModel> {
   const source = await openSource(folder, { file: favor.source.model });
@@ -26,7 +26,7 @@ export async function openOriginal(folder: string, favor: FavorFile, scratch: st
   if (sha256 !== favor.source.sha256) {
     throw new TuneInputError(
       `--teacher ${folder}: ${source.modelPath} is not the checkpoint that was converted (sha256 ${sha256}, favor.json ` +
-        `says ${favor.source.sha256} of ${favor.source.name}/${favor.source.model}). Name that one.`,
+        `says ${favor.source.sha256} of ${favor.source.name}/${favor.source.model}). Give that one.`,
       { code: "teacher-mismatch", details: { path: source.modelPath, sha256, expected: favor.source.sha256 } },
     );
   }

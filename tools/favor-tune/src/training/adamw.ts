@@ -5,11 +5,11 @@ import type { NamedTensors } from "./stage.ts";
 export interface AdamWOptions {
   /** Decay of the first moment; default 0.9. */
   readonly beta1?: number;
-  /** Of the second moment; default 0.98. */
+  /** Decay of the second moment; default 0.98. */
   readonly beta2?: number;
   /** Default 1e-8. */
   readonly epsilon?: number;
-  /** Weight decay of the variables that decay, decoupled from the gradient; default 0.1. */
+  /** Decoupled weight decay of the variables that decay; default 0.1. */
   readonly decay?: number;
 }
 
@@ -17,19 +17,19 @@ export interface AdamWOptions {
 export interface TrainedVariable {
   readonly variable: tf.Variable;
   readonly decays: boolean;
-  /** What the learning rate is multiplied by for it; default 1. */
+  /** Factor of the learning rate; default 1. */
   readonly scale?: number;
   /**
-   * Of what must stay positive: it is stepped by its logarithm, whose gradient is the one given, and values below this are
-   * raised to it. Steps of the value itself, of the learning rate's size, would wipe out entries smaller than that.
+   * Smallest value of a variable that must stay positive. Its logarithm is stepped, with the given gradients, and values
+   * below the minimum are raised to it. Steps of the values would wipe out entries smaller than the learning rate.
    */
   readonly least?: number;
 }
 
 /**
  * AdamW (Loshchilov & Hutter 2017): Adam with bias correction, and weights decayed by the learning rate times `decay`.
- * Moments are tensors of the backend; every variable is stepped in a tidy of its own, so that the temporaries of one
- * are freed before the next.
+ * Moments are tensors of the backend. Every variable is stepped in its own tidy, so that temporaries are freed before the
+ * next.
  */
 export class AdamW {
   readonly #variables: ReadonlyMap<string, TrainedVariable>;
@@ -47,16 +47,16 @@ export class AdamW {
   }
 
   /**
-   * One step.
+   * Makes one step.
    *
-   * @param gradients - by variable; a variable without one stays.
-   * @param learningRate - of this step.
-   * @param scale - that the gradients are multiplied by first: 1, or what clips their norm.
+   * @param gradients - by variable; variables without a gradient do not change.
+   * @param learningRate - learning rate of this step.
+   * @param scale - factor of the gradients: 1, or less to clip their norm.
    */
   step(gradients: ReadonlyMap<string, tf.Tensor>, learningRate: number, scale: number): void {
     const { beta1, beta2, epsilon, decay } = this.#options;
     this.#steps++;
-    // m_hat / (sqrt(v_hat) + eps) with the corrections drawn out of the tensors.
+    // m_hat / (sqrt(v_hat) + eps), with the corrections factored out of the tensors.
     const root = Math.sqrt(1 - beta2 ** this.#steps);
     const rate = (learningRate * root) / (1 - beta1 ** this.#steps);
     for (const [name, { variable, decays, scale: own = 1, least }] of this.#variables) {
@@ -91,7 +91,7 @@ export class AdamW {
     return state;
   }
 
-  /** Takes over what {@link AdamW.state} gave. */
+  /** Restores {@link AdamW.state}. */
   restore(state: NamedTensors): void {
     this.#steps = state.get("steps")![0]!;
     for (const [name, { variable }] of this.#variables) {

@@ -1,7 +1,7 @@
 import { open } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 
-/** A JSON Lines file that grows by a line a step: for other tools. */
+/** A JSON Lines file with one line per step, for other tools. */
 export class TrainingLog {
   readonly #file: FileHandle;
   #length: number;
@@ -12,26 +12,26 @@ export class TrainingLog {
   }
 
   /**
-   * Opens the log for going on.
+   * Opens the log.
    *
-   * @param length - the bytes that count: what stands after them is dropped. 0: an empty log.
+   * @param length - bytes to keep; anything after them is dropped. 0 empties the log.
    */
   static async open(path: string, length: number): Promise<TrainingLog> {
     const file = await open(path, length === 0 ? "w" : "r+");
-    // "w" has emptied it.
+    // "w" has already emptied it.
     if (length > 0) await file.truncate(length);
     return new TrainingLog(file, length);
   }
 
-  /** Bytes so far. */
+  /** Length in bytes. */
   get length(): number {
     return this.#length;
   }
 
-  /** Adds a line with an object as JSON. */
+  /** Appends an object as a line of JSON. */
   async append(entry: object): Promise<void> {
     const line = Buffer.from(`${JSON.stringify(entry)}\n`);
-    // A disk that is nearly full takes a part of a line, and refuses the rest.
+    // A nearly full disk may write only part of a line.
     for (let done = 0; done < line.length;) {
       done += (await this.#file.write(line, done, line.length - done, this.#length + done)).bytesWritten;
     }

@@ -1,9 +1,9 @@
 /** Seconds between two lines of progress. */
 const lineEvery = 5;
-/** Steps after which the whole is foretold. */
+/** Steps after which the total time is predicted. */
 const foretellAfter = 10;
 
-/** How fast a phase goes, and lines that say so. */
+/** Measures the speed of a phase, and reports it. */
 export class Pace {
   readonly #total: number;
   #steps = 0;
@@ -11,7 +11,7 @@ export class Pace {
   #seconds = 0;
   #said = -Infinity;
 
-  /** @param total - steps that are to be done. */
+  /** @param total - number of steps to do. */
   constructor(total: number) {
     this.#total = total;
   }
@@ -22,7 +22,7 @@ export class Pace {
     this.#seconds += seconds;
   }
 
-  /** Lines that are due after a step; most steps have none. */
+  /** The lines to print after a step; for most steps, none. */
   report(name: string, step: number, steps: number, loss: number, accuracy: number | undefined): string[] {
     const left = ((this.#total - this.#steps) * this.#seconds) / this.#steps;
     const lines: string[] = [];
@@ -35,7 +35,7 @@ export class Pace {
     }
     if (this.#steps === foretellAfter && !isLast) {
       const each = this.#seconds / this.#steps;
-      lines.push(`${name}: ${each.toPrecision(2)} s a step, about ${duration(each * this.#total)} in all.`);
+      lines.push(`${name}: ${each.toPrecision(2)} s per step, about ${duration(each * this.#total)} in total.`);
     }
     return lines;
   }

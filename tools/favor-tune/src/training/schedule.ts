@@ -12,8 +12,8 @@ export interface LearningRate {
 }
 
 /**
- * The learning rate of a step, counted from 0. After the warm-up: `constant`; `linear`, to 0 after the last step;
- * `cosine`, peak (1 + cos(pi t)) / 2 over the same way (Loshchilov & Hutter 2016, without restarts).
+ * The learning rate of a step, counted from 0. After the warm-up it stays `constant`, falls to 0 after the last step in a
+ * `linear` way, or as peak (1 + cos(pi t)) / 2 (`cosine`; Loshchilov & Hutter 2016, without restarts).
  */
 export function learningRateAt(step: number, { peak, warmup, schedule, steps }: LearningRate): number {
   if (step < warmup) return (peak * (step + 1)) / warmup;

@@ -1,6 +1,6 @@
-/** The first SIGINT or SIGTERM asks for an end after the step at hand; a second one has its usual effect. */
+/** The first SIGINT or SIGTERM ends the run after the current step; a second one has its usual effect. */
 export class Signals {
-  /** The first that came, if any. */
+  /** The first signal received, if any. */
   received: "SIGINT" | "SIGTERM" | undefined;
   readonly #listener: (signal: NodeJS.Signals) => void;
 
@@ -12,7 +12,7 @@ export class Signals {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, this.#listener);
   }
 
-  /** Gives both signals their usual effect back. */
+  /** Restores the usual effect of both signals. */
   stopListening(): void {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, this.#listener);
   }

@@ -1,44 +1,44 @@
 import type { TokenSequence } from "@favor/measure/tokens";
 
-/** Float32 tensors by name, as checkpoints hold them. Shapes are known to whoever made them. */
+/** Float32 tensors by name, as in checkpoints, without their shapes. */
 export type NamedTensors = ReadonlyMap<string, Float32Array>;
 
 /** The sequences of one optimisation step. */
 export interface TrainingBatch {
-  /** Of the stage, from 0: with the seed, all that random numbers of the step may depend on. */
+  /** Step of the stage, from 0. Random numbers may depend only on it and the seed. */
   readonly step: number;
-  /** The pass over the data that the batch belongs to, from 0. */
+  /** The pass over the data, from 0. */
   readonly epoch: number;
-  /** Unmasked token ids, of nearly equal lengths. */
+  /** Unmasked sequences of similar length. */
   readonly sequences: readonly TokenSequence[];
 }
 
-/** What one step did. */
+/** The result of one step. */
 export interface StepResult {
   readonly loss: number;
-  /** Share of the masked tokens that were predicted rightly, where the stage predicts any. */
+  /** Share of masked tokens predicted correctly, for stages that predict tokens. */
   readonly accuracy?: number;
-  /** Tokens that went through the model, padding not counted. */
+  /** Tokens processed, without padding. */
   readonly tokens: number;
 }
 
 /**
- * What the training loop knows of a stage: distillation or masked language modelling. Given the same calls it computes
- * the same numbers to the bit on the same backend; whatever outlives a step is in {@link TrainingStage.state}.
+ * A stage as the training loop sees it: distillation or masked language modelling. The same calls give the same numbers on
+ * the same backend, to the bit. Everything that outlives a step is in {@link TrainingStage.state}.
  */
 export interface TrainingStage {
   /**
-   * One optimisation step.
+   * Makes one optimisation step.
    *
-   * @param learningRate - of this step: the loop owns the schedule.
+   * @param learningRate - learning rate of this step; the loop owns the schedule.
    */
   step(batch: TrainingBatch, learningRate: number): Promise<StepResult>;
-  /** Current values of the initializers that the stage trains, by the name that the model's file has for them. */
+  /** Current values of the trained initializers, by their names in the model's file. */
   weights(): Promise<NamedTensors>;
-  /** Everything that a resumed stage needs: trained values and the optimiser's moments. */
+  /** Everything needed to resume the stage: trained values and the optimiser's moments. */
   state(): Promise<NamedTensors>;
-  /** Takes over what {@link TrainingStage.state} gave in an earlier process. */
+  /** Restores a {@link TrainingStage.state}, possibly of an earlier process. */
   restore(state: NamedTensors): Promise<void>;
-  /** Frees the memory of the device. */
+  /** Frees device memory. */
   dispose(): Promise<void> | void;
 }

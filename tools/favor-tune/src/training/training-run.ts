@@ -21,7 +21,7 @@ import type { Phase } from "./phase.ts";
 import { learningRateAt } from "./schedule.ts";
 import type { NamedTensors, TrainingStage } from "./stage.ts";
 
-/** Seconds between checkpoints where no evaluation comes sooner. */
+/** Longest time between checkpoints, in seconds. */
 const checkpointEvery = 60;
 
 export interface TrainingRunOptions {
@@ -32,28 +32,28 @@ export interface TrainingRunOptions {
   readonly maximumTokens: number | undefined;
   readonly heldOut: HeldOut;
   readonly backend: OpenedBackend;
-  /** Of checkpoints, and of files on the way. */
+  /** Folder of the checkpoints and temporary files. */
   readonly folder: string;
   readonly store: CheckpointStore;
   readonly log: TrainingLog;
   readonly progress: Progress;
-  /** Asked for after each step: the signal that the process got, if any. */
+  /** Called after each step: the signal that the process received, if any. */
   readonly stopping: () => "SIGINT" | "SIGTERM" | undefined;
 }
 
 /**
- * Trains the phases one after the other, from a state on. Everything that a later step depends on is in the state and
- * the tensors, so that a run that was cut off anywhere and resumed ends in the same numbers.
+ * Trains the phases one after the other, starting from a checkpoint. Everything that later steps depend on is in its state
+ * and tensors, so that an interrupted and resumed run gives the same numbers.
  */
 export class TrainingRun {
   readonly #options: TrainingRunOptions;
   #state: RunState;
-  /** Weights of finished phases by target, and the best ones of the phase at hand. */
+  /** Weights of finished phases by target, and the best weights of the current phase. */
   readonly #weights: Record<"model" | "control" | "best", Map<string, Float32Array>>;
   #stageState: NamedTensors | undefined;
   #written = performance.now();
 
-  /** @param checkpoint - where to go on, or the state of the very beginning without tensors. */
+  /** @param checkpoint - where to continue, or an initial state without tensors. */
   constructor(checkpoint: Checkpoint, options: TrainingRunOptions) {
     this.#options = options;
     this.#state = checkpoint.state;
@@ -71,16 +71,16 @@ export class TrainingRun {
     return this.#state;
   }
 
-  /** What the phases made of a target. */
+  /** The trained weights of a target. */
   weights(target: "model" | "control"): NamedTensors {
     return this.#weights[target];
   }
 
   /**
-   * Trains every phase that is left.
+   * Trains all remaining phases.
    *
    * @throws {TrainingError} `loss-not-finite`, `out-of-memory`, `device-lost`, `checkpoint-unwritable`; {StoppedError};
-   * {InputError} `data-malformed` where a record is no text of the tokenizer's.
+   * {InputError} `data-malformed` if the tokenizer cannot read a record.
    */
   async train(): Promise<void> {
     for (let phase = this.#phase; phase !== undefined; phase = this.#phase) await this.#trainPhase(phase);
@@ -108,7 +108,7 @@ export class TrainingRun {
       }
       await this.#finish(phase, stage);
     } catch (error) {
-      // A backend without memory may fail again where it frees some: that must not hide what happened.
+      // A backend that is out of memory may fail again while freeing; that must not hide the first error.
       await disposed(stage).catch(() => undefined);
       throw error;
     }
@@ -122,7 +122,7 @@ export class TrainingRun {
     return batchesFrom(from, data, { tokenizer, maximumTokens, batch, seed });
   }
 
-  /** One step with what follows it. @returns whether the phase is over. */
+  /** Makes one step, with its evaluation, log and checkpoint. @returns whether the phase is over. */
   async #step(
     phase: Phase,
     stage: TrainingStage,
@@ -154,13 +154,13 @@ export class TrainingRun {
     const isOver = done === steps || (patience !== undefined && (this.#state.best?.since ?? 0) >= patience);
     const signal = this.#options.stopping();
     const isLong = performance.now() - this.#written > checkpointEvery * 1000;
-    // The end of a phase writes a checkpoint of its own.
+    // The end of a phase writes its own checkpoint.
     if (!isOver && (heldOut !== undefined || signal !== undefined || isLong)) await this.#checkpoint(stage);
     if (!isOver && signal !== undefined) throw stopped(signal, phase, done);
     return isOver;
   }
 
-  /** Held-out accuracy of the model as it is, in onnxruntime; noted on the curve. */
+  /** Measures the held-out accuracy of the current model in onnxruntime, and adds it to the curve. */
   async #evaluate(phase: Phase, stage: TrainingStage): Promise<number> {
     const { heldOut, folder, progress } = this.#options;
     const weights = new Map([...this.#weights[phase.target], ...(await stage.weights())]);
@@ -182,7 +182,7 @@ export class TrainingRun {
     return accuracy;
   }
 
-  /** With patience the best weights are kept, else the last: what was chosen on the held-out data looks better there. */
+  /** Keeps the best weights with `patience`, otherwise the last: choosing on held-out data would flatter the result there. */
   async #finish(phase: Phase, stage: TrainingStage): Promise<void> {
     const { step, best, seconds } = this.#state;
     const usesBest = this.#options.settings.patience !== undefined && best !== null;
@@ -226,7 +226,7 @@ export class TrainingRun {
   }
 }
 
-/** Runs a step; its errors in terms of what the user can do. */
+/** Runs a step, and turns its errors into ones that say what to do. */
 async function guarded<T extends { readonly loss: number }>(
   step: number,
   path: string,
@@ -249,8 +249,8 @@ async function disposed(stage: TrainingStage): Promise<void> {
 
 function stopped(signal: "SIGINT" | "SIGTERM", phase: Phase, step: number): StoppedError {
   return new StoppedError(
-    `Stopped by ${signal} after step ${step} of ${phase.settings.steps} (${phase.name}). The checkpoint is written: run ` +
-      `the same command with --resume to go on to the same result.`,
+    `Stopped by ${signal} after step ${step} of ${phase.settings.steps} (${phase.name}). A checkpoint was written: run ` +
+      `the same command with --resume to continue to the same result.`,
     signal,
   );
 }

@@ -21,7 +21,7 @@ const layerNames: LayerNames = {
   outputNorm: "output.LayerNorm",
 };
 
-/** What tells the members of BERT's family apart. */
+/** The differences between the members of BERT's family. */
 interface Variety {
   readonly prefix: string;
   readonly maskedLanguage: Omit<MaskedLanguageNames, "embedding">;
@@ -30,7 +30,7 @@ interface Variety {
   readonly classifySequence: Architecture["classifySequence"];
   /** RoBERTa counts positions after the padding token, and knows one token type. */
   readonly isRoberta?: boolean;
-  /** ELECTRA's embeddings have a width of their own. */
+  /** ELECTRA's embeddings have their own width. */
   readonly embeddingSize?: (config: Configuration) => number;
   readonly defaults?: Partial<LayerSizes>;
 }

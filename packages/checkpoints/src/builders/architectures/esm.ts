@@ -110,7 +110,7 @@ function dropMaskTokens({ graph, config }: Building, x: string, inputIds: string
 }
 
 /**
- * The rotary frequencies, [dim / 2]: those of the checkpoint where it holds them, since they may have been rounded to
+ * The rotary frequencies, [dim / 2]: those of the checkpoint if it has them, because they may have been rounded to
  * float16 in training.
  */
 function frequencies({ graph, config, backbone }: Building, sizes: EsmSizes): string {

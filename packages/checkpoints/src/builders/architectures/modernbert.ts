@@ -78,7 +78,8 @@ export const modernbert: Architecture = {
   classifySequence: (building, x, { attentionMask }) => {
     const { graph, config } = building;
     const pooling = config.text("classifier_pooling", "cls");
-    if (pooling !== "cls" && pooling !== "mean") throw variant("classifier_pooling", pooling, "Known are cls and mean");
+    if (pooling !== "cls" && pooling !== "mean")
+      throw variant("classifier_pooling", pooling, "Supported are cls and mean");
     const pooled = pooling === "cls" ? firstToken(graph, x) : meanOfTokens(building, x, attentionMask);
     return tokenClassifier(building, predictionHead(building, pooled), sizesOf(config).hidden);
   },
@@ -108,7 +109,7 @@ function rotaryBase(config: Configuration, kind: LayerType): number {
   const parameters = jsonObject(jsonObject(config.raw("rope_parameters"))?.[kind]) ?? {};
   const { rope_type: type = "default", rope_theta: theta } = parameters;
   if (type !== "default" || config.raw("rope_scaling") !== undefined) {
-    throw variant("rope_parameters", type, "Only the default rotary positions are built");
+    throw variant("rope_parameters", type, "Only the default rotary positions are supported");
   }
   if (typeof theta === "number" && theta > 0) return theta;
   return kind === "full_attention"
@@ -136,7 +137,7 @@ function layer(
   const mlpBias = config.flag("mlp_bias", false);
   const project = (name: string, input: string, dims: readonly [number, number], bias: boolean): string =>
     graph.within(name, () => linear(graph, weights.within(name), input, dims, bias));
-  // The first layer has none: the embeddings are normalised already.
+  // The first layer has none, because the embeddings are already normalised.
   const normed = isFirst ? x : norm(building, weights.within("attn_norm"), x);
   const packed = project("attn.Wqkv", normed, [hidden, 3 * hidden], attentionBias);
   const [query, key, value] = graph.ops("Split", [packed], 3, { axis: { int: -1 } }) as [string, string, string];
@@ -162,7 +163,7 @@ function predictionHead(building: Building, x: string): string {
   return norm(building, heads.within("head.norm"), active);
 }
 
-/** The mean over the tokens that are no padding: [batch, sequence, hidden] -> [batch, hidden]. */
+/** The mean over the tokens that are not padding: [batch, sequence, hidden] -> [batch, hidden]. */
 function meanOfTokens({ graph }: Building, x: string, attentionMask: string): string {
   const mask = graph.op("Unsqueeze", [
     graph.op("Cast", [attentionMask], { to: { int: DataType.FLOAT } }),
