@@ -3,8 +3,9 @@ import { InferenceSession, Tensor } from "onnxruntime-node";
 import { DataType } from "@favor/onnx";
 import { createMessage } from "@favor/onnx";
 import { tensorValues } from "@favor/onnx";
-import { tensorOf } from "./zoo/folder.ts";
-import { readZooFile, type ZooEntry } from "./zoo/manifest.ts";
+import { sharedZoo } from "./zoo/folder.ts";
+import { tensorOf } from "./zoo/sample.ts";
+import type { ZooEntry } from "./zoo/manifest.ts";
 import { readNpz } from "./zoo/npz.ts";
 
 export type Feeds = Record<string, Tensor>;
@@ -23,7 +24,7 @@ export function openSession(model: string | Uint8Array): Promise<InferenceSessio
 /** The inputs of every sample of a zoo entry. */
 export function sampleFeeds(entry: ZooEntry): Feeds[] {
   return entry.samples.map((sample) => {
-    const arrays = [...readNpz(readZooFile(sample))].filter(([name]) => name.startsWith("in."));
+    const arrays = [...readNpz(sharedZoo.read(sample))].filter(([name]) => name.startsWith("in."));
     return Object.fromEntries(arrays.map(([name, array]) => [name.slice(3), tensorOf(array)]));
   });
 }

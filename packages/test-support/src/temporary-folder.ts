@@ -1,11 +1,11 @@
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, realpathSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { afterAll, afterEach } from "vitest";
+import { afterAll, afterEach, beforeEach } from "vitest";
 
-const root = mkdtempSync(join(tmpdir(), "favor-test-"));
+const root = realpathSync(mkdtempSync(join(tmpdir(), "favor-test-")));
 const made: string[] = [];
 
 // A test that ran out of time may still be writing: what it leaves behind fails no other.
@@ -27,4 +27,13 @@ export async function temporaryFile(name: string, contents: string | Uint8Array)
   const path = join(await temporaryFolder(), name);
   await writeFile(path, contents);
   return path;
+}
+
+/** Paths in a folder that is new for each test of the file. */
+export function folderOfEachTest(): (...names: string[]) => string {
+  let folder = "";
+  beforeEach(async () => {
+    folder = await temporaryFolder();
+  });
+  return (...names) => join(folder, ...names);
 }

@@ -4,6 +4,8 @@ import { defaultCorpus, readCorpus } from "../src/fuzz/corpus.ts";
 
 const corpus = readCorpus(defaultCorpus());
 
+const atLeastThree = (count: number): boolean => count >= 3;
+
 test("mutated models are inspected or refused, never a crash", () => {
   const crashes: string[] = [];
   const results = new Map<string, number>();
@@ -13,9 +15,13 @@ test("mutated models are inspected or refused, never a crash", () => {
     if (result === "crash") crashes.push(`case ${index}: ${stack}`);
   }
   expect(crashes).toEqual([]);
-  // Both ways are taken.
-  expect(results.get("inspected")).toBeGreaterThan(0);
-  expect(results.size).toBeGreaterThan(1);
+  // Both ways are taken, about equally often, and files are refused for what is wrong with their bytes and their graphs.
+  const inspected = results.get("inspected") ?? 0;
+  expect(inspected).toBeGreaterThan(30);
+  expect(inspected).toBeLessThan(70);
+  for (const code of ["malformed", "truncated", "undefined-value"]) {
+    expect({ code, count: results.get(code) ?? 0 }).toEqual({ code, count: expect.toSatisfy(atLeastThree) as number });
+  }
 });
 
 test("a case is the same at every run, and another for another seed or index", () => {

@@ -1,7 +1,5 @@
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
-import { fileURLToPath } from "node:url";
 
 import { reasonLines } from "@favor/rewriter";
 import { describe, expect, test } from "vitest";
@@ -13,15 +11,14 @@ import { calibration, tiny } from "@favor/test-support/antibody";
 import { withModel, withoutAttention } from "./edited-models.ts";
 import { temporaryFolder } from "@favor/test-support/temporary-folder";
 import { favorConvert } from "./favor-convert.ts";
-
-const zoo = fileURLToPath(new URL("../../../../shared/zoo/", import.meta.url));
+import { hasSharedZoo, sharedZoo } from "@favor/test-support/zoo/folder";
 
 async function newFolder(): Promise<string> {
   return join(await temporaryFolder(), "out");
 }
 
 async function inspected(name: string): Promise<string> {
-  return (await favorConvert("inspect", join(zoo, `${name}.onnx`), "--quiet")).stdout;
+  return (await favorConvert("inspect", sharedZoo.path(`${name}.onnx`), "--quiet")).stdout;
 }
 
 const widest = (text: string): number => Math.max(...text.split("\n").map((line) => line.length));
@@ -100,7 +97,7 @@ test("a model without attention: what it has instead", async () => {
   );
 });
 
-describe.skipIf(!existsSync(zoo))("inspect on exports (skipped if ../shared/zoo is absent)", () => {
+describe.skipIf(!hasSharedZoo)("inspect on exports (skipped if ../shared/zoo is absent)", () => {
   test("a softmax that is no attention", async () => {
     expect(await inspected("neg_cnnsoftmax-ts-op17-dyn")).toMatch(
       /No softmax attention was found\. The graph has 2 Add, .*1 Conv, .*1 MatMul.* and 1 Softmax, none between two products/,

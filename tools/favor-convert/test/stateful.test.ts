@@ -1,5 +1,4 @@
 import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,17 +11,17 @@ import { describe, expect, test } from "vitest";
 import { convert, verify } from "../src/index.ts";
 import { temporaryFolder } from "@favor/test-support/temporary-folder";
 import { favorConvert } from "./favor-convert.ts";
+import { hasSharedZoo, sharedZoo } from "@favor/test-support/zoo/folder";
 
 const execute = promisify(execFile);
-const zoo = fileURLToPath(new URL("../../../../shared/zoo/", import.meta.url));
-const decoder = join(zoo, "gpt2-ts113-eager-op14-dyn.onnx");
+const decoder = sharedZoo.path("gpt2-ts113-eager-op14-dyn.onnx");
 const pieces = "feeding in pieces gives the same as feeding whole";
 
-describe.skipIf(!existsSync(zoo))("decoders with a state (skipped if ../shared/zoo is absent)", () => {
+describe.skipIf(!hasSharedZoo)("decoders with a state (skipped if ../shared/zoo is absent)", () => {
   test.each(["gpt2-ts113-eager-op14-dyn", "llama-optimum"])(
     "%s: verify feeds the state, whole and in pieces",
     async (name) => {
-      const original = join(zoo, `${name}.onnx`);
+      const original = sharedZoo.path(`${name}.onnx`);
       for (const target of ["standard", "onnxruntime"] as const) {
         const output = join(await temporaryFolder(), "out");
         await convert({ source: original, output, count: 16, stateful: true, target });

@@ -56,6 +56,9 @@ const options = {
   ...presentation,
 } as const;
 
+/** Every option by name, with what its help says. */
+export const optionHelp: Readonly<Record<string, { readonly describe: string }>> = options;
+
 /**
  * Parses the command line (without the program's name).
  *

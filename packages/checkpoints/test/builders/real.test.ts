@@ -10,14 +10,15 @@ import type { ModelProto } from "@favor/onnx";
 import { InputFile } from "@favor/onnx/node";
 import { openCheckpoint } from "../../src/source/open-checkpoint.ts";
 import { openModel, writeModel } from "@favor/onnx/node";
-import { temporaryFolder } from "@favor/test-support/folder-for-each-test";
+import { folderOfEachTest } from "@favor/test-support/temporary-folder";
 import { readNpz } from "@favor/test-support/zoo/npz";
 import { largestDifference, openInRuntime, readTensors, runSample, sampleOf, type Sample } from "./checkpoints.ts";
+import { shared } from "@favor/test-support/shared";
 
 const real = new URL("../../../../tools/conformance/python/checkpoints/real/", import.meta.url);
-const models = new URL("../../../../../shared/models/", import.meta.url);
+const models = new URL("models/", shared);
 const has = (name: string): boolean => existsSync(new URL(`${name}/sample.safetensors`, real));
-const inFolder = temporaryFolder();
+const inFolder = folderOfEachTest();
 
 async function differenceOf(name: string, samples: readonly Sample[]): Promise<{ choice: string; largest: number }> {
   const checkpoint = await openCheckpoint(fileURLToPath(new URL(name, real)));

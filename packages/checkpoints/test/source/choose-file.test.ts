@@ -1,6 +1,6 @@
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 
-import { temporaryFolder } from "@favor/test-support/folder-for-each-test";
+import { folderOfEachTest } from "@favor/test-support/temporary-folder";
 import { describe, expect, it, test } from "vitest";
 
 import { chooseFile, requireFile } from "../../src/source/choose-file.ts";
@@ -95,7 +95,7 @@ test("a long list of models is cut short in the message, not in the details", ()
 });
 
 describe("the listing of a folder", () => {
-  const inFolder = temporaryFolder();
+  const inFolder = folderOfEachTest();
 
   it("has the top folder, onnx/ and the requested file's folder, with links and without folders", () => {
     for (const folder of ["onnx", "deep/er", "other", "model.onnx"]) mkdirSync(inFolder(folder), { recursive: true });

@@ -4,9 +4,9 @@ import { CheckpointError } from "../../src/formats/errors.ts";
 import { openCheckpoint, type OpenCheckpointOptions } from "../../src/source/open-checkpoint.ts";
 import { writeModel } from "@favor/onnx/node";
 import { fixturePath } from "../builders/checkpoints.ts";
-import { temporaryFolder } from "@favor/test-support/folder-for-each-test";
+import { folderOfEachTest } from "@favor/test-support/temporary-folder";
 
-const inFolder = temporaryFolder();
+const inFolder = folderOfEachTest();
 const weights = new URL("model.safetensors", fixturePath("bert-mlm"));
 
 beforeEach(() => copyFileSync(new URL("config.json", fixturePath("bert-mlm")), inFolder("config.json")));

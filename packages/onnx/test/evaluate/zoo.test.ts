@@ -4,7 +4,8 @@ import { openModel } from "../../src/node/open-model.ts";
 import { createMessage } from "../../src/model/schema.ts";
 import { evaluateGraph } from "../../src/evaluate/graph.ts";
 import { decodeTensor, type Tensor } from "../../src/evaluate/tensor.ts";
-import { hasZoo, readZooFile, zooEntries, zooPath, type ZooEntry } from "@favor/test-support/zoo/manifest";
+import { hasSharedZoo, sharedZoo } from "@favor/test-support/zoo/folder";
+import type { ZooEntry } from "@favor/test-support/zoo/manifest";
 import { readNpz, type NpyArray } from "@favor/test-support/zoo/npz";
 import { difference } from "@favor/test-support/tensor-comparison";
 
@@ -16,11 +17,11 @@ function tensorOfNpy({ dims, dataType, bytes }: NpyArray): Tensor {
 
 /** Evaluates the model on its first sample; what differs from the expected outputs, in words. */
 async function differences(entry: ZooEntry): Promise<string[]> {
-  const { model, close } = await openModel(zooPath(entry.model));
+  const { model, close } = await openModel(sharedZoo.path(entry.model));
   try {
     const { graph } = model;
     const initializers = new Map(graph.initializer.map((tensor) => [tensor.name, tensor]));
-    const arrays = [...readNpz(readZooFile(entry.samples[0]!))];
+    const arrays = [...readNpz(sharedZoo.read(entry.samples[0]!))];
     const named = (prefix: string) =>
       new Map(
         arrays.flatMap(([name, array]): [string, Tensor][] =>
@@ -45,15 +46,18 @@ async function differences(entry: ZooEntry): Promise<string[]> {
 /** Its mask multiplies by the smallest float32 in bfloat16, where that is -Infinity: 0 times it is NaN. */
 const faulty = "bert-ts113-eager-op16-bf16";
 
-describe.skipIf(!hasZoo)("every model of the zoo (skipped if ../shared/zoo is absent)", () => {
-  test("is listed", () => expect(zooEntries().length).toBeGreaterThan(100));
+describe.skipIf(!hasSharedZoo)("every model of the zoo (skipped if ../shared/zoo is absent)", () => {
+  test("is listed", () => expect(sharedZoo.entries.length).toBeGreaterThan(100));
 
-  test.each(zooEntries().filter(({ name }) => name !== faulty))("$name gives its expected outputs", async (entry) => {
-    expect((await differences(entry)).join("; ")).toBe("");
-  });
+  test.each(sharedZoo.entries.filter(({ name }) => name !== faulty))(
+    "$name gives its expected outputs",
+    async (entry) => {
+      expect((await differences(entry)).join("; ")).toBe("");
+    },
+  );
 
   test(`${faulty} gives NaN, as its constants say`, async () => {
-    const entry = zooEntries().find(({ name }) => name === faulty)!;
+    const entry = sharedZoo.entries.find(({ name }) => name === faulty)!;
     expect(await differences(entry)).toEqual([expect.stringMatching(/element 0 is NaN/)]);
   });
 });

@@ -12,9 +12,9 @@ import { modelTensors } from "../../src/model/walk.ts";
 import { tensorValues } from "../../src/model/tensor.ts";
 import type { ModelProto, TensorProto } from "../../src/model/proto.ts";
 import { openModel } from "../../src/node/open-model.ts";
-import { temporaryFolder } from "@favor/test-support/folder-for-each-test";
+import { folderOfEachTest } from "@favor/test-support/temporary-folder";
 
-const inFolder = temporaryFolder();
+const inFolder = folderOfEachTest();
 const data = new Uint8Array(Float32Array.from({ length: 64 }, (_, index) => index).buffer);
 
 /** A FLOAT[8] tensor with the given external data entries. */

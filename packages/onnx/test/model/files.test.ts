@@ -13,9 +13,9 @@ import type { ModelProto, TensorProto } from "../../src/model/proto.ts";
 import { hashFile } from "../../src/node/input-file.ts";
 import { openModel } from "../../src/node/open-model.ts";
 import { writeModel } from "../../src/node/write-model.ts";
-import { temporaryFolder } from "@favor/test-support/folder-for-each-test";
+import { folderOfEachTest } from "@favor/test-support/temporary-folder";
 
-const inFolder = temporaryFolder();
+const inFolder = folderOfEachTest();
 afterEach(() => {
   vi.restoreAllMocks();
 });

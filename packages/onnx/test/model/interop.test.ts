@@ -5,11 +5,12 @@ import { decodeModel } from "../../src/model/decode.ts";
 import { encodeModel } from "../../src/model/encode.ts";
 import { fromOnnxProto, toOnnxProto } from "../../src/model/interop.ts";
 import { memoryRange } from "../../src/model/byte-range.ts";
+import { shared } from "@favor/test-support/shared";
 
 // Under vitest's resolve conditions the `require("long")` in onnx-proto's protobufjs gives an ES module; this goes first.
 Object.assign(globalThis, { Long });
 const { onnx } = await import("onnx-proto");
-const zoo = new URL("../../../../../shared/zoo/", import.meta.url);
+const zoo = new URL("zoo/", shared);
 const tensors = readFileSync(new URL("fixtures/tensors.onnx", import.meta.url));
 
 function bytes(model: InstanceType<typeof onnx.ModelProto>): Uint8Array {

@@ -7,9 +7,9 @@ import { makeTensor } from "../../src/model/tensor.ts";
 import type { DimensionProto, ValueInfoProto } from "../../src/model/proto.ts";
 import { openModel } from "../../src/node/open-model.ts";
 import { writeModel } from "../../src/node/write-model.ts";
-import { temporaryFolder } from "@favor/test-support/folder-for-each-test";
+import { folderOfEachTest } from "@favor/test-support/temporary-folder";
 
-const inFolder = temporaryFolder();
+const inFolder = folderOfEachTest();
 
 function matrix(name: string, rows: Partial<DimensionProto>): ValueInfoProto {
   const dim = [rows, { dimValue: Long.fromNumber(32) }].map((size) => createMessage("DimensionProto", size));

@@ -8,8 +8,8 @@ import { memoryRange } from "../../src/model/byte-range.ts";
 import { modelTensors } from "../../src/model/walk.ts";
 import { AttributeType } from "../../src/model/proto.ts";
 import type { ModelProto } from "../../src/model/proto.ts";
+import { shared } from "@favor/test-support/shared";
 
-const shared = new URL("../../../../../shared/", import.meta.url);
 const fixture = (name: string): Uint8Array => readFileSync(new URL(`fixtures/${name}`, import.meta.url));
 
 const models = existsSync(shared)

@@ -10,7 +10,7 @@ import type { ConvertedSite } from "../../src/report.ts";
 import { float32, list, node } from "@favor/test-support/nodes";
 import { floatOutputs, openSession, sampleFeeds, type Feeds } from "@favor/test-support/onnxruntime";
 import { smallModel, valueInfo } from "@favor/test-support/small-model";
-import { hasZoo, readZooFile, zooEntries } from "@favor/test-support/zoo/manifest";
+import { hasSharedZoo, sharedZoo } from "@favor/test-support/zoo/folder";
 import { gaussians } from "./reference.ts";
 
 /** Statistics of queries and keys that are neither centred nor alike, other ones for every head of every site. */
@@ -77,7 +77,7 @@ const heads = (value: string, made: string) => [
   node("Transpose", [`${made}_split`], [made], { perm: [0, 2, 1, 3] }),
 ];
 const number = (value: number) => ({ ...list(value), dims: [] });
-const loadAlbert = () => decodeModel(readZooFile("albert-dy-sdpa-op18-dyn.onnx"));
+const loadAlbert = () => decodeModel(sharedZoo.read("albert-dy-sdpa-op18-dyn.onnx"));
 
 describe("projections", () => {
   const x = valueInfo("x", 1, ["batch", "length", width]);
@@ -182,7 +182,7 @@ describe("projections", () => {
   });
 });
 
-describe.skipIf(!hasZoo)("exporters (skipped if ../shared/zoo is absent)", () => {
+describe.skipIf(!hasSharedZoo)("exporters (skipped if ../shared/zoo is absent)", () => {
   test.each([
     ["bert-ts-eager-op14-dyn", both],
     ["bert-ts-eager-op11-dyn", both],
@@ -197,8 +197,8 @@ describe.skipIf(!hasZoo)("exporters (skipped if ../shared/zoo is absent)", () =>
     // One key for all heads, which have maps of their own.
     ["hand_mqa-ts-op17-dyn", { query: true, key: false }],
   ])("%s: folded weights give what explicit maps give", async (name, expected) => {
-    const entry = zooEntries().find((candidate) => candidate.name === name)!;
-    const load = () => decodeModel(readZooFile(entry.model));
+    const entry = sharedZoo.entries.find((candidate) => candidate.name === name)!;
+    const load = () => decodeModel(sharedZoo.read(entry.model));
     const { folded, difference } = await compareFolding(load, sampleFeeds(entry)[0]!);
     for (const one of folded) expect(one).toEqual(expected);
     expect(difference).toBeLessThan(1e-4);

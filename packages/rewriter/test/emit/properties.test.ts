@@ -9,7 +9,7 @@ import { createMessage } from "@favor/onnx";
 import { makeTensor, tensorValues } from "@favor/onnx";
 import type { ConvertOptions } from "../../src/options.ts";
 import { floatOutputs, openSession } from "@favor/test-support/onnxruntime";
-import { hasZoo, readZooFile } from "@favor/test-support/zoo/manifest";
+import { hasSharedZoo, sharedZoo } from "@favor/test-support/zoo/folder";
 import { attentionModel, openAttention, runAttention, type AttentionInputs } from "./attention-model.ts";
 import { randomInputs } from "./reference.ts";
 import { pieceFeeds, type Sequence } from "../stateful/running-pieces.ts";
@@ -18,7 +18,7 @@ const random = new RandomStream({ seed: 5, purpose: streamPurpose.sampling });
 const integer = (from: number, to: number): number => from + Math.floor(random.uniform() * (to - from + 1));
 const tokensOf = (count: number): number[] => Array.from({ length: count }, () => integer(4, 28));
 
-const load = (name: string): ModelProto => decodeModel(readZooFile(`${name}.onnx`));
+const load = (name: string): ModelProto => decodeModel(sharedZoo.read(`${name}.onnx`));
 const open = (model: ModelProto, options: ConvertOptions): Promise<InferenceSession> =>
   openSession(encodeModel(convertAttention(model, { count: 32, ...options }).model));
 
@@ -57,7 +57,7 @@ const variants: readonly [string, ConvertOptions][] = [
   ["onnxruntime", { target: "onnxruntime" }],
 ];
 
-describe.skipIf(!hasZoo)("converted models (skipped if ../shared/zoo is absent)", () => {
+describe.skipIf(!hasSharedZoo)("converted models (skipped if ../shared/zoo is absent)", () => {
   describe.each(variants)("%s", (features, options) => {
     // A normaliser that passes through 0 makes much of rounding.
     const tolerance = features === "trigonometric" ? 1e-2 : 1e-4;
@@ -132,7 +132,7 @@ describe.skipIf(!hasZoo)("converted models (skipped if ../shared/zoo is absent)"
     const tokens = tokensOf(40);
     const mask = tokens.map((_, i) => Number(i % 20 < 14));
     const given = { batch: 2, length: 20, tokens, mask };
-    const original = await run(await openSession(readZooFile(`${name}.onnx`)), given);
+    const original = await run(await openSession(sharedZoo.read(`${name}.onnx`)), given);
     const exact = await run(await open(load(name), { features: "exact" }), given);
     // Hidden positions have outputs too, which differ: only the others count.
     for (const row of [0, 1]) {

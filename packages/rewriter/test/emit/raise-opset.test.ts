@@ -10,7 +10,7 @@ import { createMessage } from "@favor/onnx";
 import { float32, node } from "@favor/test-support/nodes";
 import { floatOutputs, largestDifference, openSession, sampleFeeds } from "@favor/test-support/onnxruntime";
 import { smallModel, valueInfo } from "@favor/test-support/small-model";
-import { hasZoo, readZooFile, zooEntries } from "@favor/test-support/zoo/manifest";
+import { hasSharedZoo, sharedZoo } from "@favor/test-support/zoo/folder";
 
 const opsetOf = (model: ModelProto): number =>
   model.opsetImport.find(({ domain }) => domain === "")!.version.toNumber();
@@ -78,13 +78,13 @@ describe("nodes of older opsets", () => {
   });
 });
 
-describe.skipIf(!hasZoo)("target onnx27 (skipped if ../shared/zoo is absent)", () => {
+describe.skipIf(!hasSharedZoo)("target onnx27 (skipped if ../shared/zoo is absent)", () => {
   test.each(["gpt2-ts-eager-op14-dyn", "llama-dy-sdpa-op18-dyn", "hand_nanogpt-ts-op17-dyn", "attop23-causal"])(
     "%s: what the standard operator says is what other targets give",
     async (name) => {
-      const entry = zooEntries().find((candidate) => candidate.name === name)!;
+      const entry = sharedZoo.entries.find((candidate) => candidate.name === name)!;
       const convert = (target: "onnx27" | "standard") =>
-        convertAttention(decodeModel(readZooFile(entry.model)), { target, count: 32 }).model;
+        convertAttention(decodeModel(sharedZoo.read(entry.model)), { target, count: 32 }).model;
       const model = convert("onnx27");
       expect(opsetOf(model)).toBe(27);
       expect(model.irVersion.toNumber()).toBeGreaterThanOrEqual(13);
@@ -98,7 +98,7 @@ describe.skipIf(!hasZoo)("target onnx27 (skipped if ../shared/zoo is absent)", (
   );
 
   test("a bidirectional model needs no newer opset", () => {
-    const model = decodeModel(readZooFile("bert-ts-eager-op14-dyn.onnx"));
+    const model = decodeModel(sharedZoo.read("bert-ts-eager-op14-dyn.onnx"));
     expect(opsetOf(convertAttention(model, { target: "onnx27", count: 8 }).model)).toBe(14);
   });
 });

@@ -6,11 +6,11 @@ import { decodeModel } from "@favor/onnx";
 import { encodeModel } from "@favor/onnx";
 import type { ConvertOptions } from "../../src/options.ts";
 import { openSession } from "@favor/test-support/onnxruntime";
-import { hasZoo, readZooFile } from "@favor/test-support/zoo/manifest";
+import { hasSharedZoo, sharedZoo } from "@favor/test-support/zoo/folder";
 import { pieceFeeds, runPieces, type Sequence } from "./running-pieces.ts";
 
 const convertZoo = (name: string, options: ConvertOptions = {}): Conversion =>
-  convertAttention(decodeModel(readZooFile(`${name}.onnx`)), { count: 32, ...options });
+  convertAttention(decodeModel(sharedZoo.read(`${name}.onnx`)), { count: 32, ...options });
 
 /** The largest difference of two arrays over the largest of the first. */
 function relativeDifference(expected: Float32Array, found: Float32Array): number {
@@ -54,7 +54,7 @@ async function differenceInPieces(name: string, options: ConvertOptions, given: 
   return Math.max(...differences);
 }
 
-describe.skipIf(!hasZoo)("feeding in pieces (skipped if ../shared/zoo is absent)", () => {
+describe.skipIf(!hasSharedZoo)("feeding in pieces (skipped if ../shared/zoo is absent)", () => {
   describe.each(["standard", "onnxruntime"] as const)("target %s", (target) => {
     test.each(causal)("%s equals the full pass", async (name) => {
       expect(await differenceInPieces(name, { target }, sequence)).toBeLessThan(1e-4);

@@ -4,9 +4,10 @@ import type { ModelProto, ValueInfoProto } from "@favor/onnx";
 import type { SiteReport } from "../../src/report.ts";
 import { openModel } from "@favor/onnx/node";
 import { writeModel } from "@favor/onnx/node";
-import { temporaryFolder } from "@favor/test-support/folder-for-each-test";
+import { folderOfEachTest } from "@favor/test-support/temporary-folder";
 import { openSession } from "@favor/test-support/onnxruntime";
-import { coreZoo, readSample, sharedZoo, validDifference, type ZooFolder } from "@favor/test-support/zoo/folder";
+import { coreZoo, sharedZoo, type ZooFolder } from "@favor/test-support/zoo/folder";
+import { readSample, validDifference } from "@favor/test-support/zoo/sample";
 import type { ZooAttention, ZooEntry } from "@favor/test-support/zoo/manifest";
 
 /** Layers with a window of their own stay, the global ones are converted: which, the manifest says in words only. */
@@ -66,7 +67,7 @@ function expectedFacts({ kind, heads, head_dim: headDim, scale, causal }: ZooAtt
 }
 
 function describeZoo(folder: ZooFolder, entries: readonly ZooEntry[]): void {
-  const inFolder = temporaryFolder();
+  const inFolder = folderOfEachTest();
 
   test.each(entries)("$name: $verdict", async (entry) => {
     const { sites } = await withModel(folder, entry, (model) => inspectAttention(model));

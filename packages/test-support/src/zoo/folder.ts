@@ -1,100 +1,32 @@
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { Tensor } from "onnxruntime-node";
-import { DataType } from "@favor/onnx";
+
+import { shared } from "../shared.ts";
 import type { ZooEntry } from "./manifest.ts";
-import { readNpz, type NpyArray } from "./npz.ts";
 
 /** A folder of models with a manifest. */
 export interface ZooFolder {
+  /** What the manifest lists; empty if the folder is missing. */
   readonly entries: readonly ZooEntry[];
+  /** The path of a file. */
   path(file: string): string;
+  /** The bytes of a file. */
+  read(file: string): Uint8Array;
 }
 
 /** The zoo's core, which lies in the repository. */
 export const coreZoo: ZooFolder = openFolder(new URL("../../../../tools/conformance/zoo/", import.meta.url));
-/** The whole zoo, which lies beside the repository; without entries where it is absent. */
-export const sharedZoo: ZooFolder = openFolder(new URL("../../../../../shared/zoo/", import.meta.url));
+/** The whole zoo, in the folder `shared` next to the repository. */
+export const sharedZoo: ZooFolder = openFolder(new URL("zoo/", shared));
+
+/** Whether the whole zoo is there; tests skip visibly where it is not. */
+export const hasSharedZoo: boolean = sharedZoo.entries.length > 0;
 
 function openFolder(folder: URL): ZooFolder {
   const manifest = new URL("manifest.json", folder);
-  const entries = existsSync(manifest) ? (JSON.parse(readFileSync(manifest, "utf8")) as ZooEntry[]) : [];
-  return { entries, path: (file) => fileURLToPath(new URL(file, folder)) };
-}
-
-/** One sample of an entry: inputs for onnxruntime, and the outputs that the framework gave. */
-export interface ZooSample {
-  readonly feeds: Readonly<Record<string, Tensor>>;
-  readonly expected: ReadonlyMap<string, { readonly dims: readonly number[]; readonly values: ArrayLike<number> }>;
-  /** Which positions are real tokens, [batch, length]; undefined without an attention mask. */
-  readonly mask: { readonly dims: readonly number[]; readonly values: ArrayLike<number> } | undefined;
-}
-
-export function readSample(folder: ZooFolder, file: string): ZooSample {
-  const arrays = [...readNpz(new Uint8Array(readFileSync(folder.path(file))))];
-  const named = (prefix: string) =>
-    arrays.flatMap(([name, array]) => (name.startsWith(prefix) ? [[name.slice(prefix.length), array] as const] : []));
-  const mask = arrays.find(([name]) => name === "in.attention_mask")?.[1];
   return {
-    feeds: Object.fromEntries(named("in.").map(([name, array]) => [name, tensorOf(array)])),
-    expected: new Map(named("out.").map(([name, array]) => [name, numbersOf(array)])),
-    mask: mask && numbersOf(mask),
+    entries: existsSync(manifest) ? (JSON.parse(readFileSync(manifest, "utf8")) as ZooEntry[]) : [],
+    path: (file) => fileURLToPath(new URL(file, folder)),
+    read: (file) => new Uint8Array(readFileSync(new URL(file, folder))),
   };
-}
-
-/** An array of a sample as onnxruntime takes it. */
-export function tensorOf({ dims, dataType, bytes }: NpyArray): Tensor {
-  const { buffer } = Uint8Array.from(bytes);
-  switch (dataType) {
-    case DataType.FLOAT:
-      return new Tensor("float32", new Float32Array(buffer), dims);
-    case DataType.FLOAT16:
-      return new Tensor("float16", new Uint16Array(buffer), dims);
-    case DataType.INT64:
-      return new Tensor("int64", new BigInt64Array(buffer), dims);
-    case DataType.INT32:
-      return new Tensor("int32", new Int32Array(buffer), dims);
-    case DataType.BOOL:
-      return new Tensor("bool", new Uint8Array(buffer), dims);
-    default:
-      throw new Error(`No sample has data type ${dataType}.`);
-  }
-}
-
-function numbersOf(array: NpyArray): { dims: readonly number[]; values: ArrayLike<number> } {
-  return { dims: array.dims, values: numbersOfTensor(tensorOf(array)) };
-}
-
-/** The elements of a tensor of onnxruntime as numbers. */
-export function numbersOfTensor(tensor: Tensor): ArrayLike<number> {
-  const { data, type } = tensor;
-  if (type === "float16") return Float32Array.from(data as Uint16Array, (bits) => halfToNumber(bits));
-  return Float64Array.from(data as ArrayLike<number | bigint>, Number);
-}
-
-function halfToNumber(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  if (exponent === 31) return fraction === 0 ? sign * Infinity : Number.NaN;
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
-}
-
-/** Largest difference of an output from the expected one; at unpadded positions where it has the mask's positions. */
-export function validDifference(
-  found: Tensor,
-  expected: { readonly dims: readonly number[]; readonly values: ArrayLike<number> },
-  mask: ZooSample["mask"],
-): number {
-  const values = numbersOfTensor(found);
-  if (found.dims.join() !== expected.dims.join()) return Infinity;
-  const perPosition = mask !== undefined && mask.dims.every((dim, axis) => expected.dims[axis] === dim);
-  const width = perPosition ? values.length / mask.values.length : 1;
-  let worst = 0;
-  for (let i = 0; i < values.length; i++) {
-    if (perPosition && mask.values[Math.floor(i / width)] === 0) continue;
-    const difference = Math.abs(values[i]! - expected.values[i]!);
-    worst = Number.isNaN(difference) ? Infinity : Math.max(worst, difference);
-  }
-  return worst;
 }

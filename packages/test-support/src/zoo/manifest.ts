@@ -1,6 +1,3 @@
-import { existsSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-
 /** An attention of a zoo model, as the manifest states it. */
 export interface ZooAttention {
   readonly kind: "self" | "cross";
@@ -42,30 +39,8 @@ export interface ZooEntry {
   readonly core: boolean;
 }
 
-export interface ZooValue {
+interface ZooValue {
   readonly name: string;
   readonly elem_type: number;
   readonly shape: readonly (number | string | null)[] | null;
-}
-
-/** The folder `zoo` of `shared`, which lies beside the repository. */
-export const zooFolder: URL = new URL("../../../../../shared/zoo/", import.meta.url);
-
-/** Whether the zoo is there; tests skip visibly where it is not. */
-export const hasZoo: boolean = existsSync(new URL("manifest.json", zooFolder));
-
-/** The entries of the zoo's manifest; none where there is no zoo. */
-export function zooEntries(): ZooEntry[] {
-  if (!hasZoo) return [];
-  return JSON.parse(readFileSync(new URL("manifest.json", zooFolder), "utf8")) as ZooEntry[];
-}
-
-/** The path of a file of the zoo. */
-export function zooPath(file: string): string {
-  return fileURLToPath(new URL(file, zooFolder));
-}
-
-/** The bytes of a file of the zoo. */
-export function readZooFile(file: string): Uint8Array {
-  return new Uint8Array(readFileSync(new URL(file, zooFolder)));
 }

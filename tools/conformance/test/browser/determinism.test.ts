@@ -1,10 +1,10 @@
 import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import { beforeAll, describe, expect, it } from "vitest";
-import { bundle } from "../../src/browser/bundle.ts";
+import { bundle } from "@favor/test-support/bundle";
 import { findChromium, runPage } from "@favor/test-support/chromium";
-import { kernelDigests, projectionDigests, workerDigest } from "../../src/browser/probe.ts";
-import type { Digests } from "../../src/browser/probe.ts";
+import { kernelDigests, projectionDigests, workerDigest } from "./probe.ts";
+import type { Digests } from "./probe.ts";
 
 // Node 20 has relaxed SIMD behind a flag of its engine; later versions have it, and no such flag.
 if (process.versions.node.startsWith("20.")) setFlagsFromString("--experimental-wasm-relaxed-simd");
@@ -21,7 +21,7 @@ const chromium = findChromium();
 describe.skipIf(!chromium)("Chromium gives what Node gives, to the bit (skipped: no chromium on PATH)", () => {
   let script: string;
   beforeAll(async () => {
-    script = await bundle(fileURLToPath(new URL("../../src/browser/page.ts", import.meta.url)));
+    script = await bundle(fileURLToPath(new URL("./page.ts", import.meta.url)));
   });
 
   it.each([true, false])("projections, kernels and workers; shared memory: %s", async (isolated) => {

@@ -4,9 +4,9 @@ import { fileURLToPath } from "node:url";
 import { HubServer, faults, memoryContent } from "hub-server";
 import { describe, expect, it, onTestFinished } from "vitest";
 
-import { bundle } from "../../src/browser/bundle.ts";
+import { bundle } from "@favor/test-support/bundle";
 import { findChromium, runPage } from "@favor/test-support/chromium";
-import type { OpfsReport } from "../../src/browser/opfs-report.ts";
+import type { OpfsReport } from "./opfs-report.ts";
 
 const chromium = findChromium();
 
@@ -25,7 +25,7 @@ describe.skipIf(!chromium)("the cache in Chromium's own file system (skipped: no
     server.fault({ part: "storage", path: new RegExp(sha256), times: 1, after: 1 }, faults.cut(2_000_000));
     server.fault({ part: "storage", path: new RegExp(wrong) }, faults.corrupt);
 
-    const page = await bundle(fileURLToPath(new URL("../../src/browser/opfs-page.ts", import.meta.url)));
+    const page = await bundle(fileURLToPath(new URL("./opfs-page.ts", import.meta.url)));
     const script = `globalThis.hubEndpoint = ${JSON.stringify(server.endpoint)};\n${page}`;
     const report = (await runPage(chromium!, script, false)) as OpfsReport;
     expect(report.error).toBeUndefined();

@@ -5,7 +5,8 @@ import { describe, expect, test } from "vitest";
 
 import { differingSites } from "../../src/distill/differing-sites.ts";
 import type { Difference } from "../../src/distill/differing-sites.ts";
-import { hasZoo, open, pair, tinyModel, zooModel } from "./models.ts";
+import { hasSharedZoo } from "@favor/test-support/zoo/folder";
+import { open, pair, tinyModel, zooModel } from "./models.ts";
 
 async function differenceOf(path: string, options: ConvertOptions): Promise<Difference> {
   const { original, converted } = await pair(path, options);
@@ -103,7 +104,7 @@ test("grown position tables do not hide the sites", async () => {
   );
 });
 
-describe.skipIf(!hasZoo)(`exports of other models${hasZoo ? "" : " (skipped: no ../shared/zoo)"}`, () => {
+describe.skipIf(!hasSharedZoo)(`exports of other models${hasSharedZoo ? "" : " (skipped: no ../shared/zoo)"}`, () => {
   test.each([
     ["albert-ts-eager-op14-dyn", "shared weights", 2],
     ["gpt2-ts-eager-op14-dyn", "causal", 2],

@@ -20,7 +20,8 @@ import { learningRateAt } from "../../src/training/schedule.ts";
 import { calibration, tiny, validation } from "@favor/test-support/antibody";
 import { convertedOnce } from "../converted.ts";
 import { temporaryFolder } from "@favor/test-support/temporary-folder";
-import { hasZoo, open, pair, tinyModel, zooModel } from "./models.ts";
+import { hasSharedZoo } from "@favor/test-support/zoo/folder";
+import { open, pair, tinyModel, zooModel } from "./models.ts";
 
 const converted = convertedOnce({ count: 16, calibrate: calibration, calibrateCount: 12, seeds: 1 });
 const landmarks = convertedOnce({ count: 12, calibrate: calibration, calibrateCount: 6, features: "landmark" });
@@ -90,7 +91,7 @@ test("feature maps learn: every site's error falls on held-out data, and accurac
   const after = await student.errors(batches);
   expect(student.sites).toHaveLength(4);
   expect(mean(losses.slice(-5))).toBeLessThan(0.8 * mean(losses.slice(0, 3)));
-  for (const [site, { error }] of after.entries()) expect(error).toBeLessThan(before[site]!.error);
+  for (const [site, { error }] of after.entries()) expect(error).toBeLessThan(0.85 * before[site]!.error);
 
   const weights = await student.weights();
   const tuned = withWeights(both.converted, weights);
@@ -99,7 +100,8 @@ test("feature maps learn: every site's error falls on held-out data, and accurac
     await accuracyOf(tuned),
     await accuracyOf(both.original),
   ];
-  expect(end).toBeGreaterThan(start);
+  // 56.8 % become 66.1 % of 79.2 %.
+  expect(end).toBeGreaterThan(start + 0.06);
   expect(best - end).toBeLessThan(0.7 * (best - start));
 
   // Nothing but feature maps changed, and what must be positive is.
@@ -112,7 +114,10 @@ test("feature maps learn: every site's error falls on held-out data, and accurac
   // Of calibrated maps too, whose matrices are folded into the projections: the norm of the keys learns.
   const norms = [...weights].filter(([name]) => name.startsWith("favor/norm_key"));
   expect(norms).toHaveLength(4);
-  for (const [, values] of norms) expect(new Set(values).size).toBeGreaterThan(1);
+  for (const [, values] of norms) {
+    expect(values).toHaveLength(128);
+    expect(new Set(values).size).toBeGreaterThan(120);
+  }
   const originals = new Set(both.converted.graph.initializer);
   expect(untouched!.filter((tensor) => !originals.has(tensor))).toEqual([]);
   const positive = [...weights].filter(([name]) => isPositive(name));
@@ -157,7 +162,7 @@ test("landmarks and their cores learn, and cores stay positive", async () => {
       tensorValues(both.converted.graph.initializer.find((tensor) => tensor.name === name)!).data,
     );
   }
-  expect([...weights.keys()].filter((name) => name.startsWith("favor/core")).length).toBeGreaterThan(0);
+  expect([...weights.keys()].filter((name) => name.startsWith("favor/core"))).toHaveLength(4);
   await student.dispose();
 });
 
@@ -235,7 +240,7 @@ test("trigonometric features, whose normaliser passes through zero, learn all th
   expect(mean(losses.slice(-4))).toBeLessThan(0.9 * mean(losses.slice(0, 2)));
   const end = await accuracyOf(withWeights(both.converted, await student.weights()));
   // Unbounded, the same steps lose accuracy.
-  expect(end).toBeGreaterThan(start + 0.03);
+  expect(end).toBeGreaterThan(start + 0.05);
   await student.dispose();
 });
 
@@ -247,7 +252,7 @@ test.each([
   await expect(distiller(both)).rejects.toMatchObject({ code, message: expect.stringContaining(advice) });
 });
 
-describe.skipIf(!hasZoo)(`exports of other models${hasZoo ? "" : " (skipped: no ../shared/zoo)"}`, () => {
+describe.skipIf(!hasSharedZoo)(`exports of other models${hasSharedZoo ? "" : " (skipped: no ../shared/zoo)"}`, () => {
   test.each([
     ["albert-ts-eager-op14-dyn", "positive"],
     ["gpt2-ts-eager-op14-dyn", "positive"],
@@ -261,7 +266,7 @@ describe.skipIf(!hasZoo)(`exports of other models${hasZoo ? "" : " (skipped: no 
     const batch = { step: 0, epoch: 0, sequences: rows.map((ids, line) => ({ ids, line, unknown: 0 })) };
     const losses: number[] = [];
     for (let step = 0; step < 4; step++) losses.push((await student.step(batch, 0.02)).loss);
-    expect(losses.at(-1)).toBeLessThan(losses[0]!);
+    expect(losses.at(-1)).toBeLessThan(0.92 * losses[0]!);
     await student.dispose();
   });
 });

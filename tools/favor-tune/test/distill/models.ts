@@ -1,5 +1,3 @@
-import { fileURLToPath } from "node:url";
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 
 import { convertAttention } from "@favor/rewriter";
@@ -9,15 +7,13 @@ import { openModel } from "@favor/onnx/node";
 import { afterEach } from "vitest";
 
 import { tiny } from "@favor/test-support/antibody";
+import { sharedZoo } from "@favor/test-support/zoo/folder";
 
 /** The embedded checkpoint's graph. */
 export const tinyModel: string = join(tiny, "onnx", "model.onnx");
 
-const zooFolder = fileURLToPath(new URL("../../../../../shared/zoo", import.meta.url));
-export const hasZoo: boolean = existsSync(join(zooFolder, "manifest.json"));
-
 export function zooModel(name: string): string {
-  return join(zooFolder, `${name}.onnx`);
+  return sharedZoo.path(`${name}.onnx`);
 }
 
 const opened: { close(): void }[] = [];

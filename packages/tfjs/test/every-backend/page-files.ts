@@ -2,23 +2,10 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { rolldown } from "rolldown";
+import { bundle } from "@favor/test-support/bundle";
 
 const require = createRequire(import.meta.url);
 const folder = fileURLToPath(new URL("../..", import.meta.url));
-
-/** The ES module that a TypeScript source of ours becomes; `external` stays imported by name. */
-export async function bundle(input: string, external: RegExp[]): Promise<string> {
-  const build = await rolldown({
-    input,
-    external,
-    platform: "neutral",
-    resolve: { conditionNames: ["@favor/source", "import", "default"] },
-  });
-  const { output } = await build.generate({ format: "esm", codeSplitting: false });
-  await build.close();
-  return output[0].code;
-}
 
 /** A file of a package of tfjs. */
 function distributed(name: string, file: string): Buffer {
@@ -47,7 +34,7 @@ export async function pageFiles(): Promise<Record<string, string | Uint8Array>> 
     "/": `<!doctype html><script type="importmap">${JSON.stringify({ imports })}</script><script type="module" src="/page.js"></script>`,
     "/page.js": await bundle(fileURLToPath(new URL("page.ts", import.meta.url)), others),
     "/favor.js": await bundle(join(folder, "src/index.ts"), others),
-    "/core.js": await bundle(join(folder, "../core/src/index.ts"), []),
+    "/core.js": await bundle(join(dirname(require.resolve("@favor/core/package.json")), "src/index.ts")),
     "/tfjs.js": distributed("tfjs", "dist/tf.fesm.min.js"),
     "/wasm.js": distributed("tfjs-backend-wasm", "dist/tf-backend-wasm.fesm.min.js"),
     "/webgpu.js": distributed("tfjs-backend-webgpu", "dist/tf-backend-webgpu.fesm.min.js"),
