@@ -1,10 +1,9 @@
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
 
 import { applyEdits, modify } from "jsonc-parser";
 import { z } from "zod";
 
-import { companions } from "../source/companions.ts";
+import { findCompanions } from "../source/companions.ts";
 import { maximumTokens, readJson } from "../source/config.ts";
 import { readSmallFile } from "../source/read-file.ts";
 import type { Source } from "../source/located-source.ts";
@@ -26,25 +25,32 @@ export interface ConfigurationChanges {
  * Copies a checkpoint's configuration, tokenizer and licence. If the position table was grown, the new length is written
  * to `config.json` and `tokenizer_config.json`. If `config.json` is wrong about external data, it is corrected for
  * transformers.js. Everything else stays exactly as it was written.
+ *
+ * @returns a note on each link that leads out of the checkpoint: such files are not copied.
  */
 export async function copyCompanions(
   source: Source,
   output: OutputFolder,
   { maxLength, externalData }: ConfigurationChanges = {},
-): Promise<void> {
-  for (const name of companions) {
-    const from = join(source.folder, name);
-    const found = await stat(from).catch(() => undefined);
-    if (found?.isFile() === true) await output.copy(from, name);
+): Promise<string[]> {
+  const { own, elsewhere } = await findCompanions(source.folder);
+  for (const { name, path } of own) await output.copy(path, name);
+  const isOwn = (name: string): boolean => own.some((companion) => companion.name === name);
+  const setting = async (name: string, editsOf: (settings: JsonObject) => Edit[]): Promise<void> => {
+    if (isOwn(name)) await edit(source, output, name, editsOf);
+  };
+  if (externalData !== undefined || maxLength !== undefined) {
+    await setting("config.json", (settings) => [
+      ...(externalData === undefined ? [] : externalDataEdits(settings, externalData)),
+      ...(maxLength === undefined ? [] : growthEdits(settings, "max_position_embeddings", rowsFor(source, maxLength))),
+    ]);
   }
-  if (externalData === undefined && maxLength === undefined) return;
-  await edit(source, output, "config.json", (settings) => [
-    ...(externalData === undefined ? [] : externalDataEdits(settings, externalData)),
-    ...(maxLength === undefined ? [] : growthEdits(settings, "max_position_embeddings", rowsFor(source, maxLength))),
-  ]);
-  if (maxLength === undefined) return;
-  await edit(source, output, "tokenizer_config.json", (settings) =>
-    growthEdits(settings, "model_max_length", maxLength),
+  if (maxLength !== undefined) {
+    await setting("tokenizer_config.json", (settings) => growthEdits(settings, "model_max_length", maxLength));
+  }
+  return elsewhere.map(
+    (name) =>
+      `${name} was not copied: it is a link that leads out of the checkpoint. Copy it yourself if it belongs there.`,
   );
 }
 

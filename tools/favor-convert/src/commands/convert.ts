@@ -153,7 +153,10 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
   hashing.catch(() => undefined);
   const { attempt, errors, uncalibrated } = await rewrite(job);
   const { conversion, evaluation, bytes, sha256 } = attempt;
-  const notes = [...found, ...conversion.notes, ...uncalibrated];
+  progress.stage("Writing the folder");
+  const changes = { maxLength: options.maxLength, externalData: attempt.hasExternalData };
+  const notCopied = await copyCompanions(source, output, changes);
+  const notes = [...found, ...conversion.notes, ...uncalibrated, ...notCopied];
   const favor: FavorFile = {
     format: 1,
     versions: { ...versions },
@@ -172,9 +175,7 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
     ...(data.calibration === undefined ? {} : { calibration: data.calibration.use }),
     ...(evaluation === undefined ? {} : { evaluation }),
   };
-  progress.stage("Writing the folder");
   const { writeReport } = await import("@favor/report/pages");
-  await copyCompanions(source, output, { maxLength: options.maxLength, externalData: attempt.hasExternalData });
   await writeReport(output, favor);
   return { sites: conversion.sites, notes, warnings: data.warnings, favor };
 }

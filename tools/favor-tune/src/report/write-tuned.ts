@@ -35,7 +35,7 @@ export async function writeTuned(
   const { converted, folder } = job;
   const output = await OutputFolder.begin(options.path, options);
   try {
-    await copyCompanions(converted.source, output);
+    const notCopied = await copyCompanions(converted.source, output);
     if ((await companionsSha256(output.partial)) !== converted.companions) {
       throw sourceChanged(`The configuration, tokenizer or licence in ${converted.source.folder}`);
     }
@@ -46,6 +46,7 @@ export async function writeTuned(
     const evaluation = evaluationOf(job, measured, heldOut);
     const favor: FavorFile = {
       ...rest,
+      notes: [...rest.notes, ...notCopied],
       model: { file: converted.source.modelName, sha256: await hashFile(modelPath), bytes: written.model.length },
       ...(evaluation !== undefined && { evaluation }),
       tuning: recordOf(job, run, measured.record),

@@ -1,8 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 
-import { companions } from "@favor/checkpoints/node";
+import { findCompanions } from "@favor/checkpoints/node";
 
 /**
  * The SHA-256, in hexadecimal, of the names and contents of the files that are copied along with a model: configuration,
@@ -10,8 +9,8 @@ import { companions } from "@favor/checkpoints/node";
  */
 export async function companionsSha256(folder: string): Promise<string> {
   const hash = createHash("sha256");
-  for (const name of companions) {
-    const contents = await readFile(join(folder, name)).catch(() => undefined);
+  for (const { name, path } of (await findCompanions(folder)).own) {
+    const contents = await readFile(path).catch(() => undefined);
     if (contents !== undefined) hash.update(`${name} ${contents.length}\n`).update(contents);
   }
   return hash.digest("hex");
