@@ -67,7 +67,7 @@ export { favorAttention32 } from "./attention/tiled/favor.ts";
 export { exactAttention32 } from "./attention/tiled/exact.ts";
 export type { ExactOptions32 } from "./attention/tiled/exact.ts";
 
-export type { BlockKernels, KernelKind } from "./kernels/block-kernels.ts";
+export type { BlockKernels, KernelKind, Product } from "./kernels/block-kernels.ts";
 export { createKernels } from "./kernels/create.ts";
 export type { KernelOptions } from "./kernels/create.ts";
 

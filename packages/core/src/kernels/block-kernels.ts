@@ -3,6 +3,24 @@ import { ArgumentError } from "../errors.ts";
 /** Which implementation runs: WebAssembly with fused multiply-add, WebAssembly SIMD, or plain TypeScript. */
 export type KernelKind = "relaxed-simd" | "simd" | "typescript";
 
+/** The blocks of a matrix product, `out` `[rows, cols]`, and the strides of their rows. */
+export interface Product {
+  readonly out: number;
+  readonly left: number;
+  readonly right: number;
+  readonly rows: number;
+  readonly cols: number;
+  /** The number of terms that each sum has. */
+  readonly depth: number;
+  readonly leftRow: number;
+  /** Default `cols`. */
+  readonly rightRow?: number;
+  /** Default `cols`. */
+  readonly outRow?: number;
+  /** Adds to what `out` holds. Default false: `out` is overwritten. */
+  readonly accumulate?: boolean;
+}
+
 /**
  * Float32 products, exponentials and reductions over blocks small enough for a processor's cache: what the tiled
  * attentions are made of. One interface, three implementations ({@link KernelKind}), equal but for rounding.
@@ -19,43 +37,12 @@ export interface BlockKernels {
    * needs more invalidates arrays returned before.
    */
   heap(floats: number): Float32Array;
-  /** C = A B, or C += A B if `accumulate`: A `[rows, depth]`, B `[depth, cols]`. */
-  matmul(
-    c: number,
-    a: number,
-    b: number,
-    rows: number,
-    cols: number,
-    depth: number,
-    aRow: number,
-    bRow: number,
-    cRow: number,
-    accumulate: boolean,
-  ): void;
-  /** C = A^T B, or C += A^T B: A `[depth, rows]`, B `[depth, cols]`. */
-  matmulTransposed(
-    c: number,
-    a: number,
-    b: number,
-    rows: number,
-    cols: number,
-    depth: number,
-    aRow: number,
-    bRow: number,
-    cRow: number,
-    accumulate: boolean,
-  ): void;
-  /** C += tril(A) B with A `[rows, rows]`. Row i depends on rows 0..i of B alone, to the bit, NaN included. */
-  matmulLower(
-    c: number,
-    a: number,
-    b: number,
-    rows: number,
-    cols: number,
-    aRow: number,
-    bRow: number,
-    cRow: number,
-  ): void;
+  /** out = left right, or out += left right if `accumulate`: left `[rows, depth]`, right `[depth, cols]`. */
+  matmul(product: Product): void;
+  /** out = left^T right, or out += left^T right: left `[depth, rows]`, right `[depth, cols]`. */
+  matmulTransposed(product: Product): void;
+  /** out += tril(left) right, left `[rows, rows]`. Row i depends on rows 0..i of right alone, to the bit, NaN included. */
+  matmulLower(product: Omit<Product, "depth" | "accumulate">): void;
   /** out `[cols, rows]` = x^T, x `[rows, cols]`; rows is rounded up to a multiple of 4. */
   transpose(out: number, x: number, rows: number, cols: number, outRow: number, xRow: number): void;
   /**

@@ -1,4 +1,4 @@
-import type { BlockKernels } from "./block-kernels.ts";
+import type { BlockKernels, Product } from "./block-kernels.ts";
 
 /** visit(number's offset, row, column) over a block. */
 function overBlock(block: number, rows: number, cols: number, visit: (at: number, r: number, c: number) => void): void {
@@ -12,18 +12,11 @@ function overBlock(block: number, rows: number, cols: number, visit: (at: number
 export function typescriptKernels(): BlockKernels {
   let x = new Float32Array(0);
 
+  /** out (+)= left right; `leftDepth` numbers lie between the terms of a row of left. */
   function product(
-    c: number,
-    a: number,
-    b: number,
-    rows: number,
-    cols: number,
-    depth: number,
-    aRow: number,
-    aDepth: number,
-    bRow: number,
-    cRow: number,
-    accumulate: boolean,
+    { out: c, left: a, right: b, rows, cols, depth, rightRow = cols, outRow = cols, accumulate = false }: Product,
+    leftRow: number,
+    leftDepth: number,
   ): void {
     for (let i = 0; i < rows; i++) {
       for (let j = 0; j < cols; j += 4) {
@@ -31,7 +24,7 @@ export function typescriptKernels(): BlockKernels {
         let s1 = 0;
         let s2 = 0;
         let s3 = 0;
-        let left = a + i * aRow;
+        let left = a + i * leftRow;
         let right = b + j;
         for (let k = 0; k < depth; k++) {
           const factor = x[left]!;
@@ -39,10 +32,10 @@ export function typescriptKernels(): BlockKernels {
           s1 += factor * x[right + 1]!;
           s2 += factor * x[right + 2]!;
           s3 += factor * x[right + 3]!;
-          left += aDepth;
-          right += bRow;
+          left += leftDepth;
+          right += rightRow;
         }
-        const out = c + i * cRow + j;
+        const out = c + i * outRow + j;
         x[out] = (accumulate ? x[out]! : 0) + s0;
         x[out + 1] = (accumulate ? x[out + 1]! : 0) + s1;
         x[out + 2] = (accumulate ? x[out + 2]! : 0) + s2;
@@ -75,12 +68,14 @@ export function typescriptKernels(): BlockKernels {
       }
       return x;
     },
-    matmul: (c, a, b, rows, cols, depth, aRow, bRow, cRow, accumulate) =>
-      product(c, a, b, rows, cols, depth, aRow, 1, bRow, cRow, accumulate),
-    matmulTransposed: (c, a, b, rows, cols, depth, aRow, bRow, cRow, accumulate) =>
-      product(c, a, b, rows, cols, depth, 1, aRow, bRow, cRow, accumulate),
-    matmulLower(c, a, b, rows, cols, aRow, bRow, cRow) {
-      for (let i = 0; i < rows; i++) product(c + i * cRow, a + i * aRow, b, 1, cols, i + 1, aRow, 1, bRow, cRow, true);
+    matmul: (blocks) => product(blocks, blocks.leftRow, 1),
+    matmulTransposed: (blocks) => product(blocks, 1, blocks.leftRow),
+    matmulLower({ out, left, right, rows, cols, leftRow, rightRow = cols, outRow = cols }) {
+      for (let i = 0; i < rows; i++) {
+        const [outAt, leftAt] = [out + i * outRow, left + i * leftRow];
+        const row = { out: outAt, left: leftAt, right, rows: 1, cols, depth: i + 1, leftRow, rightRow, outRow };
+        product({ ...row, accumulate: true }, leftRow, 1);
+      }
     },
     transpose(out, from, rows, cols, outRow, xRow) {
       for (let r = 0; r < rows; r++) for (let c = 0; c < cols; c++) x[out + c * outRow + r] = x[from + r * xRow + c]!;

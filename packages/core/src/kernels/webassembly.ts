@@ -1,6 +1,6 @@
 import { FavorError } from "../errors.ts";
 import { relaxedSimdBinary, simdBinary } from "./binaries.ts";
-import type { BlockKernels } from "./block-kernels.ts";
+import type { BlockKernels, Product } from "./block-kernels.ts";
 
 // The few parts of the platform's WebAssembly and base64 interfaces that are used: core's types assume neither
 // browser nor Node.
@@ -70,6 +70,14 @@ function at(offset: number): number {
 
 function fromExports(kind: "simd" | "relaxed-simd", exports: Exports): BlockKernels {
   let view = new Float32Array(0);
+
+  /** Strides of the left matrix in bytes, of its rows and of the terms in a row. */
+  function multiply(product: Product, leftRow: number, leftDepth: number): void {
+    const { out, left, right, rows, cols, depth, rightRow = cols, outRow = cols, accumulate = false } = product;
+    const [c, a, b] = [at(out), at(left), at(right)];
+    exports.matmul(c, a, b, rows, cols, depth, leftRow, leftDepth, rightRow * 4, outRow * 4, accumulate);
+  }
+
   return {
     kind,
     heap(floats) {
@@ -78,12 +86,10 @@ function fromExports(kind: "simd" | "relaxed-simd", exports: Exports): BlockKern
       if (view.buffer !== exports.memory.buffer) view = new Float32Array(exports.memory.buffer, BASE);
       return view;
     },
-    matmul: (c, a, b, rows, cols, depth, aRow, bRow, cRow, accumulate) =>
-      void exports.matmul(at(c), at(a), at(b), rows, cols, depth, aRow * 4, 4, bRow * 4, cRow * 4, accumulate),
-    matmulTransposed: (c, a, b, rows, cols, depth, aRow, bRow, cRow, accumulate) =>
-      void exports.matmul(at(c), at(a), at(b), rows, cols, depth, 4, aRow * 4, bRow * 4, cRow * 4, accumulate),
-    matmulLower: (c, a, b, rows, cols, aRow, bRow, cRow) =>
-      void exports.matmulLower(at(c), at(a), at(b), rows, cols, aRow * 4, bRow * 4, cRow * 4),
+    matmul: (product) => multiply(product, product.leftRow * 4, 4),
+    matmulTransposed: (product) => multiply(product, 4, product.leftRow * 4),
+    matmulLower: ({ out, left, right, rows, cols, leftRow, rightRow = cols, outRow = cols }) =>
+      void exports.matmulLower(at(out), at(left), at(right), rows, cols, leftRow * 4, rightRow * 4, outRow * 4),
     transpose: (out, x, rows, cols, outRow, xRow) =>
       void exports.transpose(at(out), at(x), rows, cols, outRow * 4, xRow * 4),
     expRows: (x, rowShift, columnShift, rows, cols) =>

@@ -82,12 +82,12 @@ describe.each(runnableKernels)("block kernels against float64, simd: %s", (simd)
         return sum;
       });
       const [product] = apply(kernels, [c, a, b], (co, ao, bo) =>
-        kernels.matmul(co!, ao!, bo!, rows, cols, depth, depth, cols, cols, accumulate),
+        kernels.matmul({ out: co!, left: ao!, right: bo!, rows, cols, depth, leftRow: depth, accumulate }),
       );
       expect(relativeError(product!, expected)).toBeLessThan(2e-6);
       const transposed = a.map((_, index) => a[(index % rows) * depth + Math.floor(index / rows)]!);
       const [again] = apply(kernels, [c, transposed, b], (co, ao, bo) =>
-        kernels.matmulTransposed(co!, ao!, bo!, rows, cols, depth, rows, cols, cols, accumulate),
+        kernels.matmulTransposed({ out: co!, left: ao!, right: bo!, rows, cols, depth, leftRow: rows, accumulate }),
       );
       expect(again).toEqual(product);
     });
@@ -108,7 +108,7 @@ describe.each(runnableKernels)("block kernels against float64, simd: %s", (simd)
       });
       const lower = (count: number) =>
         apply(kernels, [c, a, b], (co, ao, bo) =>
-          kernels.matmulLower(co!, ao!, bo!, count, cols, stride, cols, cols),
+          kernels.matmulLower({ out: co!, left: ao!, right: bo!, rows: count, cols, leftRow: stride }),
         )[0]!;
       const all = lower(rows);
       expect(relativeError(all, expected)).toBeLessThan(2e-6);

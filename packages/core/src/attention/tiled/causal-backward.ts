@@ -76,7 +76,14 @@ function sweepQueries(
         scoreGradient(steps, to - from);
         const { featureGradient, scoreGradient: scores } = steps.at;
         const block = features + first * countWidth;
-        kernels.matmulLower(featureGradient, scores, block, to - from, countWidth, TILE, countWidth, countWidth);
+        kernels.matmulLower({
+          out: featureGradient,
+          left: scores,
+          right: block,
+          rows: to - from,
+          cols: countWidth,
+          leftRow: TILE,
+        });
         steps.storeQueries(head, from, to);
       }
       workspace.addToSums(features, first, end - first);
@@ -137,45 +144,40 @@ function sweepKeys(
       steps.loadRows(gradient, head, start, end);
       const { queryFeatures, keyFeaturesTransposed, scores } = at;
       const cols = Math.ceil(rows / 8) * 8;
-      kernels.matmul(
-        scores,
-        queryFeatures,
-        keyFeaturesTransposed,
+      kernels.matmul({
+        out: scores,
+        left: queryFeatures,
+        right: keyFeaturesTransposed,
         rows,
         cols,
-        countWidth,
-        countWidth,
-        TILE,
-        TILE,
-        false,
-      );
+        depth: countWidth,
+        leftRow: countWidth,
+        rightRow: TILE,
+        outRow: TILE,
+      });
       hideLater(heap, scores, rows);
-      kernels.matmulTransposed(
-        valueGradient,
-        scores,
-        upstream,
+      kernels.matmulTransposed({
+        out: valueGradient,
+        left: scores,
+        right: upstream,
         rows,
-        valueWidth,
-        rows,
-        TILE,
-        valueWidth,
-        valueWidth,
-        true,
-      );
+        cols: valueWidth,
+        depth: rows,
+        leftRow: TILE,
+        accumulate: true,
+      });
       scoreGradient(steps, rows);
       hideLater(heap, scoreGradients, rows);
-      kernels.matmulTransposed(
-        featureGradient,
-        scoreGradients,
-        queryFeatures,
+      kernels.matmulTransposed({
+        out: featureGradient,
+        left: scoreGradients,
+        right: queryFeatures,
         rows,
-        countWidth,
-        rows,
-        TILE,
-        countWidth,
-        countWidth,
-        true,
-      );
+        cols: countWidth,
+        depth: rows,
+        leftRow: TILE,
+        accumulate: true,
+      });
       steps.addToSums(rows);
     }
     if (hasCore) differentiateCore(steps, rows);
@@ -188,8 +190,29 @@ function scoreGradient({ workspace, at }: FavorGradients, rows: number): void {
   const { kernels, attention, valueWidth } = workspace;
   const cols = Math.ceil(rows / 8) * 8;
   const { scoreGradient: scores, upstream, valuesTransposed, inner, ones } = at;
-  kernels.matmul(scores, upstream, valuesTransposed, rows, cols, attention.valueDim, valueWidth, TILE, TILE, false);
-  kernels.matmul(scores, inner, ones, rows, cols, 1, 1, TILE, TILE, true);
+  kernels.matmul({
+    out: scores,
+    left: upstream,
+    right: valuesTransposed,
+    rows,
+    cols,
+    depth: attention.valueDim,
+    leftRow: valueWidth,
+    rightRow: TILE,
+    outRow: TILE,
+  });
+  kernels.matmul({
+    out: scores,
+    left: inner,
+    right: ones,
+    rows,
+    cols,
+    depth: 1,
+    leftRow: 1,
+    rightRow: TILE,
+    outRow: TILE,
+    accumulate: true,
+  });
 }
 
 /** Row i of a block `[rows, TILE]` has no part in columns after i. */
@@ -212,6 +235,14 @@ function lowerMaximum({ workspace, at }: FavorGradients, earlier: Float32Array, 
 /** d phi(k) = d(C phi(k)) C, row by row. */
 function differentiateCore({ workspace, at }: FavorGradients, rows: number): void {
   const { kernels, heap, countWidth: count } = workspace;
-  kernels.matmul(at.products, at.featureGradient, at.core, rows, count, count, count, count, count, false);
+  kernels.matmul({
+    out: at.products,
+    left: at.featureGradient,
+    right: at.core,
+    rows,
+    cols: count,
+    depth: count,
+    leftRow: count,
+  });
   heap.copyWithin(at.featureGradient, at.products, at.products + rows * count);
 }

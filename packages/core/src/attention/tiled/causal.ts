@@ -49,7 +49,15 @@ export function attendCausally(
 export function joinFeatures({ kernels, at, countWidth: count }: FavorWorkspace, first: number, end: number): number {
   const offset = first * count;
   const from = at.keyFeatures + offset;
-  kernels.matmul(at.joinedFeatures + offset, from, at.core, end - first, count, count, count, count, count, false);
+  kernels.matmul({
+    out: at.joinedFeatures + offset,
+    left: from,
+    right: at.core,
+    rows: end - first,
+    cols: count,
+    depth: count,
+    leftRow: count,
+  });
   return at.joinedFeatures;
 }
 
@@ -72,9 +80,19 @@ export function attendWithinPiece(workspace: FavorWorkspace, first: number, end:
     const cols = Math.min(TILE, Math.ceil((top + size) / 8) * 8);
     const queries = at.queryFeatures + top * countWidth;
     const scores = at.scores + top * TILE;
-    kernels.matmul(scores, queries, at.keyFeaturesTransposed, size, cols, countWidth, countWidth, TILE, TILE, false);
+    kernels.matmul({
+      out: scores,
+      left: queries,
+      right: at.keyFeaturesTransposed,
+      rows: size,
+      cols,
+      depth: countWidth,
+      leftRow: countWidth,
+      rightRow: TILE,
+      outRow: TILE,
+    });
   }
   const values = at.values + first * valueWidth;
-  kernels.matmulLower(at.out, at.scores, values, rows, valueWidth, TILE, valueWidth, valueWidth);
+  kernels.matmulLower({ out: at.out, left: at.scores, right: values, rows, cols: valueWidth, leftRow: TILE });
   kernels.lowerRowSums(at.divisor, at.scores, rows, TILE);
 }

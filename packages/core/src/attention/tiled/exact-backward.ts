@@ -120,25 +120,58 @@ function differentiateTile(
     scoreTile(kernels, heap, blocks, attention, start, rows, first, keys);
     kernels.expRows(scores, rowShift, blocks.columnShift + first, rows, tile);
     const valueGradient = blocks.valueGradient + first * valueWidth;
-    kernels.matmulTransposed(
-      valueGradient,
-      scores,
-      upstream,
-      tile,
-      valueWidth,
-      rows,
-      tile,
-      valueWidth,
-      valueWidth,
-      true,
-    );
+    kernels.matmulTransposed({
+      out: valueGradient,
+      left: scores,
+      right: upstream,
+      rows: tile,
+      cols: valueWidth,
+      depth: rows,
+      leftRow: tile,
+      accumulate: true,
+    });
     const values = blocks.valuesTransposed + first * valueWidth;
-    kernels.matmul(scoreGradient, upstream, values, rows, tile, valueDim, valueWidth, tile, tile, false);
-    kernels.matmul(scoreGradient, inner, ones, rows, tile, 1, 1, tile, tile, true);
+    kernels.matmul({
+      out: scoreGradient,
+      left: upstream,
+      right: values,
+      rows,
+      cols: tile,
+      depth: valueDim,
+      leftRow: valueWidth,
+    });
+    kernels.matmul({
+      out: scoreGradient,
+      left: inner,
+      right: ones,
+      rows,
+      cols: tile,
+      depth: 1,
+      leftRow: 1,
+      accumulate: true,
+    });
     kernels.multiply(scoreGradient, scores, rows, tile);
     const wholeKeys = blocks.wholeKeys + first * dimWidth;
-    kernels.matmul(queryGradient, scoreGradient, wholeKeys, rows, dimWidth, tile, tile, dimWidth, dimWidth, true);
+    kernels.matmul({
+      out: queryGradient,
+      left: scoreGradient,
+      right: wholeKeys,
+      rows,
+      cols: dimWidth,
+      depth: tile,
+      leftRow: tile,
+      accumulate: true,
+    });
     const keyGradient = blocks.keyGradient + first * dimWidth;
-    kernels.matmulTransposed(keyGradient, scoreGradient, queries, tile, dimWidth, rows, tile, dimWidth, dimWidth, true);
+    kernels.matmulTransposed({
+      out: keyGradient,
+      left: scoreGradient,
+      right: queries,
+      rows: tile,
+      cols: dimWidth,
+      depth: rows,
+      leftRow: tile,
+      accumulate: true,
+    });
   }
 }

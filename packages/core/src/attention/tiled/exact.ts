@@ -171,7 +171,16 @@ export function attendTile(
     kernels.expRows(scores, rowShift, columnShift, rows, KEY_TILE);
     kernels.rowDots(sum, scores, ones, rows, KEY_TILE);
     const values = blocks.values + first * valueWidth;
-    kernels.matmul(out, scores, values, rows, valueWidth, KEY_TILE, KEY_TILE, valueWidth, valueWidth, true);
+    kernels.matmul({
+      out,
+      left: scores,
+      right: values,
+      rows,
+      cols: valueWidth,
+      depth: KEY_TILE,
+      leftRow: KEY_TILE,
+      accumulate: true,
+    });
   }
 }
 
@@ -190,7 +199,15 @@ export function scoreTile(
   const { dim, causal } = attention;
   const dimWidth = padded(dim);
   const keyBlock = blocks.keys + first * dimWidth;
-  kernels.matmul(scores, blocks.queries, keyBlock, rows, KEY_TILE, dim, dimWidth, KEY_TILE, KEY_TILE, false);
+  kernels.matmul({
+    out: scores,
+    left: blocks.queries,
+    right: keyBlock,
+    rows,
+    cols: KEY_TILE,
+    depth: dim,
+    leftRow: dimWidth,
+  });
   if (!causal) return;
   for (let row = 0; row < rows; row++) {
     const end = Math.max(0, keysSeen(attention, start + row, keys) - first);

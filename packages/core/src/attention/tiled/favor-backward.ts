@@ -98,7 +98,15 @@ function differentiateBothWays(
 function joinGradients({ workspace, at }: FavorGradients): void {
   const { kernels, heap, countWidth: count, valueWidth: width } = workspace;
   const transposedCore = workspace.at.core;
-  kernels.matmul(at.joinedSums, transposedCore, at.sums, count, width, count, count, width, width, false);
+  kernels.matmul({
+    out: at.joinedSums,
+    left: transposedCore,
+    right: at.sums,
+    rows: count,
+    cols: width,
+    depth: count,
+    leftRow: count,
+  });
   heap.fill(0, at.joinedNormaliser, at.joinedNormaliser + count);
   kernels.rowDots(at.joinedNormaliser, transposedCore, at.normaliser, count, count);
 }

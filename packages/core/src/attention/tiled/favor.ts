@@ -101,18 +101,15 @@ export function sumKeys(workspace: FavorWorkspace, key: Float32Array, value: Flo
 
 /** joinedSums = C S, joinedNormaliser = C z. */
 export function joinSums({ kernels, heap, at, countWidth: count, valueWidth }: FavorWorkspace): void {
-  kernels.matmulTransposed(
-    at.joinedSums,
-    at.core,
-    at.sums,
-    count,
-    valueWidth,
-    count,
-    count,
-    valueWidth,
-    valueWidth,
-    false,
-  );
+  kernels.matmulTransposed({
+    out: at.joinedSums,
+    left: at.core,
+    right: at.sums,
+    rows: count,
+    cols: valueWidth,
+    depth: count,
+    leftRow: count,
+  });
   heap.fill(0, at.joinedNormaliser, at.joinedNormaliser + count);
   for (let m = 0; m < count; m++) {
     const z = heap[at.normaliser + m]!;

@@ -143,22 +143,65 @@ export class FavorGradients {
     const { kernels, attention, countWidth: count, valueWidth } = this.workspace;
     const { featureGradient, sumsTransposed } = this.at;
     const depth = attention.valueDim;
-    kernels.matmul(featureGradient, left, sumsTransposed, rows, count, depth, valueWidth, count, count, false);
-    kernels.matmul(featureGradient, weights, normaliser, rows, count, 1, 1, count, count, true);
+    kernels.matmul({
+      out: featureGradient,
+      left,
+      right: sumsTransposed,
+      rows,
+      cols: count,
+      depth,
+      leftRow: valueWidth,
+    });
+    kernels.matmul({
+      out: featureGradient,
+      left: weights,
+      right: normaliser,
+      rows,
+      cols: count,
+      depth: 1,
+      leftRow: 1,
+      accumulate: true,
+    });
   }
 
   /** d v = R^T phi_k, of the features (with the core applied) in a block. */
   differentiateValues(features: number, rows: number, sums: number): void {
     const { kernels, countWidth: count, valueWidth: width } = this.workspace;
-    kernels.matmul(this.at.valueGradient, features, sums, rows, width, count, count, width, width, false);
+    kernels.matmul({
+      out: this.at.valueGradient,
+      left: features,
+      right: sums,
+      rows,
+      cols: width,
+      depth: count,
+      leftRow: count,
+    });
   }
 
   /** R += phi_q G^T, r += phi_q h. */
   addToSums(rows: number): void {
     const { kernels, at, countWidth: count, valueWidth: width } = this.workspace;
     const { sums, normaliser, upstream, inner } = this.at;
-    kernels.matmulTransposed(sums, at.queryFeatures, upstream, count, width, rows, count, width, width, true);
-    kernels.matmul(normaliser, inner, at.queryFeatures, 1, count, rows, rows, count, count, true);
+    kernels.matmulTransposed({
+      out: sums,
+      left: at.queryFeatures,
+      right: upstream,
+      rows: count,
+      cols: width,
+      depth: rows,
+      leftRow: count,
+      accumulate: true,
+    });
+    kernels.matmul({
+      out: normaliser,
+      left: inner,
+      right: at.queryFeatures,
+      rows: 1,
+      cols: count,
+      depth: rows,
+      leftRow: rows,
+      accumulate: true,
+    });
   }
 
   /** From d phi_q to the queries, rows from..to of a query head of the result. */
@@ -176,7 +219,15 @@ export class FavorGradients {
     const { featureGradient, slopes, rowGradient } = this.at;
     const { elementwise, phase } = this.#features;
     kernels.multiply(featureGradient, elementwise || phase ? slopes : features, rows, count);
-    kernels.matmul(rowGradient, featureGradient, projection, rows, width, count, count, width, width, false);
+    kernels.matmul({
+      out: rowGradient,
+      left: featureGradient,
+      right: projection,
+      rows,
+      cols: width,
+      depth: count,
+      leftRow: count,
+    });
   }
 
   /** From d phi_k (before the core) and d v to keys from..to of a key head, or of its visible keys `rows`. */
@@ -194,18 +245,15 @@ export class FavorGradients {
     this.#throughProjection(at.keyFeatures, this.at.keyProjection, size);
     const wholeMatrix = typeof normMatrix !== "number";
     if (wholeMatrix) {
-      kernels.matmul(
-        normGradient,
-        at.normRows,
-        this.at.normMatrix,
-        size,
-        dimWidth,
-        dim,
-        dimWidth,
-        dimWidth,
-        dimWidth,
-        false,
-      );
+      kernels.matmul({
+        out: normGradient,
+        left: at.normRows,
+        right: this.at.normMatrix,
+        rows: size,
+        cols: dimWidth,
+        depth: dim,
+        leftRow: dimWidth,
+      });
     }
     const factor = wholeMatrix ? -1 : (phase ? 1 : -1) * normMatrix ** 2;
     const norms = wholeMatrix ? normGradient : keys;

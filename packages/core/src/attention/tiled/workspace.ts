@@ -106,7 +106,15 @@ export class FavorWorkspace {
       if (normMatrix !== 0) kernels.subtractHalfNorms(at.rowShift, at.rows, size, dimWidth);
       for (let row = 0; row < size; row++) heap[at.rowShift + row]! *= sign * normMatrix ** 2;
     } else {
-      kernels.matmul(at.normRows, at.rows, at.normMatrix, size, dimWidth, dim, dimWidth, dimWidth, dimWidth, false);
+      kernels.matmul({
+        out: at.normRows,
+        left: at.rows,
+        right: at.normMatrix,
+        rows: size,
+        cols: dimWidth,
+        depth: dim,
+        leftRow: dimWidth,
+      });
       kernels.subtractHalfNorms(at.rowShift, at.normRows, size, dimWidth);
     }
     if (keyWeight) kernels.rowDots(at.rowShift, at.rows, at.keyWeight, size, dimWidth);
@@ -115,18 +123,15 @@ export class FavorWorkspace {
         heap[at.rowShift + row]! += logMask[rows ? rows[from + row]! : from + row]!;
       }
     }
-    kernels.matmul(
-      at.keyFeatures,
-      at.rows,
-      at.keyProjection,
-      size,
-      countWidth,
-      dim,
-      dimWidth,
-      countWidth,
-      countWidth,
-      false,
-    );
+    kernels.matmul({
+      out: at.keyFeatures,
+      left: at.rows,
+      right: at.keyProjection,
+      rows: size,
+      cols: countWidth,
+      depth: dim,
+      leftRow: dimWidth,
+    });
   }
 
   /** Hidden keys that keep their place become 0, for their content may be NaN. */
@@ -234,18 +239,16 @@ export class FavorWorkspace {
     const { kernels, at, countWidth, valueWidth } = this;
     const features = block + first * countWidth;
     const values = at.values + first * valueWidth;
-    kernels.matmulTransposed(
-      at.sums,
-      features,
-      values,
-      countWidth,
-      valueWidth,
-      rows,
-      countWidth,
-      valueWidth,
-      valueWidth,
-      true,
-    );
+    kernels.matmulTransposed({
+      out: at.sums,
+      left: features,
+      right: values,
+      rows: countWidth,
+      cols: valueWidth,
+      depth: rows,
+      leftRow: countWidth,
+      accumulate: true,
+    });
     kernels.columnSums(at.normaliser, features, rows, countWidth);
   }
 
@@ -257,18 +260,15 @@ export class FavorWorkspace {
     loadRows(heap, at.rows, { array: query, firstRow: head * queryRows, width: dim, mean }, from, to);
     const { queryFeatures, queryProjection } = at;
     const rows = to - from;
-    kernels.matmul(
-      queryFeatures,
-      at.rows,
-      queryProjection,
+    kernels.matmul({
+      out: queryFeatures,
+      left: at.rows,
+      right: queryProjection,
       rows,
-      countWidth,
-      dim,
-      dimWidth,
-      countWidth,
-      countWidth,
-      false,
-    );
+      cols: countWidth,
+      depth: dim,
+      leftRow: dimWidth,
+    });
   }
 
   /** Turns the loaded queries into features, relative to what the keys are held relative to. */
@@ -295,7 +295,15 @@ export class FavorWorkspace {
     const { queryFeatures, out, divisor } = at;
     heap.fill(0, divisor, divisor + rows);
     kernels.rowDots(divisor, queryFeatures, normaliser, rows, countWidth);
-    kernels.matmul(out, queryFeatures, sums, rows, valueWidth, countWidth, countWidth, valueWidth, valueWidth, false);
+    kernels.matmul({
+      out,
+      left: queryFeatures,
+      right: sums,
+      rows,
+      cols: valueWidth,
+      depth: countWidth,
+      leftRow: countWidth,
+    });
   }
 
   /** Divides `out` by `divisor` into rows from..to of a query head of the result. */
