@@ -1,6 +1,7 @@
+import type { HeadInputs } from "./head-inputs.ts";
 import { attendWithinPiece, joinFeatures, transposeFeatures } from "./causal.ts";
 import type { FavorGradients } from "./gradients.ts";
-import { TILE } from "./workspace.ts";
+import { TILE } from "./rows.ts";
 
 /** Consecutive rows that are held relative to the same maxima, `[count]`. */
 interface Piece {
@@ -21,39 +22,28 @@ interface RowStatistics {
  *
  * The maxima never fall along the sequence, so that going back R is multiplied by exp(earlier - later) of at most 1.
  */
-export function differentiateCausally(
-  steps: FavorGradients,
-  query: Float32Array,
-  key: Float32Array,
-  value: Float32Array,
-  keyHead: number,
-  hasCore: boolean,
-  gradient: Float32Array,
-): void {
+export function differentiateCausally(steps: FavorGradients, inputs: HeadInputs, gradient: Float32Array): void {
   const { queryRows, group } = steps.workspace.attention;
   const statistics = { divisor: new Float32Array(group * queryRows), inner: new Float32Array(group * queryRows) };
-  const pieces = sweepQueries(steps, query, key, value, keyHead, hasCore, gradient, statistics);
-  sweepKeys(steps, query, key, value, keyHead, hasCore, gradient, statistics, pieces);
+  const pieces = sweepQueries(steps, inputs, gradient, statistics);
+  sweepKeys(steps, inputs, gradient, statistics, pieces);
 }
 
 /** d phi_q(q_i) = S_i G_i + z_i h_i, and where the sequence was cut. */
 function sweepQueries(
   steps: FavorGradients,
-  query: Float32Array,
-  key: Float32Array,
-  value: Float32Array,
-  keyHead: number,
-  hasCore: boolean,
+  inputs: HeadInputs,
   gradient: Float32Array,
   { divisor, inner }: RowStatistics,
 ): Piece[] {
+  const { query, keyHead, hasCore } = inputs;
   const { workspace } = steps;
   const { kernels, heap, at, attention, count, countWidth, valueWidth } = workspace;
   const { queryRows: rows, group } = attention;
   const pieces: Piece[] = [];
   for (let start = 0; start < rows; start += TILE) {
     const chunk = Math.min(TILE, rows - start);
-    workspace.loadKeys(key, value, keyHead, undefined, start, start + chunk);
+    workspace.loadKeys(inputs, undefined, start, start + chunk);
     for (let first = 0; first < chunk;) {
       workspace.raiseMaximum(first, 1);
       const end = workspace.endOfPiece(first, chunk);
@@ -107,15 +97,12 @@ function keptMaximum(maximum: Float32Array, pieces: readonly Piece[]): Float32Ar
 /** d phi_k and d v from the suffix sums, piece by piece from the last. */
 function sweepKeys(
   steps: FavorGradients,
-  query: Float32Array,
-  key: Float32Array,
-  value: Float32Array,
-  keyHead: number,
-  hasCore: boolean,
+  inputs: HeadInputs,
   gradient: Float32Array,
   { divisor, inner }: RowStatistics,
   pieces: readonly Piece[],
 ): void {
+  const { query, keyHead, hasCore } = inputs;
   const { workspace } = steps;
   const { kernels, heap, at, attention, countWidth, valueWidth } = workspace;
   const { featureGradient, valueGradient, upstream, scoreGradient: scoreGradients } = steps.at;
@@ -127,7 +114,7 @@ function sweepKeys(
     later = maximum;
     heap.set(maximum, at.maximum);
     workspace.shiftByMaximum();
-    workspace.loadKeys(key, value, keyHead, undefined, start, end);
+    workspace.loadKeys(inputs, undefined, start, end);
     steps.makeKeys(rows);
     const features = hasCore ? joinFeatures(workspace, 0, rows) : at.keyFeatures;
     transposeFeatures(workspace, features, 0, rows);

@@ -1,4 +1,5 @@
-import { TILE } from "./workspace.ts";
+import type { HeadInputs } from "./head-inputs.ts";
+import { TILE } from "./rows.ts";
 import type { FavorWorkspace } from "./workspace.ts";
 
 /** Rows of a chunk's scores that are computed together; columns to the right of them are not computed. */
@@ -12,20 +13,13 @@ const SCORE_ROWS = 16;
  * maximum of the keys before by more than `HEADROOM`, and within a piece only its first key raises the
  * maximum: what a row is scaled by depends on rows up to its own. In practice only the first keys of a sequence cut.
  */
-export function attendCausally(
-  workspace: FavorWorkspace,
-  query: Float32Array,
-  key: Float32Array,
-  value: Float32Array,
-  keyHead: number,
-  hasCore: boolean,
-  out: Float32Array,
-): void {
+export function attendCausally(workspace: FavorWorkspace, inputs: HeadInputs, out: Float32Array): void {
+  const { query, keyHead, hasCore } = inputs;
   const { at, attention } = workspace;
   const { queryRows: rows, group } = attention;
   for (let start = 0; start < rows; start += TILE) {
     const chunk = Math.min(TILE, rows - start);
-    workspace.loadKeys(key, value, keyHead, undefined, start, start + chunk);
+    workspace.loadKeys(inputs, undefined, start, start + chunk);
     for (let first = 0; first < chunk;) {
       workspace.raiseMaximum(first, 1);
       const end = workspace.endOfPiece(first, chunk);

@@ -2,11 +2,11 @@ import { requireLayout, requirePositive } from "../../checks.ts";
 import { requireKernels } from "../../kernels/block-kernels.ts";
 import type { BlockKernels } from "../../kernels/block-kernels.ts";
 import { attendTile, KEY_TILE, keysSeen, layOutExact, loadExactKeys, QUERY_TILE, scoreTile, tiles } from "./exact.ts";
-import type { ExactOptions32 } from "./exact.ts";
+import type { ExactOptions32, ExactWorkspace } from "./exact.ts";
 import { differentiateNormaliser } from "./gradient-rows.ts";
 import type { AttentionGradients32 } from "./gradient-rows.ts";
 import { Layout, loadRows, padded, resolveAttention, storeRows } from "./rows.ts";
-import type { AttentionShape, ResolvedAttention } from "./rows.ts";
+import type { AttentionShape } from "./rows.ts";
 
 /**
  * Backward pass of `exactAttention32` (2205.14135, algorithm 4): with P = exp(scale Q K^T - maximum), n its row sums and
@@ -44,10 +44,11 @@ export function exactAttentionBackward32(
   const blocks = layOut(dim, valueDim, keys);
   const heap = kernels.heap(blocks.size);
   heap.fill(1, blocks.ones, blocks.ones + KEY_TILE);
+  const workspace = { kernels, heap, blocks, attention, keys };
   const keySpace = tiles(keys) * KEY_TILE;
   for (let keyHead = 0; keyHead < keyHeads; keyHead++) {
     const rowsOf = { firstRow: keyHead * keyRows, rows: visible };
-    loadExactKeys(kernels, heap, blocks, attention, key, value, keyHead);
+    loadExactKeys(workspace, key, value, keyHead);
     loadRows(heap, blocks.wholeKeys, { ...rowsOf, array: key, width: dim }, 0, keys);
     heap.fill(0, blocks.wholeKeys + keys * padded(dim), blocks.wholeKeys + keySpace * padded(dim));
     transposeValues(kernels, blocks, valueDim, keys);
@@ -58,10 +59,10 @@ export function exactAttentionBackward32(
         const rows = Math.min(QUERY_TILE, queryRows - start);
         const firstRow = head * queryRows;
         loadRows(heap, blocks.queries, { array: query, firstRow, width: dim, factor: scale }, start, start + rows);
-        attendTile(kernels, heap, blocks, attention, start, rows, keys);
+        attendTile(workspace, start, rows);
         const ofRows = { ...blocks, divisor: blocks.sum };
         differentiateNormaliser(heap, ofRows, gradient, firstRow + start, rows, valueDim);
-        differentiateTile(kernels, heap, blocks, attention, start, rows, keys);
+        differentiateTile(workspace, start, rows);
         const target = { array: gradients.query, firstRow, width: dim, factor: scale };
         storeRows(heap, blocks.queryGradient, target, start, start + rows);
       }
@@ -99,15 +100,8 @@ function transposeValues(kernels: BlockKernels, blocks: Blocks, valueDim: number
 }
 
 /** dQ of the rows `start`.. of the queries, and their part of dK and dV; `upstream`, `inner`, `maximum` are theirs. */
-function differentiateTile(
-  kernels: BlockKernels,
-  heap: Float32Array,
-  blocks: Blocks,
-  attention: ResolvedAttention,
-  start: number,
-  rows: number,
-  keys: number,
-): void {
+function differentiateTile(workspace: ExactWorkspace & { readonly blocks: Blocks }, start: number, rows: number): void {
+  const { kernels, heap, blocks, attention, keys } = workspace;
   const { scores, scoreGradient, upstream, inner, ones, rowShift, queries, queryGradient } = blocks;
   const { dim, valueDim } = attention;
   const dimWidth = padded(dim);
@@ -117,7 +111,7 @@ function differentiateTile(
   for (let row = 0; row < rows; row++) heap[rowShift + row] = -heap[blocks.maximum + row]!;
   const last = keysSeen(attention, start + rows - 1, keys);
   for (let first = 0; first < last; first += tile) {
-    scoreTile(kernels, heap, blocks, attention, start, rows, first, keys);
+    scoreTile(workspace, start, rows, first);
     kernels.expRows(scores, rowShift, blocks.columnShift + first, rows, tile);
     const valueGradient = blocks.valueGradient + first * valueWidth;
     kernels.matmulTransposed({

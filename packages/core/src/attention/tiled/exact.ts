@@ -39,14 +39,15 @@ export function exactAttention32(
   const blocks = layOutExact(new Layout(), dim, valueDim, keys);
   const heap = kernels.heap(blocks.size);
   heap.fill(1, blocks.ones, blocks.ones + KEY_TILE);
+  const workspace = { kernels, heap, blocks, attention, keys };
   for (let keyHead = 0; keyHead < keyHeads; keyHead++) {
-    loadExactKeys(kernels, heap, blocks, attention, key, value, keyHead);
+    loadExactKeys(workspace, key, value, keyHead);
     for (let head = keyHead * group; head < (keyHead + 1) * group; head++) {
       for (let start = 0; start < queryRows; start += QUERY_TILE) {
         const rows = Math.min(QUERY_TILE, queryRows - start);
         const source = { array: query, firstRow: head * queryRows, width: dim, factor: scale };
         loadRows(heap, blocks.queries, source, start, start + rows);
-        attendTile(kernels, heap, blocks, attention, start, rows, keys);
+        attendTile(workspace, start, rows);
         storeNormalised(kernels, heap, blocks.out, blocks.sum, rows, valueDim, out, head * queryRows + start);
       }
     }
@@ -97,33 +98,33 @@ export function layOutExact(layout: Layout, dim: number, valueDim: number, keys:
   };
 }
 
+/** A computation of exact attention: its memory, what lies where in it, and how many keys of a head are visible. */
+export interface ExactWorkspace {
+  readonly kernels: BlockKernels;
+  readonly heap: Float32Array;
+  readonly blocks: ExactBlocks;
+  readonly attention: ResolvedAttention;
+  readonly keys: number;
+}
+
 /** Loads the visible keys, transposed, and values of a head, and the log of their mask. */
 export function loadExactKeys(
-  kernels: BlockKernels,
-  heap: Float32Array,
-  blocks: ExactBlocks,
-  attention: ResolvedAttention,
+  workspace: ExactWorkspace,
   key: Float32Array,
   value: Float32Array,
   keyHead: number,
 ): void {
+  const { heap, blocks, attention, keys } = workspace;
   const { keyRows, dim, valueDim, visible } = attention;
-  const keys = visible?.length ?? keyRows;
   const from = { firstRow: keyHead * keyRows, rows: visible };
-  packKeys(kernels, heap, blocks, { ...from, array: key, width: dim }, keys);
+  packKeys(workspace, { ...from, array: key, width: dim });
   loadRows(heap, blocks.values, { ...from, array: value, width: valueDim }, 0, keys);
   // the last tile is read as a whole
   heap.fill(0, blocks.values + keys * padded(valueDim), blocks.values + tiles(keys) * KEY_TILE * padded(valueDim));
   fillColumnShift(heap, blocks.columnShift, attention, keys);
 }
 
-function packKeys(
-  kernels: BlockKernels,
-  heap: Float32Array,
-  blocks: ExactBlocks,
-  source: RowSource,
-  keys: number,
-): void {
+function packKeys({ kernels, heap, blocks, keys }: ExactWorkspace, source: RowSource): void {
   const width = padded(source.width);
   for (let start = 0; start < keys; start += KEY_TILE) {
     const rows = Math.min(KEY_TILE, keys - start);
@@ -140,15 +141,8 @@ function fillColumnShift(heap: Float32Array, at: number, { logMask, visible }: R
 }
 
 /** out = sum over key tiles of exp(scores - maximum) V and sum = its normaliser, for rows `start`.. of the queries. */
-export function attendTile(
-  kernels: BlockKernels,
-  heap: Float32Array,
-  blocks: ExactBlocks,
-  attention: ResolvedAttention,
-  start: number,
-  rows: number,
-  keys: number,
-): void {
+export function attendTile(workspace: ExactWorkspace, start: number, rows: number): void {
+  const { kernels, heap, blocks, attention, keys } = workspace;
   const valueWidth = padded(attention.valueDim);
   const { scores, out, maximum, rowShift, factors, sum, ones } = blocks;
   heap.fill(0, out, out + rows * valueWidth);
@@ -157,7 +151,7 @@ export function attendTile(
   const last = keysSeen(attention, start + rows - 1, keys);
   for (let first = 0; first < last; first += KEY_TILE) {
     const columnShift = blocks.columnShift + first;
-    scoreTile(kernels, heap, blocks, attention, start, rows, first, keys);
+    scoreTile(workspace, start, rows, first);
     heap.copyWithin(factors, maximum, maximum + rows);
     kernels.rowMaximum(maximum, scores, columnShift, rows, KEY_TILE);
     for (let row = 0; row < rows; row++) {
@@ -186,14 +180,10 @@ export function attendTile(
 
 /** `scores` = Q K^T for rows `start`.. of the queries and the keys of the tile at `first`; -Infinity where not seen. */
 export function scoreTile(
-  kernels: BlockKernels,
-  heap: Float32Array,
-  blocks: ExactBlocks,
-  attention: ResolvedAttention,
+  { kernels, heap, blocks, attention, keys }: ExactWorkspace,
   start: number,
   rows: number,
   first: number,
-  keys: number,
 ): void {
   const { scores } = blocks;
   const { dim, causal } = attention;

@@ -1,6 +1,7 @@
 import { requireLayout } from "../../checks.ts";
 import { requireKernels } from "../../kernels/block-kernels.ts";
 import type { BlockKernels } from "../../kernels/block-kernels.ts";
+import type { HeadInputs } from "./head-inputs.ts";
 import { differentiateCausally } from "./causal-backward.ts";
 import { checkCausalRows, joinSums, sumKeys } from "./favor.ts";
 import { featuresByHead } from "./features.ts";
@@ -9,7 +10,7 @@ import type { AttentionGradients32 } from "./gradient-rows.ts";
 import { FavorGradients } from "./gradients.ts";
 import { resolveAttention } from "./rows.ts";
 import type { AttentionShape, MaskOptions } from "./rows.ts";
-import { TILE } from "./workspace.ts";
+import { TILE } from "./rows.ts";
 
 /**
  * Backward pass of `favorAttention32`, through the features to q, k and v. Features are computed anew tile by tile:
@@ -46,26 +47,19 @@ export function favorAttentionBackward32(
   for (const [keyHead, each] of byHead.entries()) {
     steps.startHead(each);
     const differentiate = causal ? differentiateCausally : differentiateBothWays;
-    differentiate(steps, query, key, value, keyHead, each.core !== undefined, gradient);
+    differentiate(steps, { query, key, value, keyHead, hasCore: each.core !== undefined }, gradient);
   }
   return steps.gradients;
 }
 
 /** One sweep over the keys for S and z, one over the queries for d phi_q, R and r, one over the keys with these. */
-function differentiateBothWays(
-  steps: FavorGradients,
-  query: Float32Array,
-  key: Float32Array,
-  value: Float32Array,
-  keyHead: number,
-  hasCore: boolean,
-  gradient: Float32Array,
-): void {
+function differentiateBothWays(steps: FavorGradients, inputs: HeadInputs, gradient: Float32Array): void {
+  const { query, keyHead, hasCore } = inputs;
   const { workspace, at } = steps;
   const { queryRows, keyRows, group, visible } = workspace.attention;
   const keys = visible?.length ?? keyRows;
   if (keys === 0) return;
-  sumKeys(workspace, key, value, keyHead);
+  sumKeys(workspace, inputs);
   if (hasCore) joinSums(workspace);
   const sums = hasCore ? workspace.at.joinedSums : workspace.at.sums;
   const normaliser = hasCore ? workspace.at.joinedNormaliser : workspace.at.normaliser;
@@ -86,7 +80,7 @@ function differentiateBothWays(
   steps.transposeSums(sumsGradient);
   for (let start = 0; start < keys; start += TILE) {
     const end = Math.min(keys, start + TILE);
-    workspace.loadKeys(key, value, keyHead, visible, start, end);
+    workspace.loadKeys(inputs, visible, start, end);
     steps.makeKeys(end - start);
     steps.differentiateKeys(end - start, workspace.at.values, hasCore ? at.joinedNormaliser : at.normaliser);
     steps.differentiateValues(workspace.at.keyFeatures, end - start, sumsGradient);

@@ -1,12 +1,14 @@
 import { ArgumentError } from "../../errors.ts";
 import { requireKernels } from "../../kernels/block-kernels.ts";
 import type { BlockKernels } from "../../kernels/block-kernels.ts";
+import type { HeadInputs } from "./head-inputs.ts";
 import { attendCausally } from "./causal.ts";
 import { featuresByHead } from "./features.ts";
 import type { FeatureMap32 } from "./features.ts";
 import { resolveAttention } from "./rows.ts";
 import type { AttentionShape, MaskOptions, ResolvedAttention } from "./rows.ts";
-import { FavorWorkspace, TILE } from "./workspace.ts";
+import { TILE } from "./rows.ts";
+import { FavorWorkspace } from "./workspace.ts";
 
 /**
  * FAVOR in float32, the fast form of `favorAttention`: features are made, used and forgotten tile by tile, so that
@@ -43,8 +45,8 @@ export function favorAttention32(
   const out = new Float32Array(heads * queryRows * valueDim);
   for (const [keyHead, each] of byHead.entries()) {
     workspace.startHead(each);
-    if (causal) attendCausally(workspace, query, key, value, keyHead, each.core !== undefined, out);
-    else attendBothWays(workspace, query, key, value, keyHead, each.core !== undefined, out);
+    const attend = causal ? attendCausally : attendBothWays;
+    attend(workspace, { query, key, value, keyHead, hasCore: each.core !== undefined }, out);
   }
   return out;
 }
@@ -57,20 +59,13 @@ export function checkCausalRows({ causal, queryRows, keyRows }: ResolvedAttentio
 }
 
 /** One sweep over the keys, one over the queries. */
-function attendBothWays(
-  workspace: FavorWorkspace,
-  query: Float32Array,
-  key: Float32Array,
-  value: Float32Array,
-  keyHead: number,
-  hasCore: boolean,
-  out: Float32Array,
-): void {
+function attendBothWays(workspace: FavorWorkspace, inputs: HeadInputs, out: Float32Array): void {
+  const { query, keyHead, hasCore } = inputs;
   const { at, attention } = workspace;
   const { queryRows, keyRows, group, visible } = attention;
   const keys = visible?.length ?? keyRows;
   if (keys === 0) return;
-  sumKeys(workspace, key, value, keyHead);
+  sumKeys(workspace, inputs);
   if (hasCore) joinSums(workspace);
   const sums = hasCore ? at.joinedSums : at.sums;
   const normaliser = hasCore ? at.joinedNormaliser : at.normaliser;
@@ -86,13 +81,13 @@ function attendBothWays(
 }
 
 /** S = sum_j phi(k_j) v_j^T and z = sum_j phi(k_j), over the visible keys of a head. */
-export function sumKeys(workspace: FavorWorkspace, key: Float32Array, value: Float32Array, keyHead: number): void {
+export function sumKeys(workspace: FavorWorkspace, inputs: HeadInputs): void {
   const { at, attention } = workspace;
   const { keyRows, visible } = attention;
   const keys = visible?.length ?? keyRows;
   for (let start = 0; start < keys; start += TILE) {
     const end = Math.min(keys, start + TILE);
-    workspace.loadKeys(key, value, keyHead, visible, start, end);
+    workspace.loadKeys(inputs, visible, start, end);
     workspace.raiseMaximum(0, end - start);
     workspace.finishKeys(0, end - start);
     workspace.addToSums(at.keyFeatures, 0, end - start);

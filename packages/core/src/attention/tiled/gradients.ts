@@ -1,11 +1,10 @@
 import type { BlockKernels } from "../../kernels/block-kernels.ts";
-import { elementwiseSlopes } from "./elementwise.ts";
 import type { FeatureMap32 } from "./features.ts";
 import { differentiateNormaliser, loadUpstream } from "./gradient-rows.ts";
 import type { AttentionGradients32 } from "./gradient-rows.ts";
-import { Layout, padded, storeRows } from "./rows.ts";
+import { Layout, padded, storeRows, TILE } from "./rows.ts";
 import type { ResolvedAttention } from "./rows.ts";
-import { FavorWorkspace, TILE } from "./workspace.ts";
+import { FavorWorkspace } from "./workspace.ts";
 
 /**
  * The steps of the backward pass on the tiles of a {@link FavorWorkspace}, shared by the bidirectional and the causal
@@ -71,8 +70,6 @@ export class FavorGradients {
     workspace.loadQueries(query, head, from, to);
     this.#keepProjected(workspace.at.queryFeatures, to - from);
     workspace.finishQueries(to - from);
-    if (this.#features.phase)
-      workspace.heap.fill(1, workspace.at.queryRowShift, workspace.at.queryRowShift + to - from);
     this.#makeSlopes(workspace.at.queryRowShift, to - from);
   }
 
@@ -86,24 +83,15 @@ export class FavorGradients {
     this.#makeSlopes(workspace.at.rowShift, rows);
   }
 
-  /** An exponential is its own derivative; the others need what it is taken of. */
+  /** The slopes are taken of the projected rows, which the features overwrite. */
   #keepProjected(block: number, rows: number): void {
-    const { heap, countWidth } = this.workspace;
-    const { elementwise, phase } = this.#features;
-    if (elementwise || phase) heap.copyWithin(this.at.slopes, block, block + rows * countWidth);
+    const { heap, countWidth, family } = this.workspace;
+    if (!family.isOwnDerivative) heap.copyWithin(this.at.slopes, block, block + rows * countWidth);
   }
 
-  /** d phi / d(projection x) from the projected rows; `rowShift` holds what `finishKeys` leaves there. */
+  /** d phi / d(projection x) from the projected rows; `rowShift` holds what making the features left there. */
   #makeSlopes(rowShift: number, rows: number): void {
-    const { kernels, heap, count, countWidth } = this.workspace;
-    const { slopes, slopePhase } = this.at;
-    const { elementwise, phase } = this.#features;
-    if (elementwise) {
-      elementwiseSlopes(elementwise, heap, slopes, rowShift, rows, count);
-    } else if (phase) {
-      kernels.cosRows(slopes, slopePhase, rows, countWidth);
-      kernels.scaleRows(slopes, rowShift, rows, countWidth);
-    }
+    this.workspace.family.makeSlopes(this.workspace, this.at.slopes, this.at.slopePhase, rowShift, rows);
   }
 
   /** G and h of rows from..to of a query head, from the workspace's `out` and `divisor`, which becomes 1 / n. */
@@ -215,10 +203,9 @@ export class FavorGradients {
 
   /** `rowGradient` = (d phi * slopes) projection, where the slopes of an exponential are its features. */
   #throughProjection(features: number, projection: number, rows: number): void {
-    const { kernels, countWidth: count, dimWidth: width } = this.workspace;
+    const { kernels, countWidth: count, dimWidth: width, family } = this.workspace;
     const { featureGradient, slopes, rowGradient } = this.at;
-    const { elementwise, phase } = this.#features;
-    kernels.multiply(featureGradient, elementwise || phase ? slopes : features, rows, count);
+    kernels.multiply(featureGradient, family.isOwnDerivative ? features : slopes, rows, count);
     kernels.matmul({
       out: rowGradient,
       left: featureGradient,
@@ -232,10 +219,10 @@ export class FavorGradients {
 
   /** From d phi_k (before the core) and d v to keys from..to of a key head, or of its visible keys `rows`. */
   storeKeys(keyHead: number, rows: Int32Array | undefined, from: number, to: number): void {
-    const { kernels, heap, at, attention, countWidth, dimWidth } = this.workspace;
+    const { kernels, heap, at, attention, countWidth, dimWidth, family } = this.workspace;
     const { dim, keyRows, valueDim } = attention;
     const { featureGradient, products, rowSums, rowGradient, keys, ones, normGradient } = this.at;
-    const { keyWeight, normMatrix, phase, elementwise } = this.#features;
+    const { keyWeight, normMatrix } = this.#features;
     const size = to - from;
     // t_j = sum_m phi_m d phi_m: the derivative along what all of a key's log features have in common
     heap.copyWithin(products, featureGradient, featureGradient + size * countWidth);
@@ -255,9 +242,10 @@ export class FavorGradients {
         leftRow: dimWidth,
       });
     }
-    const factor = wholeMatrix ? -1 : (phase ? 1 : -1) * normMatrix ** 2;
+    const factor = wholeMatrix ? -1 : family.normSign * normMatrix ** 2;
     const norms = wholeMatrix ? normGradient : keys;
-    if (!elementwise) {
+    // an elementwise feature has no such part
+    if (family.isRelative) {
       for (let row = 0; row < size; row++) {
         const sum = heap[rowSums + row]!;
         const start = row * dimWidth;

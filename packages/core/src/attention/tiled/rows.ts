@@ -27,6 +27,9 @@ export interface MaskOptions {
 /** A number that stands for "no maximum yet": finite, so that the difference of two is not NaN. */
 export const NO_MAXIMUM = -1e30;
 
+/** Rows of a tile: [64, M] features of a few hundred columns stay in the first two cache levels. */
+export const TILE = 64;
+
 /** Columns of the blocks come in eights. */
 export function padded(size: number): number {
   return Math.ceil(size / 8) * 8;

@@ -1,13 +1,12 @@
 import type { BlockKernels } from "../../kernels/block-kernels.ts";
 import type { FeatureMap32 } from "./features.ts";
-import { applyElementwise } from "./elementwise.ts";
+import type { FeatureFamily, FeatureTile } from "./family.ts";
+import { familyOf } from "./family-of.ts";
+import type { HeadInputs } from "./head-inputs.ts";
+import { layOutWorkspace } from "./workspace-blocks.ts";
+import type { WorkspaceBlocks } from "./workspace-blocks.ts";
 import { Layout, loadRows, NO_MAXIMUM, padded, storeNormalised } from "./rows.ts";
 import type { ResolvedAttention } from "./rows.ts";
-
-/** How far the log of a key's feature may exceed the maximum that it is held relative to: exp(30) leaves room to sum. */
-const HEADROOM = 30;
-/** Rows of a tile: [64, M] features of a few hundred columns stay in the first two cache levels. */
-export const TILE = 64;
 
 /**
  * The workspace of a float32 FAVOR computation and the steps on its tiles, shared by the bidirectional and the causal
@@ -18,7 +17,7 @@ export const TILE = 64;
  * bound), and every normaliser is at least about 1. With a core, which mixes features, all c_m are equal. Trigonometric
  * features have one c for all, the largest |k|^2/2. Elementwise ones are taken as they are.
  */
-export class FavorWorkspace {
+export class FavorWorkspace implements FeatureTile {
   readonly kernels: BlockKernels;
   readonly heap: Float32Array;
   readonly attention: ResolvedAttention;
@@ -30,6 +29,7 @@ export class FavorWorkspace {
   readonly valueWidth: number;
   readonly at: WorkspaceBlocks;
   #features!: FeatureMap32;
+  #family!: FeatureFamily;
 
   /** `layout` holds what the caller has taken of the heap for itself. */
   constructor(
@@ -46,8 +46,13 @@ export class FavorWorkspace {
     this.countWidth = padded(count);
     this.dimWidth = padded(attention.dim);
     this.valueWidth = padded(attention.valueDim);
-    this.at = layOut(layout, this.dimWidth, this.countWidth, this.valueWidth, hasCore);
+    this.at = layOutWorkspace(layout, this.dimWidth, this.countWidth, this.valueWidth, hasCore);
     this.heap = kernels.heap(this.at.size);
+  }
+
+  /** The family of the head's features. */
+  get family(): FeatureFamily {
+    return this.#family;
   }
 
   /** Loads a head's feature map, and forgets the sums and maxima of the keys before. */
@@ -56,6 +61,7 @@ export class FavorWorkspace {
     const { dim, count } = features;
     if (features !== this.#features) {
       this.#features = features;
+      this.#family = familyOf(features);
       this.#loadTransposed(at.queryProjection, features.queryProjection, count, dim, countWidth);
       this.#loadTransposed(at.keyProjection, features.keyProjection, count, dim, countWidth);
       if (typeof features.normMatrix !== "number") {
@@ -66,8 +72,7 @@ export class FavorWorkspace {
       if (features.phase) heap.set(features.phase, at.phase);
       if (features.core) this.#loadTransposed(at.core, features.core, count, count, countWidth);
     }
-    // elementwise features are not held relative to anything: no maximum, and none to exceed
-    heap.fill(features.elementwise ? Infinity : NO_MAXIMUM, at.maximum, at.maximum + countWidth);
+    heap.fill(this.#family.isRelative ? NO_MAXIMUM : Infinity, at.maximum, at.maximum + countWidth);
     heap.fill(0, at.sums, at.sums + countWidth * this.valueWidth);
     heap.fill(0, at.normaliser, at.normaliser + countWidth);
   }
@@ -84,18 +89,11 @@ export class FavorWorkspace {
    * Loads keys and values from..to of a key head (of its visible keys, if `rows` are given): `keyFeatures` gets
    * the projected keys, `rowShift` what each key's log features have in common.
    */
-  loadKeys(
-    key: Float32Array,
-    value: Float32Array,
-    keyHead: number,
-    rows: Int32Array | undefined,
-    from: number,
-    to: number,
-  ): void {
+  loadKeys({ key, value, keyHead }: HeadInputs, rows: Int32Array | undefined, from: number, to: number): void {
     const { kernels, heap, at, attention, countWidth, dimWidth } = this;
     const { dim, valueDim, logMask, keyRows } = attention;
-    const { keyMean, keyWeight, normMatrix, phase } = this.#features;
-    const sign = phase ? -1 : 1;
+    const { keyMean, keyWeight, normMatrix } = this.#features;
+    const { normSign } = this.#family;
     const size = to - from;
     const firstRow = keyHead * keyRows;
     loadRows(heap, at.rows, { array: key, firstRow, width: dim, rows, mean: keyMean }, from, to);
@@ -104,7 +102,7 @@ export class FavorWorkspace {
     heap.fill(0, at.rowShift, at.rowShift + size);
     if (typeof normMatrix === "number") {
       if (normMatrix !== 0) kernels.subtractHalfNorms(at.rowShift, at.rows, size, dimWidth);
-      for (let row = 0; row < size; row++) heap[at.rowShift + row]! *= sign * normMatrix ** 2;
+      for (let row = 0; row < size; row++) heap[at.rowShift + row]! *= -normSign * normMatrix ** 2;
     } else {
       kernels.matmul({
         out: at.normRows,
@@ -148,22 +146,9 @@ export class FavorWorkspace {
   /** Takes rows `first`.. of the loaded keys into the maxima, and rescales the sums where these grow. */
   raiseMaximum(first: number, rows: number): void {
     const { kernels, heap, at, countWidth, count, valueWidth } = this;
-    const { elementwise, phase } = this.#features;
-    if (elementwise) return;
+    if (!this.#family.isRelative) return;
     heap.copyWithin(at.factors, at.maximum, at.maximum + countWidth);
-    if (phase) {
-      let largest = heap[at.maximum]!;
-      for (const log of heap.subarray(at.rowShift + first, at.rowShift + first + rows)) {
-        if (log > largest && log < Infinity) largest = log;
-      }
-      heap.fill(largest, at.maximum, at.maximum + count);
-    } else {
-      kernels.columnMaximum(at.maximum, at.keyFeatures + first * countWidth, at.rowShift + first, rows, countWidth);
-      if (this.hasCore) {
-        const largest = heap.subarray(at.maximum, at.maximum + count).reduce((a, b) => Math.max(a, b));
-        heap.fill(largest, at.maximum, at.maximum + count);
-      }
-    }
+    this.#family.raiseMaximum(this, first, rows);
     let grown = false;
     for (let m = 0; m < count; m++) {
       const maximum = heap[at.maximum + m]!;
@@ -194,44 +179,12 @@ export class FavorWorkspace {
 
   /** The first of the loaded keys after `first` whose log features exceed the maxima by more than the headroom. */
   endOfPiece(first: number, chunk: number): number {
-    const { kernels, heap, at, count, countWidth } = this;
-    const next = first + 1;
-    if (this.#features.phase) {
-      const limit = heap[at.maximum]! + HEADROOM;
-      let row = next;
-      while (row < chunk && !(heap[at.rowShift + row]! > limit)) row++;
-      return row;
-    }
-    for (let m = 0; m < count; m++) heap[at.limit + m] = heap[at.maximum + m]! + HEADROOM;
-    heap.fill(Infinity, at.limit + count, at.limit + countWidth);
-    const block = at.keyFeatures + next * countWidth;
-    return next + kernels.firstRowAbove(at.limit, block, at.rowShift + next, chunk - next, countWidth);
+    return this.#family.endOfPiece(this, first, chunk);
   }
 
   /** Turns rows `first`.. of the loaded keys into features, relative to the maxima. */
   finishKeys(first: number, rows: number): void {
-    const { kernels, heap, at, count, countWidth } = this;
-    const { elementwise, phase } = this.#features;
-    const block = at.keyFeatures + first * countWidth;
-    const rowShift = at.rowShift + first;
-    if (elementwise) {
-      applyElementwise(elementwise, heap, block, rowShift, rows, count);
-    } else if (phase) {
-      this.#applyWaves(block, rows);
-      for (let row = rowShift; row < rowShift + rows; row++) heap[row] = Math.exp(heap[row]! + heap[at.keyShift]!);
-      kernels.scaleRows(block, rowShift, rows, countWidth);
-    } else {
-      kernels.expRows(block, rowShift, at.keyShift, rows, countWidth);
-    }
-  }
-
-  /** x = cos(x + phase) over a block `[rows, countWidth]`; the columns that only fill it up become 0. */
-  #applyWaves(block: number, rows: number): void {
-    const { kernels, heap, at, count, countWidth } = this;
-    kernels.cosRows(block, at.phase, rows, countWidth);
-    if (count === countWidth) return;
-    for (let row = block; row < block + rows * countWidth; row += countWidth)
-      heap.fill(0, row + count, row + countWidth);
+    this.#family.finishKeys(this, first, rows);
   }
 
   /** S += phi(K)^T V, z += phi(K)^T 1, over rows `first`.. of the key features in `block`. */
@@ -273,20 +226,7 @@ export class FavorWorkspace {
 
   /** Turns the loaded queries into features, relative to what the keys are held relative to. */
   finishQueries(rows: number): void {
-    const { kernels, heap, at, countWidth } = this;
-    const { elementwise, phase } = this.#features;
-    const { queryFeatures, queryRowShift } = at;
-    if (elementwise) {
-      heap.fill(0, queryRowShift, queryRowShift + rows);
-      applyElementwise(elementwise, heap, queryFeatures, queryRowShift, rows, this.count);
-    } else if (phase) {
-      this.#applyWaves(queryFeatures, rows);
-    } else {
-      heap.fill(NO_MAXIMUM, queryRowShift, queryRowShift + rows);
-      kernels.rowMaximum(queryRowShift, queryFeatures, at.queryShift, rows, countWidth);
-      for (let row = 0; row < rows; row++) heap[queryRowShift + row] = -heap[queryRowShift + row]!;
-      kernels.expRows(queryFeatures, queryRowShift, at.queryShift, rows, countWidth);
-    }
+    this.#family.finishQueries(this, rows);
   }
 
   /** `out` = phi(Q) S and `divisor` = phi(Q) z, of the query features. */
@@ -312,84 +252,4 @@ export class FavorWorkspace {
     const { queryRows, valueDim } = attention;
     storeNormalised(kernels, heap, at.out, at.divisor, to - from, valueDim, result, head * queryRows + from);
   }
-}
-
-/** Where each block lies in the heap; sizes at {@link layOut}. */
-export type WorkspaceBlocks = Readonly<
-  Record<
-    | "queryProjection"
-    | "keyProjection"
-    | "normMatrix"
-    | "keyWeight"
-    | "core"
-    | "sums"
-    | "normaliser"
-    | "joinedSums"
-    | "joinedNormaliser"
-    | "maximum"
-    | "limit"
-    | "phase"
-    | "factors"
-    | "keyShift"
-    | "queryShift"
-    | "rows"
-    | "normRows"
-    | "values"
-    | "keyFeatures"
-    | "joinedFeatures"
-    | "queryFeatures"
-    | "keyFeaturesTransposed"
-    | "scores"
-    | "out"
-    | "rowShift"
-    | "queryRowShift"
-    | "divisor"
-    | "size",
-    number
-  >
->;
-
-function layOut(
-  layout: Layout,
-  dimWidth: number,
-  countWidth: number,
-  valueWidth: number,
-  hasCore: boolean,
-): WorkspaceBlocks {
-  return {
-    /** `[dim, count]`: the projections, transposed. */
-    queryProjection: layout.take(dimWidth, countWidth),
-    keyProjection: layout.take(dimWidth, countWidth),
-    normMatrix: layout.take(dimWidth, dimWidth),
-    keyWeight: layout.take(1, dimWidth),
-    /** `[count, count]`: C^T. */
-    core: hasCore ? layout.take(countWidth, countWidth) : 0,
-    /** `[count, valueDim]` and `[count]`: S and z; `joined...` the core times them. */
-    sums: layout.take(countWidth, valueWidth),
-    normaliser: layout.take(1, countWidth),
-    joinedSums: hasCore ? layout.take(countWidth, valueWidth) : 0,
-    joinedNormaliser: hasCore ? layout.take(1, countWidth) : 0,
-    /** `[count]`. */
-    maximum: layout.take(1, countWidth),
-    limit: layout.take(1, countWidth),
-    phase: layout.take(1, countWidth),
-    factors: layout.take(1, countWidth),
-    keyShift: layout.take(1, countWidth),
-    queryShift: layout.take(1, countWidth),
-    /** Tiles, `[TILE, ...]`. */
-    rows: layout.take(TILE, dimWidth),
-    normRows: layout.take(TILE, dimWidth),
-    values: layout.take(TILE, valueWidth),
-    keyFeatures: layout.take(TILE, countWidth),
-    joinedFeatures: hasCore ? layout.take(TILE, countWidth) : 0,
-    queryFeatures: layout.take(TILE, countWidth),
-    /** `[count, TILE]`. */
-    keyFeaturesTransposed: layout.take(countWidth, TILE),
-    scores: layout.take(TILE, TILE),
-    out: layout.take(TILE, valueWidth),
-    rowShift: layout.take(1, TILE),
-    queryRowShift: layout.take(1, TILE),
-    divisor: layout.take(1, TILE),
-    size: layout.size,
-  };
 }

@@ -1,0 +1,48 @@
+import { HEADROOM } from "./family.ts";
+import type { FeatureFamily, FeatureTile } from "./family.ts";
+
+/** phi_m = exp(|x|^2 / 2) cos(w_m.x + b_m): one maximum for all features, the largest |k|^2 / 2. */
+export const trigonometricFamily: FeatureFamily = {
+  isRelative: true,
+  normSign: 1,
+  isOwnDerivative: false,
+  raiseMaximum({ heap, at, count }, first, rows) {
+    let largest = heap[at.maximum]!;
+    for (const log of heap.subarray(at.rowShift + first, at.rowShift + first + rows)) {
+      if (log > largest && log < Infinity) largest = log;
+    }
+    heap.fill(largest, at.maximum, at.maximum + count);
+  },
+  endOfPiece({ heap, at }, first, chunk) {
+    const limit = heap[at.maximum]! + HEADROOM;
+    let row = first + 1;
+    while (row < chunk && !(heap[at.rowShift + row]! > limit)) row++;
+    return row;
+  },
+  finishKeys(tile, first, rows) {
+    const { kernels, heap, at, countWidth } = tile;
+    const block = at.keyFeatures + first * countWidth;
+    const rowShift = at.rowShift + first;
+    applyCosine(tile, block, rows);
+    for (let row = rowShift; row < rowShift + rows; row++) heap[row] = Math.exp(heap[row]! + heap[at.keyShift]!);
+    kernels.scaleRows(block, rowShift, rows, countWidth);
+  },
+  finishQueries(tile, rows) {
+    const { heap, at } = tile;
+    applyCosine(tile, at.queryFeatures, rows);
+    // exp(|q|^2 / 2) cancels in the normaliser
+    heap.fill(1, at.queryRowShift, at.queryRowShift + rows);
+  },
+  // -sin x = cos(x + pi / 2)
+  makeSlopes({ kernels, countWidth }, slopes, slopePhase, rowShift, rows) {
+    kernels.cosRows(slopes, slopePhase, rows, countWidth);
+    kernels.scaleRows(slopes, rowShift, rows, countWidth);
+  },
+};
+
+/** x = cos(x + phase) over a block `[rows, countWidth]`; the columns that only fill it up become 0. */
+function applyCosine({ kernels, heap, at, count, countWidth }: FeatureTile, block: number, rows: number): void {
+  kernels.cosRows(block, at.phase, rows, countWidth);
+  if (count === countWidth) return;
+  for (let row = block; row < block + rows * countWidth; row += countWidth) heap.fill(0, row + count, row + countWidth);
+}
