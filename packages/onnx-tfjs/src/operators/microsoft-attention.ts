@@ -1,3 +1,4 @@
+import { fillCausalBias, fillKeyBias, keyBiasDims } from "@favor/onnx/semantics";
 import * as tf from "@tensorflow/tfjs";
 import { shown, type OperatorCall } from "../operator-call.ts";
 import type { Value } from "../value.ts";
@@ -6,33 +7,21 @@ import { mergeHeads, repeatHeads, splitHeads } from "./heads.ts";
 import { rotate } from "./rotary.ts";
 import { softmaxAttention } from "./softmax-attention.ts";
 
-/**
- * onnxruntime's mask of attention as an additive one: raw, [batch, keys], [batch, queries, keys] or [batch, 1, queries,
- * keys] (0 masks), or the number of keys, [batch]; with [2 batch] also the first key of each sequence.
- */
+/** A mask as what is added to scores; none without a mask. */
 function keyBias(call: OperatorCall, index: number, batch: number, keys: number, filter: number): tf.Tensor[] {
   if (!call.has(index)) return [];
-  const { dims, data } = call.host(index);
-  if (dims.length > 1) {
-    const bias = Float32Array.from(data, (visible) => (visible === 0 ? filter : 0));
-    return [tf.tensor(bias, dims.length === 4 ? [...dims] : [dims[0]!, 1, dims.length === 3 ? dims[1]! : 1, keys])];
-  }
-  if (data.length !== batch && data.length !== 2 * batch) {
-    throw call.unsupported(`a mask of shape ${shown(dims)} does not run`);
-  }
-  const bias = new Float32Array(batch * keys);
-  for (let i = 0; i < bias.length; i++) {
-    const row = Math.floor(i / keys);
-    const start = data.length === batch ? 0 : data[batch + row]!;
-    if (i % keys >= data[row]! || i % keys < start) bias[i] = filter;
-  }
-  return [tf.tensor(bias, [batch, 1, 1, keys])];
+  const mask = call.host(index);
+  const dims = keyBiasDims(mask, batch, keys);
+  if (dims === undefined) throw call.unsupported(`a mask of shape ${shown(mask.dims)} does not run`);
+  const bias = new Float32Array(mask.dims.length > 1 ? mask.data.length : batch * keys);
+  fillKeyBias(bias, mask, keys, filter);
+  return [tf.tensor(bias, [...dims])];
 }
 
-/** Keys after the query are hidden; the last query sees all. */
+/** What hides the keys after each query, as what is added to scores. */
 function causalBias(queries: number, keys: number, filter: number): tf.Tensor {
   const bias = new Float32Array(queries * keys);
-  for (let i = 0; i < bias.length; i++) if (i % keys > Math.floor(i / keys) + keys - queries) bias[i] = filter;
+  fillCausalBias(bias, queries, keys, filter);
   return tf.tensor(bias, [1, 1, queries, keys]);
 }
 

@@ -1,3 +1,4 @@
+export { fillCausalBias, fillKeyBias, keyBiasDims } from "./attention-bias.ts";
 export { hiddenKeys } from "./attention-order.ts";
 export type { HiddenKeys } from "./attention-order.ts";
 export { convolutionSteps } from "./convolution.ts";

@@ -1,4 +1,5 @@
 import { DataType } from "../../model/proto.ts";
+import { fillCausalBias, fillKeyBias, keyBiasDims } from "../../semantics/attention-bias.ts";
 import { hasInexact, inexact, shown, type OperatorCall, type OperatorTable } from "../call.ts";
 import { computed, mapBinary, mapUnary } from "../positions.ts";
 import type { Tensor } from "../tensor.ts";
@@ -64,38 +65,23 @@ const embedLayerNormalization = (call: OperatorCall): Tensor[] => {
   return [result!, { dims: [batch], dataType: DataType.INT32, data: lengths }, sum];
 };
 
-/**
- * onnxruntime's mask of attention as an additive one: raw, [B, Lk], [B, Lq, Lk] or [B, 1, Lq, Lk] (0 masks), or the
- * number of keys, [B]; with [2 B] also the first key of each sequence.
- */
+/** A mask as what is added to scores; null without one. */
 function keyBias(call: OperatorCall, mask: Tensor | null, batch: number, keys: number, filter: number): Tensor | null {
   if (mask === null) return null;
   if (hasInexact(mask)) throw call.unsupported(inexact);
-  if (mask.dims.length > 1) {
-    const bias = call.data(mask.dims, DataType.DOUBLE);
-    for (let i = 0; i < bias.length; i++) bias[i] = mask.data[i] === 0 ? filter : 0;
-    const dims =
-      mask.dims.length === 4 ? mask.dims : [mask.dims[0]!, 1, mask.dims.length === 3 ? mask.dims[1]! : 1, keys];
-    return reshaped(call, { dims: mask.dims, dataType: DataType.DOUBLE, data: bias }, dims);
-  }
-  if (mask.data.length !== batch && mask.data.length !== 2 * batch) {
-    throw call.unsupported(`a mask of shape ${shown(mask.dims)} is not evaluated`);
-  }
-  const dims = [batch, 1, 1, keys];
-  const bias = call.data(dims, DataType.DOUBLE);
-  for (let i = 0; i < bias.length; i++) {
-    const b = Math.floor(i / keys);
-    const start = mask.data.length === batch ? 0 : mask.data[batch + b]!;
-    if (i % keys >= mask.data[b]! || i % keys < start) bias[i] = filter;
-  }
-  return { dims, dataType: DataType.DOUBLE, data: bias };
+  const dims = keyBiasDims(mask, batch, keys);
+  if (dims === undefined) throw call.unsupported(`a mask of shape ${shown(mask.dims)} is not evaluated`);
+  const given = mask.dims.length > 1 ? mask.dims : dims;
+  const bias = call.data(given, DataType.DOUBLE);
+  fillKeyBias(bias, mask, keys, filter);
+  return reshaped(call, { dims: given, dataType: DataType.DOUBLE, data: bias }, dims);
 }
 
-/** Keys after the query are hidden. */
+/** What hides the keys after each query, as what is added to scores. */
 function causalBias(call: OperatorCall, queries: number, keys: number, filter: number): Tensor {
   const dims = [1, 1, queries, keys];
   const bias = call.data(dims, DataType.DOUBLE);
-  for (let i = 0; i < bias.length; i++) if (i % keys > Math.floor(i / keys) + keys - queries) bias[i] = filter;
+  fillCausalBias(bias, queries, keys, filter);
   return { dims, dataType: DataType.DOUBLE, data: bias };
 }
 
