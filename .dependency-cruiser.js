@@ -83,6 +83,7 @@ const layers = {
   checkpoints: {
     "errors.ts": [],
     "progress.ts": [],
+    "visible-text.ts": [],
     formats: [],
     builders: ["formats"],
     source: ["builders", "formats", "errors.ts", "progress.ts"],

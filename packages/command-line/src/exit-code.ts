@@ -2,6 +2,8 @@ import { ArgumentError, FavorError } from "@favor/core";
 
 import { OutputError, UsageError } from "@favor/checkpoints";
 
+import { MemoryError } from "./out-of-memory.ts";
+
 /** Exit codes of the command-line tools. */
 export const exitCode = {
   done: 0,
@@ -28,7 +30,8 @@ const hubInput: readonly string[] = [
 /** The exit code for an error. Whatever else Favor refuses is the fault of the input. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof UsageError) return exitCode.usage;
-  if (error instanceof OutputError || error instanceof ArgumentError) return exitCode.unexpected;
+  if (error instanceof OutputError || error instanceof ArgumentError || error instanceof MemoryError)
+    return exitCode.unexpected;
   if (!FavorError.isInstance(error)) return exitCode.unexpected;
   return error.code.startsWith("hub-") && !hubInput.includes(error.code) ? exitCode.unexpected : exitCode.input;
 }

@@ -1,9 +1,10 @@
 import { FavorError } from "@favor/core";
 
-import { messageOf } from "@favor/checkpoints";
+import { messageOf, visibleJson, visibleLines, visibleObject, visibleText } from "@favor/checkpoints";
 import { progressOn, warningsOn } from "./terminal-progress.ts";
 import type { Progress } from "@favor/checkpoints";
 import { exitCode } from "./exit-code.ts";
+import { outOfMemory } from "./out-of-memory.ts";
 import type { HelpText } from "./parse.ts";
 
 /** The streams and environment of a command line. */
@@ -21,8 +22,11 @@ export interface Presentation {
   readonly quiet: boolean;
 }
 
-/** Prints a result: the object with `--json`, otherwise the text. */
-export type Print = (result: object, text: () => string) => void;
+/**
+ * Prints a result: the object with `--json`, otherwise the text. `text` gets the result with every character that a
+ * terminal would obey or hide written as `\u{1b}`, line ends included, so that a name in a model cannot forge lines.
+ */
+export type Print = <Result extends object>(result: Result, text: (result: Result) => string) => void;
 
 /** A command-line tool. */
 export interface Program<Command extends Presentation> {
@@ -60,9 +64,10 @@ export async function runProgram<Command extends Presentation>(
     }
     const { json, quiet } = command;
     return await program.run(command, quiet ? warningsOn(stderr) : progressOn(stderr, environment), (result, text) => {
-      stdout.write(`${json ? asJson(result) : text()}\n`);
+      stdout.write(`${json ? visibleJson(result) : visibleLines(text(visibleObject(result)))}\n`);
     });
-  } catch (error) {
+  } catch (cause) {
+    const error = outOfMemory(cause) ?? cause;
     // If the arguments cannot be parsed, look for --json among them.
     const json = command === undefined ? argv.includes("--json") : "json" in command && command.json;
     printError(program.name, error, json, terminal);
@@ -84,17 +89,13 @@ export async function runProcess(
 
 function printError(name: string, error: unknown, json: boolean, { stdout, stderr, environment }: Terminal): void {
   const known = FavorError.isInstance(error);
-  const message = messageOf(error);
+  const message = visibleText(messageOf(error));
   stderr.write(known ? `${name}: ${message}\n` : `${name}: unexpected: ${message}\n`);
   if (!known || environment["FAVOR_DEBUG"] !== undefined) {
-    if (error instanceof Error) stderr.write(`${error.stack ?? ""}\n`);
+    if (error instanceof Error) stderr.write(`${visibleLines(error.stack ?? "")}\n`);
     if (!known) stderr.write(`This is a bug in ${name}. Please report it with the lines above.\n`);
   }
   if (!json) return;
   const { code, details } = known ? error : { code: "unexpected", details: {} };
-  stdout.write(`${asJson({ error: { code, message, details } })}\n`);
-}
-
-function asJson(value: object): string {
-  return JSON.stringify(value, undefined, 2);
+  stdout.write(`${visibleJson({ error: { code, message: messageOf(error), details } })}\n`);
 }

@@ -1,7 +1,7 @@
 import { SingleBar } from "cli-progress";
 
 import { usualColumns } from "./wrap.ts";
-import { silent } from "@favor/checkpoints";
+import { silent, visibleText } from "@favor/checkpoints";
 import type { Progress } from "@favor/checkpoints";
 
 /** Shows warnings only. */
@@ -10,7 +10,7 @@ export function warningsOn(stream: NodeJS.WritableStream): Progress {
 }
 
 function warningLine(text: string): string {
-  return `Warning: ${text}\n`;
+  return `Warning: ${visibleText(text)}\n`;
 }
 
 /** Prints one line per stage, for logs, pipes and continuous integration. */
@@ -22,13 +22,13 @@ class LineProgress implements Progress {
   }
 
   stage(name: string, total?: number): void {
-    this.#stream.write(total === undefined ? `${name} ...\n` : `${name} (${total}) ...\n`);
+    this.#stream.write(total === undefined ? `${visibleText(name)} ...\n` : `${visibleText(name)} (${total}) ...\n`);
   }
 
   advance(): void {}
 
   note(text: string): void {
-    this.#stream.write(`${text}\n`);
+    this.#stream.write(`${visibleText(text)}\n`);
   }
 
   warn(text: string): void {
@@ -47,7 +47,8 @@ class BarProgress implements Progress {
     this.#stream = stream;
   }
 
-  stage(name: string, total?: number): void {
+  stage(given: string, total?: number): void {
+    const name = visibleText(given);
     this.end();
     if (total === undefined) {
       this.#stream.write(`${name} ...\n`);
@@ -71,7 +72,7 @@ class BarProgress implements Progress {
 
   note(text: string): void {
     this.end();
-    this.#stream.write(`${text}\n`);
+    this.#stream.write(`${visibleText(text)}\n`);
   }
 
   warn(text: string): void {

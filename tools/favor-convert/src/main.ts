@@ -23,19 +23,19 @@ async function run(command: Command, progress: Progress, print: Print): Promise<
     case "inspect": {
       const { inspect } = await import("./commands/inspect.ts");
       const result = await inspect(command.source, command.options, progress);
-      print(result, () => inspectionText(result));
+      print(result, inspectionText);
       return exitCode.done;
     }
     case "verify": {
       const { verify } = await import("./commands/verify.ts");
       const result = await verify(command.request, progress);
-      print(result, () => verificationText(result));
+      print(result, verificationText);
       return result.passed ? exitCode.done : exitCode.verification;
     }
     case "convert": {
       const { convert } = await import("./commands/convert.ts");
       const result = await convert(command.request, progress);
-      print(result, () => conversionText(result));
+      print(result, conversionText);
       return exitCode.done;
     }
   }

@@ -21,6 +21,6 @@ async function run({ request }: Command, progress: Progress, print: Print): Prom
   // Loaded on demand, because tfjs and onnxruntime are large.
   const { tune, tuningText } = await import("./index.ts");
   const result = await tune(request, progress);
-  print(result, () => tuningText(result));
+  print(result, tuningText);
   return exitCode.done;
 }

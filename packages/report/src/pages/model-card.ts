@@ -1,10 +1,12 @@
+import { visibleLines, visibleText } from "@favor/checkpoints";
+
 import type { FavorFile } from "../record/favor-file.ts";
 import { describeEvaluation, evaluationMethod, summary } from "./summary.ts";
 import { onnxruntimeUse, opset27Use, statefulUse } from "./use.ts";
 
-/** Escapes text for Markdown. */
+/** Escapes text for Markdown, on one line. */
 function plain(text: string): string {
-  return text.replaceAll(/[\\`*_[\]<>#|]/g, (character) => `\\${character}`);
+  return visibleText(text).replaceAll(/[\\`*_[\]<>#|]/g, (character) => `\\${character}`);
 }
 
 /** Makes the `README.md` of the converted folder: a model card for the Hugging Face Hub. */
@@ -41,7 +43,7 @@ export function modelCard(file: FavorFile): string {
     "`report.html` shows them. The licence of the original checkpoint applies to this one.",
     "",
   ];
-  return lines.join("\n");
+  return visibleLines(lines.join("\n"));
 }
 
 function useOf(file: FavorFile): string[] {

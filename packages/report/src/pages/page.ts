@@ -1,3 +1,5 @@
+import { visibleText } from "@favor/checkpoints";
+
 /** HTML that is safe to insert into a page. */
 export class Html {
   readonly text: string;
@@ -10,7 +12,7 @@ export class Html {
 function escaped(value: unknown): string {
   if (value instanceof Html) return value.text;
   if (Array.isArray(value)) return value.map(escaped).join("");
-  return String(value)
+  return visibleText(String(value))
     .replaceAll("&", "&amp;")
     .replaceAll("<", "&lt;")
     .replaceAll(">", "&gt;")
