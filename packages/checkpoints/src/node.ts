@@ -10,6 +10,8 @@ export type { ModelConfig } from "./source/config.ts";
 export { checkWeights } from "./source/finite-weights.ts";
 export { chooseFile, exportName } from "./source/choose-file.ts";
 export type { ExportPrecision, FileChoice, FileRequest, NoFile } from "./source/choose-file.ts";
+export { removeOnInterrupt, stopSignals } from "./source/interruption.ts";
+export type { StopSignal } from "./source/interruption.ts";
 export { openCheckpoint } from "./source/open-checkpoint.ts";
 export type { OpenCheckpointOptions, OpenedCheckpoint } from "./source/open-checkpoint.ts";
 export { onnxFileOf, openSourceModel, withOnnxFile } from "./source/open-source-model.ts";

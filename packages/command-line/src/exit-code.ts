@@ -11,8 +11,9 @@ export const exitCode = {
   usage: 2,
   input: 3,
   verification: 4,
+  hangup: 129,
   interrupted: 130,
-  ended: 143,
+  terminated: 143,
 } as const;
 
 /** Errors of `@favor/hub` that another id, token or revision would fix. The others are the network's. */

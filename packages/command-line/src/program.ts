@@ -38,6 +38,9 @@ export interface Program<Command extends Presentation> {
   readonly exitCodeOf: (error: unknown) => number;
 }
 
+/** What writing to a reader that left gives: a pipe without one, a terminal that was closed, a socket cut off. */
+const goneCodes: ReadonlySet<string | undefined> = new Set(["EPIPE", "EIO", "ECONNRESET"]);
+
 /**
  * Runs a command line. Only the result goes to stdout; progress and errors go to stderr. An error is one paragraph; with
  * `--json` it is also printed to stdout, as JSON. `FAVOR_DEBUG` in the environment adds the stack.
@@ -53,8 +56,10 @@ export async function runProgram<Command extends Presentation>(
   const { stdout, stderr, environment } = terminal;
   // `favor-convert ... | head` closes stdout early: not an error.
   stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
+    if (!goneCodes.has(error.code)) throw error;
   });
+  // stderr carries progress and explanations: the work goes on if nobody can read them, and the exit code says how it ended.
+  stderr.on("error", () => {});
   let command: Command | HelpText | undefined;
   try {
     command = await program.parse(argv);

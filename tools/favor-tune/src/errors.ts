@@ -1,3 +1,4 @@
+import type { StopSignal } from "@favor/checkpoints/node";
 import { FavorError } from "@favor/core";
 
 /** The command line or the request is at fault: exit code 2. */
@@ -33,11 +34,11 @@ export type TrainingErrorCode =
 
 export class TrainingError extends FavorError<TrainingErrorCode> {}
 
-/** The run was interrupted (SIGINT, SIGTERM) after writing a checkpoint: exit code 130 or 143. */
+/** The run was interrupted (SIGINT, SIGTERM, SIGHUP) after writing a checkpoint: exit code 130, 143 or 129. */
 export class StoppedError extends FavorError<"stopped"> {
-  readonly signal: "SIGINT" | "SIGTERM";
+  readonly signal: StopSignal;
 
-  constructor(message: string, signal: "SIGINT" | "SIGTERM") {
+  constructor(message: string, signal: StopSignal) {
     super(message, { code: "stopped", details: { signal } });
     this.signal = signal;
   }

@@ -11,7 +11,7 @@ import { exitCodeOf } from "./exit-code.ts";
  * stderr.
  *
  * @param argv - the arguments, without the program's name.
- * @returns the exit code: 0 done, 1 training or disk failed, 2 usage, 3 bad input, 130 or 143 interrupted.
+ * @returns the exit code: 0 done, 1 training or disk failed, 2 usage, 3 bad input, 129, 130 or 143 interrupted.
  */
 export async function main(argv: readonly string[], terminal: Terminal): Promise<number> {
   return runProgram({ name: "favor-tune", parse: parseArguments, run, exitCodeOf }, argv, terminal);

@@ -1,19 +1,31 @@
-/** The first SIGINT or SIGTERM ends the run after the current step; a second one has its usual effect. */
+import { stopSignals } from "@favor/checkpoints/node";
+import type { StopSignal } from "@favor/checkpoints/node";
+
+/** The first stop signal ends the run after the current step; a second one has its usual effect. */
 export class Signals {
-  /** The first signal received, if any. */
-  received: "SIGINT" | "SIGTERM" | undefined;
-  readonly #listener: (signal: NodeJS.Signals) => void;
+  #received: StopSignal | undefined;
+  readonly #listeners: ReadonlyMap<StopSignal, () => void>;
 
   constructor() {
-    this.#listener = (signal) => {
-      this.received = signal === "SIGTERM" ? "SIGTERM" : "SIGINT";
-      this.stopListening();
-    };
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, this.#listener);
+    this.#listeners = new Map(
+      stopSignals.map((signal) => [
+        signal,
+        () => {
+          this.#received = signal;
+          this.stopListening();
+        },
+      ]),
+    );
+    for (const [signal, listener] of this.#listeners) process.on(signal, listener);
   }
 
-  /** Restores the usual effect of both signals. */
+  /** The first signal received, if any. */
+  get received(): StopSignal | undefined {
+    return this.#received;
+  }
+
+  /** Restores the usual effect of the signals. */
   stopListening(): void {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, this.#listener);
+    for (const [signal, listener] of this.#listeners) process.off(signal, listener);
   }
 }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 
 import { writeModel } from "@favor/onnx/node";
 import type { Progress } from "@favor/checkpoints";
+import type { StopSignal } from "@favor/checkpoints/node";
 import type { SequenceTokenizer } from "@favor/measure/tokens";
 
 import type { OpenedBackend } from "../backends/backend.ts";
@@ -38,7 +39,7 @@ export interface TrainingRunOptions {
   readonly log: TrainingLog;
   readonly progress: Progress;
   /** Called after each step: the signal that the process received, if any. */
-  readonly stopping: () => "SIGINT" | "SIGTERM" | undefined;
+  readonly stopping: () => StopSignal | undefined;
 }
 
 /**
@@ -247,7 +248,7 @@ async function disposed(stage: TrainingStage): Promise<void> {
   await stage.dispose();
 }
 
-function stopped(signal: "SIGINT" | "SIGTERM", phase: Phase, step: number): StoppedError {
+function stopped(signal: StopSignal, phase: Phase, step: number): StoppedError {
   return new StoppedError(
     `Stopped by ${signal} after step ${step} of ${phase.settings.steps} (${phase.name}). A checkpoint was written: run ` +
       `the same command with --resume to continue to the same result.`,
