@@ -6,7 +6,10 @@ export type UsageErrorCode =
   | "output-exists"
   | "output-not-favor"
   | "output-is-source"
-  | "output-holds-source";
+  | "output-holds-source"
+  | "output-holds-foreign"
+  | "output-is-link"
+  | "output-is-mount";
 
 export class UsageError extends FavorError<UsageErrorCode> {}
 

@@ -1,9 +1,12 @@
 export { bytesText } from "@favor/hub/node";
 export { copyCompanions } from "./folder/checkpoint-files.ts";
 export type { ConfigurationChanges } from "./folder/checkpoint-files.ts";
-export { OutputFolder, checkOutput } from "./folder/output-folder.ts";
-export type { OutputFolderOptions } from "./folder/output-folder.ts";
-export { findCompanions } from "./source/companions.ts";
+export { checkOutput, prepareOutput } from "./folder/check-output.ts";
+export type { OutputFolderOptions, OutputPlace } from "./folder/check-output.ts";
+export { removeEmptyFolders } from "./folder/file-system.ts";
+export { OutputFolder } from "./folder/output-folder.ts";
+export type { WrittenFile } from "./folder/written-files.ts";
+export { companionsIn, findCompanions } from "./source/companions.ts";
 export type { Companion, FoundCompanions } from "./source/companions.ts";
 export { maximumTokens, readJson } from "./source/config.ts";
 export type { ModelConfig } from "./source/config.ts";

@@ -4,3 +4,4 @@ export { readFavorFile } from "./record/read-favor-file.ts";
 export { siteRecord } from "./record/site-record.ts";
 export { curveSchema, stageSchema } from "./record/tuning-record.ts";
 export type { CurvePoint, DistilledSite, TuningRecord, TuningStage } from "./record/tuning-record.ts";
+export { reportFiles } from "./record/report-files.ts";

@@ -1,16 +1,18 @@
-import { mkdir, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 
 import { hashFile } from "@favor/onnx/node";
 import { silent } from "@favor/checkpoints";
 import type { Progress } from "@favor/checkpoints";
-import { bytesText, checkOutput } from "@favor/checkpoints/node";
+import { bytesText, companionsIn, prepareOutput, removeOnInterrupt } from "@favor/checkpoints/node";
+import { reportFiles } from "@favor/report";
+import type { OutputFolderOptions } from "@favor/checkpoints/node";
 import type { CurvePoint, FavorFile } from "@favor/report";
 
 import { openBackend } from "./backends/open-backend.ts";
 import { CheckpointStore } from "./checkpoint/checkpoint-store.ts";
 import type { Checkpoint, RunState } from "./checkpoint/checkpoint-store.ts";
+import { TrainingFolder } from "./checkpoint/training-folder.ts";
 import { bytesNeeded, diskFault, freeBytes } from "./disk-fault.ts";
 import { openTuningData } from "./data/tuning-data.ts";
 import { TuneUsageError } from "./errors.ts";
@@ -53,14 +55,26 @@ export async function tune(request: TuneRequest, progress: Progress = silent): P
   // Refuse contradictory options before anything is read.
   settingsOf(request);
   const output = resolve(request.output ?? `${request.source.replace(/[/\\]+$/, "")}-tuned`);
-  const outputOptions = { force: request.force ?? false, sources: [request.source] };
-  await checkOutput(output, outputOptions);
+  const files = ["onnx/model.onnx", "onnx/model.onnx_data", "log.jsonl", ...reportFiles];
+  const outputOptions = {
+    force: request.force ?? false,
+    sources: [request.source],
+    files: [...files, ...(await companionsIn(request.source))],
+  };
+  await prepareOutput(output, outputOptions, progress);
   const folder = `${output}.training`;
   let needed: number | undefined;
   let converted: ConvertedModel | undefined;
   let teacher: OriginalModel | undefined;
+  let training: TrainingFolder | undefined;
+  let stopWatching = (): void => {};
   try {
-    await makeTrainingFolder(folder, request);
+    const made = new TrainingFolder(folder, request);
+    training = made;
+    // Until training handles signals itself.
+    stopWatching = removeOnInterrupt(() => {
+      if (!made.isResumable) made.remove();
+    });
     progress.stage("Reading the converted model");
     converted = await openConverted(request.source);
     const settings = settingsOf(request, widthOf(converted.favor));
@@ -77,15 +91,22 @@ export async function tune(request: TuneRequest, progress: Progress = silent): P
     const backend = await openBackend(settings.backend);
     for (const reason of backend.reasons) progress.note(reason);
     const job: Job = { request, settings, converted, teacher, data, backend, folder, progress };
-    const result = await trainAndWrite(job, { path: output, ...outputOptions });
-    await rm(folder, { recursive: true, force: true });
+    const result = await trainAndWrite(job, { path: output, ...outputOptions }, stopWatching);
+    training.remove();
     return result;
   } catch (error) {
     const hasCheckpoint = new CheckpointStore(folder).exists;
-    // Without a checkpoint there is nothing to resume from. (If the disk is read-only, removing fails too.)
-    if (!hasCheckpoint) await rm(folder, { recursive: true, force: true }).catch(() => {});
+    // Without a checkpoint there is nothing to resume from.
+    if (!hasCheckpoint) {
+      try {
+        training?.remove();
+      } catch {
+        // On a read-only disk, removing fails too.
+      }
+    }
     throw await diskFault(sourceFault(error, hasCheckpoint), { folder, needed, hasCheckpoint });
   } finally {
+    stopWatching();
     progress.end();
     teacher?.opened.close();
     converted?.close();
@@ -99,7 +120,8 @@ function widthOf({ sites }: FavorFile): number {
 
 async function trainAndWrite(
   job: Job,
-  output: { readonly path: string; readonly force: boolean; readonly sources: readonly string[] },
+  output: OutputFolderOptions & { readonly path: string },
+  stopWatching: () => void,
 ): Promise<TuneResult> {
   const { request, settings, converted, data, backend, folder, progress } = job;
   const { tokenizer, logits } = converted;
@@ -113,6 +135,7 @@ async function trainAndWrite(
     controlCurve: controlStart(settings, measurements.original && heldOut.accuracy(measurements.original)),
   });
   const log = await TrainingLog.open(join(folder, "log.jsonl"), checkpoint.state.logLength);
+  stopWatching();
   const signals = new Signals();
   try {
     const run = new TrainingRun(checkpoint, {
@@ -186,27 +209,4 @@ async function beginning(
       `the same options and files, or start over with --force instead of --resume.`,
     { code: "resume-mismatch", details: { folder, changed: other } },
   );
-}
-
-/**
- * Creates the folder of the checkpoints.
- *
- * @throws {TuneUsageError} `training-exists` if an earlier run left one, without `resume` or `force`.
- */
-async function makeTrainingFolder(path: string, { resume, force }: TuneRequest): Promise<void> {
-  if (resume !== true) {
-    if (force !== true && new CheckpointStore(path).exists) {
-      throw new TuneUsageError(
-        `${path} contains the checkpoints of an unfinished run. Continue it with --resume, or start over with --force, ` +
-          `which removes them.`,
-        { code: "training-exists", details: { path } },
-      );
-    }
-    await rm(path, { recursive: true, force: true });
-  }
-  await mkdir(dirname(path), { recursive: true });
-  // Without `recursive`, which reports a read-only disk as ENOENT.
-  await mkdir(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "EEXIST") throw error;
-  });
 }

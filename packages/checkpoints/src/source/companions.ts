@@ -61,6 +61,11 @@ export async function findCompanions(folder: string): Promise<FoundCompanions> {
   return { own, elsewhere };
 }
 
+/** The names of a folder's companions. */
+export async function companionsIn(folder: string): Promise<string[]> {
+  return (await findCompanions(folder)).own.map(({ name }) => name);
+}
+
 /** The folder of contents that the snapshot `folder` (or the one that it lies in) links to. */
 function blobsOf(folder: string): string[] {
   for (let at = folder; dirname(at) !== at; at = dirname(at)) {

@@ -7,11 +7,19 @@ import { reportPage } from "./report.ts";
 /**
  * Writes the reports of a folder: `favor.json` for programs, `report.html` for people, `README.md` for the Hub.
  *
+ * @param favor - `files` is filled in with everything that the output holds by now, so write the rest before.
  * @param first - sections to put first on the page; default: none.
+ * @returns the contents of `favor.json`.
  * @throws {OutputError} `output-unwritable`.
  */
-export async function writeReport(output: OutputFolder, favor: FavorFile, first: readonly Html[] = []): Promise<void> {
-  await output.write("favor.json", `${JSON.stringify(favor, undefined, 2)}\n`);
+export async function writeReport(
+  output: OutputFolder,
+  favor: FavorFile,
+  first: readonly Html[] = [],
+): Promise<FavorFile> {
   await output.write("report.html", reportPage(favor, first));
   await output.write("README.md", modelCard(favor));
+  const listed = { ...favor, files: await output.files() };
+  await output.write("favor.json", `${JSON.stringify(listed, undefined, 2)}\n`);
+  return listed;
 }

@@ -1,3 +1,4 @@
+import type { WrittenFile } from "@favor/checkpoints/node";
 import type { ConvertOptions, ConvertedSite, FeatureChoice } from "@favor/rewriter";
 import { featureChoices } from "@favor/rewriter";
 import { z } from "zod";
@@ -93,6 +94,8 @@ export interface FavorFile {
   readonly evaluation?: Evaluation;
   /** What favor-tune did, if it was used. */
   readonly tuning?: TuningRecord;
+  /** Every other file of the folder that Favor wrote, by name: what `--force` may replace. Older files have none. */
+  readonly files?: readonly WrittenFile[];
 }
 
 const dataUse: z.ZodType<DataUse> = z.object({
@@ -179,4 +182,5 @@ export const favorFileSchema: z.ZodType<FavorFile> = z.object({
   calibration: dataUse.exactOptional(),
   evaluation: evaluation.exactOptional(),
   tuning: tuningRecordSchema.exactOptional(),
+  files: z.array(file.extend({ file: z.string() })).exactOptional(),
 });

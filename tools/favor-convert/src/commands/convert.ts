@@ -6,15 +6,15 @@ import type { Conversion, ConvertOptions, ConvertedSite, ModelAttention } from "
 import { writeModel } from "@favor/onnx/node";
 
 import { UsageError } from "@favor/checkpoints";
-import { copyCompanions } from "@favor/checkpoints/node";
-import { OutputFolder, checkOutput } from "@favor/checkpoints/node";
+import { companionsIn, copyCompanions } from "@favor/checkpoints/node";
+import { OutputFolder, checkOutput, prepareOutput } from "@favor/checkpoints/node";
 import type { Comparison } from "@favor/measure";
 import { silent } from "@favor/checkpoints";
 import type { Progress } from "@favor/checkpoints";
 import type { FavorFile, FavorOptions } from "@favor/report";
 import type { DataWarning } from "@favor/measure/tokens";
 import type { Evaluation } from "@favor/measure";
-import { siteRecord } from "@favor/report";
+import { reportFiles, siteRecord } from "@favor/report";
 import { checkConfiguration } from "./check-configuration.ts";
 import { maximumTokens } from "@favor/checkpoints/node";
 import { checkWeights } from "@favor/checkpoints/node";
@@ -85,8 +85,15 @@ export async function convert(
       code: "bad-arguments",
     });
   }
-  const outputOptions = { force: request.force ?? false, sources: [source.folder, source.modelPath] };
-  if (request.output !== undefined) await checkOutput(request.output, outputOptions);
+  const outputOptions = {
+    force: request.force ?? false,
+    sources: [source.folder, source.modelPath],
+    files: [modelFile, `${modelFile}_data`, ...reportFiles, ...(await companionsIn(source.folder))],
+  };
+  if (request.output !== undefined) {
+    if (request.dryRun === true) await checkOutput(request.output, outputOptions);
+    else await prepareOutput(request.output, outputOptions, progress);
+  }
   progress.stage("Reading the model");
   const opened = await openSourceModel(source);
   try {
@@ -176,8 +183,8 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
     ...(evaluation === undefined ? {} : { evaluation }),
   };
   const { writeReport } = await import("@favor/report/pages");
-  await writeReport(output, favor);
-  return { sites: conversion.sites, notes, warnings: data.warnings, favor };
+  const written = await writeReport(output, favor);
+  return { sites: conversion.sites, notes, warnings: data.warnings, favor: written };
 }
 
 /** A converted model on disk. */
@@ -273,6 +280,9 @@ async function convertTo(
   const written = await output.fill(() => writeModel(conversion.model, modelPath, { sha256: true }));
   const evaluation = await comparison?.compare(modelPath);
   const { length: bytes, sha256 } = written.model;
+  for (const file of [written.model, written.data]) {
+    if (file?.sha256 !== undefined) output.hashed(file.path, file.sha256, file.length);
+  }
   return { conversion, bytes, sha256: sha256!, hasExternalData: written.data !== undefined, evaluation };
 }
 

@@ -51,10 +51,10 @@ export async function writeTuned(
       ...(evaluation !== undefined && { evaluation }),
       tuning: recordOf(job, run, measured.record),
     };
-    await writeReport(output, favor, [tuningSection(favor.tuning!)]);
     await output.copy(join(folder, "log.jsonl"), "log.jsonl");
+    const listed = await writeReport(output, favor, [tuningSection(favor.tuning!)]);
     await output.commit();
-    return favor;
+    return listed;
   } catch (error) {
     await output.discard();
     throw error;
