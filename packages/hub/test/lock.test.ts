@@ -41,6 +41,15 @@ describe("the lock of a blob", () => {
     expect(await withLockFile(fs, path, undefined, async () => "done", Infinity)).toBe("done");
   });
 
+  it.skipIf(process.platform !== "linux")(
+    "fault 85: of a process whose number another one has now is taken at once",
+    async () => {
+      const path = await lockPath();
+      await lockedBy(path, { ...thisOwner(), started: "an earlier boot/1" });
+      expect(await withLockFile(fs, path, undefined, async () => "done", Infinity)).toBe("done");
+    },
+  );
+
   it.each([
     ["of another machine", { host: "elsewhere", pid: process.pid }],
     ["that its writer never filled", ""],

@@ -9,6 +9,7 @@ import type { Progress } from "@favor/checkpoints";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { calibration } from "@favor/test-support/antibody";
+import { mayMount, mount, unmount } from "@favor/test-support/mount";
 import { tune } from "../src/index.ts";
 import type { TuneRequest } from "../src/index.ts";
 import { shallowOnce } from "./converted.ts";
@@ -19,22 +20,6 @@ const { converted } = shallowOnce({ count: 8 });
 const small = { data: calibration, maxLength: 16, batch: 2, evalCount: 4, evalEvery: 1, steps: 2 } as const;
 
 const modelBytes = async (folder: string): Promise<Buffer> => readFile(join(folder, "onnx", "model.onnx"));
-
-/** Whether this process may mount a small disk of its own: root on Linux. */
-function mayMount(): boolean {
-  if (process.platform !== "linux" || process.getuid?.() !== 0) return false;
-  const folder = join(tmpdir(), `favor-tune-mount-${process.pid}`);
-  try {
-    mkdirSync(folder);
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], { stdio: "ignore" });
-    execFileSync("umount", [folder], { stdio: "ignore" });
-    return true;
-  } catch {
-    return false;
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
 
 /** Fills a disk to its last byte when a stage or a line of progress begins with a text. */
 function fillAt(text: string, disk: string): Progress {
@@ -62,12 +47,11 @@ describe.skipIf(!isRoot)(`a disk of 24 MB${isRoot ? "" : " (skipped: only root o
 
   beforeAll(async () => {
     disk = await mkdtemp(join(tmpdir(), "favor-tune-disk-"));
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=24m", "tmpfs", disk]);
+    mount(disk, "24m");
   });
 
   afterAll(async () => {
-    // Whatever is still open there.
-    execFileSync("umount", ["-l", disk]);
+    unmount(disk);
     await rm(disk, { recursive: true });
   });
 

@@ -1,10 +1,10 @@
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync, lstatSync } from "node:fs";
 import { dirname } from "node:path";
 
 /** Whether a file system is mounted at an existing path, which then cannot be renamed. Links must be resolved. */
 export function isMountPoint(path: string): boolean {
   // A part of a file system that is mounted elsewhere once more (a "bind" mount) has the same device.
-  return mountPoints().has(path) || statSync(path).dev !== statSync(dirname(path)).dev;
+  return mountPoints().has(path) || lstatSync(path).dev !== lstatSync(dirname(path)).dev;
 }
 
 /** What the kernel lists; nothing on systems other than Linux. */

@@ -79,7 +79,9 @@ async function isUnchanged(path: string, { sha256, bytes }: Expected): Promise<b
  */
 export function foreignIn(folder: string, own: ReadonlySet<string>, planned: ReadonlySet<string>): string[] {
   const isWay = (name: string): boolean => hasBelow(own, name) || hasBelow(planned, name);
-  return entriesIn(folder, isWay).filter((name) => !own.has(name));
+  return entriesIn(folder, isWay)
+    .filter((name) => !own.has(name))
+    .toSorted();
 }
 
 /** Whether a foreign file, link or folder stands where one of these files, or a folder above it, will be. */
