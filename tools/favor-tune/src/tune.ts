@@ -67,7 +67,7 @@ export async function tune(request: TuneRequest, progress: Progress = silent): P
   let converted: ConvertedModel | undefined;
   let teacher: OriginalModel | undefined;
   let training: TrainingFolder | undefined;
-  let stopWatching = (): void => {};
+  let stopWatching: (() => void) | undefined;
   try {
     const made = new TrainingFolder(folder, request);
     training = made;
@@ -91,7 +91,7 @@ export async function tune(request: TuneRequest, progress: Progress = silent): P
     const backend = await openBackend(settings.backend);
     for (const reason of backend.reasons) progress.note(reason);
     const job: Job = { request, settings, converted, teacher, data, backend, folder, progress };
-    const result = await trainAndWrite(job, { path: output, ...outputOptions }, stopWatching);
+    const result = await trainAndWrite(job, { path: output, ...outputOptions }, () => stopWatching?.());
     training.remove();
     return result;
   } catch (error) {
@@ -106,7 +106,7 @@ export async function tune(request: TuneRequest, progress: Progress = silent): P
     }
     throw await diskFault(sourceFault(error, hasCheckpoint), { folder, needed, hasCheckpoint });
   } finally {
-    stopWatching();
+    stopWatching?.();
     progress.end();
     teacher?.opened.close();
     converted?.close();

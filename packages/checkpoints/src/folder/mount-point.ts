@@ -15,8 +15,10 @@ function mountPoints(): ReadonlySet<string> {
   } catch {
     return new Set();
   }
-  // Spaces, tabs, line ends and backslashes are written as octal numbers.
-  const unescaped = (text: string): string =>
-    text.replaceAll(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
   return new Set(lines.map((line) => unescaped(line.split(" ")[4] ?? "")));
+}
+
+/** Spaces, tabs, line ends and backslashes are written as octal numbers. */
+function unescaped(text: string): string {
+  return text.replaceAll(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
 }
