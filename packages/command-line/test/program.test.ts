@@ -62,12 +62,10 @@ describe("names never command the terminal", () => {
 });
 
 describe("out of memory is told as such, with exit code 1", () => {
-  const exhausted = (): void => void new ArrayBuffer(2 ** 52);
-
   test("whatever the code that met it thought", async () => {
     const { status, stderr } = await answer(false, () => {
       try {
-        exhausted();
+        void new ArrayBuffer(2 ** 52);
       } catch (cause) {
         throw new InputError("The model is damaged.", { code: "model-malformed", cause });
       }

@@ -73,11 +73,8 @@ async function isParquet(path: string): Promise<boolean> {
 
 /** The first line that is not blank, and all lines from it on. */
 async function peeked(lines: AsyncGenerator<Line, void>): Promise<{ first: string; all: AsyncIterable<Line> }> {
-  for (;;) {
-    const { value } = await lines.next();
-    if (value === undefined) return { first: "", all: lines };
-    if (value.text.trim() !== "") return { first: value.text, all: prepended(value, lines) };
-  }
+  const { value } = await lines.next();
+  return value === undefined ? { first: "", all: lines } : { first: value.text, all: prepended(value, lines) };
 }
 
 async function* prepended(line: Line, rest: AsyncGenerator<Line, void>): AsyncGenerator<Line, void> {

@@ -5,6 +5,9 @@ import type { DataRecord } from "./record.ts";
 /** The longest sequence that is accepted, in residues. The longest known protein has 38,138. */
 const residueLimit = 1024 * 1024;
 
+/** The most comment lines in a row. A small compressed file may unfold into hundreds of millions. */
+const commentLimit = 1_000_000;
+
 /** An unfinished sequence: one piece per line. */
 interface Pending {
   readonly line: number;
@@ -25,13 +28,19 @@ interface Pending {
  */
 export async function* parseFasta(lines: AsyncIterable<Line>, path: string): AsyncGenerator<DataRecord, void> {
   let pending: Pending | undefined;
+  let comments = 0;
   for await (const { text, number } of lines) {
     if (text.startsWith(">")) {
+      comments = 0;
       if (pending !== undefined) yield finished(pending, path);
       pending = { line: number, pieces: [], length: 0 };
       continue;
     }
-    if (text.startsWith(";") || text.trim() === "") continue;
+    if (text.startsWith(";")) {
+      if (++comments > commentLimit) throw malformed(path, number, `more than ${commentLimit} comment lines in a row`);
+      continue;
+    }
+    comments = 0;
     if (pending === undefined) {
       throw malformed(path, number, `a FASTA file begins with a header line ">name", found ${shown(text)}`);
     }

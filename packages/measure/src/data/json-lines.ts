@@ -4,7 +4,7 @@ import { textRecord } from "./record.ts";
 import type { DataRecord } from "./record.ts";
 
 /**
- * Parses JSON Lines: one object per line, with a string field. Blank lines are skipped.
+ * Parses JSON Lines: one object per line, with a string field.
  *
  * @param column - the field's name; default `text`.
  * @throws {InputError} `data-malformed`, naming the line.
@@ -15,7 +15,6 @@ export async function* parseJsonLines(
   column = "text",
 ): AsyncGenerator<DataRecord, void> {
   for await (const { text: line, number } of lines) {
-    if (line.trim() === "") continue;
     let value: unknown;
     try {
       value = JSON.parse(line);
