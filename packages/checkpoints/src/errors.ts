@@ -23,6 +23,7 @@ export type InputErrorCode =
   | "tokenizer-missing"
   | "tokenizer-malformed"
   | "tokenizer-mismatch"
+  | "tokenizer-too-slow"
   | "data-malformed"
   | "column-unknown"
   | "data-empty"

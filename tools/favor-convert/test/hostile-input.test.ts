@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 
 import { describe, expect, test } from "vitest";
 
+import { tiny } from "@favor/test-support/antibody";
 import { shared } from "@favor/test-support/shared";
 import { temporaryFolder } from "@favor/test-support/temporary-folder";
 import { favorConvert } from "./favor-convert.ts";
@@ -28,3 +29,28 @@ describe.skipIf(!existsSync(caseFolder("names-with-escapes")))("names with escap
     expect(() => JSON.parse(argv.includes("--json") ? stdout : "{}")).not.toThrow();
   });
 });
+
+describe.skipIf(!existsSync(caseFolder("tokenizer-pattern-that-backtracks")))(
+  "data and tokenizers that take for ever (needs ../shared)",
+  () => {
+    test("a pattern that backtracks: tokenizer.json and the pattern are named", async () => {
+      const folder = caseFolder("tokenizer-pattern-that-backtracks");
+      const out = join(await temporaryFolder(), "out");
+      const data = ["--calibrate", join(folder, "data.txt")];
+      const { status, stderr } = await favorConvert(folder, "-o", out, "--count", "8", ...data);
+      expect(status).toBe(3);
+      expect(stderr).toMatch(
+        /tokenizer\.json takes more than 15 s to tokenize "a+\.\.\." \(41 characters\)\..*\(\(a\+\)\+\$\)/,
+      );
+      expect(existsSync(out)).toBe(false);
+    });
+
+    test("150 million blank lines of 150 kB", async () => {
+      const out = join(await temporaryFolder(), "out");
+      const data = ["--calibrate", join(caseFolder("blank-lines-compressed"), "sequences.fasta.gz")];
+      const { status, stderr } = await favorConvert(tiny, "-o", out, "--count", "8", ...data);
+      expect(stderr).toContain("Calibration sees only 2 sequences");
+      expect(status).toBe(0);
+    });
+  },
+);

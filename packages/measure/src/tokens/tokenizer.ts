@@ -8,6 +8,7 @@ import type { DataRecord } from "../data/record.ts";
 import { InputError, messageOf } from "@favor/checkpoints";
 import { readJson } from "@favor/checkpoints/node";
 import { readSmallFile } from "@favor/checkpoints/node";
+import { runBounded } from "./bounded.ts";
 import { readTokenizerSettings, specialToken } from "./special-tokens.ts";
 import type { TokenizerSettings } from "./special-tokens.ts";
 import { tokenizerFromVocabulary } from "./vocabulary-file.ts";
@@ -28,6 +29,16 @@ export interface TokenSequence {
   readonly unknown: number;
 }
 
+/** The longest time for one text, in milliseconds: an ordinary tokenizer takes less than a second for a megabyte. */
+const textLimit = 15_000;
+
+/** Where a tokenizer came from. */
+export interface TokenizerFile {
+  readonly path: string;
+  /** Its regular expressions. */
+  readonly patterns: readonly string[];
+}
+
 /** A checkpoint's tokenizer: turns records into token ids. */
 export class SequenceTokenizer {
   /** The highest id plus one: the rows that the embedding needs. */
@@ -40,10 +51,12 @@ export class SequenceTokenizer {
   /** Every token with its id, the special ones included. */
   readonly vocabulary: ReadonlyMap<string, number>;
   readonly #tokenizer: Tokenizer;
+  readonly #file: TokenizerFile;
   readonly #residueIds: Map<string, number | undefined> = new Map();
   #around: { readonly before: readonly number[]; readonly after: readonly number[] } | undefined;
 
-  constructor(tokenizer: Tokenizer, settings: TokenizerSettings) {
+  /** @param file - what it was read from, for messages. */
+  constructor(tokenizer: Tokenizer, settings: TokenizerSettings, file: TokenizerFile) {
     const vocabulary = tokenizer.get_vocab(true);
     let highest = -1;
     for (const id of vocabulary.values()) highest = Math.max(highest, id);
@@ -52,6 +65,7 @@ export class SequenceTokenizer {
       return token === undefined ? undefined : vocabulary.get(token);
     };
     this.#tokenizer = tokenizer;
+    this.#file = file;
     this.vocabulary = vocabulary;
     this.size = highest + 1;
     this.maskId = idOf("mask");
@@ -68,12 +82,13 @@ export class SequenceTokenizer {
    *
    * @param path - the data file, for messages.
    * @throws {InputError} `data-malformed`, naming the line: for a residue that is not exactly one token, a lower-case
-   * residue that the vocabulary has only in upper case, or a text without any token.
+   * residue that the vocabulary has only in upper case, or a text without any token; `tokenizer-too-slow` for a text
+   * that takes more than 15 s.
    */
   encode(record: DataRecord, path: string): TokenSequence {
     // Contrary to the library's types, a character outside the vocabulary may give undefined.
     const ids: (number | undefined)[] =
-      record.kind === "residues" ? this.#encodeResidues(record, path) : this.#tokenizer.encode(record.text).ids;
+      record.kind === "residues" ? this.#encodeResidues(record, path) : this.#encodeText(record.text);
     if (!ids.every((id) => id !== undefined)) {
       throw malformed(
         path,
@@ -107,10 +122,18 @@ export class SequenceTokenizer {
     return [...this.#around.before, ...residues, ...this.#around.after];
   }
 
+  /** Encodes a text as the tokenizer does, with a bound on the time. */
+  #encodeText(text: string, withSpecialTokens = true): number[] {
+    const encode = (): number[] => this.#tokenizer.encode(text, { add_special_tokens: withSpecialTokens }).ids;
+    const ended = runBounded(encode, textLimit);
+    if (ended === undefined) throw tooSlow(this.#file, text);
+    return ended.result;
+  }
+
   /** Encodes one character alone; undefined unless that gives exactly one usable token. */
   #residueId(letter: string): number | undefined {
     if (this.#residueIds.has(letter)) return this.#residueIds.get(letter);
-    const ids: number[] = this.#tokenizer.encode(letter, { add_special_tokens: false }).ids;
+    const ids: number[] = this.#encodeText(letter, false);
     let id: number | undefined = ids.length === 1 ? ids[0] : undefined;
     const upper = letter.toUpperCase();
     // Soft-masked FASTA writes known residues in lower case: the unknown token would silently blind the model.
@@ -121,8 +144,8 @@ export class SequenceTokenizer {
 
   /** The special tokens that the tokenizer puts before and after a sequence. */
   #specialsAround(letter: string): { before: number[]; after: number[] } {
-    const bare: number[] = this.#tokenizer.encode(letter, { add_special_tokens: false }).ids;
-    const ids: number[] = this.#tokenizer.encode(letter).ids;
+    const bare: number[] = this.#encodeText(letter, false);
+    const ids: number[] = this.#encodeText(letter);
     const start = ids.findIndex((_, at) => bare.every((id, i) => ids[at + i] === id));
     return { before: ids.slice(0, start), after: ids.slice(start + bare.length) };
   }
@@ -142,7 +165,10 @@ export async function loadTokenizer(folder: string): Promise<SequenceTokenizer> 
   // The library takes a word-level model's unknown token from the settings alone.
   const unknown = settings.unk_token ?? description.model.unk_token;
   try {
-    return new SequenceTokenizer(new Tokenizer(description, { ...settings, unk_token: unknown }), settings);
+    return new SequenceTokenizer(new Tokenizer(description, { ...settings, unk_token: unknown }), settings, {
+      path,
+      patterns: patternsIn(description),
+    });
   } catch (error) {
     if (error instanceof InputError) throw error;
     throw new InputError(
@@ -151,6 +177,32 @@ export async function loadTokenizer(folder: string): Promise<SequenceTokenizer> 
       { code: "tokenizer-malformed", cause: error, details: { path } },
     );
   }
+}
+
+/** Every regular expression of a `tokenizer.json`, in its order; the vocabulary is not searched. */
+function patternsIn(value: unknown): string[] {
+  if (Array.isArray(value)) return value.flatMap(patternsIn);
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([key, each]) => {
+    if (key === "vocab" || key === "merges") return [];
+    return key === "Regex" && typeof each === "string" ? [each] : patternsIn(each);
+  });
+}
+
+function tooSlow({ path, patterns }: TokenizerFile, text: string): InputError {
+  const blamed =
+    patterns.length === 0
+      ? "It may take time quadratic in the length of a word"
+      : `It may be one of its patterns (${patterns.join("  ")}), which can take time exponential in the length of a text`;
+  return new InputError(
+    `${path} takes more than ${textLimit / 1000} s to tokenize ${JSON.stringify(beginOf(text))} (${text.length} characters). ` +
+      `${blamed}. Put the checkpoint's original tokenizer there, or use data with shorter texts.`,
+    { code: "tokenizer-too-slow", details: { path, patterns, characters: text.length } },
+  );
+}
+
+function beginOf(text: string): string {
+  return text.length > 30 ? `${text.slice(0, 30)}...` : text;
 }
 
 async function readVocabulary(folder: string): Promise<[text: string, path: string]> {
