@@ -71,7 +71,7 @@ describe.skipIf(!existsSync(cli))("the built command line (needs `npm run build`
     expect((await shell('node "$cli" inspect /nowhere')).status).toBe(3);
   });
 
-  test.each(["SIGINT", "SIGTERM"] as const)("%s leaves nothing behind", async (signal) => {
+  test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("%s leaves nothing behind", async (signal) => {
     const parent = await temporaryFolder();
     let seen: string[] = [];
     const ended = await shell(
@@ -91,34 +91,92 @@ describe.skipIf(!existsSync(cli))("the built command line (needs `npm run build`
     expect(await readdir(parent)).toEqual([]);
   });
 
-  test.each(["SIGINT", "SIGTERM"] as const)("%s during verify removes the graph built from weights", async (signal) => {
-    const [parent, weights, temporary] = [await temporaryFolder(), await temporaryFolder(), await temporaryFolder()];
-    for (const name of ["config.json", "vocab.txt", "tokenizer.json", "model.safetensors"]) {
-      await copyFile(join(tiny, name), join(weights, name));
-    }
-    const variables = { weights, out: join(parent, "out"), data: await longData(), TMPDIR: temporary };
-    const evaluated = '--evaluate "$data" --evaluate-count 1';
-    expect((await shell(`node "$cli" "$weights" -o "$out" --count 16 ${evaluated} --quiet`, variables)).status).toBe(0);
-    // verify evaluates as many as the conversion did.
-    const favor = join(variables.out, "favor.json");
-    await writeFile(favor, (await readFile(favor, "utf8")).replace('"sequences": 1,', '"sequences": 100000,'));
-    // onnxruntime leaves files of its own there.
-    const ours = async (): Promise<string[]> => (await readdir(temporary)).filter((name) => name.startsWith("favor-"));
-    let seen: string[] = [];
+  test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)(
+    "%s during verify removes the graph built from weights",
+    async (signal) => {
+      const [parent, weights, temporary] = [await temporaryFolder(), await temporaryFolder(), await temporaryFolder()];
+      for (const name of ["config.json", "vocab.txt", "tokenizer.json", "model.safetensors"]) {
+        await copyFile(join(tiny, name), join(weights, name));
+      }
+      const variables = { weights, out: join(parent, "out"), data: await longData(), TMPDIR: temporary };
+      const evaluated = '--evaluate "$data" --evaluate-count 1';
+      expect((await shell(`node "$cli" "$weights" -o "$out" --count 16 ${evaluated} --quiet`, variables)).status).toBe(
+        0,
+      );
+      // verify evaluates as many as the conversion did.
+      const favor = join(variables.out, "favor.json");
+      await writeFile(favor, (await readFile(favor, "utf8")).replace('"sequences": 1,', '"sequences": 100000,'));
+      // onnxruntime leaves files of its own there.
+      const ours = async (): Promise<string[]> =>
+        (await readdir(temporary)).filter((name) => name.startsWith("favor-"));
+      let seen: string[] = [];
+      const ended = await shell(
+        'exec node "$cli" verify "$weights" "$out" --data "$data" --threads 1',
+        variables,
+        (stderr, kill) => {
+          if (!stderr.includes("Evaluating the original") || seen.length > 0) return;
+          void ours().then((names) => {
+            seen = names;
+            kill(signal);
+          });
+        },
+      );
+      expect(seen).toEqual([expect.stringMatching(/^favor-model-/)]);
+      expect(ended).toMatchObject({ signal, stdout: "" });
+      expect(await ours()).toEqual([]);
+    },
+  );
+
+  test("Ctrl-C keeps what others put into a folder that was made on the way", async () => {
+    const parent = await temporaryFolder();
+    const made = join(parent, "made");
+    let isInterrupted = false;
     const ended = await shell(
-      'exec node "$cli" verify "$weights" "$out" --data "$data" --threads 1',
-      variables,
+      'exec node "$cli" "$tiny" -o "$out" --count 16 --evaluate "$data" --evaluate-count 100000 --threads 1',
+      { out: join(made, "deep", "out"), data: await longData() },
       (stderr, kill) => {
-        if (!stderr.includes("Evaluating the original") || seen.length > 0) return;
-        void ours().then((names) => {
-          seen = names;
-          kill(signal);
-        });
+        if (!stderr.includes("Evaluating the original") || isInterrupted) return;
+        isInterrupted = true;
+        void writeFile(join(made, "thesis.tex"), "theirs").then(() => kill("SIGINT"));
       },
     );
-    expect(seen).toEqual([expect.stringMatching(/^favor-model-/)]);
-    expect(ended).toMatchObject({ signal, stdout: "" });
-    expect(await ours()).toEqual([]);
+    expect(ended.signal).toBe("SIGINT");
+    expect(await readdir(made)).toEqual(["thesis.tex"]);
+  });
+
+  test("nobody reads stderr: the work is done all the same", async () => {
+    const out = join(await temporaryFolder(), "out");
+    const argv = [cli, tiny, "-o", out, "--count", "16", "--json"];
+    const child = spawn(process.execPath, argv, { stdio: ["ignore", "pipe", "pipe"] });
+    child.stderr.destroy();
+    let stdout = "";
+    child.stdout.on("data", (chunk: Buffer) => (stdout += chunk.toString("utf8")));
+    const status = await new Promise((resolve) => child.on("close", resolve));
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ folder: out });
+    const refused = spawn(process.execPath, [cli, "/nowhere", "-o", out], { stdio: ["ignore", "ignore", "pipe"] });
+    refused.stderr.destroy();
+    expect(await new Promise((resolve) => refused.on("close", resolve))).toBe(3);
+  });
+
+  test("--force: says what it keeps, and writes the same bytes again", async () => {
+    const out = join(await temporaryFolder(), "out");
+    const command = 'node "$cli" "$tiny" -o "$out" --count 16 --force';
+    expect((await shell(command, { out })).status).toBe(0);
+    const favor = await readFile(join(out, "favor.json"), "utf8");
+    await writeFile(join(out, "notes.txt"), "theirs");
+    const ended = await shell(command, { out });
+    expect(ended.status).toBe(0);
+    expect(ended.stderr).toContain(`Favor did not write notes.txt in ${out}: kept.\n`);
+    expect(await readFile(join(out, "notes.txt"), "utf8")).toBe("theirs");
+    expect(await readFile(join(out, "favor.json"), "utf8")).toBe(favor);
+    await writeFile(join(out, "README.md"), "my card");
+    const refused = await shell(command, { out });
+    expect(refused).toMatchObject({ status: 2, stdout: "" });
+    expect(refused.stderr).toMatch(
+      /^favor-convert: .*out holds README\.md, which Favor did not write or somebody changed/,
+    );
+    expect(await readFile(join(out, "README.md"), "utf8")).toBe("my card");
   });
 
   test("a reader that goes away is no error", async () => {
