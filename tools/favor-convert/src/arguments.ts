@@ -91,7 +91,7 @@ function convertOptions(parser: Argv) {
     growth: choice(["tile", "interpolate"], "how to grow the position table [default: tile]"),
     threads,
     "dry-run": flag("show what would be done, write nothing"),
-    force: flag("replace a folder that favor-convert wrote"),
+    force: flag("replace what favor-convert wrote into an existing folder"),
     ...presentation,
   } as const);
 }

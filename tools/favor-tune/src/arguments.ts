@@ -52,7 +52,7 @@ const options = {
   control: flag("also tune the softmax original, for comparison"),
   column,
   threads,
-  force: flag("replace a folder that favor-tune wrote"),
+  force: flag("replace what favor-tune wrote into an existing folder"),
   ...presentation,
 } as const;
 
@@ -98,6 +98,8 @@ export async function parseArguments(argv: readonly string[]): Promise<Command |
           found({ json, quiet, request });
         },
       )
-      .epilogue("Exit codes: 0 done, 1 training or disk failed, 2 usage, 3 bad input, 130 interrupted (resumable)."),
+      .epilogue(
+        "Exit codes: 0 done, 1 training or disk failed, 2 usage, 3 bad input, 129, 130, 143 interrupted (resumable).",
+      ),
   );
 }

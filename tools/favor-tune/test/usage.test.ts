@@ -14,7 +14,7 @@ test("--help lists every option with what it does, no other, and the exit codes"
   expect(listed.length).toBeGreaterThan(30);
   const help = unwrapped(stdout);
   for (const { describe } of Object.values(optionHelp)) expect(help).toContain(unwrapped(describe));
-  expect(help).toContain("130 interrupted");
+  expect(help).toContain("129, 130, 143 interrupted");
 });
 
 test.each([

@@ -11,7 +11,7 @@ const diskAdvice: Readonly<Record<string, string>> = {
   ENOTDIR: "Part of the path is a file: name another folder after -o.",
   EXDEV:
     "The folder cannot be moved aside, since it lies in a layer of another file system (as in a container's image): " +
-    "remove it yourself, or name another folder after -o.",
+    "move it elsewhere yourself, or name another folder after -o.",
   EBUSY: "Something holds the folder (a mount, or a program that has it open): name another folder after -o.",
   ENOTEMPTY: "Another program put files there meanwhile: name another folder after -o.",
   ENAMETOOLONG: "The path is too long: name a shorter one after -o.",

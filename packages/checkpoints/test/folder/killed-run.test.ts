@@ -14,21 +14,31 @@ import { temporaryFolder } from "@favor/test-support/temporary-folder";
 const built = new URL("../../dist/node.js", import.meta.url);
 const forced = { force: true, sources: [] };
 
-/** Replaces an output folder in a process of its own, which kills itself before the given call of rename. */
+/**
+ * Replaces an output folder in a process of its own, which kills itself before the given call of rename; or whose first
+ * calls of rename, that many, fail with a code of the system. It prints the error that it ends with.
+ */
 const replacing = `
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
-const [built, out, killAt] = process.argv.slice(1);
+const [built, out, killAt, failure, failures] = process.argv.slice(1);
 const rename = fs.renameSync;
 let calls = 0;
 fs.renameSync = (from, to) => {
+  if (calls < Number(failures ?? 0)) {
+    calls++;
+    throw Object.assign(new Error(failure + ": rename"), { code: failure });
+  }
   if (String(calls++) === killAt) process.kill(process.pid, "SIGKILL");
   rename(from, to);
 };
 syncBuiltinESMExports();
 const { OutputFolder, prepareOutput } = await import(built);
 const options = { force: true, sources: [] };
-await prepareOutput(out, options, { note() {} });
+await prepareOutput(out, options, { note() {} }).catch(({ code, message }) => {
+  process.stdout.write("before the work: " + code + ", " + message);
+  process.exit(3);
+});
 const output = await OutputFolder.begin(out, options);
 await output.write("onnx/model.onnx", "new");
 await output.write("favor.json", JSON.stringify({ files: await output.files() }));
@@ -65,7 +75,7 @@ function other(): { readonly pid: number; kill(): void } {
   return { pid: child.pid!, kill: () => void child.kill("SIGKILL") };
 }
 
-describe.skipIf(!existsSync(built))("a run that was killed (needs `npm run build`)", () => {
+describe.skipIf(!existsSync(built))("a run that is killed or cannot rename (needs `npm run build`)", () => {
   // Moving the folder aside and back; moving it aside, moving two foreign things over, and putting the new one in place.
   test.each([
     [0, "old", [expect.stringMatching(/^Removed/)]],
@@ -92,6 +102,34 @@ describe.skipIf(!existsSync(built))("a run that was killed (needs `npm run build
     expect(await readFile(join(out, ".git", "HEAD"), "utf8")).toBe("theirs");
     expect(await readFile(join(out, "onnx", "other.onnx"), "utf8")).toBe("theirs");
     expect((await readdir(out)).toSorted()).toEqual([".git", "favor.json", "onnx"]);
+    expect(await readdir(parent)).toEqual(["out"]);
+  });
+
+  test.each(["ENOTEMPTY", "EBUSY"])("a rename that fails with %s is tried again", async (code) => {
+    const parent = await temporaryFolder();
+    const out = join(parent, "out");
+    await convertTo(out, "old");
+    const argv = ["--input-type=module", "-e", replacing, built.href, out, "never", code, "2"];
+    expect(spawnSync(process.execPath, argv, { encoding: "utf8" })).toMatchObject({
+      status: 0,
+      stdout: "",
+      stderr: "",
+    });
+    expect(await readFile(join(out, "onnx", "model.onnx"), "utf8")).toBe("new");
+    expect(await readdir(parent)).toEqual(["out"]);
+  });
+
+  test("a folder that cannot be moved, as across devices: refused before the work", async () => {
+    const parent = await temporaryFolder();
+    const out = join(parent, "out");
+    await convertTo(out, "old");
+    const argv = ["--input-type=module", "-e", replacing, built.href, out, "never", "EXDEV", "1"];
+    const { status, stdout } = spawnSync(process.execPath, argv, { encoding: "utf8" });
+    expect(status).toBe(3);
+    expect(stdout).toMatch(
+      /^before the work: output-unwritable, .*\(EXDEV: rename\)\. The folder cannot be moved aside, .*: move it elsewhere yourself/,
+    );
+    expect(await readFile(join(out, "onnx", "model.onnx"), "utf8")).toBe("old");
     expect(await readdir(parent)).toEqual(["out"]);
   });
 

@@ -12,7 +12,7 @@ import { requestFetch } from "./request.ts";
 import { readSettings, type Environment, type HubSettings } from "./settings.ts";
 
 export { FileCache } from "./file-cache.ts";
-export { isGone, isRunning, ownerOf, thisOwner, type Owner } from "./owner.ts";
+export { isRunning, ownerOf, type Owner } from "./owner.ts";
 export { readSettings, type Environment, type HubSettings } from "./settings.ts";
 export { bytesText } from "./storage.ts";
 export type { FileSystem } from "./storage.ts";
