@@ -6,12 +6,14 @@ import { isEtag, type RemoteFile } from "./remote-file.ts";
 import { shownUrl } from "./transport/fetch.ts";
 import type { RetryNotice, RetryPolicy } from "./transport/retry.ts";
 import type { Subject } from "./transport/refusal.ts";
-import type { Transport } from "./transport/transport.ts";
+import type { HubRequest, Transport } from "./transport/transport.ts";
 
 /** Bounds on what a server may make us read. */
 const maxAnswerBytes = 64 * 2 ** 20;
 const maxFiles = 1_000_000;
 const maxPages = 20_000;
+/** The time for one answer of the API with all its pages, in milliseconds: 5 minutes. */
+const maxAnswerMs = 300_000;
 /** Where the Hub's own page links point even when a mirror serves them. */
 const publicHub = "https://huggingface.co";
 
@@ -29,9 +31,12 @@ export interface CallOptions {
  */
 export class HubApi {
   readonly #transport: Transport;
+  readonly #answerMs: number;
 
-  constructor(transport: Transport) {
+  /** @param answerMs how long one answer may take, with all its pages, in milliseconds; 5 minutes by default */
+  constructor(transport: Transport, answerMs: number = maxAnswerMs) {
     this.#transport = transport;
+    this.#answerMs = answerMs;
   }
 
   /**
@@ -117,7 +122,8 @@ export class HubApi {
   /** Branches and tags, for suggestions. */
   async revisions(repository: Repository, options: CallOptions = {}): Promise<string[]> {
     const url = `${this.#transport.settings.endpoint}/api/${repository.type}s/${repository.id}/refs`;
-    const answer = await this.#transport.read({ url, subject: { repository }, ...options }, maxAnswerBytes);
+    const late = AbortSignal.timeout(this.#answerMs);
+    const answer = await this.#read(late, { url, subject: { repository }, ...options });
     const refs: unknown = JSON.parse(new TextDecoder().decode(answer.bytes));
     const lists = ["branches", "tags"].map((kind) => (refs as Record<string, unknown>)[kind]);
     return lists
@@ -140,6 +146,7 @@ export class HubApi {
   #call(subject: Subject, options: CallOptions): { hubUrl: string; fetch: typeof fetch } {
     const { endpoint } = this.#transport.settings;
     const visited = new Set<string>();
+    const late = AbortSignal.timeout(this.#answerMs);
     return {
       hubUrl: endpoint,
       fetch: async (input, init) => {
@@ -151,17 +158,14 @@ export class HubApi {
           );
         }
         visited.add(url);
-        const { exchange, bytes } = await this.#transport.read(
-          {
-            url,
-            subject,
-            method: init?.method === "POST" ? "POST" : "GET",
-            headers: { accept: "application/json", ...(init?.body ? { "content-type": "application/json" } : {}) },
-            ...(typeof init?.body === "string" ? { body: init.body } : {}),
-            ...options,
-          },
-          maxAnswerBytes,
-        );
+        const { exchange, bytes } = await this.#read(late, {
+          url,
+          subject,
+          method: init?.method === "POST" ? "POST" : "GET",
+          headers: { accept: "application/json", ...(init?.body ? { "content-type": "application/json" } : {}) },
+          ...(typeof init?.body === "string" ? { body: init.body } : {}),
+          ...options,
+        });
         const link = exchange.headers.get("link");
         return new Response(bytes, {
           status: exchange.status,
@@ -169,6 +173,22 @@ export class HubApi {
         });
       },
     };
+  }
+
+  /** Reads an answer until `late` aborts: pages that never end, and pages that never arrive, end as well. */
+  async #read(late: AbortSignal, request: HubRequest): ReturnType<Transport["read"]> {
+    const signal = request.signal === undefined ? late : AbortSignal.any([request.signal, late]);
+    try {
+      return await this.#transport.read({ ...request, signal }, maxAnswerBytes);
+    } catch (error) {
+      if (!late.aborted || request.signal?.aborted === true) throw error;
+      throw new HubNetworkError(
+        "hub-timeout",
+        `The Hub's answer about ${repositoryPath(request.subject.repository)} did not end within ${this.#answerMs / 1000} s. ` +
+          `Check HF_ENDPOINT and your proxy, or try again later.`,
+        { details: { url: shownUrl(request.url) }, cause: error },
+      );
+    }
   }
 
   /** A link to a further page must lead to the endpoint itself; the public Hub's are rewritten for its mirrors. */

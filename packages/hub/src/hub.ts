@@ -41,7 +41,7 @@ export class Hub<Location> {
       stallTimeoutMs: options.stallTimeoutMs ?? 10_000,
       retry: { ...defaultRetryPolicy, ...options.retry },
     });
-    this.#api = new HubApi(this.#transport);
+    this.#api = new HubApi(this.#transport, options.answerTimeoutMs);
     this.#resolution = new Resolution(this.#api, this.#cache, options.offline ?? false);
   }
 

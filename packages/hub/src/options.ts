@@ -24,6 +24,8 @@ export interface HubOptions<Location> {
   readonly responseTimeoutMs?: number | undefined;
   /** Milliseconds that a download may pause, 10 000 by default. */
   readonly stallTimeoutMs?: number | undefined;
+  /** Milliseconds that one answer of the API may take with all its pages, 300 000 by default. */
+  readonly answerTimeoutMs?: number | undefined;
   readonly retry?: Partial<RetryPolicy> | undefined;
   readonly userAgent?: string | undefined;
   /** Parallel requests for one large file, 4 by default. */

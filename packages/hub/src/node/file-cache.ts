@@ -121,7 +121,7 @@ export class FileCache implements HubCache<string> {
   ): Promise<CachedFile<string>> {
     const location = this.#path(repository, "snapshots", commit, path);
     const source = this.#path(repository, "blobs", blob.etag);
-    const { size } = await this.#fs.stat(source);
+    const { size } = await writing(this.#root, () => this.#fs.stat(source));
     await writing(this.#root, async () => {
       await this.#fs.mkdir(dirname(location), { recursive: true });
       // Put in place by a rename: who looks at the same time sees the old file or the new one.

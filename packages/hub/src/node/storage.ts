@@ -63,6 +63,14 @@ function storageError(code: string, folder: string, cause: unknown): HubStorageE
         details,
         cause,
       );
+    case "ENOENT":
+    case "ESTALE":
+      return new HubStorageError(
+        "hub-storage",
+        `${folder} vanished while it was written (${code}): something else removed it or a part of it. Run again; if it happens again, set HF_HUB_CACHE to another folder.`,
+        details,
+        cause,
+      );
     default:
       return new HubStorageError("hub-storage", `${folder} cannot be written: ${String(cause)}`, details, cause);
   }

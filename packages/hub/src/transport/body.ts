@@ -4,11 +4,15 @@ import { rootCause, shownUrl, type FetchResponse } from "./fetch.ts";
 /** The bytes of a response, once. Leaving the loop early cancels the request. */
 export type Body = AsyncIterable<Uint8Array>;
 
+/** The least that must arrive while we wait three times `stallMs`, 16 KiB: 0.5 kB/s with the usual 10 seconds. */
+const leastBytes = 16 * 1024;
+const windowStalls = 3;
+
 /**
- * Reads a response's body. A pause of more than `stallMs` between two chunks, or a cut connection, ends it with a
- * {@link HubNetworkError} that is retryable.
+ * Reads the body of a response. It ends with a retryable {@link HubNetworkError} if no bytes arrive for `stallMs`, if
+ * fewer than {@link leastBytes} arrive in three times that, or if the connection breaks.
  *
- * @param options.release called once the request is over, however it ends
+ * @param options.release called when the request is over, however it ended
  */
 export async function* readBody(
   response: FetchResponse,
@@ -18,15 +22,26 @@ export async function* readBody(
   const { stallMs, release } = options;
   const url = shownUrl(options.url);
   let lastByte = performance.now();
-  let stalled = false;
+  let stalled: string | undefined;
+  // Since the present window began: the time we waited, before the present wait, and what came.
+  let waited = 0;
+  let arrived = 0;
   let waiting = false;
   // One slow clock per response: a timer per chunk would cost more than the chunk. It counts only while we wait for
   // the network, not while the reader of this generator is busy writing.
   const clock = setInterval(
     () => {
-      if (!waiting || performance.now() - lastByte < stallMs) return;
-      stalled = true;
-      controller.abort();
+      if (!waiting) return;
+      const silence = performance.now() - lastByte;
+      const isSlow = waited + silence >= windowStalls * stallMs;
+      if (silence >= stallMs) stalled = `sent nothing for ${stallMs / 1000} s`;
+      else if (isSlow && arrived < leastBytes) {
+        stalled = `sent only ${arrived} bytes in ${(windowStalls * stallMs) / 1000} s`;
+      } else if (isSlow) {
+        waited = -silence;
+        arrived = 0;
+      }
+      if (stalled !== undefined) controller.abort();
     },
     Math.max(10, Math.min(1000, stallMs / 4)),
   );
@@ -42,6 +57,8 @@ export async function* readBody(
       lastByte = performance.now();
       const { done, value } = await reader.read();
       waiting = false;
+      waited += performance.now() - lastByte;
+      arrived += value?.length ?? 0;
       if (done) {
         ended = true;
         return;
@@ -50,10 +67,10 @@ export async function* readBody(
     }
   } catch (error) {
     ended = true;
-    if (stalled) {
+    if (stalled !== undefined) {
       throw new HubNetworkError(
         "hub-stalled",
-        `${url} sent nothing for ${stallMs / 1000} s. Set HF_HUB_DOWNLOAD_TIMEOUT (seconds) to wait longer.`,
+        `${url} ${stalled}. Set HF_HUB_DOWNLOAD_TIMEOUT (seconds) to wait longer.`,
         { retryable: true, details: { url }, cause: error },
       );
     }
