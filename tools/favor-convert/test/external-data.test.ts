@@ -1,7 +1,7 @@
 import { cp, readFile, readdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 
-import { openModel, writeModel } from "@favor/onnx/node";
+import { hashFile, openModel, writeModel } from "@favor/onnx/node";
 import { describe, expect, test } from "vitest";
 
 import { convert } from "../src/commands/convert.ts";
@@ -52,6 +52,21 @@ test("external data: they lie where transformers.js looks for them, and config.j
   expect(written).toEqual([config, config]);
   const before = JSON.parse(await readFile(join(source, "config.json"), "utf8")) as object;
   expect(JSON.parse(config!)).toEqual({ ...before, "transformers.js_config": { use_external_data_format: true } });
+});
+
+test("favor.json lists every other file that was written, external data included, with its size and sha256", async () => {
+  const output = join(await temporaryFolder(), "out");
+  const { folder, favor } = await convert({ source: await withExternalData(), output, count: 16 });
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  const expected = await Promise.all(
+    paths.toSorted().map(async (path) => {
+      const { length: bytes } = await readFile(path);
+      return { file: relative(folder, path).replaceAll("\\", "/"), sha256: await hashFile(path), bytes };
+    }),
+  );
+  expect(favor.files).toEqual(expected.filter(({ file }) => file !== "favor.json"));
+  expect(favor.files!.map(({ file }) => file)).toContain("onnx/model.onnx_data");
 });
 
 test("all in one file: config.json is the source's to the byte", async () => {
