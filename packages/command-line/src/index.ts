@@ -18,7 +18,7 @@ export {
 export type { Choice, Flag, NumberOption, RequiredTextOption, TextOption } from "./options.ts";
 export { parseCommandLine } from "./parse.ts";
 export type { HelpText } from "./parse.ts";
-export { pinnedVersions } from "./pinned-versions.ts";
+export { installedVersions } from "./installed-versions.ts";
 export { runProcess, runProgram } from "./program.ts";
 export type { Presentation, Print, Program, Terminal } from "./program.ts";
 export { progressOn } from "./terminal-progress.ts";

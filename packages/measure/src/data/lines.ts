@@ -20,7 +20,7 @@ export const lineLimit: number = 1024 * 1024;
  * The most blank text between two lines that hold something, in characters. A few kilobytes of gzip unfold into gigabytes
  * of line ends; nobody's data hold so many.
  */
-export const blankLimit: number = 256 * 1024 * 1024;
+const blankLimit: number = 256 * 1024 * 1024;
 
 /**
  * Streams the lines of a UTF-8 text file, without the blank ones. Gzip compression is recognised by the first bytes, not by the name. A

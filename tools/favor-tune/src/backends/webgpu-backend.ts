@@ -32,7 +32,9 @@ export async function openWebGpu(onlyReal: boolean): Promise<BackendAttempt> {
   try {
     webgpu = (await import("webgpu" as string)) as WebGpuPackage;
   } catch (error) {
-    return { missing: `The package webgpu does not load (${firstLine(error)}).` };
+    return {
+      missing: `The package webgpu does not load (${firstLine(error)}). To train on a GPU, install webgpu and @tensorflow/tfjs-backend-webgpu.`,
+    };
   }
   const noAdapter = "There is no WebGPU adapter: no GPU, or no Vulkan, Metal or D3D12 driver.";
   if (onlyReal && !findsAdapter()) return { missing: noAdapter };
