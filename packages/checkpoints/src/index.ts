@@ -13,4 +13,4 @@ export { readShards } from "./formats/shards.ts";
 export type { CheckpointTensor, StateDict } from "./formats/state-dict.ts";
 export { silent } from "./progress.ts";
 export type { Progress } from "./progress.ts";
-export { visibleJson, visibleLines, visibleObject, visibleText } from "./visible-text.ts";
+export { escapedJson, visibleJson, visibleLines, visibleObject, visibleText } from "./visible-text.ts";

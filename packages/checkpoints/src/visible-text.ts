@@ -25,9 +25,14 @@ export function visibleObject<T>(value: T): T {
   return mapTexts(value, visibleText) as T;
 }
 
-/** JSON in which no such character stands as itself: it reads as before. Texts lose their middle as above. */
+/** JSON to be shown: as {@link escapedJson}, and texts of more than 8,192 characters lose their middle. */
 export function visibleJson(value: object): string {
-  const json = JSON.stringify(mapTexts(value, shortened), undefined, 2);
+  return escapedJson(mapTexts(value, shortened));
+}
+
+/** JSON, indented, in which no {@link unseen} character stands as itself. It parses to the same value. */
+export function escapedJson(value: unknown): string {
+  const json = JSON.stringify(value, undefined, 2);
   // JSON.stringify escapes C0 characters itself; its own line ends stay.
   return json.replaceAll(unseen, (character) => (character === "\n" ? character : escapedUnits(character)));
 }

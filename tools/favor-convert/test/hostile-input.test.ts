@@ -1,9 +1,11 @@
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { describe, expect, test } from "vitest";
 
+import { openModel, writeModel } from "@favor/onnx/node";
 import { tiny } from "@favor/test-support/antibody";
 import { shared } from "@favor/test-support/shared";
 import { temporaryFolder } from "@favor/test-support/temporary-folder";
@@ -27,6 +29,10 @@ describe.skipIf(!existsSync(caseFolder("names-with-escapes")))("names with escap
     // A name holds this line: it is none of ours.
     expect(stdout + stderr).not.toMatch(/^favor-convert: done/m);
     expect(() => JSON.parse(argv.includes("--json") ? stdout : "{}")).not.toThrow();
+    for (const name of ["favor.json", "report.html", "README.md"]) {
+      const written = await readFile(join(out[0] ?? "none", name), "utf8").catch(() => "");
+      expect(written).not.toMatch(/[^\P{Cc}\n]|\p{Cf}/u);
+    }
   });
 });
 
@@ -54,3 +60,23 @@ describe.skipIf(!existsSync(caseFolder("tokenizer-pattern-that-backtracks")))(
     });
   },
 );
+
+test("names and metadata of 16 million characters are shown shortened", async () => {
+  const { model, close } = await openModel(join(tiny, "onnx", "model.onnx"));
+  const long = "x".repeat(2 ** 24);
+  model.producerName = long;
+  model.graph.name = long;
+  model.metadataProps.push({ key: long, value: long });
+  for (const node of model.graph.node) if (node.opType === "Softmax") node.name = long;
+  const path = join(await temporaryFolder(), "model.onnx");
+  await writeModel(model, path);
+  close();
+  for (const argv of [
+    ["inspect", path],
+    ["inspect", path, "--json"],
+  ]) {
+    const { status, stdout, stderr } = await favorConvert(...argv);
+    expect(status).toBe(0);
+    expect(stdout.length + stderr.length).toBeLessThan(100_000);
+  }
+});

@@ -1,3 +1,4 @@
+import { escapedJson } from "@favor/checkpoints";
 import type { OutputFolder } from "@favor/checkpoints/node";
 import type { FavorFile } from "../record/favor-file.ts";
 import { modelCard } from "./model-card.ts";
@@ -20,6 +21,6 @@ export async function writeReport(
   await output.write("report.html", reportPage(favor, first));
   await output.write("README.md", modelCard(favor));
   const listed = { ...favor, files: await output.files() };
-  await output.write("favor.json", `${JSON.stringify(listed, undefined, 2)}\n`);
+  await output.write("favor.json", `${escapedJson(listed)}\n`);
   return listed;
 }
