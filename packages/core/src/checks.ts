@@ -1,7 +1,8 @@
 import { ArgumentError } from "./errors.ts";
 
 /**
- * Throws {@link ArgumentError} unless `given` is an object; plain JavaScript may leave options out. `example` shows one.
+ * Throws {@link ArgumentError} unless `given` is an object, since plain JavaScript may leave out options. `example`
+ * shows one.
  */
 export function requireObject(argument: string, given: unknown, example: string): void {
   if (typeof given !== "object" || given === null) {
@@ -14,7 +15,7 @@ export function requireArray(argument: string, given: unknown, expected: string)
   if (!Array.isArray(given) && !ArrayBuffer.isView(given)) throw new ArgumentError(argument, expected, given);
 }
 
-/** Throws {@link ArgumentError} unless `array` is a typed array of floats: what is cut into rows without a copy. */
+/** Throws {@link ArgumentError} unless `array` is a typed array of floats, which can be cut into rows without a copy. */
 function requireFloats(argument: string, array: ArrayLike<number>, layout: string): void {
   const given: unknown = array;
   if (ArrayBuffer.isView(given) && /Float(16|32|64)Array/.test(Object.prototype.toString.call(given))) return;
@@ -22,8 +23,9 @@ function requireFloats(argument: string, array: ArrayLike<number>, layout: strin
 }
 
 /**
- * The number of rows of a `[rows, width]` array. Throws {@link ArgumentError} when it is no typed array of floats or its
- * length is no multiple.
+ * The number of rows of a `[rows, width]` array.
+ *
+ * @throws ArgumentError if it is not a typed array of floats, or its length is not a multiple of `width`.
  */
 export function rowCount(argument: string, array: Float64Array, width: number): number {
   requireFloats(argument, array, `[rows, ${width}]`);

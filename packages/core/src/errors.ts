@@ -4,14 +4,14 @@ const marker: symbol = Symbol.for("favor.error");
 export interface FavorErrorOptions<Code extends string = string> {
   /** Stable, machine-readable; documented in the package's README. */
   readonly code: Code;
-  /** Facts for programs and for `--json`: names, expected and found values. Plain JSON. */
+  /** Details for programs and for `--json`: names, expected and found values. Plain JSON. */
   readonly details?: Readonly<Record<string, unknown>>;
   readonly cause?: unknown;
 }
 
 /**
- * The base of every error that Favor throws on purpose. The message says what was found, where, and what the
- * user can do. `isInstance` works across copies of this package (two versions in one `node_modules`).
+ * The base class of every error that Favor throws on purpose. The message says what was found, where, and what to do.
+ * `isInstance` works across copies of this package, for example two versions in one `node_modules`.
  */
 export class FavorError<Code extends string = string> extends Error {
   readonly code: Code;
@@ -30,7 +30,7 @@ export class FavorError<Code extends string = string> extends Error {
   }
 }
 
-/** A value as a message shows it: never the numbers of a large array, never "[object Object]". */
+/** A value as messages show it: never the numbers of a large array, never "[object Object]". */
 function describeFound(found: unknown): string {
   if (typeof found === "string") return JSON.stringify(found);
   if (typeof found === "function") return "a function";
@@ -42,7 +42,7 @@ function describeFound(found: unknown): string {
   return keys.length === 0 ? "{}" : `an object with ${keys.slice(0, 8).join(", ")}${keys.length > 8 ? ", ..." : ""}`;
 }
 
-/** A function was called with an argument that cannot be right: the name, what was expected, what was found. */
+/** A function got an invalid argument: its name, what was expected and what was found. */
 export class ArgumentError extends FavorError<"invalid-argument"> {
   constructor(argument: string, expected: string, found: unknown, cause?: unknown) {
     const shown = describeFound(found);

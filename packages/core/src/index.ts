@@ -1,4 +1,4 @@
-// In the order in which data flows. Calibration, theory and the methods to compare with have entry points of their own.
+// In the order in which data flows. Calibration, theory and the attentions to compare with are entry points of their own.
 export { ArgumentError, FavorError } from "./errors.ts";
 export type { FavorErrorOptions } from "./errors.ts";
 

@@ -1,14 +1,15 @@
 import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 
-/** What every attention of this package takes besides query, key and value. */
+/** The options that every attention of this package takes, besides query, key and value. */
 export interface AttentionOptions {
   /**
-   * Padding: `[batch, keys]`, bool, or numbers of which none is negative (looked at on cpu, wasm and tfjs-node). Multiplies phi(K), numerator and denominator
-   * alike: 0 hides a key and its value, whatever they hold. Default: all shown.
+   * Padding mask `[batch, keys]`, boolean, or numbers none of which is negative (checked on cpu, wasm and tfjs-node).
+   * It multiplies phi(K), in the numerator and the denominator: 0 hides a key and its value, regardless of their
+   * contents. Default: all shown.
    */
   readonly mask?: tf.Tensor | undefined;
-  /** Query i sees keys 0 to i; as many keys as queries. Default false. */
+  /** Query i sees the keys 0..i; needs as many keys as queries. Default false. */
   readonly causal?: boolean | undefined;
   /** Multiplies q.k. Default dim^(-1/2). */
   readonly scale?: number | undefined;
@@ -25,26 +26,30 @@ export interface AttentionSizes {
 }
 
 /**
- * Throws ArgumentError unless `x` is a tensor that has not been disposed of: plain JavaScript may give an array, or
- * nothing, and tfjs' own message then names neither argument nor cause.
+ * Checks that `x` is a tensor that has not been disposed of. Plain JavaScript may pass an array, or nothing, and tfjs'
+ * own message then names neither the argument nor the cause.
+ *
+ * @throws ArgumentError otherwise.
  */
 export function requireTensor(name: string, x: tf.Tensor, layout: string): void {
   const given: unknown = x;
   if (!(given instanceof tf.Tensor)) throw new ArgumentError(name, `a tensor ${layout}`, given);
-  if (given.isDisposed) throw new ArgumentError(name, `a tensor ${layout}`, "one that was disposed of");
+  if (given.isDisposed) throw new ArgumentError(name, `a tensor ${layout}`, "a disposed tensor");
 }
 
-/** Backends whose numbers lie in this machine's memory; on the others looking at them would wait for the device. */
+/** Backends that keep numbers in this machine's memory; on others, reading them would wait for the device. */
 const hostBackends: ReadonlySet<string> = new Set(["cpu", "wasm", "tensorflow"]);
 
-/** The numbers of `x` where looking at them is free, else undefined. */
+/** The numbers of `x` if reading them is free, else undefined. */
 export function numbersOnHost(x: tf.Tensor): ArrayLike<number> | undefined {
   return hostBackends.has(tf.getBackend()) ? x.dataSync() : undefined;
 }
 
 /**
- * Throws ArgumentError unless `mask` is a tensor of booleans or of numbers of which none is negative; the numbers are
- * looked at on cpu, wasm and tfjs-node.
+ * Checks that `mask` is a tensor of booleans, or of numbers none of which is negative. The numbers are checked on cpu,
+ * wasm and tfjs-node.
+ *
+ * @throws ArgumentError otherwise.
  */
 function requireMask(mask: tf.Tensor): void {
   requireTensor("mask", mask, "[batch, keys]");
@@ -53,12 +58,14 @@ function requireMask(mask: tf.Tensor): void {
     throw new ArgumentError("mask", "bool or numbers", mask.dtype);
   const wrong = Array.prototype.find.call(numbersOnHost(mask) ?? [], (weight: number) => !(weight >= 0));
   if (wrong === undefined) return;
-  throw new ArgumentError("mask", "0 to hide a key, 1 to show it (no mask that is added to scores)", wrong);
+  throw new ArgumentError("mask", "0 to hide a key, 1 to show it (not a mask that is added to scores)", wrong);
 }
 
 /**
- * The sizes of query `[batch, heads, queries, dim]`, key `[batch, heads, keys, dim]` and value
- * `[batch, heads, keys, valueDim]`. Throws ArgumentError, naming the argument, where they disagree.
+ * The sizes of query `[batch, heads, queries, dim]`, key `[batch, heads, keys, dim]` and value `[batch, heads, keys,
+ * valueDim]`.
+ *
+ * @throws ArgumentError, naming the argument, if they disagree.
  */
 export function attentionSizes(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options: AttentionOptions): AttentionSizes {
   for (const [name, x] of Object.entries({ q, k, v })) {
@@ -78,7 +85,7 @@ export function attentionSizes(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options
   return { batch, heads, queries, keys, dim, valueDim, scale };
 }
 
-/** Throws ArgumentError unless `x` has exactly `shape`. */
+/** @throws ArgumentError unless `x` has exactly `shape`. */
 export function requireShape(name: string, x: tf.Tensor, shape: readonly number[]): void {
   if (!tf.util.arraysEqual(x.shape, [...shape])) throw new ArgumentError(name, `[${shape}]`, `[${x.shape}]`);
 }

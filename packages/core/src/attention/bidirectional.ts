@@ -7,19 +7,25 @@ export interface FavorAttentionOptions {
   readonly featureMap: FeatureMap;
   /** The width of a value; default the feature map's `dim`. */
   readonly valueDim?: number;
-  /** [keys]; multiplies phi(K), numerator and denominator alike: 0 hides a key, 1 shows it. Default: all shown. */
+  /**
+   * `[keys]`; multiplies phi(K), in the numerator and the denominator: 0 hides a key, 1 shows it. Default: all shown.
+   */
   readonly keyMask?: ArrayLike<number>;
 }
 
 /**
- * Bidirectional FAVOR of one head in float64, the reference (2006.03555, section 2.3):
+ * Bidirectional FAVOR for one head in float64, the reference implementation (2006.03555, section 2.3):
  *
  *     out_i = phi_q(q_i)^T (sum_j m_j phi_k(k_j) v_j^T) / phi_q(q_i)^T (sum_j m_j phi_k(k_j))
  *
- * query `[queries, dim]`, key `[keys, dim]`, both times d^(-1/4), value `[keys, valueDim]`, result
- * `[queries, valueDim]`, row-major. O((queries + keys) M (dim + valueDim)) time. Hidden keys and values have no effect
- * at all. A query whose normaliser is 0, as when every key is hidden, gives 0. Throws ArgumentError for shapes that
- * disagree, and options without a feature map.
+ * Takes O((queries + keys) M (dim + valueDim)) time. Hidden keys and values have no effect at all. A query whose
+ * normaliser is 0, for example because every key is hidden, gives 0.
+ *
+ * @param query `[queries, dim]`, row-major, scaled by d^(-1/4).
+ * @param key `[keys, dim]`, row-major, scaled by d^(-1/4).
+ * @param value `[keys, valueDim]`, row-major.
+ * @returns `[queries, valueDim]`, row-major.
+ * @throws ArgumentError if shapes disagree, or options have no feature map.
  */
 export function favorAttention(
   query: Float64Array,

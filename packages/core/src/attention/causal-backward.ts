@@ -9,13 +9,15 @@ import { checkLinearInput, keyLogWeights, resolveShape } from "./linear-shape.ts
 import type { LinearInput, LinearShape } from "./linear-shape.ts";
 
 /**
- * Backward pass of {@link causalLinearAttention} from an empty state: a forward sweep of prefix sums gives
- * d phi(q_i) = [S_i z_i] G_i (G_i as in {@link linearAttentionBackward}), a backward sweep of suffix sums
- * R_j = sum_{i>=j} phi(q_i) G_i^T gives d phi(k_j) and d v_j (2009.14794, appendix B.1). O(L M d) time,
- * O(M d + L d) memory beside the result: the rows G_i are kept between the sweeps.
+ * Backward pass of {@link causalLinearAttention} from an empty state (2009.14794, appendix B.1).
  *
- * @param gradient Of the loss with respect to the output, `[heads, rows, valueDim]`.
- * @throws ArgumentError where arrays and shape do not fit.
+ * A forward sweep of prefix sums gives d phi(q_i) = [S_i z_i] G_i, with G_i as in {@link linearAttentionBackward}. A
+ * backward sweep of suffix sums R_j = sum_{i>=j} phi(q_i) G_i^T gives d phi(k_j) and d v_j. Takes O(L M d) time and,
+ * besides the result, O(M d + L d) memory: the rows G_i are kept between the sweeps.
+ *
+ * @param gradient Gradient of the loss with respect to the output, `[heads, rows, valueDim]`.
+ * @param options.chunk Rows per chunk. Default 64; results depend on it only by rounding.
+ * @throws ArgumentError if the arrays do not fit the shape.
  */
 export function causalLinearAttentionBackward(
   input: LinearInput,
@@ -25,7 +27,7 @@ export function causalLinearAttentionBackward(
 ): LinearGradients {
   const resolved = resolveShape(shape);
   const { heads, keyHeads, queryRows: rows, keyRows, count, valueDim, group } = resolved;
-  if (rows !== keyRows) throw new ArgumentError("shape.keyRows", `queryRows (${rows}), being causal`, keyRows);
+  if (rows !== keyRows) throw new ArgumentError("shape.keyRows", `queryRows (${rows}) in causal attention`, keyRows);
   checkLinearInput(input, resolved);
   requireLayout("gradient", gradient, "[heads, queryRows, valueDim]", heads * rows * valueDim);
   const { chunk = 64 } = options;

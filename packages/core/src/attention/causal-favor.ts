@@ -11,18 +11,23 @@ export interface FavorCausalOptions {
   readonly valueDim?: number;
   /** `[rows]`; multiplies phi(K): 0 hides a key. Default: all shown. */
   readonly keyMask?: ArrayLike<number>;
-  /** The past to continue from, from {@link startFavor}; brought up to date. Default: none. */
+  /** The past to continue from, made by {@link startFavor} and updated in place. Default: none. */
   readonly state?: CausalState;
 }
 
 /**
- * Causal FAVOR of one head in float64 (2009.14794, section 2.5.1): `favorAttention` where row i attends to the keys
- * 0..i, by {@link causalLinearAttention}. query and key `[rows, dim]`, both times d^(-1/4), value `[rows, valueDim]`,
- * result `[rows, valueDim]`. Each key is stabilised by itself: no row depends on a later one, to the bit.
+ * Causal FAVOR for one head in float64 (2009.14794, section 2.5.1): `favorAttention` in which row i attends to the keys
+ * 0..i, computed by {@link causalLinearAttention}. Each key is stabilised by itself, so no row depends on a later one,
+ * bit for bit.
  *
- * With `state` it continues a sequence: one call with all rows, or one call per token in O(M d), give the same outputs.
+ * With `state` it continues a sequence: one call for all rows and one call per token, each O(M d), give the same
+ * outputs.
  *
- * @throws ArgumentError for shapes that disagree, and options without a feature map.
+ * @param query `[rows, dim]`, scaled by d^(-1/4).
+ * @param key `[rows, dim]`, scaled by d^(-1/4).
+ * @param value `[rows, valueDim]`.
+ * @returns `[rows, valueDim]`.
+ * @throws ArgumentError if shapes disagree, or options have no feature map.
  */
 export function favorCausalAttention(
   query: Float64Array,
@@ -49,8 +54,10 @@ export function favorCausalAttention(
 }
 
 /**
- * The state of one head before the first token, for {@link favorCausalAttention}. `valueDim` defaults to `dim`.
- * @throws ArgumentError for what is no feature map, or a `valueDim` that is no whole number of at least 1.
+ * The state of one head before its first token, for {@link favorCausalAttention}.
+ *
+ * @param valueDim Width of a value. Default: the feature map's `dim`.
+ * @throws ArgumentError if `featureMap` is not a feature map, or `valueDim` is not a whole number of at least 1.
  */
 export function startFavor(featureMap: FeatureMap, valueDim?: number): CausalState {
   requireFeatureMap("featureMap", featureMap);

@@ -1,8 +1,8 @@
 import { requireObject, requireSize } from "../checks.ts";
 /**
- * All that causal linear attention remembers of the past, per key head, whatever its length: the prefix sums
- * S = sum_j phi(k_j) v_j^T and z = sum_j phi(k_j), stored joined and divided by `exp(logScale)`. Plain data: it can
- * be cloned, posted to a worker or kept, and continued from.
+ * What causal linear attention remembers of the past, per key head; its size does not depend on the length. It holds
+ * the prefix sums S = sum_j phi(k_j) v_j^T and z = sum_j phi(k_j), joined and divided by `exp(logScale)`. It is plain
+ * data: you can clone it, post it to a worker, store it, and continue from it.
  */
 export interface CausalState {
   readonly keyHeads: number;
@@ -16,7 +16,8 @@ export interface CausalState {
 
 /**
  * The state before the first token.
- * @throws ArgumentError where a size is not a whole number of at least 1.
+ *
+ * @throws ArgumentError if a size is not a whole number of at least 1.
  */
 export function startCausal(shape: {
   readonly keyHeads: number;
@@ -35,7 +36,7 @@ export function startCausal(shape: {
   };
 }
 
-/** exp(from - to) for two log scales, of which the first may be -Infinity ("nothing yet"), then 0. */
+/** exp(from - to) for two log scales; 0 if `from` is -Infinity, which means "nothing yet". */
 export function rescale(from: number, to: number): number {
   return from === -Infinity ? 0 : Math.exp(from - to);
 }

@@ -6,9 +6,9 @@ import { checkLinearInput, keyLogWeights, resolveShape } from "./linear-shape.ts
 import type { LinearInput, LinearShape } from "./linear-shape.ts";
 
 export interface CausalOptions {
-  /** Rows per chunk, C. Default 64. The result does not depend on it but for rounding. */
+  /** Rows per chunk, C. Default 64; results depend on it only by rounding. */
   readonly chunk?: number;
-  /** The past to continue from, brought up to date in place. Default: none, {@link startCausal}. */
+  /** The past to continue from, updated in place. Default: none, as {@link startCausal} makes it. */
   readonly state?: CausalState;
 }
 
@@ -24,16 +24,18 @@ export interface CausalRows {
 
 /**
  * Causal linear attention by chunked prefix sums (2009.14794, section 2.5.1 and appendix B.1; 2006.03555, algorithm 1):
- * out_i = sum_{j<=i} phi(q_i).phi(k_j) v_j / sum_{j<=i} phi(q_i).phi(k_j), in O(L M d) time. Beside its result it holds
- * the M(d+1) prefix sums and C numbers.
+ *
+ *     out_i = sum_{j<=i} phi(q_i).phi(k_j) v_j / sum_{j<=i} phi(q_i).phi(k_j)
+ *
+ * Takes O(L M d) time. Besides its result it holds the M (d + 1) prefix sums and C numbers.
  *
  * Stabilised by the running maximum of the keys' log weights: row i is computed relative to the maximum over j <= i,
- * and the sums are rescaled when it grows. No row ever depends on a later key, to the bit. A row whose keys are all
- * hidden gives 0. NaN in a row comes out as NaN from that row on.
+ * and the sums are rescaled when that grows. No row ever depends on a later key, bit for bit. A row whose keys are all
+ * hidden gives 0. NaN in a row gives NaN from that row on.
  *
  * @param shape `queryRows` and `keyRows` must be equal.
  * @returns `[heads, rows, valueDim]`.
- * @throws ArgumentError where arrays, shape and state do not fit.
+ * @throws ArgumentError if the arrays do not fit the shape or the state.
  */
 export function causalLinearAttention(
   input: LinearInput,
@@ -42,7 +44,7 @@ export function causalLinearAttention(
 ): Float64Array {
   const resolved = resolveShape(shape);
   const { heads, keyHeads, queryRows: rows, keyRows, count, valueDim, group } = resolved;
-  if (rows !== keyRows) throw new ArgumentError("shape.keyRows", `queryRows (${rows}), being causal`, keyRows);
+  if (rows !== keyRows) throw new ArgumentError("shape.keyRows", `queryRows (${rows}) in causal attention`, keyRows);
   checkLinearInput(input, resolved);
   const { chunk = 64, state = startCausal({ keyHeads, count, valueDim }) } = options;
   requireSize("options.chunk", chunk, 1);
@@ -119,7 +121,7 @@ function attendChunk(
     }
     for (let j = start; j <= i; j++) {
       const weight = rescale(weights[j]!, scale);
-      if (weight === 0) continue; // hidden, or too small to be told from 0: its value may be anything
+      if (weight === 0) continue; // hidden, or too small to matter: its value may be anything
       let score = 0;
       for (let m = 0; m < count; m++) score += query[i * count + m]! * key[j * count + m]!;
       score *= weight;

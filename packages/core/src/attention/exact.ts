@@ -2,9 +2,14 @@ import { headShape } from "./head-shape.ts";
 import type { ExactAttentionOptions } from "./head-shape.ts";
 
 /**
- * Softmax attention in float64, the reference: softmax(scale Q K^T) V. query `[queries, dim]`, key `[keys, dim]`, value
- * `[keys, valueDim]`, result `[queries, valueDim]`, row-major. O(queries keys (dim + valueDim)) time, O(keys) memory.
- * A query that sees no key gives 0. A hidden key or value is never read. Throws ArgumentError for shapes that disagree.
+ * Softmax attention in float64, the reference implementation: softmax(scale Q K^T) V. Takes O(queries keys (dim +
+ * valueDim)) time and O(keys) memory. A query that sees no key gives 0. Hidden keys and values are never read.
+ *
+ * @param query `[queries, dim]`, row-major.
+ * @param key `[keys, dim]`, row-major.
+ * @param value `[keys, valueDim]`, row-major.
+ * @returns `[queries, valueDim]`, row-major.
+ * @throws ArgumentError if shapes disagree.
  */
 export function exactAttention(
   query: Float64Array,

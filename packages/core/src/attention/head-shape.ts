@@ -6,11 +6,11 @@ export interface ExactAttentionOptions {
   readonly dim: number;
   /** The width of a value; default `dim`. */
   readonly valueDim?: number;
-  /** Multiplies q.k. Default 1: q and k are then already times d^(-1/4) each. */
+  /** Multiplies q.k. Default 1, for q and k that are both already scaled by d^(-1/4). */
   readonly scale?: number;
-  /** [keys], none negative; multiplies exp(q.k): 0 hides a key, 1 shows it. Default: all shown. */
+  /** `[keys]`, none negative; multiplies exp(q.k): 0 hides a key, 1 shows it. Default: all shown. */
   readonly keyMask?: ArrayLike<number>;
-  /** Query i sees keys 0 to i + (keys - queries). Default false; needs as many keys as queries or more. */
+  /** Query i sees the keys 0 to i + (keys - queries). Needs at least as many keys as queries. Default false. */
   readonly causal?: boolean;
 }
 
@@ -25,7 +25,8 @@ export interface HeadShape {
 
 /**
  * Fills the defaults of exact attention and checks its arrays.
- * @throws ArgumentError for shapes that disagree, or a mask with a number that is negative or not finite.
+ *
+ * @throws ArgumentError if shapes disagree, or the mask has a number that is negative or not finite.
  */
 export function headShape(
   query: Float64Array,

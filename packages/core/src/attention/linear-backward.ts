@@ -3,22 +3,26 @@ import { attend, keyValueSums, keyWeights } from "./linear.ts";
 import { checkLinearInput, keyLogWeights, resolveShape } from "./linear-shape.ts";
 import type { LinearInput, LinearShape } from "./linear-shape.ts";
 
-/** Gradients of a scalar loss with respect to each array of a {@link LinearInput}, in its layout. */
+/** Gradients of a scalar loss with respect to the arrays of a {@link LinearInput}, each in the layout of its array. */
 export interface LinearGradients {
   readonly query: Float64Array;
   readonly key: Float64Array;
   readonly value: Float64Array;
-  /** With respect to `keyLogScale`, given or not (0). */
+  /** With respect to `keyLogScale`, which counts as 0 if not given. */
   readonly keyLogScale: Float64Array;
 }
 
 /**
- * Backward pass of {@link linearAttention}. With n_i the normaliser of row i, G_i = [g_i, -g_i.out_i] / n_i the
- * gradient of the unnormalised row [phi(q_i) S, phi(q_i) z]: d phi(q_i) = [S z] G_i, d[S z] = sum_i phi(q_i) G_i^T,
- * and from there to phi(k_j) and v_j. O((L_q + L_k) M d) time, O(M d) memory beside the result and one number per key.
+ * Backward pass of {@link linearAttention}. Let n_i be the normaliser of row i and G_i = [g_i, -g_i.out_i] / n_i the
+ * gradient of the unnormalised row [phi(q_i) S, phi(q_i) z]. Then
  *
- * @param gradient Of the loss with respect to the output, `[heads, queryRows, valueDim]`.
- * @throws ArgumentError where arrays and shape do not fit.
+ *     d phi(q_i) = [S z] G_i        d[S z] = sum_i phi(q_i) G_i^T
+ *
+ * and from d[S z] follow phi(k_j) and v_j. Takes O((L_q + L_k) M d) time. Besides the result it holds O(M d) numbers
+ * and one per key.
+ *
+ * @param gradient Gradient of the loss with respect to the output, `[heads, queryRows, valueDim]`.
+ * @throws ArgumentError if the arrays do not fit the shape.
  */
 export function linearAttentionBackward(
   input: LinearInput,
@@ -72,7 +76,7 @@ export function rowGradient(row: Float64Array, gradient: Float64Array, i: number
   row[valueDim] = -inner;
 }
 
-/** From the gradient of sum_j weight_j phi(k_j) [v_j, 1], adds to those of phi(k_j), v_j and log weight_j. */
+/** Given the gradient of sum_j weight_j phi(k_j) [v_j, 1], adds to the gradients of phi(k_j), v_j and log weight_j. */
 export function keyValueGradient(
   input: LinearInput,
   j: number,

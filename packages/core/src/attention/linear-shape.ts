@@ -9,7 +9,7 @@ import { ArgumentError } from "../errors.ts";
  */
 export interface LinearShape {
   readonly heads: number;
-  /** Grouped queries: query head h reads key head floor(h * keyHeads / heads). Divides `heads`, which it is by default. */
+  /** Grouped queries: query head h reads key head floor(h * keyHeads / heads). Must divide `heads`. Default `heads`. */
   readonly keyHeads?: number;
   readonly queryRows: number;
   readonly keyRows: number;
@@ -18,7 +18,7 @@ export interface LinearShape {
   readonly valueDim: number;
 }
 
-/** Features of queries and keys, with the values: what the attention algebra works on, whatever the feature map. */
+/** Features of queries and keys, and the values: what linear attention works on, for any feature map. */
 export interface LinearInput {
   /** phi(Q), `[heads, queryRows, count]`. A positive factor per row cancels in the normaliser. */
   readonly query: Float64Array;
@@ -27,11 +27,14 @@ export interface LinearInput {
   /** `[keyHeads, keyRows, valueDim]`. */
   readonly value: Float64Array;
   /**
-   * `[keyHeads, keyRows]`: the true features of key j are `exp(keyLogScale[j]) * key[j]`. Each row scaled by its
-   * own maximum neither over- nor underflows, and needs no other key. Default 0.
+   * `[keyHeads, keyRows]`: the true features of key j are `exp(keyLogScale[j]) * key[j]`. Scaling each row by its own
+   * maximum avoids over- and underflow without looking at other keys. Default 0.
    */
   readonly keyLogScale?: Float64Array;
-  /** `[keyRows]`, shared by the heads: multiplies phi(K), numerator and denominator alike. 0 hides a key. Default 1. */
+  /**
+   * `[keyRows]`, shared by the heads; multiplies phi(K), in the numerator and the denominator. 0 hides a key. Default:
+   * all 1.
+   */
   readonly keyMask?: ArrayLike<number>;
 }
 
@@ -42,7 +45,8 @@ export interface ResolvedShape extends Required<LinearShape> {
 
 /**
  * Fills the defaults of a shape and checks it.
- * @throws ArgumentError where a size is not a whole number, or `keyHeads` does not divide `heads`.
+ *
+ * @throws ArgumentError if a size is not a whole number, or `keyHeads` does not divide `heads`.
  */
 export function resolveShape(shape: LinearShape): ResolvedShape {
   requireObject("shape", shape, "{ heads: 8, queryRows: 512, keyRows: 512, count: 256, valueDim: 64 }");
@@ -70,9 +74,10 @@ export function checkLinearInput(input: LinearInput, shape: ResolvedShape): void
 }
 
 /**
- * `[keyHeads, keyRows]`: log of mask times scale of every key, -Infinity for a hidden one. With it phi(K) has one
- * form everywhere: `exp(weight[j]) * key[j]`.
- * @throws ArgumentError where a scale is +Infinity.
+ * `[keyHeads, keyRows]`: log(mask) plus the log scale of every key, -Infinity for a hidden one. With it phi(K) has one
+ * form everywhere, `exp(weight[j]) * key[j]`.
+ *
+ * @throws ArgumentError if a scale is +Infinity.
  */
 export function keyLogWeights(input: LinearInput, shape: ResolvedShape): Float64Array {
   const { keyHeads, keyRows } = shape;

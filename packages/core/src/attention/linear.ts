@@ -3,12 +3,15 @@ import type { LinearInput, LinearShape, ResolvedShape } from "./linear-shape.ts"
 import { rescale } from "./causal-state.ts";
 
 /**
- * Bidirectional linear attention over features, self- or cross-: out = phi(Q) (phi(K)^T V) / phi(Q) (phi(K)^T 1)
- * (2009.14794, equation 4), in O((L_q + L_k) M d) time; beside its result it holds M(d+1) numbers and one per key.
- * A row with nothing to attend to (all keys hidden, or none) gives 0.
+ * Bidirectional linear attention over features, for self- and cross-attention (2009.14794, equation 4):
+ *
+ *     out = phi(Q) (phi(K)^T V) / phi(Q) (phi(K)^T 1)
+ *
+ * Takes O((L_q + L_k) M d) time. Besides its result it holds M (d + 1) numbers and one per key. A row with nothing to
+ * attend to, because all keys are hidden or there are none, gives 0.
  *
  * @returns `[heads, queryRows, valueDim]`.
- * @throws ArgumentError where arrays and shape do not fit.
+ * @throws ArgumentError if the arrays do not fit the shape.
  */
 export function linearAttention(input: LinearInput, shape: LinearShape): Float64Array {
   const resolved = resolveShape(shape);
@@ -28,7 +31,10 @@ export function linearAttention(input: LinearInput, shape: LinearShape): Float64
   return out;
 }
 
-/** exp(weight - the head's largest), in place: one number per key, free of over- and underflow; cancels in the ratio. */
+/**
+ * exp(weight - the largest of the head), in place: one number per key, without over- or underflow; cancels in the
+ * ratio.
+ */
 export function keyWeights(logWeights: Float64Array, keyHeads: number): Float64Array {
   const rows = logWeights.length / keyHeads;
   for (let head = 0; head < keyHeads; head++) {

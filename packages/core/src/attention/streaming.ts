@@ -3,7 +3,7 @@ import { causalLinearAttention } from "./causal.ts";
 import type { CausalState } from "./causal-state.ts";
 import { ArgumentError } from "../errors.ts";
 
-/** One token: the features of its query and key, and its value, of every head. */
+/** One token of every head: the features of its query and key, and its value. */
 export interface StreamingToken {
   /** phi(q), `[heads, count]`. */
   readonly query: Float64Array;
@@ -13,18 +13,18 @@ export interface StreamingToken {
   readonly value: Float64Array;
   /** `[keyHeads]`: the true key features are `exp(keyLogScale) * key`. Default 0. */
   readonly keyLogScale?: Float64Array;
-  /** Multiplies phi(k); 0 hides this token from itself and all later ones. Default 1. */
+  /** Multiplies phi(k); 0 hides this token from itself and from all later ones. Default 1. */
   readonly keep?: number;
 }
 
 /**
- * Attention of the next token to all before it and itself, in O(M d) time and no memory beyond the state, which is
- * brought up to date. A sequence may be entered with {@link causalLinearAttention} (`options.state`) and continued
+ * Attention of the next token to itself and all tokens before it. Takes O(M d) time and no memory beyond the state,
+ * which it updates in place. You can read in a prompt with {@link causalLinearAttention} (`options.state`) and continue
  * here: the outputs are those of one full pass.
  *
- * @param state From {@link startCausal}, or what an earlier call left.
- * @returns `[heads, valueDim]`; 0 where no key has been seen.
- * @throws ArgumentError where the token does not fit the state.
+ * @param state From {@link startCausal}, or as an earlier call left it.
+ * @returns `[heads, valueDim]`; 0 if no key has been seen.
+ * @throws ArgumentError if the token does not fit the state.
  */
 export function stepCausal(state: CausalState, token: StreamingToken): Float64Array {
   requireObject("state", state, "what startCausal gives");

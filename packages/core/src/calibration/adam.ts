@@ -9,7 +9,7 @@ export class Adam {
     this.#square = new Float64Array(size);
   }
 
-  /** Moves `parameters` against `gradient` in place, each number by about `rate` at most. */
+  /** Moves `parameters` against `gradient` in place, each number by at most about `rate`. */
   update(parameters: Float64Array, gradient: Float64Array, rate: number): void {
     this.#step++;
     const meanScale = 1 / (1 - 0.9 ** this.#step);

@@ -94,20 +94,21 @@ export interface FeaturesForErrorOptions {
 }
 
 export interface FeaturesForError {
-  /** False when even the maximum is not enough: count and error are then the maximum's. */
+  /** False if even the maximum is not enough; count and error are then those of the maximum. */
   readonly reached: boolean;
   readonly count: number;
   /** The mean relative error at `count`. */
   readonly error: number;
-  /** All that was measured, by count. */
+  /** Every measurement, sorted by count. */
   readonly measured: readonly { readonly count: number; readonly error: number }[];
 }
 
 /**
  * The smallest number of features, to within an eighth, whose mean {@link AttentionError.relative} on the sample is at
- * most `epsilon`: doubling from 8, then bisection. Measured, because the bound of {@link theorem1} asks for far more.
+ * most `epsilon`. It doubles from 8, then bisects. This measures the number, because the bound of `theorem1` asks for
+ * far more than is needed.
  *
- * Throws ArgumentError for an epsilon that is not positive, shapes that disagree or no input.
+ * @throws ArgumentError if epsilon is not positive, shapes disagree, or there is no input.
  */
 export function featuresForError(
   inputs: readonly AttentionInput[],

@@ -14,13 +14,17 @@ export interface Balance extends HeadCoordinates {
 }
 
 /**
- * Steps 1 to 4 of the calibration. Softmax does not see a constant vector taken from every key, and what centring
- * takes from the queries is an exact weight per key; any invertible A leaves q.k = (A q).(A^-T k). A = G^(1/2) with the
- * geometric mean G = S_q^(-1/2) (S_q^(1/2) S_k S_q^(1/2))^(1/2) S_q^(-1/2), the solution of G S_q G = S_k, gives both
- * sides the same covariance A S_q A; U are the eigenvectors of the sum of the two, lambda its eigenvalues.
+ * Steps 1 to 4 of the calibration: centre, balance and rotate the queries and keys of a head.
  *
- * S_q and S_k have their eigenvalues floored at 1e-4 of the largest. Throws ArgumentError for arrays of a wrong length
- * or with values that are not finite.
+ * Softmax does not change if the same vector is subtracted from every key, and what centring takes from the queries is
+ * an exact weight per key. Any invertible A leaves q.k = (A q).(A^-T k). A = G^(1/2), with the geometric mean
+ *
+ *     G = S_q^(-1/2) (S_q^(1/2) S_k S_q^(1/2))^(1/2) S_q^(-1/2),   the solution of G S_q G = S_k,
+ *
+ * gives both sides the same covariance A S_q A. U holds the eigenvectors of the sum of the two covariances, lambda its
+ * eigenvalues. The eigenvalues of S_q and S_k are floored at 1e-4 of the largest.
+ *
+ * @throws ArgumentError for arrays of the wrong length or with values that are not finite.
  */
 export function balance(moments: HeadMoments): Balance {
   requireObject("moments", moments, "what MomentAccumulator.moments() gives");
@@ -65,7 +69,7 @@ export function balance(moments: HeadMoments): Balance {
   };
 }
 
-/** A head whose vectors are all equal has no variance at all; any positive floor then serves. */
+/** The vectors of a head may all be equal and have no variance; any positive floor then works. */
 function floorOf(eigenvalues: Float64Array): number {
   const largest = eigenvalues[0]!;
   return largest > 0 ? eigenvalueFloor * largest : eigenvalueFloor;

@@ -18,11 +18,11 @@ export interface CalibrateOptions {
 }
 
 /**
- * From the moments of one head to its feature map: {@link balance}, then dense-exponential features (FAVOR#,
- * 2302.00787) with the closed-form a of each dimension's lambda, {@link optimalExponent}. The estimate of exp(q.k) is
- * unbiased whatever the moments are; its variance is the smaller, the better they fit. O(d^3).
+ * Derives the feature map of one head from its moments: {@link balance}, then dense-exponential features (FAVOR#,
+ * 2302.00787) with the closed-form a for each dimension's lambda, {@link optimalExponent}. The estimate of exp(q.k) is
+ * unbiased for any moments; the better they fit, the smaller its variance. O(d^3).
  *
- * Throws ArgumentError for moments or options that cannot be right.
+ * @throws ArgumentError for invalid moments or options.
  */
 export function calibrate(moments: HeadMoments, options: CalibrateOptions): CalibratedDescription {
   requireObject("options", options, "{ count: 128, seed: 0 }");

@@ -3,9 +3,9 @@ import type { CoreSystem } from "./non-negative-core.ts";
 import type { SampledAttention } from "./sample-attention.ts";
 
 /**
- * The sums of the fit P ~ Phi_q C Phi_k^T over the inputs of a sample, from the logs of Phi_q (each row less the log of
- * softmax's normaliser) and of Phi_k, `[rows, count]` per input. The columns are scaled to unit mean square:
- * exp(-queryLogScale_m) and exp(-keyLogScale_n) are the factors.
+ * The sums of the fit P ~ Phi_q C Phi_k^T over the inputs of a sample. Takes the logs of Phi_q (each row minus the log
+ * of softmax's normaliser) and of Phi_k, `[rows, count]` per input. The columns are scaled to unit mean square by the
+ * factors exp(-queryLogScale_m) and exp(-keyLogScale_n).
  */
 export function coreSystem(
   sample: readonly SampledAttention[],

@@ -28,11 +28,11 @@ export type ExactSample = BidirectionalSample | CausalSample;
 /**
  * The softmax attention of a sample, to compare feature maps with by `attentionError`.
  *
- * Bidirectional samples hold every P: O(rows^2 dim) time and rows^2 numbers per input. Causal ones hold P V for Gaussian
- * values V, drawn from seed 0: as long to compute, but only 2 rows dim numbers per input.
+ * Bidirectional samples hold every P: O(rows^2 dim) time and rows^2 numbers per input. Causal ones hold P V for
+ * Gaussian values V, drawn from seed 0: as long to compute, but only 2 rows dim numbers per input.
  *
- * @param inputs One per sequence: query `[rows, dim]` and key `[rows, dim]`, both times d^(-1/4), unpadded. Empty inputs
- * are left out.
+ * @param inputs One per sequence: query `[rows, dim]` and key `[rows, dim]`, both scaled by d^(-1/4), unpadded. Empty
+ * inputs are left out.
  * @param options.causal Query i sees the keys 0..i only, which needs as many keys as queries. Default false.
  * @throws ArgumentError if shapes disagree, or no input has queries and keys.
  */

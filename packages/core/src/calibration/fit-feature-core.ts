@@ -13,26 +13,28 @@ import { checkInputs, sampleAttention } from "./sample-attention.ts";
 import type { AttentionInput } from "./sample-attention.ts";
 
 export interface FitFeatureCoreOptions extends CoreFitOptions {
-  /** Of the choice of rows. */
+  /** Seed for the choice of rows. */
   readonly seed: number;
   readonly layer?: number;
   readonly head?: number;
-  /** Query rows used, over all inputs; default 2560. Inputs beyond that are left out at random. */
+  /** How many query rows to use, over all inputs. Default 2560. Further inputs are left out at random. */
   readonly rows?: number;
 }
 
 /**
- * A non-negative core for any exponential features, random ones too: C >= 0 that minimises |P - Phi_q C Phi_k^T|^2 over a
- * sample of one head's inputs, P the softmax attention and Phi_q's rows divided by softmax's own normaliser, as in
- * `fitLandmarks`. A core that the description has is fitted anew. It is a fit to what it saw and no longer unbiased:
- * compare on other inputs with `selectFeatureMap`. It helps few features (count about 2 dim); where attention is peaked,
- * `fitLandmarks`, which also chooses where the features are, comes far nearer.
+ * Fits a non-negative core to any exponential features, random ones included: the C >= 0 that minimises |P - Phi_q C
+ * Phi_k^T|^2 over a sample of one head's inputs. P is the softmax attention, and the rows of Phi_q are divided by
+ * softmax's own normaliser, as in `fitLandmarks`. If the description already has a core, it is fitted anew.
  *
- * @param description With an exponential form: positive, hyperbolic, oprf, dense-exponential, calibrated, landmark or
- * linear-exponential.
- * @param inputs One for each input sequence: query `[rows, dim]` and key `[rows, dim]`, times d^(-1/4), unpadded.
- * @throws ArgumentError for another kind, shapes that disagree, values that are not finite or no input; FavorError
- * "degenerate-fit".
+ * The result fits the data that it saw and is no longer unbiased: compare it on other inputs with `selectFeatureMap`.
+ * It helps if there are few features (count about 2 dim). If attention is peaked, `fitLandmarks`, which also chooses
+ * where the features are, comes far nearer to softmax.
+ *
+ * @param description One with an exponential form: positive, hyperbolic, oprf, dense-exponential, calibrated, landmark
+ * or linear-exponential.
+ * @param inputs One per sequence: query `[rows, dim]` and key `[rows, dim]`, scaled by d^(-1/4), unpadded.
+ * @throws ArgumentError for another kind, shapes that disagree, values that are not finite, or no input; FavorError
+ * `degenerate-fit`.
  */
 export function fitFeatureCore(
   description: FeatureMapDescription,
@@ -58,19 +60,19 @@ export function fitFeatureCore(
   return {
     ...linearExponential(form),
     logWeight: Array.from(queryLogScale, (scale) => -scale),
-    // without a core, the weight of a feature is on the keys' side
+    // without a core, the weight of a feature belongs to the keys
     core: Array.from(core, (value, i) => value * Math.exp(form.logWeight[i % count]! - keyLogScale[i % count]!)),
   };
 }
 
-/** Coordinates as they are. */
+/** Coordinates that change nothing. */
 function unchanged(dim: number): HeadCoordinates {
   const identity = Float64Array.from({ length: dim * dim }, (_, i) => (i % (dim + 1) === 0 ? 1 : 0));
   const zeros = new Float64Array(dim);
   return { queryMean: zeros, keyMean: zeros, queryMatrix: identity, keyMatrix: identity };
 }
 
-/** log(features exp(logScale)) - less, `[rows, count]`, `less` `[rows]`. */
+/** log(features exp(logScale)) - less, `[rows, count]`; `less` is `[rows]`. */
 function logs({ features, logScale }: StabilizedFeatures, count: number, less?: Float64Array): Float64Array {
   return features.map((value, i) => {
     const row = Math.floor(i / count);

@@ -4,18 +4,19 @@ import { multiplyTransposed } from "../linear-algebra/products.ts";
 import type { RandomStream } from "../random/stream.ts";
 
 export interface KMeansOptions {
-  /** [rows], none negative: how much each point counts. Default: all alike. */
+  /** `[rows]`, none negative: the weight of each point. Default: all equal. */
   readonly weights?: Float64Array;
-  /** Lloyd iterations at most; default 8. It stops before when no point changes its centre. */
+  /** The most Lloyd iterations. Default 8; stops earlier if no point changes its centre. */
   readonly iterations?: number;
 }
 
 /**
- * Cluster centres of points `[rows, dim]`: k-means++ (Arthur and Vassilvitskii, 2007), then Lloyd's iterations. Returns
- * `[count, dim]`, deterministic for a stream. A centre that loses its points keeps its place. Fewer distinct points
- * than centres give repeated centres. O(rows count dim) per iteration.
+ * Cluster centres of points `[rows, dim]`: k-means++ (Arthur and Vassilvitskii, 2007), then Lloyd's iterations.
+ * Deterministic for a given stream. A centre that loses its points stays where it is. If there are fewer distinct
+ * points than centres, centres repeat. O(rows count dim) per iteration.
  *
- * Throws ArgumentError when there is no point.
+ * @returns `[count, dim]`.
+ * @throws ArgumentError if there is no point.
  */
 export function kMeans(
   points: Float64Array,

@@ -19,30 +19,32 @@ export interface FitLandmarksOptions extends CoreFitOptions {
   readonly seed: number;
   readonly layer?: number;
   readonly head?: number;
-  /** Query rows used, over all inputs; default 2560. Inputs beyond that are left out at random. */
+  /** How many query rows to use, over all inputs. Default 2560. Further inputs are left out at random. */
   readonly rows?: number;
 }
 
-/** Rows that k-means sees at most, and its iterations: beyond them the fit gains nothing that could be measured. */
+/** The most rows that k-means sees, and its iterations: more gained nothing measurable. */
 const clusteredRows = 2048;
 const lloydIterations = 4;
 
 /**
- * Landmark features of one head, fitted to a sample of its inputs; no training. Centring, balance and rotation are
- * those of {@link balance}. The query features are exp(z_m.q') at centres z of the keys, the key features
- * exp(y_m.k' + queryMean.(k - keyMean)) at centres y of the queries, and the core C >= 0 between them minimises
- * |P - Phi_q C Phi_k^T|^2 summed over the inputs, P the softmax attention and Phi_q's rows divided by the softmax's own
- * normaliser; {@link fitCore}. In k-means each key counts by its share of |P|^2, sum_i P_ij^2, and each query by
- * sum_j P_ij^2: centres go where attention is.
+ * Fits landmark features to a sample of one head's inputs, without training. Centring, balance and rotation are those
+ * of {@link balance}. The query features are exp(z_m.q') at centres z of the keys. The key features are exp(y_m.k' +
+ * queryMean.(k - keyMean)) at centres y of the queries. The core C >= 0 between them minimises |P - Phi_q C Phi_k^T|^2
+ * summed over the inputs ({@link fitCore}), where P is the softmax attention and the rows of Phi_q are divided by
+ * softmax's own normaliser. K-means weights each key by its share of |P|^2, sum_i P_ij^2, and each query by sum_j
+ * P_ij^2, so that centres lie where attention is.
  *
- * It is a fit to the data that it saw, not an unbiased estimate: test it on other data, at the lengths that will be
- * used. For causal attention too P is that over all keys: the sums of the fit know no order, and rows that are normalised
- * over fewer keys than they multiply give cores twice as far off. {@link refineLandmarks} then fits to the causal P.
+ * The result fits the data that it saw and is not an unbiased estimate: test it on other data, at the lengths that you
+ * will use. P covers all keys even if attention is causal: the sums of the fit have no order, and rows that are
+ * normalised over fewer keys than they multiply make the core twice as inaccurate. {@link refineLandmarks} then fits
+ * the causal P.
  *
- * For d = 64, M = 128 and inputs of 120 tokens some 0.4 s per head on one core, whatever the number of inputs.
+ * For d = 64, M = 128 and inputs of 120 tokens it takes about 0.4 s per head on one core, regardless of the number of
+ * inputs.
  *
- * @param inputs one for each input sequence: query `[rows, dim]` and key `[rows, dim]`, times d^(-1/4), unpadded.
- * Throws ArgumentError for shapes that disagree, values that are not finite or no input; FavorError "degenerate-fit".
+ * @param inputs One per sequence: query `[rows, dim]` and key `[rows, dim]`, scaled by d^(-1/4), unpadded.
+ * @throws ArgumentError if shapes disagree, values that are not finite, or no input; FavorError `degenerate-fit`.
  */
 export function fitLandmarks(
   inputs: readonly AttentionInput[],
@@ -101,7 +103,7 @@ function centres(
   let taken = 0;
   for (const input of sample) {
     for (let row = 0; row < input[weight].length; row++, seen++) {
-      // Selection sampling: exactly `used` of `total`, each subset alike.
+      // Selection sampling: exactly `used` of `total`, every subset equally likely.
       if (stream.uniform() * (total - seen) >= used - taken) continue;
       points.set(input[side].subarray(row * dim, (row + 1) * dim), taken * dim);
       weights[taken++] = input[weight][row]!;

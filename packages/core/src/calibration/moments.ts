@@ -2,10 +2,10 @@ import { requireFinite, requireInteger, requireLength, requirePositive, rowCount
 import { ArgumentError } from "../errors.ts";
 import { addTransposedProduct } from "../linear-algebra/products.ts";
 
-/** Means and population covariances of one head's queries and keys, both already times d^(-1/4). */
+/** Means and population covariances of one head's queries and keys, both scaled by d^(-1/4). */
 export interface HeadMoments {
   readonly dim: number;
-  /** Tokens seen (queries, where they and the keys differ). */
+  /** Tokens seen; queries, if there are more or fewer of them than keys. */
   readonly count: number;
   /** [dim] */
   readonly queryMean: Float64Array;
@@ -17,7 +17,7 @@ export interface HeadMoments {
   readonly keyCovariance: Float64Array;
 }
 
-/** Weighted sums of one side, as another program may have computed them. */
+/** Weighted sums over queries or keys, for example computed by another program. */
 export interface VectorSums {
   /** The sum of the weights; the number of vectors without weights. */
   readonly count: number;
@@ -28,8 +28,8 @@ export interface VectorSums {
 }
 
 /**
- * The running mean and scatter of vectors: each block is centred on its own mean and merged by the update of Chan,
- * Golub and LeVeque (1979), so that a mean far from zero costs no digits.
+ * The running mean and scatter of vectors. Each block is centred on its own mean and merged by the update of Chan,
+ * Golub and LeVeque (1979), so a mean far from zero costs no precision.
  */
 class VectorMoments {
   readonly dim: number;
@@ -105,7 +105,10 @@ export class MomentAccumulator {
   readonly #key: VectorMoments;
   #count = 0;
 
-  /** `dim` is the head dimension d. Throws ArgumentError unless it is a whole number from 1 to 2^20. */
+  /**
+   * `dim` is the head dimension d.
+   * @throws ArgumentError unless it is a whole number from 1 to 2^20.
+   */
   constructor(dim: number) {
     requireInteger("dim", dim, 1, 1 << 20);
     this.dim = dim;
@@ -114,9 +117,11 @@ export class MomentAccumulator {
   }
 
   /**
-   * Adds queries `[rows, dim]` and keys `[rows, dim]` (the two may have different numbers of rows). `weight` is one
-   * number for the call (default 1; 1 / rows weighs sequences of any length alike) or one per row, where 0 leaves a
-   * padded row out. Throws ArgumentError for a wrong length, a negative weight or a value that is not finite.
+   * Adds queries `[rows, dim]` and keys `[rows, dim]`; the two may differ in rows.
+   *
+   * @param weight One number for the call, default 1, or one per row. 1 / rows gives sequences of every length the same
+   * weight; 0 leaves out a padded row.
+   * @throws ArgumentError for a wrong length, a negative weight, or a value that is not finite.
    */
   add(query: Float64Array, key: Float64Array, weight: number | Float64Array = 1): void {
     const queries = rowCount("query", query, this.dim);
@@ -137,8 +142,10 @@ export class MomentAccumulator {
   }
 
   /**
-   * Adds sums computed elsewhere. Their Gram matrices are not centred: about 2 log10(|mean| / deviation) of the 16
-   * digits are lost, more if they were summed in float32. Throws ArgumentError for a wrong length or value.
+   * Adds sums computed elsewhere. Their Gram matrices are not centred, which costs about 2 log10(|mean| / deviation) of
+   * the 16 digits, and more if they were summed in float32.
+   *
+   * @throws ArgumentError for a wrong length or value.
    */
   addMoments(query: VectorSums, key: VectorSums): void {
     this.#addSums("query", this.#query, query);
@@ -158,7 +165,11 @@ export class MomentAccumulator {
     side.merge(count, mean, scatter);
   }
 
-  /** Adds everything that `other` has seen. Throws ArgumentError for another dimension. */
+  /**
+   * Adds everything that `other` has seen.
+   *
+   * @throws ArgumentError if the dimensions differ.
+   */
   merge(other: MomentAccumulator): void {
     if (other.dim !== this.dim) throw new ArgumentError("other.dim", `${this.dim}`, other.dim);
     this.#query.merge(other.#query.weight, other.#query.mean, other.#query.scatter);
@@ -166,7 +177,11 @@ export class MomentAccumulator {
     this.#count += other.#count;
   }
 
-  /** The moments so far. Throws ArgumentError when nothing was added. */
+  /**
+   * The moments so far.
+   *
+   * @throws ArgumentError if nothing was added.
+   */
   moments(): HeadMoments {
     if (this.#query.weight === 0 || this.#key.weight === 0) {
       throw new ArgumentError("moments", "at least one query and one key added before", "none");

@@ -16,18 +16,18 @@ export interface CoreSystem {
 }
 
 export interface CoreFitOptions {
-  /** Updates at most; default 200. */
+  /** The most updates. Default 200. */
   readonly iterations?: number;
-  /** Stops after an update that lowers the residual by less than this; default 5e-4. */
+  /** Stops after an update that lowers the residual by less than this. Default 5e-4. */
   readonly tolerance?: number;
 }
 
 export interface CoreFit {
   /** C, [count, count], no entry negative. */
   readonly core: Float64Array;
-  /** The updates done. */
+  /** How many updates were made. */
   readonly iterations: number;
-  /** (|P|^2 - 2 <C, X> + <C, G_q C G_k>) / |P|^2: about the share of P's squared norm that is not met. */
+  /** (|P|^2 - 2 <C, X> + <C, G_q C G_k>) / |P|^2: about the share of P's squared norm that the fit misses. */
   readonly residual: number;
 }
 
@@ -36,11 +36,11 @@ export interface CoreFit {
  *
  *     C <- C * (X / (G_q C G_k))^w,
  *
- * which keep every entry positive. w = 3/2 over-relaxes, as many steps again for nothing; should the residual ever
- * rise, w is 1 from there on, with which it cannot. The start is the constant of least residual. 2 count^3
- * multiplications an update.
+ * which keep every entry positive. w = 3/2 over-relaxes: each update goes half as far again, at no cost. If the
+ * residual ever rises, w becomes 1 for good, with which it cannot rise. It starts from the constant matrix with the
+ * least residual. Each update costs 2 count^3 multiplications.
  *
- * Throws ArgumentError for arrays of another size, FavorError "degenerate-fit" when X holds no positive number.
+ * @throws ArgumentError for arrays of the wrong size; FavorError `degenerate-fit` if X holds no positive number.
  */
 export function fitCore(system: CoreSystem, options: CoreFitOptions = {}): CoreFit {
   requireObject("system", system, "{ count, queryGram, keyGram, target, norm }");
@@ -63,7 +63,7 @@ export function fitCore(system: CoreSystem, options: CoreFitOptions = {}): CoreF
   if (!(start > 0) || start === Infinity) {
     throw new FavorError(
       `The non-negative fit has nothing to fit: the sum of its targets over that of its predictions is ${start}. ` +
-        "Look for queries or keys that are all alike, or not finite, in the calibration sample.",
+        "Look for queries or keys that are all equal, or not finite, in the calibration sample.",
       { code: "degenerate-fit", details: { count, start } },
     );
   }

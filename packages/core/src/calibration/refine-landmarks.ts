@@ -13,34 +13,35 @@ export interface RefineLandmarksOptions {
   readonly head?: number;
   /** Default 60. */
   readonly steps?: number;
-  /** Query rows per step, about; default 512. */
+  /** About how many query rows each step uses. Default 512. */
   readonly rows?: number;
-  /** The largest change of a landmark's coordinate per step, default 0.05; cosine decay after a short warm-up. */
+  /** The largest change of a landmark's coordinate per step. Default 0.05; decays by a cosine after a short warm-up. */
   readonly learningRate?: number;
-  /** Query i attends to the keys up to i alone; default false. */
+  /** Query i attends only to the keys 0..i. Default false. */
   readonly causal?: boolean;
 }
 
 /** Steps over which the learning rate rises. */
 const warmUp = 5;
-/** log C may move faster than a landmark: its unit is not that of the coordinates. */
+/** How much faster than a landmark log C may move; it is not in the units of the coordinates. */
 const coreRate = 3;
-/** Entries of the core smaller than exp(-30) of the largest are raised to it, for their gradient to reach them. */
+/** Core entries below exp(-30) of the largest are raised to it, so that their gradient reaches them. */
 const coreFloor = 30;
 
 /**
  * Moves the landmarks and the core of {@link fitLandmarks} by gradient descent (Adam) so that the normalised attention
- * comes nearer to softmax: the loss is the mean over queries of the Kullback-Leibler divergence of the estimate from P,
+ * comes nearer to softmax. The loss is the mean over queries of the Kullback-Leibler divergence from P to its estimate,
  *
  *     P_hat_ij = A_ij / sum_j A_ij,   A = Phi_q C Phi_k^T,   dKL_i/dA_ij = 1 / sum_j A_ij - P_ij / A_ij,
  *
  * with j over the keys that i attends to.
  *
- * Each head alone, on its own queries and keys: nothing is propagated through the model, no weight of it is touched, and
- * what comes out is a landmark description as before. A step costs about 3 rows (count^2 + 2 count dim + keys count)
- * multiplications. Inputs as for {@link fitLandmarks}, of which each step takes another random part.
+ * Each head learns alone, from its own queries and keys: nothing is propagated through the model, and no model weight
+ * changes. The result is again a landmark description. A step costs about 3 rows (count^2 + 2 count dim + keys count)
+ * multiplications.
  *
- * Throws ArgumentError for options or inputs that cannot be right.
+ * @param inputs As for {@link fitLandmarks}; each step takes another random part of them.
+ * @throws ArgumentError for invalid options or inputs.
  */
 export function refineLandmarks(
   description: LandmarkDescription,
@@ -153,11 +154,11 @@ function exponential(values: Float64Array): void {
   for (let i = 0; i < values.length; i++) values[i] = Math.exp(values[i]! - largest);
 }
 
-/** A share of its row below this counts as this: a key that no landmark reaches must not drown the others. */
+/** The least share of its row that an entry counts with, so that a key that no landmark reaches does not dominate. */
 const leastShare = 1e-6;
 
 /**
- * The sum over rows of KL(P_i, A_i / sum A_i), both over the attended keys; A, [queries, keys], is overwritten by the
+ * The sum over rows of KL(P_i, A_i / sum A_i), both over the attended keys. A, `[queries, keys]`, is overwritten by the
  * gradient with respect to it.
  */
 function divergence(estimate: Float64Array, attention: Float64Array, attended: Uint32Array, keys: number): number {

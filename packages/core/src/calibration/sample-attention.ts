@@ -4,7 +4,7 @@ import type { HeadCoordinates } from "../features/coordinates.ts";
 import { multiplyTransposed } from "../linear-algebra/products.ts";
 import type { RandomStream } from "../random/stream.ts";
 
-/** One head's queries `[rows, dim]` and keys `[rows, dim]` in one input sequence, both times d^(-1/4), unpadded. */
+/** One head's queries `[rows, dim]` and keys `[rows, dim]` in one input sequence, both scaled by d^(-1/4), unpadded. */
 export interface AttentionInput {
   readonly query: Float64Array;
   readonly key: Float64Array;
@@ -18,7 +18,10 @@ export interface SampledAttention {
   readonly key: Float64Array;
   /** queryMean.(k - keyMean), [keys] */
   readonly keyLogWeight: Float64Array;
-  /** How many keys, from the first, each query attends to: all of them, or in causal attention those up to its own. */
+  /**
+   * How many keys, counted from the first, each query attends to: all, or in causal attention those up to its own
+   * position.
+   */
   readonly attended: Uint32Array;
   /** P, [queries, keys]; rows sum to 1, and are 0 from `attended` on. */
   readonly attention: Float64Array;
@@ -30,15 +33,15 @@ export interface SampledAttention {
   readonly keyWeight: Float64Array;
 }
 
-/** Throws ArgumentError unless `inputs` is an array of objects with a query and a key. */
+/** @throws ArgumentError unless `inputs` is an array of objects with a query and a key. */
 export function requireInputs(inputs: readonly AttentionInput[]): void {
-  if (!Array.isArray(inputs)) throw new ArgumentError("inputs", "an array of { query, key }, one a sequence", inputs);
+  if (!Array.isArray(inputs)) throw new ArgumentError("inputs", "an array of { query, key }, one per sequence", inputs);
   for (const [i, input] of inputs.entries()) requireObject(`inputs[${i}]`, input, "{ query, key }");
 }
 
 /**
- * Throws ArgumentError, naming the input, unless all have the width `dim` and finite values, for causal attention as
- * many queries as keys, and one is not empty.
+ * @throws ArgumentError, naming the input, if its width is not `dim`, a value is not finite, or it has not as many keys
+ * as queries in causal attention; also if all inputs are empty.
  */
 export function checkInputs(inputs: readonly AttentionInput[], dim: number, causal = false): void {
   requireInputs(inputs);
@@ -56,13 +59,13 @@ export function checkInputs(inputs: readonly AttentionInput[], dim: number, caus
   }
 }
 
-/** Queries taken from one input at most: of long inputs more inputs rather than more rows. */
+/** The most queries taken from one input: more inputs tell more than more rows of a long one. */
 const queriesPerInput = 256;
 
 /**
- * Exact attention of about `rows` queries: inputs in an order drawn from the stream until there are enough, and of a
- * long input a random part of its queries (an even spacing would see few positions only) against all of its keys, or in
- * causal attention against those up to its own position.
+ * Exact attention of about `rows` queries. Takes inputs in random order until there are enough rows. Of a long input it
+ * takes random queries (evenly spaced ones would see few positions only) against all of its keys, or in causal
+ * attention against those up to their own position.
  */
 export function sampleAttention(
   inputs: readonly AttentionInput[],

@@ -9,17 +9,18 @@ import type { CalibrateOptions } from "./calibrate.ts";
 import type { HeadMoments } from "./moments.ts";
 
 export interface Selection<Description extends FeatureMapDescription> {
-  /** The candidate of the least error; the first of equals. */
+  /** The candidate with the smallest error; the first if several are equal. */
   readonly description: Description;
   /** The relative attention error of each candidate, in order. */
   readonly errors: readonly number[];
 }
 
 /**
- * The candidate whose attention is nearest to softmax on a sample ({@link attentionError}, relative). Choosing on the
- * sample flatters the chosen one's error there: measure it on other data.
+ * Selects the candidate whose attention is nearest to softmax on a sample ({@link attentionError}, relative). Its error
+ * on that sample is optimistic, since it was chosen there: measure it on other data.
  *
- * Throws ArgumentError when there is no candidate, or one of another dimension.
+ * @param sample From `exactSample`; with its option `causal`, candidates are compared in causal attention.
+ * @throws ArgumentError if there is no candidate, or one has another dimension.
  */
 export function selectFeatureMap<Description extends FeatureMapDescription>(
   candidates: readonly Description[],
@@ -38,10 +39,11 @@ export function selectFeatureMap<Description extends FeatureMapDescription>(
 }
 
 /**
- * Seed selection: the best of `draws` (default 16) redraws of a head's calibrated features on a sample. The redraws are
- * epochs 0 to draws - 1 of the seed, so that the description says which one it is.
+ * Selects the best of `draws` (default 16) redraws of a head's calibrated features on a sample. The redraws are the
+ * epochs 0 to draws - 1 of the seed, so the description says which one was chosen.
  *
- * Throws ArgumentError for moments, options or a sample that cannot be right.
+ * @param sample From `exactSample`; with its option `causal`, redraws are compared in causal attention.
+ * @throws ArgumentError for invalid moments, options or sample.
  */
 export function selectSeed(
   moments: HeadMoments,

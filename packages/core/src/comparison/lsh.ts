@@ -4,13 +4,13 @@ import type { ExactAttentionOptions } from "../attention/head-shape.ts";
 import { drawProjection } from "../projections/projection.ts";
 import { attendSubset, subsetShape } from "./subset.ts";
 
-/** How tokens are hashed and which of them may meet. */
+/** How tokens are hashed, and which of them may attend to each other. */
 export interface LshHashing {
   /** Even. Default: two per 64 tokens, so that a bucket holds 32 on average. */
   readonly buckets?: number;
   /** m, the sorted tokens per chunk. Default: twice a bucket's average, as in the paper. */
   readonly chunk?: number;
-  /** Hash rounds; the more, the closer to exact attention. Default 4. */
+  /** Hash rounds. More of them come closer to exact attention. Default 4. */
   readonly rounds?: number;
   readonly seed: number;
 }
@@ -20,7 +20,7 @@ export interface LshAttentionOptions extends ExactAttentionOptions, LshHashing {
 /**
  * Keys of shared-QK attention: k_j = q_j / |q_j| (2001.04451, section 2), `[rows, dim]`. A query of 0 gives a key of 0.
  *
- * @throws ArgumentError for a length that is no multiple of `dim`.
+ * @throws ArgumentError if the length is not a multiple of `dim`.
  */
 export function sharedKeys(query: Float64Array, dim: number): Float64Array {
   requireInteger("dim", dim, 1, 1 << 20);
@@ -34,16 +34,18 @@ export function sharedKeys(query: Float64Array, dim: number): Float64Array {
 }
 
 /**
- * Reformer's LSH attention of one head in float64 (2001.04451, section 2): queries are also the keys
- * ({@link sharedKeys}). In every round each token gets the bucket h(x) = argmax [x R; -x R] with R Gaussian; tokens
- * are sorted by bucket, then by position, and cut into chunks. A token attends to the tokens of its bucket in its own
- * chunk and the one before it (equation 5), over all rounds together (equation 8, each token counted once), and to itself
- * only if there is no other. Causal: to earlier tokens alone. O(L rounds chunk d) time.
+ * Reformer's LSH attention of one head in float64 (2001.04451, section 2), in which queries are also the keys ({@link
+ * sharedKeys}). In every round each token gets the bucket h(x) = argmax [x R; -x R] with a Gaussian R. Tokens are
+ * sorted by bucket, then by position, and cut into chunks. A token attends to the tokens of its bucket in its own chunk
+ * and the one before (equation 5), over all rounds together with each token counted once (equation 8), and to itself
+ * only if there is no other. Causal attention is restricted to earlier tokens. O(L rounds chunk d) time.
  *
- * Hidden tokens (`keyMask` 0) are not hashed, so that padding moves no chunk; their rows are 0.
+ * Hidden tokens (`keyMask` 0) are not hashed, so padding moves no chunk; their rows are 0.
  *
- * @param query `[rows, dim]`, also the keys. @param value `[rows, valueDim]`. @returns `[rows, valueDim]`.
- * @throws ArgumentError for shapes that disagree, an odd number of buckets, sizes that are no whole numbers.
+ * @param query `[rows, dim]`, also the keys.
+ * @param value `[rows, valueDim]`.
+ * @returns `[rows, valueDim]`.
+ * @throws ArgumentError if shapes disagree, the number of buckets is odd, or a size is not a whole number.
  */
 export function lshAttention(query: Float64Array, value: Float64Array, options: LshAttentionOptions): Float64Array {
   requireObject("options", options, "{ dim: 64, seed: 0 }");
@@ -61,10 +63,10 @@ export function lshAttention(query: Float64Array, value: Float64Array, options: 
 }
 
 /**
- * For every token the other tokens that hashing lets it meet, earlier or later, in no order: what causality and the
- * token itself are then taken from. Hidden tokens meet none.
+ * For every token, the other tokens that hashing lets it meet, earlier and later, in no particular order. Causality and
+ * the token itself are up to the caller. Hidden tokens meet none.
  *
- * @throws ArgumentError for an odd number of buckets or sizes that are no whole numbers.
+ * @throws ArgumentError if the number of buckets is odd, or a size is not a whole number.
  */
 export function lshSubsets(
   query: Float64Array,
@@ -93,10 +95,10 @@ export function lshSubsets(
 }
 
 /**
- * Angular hashing: the bucket of each row of x `[rows, dim]` in one round, argmax of [x R; -x R] with R
- * `[dim, buckets / 2]` Gaussian. Rows of the same direction share a bucket. The same seed gives the same R everywhere.
+ * Angular hashing: the bucket of each row of x `[rows, dim]` in one round, argmax of [x R; -x R] with a Gaussian R
+ * `[dim, buckets / 2]`. Rows of the same direction share a bucket. The same seed gives the same R everywhere.
  *
- * @throws ArgumentError for an odd number of buckets, or a length that is no multiple of `dim`.
+ * @throws ArgumentError if the number of buckets is odd, or the length is not a multiple of `dim`.
  */
 export function lshBuckets(
   x: Float64Array,

@@ -15,7 +15,7 @@ export interface SparsePattern {
   readonly stride: number;
   /** c, for `"fixed"`, at most `stride`. Default 1. */
   readonly summary?: number;
-  /** The paper gives each head one part, or "merges" both into one head: `"both"`, the default. */
+  /** The paper gives each head one part, or merges both into one head. Default `"both"`, the merged form. */
   readonly part?: "local" | "distant" | "both";
 }
 
@@ -24,11 +24,11 @@ export interface SparseAttentionOptions extends ExactAttentionOptions {
 }
 
 /**
- * The keys that query i attends to, each once, in no order: O(stride + keys / stride) of them (c times the latter for `"fixed"`).
- * Causal as the paper has it (j <= i), or both ways: the same sets without that condition, `local` of `"strided"` then
- * being |i - j| <= stride.
+ * The keys that query i attends to, each once, in no particular order. There are O(stride + keys / stride) of them, for
+ * `"fixed"` with `summary` times the second term. Causal as in the paper (j <= i), or bidirectional: the same sets
+ * without that condition, where `local` of `"strided"` becomes |i - j| <= stride.
  *
- * @throws ArgumentError for an unknown kind or part, or sizes that are no whole numbers in their range.
+ * @throws ArgumentError for an unknown kind or part, or sizes that are not whole numbers in their range.
  */
 export function sparseSubset(pattern: SparsePattern, i: number, keys: number, causal: boolean): number[] {
   requireObject("pattern", pattern, '{ kind: "strided", stride: 64 }');
@@ -61,12 +61,15 @@ function range(from: number, to: number): number[] {
 }
 
 /**
- * Sparse attention of one head in float64, as in {@link exactAttention} but over {@link sparseSubset} of each row:
- * O(L sqrt(L) d) with a stride near sqrt(L). query `[queries, dim]`, key `[keys, dim]`, value `[keys, valueDim]`, result
- * `[queries, valueDim]`. A row whose keys are all hidden gives 0.
+ * Sparse attention of one head in float64: {@link exactAttention} over the {@link sparseSubset} of each row. O(L
+ * sqrt(L) d) time with a stride near sqrt(L). A row whose keys are all hidden gives 0.
  *
- * @param options `causal` defaults to true here, as the patterns were made; it needs as many keys as queries.
- * @throws ArgumentError for shapes that disagree or a bad pattern.
+ * @param query `[queries, dim]`.
+ * @param key `[keys, dim]`.
+ * @param value `[keys, valueDim]`.
+ * @param options `causal` defaults to true here, for which the patterns were made; it needs as many keys as queries.
+ * @returns `[queries, valueDim]`.
+ * @throws ArgumentError if shapes disagree, or for an invalid pattern.
  */
 export function sparseAttention(
   query: Float64Array,

@@ -3,8 +3,9 @@ import type { ExactAttentionOptions, HeadShape } from "../attention/head-shape.t
 import { ArgumentError } from "../errors.ts";
 
 /**
- * {@link headShape} for the attentions of this folder, which are causal between equal rows alone.
- * @throws ArgumentError for shapes that disagree.
+ * {@link headShape} for the attentions of this folder, whose causal form needs as many keys as queries.
+ *
+ * @throws ArgumentError if shapes disagree.
  */
 export function subsetShape(
   query: Float64Array,
@@ -21,8 +22,8 @@ export function subsetShape(
 }
 
 /**
- * out[i] = softmax over the keys j of `subset` (each once, in any order) of scale q_i.k_j, times the mask, times v_j.
- * Row i of out stays as it is if no key of the subset is shown. O(|subset| (dim + valueDim)).
+ * out[i] = the sum over the keys j of `subset` (each once, in any order) of softmax(scale q_i.k_j) times the mask times
+ * v_j. Leaves row i as it is if no key of the subset is shown. O(|subset| (dim + valueDim)).
  */
 export function attendSubset(
   query: Float64Array,

@@ -5,8 +5,8 @@ import { checkExponentialForm } from "./exponential-form.ts";
 import type { ExponentialForm } from "./exponential-form.ts";
 
 /**
- * Dense-exponential features of q' = queryMatrix (q - queryMean) and k' = keyMatrix (k - keyMean). Exact identities
- * lead there from exp(q.k), so the estimate stays unbiased:
+ * Dense-exponential features of q' = queryMatrix (q - queryMean) and k' = keyMatrix (k - keyMean). They follow from
+ * exp(q.k) by exact identities, so the estimate stays unbiased:
  *
  *     q.k = q'.k' + queryMean.(k - keyMean) + q.keyMean,   because queryMatrix^T keyMatrix = 1.
  */

@@ -1,4 +1,7 @@
-/** The coordinates in which a head's features are computed: q' = queryMatrix (q - queryMean), k' = keyMatrix (k - keyMean). */
+/**
+ * The coordinates in which a head's features are computed: q' = queryMatrix (q - queryMean), k' = keyMatrix (k -
+ * keyMean).
+ */
 export interface HeadCoordinates<Numbers = Float64Array> {
   /** `[dim]` */
   readonly queryMean: Numbers;

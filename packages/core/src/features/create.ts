@@ -16,7 +16,11 @@ import { positiveForm } from "./positive.ts";
 import { squaredReluFeatureMap } from "./squared-relu.ts";
 import { trigonometricFeatureMap } from "./trigonometric.ts";
 
-/** The feature map of a description. Throws ArgumentError for a description that is newer, unknown or inconsistent. */
+/**
+ * Creates the feature map of a description.
+ *
+ * @throws ArgumentError for a description that is newer, unknown or inconsistent.
+ */
 export function createFeatureMap(description: FeatureMapDescription): FeatureMap {
   checkDescription(description);
   switch (description.kind) {
@@ -35,7 +39,9 @@ export function createFeatureMap(description: FeatureMapDescription): FeatureMap
 
 /**
  * The exponential form of a positive, hyperbolic, oprf, dense-exponential, calibrated, landmark or linear-exponential
- * description. Throws ArgumentError for any other kind, and for a description that is newer or inconsistent.
+ * description.
+ *
+ * @throws ArgumentError for any other kind, and for a description that is newer or inconsistent.
  */
 export function exponentialForm(description: FeatureMapDescription): ExponentialForm {
   checkDescription(description);

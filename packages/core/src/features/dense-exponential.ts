@@ -8,24 +8,29 @@ import type { DenseExponentialDescription } from "./description.ts";
 import type { ExponentialForm } from "./exponential-form.ts";
 
 /**
- * The variance-optimal a of one dimension for FAVOR# (2302.00787, section 3.2) when x + y has mean square `lambda`
- * there: rho = (sqrt((2 lambda + 1)^2 + 8 lambda) - 2 lambda - 1) / (4 lambda), a = (1 - 1/rho) / 8. Zero for lambda
- * 0, negative otherwise. Throws ArgumentError for a negative lambda.
+ * The variance-optimal a of one dimension for FAVOR# (2302.00787, section 3.2), if x + y has the mean square `lambda`
+ * there:
+ *
+ *     rho = (sqrt((2 lambda + 1)^2 + 8 lambda) - 2 lambda - 1) / (4 lambda),   a = (1 - 1/rho) / 8
+ *
+ * 0 for lambda 0, negative otherwise.
+ *
+ * @throws ArgumentError for a negative lambda.
  */
 export function optimalExponent(lambda: number): number {
   if (!(lambda >= 0) || lambda === Infinity) throw new ArgumentError("lambda", "a finite number of at least 0", lambda);
-  // The numerator times its conjugate is 8 lambda: this form of 1 / rho does not cancel for small lambda.
+  // The numerator times its conjugate is 8 lambda. This form of 1 / rho avoids cancellation for small lambda.
   const inverseRho = (Math.sqrt((2 * lambda + 1) * (2 * lambda + 1) + 8 * lambda) + 2 * lambda + 1) / 2;
   return (1 - inverseRho) / 8;
 }
 
 /**
- * FAVOR# with diagonal A, centred and rotated beforehand:
+ * FAVOR# with diagonal A, for inputs that are centred and rotated beforehand:
  *
  *     log phi_m(x) = sum_l a_l w_ml^2 + sum_l b_l w_ml x_l - |x|^2/2 + (1/4) sum_l log(1 - 4 a_l) - log(M)/2
  *
- * with b_l = sqrt(1 - 4 a_l); unbiased for exp(x.y) for every a < 1/4, of finite variance for a < 1/8; a = 0 is FAVOR+.
- * The terms in w alone are the form's `logWeight`, both sides' together.
+ * with b_l = sqrt(1 - 4 a_l). Unbiased for exp(x.y) for every a < 1/4, with finite variance for a < 1/8; a = 0 is
+ * FAVOR+. The terms that depend on w alone become the form's `logWeight`, for both sides together.
  */
 export function denseExponentialForm({ projection, a }: DenseExponentialDescription): ExponentialForm {
   const { dim, count } = projection;
@@ -43,7 +48,9 @@ export function denseExponentialForm({ projection, a }: DenseExponentialDescript
   };
 }
 
-/** b_l w_ml `[count, dim]` for both sides, and the log weights 2 sum_l a_l w_ml^2 + (1/2) sum_l log(1 - 4 a_l) - log M. */
+/**
+ * For both sides, b_l w_ml `[count, dim]` and the log weights 2 sum_l a_l w_ml^2 + (1/2) sum_l log(1 - 4 a_l) - log M.
+ */
 export function denseExponentialProjection(
   projection: ProjectionDescription,
   a: ArrayLike<number>,

@@ -7,7 +7,7 @@ import type { HeadCoordinates } from "./coordinates.ts";
 import { elementwiseFunctions } from "./elementwise.ts";
 import type { ElementwiseFunction } from "./elementwise.ts";
 
-/** The version of the descriptions that this package writes; it reads this one and older. */
+/** The version of the descriptions that this package writes. It reads this version and older ones. */
 export const descriptionVersion = 1;
 
 interface Versioned {
@@ -38,11 +38,11 @@ export interface HyperbolicDescription extends Versioned {
 export interface OprfDescription extends Versioned {
   readonly kind: "oprf";
   readonly projection: ProjectionDescription;
-  /** Below 1/8 for a finite variance; negative makes the features bounded. See {@link optimalOprf}. */
+  /** Must be below 1/8 for a finite variance; a negative value bounds the features. See {@link optimalOprf}. */
   readonly a: number;
 }
 
-/** FAVOR# of 2302.00787 with diagonal A: as OPRF with one `a` per dimension. */
+/** FAVOR# of 2302.00787 with diagonal A: OPRF with one `a` per dimension. */
 export interface DenseExponentialDescription extends Versioned {
   readonly kind: "dense-exponential";
   readonly projection: ProjectionDescription;
@@ -50,7 +50,7 @@ export interface DenseExponentialDescription extends Versioned {
   readonly a: readonly number[];
 }
 
-/** Dense-exponential features after centring, balancing and rotating q and k by calibration; {@link calibrate}. */
+/** Dense-exponential features after calibration has centred, balanced and rotated q and k. */
 export interface CalibratedDescription extends Versioned, HeadCoordinates<readonly number[]> {
   readonly kind: "calibrated";
   readonly projection: ProjectionDescription;
@@ -59,24 +59,25 @@ export interface CalibratedDescription extends Versioned, HeadCoordinates<readon
 }
 
 /**
- * Features at landmarks of the calibration data, joined by a fitted core of non-negative numbers; {@link fitLandmarks}.
- * phi_q = exp(z_m.q'), phi_k = exp(y_m.k' + queryMean.(k - keyMean)), exp(q.k) ~ exp(q.keyMean) phi_q^T C phi_k.
+ * Features at landmarks of the calibration data, joined by a fitted non-negative core.
+ *
+ *     phi_q = exp(z_m.q'),   phi_k = exp(y_m.k' + queryMean.(k - keyMean)),   exp(q.k) ~ exp(q.keyMean) phi_q^T C phi_k
  */
 export interface LandmarkDescription extends Versioned, HeadCoordinates<readonly number[]> {
   readonly kind: "landmark";
   readonly dim: number;
   readonly count: number;
-  /** z, [count, dim]: what a transformed query is multiplied with; centres of the transformed keys. */
+  /** z, `[count, dim]`: multiplied with a transformed query; centres of the transformed keys. */
   readonly keyLandmarks: readonly number[];
-  /** y, [count, dim]: what a transformed key is multiplied with; centres of the transformed queries. */
+  /** y, `[count, dim]`: multiplied with a transformed key; centres of the transformed queries. */
   readonly queryLandmarks: readonly number[];
-  /** [count], added to the log of each query feature: brings it to unit mean square on the calibration data. */
+  /** `[count]`, added to the log of each query feature, which brings it to unit mean square on the calibration data. */
   readonly logWeight: readonly number[];
   /** C, [count, count] row-major, rows for query features; no entry negative. */
   readonly core: readonly number[];
 }
 
-/** An exponential form with free parameters, as distillation yields it: any {@link ExponentialForm} as plain JSON. */
+/** An exponential form with free parameters, as distillation learns them: any {@link ExponentialForm} as plain JSON. */
 export interface LinearExponentialDescription extends Versioned, HeadCoordinates<readonly number[]> {
   readonly kind: "linear-exponential";
   readonly dim: number;
@@ -111,7 +112,7 @@ export interface SquaredReluDescription extends Versioned {
   readonly dim: number;
 }
 
-/** Plain, versioned JSON that says everything about a feature map. */
+/** Plain, versioned JSON that fully describes a feature map. */
 export type FeatureMapDescription =
   | TrigonometricDescription
   | PositiveDescription
@@ -127,7 +128,7 @@ export type FeatureMapDescription =
 
 export type FeatureMapKind = FeatureMapDescription["kind"];
 
-/** The kinds that there are, and the arrays of each: what was fitted or learned. */
+/** Every kind, and the names of its arrays: what was fitted or learned. */
 const arrays: Readonly<Record<FeatureMapKind, readonly string[]>> = {
   trigonometric: [],
   positive: [],
@@ -149,15 +150,17 @@ const withoutProjection: ReadonlySet<FeatureMapKind> = new Set([
 ]);
 
 /**
- * Throws ArgumentError for a version or kind that this package does not know, a projection that cannot be right, an
- * array that is missing, or a variant, function or epsilon that there is not. Arrays' lengths are the feature map's to check.
+ * Checks a description. The lengths of its arrays are checked when the feature map is created.
+ *
+ * @throws ArgumentError for an unknown version, kind, variant or function, an invalid projection or epsilon, or a
+ * missing array.
  */
 export function checkDescription(description: FeatureMapDescription): void {
   requireObject("description", description, '{ version: 1, kind: "positive", projection }');
   const { version }: { version: unknown } = description;
   if (version !== descriptionVersion) {
     const newer = typeof version === "number" && version > descriptionVersion;
-    const advice = newer ? " (it was written by a newer @favor/core: update this one)" : "";
+    const advice = newer ? " (it was written by a newer @favor/core; update this package)" : "";
     throw new ArgumentError("description.version", `version ${descriptionVersion}${advice}`, version);
   }
   const { kind } = description;

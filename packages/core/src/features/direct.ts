@@ -3,11 +3,11 @@ import type { FeatureMapDescription } from "./description.ts";
 import type { FeatureMap, StabilizedFeatures } from "./feature-map.ts";
 import { scaleKeys, scaleOfRow } from "./stabilizer.ts";
 
-/** A map that is the same for queries and keys and needs no stabiliser: its log scale is 0. */
+/** A feature map that is the same for queries and keys and needs no stabiliser: its log scale is 0. */
 export interface DirectMap {
   /** [rows, dim] to [rows, count] */
   readonly features: (x: Float64Array) => Float64Array;
-  /** x and the gradient with respect to the features to that with respect to x. */
+  /** Given x and the gradient with respect to the features, the gradient with respect to x. */
   readonly backward: (x: Float64Array, upstream: Float64Array) => Float64Array;
 }
 

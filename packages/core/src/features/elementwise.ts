@@ -11,7 +11,7 @@ export type ElementwiseFunction =
   | "squared-relu"
   | "tanh";
 
-/** A function of one number with its derivative, where known. */
+/** A function of one number, with its derivative if known. */
 export interface Elementwise {
   readonly value: (x: number) => number;
   readonly derivative?: (x: number) => number;
@@ -20,7 +20,9 @@ export interface Elementwise {
 const geluScale = Math.sqrt(2 / Math.PI);
 const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));
 
-/** The elementwise functions by name. gelu is the tanh approximation. Derivatives at a corner are those from below. */
+/**
+ * The elementwise functions by name. gelu is the tanh approximation. At a corner, the derivative is that from below.
+ */
 export const elementwiseFunctions: Readonly<Record<ElementwiseFunction, Required<Elementwise>>> = {
   relu: { value: (x) => (x < 0 ? 0 : x), derivative: (x) => (x > 0 ? 1 : 0) },
   exp: { value: Math.exp, derivative: Math.exp },

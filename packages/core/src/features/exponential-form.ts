@@ -7,15 +7,15 @@ import type { FeatureMap, StabilizedFeatures } from "./feature-map.ts";
 import { exponentialOfKeys, exponentialPerRow, scaleOfRow } from "./stabilizer.ts";
 
 /**
- * The one form that every exponential feature map takes, and all that an emitter needs:
+ * The form that every exponential feature map shares, and all that an emitter needs:
  *
  *     q' = queryMatrix (q - queryMean)        log phi_q(q) = queryProjection q'
  *     k' = keyMatrix (k - keyMean)            log phi_k(k) = keyProjection k' - |k'|^2/2 + keyWeight.(k - keyMean)
  *
  *     exp(q.k) ~ const(q) phi_q(q)^T diag(exp(logWeight)) C phi_k(k),   const(q) = exp(q.keyMean - |q'|^2/2)
  *
- * const(q) cancels in the normaliser. The two squared norms are there if `subtractNorms` (all random features) and
- * absent if not (landmarks). C is the identity unless `core` is given.
+ * const(q) cancels in the normaliser. `subtractNorms` says whether the two squared norms are there: random features
+ * have them, landmarks do not. C is the identity unless `core` is given.
  */
 export interface ExponentialForm extends HeadCoordinates {
   /** d */
@@ -35,14 +35,14 @@ export interface ExponentialForm extends HeadCoordinates {
   readonly core?: Float64Array;
 }
 
-/** C of a form, `[count, count]`: the identity where it has none. */
+/** C of a form, `[count, count]`: its core, or else the identity. */
 export function coreMatrix(form: ExponentialForm): Float64Array {
   requireObject("form", form, "what exponentialForm gives");
   const { core, count } = form;
   return core ?? identity(count);
 }
 
-/** Throws ArgumentError unless every array of a form has its length and finite values, and the core no negative one. */
+/** @throws ArgumentError if an array has the wrong length or a value that is not finite, or the core a negative one. */
 export function checkExponentialForm(form: ExponentialForm): void {
   requireObject("form", form, "what exponentialForm gives");
   const { dim, count } = form;
@@ -67,21 +67,24 @@ export function checkExponentialForm(form: ExponentialForm): void {
   }
 }
 
-/** log phi(x) = projection x' + linear.(x - mean) or linear.x + bias, less |x'|^2/2 if the form says so; x' = matrix (x - mean). */
+/**
+ * log phi(x) = projection x' + linear.(x - mean) or linear.x + bias, minus |x'|^2/2 if the form says so; x' = matrix (x
+ * - mean).
+ */
 interface Side {
   readonly mean: Float64Array;
   readonly matrix: Float64Array;
   readonly projection: Float64Array;
   readonly linear: Float64Array;
-  /** Whether `linear` is applied to x - mean or to x. */
+  /** Whether `linear` is applied to x - mean, or to x. */
   readonly centred: boolean;
   /** [count] */
   readonly bias: Float64Array;
 }
 
 /**
- * The feature map of an exponential form. const(q) is part of phi_q; C and diag(exp(logWeight)) are applied on the key
- * side.
+ * The feature map of an exponential form. const(q) is part of phi_q; C and diag(exp(logWeight)) are applied to the
+ * keys.
  */
 export function exponentialFeatureMap(description: FeatureMapDescription, form: ExponentialForm): FeatureMap {
   const { dim, count } = form;

@@ -1,19 +1,19 @@
 import { ArgumentError } from "../errors.ts";
 import type { FeatureMapDescription } from "./description.ts";
 
-/** Features whose true value is `features * exp(logScale)`, so that neither over- nor underflows. */
+/** Features stored as `features`, whose true value is `features * exp(logScale)`; this avoids over- and underflow. */
 export interface StabilizedFeatures {
   /** [rows, count] */
   readonly features: Float64Array;
-  /** [rows], or one number for all rows where the function says so. */
+  /** `[rows]`, or one number for all rows if the function says so. */
   readonly logScale: Float64Array;
 }
 
 /**
- * A feature map phi with exp(q.k) ~ phi_q(q) . phi_k(k), or, for generalized, ELU and squared-ReLU maps, a kernel of
- * its own. The caller has multiplied q and k by d^(-1/4) each. All arrays are row-major.
+ * A feature map phi with exp(q.k) ~ phi_q(q) . phi_k(k); generalized, ELU and squared-ReLU maps estimate a kernel of
+ * their own instead. Queries and keys must both be scaled by d^(-1/4) beforehand. All arrays are row-major.
  *
- * A NaN or an infinity in a row gives NaN in that row's features and nowhere else (a stabiliser passes over it).
+ * NaN or infinity in a row gives NaN in the features of that row and nowhere else: stabilisers skip it.
  */
 export interface FeatureMap {
   readonly description: FeatureMapDescription;
@@ -28,15 +28,16 @@ export interface FeatureMap {
   /** One `logScale` per row: it cancels in the normaliser of that row. */
   queryStabilized(x: Float64Array): StabilizedFeatures;
   /**
-   * "all" (default): a single `logScale` for the call, which cancels in every normaliser; rows where `mask` `[rows]` is
-   * 0 are left out of it and get features 0. "row": one for each row, that never looks at another key; causal use
-   * rescales by it.
+   * "all" (default): one `logScale` for the call, which cancels in every normaliser. Rows where `mask` `[rows]` is 0 do
+   * not count and get features 0. "row": one per row, which never looks at another key; causal attention needs this.
    */
   keyStabilized(x: Float64Array, options?: KeyStabilizerOptions): StabilizedFeatures;
   /**
-   * The gradient with respect to x `[rows, dim]`, given `upstream` `[rows, count]`, the gradient with respect to
-   * phi_q(x) exp(-logScale); logScale is a constant, [rows] or one number for all, default 0. Throws ArgumentError where
-   * the map has no derivative that it knows.
+   * The gradient with respect to x `[rows, dim]`.
+   *
+   * @param upstream `[rows, count]`, the gradient with respect to phi_q(x) exp(-logScale).
+   * @param logScale A constant, `[rows]` or one number for all rows. Default 0.
+   * @throws ArgumentError if the map does not know its derivative.
    */
   queryBackward(x: Float64Array, upstream: Float64Array, logScale?: Float64Array): Float64Array;
   /** As {@link queryBackward}, for phi_k. A row whose `logScale` is -Infinity (a hidden key) has gradient 0. */
@@ -49,7 +50,9 @@ export interface KeyStabilizerOptions {
   readonly mask?: ArrayLike<number>;
 }
 
-/** Throws ArgumentError unless `featureMap` is a feature map: plain JavaScript may give its description, or nothing. */
+/**
+ * @throws ArgumentError unless `featureMap` is a feature map: plain JavaScript may pass its description, or nothing.
+ */
 export function requireFeatureMap(argument: string, featureMap: FeatureMap | undefined): void {
   const given: unknown = featureMap;
   if (typeof given === "object" && given !== null && "keyStabilized" in given) return;

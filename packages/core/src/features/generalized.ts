@@ -9,12 +9,15 @@ import type { Elementwise } from "./elementwise.ts";
 import type { FeatureMap } from "./feature-map.ts";
 
 /**
- * Generalized attention (2006.03555, section 2.2: A = g(Q) K(Q, K) h(K), with g = h = 1): phi_m(x) =
- * (f(w_m.x) + epsilon) / sqrt(M), an estimate of the kernel E (f(w.q) + epsilon)(f(w.k) + epsilon). `ownFunction` overrides the
- * description's function with one of your own, which the description then cannot restore. The paper's choice for proteins
- * is ReLU with epsilon 1e-3. Other g and h: g cancels in the normaliser, h is what `keyMask` multiplies.
+ * Generalized attention (2006.03555, section 2.2: A = g(Q) K(Q, K) h(K), with g = h = 1):
  *
- * Throws ArgumentError for an unknown function or a negative epsilon.
+ *     phi_m(x) = (f(w_m.x) + epsilon) / sqrt(M)
+ *
+ * estimates the kernel E (f(w.q) + epsilon)(f(w.k) + epsilon). The paper chooses ReLU with epsilon 1e-3 for proteins.
+ * Other g and h: g cancels in the normaliser, and h is what `keyMask` multiplies.
+ *
+ * @param ownFunction Replaces the function that the description names; a description cannot restore it.
+ * @throws ArgumentError for an unknown function or a negative epsilon.
  */
 export function generalizedFeatureMap(description: GeneralizedDescription, ownFunction?: Elementwise): FeatureMap {
   checkDescription(description);

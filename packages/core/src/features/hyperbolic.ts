@@ -5,7 +5,7 @@ import { positiveForm } from "./positive.ts";
 
 /**
  * The hyperbolic form of FAVOR+ (2009.14794, Lemma 1): exp(w.x) and exp(-w.x), each times exp(-|x|^2/2) / sqrt(2 M);
- * width 2 M. Its estimate is cosh(w.(x + y)) exp(-(|x|^2 + |y|^2)/2): never more variance than 2 M plain features.
+ * width 2 M. It estimates cosh(w.(x + y)) exp(-(|x|^2 + |y|^2)/2), never with more variance than 2 M plain features.
  */
 export function hyperbolicForm({ version, projection }: HyperbolicDescription): ExponentialForm {
   const half = positiveForm({ version, kind: "positive", projection });

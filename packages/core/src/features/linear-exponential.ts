@@ -6,7 +6,7 @@ import { checkExponentialForm } from "./exponential-form.ts";
 import type { ExponentialForm } from "./exponential-form.ts";
 import { ArgumentError } from "../errors.ts";
 
-/** Learned linear-exponential features: the exponential form with its arrays as they were learned. */
+/** The exponential form of learned features: its arrays as they were learned. */
 export function linearExponentialForm(description: LinearExponentialDescription): ExponentialForm {
   requireInteger("description.dim", description.dim, 1, 1 << 20);
   requireInteger("description.count", description.count, 1, 1 << 20);
@@ -25,11 +25,14 @@ export function linearExponentialForm(description: LinearExponentialDescription)
   return form;
 }
 
-/** A form without a core as a description: where learning starts from. Throws ArgumentError for a form with a core. */
+/**
+ * A form without a core as a description, to start learning from.
+ *
+ * @throws ArgumentError if the form has a core.
+ */
 export function linearExponential(form: ExponentialForm): LinearExponentialDescription {
   requireObject("form", form, "what exponentialForm gives");
-  if (form.core !== undefined)
-    throw new ArgumentError("form.core", "no core, only a linear-exponential form", "a core");
+  if (form.core !== undefined) throw new ArgumentError("form.core", "a form without a core", "a core");
   checkExponentialForm(form);
   return {
     version: descriptionVersion,

@@ -37,8 +37,8 @@ export function exponentialOfKeys(
 }
 
 /**
- * Multiplies each row of signed features `[rows, count]` by exp(log[row]), as {@link KeyStabilizerOptions} says: what
- * the trigonometric maps need, whose magnitude is exp(|x|^2/2).
+ * Multiplies each row of signed features `[rows, count]` by exp(log[row]), as {@link KeyStabilizerOptions} says.
+ * Trigonometric maps need this, since their magnitude is exp(|x|^2/2).
  */
 export function scaleKeys(
   features: Float64Array,
@@ -84,7 +84,7 @@ function largest(values: Float64Array, start: number, count: number): number {
   return found === -Infinity ? 0 : found;
 }
 
-/** The largest finite value; NaN and infinity pass through to the features instead of spoiling other rows. */
+/** The largest finite value. NaN and infinity go through to the features without spoiling other rows. */
 function finiteLargest(values: Float64Array, start: number, count: number): number {
   let found = -Infinity;
   for (let i = start; i < start + count; i++) {
@@ -94,8 +94,8 @@ function finiteLargest(values: Float64Array, start: number, count: number): numb
 }
 
 /**
- * The log scale of one row: of none, of one number for all, or of one for each. A hidden row's -Infinity becomes
- * +Infinity, so that exp(log - scale) is the 0 that the row has in the features.
+ * The log scale of one row: 0 if none is given, the one number for all, or that of the row. The -Infinity of a hidden
+ * row becomes +Infinity, so that exp(log - scale) is the 0 that the row has in the features.
  */
 export function scaleOfRow(logScale: Float64Array | undefined, row: number, rows: number): number {
   if (logScale === undefined) return 0;

@@ -28,7 +28,11 @@ export interface TrigonometricForm {
   readonly scale: number;
 }
 
-/** The form of a trigonometric description. Throws ArgumentError for a description that cannot be right. */
+/**
+ * The form of a trigonometric description.
+ *
+ * @throws ArgumentError for an invalid description.
+ */
 export function trigonometricForm(description: TrigonometricDescription): TrigonometricForm {
   checkDescription(description);
   const { variant, projection } = description;
@@ -42,9 +46,9 @@ export function trigonometricForm(description: TrigonometricDescription): Trigon
 }
 
 /**
- * The features of 2006.03555: exp(q.k) = D_Q B D_K with the Gaussian kernel B = exp(-|q - k|^2/2), estimated by random
- * Fourier features, and the renormalisers D_Q = exp(|q|^2/2), D_K = exp(|k|^2/2). May be negative: for peaked attention
- * the normaliser can come near zero. Stabilised, D_K is divided by its largest value.
+ * The features of 2006.03555: exp(q.k) = D_Q B D_K, with the Gaussian kernel B = exp(-|q - k|^2/2), estimated by random
+ * Fourier features, and the renormalisers D_Q = exp(|q|^2/2), D_K = exp(|k|^2/2). Features may be negative: if
+ * attention is peaked, the normaliser can come near zero. The stabilised form divides D_K by its largest value.
  */
 export function trigonometricFeatureMap(description: TrigonometricDescription): FeatureMap {
   const form = trigonometricForm(description);

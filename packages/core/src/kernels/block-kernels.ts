@@ -10,7 +10,7 @@ export interface Product {
   readonly right: number;
   readonly rows: number;
   readonly cols: number;
-  /** The number of terms that each sum has. */
+  /** How many terms each sum has. */
   readonly depth: number;
   readonly leftRow: number;
   /** Default `cols`. */
@@ -22,26 +22,28 @@ export interface Product {
 }
 
 /**
- * Float32 products, exponentials and reductions over blocks small enough for a processor's cache: what the tiled
- * attentions are made of. One interface, three implementations ({@link KernelKind}), equal but for rounding.
+ * Float32 products, exponentials and reductions over blocks that fit a processor's cache; the tiled attentions are
+ * built from them. There are three implementations ({@link KernelKind}), equal up to rounding.
  *
- * All arguments named like arrays are offsets into `heap`, in numbers, multiples of 4. A block `[rows, cols]` is
- * row-major; products take the stride of a row in numbers ("...Row"), all else lies without gaps. `cols` is a multiple
- * of 8 everywhere (pad with zeros), any number of rows is fine. The functions trust their arguments: offsets
- * outside the heap trap (WebAssembly) or are ignored (TypeScript). Maxima ignore NaN; all else passes it on.
+ * Arguments named like arrays are offsets into `heap`, in numbers, and multiples of 4. A block `[rows, cols]` is
+ * row-major. Products take row strides in numbers ("...Row"); all other blocks have no gaps. `cols` is always a
+ * multiple of 8 (pad with zeros); the number of rows is free. The functions trust their arguments: offsets outside the
+ * heap trap (WebAssembly) or are ignored (TypeScript). Maxima ignore NaN; everything else passes it on.
  */
 export interface BlockKernels {
   readonly kind: KernelKind;
   /**
-   * The workspace, of at least `floats` numbers. It is kept, with what lies in it, between calls; a later call that
-   * needs more invalidates arrays returned before.
+   * The workspace, of at least `floats` numbers. It keeps its contents between calls. A later call that needs more room
+   * invalidates arrays returned before.
    */
   heap(floats: number): Float32Array;
   /** out = left right, or out += left right if `accumulate`: left `[rows, depth]`, right `[depth, cols]`. */
   matmul(product: Product): void;
   /** out = left^T right, or out += left^T right: left `[depth, rows]`, right `[depth, cols]`. */
   matmulTransposed(product: Product): void;
-  /** out += tril(left) right, left `[rows, rows]`. Row i depends on rows 0..i of right alone, to the bit, NaN included. */
+  /**
+   * out += tril(left) right, left `[rows, rows]`. Row i depends only on rows 0..i of right, bit for bit, even for NaN.
+   */
   matmulLower(product: Omit<Product, "depth" | "accumulate">): void;
   /** out `[cols, rows]` = x^T, x `[rows, cols]`; rows is rounded up to a multiple of 4. */
   transpose(out: number, x: number, rows: number, cols: number, outRow: number, xRow: number): void;
@@ -51,8 +53,8 @@ export interface BlockKernels {
    */
   expRows(x: number, rowShift: number, columnShift: number, rows: number, cols: number): void;
   /**
-   * x[r, c] = cos(x[r, c] + columnShift[c]), the sum rounded to float32: absolute error at most 3e-7 while its size is
-   * at most 8192, and a number within [-1, 1] beyond; NaN and Infinity give NaN.
+   * x[r, c] = cos(x[r, c] + columnShift[c]), the sum rounded to float32. The absolute error is at most 3e-7 while the
+   * size of the sum is at most 8192; beyond that, the result is some number within [-1, 1]. NaN and Infinity give NaN.
    */
   cosRows(x: number, columnShift: number, rows: number, cols: number): void;
   /** maximum[r] = max(maximum[r], max_c x[r, c] + columnShift[c]). */
@@ -75,7 +77,7 @@ export interface BlockKernels {
   multiply(x: number, y: number, rows: number, cols: number): void;
 }
 
-/** Throws ArgumentError unless `kernels` are block kernels: plain JavaScript may leave them out. */
+/** @throws ArgumentError unless `kernels` are block kernels: plain JavaScript may leave them out. */
 export function requireKernels(kernels: BlockKernels): void {
   const given: unknown = kernels;
   if (typeof given === "object" && given !== null && "heap" in given) return;

@@ -14,10 +14,10 @@ export interface KernelOptions {
 }
 
 /**
- * Kernels for the float32 attentions: `kind` says which were chosen. Each call makes an independent set with a
- * workspace of its own, to be used by one computation at a time; making one takes about a millisecond.
+ * Kernels for the float32 attentions; `kind` says which were chosen. Each call makes an independent set with its own
+ * workspace, for one computation at a time. Making one takes about a millisecond.
  *
- * @throws FavorError `simd-unavailable` where a module was asked for that the engine cannot run.
+ * @throws FavorError `simd-unavailable` if you ask for a module that the engine cannot run.
  */
 export function createKernels({ simd = "auto" }: KernelOptions = {}): BlockKernels {
   switch (simd) {

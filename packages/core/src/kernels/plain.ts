@@ -1,18 +1,18 @@
 import type { BlockKernels, Product } from "./block-kernels.ts";
 
-/** visit(number's offset, row, column) over a block. */
+/** Calls visit(offset, row, column) for every number of a block. */
 function overBlock(block: number, rows: number, cols: number, visit: (at: number, r: number, c: number) => void): void {
   for (let r = 0, at = block; r < rows; r++) for (let c = 0; c < cols; c++, at++) visit(at, r, c);
 }
 
 /**
- * The kernels in plain TypeScript, for engines without WebAssembly SIMD and as the other implementation to test
+ * The kernels in plain TypeScript, for engines without WebAssembly SIMD, and as an independent implementation to test
  * against. Sums are held in float64 and rounded when stored.
  */
 export function typescriptKernels(): BlockKernels {
   let x = new Float32Array(0);
 
-  /** out (+)= left right; `leftDepth` numbers lie between the terms of a row of left. */
+  /** out (+)= left right. `leftDepth` is the distance between the terms of a row of left. */
   function product(
     { out: c, left: a, right: b, rows, cols, depth, rightRow = cols, outRow = cols, accumulate = false }: Product,
     leftRow: number,

@@ -2,8 +2,8 @@ import { FavorError } from "../errors.ts";
 import { relaxedSimdBinary, simdBinary } from "./binaries.ts";
 import type { BlockKernels, Product } from "./block-kernels.ts";
 
-// The few parts of the platform's WebAssembly and base64 interfaces that are used: core's types assume neither
-// browser nor Node.
+// The few parts of the platform's WebAssembly and base64 interfaces that we use: core's types assume neither a browser
+// nor Node.
 interface Memory {
   readonly buffer: ArrayBuffer;
   grow(pages: number): number;
@@ -14,7 +14,7 @@ interface Engine {
   readonly Instance: new (module: object) => { readonly exports: Record<string, unknown> };
 }
 
-/** The module's functions, all over addresses in bytes, counts, and strides in bytes. See assembly/. */
+/** The module's functions. They take addresses in bytes, counts, and strides in bytes; see assembly/. */
 type Exports = Readonly<Record<Exclude<keyof BlockKernels, "kind" | "heap" | "matmulTransposed">, Block>> & {
   readonly memory: Memory;
 };
@@ -24,7 +24,7 @@ type Block = (...args: (number | boolean)[]) => number;
 const engine: Engine | undefined = Reflect.get(globalThis, "WebAssembly");
 const atob: ((base64: string) => string) | undefined = Reflect.get(globalThis, "atob");
 const PAGE = 65_536;
-/** Address 0 is left free, as in C: nothing of ours lies there. */
+/** Address 0 stays unused, as in C. */
 const BASE = 1024;
 
 function decode(base64: string): Uint8Array<ArrayBuffer> {
@@ -34,21 +34,22 @@ function decode(base64: string): Uint8Array<ArrayBuffer> {
 
 function unavailable(reason: string, cause?: unknown): FavorError<"simd-unavailable"> {
   return new FavorError(
-    `WebAssembly SIMD kernels cannot run here: ${reason}. Use createKernels({ simd: "off" }), or "auto", for plain TypeScript.`,
+    `WebAssembly SIMD kernels cannot run here: ${reason}. Use createKernels({ simd: "auto" }) or "off" for plain TypeScript.`,
     { code: "simd-unavailable", cause },
   );
 }
 
-/** Whether the engine runs WebAssembly SIMD, or its relaxed instructions too. */
+/** Whether the engine runs WebAssembly SIMD, or its relaxed instructions. */
 export function supportsSimd(kind: "simd" | "relaxed-simd"): boolean {
   if (!engine || !atob) return false;
   return engine.validate(decode(kind === "simd" ? simdBinary : relaxedSimdBinary));
 }
 
 /**
- * The kernels in WebAssembly, compiled anew with a memory of their own.
- * @throws FavorError `simd-unavailable` where the engine cannot compile them or its security policy forbids it;
- * `out-of-memory` from `heap` where the memory cannot grow.
+ * The kernels in WebAssembly, as a new instance with its own memory.
+ *
+ * @throws FavorError `simd-unavailable` if the engine cannot compile them or its security policy forbids it;
+ * `out-of-memory` from `heap` if the memory cannot grow.
  */
 export function webAssemblyKernels(kind: "simd" | "relaxed-simd"): BlockKernels {
   if (!engine) throw unavailable("this JavaScript engine has no WebAssembly");
@@ -63,7 +64,7 @@ export function webAssemblyKernels(kind: "simd" | "relaxed-simd"): BlockKernels 
   return fromExports(kind, exports);
 }
 
-/** The address of a number of the heap. */
+/** The address of an offset into the heap. */
 function at(offset: number): number {
   return BASE + offset * 4;
 }
@@ -116,7 +117,7 @@ function grow(memory: Memory, pages: number): void {
   } catch (error) {
     const held = memory.buffer.byteLength / 2 ** 20;
     throw new FavorError(
-      `The kernels' memory cannot grow by ${Math.ceil((pages * PAGE) / 2 ** 20)} MiB beyond its ${held} MiB: shorten the sequence, or free memory.`,
+      `The kernels' memory cannot grow by ${Math.ceil((pages * PAGE) / 2 ** 20)} MiB beyond its ${held} MiB. Shorten the sequence, or free memory.`,
       { code: "out-of-memory", cause: error },
     );
   }

@@ -3,11 +3,11 @@ import { requireLength } from "../checks.ts";
 /**
  * The orthogonal factor of the QR decomposition of a square matrix, by Householder reflections, with the signs chosen
  * so that R has a positive diagonal. That makes the factorisation unique, and Q of a Gaussian matrix uniform (Haar)
- * over the orthogonal group (Mezzadri, math-ph/0609050); without it the distribution is biased.
+ * over the orthogonal group (Mezzadri, math-ph/0609050); otherwise the distribution would be biased.
  *
  * @param matrix `[n, n]` row-major; not changed. A zero column gives an arbitrary orthogonal completion.
- * @returns Q, `[n, n]` row-major. Uses + - * / sqrt only, so it is the same to the bit on every engine.
- * @throws ArgumentError for another number of values than n^2.
+ * @returns Q, `[n, n]` row-major. Uses only + - * / sqrt, so every engine gives the same bits.
+ * @throws ArgumentError unless there are n^2 values.
  */
 export function orthogonalFactor(matrix: Float64Array, n: number): Float64Array {
   requireLength("matrix", matrix, n * n);
@@ -46,8 +46,9 @@ export function orthogonalFactor(matrix: Float64Array, n: number): Float64Array 
 }
 
 /**
- * Applies I - scale v v^T, where v is nonzero from index `from` on, in place to the columns from `first` to the last, of
- * `n` values each. Four at a time: one sum waits for its last addition, four do not. The order of each sum is the same.
+ * Applies I - scale v v^T in place to the columns from `first` to the last, of `n` values each; v is nonzero from index
+ * `from` on. Takes four columns at a time: a single sum would wait for its last addition. The order of each sum is the
+ * same.
  */
 function reflect(
   vectors: Float64Array,

@@ -9,11 +9,11 @@ export interface SymmetricEigen {
 }
 
 /**
- * The eigendecomposition of a symmetric matrix `[n, n]`: Householder tridiagonalisation, then the implicit QL
- * algorithm (EISPACK tred2 and tql2, after Bowdler, Martin, Reinsch and Wilkinson). O(n^3). Only + - * / sqrt, so
- * the same to the bit on every engine; the sign of each vector is chosen so that its largest entry is positive.
+ * The eigendecomposition of a symmetric matrix `[n, n]`: Householder tridiagonalisation, then the implicit QL algorithm
+ * (EISPACK tred2 and tql2, after Bowdler, Martin, Reinsch and Wilkinson). O(n^3). Uses only + - * / sqrt, so every
+ * engine gives the same bits. The sign of each vector is chosen so that its largest entry is positive.
  *
- * Throws ArgumentError for a wrong length or a value that is not finite.
+ * @throws ArgumentError for a wrong length or a value that is not finite; FavorError `no-convergence`.
  */
 export function symmetricEigen(matrix: Float64Array, n: number): SymmetricEigen {
   requireLength("matrix", matrix, n * n);

@@ -5,8 +5,8 @@ import { ArgumentError } from "../errors.ts";
 export type ProjectionKind = "iid" | "orthogonal" | "hadamard" | "givens";
 
 /**
- * Names one projection matrix, `[count, dim]`: plain JSON from which {@link drawProjection} gives the same matrix, to
- * the bit, on every engine. Evaluation never redraws; a redraw is another `epoch`.
+ * Identifies one projection matrix, `[count, dim]`: plain JSON from which {@link drawProjection} gives the same matrix,
+ * bit for bit, on every engine. Evaluation never redraws; a redraw is another `epoch`.
  */
 export interface ProjectionDescription {
   readonly kind: ProjectionKind;
@@ -23,8 +23,8 @@ export interface ProjectionDescription {
   /** Redraw number, default 0. */
   readonly epoch?: number;
   /**
-   * The row lengths: "chi" (default) as those of Gaussian vectors, which keeps every estimator unbiased, or "sqrt-dim",
-   * all sqrt(d), the lower-variance and slightly biased choice. Not for "iid", whose rows are Gaussian.
+   * The row lengths. "chi" (default): those of Gaussian vectors, which keeps every estimator unbiased. "sqrt-dim": all
+   * sqrt(d), with less variance but a slight bias. Not for "iid", whose rows are Gaussian.
    */
   readonly norms?: "chi" | "sqrt-dim";
 }
@@ -32,7 +32,7 @@ export interface ProjectionDescription {
 const kinds: readonly string[] = ["iid", "orthogonal", "hadamard", "givens"] satisfies ProjectionKind[];
 const largest = 1 << 20;
 
-/** Throws ArgumentError for an unknown kind, a size outside 1 to 2^20, or a seed, layer, head, epoch out of range. */
+/** @throws ArgumentError for an unknown kind, a size outside 1 to 2^20, or a seed, layer, head, epoch out of range. */
 export function checkProjectionDescription(d: ProjectionDescription | undefined): void {
   if (typeof d !== "object" || d === null) {
     throw new ArgumentError("projection", 'an object such as { kind: "orthogonal", count: 256, dim: 64, seed: 0 }', d);

@@ -5,9 +5,9 @@ import type { ProjectionKernel } from "./kernel.ts";
 import { drawNorms } from "./norms.ts";
 
 /**
- * The Givens ORF of 2006.03555: blocks that are products of d ceil(log2 d) rotations by a uniform angle in the plane
- * of two different random axes, after random signs; applied in O(d log d). Every block is orthogonal (earlier
- * implementations draw the same axis twice, which is no rotation). Rows are scaled by {@link drawNorms}.
+ * The Givens ORF of 2006.03555. Its blocks are products of d ceil(log2 d) rotations by a uniform angle in the plane of
+ * two different random axes, after random signs, applied in O(d log d). Every block is orthogonal (earlier
+ * implementations may draw the same axis twice, which is no rotation). Rows are scaled by {@link drawNorms}.
  */
 export function givensProjection(description: ProjectionDescription): ProjectionKernel {
   const { count, dim } = description;

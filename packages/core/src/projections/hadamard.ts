@@ -3,13 +3,14 @@ import type { ProjectionDescription } from "./description.ts";
 import type { ProjectionKernel } from "./kernel.ts";
 import { drawNorms } from "./norms.ts";
 
-/** Factors H D of each block (three mix well enough: Yu et al., "Orthogonal random features", 2016). */
+/** Factors H D per block; three mix well enough (Yu et al., "Orthogonal random features", 2016). */
 const factors = 3;
 
 /**
- * The Hadamard ORF of 2006.03555: blocks H D1 H D2 H D3 with D of random signs and H the normalised Walsh-Hadamard
- * matrix, applied in O(d log d). A dimension that is no power of two is padded with zeros to D, the next one; the
- * blocks are D x D, exactly orthogonal there, and so are the row lengths: chi with D degrees of freedom, or sqrt(D).
+ * The Hadamard ORF of 2006.03555: blocks H D1 H D2 H D3, with random signs on the diagonals D1 to D3 and H the
+ * normalised Walsh-Hadamard matrix, applied in O(d log d). A dimension that is not a power of two is padded with zeros
+ * to D, the next one. The blocks are D x D and exactly orthogonal there. So are the row lengths: chi with D degrees of
+ * freedom, or sqrt(D).
  */
 export function hadamardProjection(description: ProjectionDescription): ProjectionKernel {
   const { count, dim } = description;

@@ -4,6 +4,6 @@ export interface ProjectionKernel {
   readonly operations: number;
   /** Projects the `dim` values at `x[start]` into `out[target .. target + count)`. */
   project(x: Float64Array, start: number, out: Float64Array, target: number): void;
-  /** The matrix `[count, dim]`, of kinds that keep it. */
+  /** The matrix `[count, dim]`, if the kind keeps one. */
   readonly matrix?: Float64Array;
 }

@@ -3,7 +3,7 @@ import type { ProjectionDescription } from "./description.ts";
 
 /**
  * The row lengths of a projection whose directions are orthonormal, `[count]`. "chi": each is the length of a fresh
- * Gaussian vector, so that a row alone is Gaussian. "sqrt-dim": sqrt(d), the length's root mean square.
+ * Gaussian vector, so that every single row is Gaussian. "sqrt-dim": sqrt(d), the root mean square of that length.
  */
 export function drawNorms(description: ProjectionDescription): Float64Array {
   const { count, dim, norms = "chi" } = description;

@@ -4,9 +4,9 @@ import type { ProjectionDescription } from "./description.ts";
 import { drawNorms } from "./norms.ts";
 
 /**
- * The Regular ORF of 2006.03555: independent d x d blocks, each uniform over the orthogonal group (QR of a Gaussian
- * matrix by Householder reflections), the last one cut off after the rows that are needed; rows scaled by
- * {@link drawNorms}. `[count, dim]`. Rows of one block are orthogonal; each row alone is Gaussian with chi norms.
+ * The Regular ORF of 2006.03555, `[count, dim]`: independent d x d blocks, each uniform over the orthogonal group (QR
+ * of a Gaussian matrix by Householder reflections), the last one cut off after the rows that are needed; rows scaled by
+ * {@link drawNorms}. Rows of one block are orthogonal; with chi norms, every single row is Gaussian.
  */
 export function drawOrthogonal(description: ProjectionDescription): Float64Array {
   const { count, dim } = description;

@@ -8,10 +8,10 @@ import { drawGaussian } from "./iid.ts";
 import type { ProjectionKernel } from "./kernel.ts";
 import { drawOrthogonal } from "./orthogonal.ts";
 
-/** A drawn projection: applied without being formed where its kind allows. */
+/** A drawn projection. Kinds that allow it are applied without forming the matrix. */
 export interface Projection {
   readonly description: ProjectionDescription;
-  /** Numbers kept: M d for dense kinds, O(M log d) for Givens, O(M) for Hadamard. */
+  /** Numbers stored: M d for dense kinds, O(M log d) for Givens, O(M) for Hadamard. */
   readonly storage: number;
   /** Multiplications and additions to project one vector: 2 M d, or O(M log d). */
   readonly operations: number;
@@ -21,7 +21,11 @@ export interface Projection {
   materialize(): Float64Array;
 }
 
-/** Draws a projection (section 2.4 of 2006.03555). Throws ArgumentError for a description that cannot be right. */
+/**
+ * Draws a projection (section 2.4 of 2006.03555).
+ *
+ * @throws ArgumentError for an invalid description.
+ */
 export function createProjection(description: ProjectionDescription): Projection {
   checkProjectionDescription(description);
   const kernel = drawKernel(description);
@@ -40,7 +44,11 @@ export function createProjection(description: ProjectionDescription): Projection
   };
 }
 
-/** The matrix of a projection, `[count, dim]` row-major. Throws as {@link createProjection}. */
+/**
+ * The matrix of a projection, `[count, dim]` row-major.
+ *
+ * @throws ArgumentError as {@link createProjection}.
+ */
 export function drawProjection(description: ProjectionDescription): Float64Array {
   return createProjection(description).materialize();
 }
@@ -58,7 +66,7 @@ function drawKernel(description: ProjectionDescription): ProjectionKernel {
   }
 }
 
-/** Projects the unit vectors: the columns of the matrix. */
+/** Projects the unit vectors, which gives the columns of the matrix. */
 function materialize(kernel: ProjectionKernel, count: number, dim: number): Float64Array {
   const out = new Float64Array(count * dim);
   const unit = new Float64Array(dim);

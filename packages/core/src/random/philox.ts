@@ -16,8 +16,8 @@ function multiplyHigh(a: number, b: number): number {
 
 /**
  * Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): four pseudo-random unsigned
- * 32-bit words that depend on a counter of four words and a key of two, and on nothing else. Counter based, so that
- * block n of a stream is computed without the blocks before it. Writes into `out` (4 words).
+ * 32-bit words that depend only on a counter of four words and a key of two. Being counter based, it computes block n
+ * of a stream without the blocks before. Writes into `out` (4 words).
  */
 export function philox4x32(counter: Uint32Array, key0: number, key1: number, out: Uint32Array): void {
   let c0 = counter[0]!;

@@ -4,7 +4,7 @@ import { philox4x32 } from "./philox.ts";
 
 const twoToMinus53 = 1 / 9007199254740992;
 
-/** What a stream is drawn for; streams of different purposes never share a number. The values are stable. */
+/** What a stream is drawn for. Streams of different purposes never share a number. The values are stable. */
 export const streamPurpose = {
   projection: 1,
   norms: 2,
@@ -30,8 +30,10 @@ export interface StreamAddress {
 }
 
 /**
- * A stream of random numbers, the same to the bit on every engine: Philox4x32-10 keyed by the seed, the counter
- * holding (block, layer and head, epoch, purpose). Throws ArgumentError for a part of the address that is out of range.
+ * A stream of random numbers, the same bit for bit on every engine: Philox4x32-10 keyed by the seed, with a counter
+ * that holds (block, layer and head, epoch, purpose).
+ *
+ * @throws ArgumentError if a part of the address is out of range.
  */
 export class RandomStream {
   readonly #counter: Uint32Array = new Uint32Array(4);

@@ -5,11 +5,11 @@ import { ArgumentError } from "../errors.ts";
 export type AttentionMethod = "exact" | "favor" | "lsh" | "sparse";
 
 export interface ComplexityOptions {
-  /** L, queries and keys alike. */
+  /** L, the number of queries and of keys. */
   readonly length: number;
   /** d, of queries, keys and values. */
   readonly dim: number;
-  /** M; for "favor", where it is needed. */
+  /** M, the number of features. Required for "favor". */
   readonly count?: number;
   readonly causal?: boolean;
   /** Bucket size of "lsh", default 64; stride of "sparse", default ceil(sqrt(L)). */
@@ -19,14 +19,14 @@ export interface ComplexityOptions {
 }
 
 export interface Complexity {
-  /** Multiplications with additions, to leading order. */
+  /** Multiplications, each with its addition, to leading order. */
   readonly operations: number;
-  /** Numbers held beside queries, keys, values and outputs, to leading order. */
+  /** Numbers held besides queries, keys, values and outputs, to leading order. */
   readonly memory: number;
 }
 
 /**
- * Time and space of one head's attention, to leading order with the constants of the plain algorithm (2006.03555,
+ * Time and memory of one head's attention, to leading order with the constants of the plain algorithm (2006.03555,
  * section 2 and its comparison with 2001.04451 and 1904.10509):
  *
  *     exact    2 L^2 d operations, L^2 numbers (half of both when causal)
@@ -34,7 +34,7 @@ export interface Complexity {
  *     lsh      rounds (L d log2 L / 2 + 4 L block d): hashing, then two buckets per query; 2 rounds L block
  *     sparse   4 L block d with block = sqrt(L), so L^(3/2); 2 L block
  *
- * Throws ArgumentError for an unknown method, sizes out of range, or "favor" without a count.
+ * @throws ArgumentError for an unknown method, a size out of range, or "favor" without a count.
  */
 export function attentionComplexity(method: AttentionMethod, options: ComplexityOptions): Complexity {
   requireObject("options", options, "{ length: 4096, dim: 64, count: 256 }");
@@ -73,7 +73,7 @@ export function attentionComplexity(method: AttentionMethod, options: Complexity
 
 /**
  * The length from which FAVOR with M = `count` needs fewer operations than exact attention: L = 2 M (4 M when causal).
- * @throws ArgumentError for a count that is no whole number of at least 1.
+ * @throws ArgumentError for a count that is not a whole number of at least 1.
  */
 export function crossoverLength(count: number, options: { readonly causal?: boolean } = {}): number {
   requireInteger("count", count, 1, 1 << 20);

@@ -4,22 +4,22 @@ import { ArgumentError } from "../errors.ts";
 export interface UniformBoundOptions {
   /** d */
   readonly dim: number;
-  /** R: no query and no key, before the factor d^(-1/4), is longer. */
+  /** R, the largest length of a query or key before the factor d^(-1/4). */
   readonly radius: number;
-  /** The largest error allowed of any entry of A = exp(q.k / sqrt(d)). */
+  /** The largest allowed error of any entry of A = exp(q.k / sqrt(d)). */
   readonly epsilon: number;
-  /** The probability that the bound may fail with, in (0, 1); default 0.05. */
+  /** The probability with which the bound may fail, in (0, 1). Default 0.05. */
   readonly failure?: number;
   /** The trigonometric variant; default "pair". */
   readonly variant?: "phase" | "pair";
 }
 
 export interface UniformBound {
-  /** delta = epsilon / (g* h*), the error allowed of the Gaussian kernel; g* = h* = exp(R^2 / (2 sqrt(d))). */
+  /** delta = epsilon / (g* h*), the allowed error of the Gaussian kernel; g* = h* = exp(R^2 / (2 sqrt(d))). */
   readonly delta: number;
   /** M_opt = (d / delta^2) log(4 d^(3/4) R / delta): the theorem's order, constant 1. */
   readonly order: number;
-  /** Rows of the projection that suffice, all constants included. Usually far more than are needed in practice. */
+  /** How many rows of the projection suffice, all constants included. Usually far more than you need in practice. */
   readonly count: number;
 }
 
@@ -28,14 +28,16 @@ export interface UniformBound {
  * is within epsilon of its true value, for all queries and keys of length at most R at once.
  *
  * Its sigma is E[w.w] = d, which makes its order that of Theorem 4 of 2009.14794. Both leave the constant open. Here it
- * is that of random Fourier features on a ball, to which their proofs go back: with sigma^2 = E |w|^2 = d and queries and
- * keys in a ball of diameter l = 2 R d^(-1/4),
+ * is that of random Fourier features on a ball, which their proofs build on: with sigma^2 = E |w|^2 = d, and queries
+ * and keys in a ball of diameter l = 2 R d^(-1/4),
  *
  *     P[sup |B_hat - B| > delta] <= 256 (sigma l / delta)^2 exp(-M delta^2 / c),
  *
  * c = 4 (d + 2) for the sin/cos pair (Rahimi and Recht, 2007, Claim 1), c = 32 (d + 1) for the cosine with phase
- * (Sutherland and Schneider, 2015, Proposition 2, whose 98 is replaced by the larger 256). It is for independent
- * vectors; orthogonal ones have no more variance, but no proven constant. Throws ArgumentError for sizes out of range.
+ * (Sutherland and Schneider, 2015, Proposition 2, whose 98 is replaced by the larger 256). This holds for independent
+ * vectors. Orthogonal ones have no more variance, but no proven constant.
+ *
+ * @throws ArgumentError if a size is out of range.
  */
 export function theorem1(options: UniformBoundOptions): UniformBound {
   requireObject("options", options, "{ dim: 64, radius: 1, epsilon: 0.1 }");
@@ -50,8 +52,9 @@ export function theorem1(options: UniformBoundOptions): UniformBound {
 }
 
 /**
- * The same bound read the other way: the probability, at most 1, that `count` random vectors do not suffice.
- * @throws ArgumentError for numbers out of their range.
+ * The inverse of {@link theorem1}: the probability, at most 1, that `count` random vectors do not suffice.
+ *
+ * @throws ArgumentError if a number is out of range.
  */
 export function theorem1Failure(options: Omit<UniformBoundOptions, "failure">, count: number): number {
   requireInteger("count", count, 1, Number.MAX_SAFE_INTEGER);

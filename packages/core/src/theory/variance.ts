@@ -5,9 +5,9 @@ import type { FeatureMapDescription } from "../features/description.ts";
 import type { ProjectionDescription } from "../projections/description.ts";
 
 /**
- * The exact variance of phi(x).phi(y) as an estimate of exp(x.y), over draws of the projection; x and y `[dim]`, both
- * times d^(-1/4). As the estimate is unbiased this is its mean squared error. With u = |x + y|^2, v = |x - y|^2 and M rows,
- * for independent Gaussian rows (2009.14794, Lemma 2; the phase variant by the same steps):
+ * The exact variance of phi(x).phi(y) as an estimate of exp(x.y), over draws of the projection; x and y are `[dim]`,
+ * both scaled by d^(-1/4). The estimate is unbiased, so this is its mean squared error. With u = |x + y|^2, v = |x -
+ * y|^2 and M rows, for independent Gaussian rows (2009.14794, Lemma 2; the phase variant by the same steps):
  *
  *     positive     exp(2 x.y) (exp(u) - 1) / M
  *     hyperbolic   exp(2 x.y) (exp(u) - 1) (1 - exp(-u)) / (2 M)
@@ -20,11 +20,11 @@ import type { ProjectionDescription } from "../projections/description.ts";
  *
  *     exp(-|x|^2 - |y|^2) (1F1(d; d/2; u/2) - exp(u)) <= 0    and    exp(|x|^2 + |y|^2) (1F1(d; d/2; -v/2) - exp(-v))
  *
- * for the exponential and the trigonometric maps: |w_1|^2 + |w_2|^2 is chi-squared with 2d degrees and the direction of
- * w_1 + w_2 uniform. (Theorem 2 of 2009.14794 bounds the gain from below.)
+ * for the exponential and the trigonometric maps, because |w_1|^2 + |w_2|^2 is chi-squared with 2d degrees of freedom
+ * and the direction of w_1 + w_2 is uniform. (Theorem 2 of 2009.14794 bounds the gain from below.)
  *
- * Throws ArgumentError for maps and projections without a closed form: other kinds, Hadamard, Givens, norms "sqrt-dim",
- * dense-exponential features with different a over orthogonal rows.
+ * @throws ArgumentError for maps and projections without a closed form: other kinds, Hadamard, Givens, norms
+ * "sqrt-dim", and dense-exponential features with different a over orthogonal rows.
  */
 export function kernelVariance(description: FeatureMapDescription, x: Float64Array, y: Float64Array): number {
   checkDescription(description);
@@ -124,7 +124,7 @@ function confluent(dim: number, z: number): number {
   for (let k = 0; k < 100_000; k++) {
     term *= ((a + k) * argument) / ((b + k) * (k + 1));
     sum += term;
-    // The terms grow until k passes the argument: only after that is a small one the end.
+    // The terms grow until k passes the argument; only then does a small one mean the end.
     if (k > argument && Math.abs(term) <= Math.abs(sum) * 1e-17) break;
   }
   return z < 0 ? Math.exp(z) * sum : sum;

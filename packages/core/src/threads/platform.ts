@@ -1,4 +1,4 @@
-// Workers of browsers, Deno and Bun, and those of Node, behind one interface. The few parts of them that are used are
+// One interface to the workers of browsers, Deno and Bun, and to those of Node. The few parts of them that we use are
 // declared here: core's types assume no platform.
 import { FavorError } from "../errors.ts";
 
@@ -7,10 +7,10 @@ export interface MessagePort {
   postMessage(message: unknown, transfer: ArrayBuffer[]): void;
 }
 
-/** A worker that runs a script, with what it says going to the listeners it was made with. */
+/** A worker that runs a script and reports to the listeners that it was made with. */
 export interface WorkerThread {
   post(message: unknown, transfer: ArrayBuffer[]): void;
-  /** Whether the process waits for this worker; browsers have no such thing. */
+  /** Makes the process wait for this worker, or not; browsers have no such thing. */
   hold(held: boolean): void;
   terminate(): void;
 }
@@ -54,12 +54,12 @@ const web: Partial<WebPlatform> = {
 };
 const process: NodeProcess | undefined = Reflect.get(globalThis, "process");
 
-/** Node's module for workers, found without an import, which would keep this package from running in browsers. */
+/** Node's module for workers, found without an import: an import would keep this package from running in browsers. */
 export function workerThreads(): WorkerThreads | undefined {
   return process?.getBuiltinModule?.("worker_threads");
 }
 
-/** @throws FavorError `workers-unavailable` where there are no workers, or the page's policy forbids them. */
+/** @throws FavorError `workers-unavailable` if there are no workers, or the policy of the page forbids them. */
 export function startWorker(source: string, listeners: WorkerListeners): WorkerThread {
   const { Worker, Blob, URL } = web;
   if (Worker && Blob && URL) return startWebWorker({ Worker, Blob, URL }, source, listeners);
@@ -103,7 +103,7 @@ function startWebWorker(
 
 function unavailable(reason: string, cause?: unknown): FavorError<"workers-unavailable"> {
   return new FavorError(
-    `Workers cannot run here: ${reason}. Use createKernels, favorAttention32 and exactAttention32 for one thread.`,
+    `Workers cannot run here: ${reason}. Use createKernels, favorAttention32 and exactAttention32 on one thread.`,
     { code: "workers-unavailable", cause },
   );
 }

@@ -15,7 +15,7 @@ import type { AttentionTask, TaskMessage, TaskReply } from "./task.ts";
 import { workerSource } from "./worker-source.ts";
 
 export interface WorkerOptions extends KernelOptions {
-  /** How many workers; more than `keyHeads` have nothing to do. */
+  /** How many workers to start; those beyond `keyHeads` have nothing to do. */
   readonly threads: number;
 }
 
@@ -25,13 +25,13 @@ export interface AttentionWorkers {
   /** The kernels that every worker runs. */
   readonly kind: KernelKind;
   /**
-   * Whether arrays in shared memory are passed without a copy, and results lie there: in Node, and in browsers where
-   * the page is cross-origin isolated. Elsewhere everything is copied once each way.
+   * Whether arrays in shared memory are passed without a copy and results lie there. True in Node, and in browsers if
+   * the page is cross-origin isolated. Otherwise everything is copied once each way.
    */
   readonly sharedMemory: boolean;
-  /** An array of zeros in shared memory, where there is any: query, key and value that lie in one are not copied. */
+  /** An array of zeros, in shared memory if there is any: query, key and value in such arrays are not copied. */
   allocate(length: number): Float32Array;
-  /** As the function of this name, to the bit. The arrays must not change before the promise is settled. */
+  /** Equals the function of the same name, bit for bit. Do not change the arrays before the promise is settled. */
   favorAttention32(
     query: Float32Array,
     key: Float32Array,
@@ -40,7 +40,7 @@ export interface AttentionWorkers {
     features: FeatureMap32 | readonly FeatureMap32[],
     options?: MaskOptions,
   ): Promise<Float32Array>;
-  /** As the function of this name, to the bit. The arrays must not change before the promise is settled. */
+  /** Equals the function of the same name, bit for bit. Do not change the arrays before the promise is settled. */
   exactAttention32(
     query: Float32Array,
     key: Float32Array,
@@ -60,11 +60,11 @@ interface Pending {
 const simdOf = { "relaxed-simd": "relaxed", simd: "strict", typescript: "off" } as const;
 
 /**
- * Starts workers for `favorAttention32` and `exactAttention32`. Starting takes some 50 ms; keep them. An idle worker does
- * not keep Node running. A worker that fails (`worker-failed`) ends all.
+ * Starts workers for `favorAttention32` and `exactAttention32`. Starting them takes about 50 ms, so keep them. An idle
+ * worker does not keep Node running. If one worker fails (`worker-failed`), all end.
  *
- * @throws ArgumentError where `threads` is no whole number from 1 to 1024.
- * @throws FavorError `workers-unavailable` where there are none, `simd-unavailable` as `createKernels`.
+ * @throws ArgumentError if `threads` is not a whole number from 1 to 1024.
+ * @throws FavorError `workers-unavailable` if there are no workers, `simd-unavailable` as `createKernels`.
  */
 export function createWorkers(workerOptions: WorkerOptions): AttentionWorkers {
   requireObject("options", workerOptions, "{ threads: 4 }");
@@ -141,7 +141,7 @@ export function createWorkers(workerOptions: WorkerOptions): AttentionWorkers {
 
   for (let index = 0; index < threads; index++) {
     const failure = (cause: unknown): void => {
-      const message = `A worker failed: ${String(cause)}. Start others with createWorkers, with fewer threads if memory is short.`;
+      const message = `A worker failed: ${String(cause)}. Start new ones with createWorkers, with fewer threads if memory is short.`;
       end(new FavorError(message, { code: "worker-failed", cause }));
     };
     workers.push(startWorker(workerSource, { message: receive, failure }));
@@ -163,11 +163,12 @@ export function createWorkers(workerOptions: WorkerOptions): AttentionWorkers {
       if (options.scale !== undefined) requirePositive("options.scale", options.scale);
       return attend({ query, key, value }, attention, undefined, options);
     },
-    close: () => end(new FavorError("These workers were closed: start others.", { code: "workers-closed" })),
+    close: () =>
+      end(new FavorError("These workers were closed. Start new ones with createWorkers.", { code: "workers-closed" })),
   };
 }
 
-/** Heads first..last of an array: where they lie if that is shared memory, else a copy, to be handed over. */
+/** Heads first..last of an array: a view if it lies in shared memory, otherwise a copy to hand over. */
 function part(array: Float32Array, first: number, last: number, size: number): Float32Array {
   return unsharedBuffer(array).length === 0
     ? array.subarray(first * size, last * size)

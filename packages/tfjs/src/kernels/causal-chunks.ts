@@ -2,15 +2,16 @@ import * as tf from "@tensorflow/tfjs";
 import { causalCall } from "./causal-inputs.ts";
 
 /**
- * Causal linear attention by standard operations, in chunks of C near sqrt(length) rows: within a chunk C x C products
- * under a triangular mask, before it a sum over whole chunks. O(length (C + features)) memory; joining the sums of the
- * chunks costs (length / C)^2 features width more, about as much as one product with the features.
+ * Causal linear attention by standard operations, in chunks of C near sqrt(length) rows: C x C products under a
+ * triangular mask within a chunk, and a sum over whole chunks before it. O(length (C + features)) memory. Joining the
+ * sums of the chunks costs another (length / C)^2 features width multiplications, about as many as one product with the
+ * features.
  */
 export const causalByChunks: tf.KernelFunc = ({ inputs, attrs }) => {
   const { reverse } = causalCall(inputs, attrs);
   const { q, k, v, reference } = inputs as Record<"q" | "k" | "v" | "reference", tf.Tensor>;
   if (!reverse) return tf.tidy(() => forward(q, k, v, reference));
-  // |r_i - r_j| stays, and -r does not fall in the new order
+  // |r_i - r_j| stays the same, and -r never falls in the new order
   return tf.tidy(() => flip(forward(flip(q), flip(k), flip(v), tf.neg(flip(reference)))));
 };
 
@@ -44,7 +45,7 @@ function forward(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, reference: tf.Tensor)
   return tf.slice(tf.reshape(tf.add(within, past), [groups, chunks * size, width]), [0, 0, 0], [groups, length, width]);
 }
 
-/** A power of two near 2 sqrt(length), from 16 to 256: fewer, larger products for longer sequences. */
+/** A power of two near 2 sqrt(length), from 16 to 256: fewer but larger products for longer sequences. */
 function chunkSize(length: number): number {
   return 2 ** Math.min(8, Math.max(4, 1 + Math.round(Math.log2(length) / 2)));
 }
@@ -57,7 +58,7 @@ function padded(x: tf.Tensor, rows: number): tf.Tensor {
   return tf.concat([x, tf.mul(last, tf.ones([1, rows - length, 1]))], 1);
 }
 
-/** exp(difference) where `seen` is 1, where it is at most 0; else 0. */
+/** exp(difference), for differences of at most 0, where `seen` is 1; 0 elsewhere. */
 function decay(difference: tf.Tensor, seen: tf.Tensor): tf.Tensor {
   return tf.mul(tf.exp(tf.minimum(difference, 0)), seen);
 }

@@ -1,7 +1,7 @@
 import type * as tf from "@tensorflow/tfjs";
 import { causalCall, fillGates } from "./causal-inputs.ts";
 
-/** Causal linear attention on typed arrays: the reference that every other kernel is compared with. */
+/** Causal linear attention on typed arrays: the reference for every other kernel. */
 export const causalOnCpu: tf.KernelFunc = ({ inputs, backend, attrs }) => {
   const storage = backend as tf.KernelBackend;
   const call = causalCall(inputs, attrs);

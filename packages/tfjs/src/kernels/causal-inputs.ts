@@ -1,6 +1,6 @@
 import type * as tf from "@tensorflow/tfjs";
 
-/** What a kernel of causal linear attention is called with. */
+/** The inputs of a kernel of causal linear attention. */
 interface CausalInputs {
   /** `[groups, length, features]` */
   readonly q: tf.TensorInfo;
@@ -8,7 +8,7 @@ interface CausalInputs {
   readonly k: tf.TensorInfo;
   /** `[groups, length, width]` */
   readonly v: tf.TensorInfo;
-  /** `[groups, length]`, nowhere less than in the row before. */
+  /** `[groups, length]`, never falling along the rows. */
   readonly reference: tf.TensorInfo;
 }
 
@@ -17,7 +17,7 @@ export interface CausalCall extends CausalInputs {
   readonly length: number;
   readonly features: number;
   readonly width: number;
-  /** Rows see keys from their own to the last. */
+  /** Whether rows see the keys from their own to the last. */
   readonly reverse: boolean;
 }
 
@@ -29,8 +29,8 @@ export function causalCall(inputs: tf.NamedTensorInfoMap, attrs: tf.NamedAttrMap
 }
 
 /**
- * The factors that lead from the reference of one row to that of the next, in the order in which rows are taken; at most
- * 1, and exactly 1 where the reference does not move. `gates` and `reference` `[length]`.
+ * The factors from the reference of one row to that of the next, in the order in which rows are taken. They are at most
+ * 1, and exactly 1 if the reference does not move. `gates` and `reference` are `[length]`.
  */
 export function fillGates(gates: Float32Array, reference: Float32Array, reverse: boolean): void {
   const { length } = reference;

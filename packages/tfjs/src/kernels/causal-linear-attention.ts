@@ -9,11 +9,11 @@ import { causalOnWebGpu } from "./causal-webgpu.ts";
 
 export interface CausalLinearAttentionOptions {
   /**
-   * r `[groups, length]`, finite and nowhere less than in the row before: pairs count exp(-|r_i - r_j|), for keys whose
-   * weights are relative to the largest so far. A constant: it has no gradient. Default 0.
+   * r `[groups, length]`, finite and never falling along the rows: pairs are weighted by exp(-|r_i - r_j|), for keys
+   * whose weights are relative to the largest so far. A constant without a gradient. Default 0.
    */
   readonly reference?: tf.Tensor | undefined;
-  /** Row i sees keys i to the last instead of 0 to i. Default false. */
+  /** Row i sees the keys i to the last instead of 0..i. Default false. */
   readonly reverse?: boolean | undefined;
 }
 
@@ -26,15 +26,21 @@ const ownKernels: Readonly<Record<string, tf.KernelFunc>> = {
 };
 
 /**
- * y_i = sum over j <= i of (q_i.k_j) exp(r_j - r_i) v_j (2009.14794, section 2.5.1) of q and k `[groups, length,
- * features]` and v `[groups, length, width]`: `[groups, length, width]`, by a running sum `[features, width]` in
- * O(length features width) time. Float32. No row depends on later keys, to the bit.
+ * Causal linear attention (2009.14794, section 2.5.1) in float32:
  *
- * Differentiable in q, k and v, with itself as the gradient, so that only its inputs are kept for the backward pass. A
- * kernel of its own on cpu (typed arrays), wasm (SIMD in the backend's memory), webgpu (WGSL) and webgl 2 (GLSL); on any
- * other backend chunks of standard operations, O(length (sqrt(length) + features)) memory.
+ *     y_i = sum over j <= i of (q_i.k_j) exp(r_j - r_i) v_j
  *
- * @throws ArgumentError, naming the argument, for a wrong rank, dtype or shapes that disagree.
+ * by a running sum `[features, width]`, in O(length features width) time. No row depends on later keys, bit for bit.
+ *
+ * It is differentiable in q, k and v. Its gradient is computed by itself, so only the inputs are kept for the backward
+ * pass. It has kernels for cpu (typed arrays), wasm (SIMD in the backend's memory), webgpu (WGSL) and webgl 2 (GLSL).
+ * Other backends use chunks of standard operations, with O(length (sqrt(length) + features)) memory.
+ *
+ * @param q `[groups, length, features]`.
+ * @param k `[groups, length, features]`.
+ * @param v `[groups, length, width]`.
+ * @returns `[groups, length, width]`.
+ * @throws ArgumentError, naming the argument, for a wrong rank or dtype, or shapes that disagree.
  */
 export function causalLinearAttention(
   q: tf.Tensor,
@@ -62,7 +68,10 @@ export function causalLinearAttention(
   });
 }
 
-/** On first use, not on import, so that a program without causal attention is left as it is. */
+/**
+ * Registers on first use rather than on import, so that importing changes nothing for programs without causal
+ * attention.
+ */
 function registerOnBackend(backendName: string): void {
   if (!(tf.getGradient(kernelName) as tf.GradConfig | undefined)) {
     tf.registerGradient({ kernelName, inputsToSave: ["q", "k", "v", "reference"], gradFunc: gradient });
@@ -71,7 +80,10 @@ function registerOnBackend(backendName: string): void {
   tf.registerKernel({ kernelName, backendName, kernelFunc: ownKernels[backendName] ?? causalByChunks });
 }
 
-/** Sums over pairs i >= j again: those of a query run forward over keys, those of a key and a value back over queries. */
+/**
+ * The gradients are sums over pairs i >= j too: that of a query runs forward over keys, those of a key and a value back
+ * over queries.
+ */
 const gradient: tf.GradFunc = (dy, saved, attrs) => {
   const [q, k, v, reference] = saved as [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor];
   const { reverse } = attrs as { reverse: boolean };

@@ -3,7 +3,7 @@ import { causalCall, fillGates } from "./causal-inputs.ts";
 import { moduleOn } from "./wasm-module.ts";
 import type { WasmBackend } from "./wasm-backend.ts";
 
-/** Causal linear attention by the module of assembly/, which works in the backend's memory: nothing is copied. */
+/** Causal linear attention by the module of assembly/, which works in the memory of the backend: nothing is copied. */
 export const causalOnWasm: tf.KernelFunc = ({ inputs, backend, attrs }) => {
   const storage = backend as WasmBackend;
   const call = causalCall(inputs, attrs);
@@ -11,7 +11,7 @@ export const causalOnWasm: tf.KernelFunc = ({ inputs, backend, attrs }) => {
   const y = storage.makeOutput([groups, length, width], "float32");
   const gates = storage.makeOutput([length], "float32");
   const state = storage.makeOutput([features, Math.ceil(width / 4) * 4], "float32");
-  // after the last allocation, which may have moved the memory's buffer
+  // only after the last allocation, which may have moved the memory's buffer
   const memory = storage.wasm.asm?.memory ?? storage.wasm.wasmMemory!;
   const at = ({ dataId }: tf.TensorInfo): number => storage.dataIdMap.get(dataId).memoryOffset;
   const array = (address: number): Float32Array => new Float32Array(memory.buffer, address, length);

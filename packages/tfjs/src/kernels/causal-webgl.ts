@@ -1,15 +1,15 @@
 import type * as tf from "@tensorflow/tfjs";
 import { causalCall } from "./causal-inputs.ts";
 
-/** The part of tfjs' webgl backend that runs programs of others. */
+/** The part of tfjs' webgl backend that runs custom programs. */
 interface WebGlBackend extends tf.KernelBackend {
   runWebGLProgram(program: object, inputs: tf.TensorInfo[], dtype: tf.DataType): tf.TensorInfo;
 }
 
 const chunkSize = 64;
 
-// The programs of causal-webgpu.ts; a fragment shader writes one number, so that the running sum over chunks is taken
-// anew for each of them. tfjs caches programs by their text.
+// The programs of causal-webgpu.ts. A fragment shader writes one number, so each number recomputes its running sum over
+// chunks. tfjs caches programs by their text.
 const preamble = (length: number, reverse: boolean): string => `
   const int size = ${chunkSize};
   const int rows = ${length};

@@ -3,16 +3,16 @@ import { causalCall } from "./causal-inputs.ts";
 import { runProgram } from "./webgpu-program.ts";
 import type { WebGpuBackend } from "./webgpu-program.ts";
 
-/** Rows of a chunk. Fewer: more states in memory; more: longer products within chunks. */
+/** Rows per chunk. With fewer, more states are in memory; with more, the products within chunks are longer. */
 const chunkSize = 64;
 
-// Four programs, each one thread per number of its result and so without barriers. Positions t count in the order in
-// which rows are taken, `row(t)` is where they lie. All states of a chunk are relative to its last row.
+// Four programs, each with one thread per number of its result, and so without barriers. Positions t count in the order
+// in which rows are taken; `row(t)` is where they lie. All states of a chunk are relative to its last row.
 const preamble = (reverse: boolean): string => `
   const size : i32 = ${chunkSize};
   fn row(t : i32) -> i32 { return ${reverse ? "length() - 1 - t" : "t"}; }
   fn last(chunk : i32) -> i32 { return min((chunk + 1) * size, length()) - 1; }
-  // exactly 1 where the reference does not move, whatever the device makes of exp
+  // exactly 1 where the reference does not move: devices need not round exp(0) to 1
   fn decay(a : f32, b : f32) -> f32 {
     if (a == b) { return 1.0; }
     return exp(-abs(a - b));
@@ -38,7 +38,10 @@ const chunkSums = `
     result[index] = sum;
   }`;
 
-/** before[group, chunk] = the state that the chunk begins with, relative to the last row before it. One thread a column. */
+/**
+ * before[group, chunk] = the state at the start of the chunk, relative to the last row before it. One thread per
+ * column.
+ */
 const statesBefore = `
   fn length() -> i32 { return uniforms.referenceShape.y; }
   fn main(index : i32) {
@@ -57,7 +60,9 @@ const statesBefore = `
     }
   }`;
 
-/** pairs[group, t, u] = decay q.k of position t and the u-th of its chunk, 0 for later ones: `[groups, length, size]`. */
+/**
+ * pairs[group, t, u] = decay q.k of position t and position u of its chunk, 0 for later ones: `[groups, length, size]`.
+ */
 const chunkPairs = `
   fn length() -> i32 { return uniforms.qShape.y; }
   fn main(index : i32) {
@@ -104,8 +109,8 @@ const joined = `
   }`;
 
 /**
- * Causal linear attention in WGSL, in chunks of 64 rows: sums of each chunk, their running sum, pairs within a chunk, and
- * the two joined. O(length (features width / 64 + 64)) memory. No row reads a later one.
+ * Causal linear attention in WGSL, in chunks of 64 rows: the sums of each chunk, their running sum, the pairs within a
+ * chunk, and the two joined. O(length (features width / 64 + 64)) memory. No row reads a later one.
  */
 export const causalOnWebGpu: tf.KernelFunc = ({ inputs, backend, attrs }) => {
   const storage = backend as WebGpuBackend;

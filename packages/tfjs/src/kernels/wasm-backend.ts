@@ -1,13 +1,13 @@
 import type * as tf from "@tensorflow/tfjs";
 
-/** A WebAssembly.Memory, as far as it is used. */
+/** The part of WebAssembly.Memory that we use. */
 export interface WasmMemory {
   readonly buffer: ArrayBuffer;
 }
 
-/** The part of tfjs' wasm backend that kernels of its own use. */
+/** The part of tfjs' wasm backend that custom kernels use. */
 export interface WasmBackend extends tf.KernelBackend {
-  /** The emscripten module: `asm` of the plain build exports the memory, `wasmMemory` is that of the threaded one. */
+  /** The emscripten module. The plain build exports its memory in `asm`, the threaded build as `wasmMemory`. */
   readonly wasm: {
     readonly asm?: { readonly memory?: WasmMemory };
     readonly wasmMemory?: WasmMemory;
@@ -15,8 +15,8 @@ export interface WasmBackend extends tf.KernelBackend {
     _malloc: (bytes: number) => number;
   };
   readonly dataIdMap: { get(dataId: tf.DataId): { readonly memoryOffset: number } };
-  /** Memory for a result; may move the heap, so that views taken before are of no more use. */
+  /** Allocates a result. This may move the heap, which invalidates earlier views. */
   makeOutput(shape: number[], dtype: tf.DataType): tf.TensorInfo;
-  /** The numbers of a tensor where they lie. */
+  /** A view of the numbers of a tensor. */
   typedArrayFromHeap(x: tf.TensorInfo): Float32Array | Int32Array | Uint8Array;
 }

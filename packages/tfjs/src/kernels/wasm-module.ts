@@ -2,7 +2,7 @@ import { FavorError } from "@favor/core";
 import { kernelBinary, sharedMemoryBinary } from "./binaries.ts";
 import type { WasmMemory } from "./wasm-backend.ts";
 
-/** The functions of assembly/, over addresses in bytes. */
+/** The functions of assembly/, which take addresses in bytes. */
 export interface KernelModule {
   readonly causalLinearAttention: (
     y: number,
@@ -18,7 +18,7 @@ export interface KernelModule {
   ) => void;
 }
 
-// The parts of the platform that are used, read by name: our types assume neither a browser nor Node.
+// The parts of the platform that we use, read by name: our types assume neither a browser nor Node.
 interface Engine {
   readonly Module: new (bytes: Uint8Array<ArrayBuffer>) => object;
   readonly Instance: new (module: object, imports: object) => { readonly exports: KernelModule };
@@ -28,7 +28,8 @@ const modules = new WeakMap<WasmMemory, KernelModule>();
 
 /**
  * The kernels of assembly/ over the memory of another program.
- * @throws FavorError `simd-unavailable` where the engine does not run WebAssembly SIMD.
+ *
+ * @throws FavorError `simd-unavailable` if the engine does not run WebAssembly SIMD.
  */
 export function moduleOn(memory: WasmMemory): KernelModule {
   const known = modules.get(memory);
@@ -41,7 +42,7 @@ export function moduleOn(memory: WasmMemory): KernelModule {
   try {
     ({ exports } = new engine.Instance(new engine.Module(bytes), { env: { memory } }));
   } catch (cause) {
-    const message = `The wasm kernel of causal attention cannot run here (${String(cause)}). Use another backend of tfjs.`;
+    const message = `The wasm kernel of causal attention cannot run here (${String(cause)}). Use another tfjs backend.`;
     throw new FavorError(message, { code: "simd-unavailable", cause });
   }
   modules.set(memory, exports);

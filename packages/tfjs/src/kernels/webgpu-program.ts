@@ -1,22 +1,25 @@
 import * as tf from "@tensorflow/tfjs";
 
-/** The part of tfjs' webgpu backend that runs programs of others. */
+/** The part of tfjs' webgpu backend that runs custom programs. */
 export interface WebGpuBackend extends tf.KernelBackend {
   runWebGPUProgram(program: object, inputs: tf.TensorInfo[], dtype: tf.DataType): tf.TensorInfo;
 }
 
 export interface Program {
-  /** Everything that is baked into the code and is not a shape's rank or a dtype: programs are cached by it. */
+  /**
+   * Programs are cached by this key: it names everything baked into the code besides the ranks and dtypes of the
+   * inputs.
+   */
   readonly name: string;
   /**
-   * WGSL with `fn main(index : i32)`, one call a thread. tfjs declares an array for each input by name and `result`,
-   * and `uniforms` with `size` (numbers of the result), `outShape` and each input's `<name>Shape`.
+   * WGSL with `fn main(index : i32)`, called once per thread. tfjs declares an array per input, by its name, and
+   * `result`, and `uniforms` with `size` (how many numbers the result has), `outShape` and `<name>Shape` per input.
    */
   readonly code: string;
-  /** By the names that the code uses. */
+  /** The inputs, by their names in the code. */
   readonly inputs: Readonly<Record<string, tf.TensorInfo>>;
   readonly shape: number[];
-  /** Default: one for each number of the result. */
+  /** Default: one per number of the result. */
   readonly threads?: number | undefined;
 }
 

@@ -8,8 +8,9 @@ export function listShapes(shape: tf.Shape | tf.Shape[]): tf.Shape[] {
 }
 
 /**
- * The shapes of query, value and key `[batch, length, width]`; a value defaults to the query, a key to the value. Throws
- * ArgumentError for another rank or an unknown width.
+ * The shapes of query, value and key `[batch, length, width]`; the value defaults to the query, the key to the value.
+ *
+ * @throws ArgumentError for another rank or an unknown width.
  */
 export function attentionShapes(inputShape: tf.Shape | tf.Shape[]): readonly [tf.Shape, tf.Shape, tf.Shape] {
   const [query, value = query, key = value] = listShapes(inputShape) as [tf.Shape, tf.Shape?, tf.Shape?];
@@ -20,7 +21,7 @@ export function attentionShapes(inputShape: tf.Shape | tf.Shape[]): readonly [tf
   return [query, value!, key!];
 }
 
-/** What an attention layer is called with. */
+/** The inputs of a call of an attention layer. */
 export interface AttentionCall {
   readonly query: tf.Tensor;
   readonly value: tf.Tensor;
@@ -30,8 +31,10 @@ export interface AttentionCall {
 }
 
 /**
- * The inputs of a call: query, or a list query, value, key and padding mask of the values; without a fourth input the
- * mask that tfjs passes on in `kwargs`. Throws ArgumentError for a passed mask of another shape than the values.
+ * Reads the inputs of a call: the query, or a list of query, value, key and padding mask of the values. Without a
+ * fourth input it takes the mask that tfjs passes on in `kwargs`.
+ *
+ * @throws ArgumentError if a passed mask has another shape than the values.
  */
 export function attentionCall(inputs: tf.Tensor | tf.Tensor[], kwargs: Record<string, unknown>): AttentionCall {
   const [query, value = query, key = value, given] = listTensors(inputs);
@@ -45,7 +48,7 @@ function listTensors(inputs: tf.Tensor | tf.Tensor[]): CallInputs {
   return (Array.isArray(inputs) ? inputs : [inputs]) as CallInputs;
 }
 
-/** The mask of the values among those that tfjs passes on: the first input's, or a list of one for each input. */
+/** The mask of the values among those that tfjs passes on: that of the first input, or a list with one per input. */
 function passedMask(mask: unknown, selfAttention: boolean, value: tf.Tensor): tf.Tensor | undefined {
   const found = Array.isArray(mask)
     ? (mask as (tf.Tensor | null)[])[1]
@@ -59,8 +62,8 @@ function passedMask(mask: unknown, selfAttention: boolean, value: tf.Tensor): tf
   return found;
 }
 
-/** The first input's mask, which goes on with the output. */
+/** The mask of the first input, which the output passes on. */
 export function firstMask(mask: tf.Tensor | tf.Tensor[] | undefined): tf.Tensor {
-  // null where there is none, as in tfjs' own layers, whose types do not say so
+  // null if there is none, as in tfjs' own layers, although their types do not say so
   return ((Array.isArray(mask) ? mask[0] : mask) ?? null) as tf.Tensor;
 }

@@ -3,12 +3,14 @@ import type { FeatureMapDescription } from "@favor/core";
 import type { FeatureMaps } from "../ops/feature-parameters.ts";
 import { describedDim, listDescriptions } from "../ops/feature-parameters.ts";
 
-/** "softmax", or FAVOR by a feature map of @favor/core: one for every head, or an array of one for each. */
+/** "softmax", or FAVOR with a feature map of @favor/core: one for all heads, or an array with one per head. */
 export type AttentionKind = "softmax" | FeatureMaps;
 
 /**
- * One description per head. Of a single random map each head draws its own projection: `head` of its description counts
- * up from what it says. Throws ArgumentError where `attention` is neither "softmax" nor maps, all of dim `keyDim` if given.
+ * One description per head. A single random map gives each head its own projection: the `head` of its description
+ * counts up from the one it has.
+ *
+ * @throws ArgumentError if `attention` is neither "softmax" nor maps, or a map has another dim than `keyDim`, if given.
  */
 export function mapsOfHeads(attention: FeatureMaps, heads: number, keyDim?: number): readonly FeatureMapDescription[] {
   if (typeof attention !== "object" || attention === null) {
@@ -30,7 +32,7 @@ export function mapsOfHeads(attention: FeatureMaps, heads: number, keyDim?: numb
   });
 }
 
-/** The maps of layer `layer` of a stack: every layer draws its own projections. */
+/** The maps of layer `layer` in a stack, in which every layer draws its own projections. */
 export function attentionOfLayer(attention: AttentionKind, layer: number): AttentionKind {
   if (attention === "softmax") return attention;
   const ofLayer = (map: FeatureMapDescription): FeatureMapDescription =>

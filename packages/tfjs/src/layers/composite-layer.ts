@@ -3,8 +3,8 @@ import * as tf from "@tensorflow/tfjs";
 type Weights = tf.LayerVariable[];
 
 /**
- * A layer made of layers. tfjs tracks only the weights that a layer adds itself; this one's own and its parts' are
- * trained, counted, saved and loaded together, under names `layer/part/weight`.
+ * A layer made of layers. tfjs tracks only the weights that a layer adds itself. Here, a layer's own weights and those
+ * of its parts are trained, counted, saved and loaded together, under names `layer/part/weight`.
  */
 export abstract class CompositeLayer extends tf.layers.Layer {
   /** In the order of the weights. */
@@ -37,17 +37,17 @@ export abstract class CompositeLayer extends tf.layers.Layer {
     for (const part of this.parts) part.setFastWeightInitDuringBuild(value);
   }
 
-  /** Builds a part for inputs of `shape`, its weights named below this layer's name. */
+  /** Builds a part for inputs of `shape`, and names its weights below the name of this layer. */
   protected buildPart(part: tf.layers.Layer, shape: tf.Shape): void {
     part.apply(new tf.SymbolicTensor("float32", shape, null as never, [], {}));
   }
 
-  /** The parts' regularizers are the layer's. */
+  /** The regularizers of the parts belong to the layer. */
   override calculateLosses(): tf.Scalar[] {
     return [...super.calculateLosses(), ...this.parts.flatMap((part) => part.calculateLosses())];
   }
 
-  /** Draws the projections of every part anew; see `MultiHeadAttention.redraw`. */
+  /** Redraws the projections of every part; see `MultiHeadAttention.redraw`. */
   redraw(): void {
     for (const part of this.parts) if (canRedraw(part)) part.redraw();
   }
@@ -57,7 +57,7 @@ export abstract class CompositeLayer extends tf.layers.Layer {
   }
 }
 
-/** Whether a layer has projections to draw anew. */
+/** Whether a layer has projections to redraw. */
 export function canRedraw(layer: tf.layers.Layer): layer is tf.layers.Layer & { redraw(): void } {
   return "redraw" in layer && typeof layer.redraw === "function";
 }

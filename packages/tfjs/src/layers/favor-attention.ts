@@ -12,27 +12,27 @@ import { ProjectionWeight } from "./projection-weight.ts";
 
 /** Arguments of {@link FavorAttention}. */
 export interface FavorAttentionArgs extends LayerArgs {
-  /** FAVOR by a feature map description of the query's width, or "softmax". */
+  /** FAVOR with a feature map description whose dim is the query's width, or "softmax". */
   readonly attention: AttentionKind;
   /** Multiplies q.k. Default width^(-1/2); 1 is what Keras' Attention does. */
   readonly scale?: number;
-  /** Query i sees keys 0 to i. Default false. */
+  /** Query i sees the keys 0..i. Default false. */
   readonly useCausalMask?: boolean;
 }
 
 /**
- * Attention of a single head without weights of its own, called as Keras' Attention: a list query `[batch, queries, dim]`,
- * value `[batch, keys, valueDim]`, key `[batch, keys, dim]` (default: the value) and padding mask of the values
- * `[batch, keys]`; or one tensor that is all three. Output `[batch, queries, valueDim]`. Masks as in MultiHeadAttention.
- * Its one weight is the projection `[1, count, dim]`, never trained.
+ * Attention of a single head without weights of its own, called like Keras' Attention: with a list of query `[batch,
+ * queries, dim]`, value `[batch, keys, valueDim]`, key `[batch, keys, dim]` (default: the value) and padding mask of
+ * the values `[batch, keys]`, or with one tensor that serves as all three. The output is `[batch, queries, valueDim]`.
+ * Masks work as in MultiHeadAttention. Its only weight is the projection `[1, count, dim]`, which is never trained.
  *
- * @throws ArgumentError, naming the argument, for shapes that disagree, a scale that is not a positive number, and a
- * config of a newer version.
+ * @throws ArgumentError, naming the argument, if shapes disagree, the scale is not a positive number, or a config comes
+ * from a newer version.
  */
 export class FavorAttention extends tf.layers.Layer {
   static readonly className = "FavorAttention";
   readonly args: FavorAttentionArgs;
-  /** Of softmax none. */
+  /** Undefined for softmax. */
   readonly #projection: ProjectionWeight | undefined;
 
   constructor(args: FavorAttentionArgs) {
@@ -58,7 +58,7 @@ export class FavorAttention extends tf.layers.Layer {
     this.built = true;
   }
 
-  /** Draws the projection anew; see `MultiHeadAttention.redraw`. */
+  /** Redraws the projection; see `MultiHeadAttention.redraw`. */
   redraw(): void {
     this.#projection?.redraw();
   }
@@ -80,7 +80,7 @@ export class FavorAttention extends tf.layers.Layer {
     return [query[0]!, query[1]!, value[2]!];
   }
 
-  /** The query's mask goes on with the output. */
+  /** The output passes on the mask of the query. */
   override computeMask(_inputs: tf.Tensor | tf.Tensor[], mask?: tf.Tensor | tf.Tensor[]): tf.Tensor {
     return firstMask(mask);
   }

@@ -1,17 +1,21 @@
 import { ArgumentError } from "@favor/core";
 import type * as tf from "@tensorflow/tfjs";
 
-/** What every layer of tfjs takes, and the version of a saved config. */
+/** The arguments of every tfjs layer, and the version of a saved config. */
 export interface LayerArgs {
   readonly name?: string;
   readonly trainable?: boolean;
-  /** Without the batch; for the first layer of a `tf.sequential`. */
+  /** Without the batch dimension; for the first layer of a `tf.sequential`. */
   readonly inputShape?: readonly (number | null)[];
   readonly batchInputShape?: readonly (number | null)[];
   readonly configVersion?: number;
 }
 
-/** The part of `args` for the constructor of `tf.layers.Layer`. Throws ArgumentError for none, and a config of a newer version. */
+/**
+ * The part of `args` that the constructor of `tf.layers.Layer` takes.
+ *
+ * @throws ArgumentError without arguments, or for a config of a newer version.
+ */
 export function baseLayerArgs(args: LayerArgs): ConstructorParameters<typeof tf.layers.Layer>[0] {
   const given: unknown = args;
   if (typeof given !== "object" || given === null)
@@ -20,7 +24,7 @@ export function baseLayerArgs(args: LayerArgs): ConstructorParameters<typeof tf.
   if (configVersion !== 1) {
     throw new ArgumentError(
       "configVersion",
-      "1 (a newer @favor/tfjs wrote this model: update this one)",
+      "1 (a newer @favor/tfjs wrote this model; update this package)",
       configVersion,
     );
   }
@@ -32,20 +36,20 @@ export function baseLayerArgs(args: LayerArgs): ConstructorParameters<typeof tf.
   };
 }
 
-/** A layer's own arguments as plain JSON, for `getConfig`; those of {@link LayerArgs} are the base layer's to write. */
+/** A layer's own arguments as plain JSON, for `getConfig`. The base layer writes those of {@link LayerArgs}. */
 export function ownConfig<Args extends LayerArgs>(args: Args): tf.serialization.ConfigDict {
   const { name: _name, trainable: _trainable, inputShape: _input, batchInputShape: _batch, ...own } = args;
   return JSON.parse(JSON.stringify({ ...own, configVersion: 1 })) as tf.serialization.ConfigDict;
 }
 
-/** Throws ArgumentError, by its name, for a size that is not an integer of at least 1. */
+/** @throws ArgumentError, naming the size, if it is not an integer of at least 1. */
 export function requirePositive(sizes: Readonly<Record<string, number>>): void {
   for (const [name, value] of Object.entries(sizes)) {
     if (!Number.isInteger(value) || value < 1) throw new ArgumentError(name, "an integer of at least 1", value);
   }
 }
 
-/** Throws ArgumentError unless `dropout` is a fraction that leaves something. */
+/** @throws ArgumentError unless `dropout` is at least 0 and below 1. */
 export function requireDropout(dropout: number): void {
   if (!(dropout >= 0 && dropout < 1)) throw new ArgumentError("dropout", "a number from 0 to below 1", dropout);
 }

@@ -3,12 +3,12 @@ import * as tf from "@tensorflow/tfjs";
 import { numbersOnHost, requireTensor } from "../attention-inputs.ts";
 
 /**
- * The mean of -log softmax(logits)[label] over the positions that have a label, in nats; 0 if none has. Differentiable in
- * the logits. A loss for `model.compile` with `model.fitDataset`, or for an optimizer's `minimize`.
+ * The mean of -log softmax(logits)[label] over the labelled positions, in nats; 0 if there are none. Differentiable in
+ * the logits. Use it as the loss of `model.compile` with `model.fitDataset`, or in an optimizer's `minimize`.
  *
  * @param labels `[batch, length]` or `[batch, length, 1]`: the token to predict, or a negative number for none.
  * @param logits `[batch, length, vocabularySize]`.
- * @throws ArgumentError where the shapes disagree, and, on cpu, wasm and tfjs-node, for a label that no logit belongs to.
+ * @throws ArgumentError if the shapes disagree, and, on cpu, wasm and tfjs-node, if a label has no logit.
  */
 export function maskedCrossEntropy(labels: tf.Tensor, logits: tf.Tensor): tf.Scalar {
   requireTensor("labels", labels, "[batch, length]");

@@ -15,46 +15,49 @@ import type { Initializer, InitializerArgument, Regularizer, RegularizerArgument
 /** Arguments of {@link MultiHeadAttention}, named as in Keras. */
 export interface MultiHeadAttentionArgs extends LayerArgs {
   readonly numHeads: number;
-  /** Width of a query and a key of one head. */
+  /** Width of a query or key of one head. */
   readonly keyDim: number;
   /** Width of a value of one head. Default `keyDim`. */
   readonly valueDim?: number;
-  /** "softmax" (default), or FAVOR by a feature map description of dim `keyDim`, one or one per head. */
+  /**
+   * "softmax" (default), or FAVOR with a feature map description of dim `keyDim`: one for all heads, or one per head.
+   */
   readonly attention?: AttentionKind;
-  /** Fraction of attention weights dropped in training; softmax only. Default 0. */
+  /** Fraction of attention weights to drop in training; softmax only. Default 0. */
   readonly dropout?: number;
   /** Default true. */
   readonly useBias?: boolean;
   /** Width of the output. Default: that of the query. */
   readonly outputDim?: number;
-  /** Query i sees keys 0 to i. Default false. A constructor argument, for tfjs drops call arguments in models. */
+  /** Query i sees the keys 0..i. Default false. A constructor argument, because tfjs drops call arguments in models. */
   readonly useCausalMask?: boolean;
-  /** Outputs the attention weights `[batch, heads, queries, keys]` as well; softmax only. Default false. */
+  /** Also outputs the attention weights `[batch, heads, queries, keys]`; softmax only. Default false. */
   readonly returnAttentionScores?: boolean;
   /** Default "glorotUniform". */
   readonly kernelInitializer?: InitializerArgument;
   /** Default "zeros". */
   readonly biasInitializer?: InitializerArgument;
-  /** Of every kernel; added to the loss by `model.fit`. Default none. */
+  /** Regularizer of every kernel, which `model.fit` adds to the loss. Default none. */
   readonly kernelRegularizer?: RegularizerArgument;
-  /** Of every bias. Default none. */
+  /** Regularizer of every bias. Default none. */
   readonly biasRegularizer?: RegularizerArgument;
 }
 
 /**
- * Multi-head attention with the weights, shapes and masks of Keras', and FAVOR as one of its kinds.
+ * Multi-head attention with the weights, shapes and masks of Keras' layer, by softmax or FAVOR.
  *
- * Inputs: query `[batch, queries, width]`, or a list query, value, key (default: the value), padding mask of the values
- * `[batch, keys]`. Output `[batch, queries, outputDim]`. For self-attention the mask that tfjs passes on from
- * `Embedding({maskZero: true})` or `Masking` hides keys; tfjs passes on only the first input's, so for other values give
- * the fourth input. Called directly, `apply(inputs, { attentionMask })` takes a mask `[batch, queries, keys]`, softmax
- * only. Outputs at masked queries have no meaning.
+ * Inputs: the query `[batch, queries, width]`, or a list of query, value, key (default: the value) and padding mask of
+ * the values `[batch, keys]`. Output: `[batch, queries, outputDim]`. In self-attention, the mask that tfjs passes on
+ * from `Embedding({maskZero: true})` or `Masking` hides keys. tfjs passes on only the mask of the first input, so for
+ * other values give the fourth input. Called directly, `apply(inputs, { attentionMask })` takes a mask `[batch,
+ * queries, keys]`, with softmax only. Outputs at masked queries have no meaning.
  *
- * Weights, in Keras' order: query, key, value kernel `[width, heads, dim]` and bias `[heads, dim]` each, output kernel
- * `[heads, valueDim, outputDim]` and bias; with FAVOR the projection `[heads, count, keyDim]`, never trained.
+ * Weights, in Keras' order: query, key and value each have a kernel `[width, heads, dim]` and a bias `[heads, dim]`;
+ * then come the output kernel `[heads, valueDim, outputDim]` and its bias. FAVOR adds the projection `[heads, count,
+ * keyDim]`, which is never trained.
  *
- * @throws ArgumentError, naming the argument, where softmax-only arguments meet FAVOR, for sizes that cannot be right
- * and for a config of a newer version.
+ * @throws ArgumentError, naming the argument, if FAVOR gets softmax-only arguments, a size is invalid, or a config
+ * comes from a newer version.
  */
 export class MultiHeadAttention extends tf.layers.Layer {
   static readonly className = "FavorMultiHeadAttention";
@@ -63,7 +66,7 @@ export class MultiHeadAttention extends tf.layers.Layer {
   readonly #biasInitializer: Initializer;
   readonly #kernelRegularizer: Regularizer | undefined;
   readonly #biasRegularizer: Regularizer | undefined;
-  /** Of softmax none. */
+  /** Undefined for softmax. */
   readonly #projection: ProjectionWeight | undefined;
   readonly #kernels: Record<string, tf.LayerVariable> = {};
 
@@ -113,8 +116,8 @@ export class MultiHeadAttention extends tf.layers.Layer {
   }
 
   /**
-   * Draws the projections anew, each the next of its description's sequence (`epoch` + 1). Nothing else ever redraws.
-   * A layer without random projections stays as it is.
+   * Redraws the projections: each becomes the next of its description's sequence (`epoch` + 1). Nothing else ever
+   * redraws. A layer without random projections does not change.
    */
   redraw(): void {
     this.#projection?.redraw();
@@ -152,7 +155,7 @@ export class MultiHeadAttention extends tf.layers.Layer {
     const mask = joinMasks(padding, attentionMask);
     const output = this.#join(softmaxAttention(...heads, { mask, causal, onWeights }));
     if (!returnAttentionScores) return output;
-    // kept beyond the attention's own tidy, owned by this one
+    // kept beyond the attention's own tidy; this one owns it
     const owned = tf.clone(scores!);
     scores!.dispose();
     return [output, owned];
@@ -189,7 +192,7 @@ export class MultiHeadAttention extends tf.layers.Layer {
     return [output, [query[0]!, this.args.numHeads, query[1]!, value![1]!]];
   }
 
-  /** The query's mask goes on with the output. */
+  /** The output passes on the mask of the query. */
   override computeMask(_inputs: tf.Tensor | tf.Tensor[], mask?: tf.Tensor | tf.Tensor[]): tf.Tensor | tf.Tensor[] {
     const first = firstMask(mask);
     return (this.args.returnAttentionScores ? [first, null] : first) as tf.Tensor;
@@ -208,7 +211,7 @@ export class MultiHeadAttention extends tf.layers.Layer {
   }
 }
 
-/** Padding `[batch, keys]` and a mask per query `[batch, queries, keys]`: both must show a key. */
+/** Combines padding `[batch, keys]` with a mask per query `[batch, queries, keys]`: both must show a key. */
 function joinMasks(padding: tf.Tensor | undefined, perQuery: tf.Tensor | undefined): tf.Tensor | undefined {
   if (!padding || !perQuery) return padding ?? perQuery;
   return tf.mul(tf.expandDims(tf.cast(padding, "float32"), 1), tf.cast(perQuery, "float32"));

@@ -14,25 +14,25 @@ export interface PerformerEncoderLayerArgs extends LayerArgs {
   readonly numHeads: number;
   /** Width of the hidden layer of the feed-forward network. */
   readonly feedForwardDim: number;
-  /** "softmax" (default), or FAVOR by a feature map description of dim modelDim / numHeads. */
+  /** "softmax" (default), or FAVOR with a feature map description of dim modelDim / numHeads. */
   readonly attention?: AttentionKind;
-  /** Fraction dropped, in training, of what attention and the feed-forward network add. Default 0. */
+  /** Fraction of what attention and the feed-forward network add to drop in training. Default 0. */
   readonly dropout?: number;
   /** Default "gelu". */
   readonly activation?: "relu" | "gelu";
-  /** Normalise before each half (default) or after it. */
+  /** Whether to normalise before each half or after it. Default: before. */
   readonly normFirst?: boolean;
-  /** Of layer normalisation. Default 1e-6. */
+  /** Epsilon of layer normalisation. Default 1e-6. */
   readonly epsilon?: number;
   /** Default false. */
   readonly useCausalMask?: boolean;
 }
 
 /**
- * One Transformer encoder layer over `[batch, length, modelDim]` to the same shape: attention and a feed-forward
- * network, each with layer normalisation and a residual. A mask of its input hides keys and goes on with its output.
+ * One Transformer encoder layer, `[batch, length, modelDim]` to the same shape: attention and a feed-forward network,
+ * each with layer normalisation and a residual. A mask of the input hides keys, and the output passes it on.
  *
- * @throws ArgumentError for sizes that cannot be right and for a config of a newer version.
+ * @throws ArgumentError if a size is invalid, or a config comes from a newer version.
  */
 export class PerformerEncoderLayer extends CompositeLayer {
   static readonly className = "FavorPerformerEncoderLayer";
@@ -101,7 +101,7 @@ export class PerformerEncoderLayer extends CompositeLayer {
   }
 
   override getConfig(): tf.serialization.ConfigDict {
-    // with the redraws that its projections have seen
+    // including the redraws so far
     const attention = this.featureMaps ?? "softmax";
     return { ...super.getConfig(), ...ownConfig({ ...this.args, attention }) };
   }

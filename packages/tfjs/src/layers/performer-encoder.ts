@@ -7,19 +7,19 @@ import { baseLayerArgs, ownConfig, requirePositive } from "./layer-args.ts";
 import { PerformerEncoderLayer } from "./performer-encoder-layer.ts";
 import type { PerformerEncoderLayerArgs } from "./performer-encoder-layer.ts";
 
-/** Arguments of {@link PerformerEncoder}: those of each of its layers, and these. */
+/** Arguments of {@link PerformerEncoder}: those of its layers, and these. */
 export interface PerformerEncoderArgs extends PerformerEncoderLayerArgs {
   readonly numLayers: number;
-  /** Layer normalisation after the last layer. Default: where the layers normalise first. */
+  /** Layer normalisation after the last layer. Default: the value of `normFirst`. */
   readonly finalNorm?: boolean;
 }
 
 /**
- * A stack of {@link PerformerEncoderLayer}, `[batch, length, modelDim]` to the same shape. Of a random feature map every
- * layer and head draws its own projection: `layer` and `head` of its description count up. A mask of its input hides keys
- * in every layer and goes on with its output.
+ * A stack of {@link PerformerEncoderLayer}, `[batch, length, modelDim]` to the same shape. With a random feature map,
+ * every layer and head draws its own projection: `layer` and `head` of its description count up. A mask of the input
+ * hides keys in every layer, and the output passes it on.
  *
- * @throws ArgumentError for sizes that cannot be right and for a config of a newer version.
+ * @throws ArgumentError if a size is invalid, or a config comes from a newer version.
  */
 export class PerformerEncoder extends CompositeLayer {
   static readonly className = "FavorPerformerEncoder";
@@ -69,7 +69,7 @@ export class PerformerEncoder extends CompositeLayer {
   }
 
   override getConfig(): tf.serialization.ConfigDict {
-    // all layers count up from the first one's maps, with the redraws that its projections have seen
+    // all layers count up from the maps of the first, including the redraws so far
     return { ...super.getConfig(), ...ownConfig({ ...this.args, attention: this.featureMaps ?? "softmax" }) };
   }
 }

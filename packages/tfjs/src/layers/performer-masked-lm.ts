@@ -5,23 +5,24 @@ import { baseLayerArgs, ownConfig, requirePositive } from "./layer-args.ts";
 import { PerformerEncoder } from "./performer-encoder.ts";
 import type { PerformerEncoderArgs } from "./performer-encoder.ts";
 
-/** Arguments of {@link PerformerMaskedLM}: those of its encoder, and these. `maskedLMPresets` has sets of them. */
+/** Arguments of {@link PerformerMaskedLM}: those of its encoder, and these. See `maskedLMPresets` for sets of them. */
 export interface PerformerMaskedLMArgs extends PerformerEncoderArgs {
   /** Tokens are 0 to vocabularySize - 1. */
   readonly vocabularySize: number;
   /** The most tokens in a sequence. */
   readonly maxLength: number;
-  /** Token 0 is padding, which nothing attends to. Default true. */
+  /** Whether token 0 is padding, which nothing attends to. Default true. */
   readonly maskZero?: boolean;
 }
 
 /**
- * A masked language model, or with `useCausalMask` a causal one: learned token and position embeddings times
- * sqrt(modelDim), a {@link PerformerEncoder}, and the token embedding once more as output projection (1706.03762, section
- * 3.4), with a bias per token. Input tokens `[batch, length]`, output logits `[batch, length, vocabularySize]`. `maskedCrossEntropy` is its loss;
- * {@link performerMaskedLM} makes a model of it.
+ * A masked language model, or a causal one with `useCausalMask`: learned token and position embeddings times
+ * sqrt(modelDim), a {@link PerformerEncoder}, and the token embedding again as the output projection (1706.03762,
+ * section 3.4), with a bias per token. Takes tokens `[batch, length]` and gives logits `[batch, length,
+ * vocabularySize]`. Its loss is `maskedCrossEntropy`; {@link performerMaskedLM} wraps it in a model.
  *
- * @throws ArgumentError for sizes that cannot be right, more than `maxLength` tokens and a config of a newer version.
+ * @throws ArgumentError if a size is invalid, there are more than `maxLength` tokens, or a config comes from a newer
+ * version.
  */
 export class PerformerMaskedLM extends CompositeLayer {
   static readonly className = "FavorPerformerMaskedLM";
@@ -99,14 +100,16 @@ export class PerformerMaskedLM extends CompositeLayer {
   }
 }
 
-/** Unit variance for the encoder after the factor sqrt(modelDim), and for the first logits of the tied output. */
+/** Gives unit variance to the encoder, after the factor sqrt(modelDim), and to the first logits of the tied output. */
 function embeddingsInitializer(modelDim: number): ReturnType<typeof tf.initializers.randomNormal> {
   return tf.initializers.randomNormal({ mean: 0, stddev: modelDim ** -0.5 });
 }
 
 /**
- * A {@link PerformerMaskedLM} as a model of its own, from tokens `[batch, length]` of any length up to `maxLength`:
- * `model.save` and `tf.loadLayersModel` keep its outputs to the bit. Throws as the layer does.
+ * A {@link PerformerMaskedLM} as a model, for tokens `[batch, length]` of any length up to `maxLength`. `model.save`
+ * and `tf.loadLayersModel` preserve its outputs bit for bit.
+ *
+ * @throws ArgumentError as the layer.
  */
 export function performerMaskedLM(args: PerformerMaskedLMArgs): tf.Sequential {
   return tf.sequential({ layers: [new PerformerMaskedLM({ batchInputShape: [null, null], ...args })] });

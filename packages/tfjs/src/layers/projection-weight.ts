@@ -3,7 +3,7 @@ import type { FeatureMapDescription } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import { drawProjections } from "../ops/feature-parameters.ts";
 
-/** The maps of one layer and the weight that holds their projections; nothing but {@link redraw} draws anew. */
+/** The maps of one layer, and the weight that holds their projections. Only {@link redraw} draws again. */
 export class ProjectionWeight {
   /** One per head, with the redraw number (`epoch`) of the current projections. */
   maps: readonly FeatureMapDescription[];
@@ -13,7 +13,7 @@ export class ProjectionWeight {
     this.maps = maps;
   }
 
-  /** Draws into the layer's weight `[heads, count, dim]`, made by `addWeight`; maps without projections need none. */
+  /** Draws into the layer's weight `[heads, count, dim]`, made by `addWeight`; maps without a projection need none. */
   build(addWeight: (shape: number[]) => tf.LayerVariable): void {
     const [first] = this.maps;
     if (!first || !("projection" in first)) return;
@@ -26,7 +26,7 @@ export class ProjectionWeight {
     return this.#variable?.read();
   }
 
-  /** Each projection becomes the next of its description's sequence. */
+  /** Replaces each projection by the next of its description's sequence. */
   redraw(): void {
     if (!this.#variable) return;
     this.maps = this.maps.map((map) => {
@@ -42,8 +42,8 @@ export class ProjectionWeight {
 }
 
 /**
- * Checks what is written to the weight, by loading a model or `setWeights`, instead of every call: one number that is
- * not finite makes every output NaN. Not on webgpu, which cannot read a tensor back without waiting.
+ * Checks the weight when it is written, by loading a model or by `setWeights`, rather than in every call: one number
+ * that is not finite would make every output NaN. Not on webgpu, which cannot read a tensor back without waiting.
  */
 function refuseNonFinite(weight: tf.LayerVariable): tf.LayerVariable {
   const write = weight.write.bind(weight);

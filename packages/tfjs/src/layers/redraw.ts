@@ -3,8 +3,9 @@ import * as tf from "@tensorflow/tfjs";
 import { canRedraw } from "./composite-layer.ts";
 
 /**
- * Draws every projection of a model's layers anew (2009.14794, section 4.2), once; of models and wrappers in it too.
- * @throws ArgumentError for what is no model with layers.
+ * Redraws every projection of a model once (2009.14794, section 4.2), including those of models and wrappers inside it.
+ *
+ * @throws ArgumentError if `model` is not a model with layers.
  */
 export function redrawProjections(model: tf.LayersModel): void {
   requireModel(model);
@@ -25,8 +26,9 @@ function redrawLayer(layer: tf.layers.Layer): void {
 
 /**
  * A callback for `model.fit` that redraws the projections after every `steps` training steps (batches). Prediction and
- * evaluation never redraw. Throws ArgumentError unless `steps` is an integer of at least 1 and `model` a
- * model with layers.
+ * evaluation never redraw.
+ *
+ * @throws ArgumentError unless `steps` is an integer of at least 1 and `model` a model with layers.
  */
 export function redrawEvery(steps: number, model: tf.LayersModel): tf.CustomCallbackArgs {
   if (!Number.isInteger(steps) || steps < 1) throw new ArgumentError("steps", "an integer of at least 1", steps);

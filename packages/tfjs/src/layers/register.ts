@@ -5,7 +5,7 @@ import { PerformerEncoderLayer } from "./performer-encoder-layer.ts";
 import { PerformerEncoder } from "./performer-encoder.ts";
 import { PerformerMaskedLM } from "./performer-masked-lm.ts";
 
-/** The layer classes of this package, registered when it is imported: `tf.loadLayersModel` finds them. */
+/** The layer classes of this package. Importing the package registers them, so that `tf.loadLayersModel` finds them. */
 export const layerClasses: readonly [
   typeof FavorAttention,
   typeof MultiHeadAttention,

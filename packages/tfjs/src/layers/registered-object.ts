@@ -1,7 +1,7 @@
 import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 
-/** As tfjs' own layers take it: an object, its name (`glorotUniform`), or what `getConfig` wrote of it. */
+/** Accepted as by tfjs' own layers: an object, its name (`glorotUniform`), or what `getConfig` wrote of it. */
 export type InitializerArgument = Initializer | string | tf.serialization.ConfigDict;
 /** As {@link InitializerArgument}: `tf.regularizers.l2()`, its name (`l1l2`), or its config. */
 export type RegularizerArgument = Regularizer | string | tf.serialization.ConfigDict;
@@ -9,12 +9,16 @@ export type RegularizerArgument = Regularizer | string | tf.serialization.Config
 export type Initializer = ReturnType<typeof tf.initializers.zeros>;
 export type Regularizer = ReturnType<typeof tf.regularizers.l1l2>;
 
-/** The initializer that `argument` names, from tfjs' own registry. Throws ArgumentError for a name it does not know. */
+/**
+ * The initializer that `argument` names, from tfjs' own registry.
+ *
+ * @throws ArgumentError for an unknown name.
+ */
 export function findInitializer(name: string, argument: InitializerArgument): Initializer {
   return findRegistered(name, "an initializer", argument) as Initializer;
 }
 
-/** The regularizer that `argument` names, likewise; undefined for none. */
+/** The regularizer that `argument` names, in the same way; undefined for none. */
 export function findRegularizer(name: string, argument: RegularizerArgument | undefined): Regularizer | undefined {
   if (argument === undefined || argument === null) return undefined;
   const named = typeof argument === "string" ? argument.toUpperCase() : argument;

@@ -12,7 +12,7 @@ export interface GroupedInputs {
   readonly weights: tf.Tensor;
 }
 
-/** Below every exponent that counts, and far enough from the end of float32 for a difference of two. */
+/** Below every relevant exponent, and far enough from the limits of float32 for a difference of two. */
 export const lowest = -1e30;
 
 /** A tensor of one number. */
@@ -21,9 +21,9 @@ export function constantOf(shape: number[], value: number): tf.Tensor {
 }
 
 /**
- * Bidirectional FAVOR (2006.03555, section 2.3): phi(Q) (phi(K)^T [V 1]), the last column the normaliser. Two
- * recomputed halves, joined by sums `[groups, count, valueDim + 1]`: the backward pass holds the features of one side
- * at a time. Result `[groups, queries, valueDim]`.
+ * Bidirectional FAVOR (2006.03555, section 2.3): phi(Q) (phi(K)^T [V 1]), whose last column is the normaliser. Two
+ * recomputed halves are joined by sums `[groups, count, valueDim + 1]`, so that the backward pass holds the features of
+ * one side at a time. The result is `[groups, queries, valueDim]`.
  */
 export function bidirectionalFavor({ q, k, v, weights }: GroupedInputs, parameters: FeatureParameters): tf.Tensor {
   const names = Object.keys(parameters.tensors);
@@ -42,7 +42,7 @@ export function bidirectionalFavor({ q, k, v, weights }: GroupedInputs, paramete
   )(q, sums, ...arrays);
 }
 
-/** exp(logWeight - the largest of the shown keys) times the mask's weights, `[groups, keys]`. */
+/** exp(logWeight - the largest of the visible keys) times the mask, `[groups, keys]`. */
 function relativeWeights(logWeight: tf.Tensor, weights: tf.Tensor): tf.Tensor {
   const floor = constantOf(logWeight.shape, lowest);
   const shown = detached(() => tf.greater(weights, 0));
@@ -56,7 +56,7 @@ export function weightedValues(value: tf.Tensor, weights: tf.Tensor): tf.Tensor 
   return tf.concat([tf.mul(value, column), column], 2);
 }
 
-/** Divides by the last column; a row whose normaliser is 0 gives 0. x `[groups, queries, valueDim + 1]`. */
+/** Divides x `[groups, queries, valueDim + 1]` by its last column; a row whose normaliser is 0 gives 0. */
 export function normalized(x: tf.Tensor): tf.Tensor {
   const [groups, rows, width] = x.shape as [number, number, number];
   const numerator = tf.slice(x, [0, 0, 0], [groups, rows, width - 1]);

@@ -8,9 +8,9 @@ import { detached } from "./detached.ts";
 import { recomputed } from "./recompute.ts";
 
 /**
- * Causal FAVOR (2009.14794, section 2.5.1): {@link causalLinearAttention} of phi(Q), phi(K) and [V 1], the last column
- * the normaliser. Row i is relative to the largest log weight of keys 0 to i, never of a later one. Features are computed
- * again in the backward pass. Result `[groups, length, valueDim]`.
+ * Causal FAVOR (2009.14794, section 2.5.1): {@link causalLinearAttention} of phi(Q), phi(K) and [V 1], whose last
+ * column is the normaliser. Row i is relative to the largest log weight of the keys 0..i, never of a later one.
+ * Features are recomputed in the backward pass. The result is `[groups, length, valueDim]`.
  */
 export function causalFavor({ q, k, v, weights }: GroupedInputs, parameters: FeatureParameters): tf.Tensor {
   const names = Object.keys(parameters.tensors);
@@ -27,7 +27,7 @@ export function causalFavor({ q, k, v, weights }: GroupedInputs, parameters: Fea
   })(q, k, v, weights, ...Object.values(parameters.tensors));
 }
 
-/** The largest number up to each column of x `[groups, length]`, by doubling the distance that it looks back. */
+/** The running maximum along each row of x `[groups, length]`, by looking back twice as far in each step. */
 function runningMaximum(x: tf.Tensor): tf.Tensor {
   const [groups, length] = x.shape as [number, number];
   let largest = x;

@@ -1,8 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
 /**
- * The value of f() as a constant: nothing in it is recorded for the backward pass. For comparisons and rounding, which
- * tfjs cannot differentiate, and for stabilisers, whose gradients cancel exactly.
+ * The value of f() as a constant: nothing in it is recorded for the backward pass. Use it for comparisons and rounding,
+ * which tfjs cannot differentiate, and for stabilisers, whose gradients cancel exactly.
  */
 export function detached<T extends tf.TensorContainer>(f: () => T): T {
   const { state } = tf.engine();

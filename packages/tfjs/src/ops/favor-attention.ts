@@ -8,26 +8,29 @@ import { featureParameters, listDescriptions } from "./feature-parameters.ts";
 import type { FeatureMaps } from "./feature-parameters.ts";
 
 export interface FavorAttentionOptions extends AttentionOptions {
-  /** Any feature map of @favor/core: one for all heads, or one for each. Its `dim` is that of a query. */
+  /** Any feature map of @favor/core: one for all heads, or one per head. Its `dim` is that of a query. */
   readonly featureMap: FeatureMaps;
   /**
-   * `[count, dim]` or `[heads, count, dim]`, instead of the projection that the description draws; gradients flow to it.
-   * Only for maps with a random projection. Numbers that are not finite are refused on cpu, wasm and tfjs-node; on webgl
-   * and webgpu, where looking at them would wait for the device, they give NaN.
+   * `[count, dim]` or `[heads, count, dim]`; replaces the projection that the description draws, and receives
+   * gradients. Only for maps with a random projection. Numbers that are not finite are refused on cpu, wasm and
+   * tfjs-node. On webgl and webgpu, where checking them would wait for the device, they give NaN.
    */
   readonly projection?: tf.Tensor | undefined;
 }
 
 /**
- * FAVOR attention (2006.03555, 2009.14794) of query `[batch, heads, queries, dim]`, key `[batch, heads, keys, dim]` and
- * value `[batch, heads, keys, valueDim]`: `[batch, heads, queries, valueDim]`, which estimates
- * softmax(scale q.k) v in O(length) time and memory. A query that sees no key gives 0.
+ * FAVOR attention (2006.03555, 2009.14794). Estimates softmax(scale q.k) v in O(length) time and memory. A query that
+ * sees no key gives 0.
  *
- * Differentiable in q, k, v and `projection`. Only the inputs stay alive between the passes: features, `[batch, heads,
- * length, count]`, are computed again in the backward pass, nothing of length x length ever.
+ * It is differentiable in q, k, v and `projection`. Only the inputs stay alive between the passes: features, `[batch,
+ * heads, length, count]`, are recomputed in the backward pass, and nothing is ever of size length x length.
  *
- * @throws ArgumentError, naming the argument: wrong rank, shapes that disagree, a mask per query, a feature map or
- * projection of another size, a projection that is not finite.
+ * @param q `[batch, heads, queries, dim]`, float32.
+ * @param k `[batch, heads, keys, dim]`, float32.
+ * @param v `[batch, heads, keys, valueDim]`, float32.
+ * @returns `[batch, heads, queries, valueDim]`.
+ * @throws ArgumentError, naming the argument, for a wrong rank, shapes that disagree, a mask per query, a feature map
+ * or projection of the wrong size, or a projection that is not finite.
  */
 export function favorAttention(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options: FavorAttentionOptions): tf.Tensor4D {
   const sizes = attentionSizes(q, k, v, options ?? {});
@@ -39,7 +42,7 @@ export function favorAttention(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options
     const { maps } = parameters;
     if (parameters.dim !== dim) throw new ArgumentError("featureMap", `a map of dim ${dim}, as q`, parameters.dim);
     if (maps !== 1 && maps !== heads) throw new ArgumentError("projection", `one for each of ${heads} heads`, maps);
-    // groups are ordered by map first, so that one matrix product serves all sequences of a map
+    // groups are ordered by map first: one matrix product serves all sequences of a map
     const byHead = maps > 1;
     const fold = (x: tf.Tensor): tf.Tensor => {
       const ordered = byHead ? tf.transpose(x, [1, 0, 2, 3]) : x;
@@ -65,10 +68,10 @@ export function favorAttention(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options
   });
 }
 
-/** A mask that depends on the query as well would need the whole matrix, which linear attention never forms. */
+/** Refuses a mask per query, which would need the whole attention matrix that linear attention never forms. */
 function requireKeyMask(mask: tf.Tensor, { batch, keys }: AttentionSizes): void {
   if (mask.rank > 2) {
-    const expected = `a padding mask [${batch}, ${keys}]: FAVOR cannot honour one per query (use causal: true, or softmax)`;
+    const expected = `a padding mask [${batch}, ${keys}]: FAVOR has no masks per query (use causal: true, or softmax)`;
     throw new ArgumentError("mask", expected, `[${mask.shape}]`);
   }
   requireShape("mask", mask, [batch, keys]);

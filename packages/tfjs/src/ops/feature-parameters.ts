@@ -10,10 +10,10 @@ import type { ExponentialForm, FeatureMapDescription, TrigonometricForm } from "
 import * as tf from "@tensorflow/tfjs";
 import { numbersOnHost, requireTensor } from "../attention-inputs.ts";
 
-/** One description for all heads, or one for each. */
+/** One description for all heads, or one per head. */
 export type FeatureMaps = FeatureMapDescription | readonly FeatureMapDescription[];
 
-/** The arrays of a feature map as tensors, stacked over `maps` descriptions: 1 for all heads, or one for each head. */
+/** The arrays of a feature map as tensors, stacked over `maps` descriptions: 1 for all heads, or one per head. */
 export interface FeatureParameters {
   readonly kind: FeatureMapDescription["kind"];
   readonly description: FeatureMapDescription;
@@ -21,11 +21,15 @@ export interface FeatureParameters {
   readonly maps: number;
   /** d */
   readonly dim: number;
-  /** Everything that phi is computed from, by name; gradients flow to all of it. */
+  /** Everything that phi depends on, by name; all of it receives gradients. */
   readonly tensors: Readonly<Record<string, tf.Tensor>>;
 }
 
-/** Every description of `featureMap`, all of one kind and size. Throws ArgumentError if they are not. */
+/**
+ * The descriptions in `featureMap`, all of one kind and size.
+ *
+ * @throws ArgumentError if they are not.
+ */
 export function listDescriptions(featureMap: FeatureMaps, heads: number): readonly FeatureMapDescription[] {
   const all: readonly FeatureMapDescription[] = Array.isArray(featureMap) ? featureMap : [featureMap];
   for (const each of all) {
@@ -63,7 +67,7 @@ export function describedDim(description: FeatureMapDescription): number {
   return "projection" in description ? description.projection.dim : description.dim;
 }
 
-/** The drawn projections `[maps, count, dim]`, what a layer keeps as its non-trainable weight. */
+/** The drawn projections `[maps, count, dim]`, which a layer keeps as a non-trainable weight. */
 export function drawProjections(descriptions: readonly FeatureMapDescription[]): tf.Tensor3D {
   const drawn = descriptions.map((description) => {
     if (!("projection" in description)) {
@@ -76,9 +80,11 @@ export function drawProjections(descriptions: readonly FeatureMapDescription[]):
 }
 
 /**
- * The tensors of `descriptions`. `projection` `[count, dim]` or `[maps, count, dim]` stands for the drawn ones: give a
- * variable to train it. Throws ArgumentError for a shape that does not fit, a map without a projection, and, on cpu, wasm
- * and tfjs-node, numbers that are not finite.
+ * The tensors of `descriptions`. `projection`, `[count, dim]` or `[maps, count, dim]`, replaces the drawn ones; pass a
+ * variable to train it.
+ *
+ * @throws ArgumentError for a shape that does not fit, a map without a projection, and, on cpu, wasm and tfjs-node,
+ * numbers that are not finite.
  */
 export function featureParameters(
   descriptions: readonly FeatureMapDescription[],
@@ -117,7 +123,7 @@ function trigonometric(description: FeatureMapDescription): TrigonometricForm {
   return trigonometricForm(description);
 }
 
-/** Drawing costs a QR decomposition: once per description object, not per call. */
+/** Drawing costs a QR decomposition, so it is done once per description object rather than per call. */
 const exponentialForms = new WeakMap<FeatureMapDescription, ExponentialForm>();
 const trigonometricForms = new WeakMap<FeatureMapDescription, TrigonometricForm>();
 
@@ -130,7 +136,7 @@ function cached<T>(cache: WeakMap<FeatureMapDescription, T>, key: FeatureMapDesc
 function checkedProjection(descriptions: readonly FeatureMapDescription[], projection: tf.Tensor): tf.Tensor {
   const description = descriptions[0]!;
   if (!("projection" in description)) {
-    throw new ArgumentError("projection", `nothing, for ${description.kind} has no random projection`, "a tensor");
+    throw new ArgumentError("projection", `none: ${description.kind} features have no random projection`, "a tensor");
   }
   const { count, dim } = description.projection;
   requireTensor("projection", projection, `[${count}, ${dim}] or [heads, ${count}, ${dim}]`);
@@ -157,12 +163,12 @@ function stacked<Form>(forms: readonly Form[], array: (form: Form) => Float64Arr
   return tf.stack(forms.map((form) => tf.tensor1d(Float32Array.from(array(form))).reshape(shape)));
 }
 
-/** A stack of one, as many times as there are maps: matMul does not broadcast batches in its gradient. */
+/** Repeats a stack of one, because the gradient of matMul does not broadcast batches. */
 function repeated(stack: tf.Tensor, maps: number): tf.Tensor {
   return stack.shape[0] === maps ? stack : tf.mul(stack, tf.ones([maps, ...stack.shape.slice(1).map(() => 1)]));
 }
 
-/** Un-transposed operands are the fast ones of matMul on most backends. */
+/** On most backends, matMul is fast for operands that are not transposed. */
 function transposed(matrices: tf.Tensor): tf.Tensor {
   return tf.transpose(matrices, [0, 2, 1]);
 }
@@ -204,7 +210,7 @@ function exponentialTensors(
 }
 
 /**
- * The parts of the form that depend on the projection W: b_l w_ml and 2 sum_l a_l w_ml^2 (2302.00787, section 3.2), as
+ * The parts of the form that depend on the projection W, b_l w_ml and 2 sum_l a_l w_ml^2 (2302.00787, section 3.2), as
  * functions that tfjs differentiates. A constant common to all features cancels in the normaliser and is left out.
  */
 function projectedTensors(descriptions: readonly FeatureMapDescription[], w: tf.Tensor): Record<string, tf.Tensor> {

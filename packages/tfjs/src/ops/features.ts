@@ -4,7 +4,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { FeatureParameters } from "./feature-parameters.ts";
 import { detached } from "./detached.ts";
 
-/** Features of keys with what was taken out of them: phi(k) = features * exp(logWeight) up to a common factor. */
+/** Features of keys and the exponents taken out of them: phi(k) = features * exp(logWeight), up to a common factor. */
 export interface WeightedFeatures {
   /** [groups, length, count] */
   readonly features: tf.Tensor;
@@ -33,8 +33,8 @@ function centred(x: tf.Tensor, mean: tf.Tensor | undefined): tf.Tensor {
 }
 
 /**
- * phi(q) of x `[groups, length, dim]`, up to a factor per row, which cancels in the normaliser: `[groups, length, count]`.
- * Groups are ordered by map first. `t` are the tensors of `parameters`, which a recomputation hands in again.
+ * phi(q) of x `[groups, length, dim]`, up to a factor per row, which cancels in the normaliser: `[groups, length,
+ * count]`. Groups are ordered by map first. `t` holds the tensors of `parameters`; recomputation passes them in again.
  */
 export function queryFeatures(
   x: tf.Tensor,
@@ -47,7 +47,7 @@ export function queryFeatures(
   return tf.softmax(project(transformed, t["queryProjection"]!));
 }
 
-/** phi(k) of x `[groups, length, dim]`, its largest exponent per row taken out (docs/adr/0002). */
+/** phi(k) of x `[groups, length, dim]`, with the largest exponent of each row taken out (docs/adr/0002). */
 export function keyFeatures(
   x: tf.Tensor,
   parameters: FeatureParameters,
@@ -61,7 +61,7 @@ export function keyFeatures(
   const difference = centred(x, t["keyMean"]);
   const transformed = t["keyMatrix"] ? project(difference, t["keyMatrix"]) : difference;
   let logFeatures = project(transformed, t["keyProjection"]!);
-  // with a core, the weight of a query feature comes after it
+  // with a core, the weight of a query feature is applied after it
   if (!t["core"]) logFeatures = tf.add(logFeatures, perGroup(t["logWeight"]!, x.shape[0]!));
   const largest = detached(() => tf.max(logFeatures, 2, true));
   const features = tf.exp(tf.sub(logFeatures, largest));
@@ -72,18 +72,21 @@ export function keyFeatures(
   return { features, logWeight };
 }
 
-/** diag(exp(logWeight)) C of landmark features, `[maps, count, count]`, rows for query features; absent without a core. */
+/**
+ * diag(exp(logWeight)) C of landmark features, `[maps, count, count]`, rows for query features; undefined without a
+ * core.
+ */
 function weightedCore(t: Readonly<Record<string, tf.Tensor>>): tf.Tensor | undefined {
   return t["core"] && tf.mul(t["core"], tf.exp(tf.transpose(t["logWeight"]!, [0, 2, 1])));
 }
 
-/** The core applied to query features `[groups, length, count]`; the features themselves without one. */
+/** Applies the core, if there is one, to query features `[groups, length, count]`. */
 export function queriesThroughCore(features: tf.Tensor, t: Readonly<Record<string, tf.Tensor>>): tf.Tensor {
   const core = weightedCore(t);
   return core ? project(features, core) : features;
 }
 
-/** The core applied to sums over keys `[groups, count, width]`; the sums themselves without one. */
+/** Applies the core, if there is one, to sums over keys `[groups, count, width]`. */
 export function sumsThroughCore(sums: tf.Tensor, t: Readonly<Record<string, tf.Tensor>>): tf.Tensor {
   const core = weightedCore(t);
   if (!core) return sums;
@@ -106,7 +109,7 @@ function halfNorms(x: tf.Tensor): tf.Tensor {
   return tf.mul(0.5, tf.sum(tf.square(x), 2));
 }
 
-/** Features that need no exponent taken out, the same for queries and keys; the waves of the trigonometric ones. */
+/** Features without exponents, the same for queries and keys; for trigonometric maps, their waves. */
 function directFeatures(
   x: tf.Tensor,
   { description }: FeatureParameters,

@@ -1,12 +1,12 @@
 import * as tf from "@tensorflow/tfjs";
 
-/** A function of tensors that records its gradient only while it is being differentiated. */
+/** A function of tensors whose gradient is recorded only while it is being differentiated. */
 export type TensorFunction = (...inputs: tf.Tensor[]) => tf.Tensor;
 
 /**
- * `f` whose intermediate results are not kept for the backward pass but computed again there (gradient checkpointing):
- * between the passes only the inputs are alive. `f` must depend on nothing differentiable but its arguments. The result
- * has exact gradients for every argument.
+ * `f` with gradient checkpointing: its intermediate results are recomputed in the backward pass, so between the passes
+ * only the inputs are alive. `f` must depend on nothing differentiable but its arguments. The result has exact
+ * gradients for every argument.
  */
 export function recomputed(f: TensorFunction): TensorFunction {
   return (...inputs) => {
@@ -24,8 +24,9 @@ export function recomputed(f: TensorFunction): TensorFunction {
 }
 
 /**
- * Gradients of f inside the gradient function of another. tfjs clears the engine's tape at the end of every outermost
- * `tf.grads`, and its backward pass no longer counts as being inside one: the tape of the outer pass is put back.
+ * Gradients of f inside the gradient function of another. tfjs clears the tape of the engine at the end of every
+ * outermost `tf.grads`, and no longer counts its backward pass as being inside one, so the tape of the outer pass is
+ * restored.
  */
 function innerGradients(f: TensorFunction, inputs: tf.Tensor[], dy: tf.Tensor): tf.Tensor[] {
   const { state } = tf.engine();

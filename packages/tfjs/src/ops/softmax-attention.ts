@@ -7,15 +7,18 @@ import { lowerTriangle } from "../kernels/causal-chunks.ts";
 export interface SoftmaxAttentionOptions extends Omit<AttentionOptions, "mask"> {
   /** `[batch, keys]`, or per query `[batch, queries, keys]` or `[batch, heads or 1, queries, keys]`; 0 hides. */
   readonly mask?: tf.Tensor | undefined;
-  /** Applied to the attention weights before they meet the values; for dropout. */
+  /** Applied to the attention weights before they multiply the values; for dropout. */
   readonly onWeights?: ((weights: tf.Tensor4D) => tf.Tensor4D) | undefined;
 }
 
 /**
- * Exact attention, softmax(scale q.k) v, with the arguments of `favorAttention`: query `[batch, heads, queries, dim]`, key
- * `[batch, heads, keys, dim]`, value `[batch, heads, keys, valueDim]` to `[batch, heads, queries, valueDim]`.
- * O(queries keys) time and memory. As in Keras, a query that sees no key attends to all evenly.
+ * Exact attention, softmax(scale q.k) v, with the arguments of `favorAttention`. O(queries keys) time and memory. As in
+ * Keras, a query that sees no key attends to all keys evenly.
  *
+ * @param q `[batch, heads, queries, dim]`, float32.
+ * @param k `[batch, heads, keys, dim]`, float32.
+ * @param v `[batch, heads, keys, valueDim]`, float32.
+ * @returns `[batch, heads, queries, valueDim]`.
  * @throws ArgumentError, naming the argument, for a wrong rank or shapes that disagree.
  */
 export function softmaxAttention(
@@ -31,7 +34,10 @@ export function softmaxAttention(
   });
 }
 
-/** Outside of the exponential's range, and finite so that a row of nothing else is even, not NaN; Keras' number. */
+/**
+ * Underflows in the exponential, yet is finite, so that a row of nothing else is even rather than NaN. Keras uses the
+ * same.
+ */
 const hidden = -1e9;
 
 function attentionWeights(
@@ -63,6 +69,6 @@ function maskPerQuery(mask: tf.Tensor, { batch, heads, queries, keys }: Attentio
       requireShape("mask", mask, [batch, mask.shape[1] === 1 ? 1 : heads, queries, keys]);
       return mask;
     default:
-      throw new ArgumentError("mask", "a tensor of rank 2 to 4, the last of it keys", `[${mask.shape}]`);
+      throw new ArgumentError("mask", "a tensor of rank 2 to 4 whose last dimension is the keys", `[${mask.shape}]`);
   }
 }

@@ -1,9 +1,11 @@
 import * as tf from "@tensorflow/tfjs";
 
-/** A WebGPU shader may read and write 8 buffers where a device grants no more. */
+/** WebGPU guarantees a shader 8 buffers; some devices grant no more. */
 const most = 7;
 
-/** AddN of the webgpu backend, which gives each input a buffer and 0 where there are too many: seven at a time. */
+/**
+ * AddN on webgpu, seven tensors at a time. The original gives each tensor a buffer, and gives 0 if there are too many.
+ */
 export function addInSevens(original: tf.KernelFunc): tf.KernelFunc {
   return (call) => {
     const terms = Object.values(call.inputs) as tf.Tensor[];

@@ -1,8 +1,9 @@
 import * as tf from "@tensorflow/tfjs";
 
 /**
- * GatherV2 of the wasm backend, which reads anywhere with `batchDims` above 1: as one gather over all batches, whose rows are made one axis.
- * x `[...batch, ...outer, rows, ...inner]`, indices `[...batch, ...picks]` to `[...batch, ...outer, ...picks, ...inner]`.
+ * GatherV2 on wasm, as one gather over all batches, whose rows become one axis. The original reads the wrong places if
+ * `batchDims` is above 1. x `[...batch, ...outer, rows, ...inner]` and indices `[...batch, ...picks]` give `[...batch,
+ * ...outer, ...picks, ...inner]`.
  */
 export function batchedGather(original: tf.KernelFunc): tf.KernelFunc {
   return (call) => {

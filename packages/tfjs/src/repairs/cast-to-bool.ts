@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 
-/** Cast of the wasm backend, which cuts numbers to a byte to make booleans: 0.5 and 256 become false. */
+/** Cast on wasm. The original makes booleans by cutting numbers to a byte, which turns 0.5 and 256 into false. */
 export function castToBool(original: tf.KernelFunc): tf.KernelFunc {
   return (call) => {
     const x = call.inputs["x"] as tf.Tensor;

@@ -1,8 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
 /**
- * Cumsum and Cumprod of the webgpu backend, whose reversed form bakes the length of the first tensor it meets into a
- * shader that it then uses for every length: reversed before and after instead.
+ * Cumsum and Cumprod on webgpu, reversed before and after. The original reversed form compiles the length of the first
+ * tensor into a shader, and then uses it for every length.
  */
 export function cumulativeByReversal(original: tf.KernelFunc): tf.KernelFunc {
   return (call) => {

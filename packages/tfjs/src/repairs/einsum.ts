@@ -7,8 +7,8 @@ interface Labelled {
 }
 
 /**
- * Einsum, which the wasm backend lacks, of one or two operands as tfjs defines it (no ellipsis, no label twice in a
- * term): labels of one operand alone that the result lacks are summed, then one batched matrix product.
+ * Einsum on wasm, which lacks it, for one or two operands as tfjs defines it (no ellipsis, no label twice in a term).
+ * Sums over labels that only one operand has, then takes one batched matrix product.
  */
 export const einsum: tf.KernelFunc = ({ inputs, attrs }) => {
   const operands = Object.values(inputs) as tf.Tensor[];

@@ -1,8 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
 /**
- * The gradient of `max`: dy where x is the maximum. That of tfjs compares x with a maximum that broadcasts, which takes
- * the wasm backend a dozen times as long as with one of x's own shape.
+ * The gradient of `max`: dy where x is the maximum. The original compares x with a maximum that broadcasts, for which
+ * the wasm backend takes a dozen times as long as for one of x's own shape.
  */
 export const maxGradient: tf.GradFunc = (dy, saved, attrs) => {
   const [x, y] = saved as [tf.Tensor, tf.Tensor];

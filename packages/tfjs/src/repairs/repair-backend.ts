@@ -18,7 +18,7 @@ interface Repair {
   readonly repair: (original: tf.KernelFunc | undefined) => tf.KernelFunc | undefined;
 }
 
-/** A kernel around the original, where there is one. */
+/** A replacement for a kernel, given the original if there is one. */
 const around =
   (wrap: (original: tf.KernelFunc) => tf.KernelFunc): Repair["repair"] =>
   (original) =>
@@ -38,30 +38,30 @@ const repairs: readonly Repair[] = [
   { backend: "webgpu", kernel: "AddN", repair: around(addInSevens) },
 ];
 
-/** The gradients of tfjs are those of every backend. */
+/** Gradients, which tfjs shares among all backends. */
 const gradients: Readonly<Record<string, tf.GradFunc>> = { Tile: tileGradient, Max: maxGradient };
 
-/** The kernels that are in place, by backend and name. */
+/** The replacements in place, by backend and name. */
 const inPlace = new Map<string, tf.KernelFunc>();
 
 /**
- * Replaces kernels of tfjs 4.22 that are missing, wrong or slow for training with attention, on `backend` (default: the
- * one in use) and for this process only. Returns the names of the kernels replaced, none if they were already:
+ * Replaces kernels of tfjs 4.22 that are missing, wrong or slow when training with attention, on `backend` (default: the
+ * current one) and in this process only. Call it yourself; nothing else does.
  *
- * - `UnsortedSegmentSum` on wasm, where it is missing, and on cpu, where it takes segments x size memory: without it no
- *   embedding trains on wasm;
- * - `BatchMatMul` on wasm, several times slower on transposed or batched operands than on others;
- * - `Slice` on wasm, which copies all of its input for any part of it, and `Tile` there, slow in layer normalisation;
- * - `Einsum` on wasm, where it is missing; `GatherV2` there, wrong with `batchDims` above 1; `Cast` there, which makes numbers
- *   below 1 and multiples of 256 false;
- * - `Cumsum` and `Cumprod` on webgpu, wrong when reversed (as in the gradient) from the second length on; `AddN` there,
- *   0 for more than 7 tensors where a shader may use 8 buffers;
- * - allocation on wasm, where tfjs writes over its own tensors when memory ends: throws FavorError `out-of-memory`
- *   instead (only on the backend in use);
- * - the gradients of `Tile` and `Max`, on every backend, for tfjs has one for all: thousands of kernels for the gradient
- *   of one layer normalisation over a sequence, and a comparison that wasm is slow in.
+ * - `UnsortedSegmentSum` is missing on wasm, where no embedding trains without it; on cpu it takes segments x size memory.
+ * - `BatchMatMul` on wasm is several times slower on transposed or batched operands than on others.
+ * - `Slice` on wasm copies all of its input for any part of it; `Tile` on wasm is slow in layer normalisation.
+ * - `Einsum` is missing on wasm; `GatherV2` on wasm is wrong with `batchDims` above 1; `Cast` on wasm turns numbers below 1
+ *   and multiples of 256 into false.
+ * - `Cumsum` and `Cumprod` on webgpu are wrong when reversed (as in the gradient) from the second length on; `AddN` on
+ *   webgpu gives 0 for more than 7 tensors if a shader may use only 8 buffers.
+ * - Allocation on wasm overwrites tensors once memory ends. It throws FavorError `out-of-memory` instead (only on the
+ *   current backend).
+ * - The gradients of `Tile` and `Max`, which all backends share: tfjs runs thousands of kernels for the gradient of one
+ *   layer normalisation over a sequence, and a comparison that is slow on wasm. A backend without repairs of its own gets
+ *   only these.
  *
- * Nothing calls this but you. A backend without repairs of its own gets only the last two.
+ * @returns The names of the kernels replaced; none if all were replaced before.
  */
 export function repairBackend(backend: string = tf.getBackend()): readonly string[] {
   const replaced: string[] = [];

@@ -1,9 +1,9 @@
 import * as tf from "@tensorflow/tfjs";
 
 /**
- * UnsortedSegmentSum, the gradient of `gather` and so of every embedding: out[s] = the sum of x[i] with ids[i] = s. One
- * pass over x. wasm has no such kernel; that of cpu costs O(segments x size) time and memory. Ids outside of 0 to
- * segments - 1 are left out.
+ * UnsortedSegmentSum, the gradient of `gather` and so of every embedding: out[s] = the sum of x[i] with ids[i] = s, in
+ * one pass over x. wasm has no such kernel; the original on cpu costs O(segments x size) time and memory. Ids outside 0
+ * to segments - 1 are left out.
  */
 export const segmentSum: tf.KernelFunc = ({ inputs, backend, attrs }) => {
   const { x, segmentIds } = inputs as { x: tf.TensorInfo; segmentIds: tf.TensorInfo };

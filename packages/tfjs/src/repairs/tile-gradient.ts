@@ -1,8 +1,8 @@
 import * as tf from "@tensorflow/tfjs";
 
 /**
- * The gradient of `tile` (and so of `broadcastTo`, `layerNormalization` and `batchNorm`) as one sum per repeated axis;
- * that of tfjs is one slice and one addition per repetition: thousands of kernels for a sequence.
+ * The gradient of `tile` (and so of `broadcastTo`, `layerNormalization` and `batchNorm`) as one sum per repeated axis.
+ * The original takes one slice and one addition per repetition: thousands of kernels for a sequence.
  */
 export const tileGradient: tf.GradFunc = (dy, saved, attrs) => {
   const [x] = saved as [tf.Tensor];

@@ -5,8 +5,8 @@ import type { WasmBackend } from "../kernels/wasm-backend.ts";
 const guarded = new WeakSet<object>();
 
 /**
- * Makes allocations of the wasm backend fail where memory ends: by itself tfjs takes the address of a failed one for
- * memory, and sizes modulo 4 GiB for sizes, and writes over its other tensors. Returns whether that is new.
+ * Makes allocations on wasm fail when memory ends. The original takes the address of a failed allocation for memory,
+ * and sizes modulo 4 GiB for sizes, and overwrites its other tensors. Returns whether this is new.
  */
 export function guardAllocation(backend: tf.KernelBackend): boolean {
   const { wasm } = backend as WasmBackend;
@@ -18,7 +18,7 @@ export function guardAllocation(backend: tf.KernelBackend): boolean {
     const lies = (address >>> 0) + bytes > wasm.HEAPU8.length;
     if (lies || (address === 0 && bytes > 0)) {
       throw new FavorError(
-        `The wasm backend cannot allocate ${Math.ceil(bytes / 2 ** 20)} MiB more: its memory ends at 4 GiB. Dispose tensors, shorten the sequence or the batch, or use FAVOR instead of softmax.`,
+        `The wasm backend cannot allocate ${Math.ceil(bytes / 2 ** 20)} MiB more: its memory ends at 4 GiB. Dispose of tensors, shorten the sequence or the batch, or use FAVOR instead of softmax.`,
         { code: "out-of-memory" },
       );
     }

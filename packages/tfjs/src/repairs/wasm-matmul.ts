@@ -1,15 +1,18 @@
 import * as tf from "@tensorflow/tfjs";
 import type { WasmBackend } from "../kernels/wasm-backend.ts";
 
-/** Multiplications, rows and columns of an item below which transposing, packing and further calls cost what they gain. */
+/**
+ * Multiplications, rows and columns of an item below which transposing, packing and extra calls cost more than they
+ * save.
+ */
 const smallest = 1 << 15;
 const narrowest = 8;
 
 /**
- * BatchMatMul of the wasm backend by its own fast path, which takes un-transposed operands of one item only: transposes
- * first, then one product per item, where linear attention has one for each sequence and head. Items are copied within
- * the backend's memory, and each is freed before the next, for the fast path keeps a packed copy of every right operand
- * that lives. Small or narrow products and broadcast batches go to `original` as they are.
+ * BatchMatMul on wasm by the backend's own fast path, which takes only single items that are not transposed. Transposes
+ * first, then takes one product per item; linear attention has one per sequence and head. Items are copied within the
+ * backend's memory. Each is freed before the next, because the fast path keeps a packed copy of every right operand
+ * that lives. Small or narrow products and broadcast batches go to `original`.
  */
 export function itemwiseMatMul(original: tf.KernelFunc): tf.KernelFunc {
   return (call) => {
@@ -29,7 +32,7 @@ export function itemwiseMatMul(original: tf.KernelFunc): tf.KernelFunc {
       const attrs = { transposeA: false, transposeB: false };
       return owned(original({ inputs: { a: x, b: y }, backend, attrs }) as tf.TensorInfo);
     };
-    // kernels may return tensors; tidy keeps the result and frees the rest, also where memory ends
+    // kernels may return tensors; tidy keeps the result and frees the rest, also if memory ends
     return tf.tidy(() => {
       const left = asItems(a, items, transposeA);
       const right = asItems(b, items, transposeB);
@@ -54,7 +57,7 @@ function owned({ dataId, shape, dtype }: tf.TensorInfo): tf.Tensor {
   return tf.engine().makeTensorFromDataId(dataId, shape, dtype);
 }
 
-/** Numbers of one tensor to a place in another. */
+/** Copies numbers of one tensor to a place in another. */
 function copy(backend: WasmBackend, from: tf.Tensor, start: number, to: tf.Tensor, at: number, count: number): void {
   backend.typedArrayFromHeap(to).set(backend.typedArrayFromHeap(from).subarray(start, start + count), at);
 }

@@ -1,7 +1,9 @@
 import * as tf from "@tensorflow/tfjs";
 import type { WasmBackend } from "../kernels/wasm-backend.ts";
 
-/** Slice of the wasm backend, which copies all of its input first: copies what is asked for, in runs without gaps. */
+/**
+ * Slice on wasm, which copies only what is asked for, in contiguous runs. The original copies all of its input first.
+ */
 export function sliceInPlace(original: tf.KernelFunc): tf.KernelFunc {
   return (call) => {
     const { x } = call.inputs as { x: tf.Tensor };
@@ -18,10 +20,12 @@ export function sliceInPlace(original: tf.KernelFunc): tf.KernelFunc {
 
 type Numbers = Float32Array | Int32Array | Uint8Array;
 
-/** Below, a loop is faster than a copy of memory. */
+/** Below this, a loop is faster than a memory copy. */
 const shortRun = 32;
 
-/** A run takes all the last axes that are wanted whole, and the one before them; runs follow along the axis before. */
+/**
+ * A run covers the last axes that are wanted whole and the axis before them; runs follow along the next axis before.
+ */
 function copyRuns(out: Numbers, x: Numbers, full: number[], from: number[], shape: number[]): void {
   if (out.length === 0) return;
   let axis = full.length - 1;

@@ -1,7 +1,7 @@
 import type * as tf from "@tensorflow/tfjs";
 import type { WasmBackend } from "../kernels/wasm-backend.ts";
 
-/** Tile of the wasm backend, which looks up every number by itself: copies runs, each twice as long as the last. */
+/** Tile on wasm by copying runs, each twice as long as the last. The original looks up every number on its own. */
 export function tileByRuns(original: tf.KernelFunc): tf.KernelFunc {
   return (call) => {
     const { x } = call.inputs as { x: tf.Tensor };
@@ -15,7 +15,7 @@ export function tileByRuns(original: tf.KernelFunc): tf.KernelFunc {
     const numbers = backend.typedArrayFromHeap(out);
     if (numbers.length === 0) return out;
     numbers.set(backend.typedArrayFromHeap(x));
-    // from the last axis on; blocks grow from behind so that none is overwritten before it is copied
+    // from the last axis to the first; blocks grow from the back, so that none is overwritten before it is copied
     let [blocks, block] = [x.size, 1];
     for (let axis = x.rank - 1; axis >= 0; axis--) {
       blocks /= x.shape[axis]!;
@@ -33,7 +33,7 @@ export function tileByRuns(original: tf.KernelFunc): tf.KernelFunc {
   };
 }
 
-/** `count` copies of the `length` numbers at `from` to `to`, which is not before it. */
+/** Writes `count` copies of the `length` numbers at `from` to `to`, which does not come before `from`. */
 function repeat(
   x: Float32Array | Int32Array | Uint8Array,
   from: number,

@@ -17,10 +17,10 @@ interface RowStatistics {
 }
 
 /**
- * The causal order of the steps for one key head: forwards through the prefix sums for d phi_q, then backwards with
- * suffix sums R, r for d phi_k and d v (2009.14794, appendix B.1).
+ * Runs the steps in causal order for one key head: forwards through the prefix sums for d phi_q, then backwards with
+ * the suffix sums R, r for d phi_k and d v (2009.14794, appendix B.1).
  *
- * The maxima never fall along the sequence, so that going back R is multiplied by exp(earlier - later) of at most 1.
+ * The maxima never fall along the sequence, so going back, R is only ever multiplied by exp(earlier - later) <= 1.
  */
 export function differentiateCausally(steps: FavorGradients, inputs: HeadInputs, gradient: Float32Array): void {
   const { queryRows, group } = steps.workspace.attention;
@@ -88,7 +88,7 @@ function sweepQueries(
   return pieces;
 }
 
-/** The maxima, or the array of the piece before if they are the same: they seldom change along a sequence. */
+/** The maxima; the array of the piece before if they are the same, since they seldom change along a sequence. */
 function keptMaximum(maximum: Float32Array, pieces: readonly Piece[]): Float32Array {
   const before = pieces.at(-1)?.maximum;
   return before?.every((x, m) => x === maximum[m]) ? before : maximum.slice();
@@ -202,12 +202,12 @@ function scoreGradient({ workspace, at }: FavorGradients, rows: number): void {
   });
 }
 
-/** Row i of a block `[rows, TILE]` has no part in columns after i. */
+/** Clears the columns after i in row i of a block `[rows, TILE]`. */
 function hideLater(heap: Float32Array, block: number, rows: number): void {
   for (let row = 0; row < rows; row++) heap.fill(0, block + row * TILE + row + 1, block + (row + 1) * TILE);
 }
 
-/** R and r, held relative to later maxima, relative to earlier ones. */
+/** Rescales R and r from later maxima to earlier ones. */
 function lowerMaximum({ workspace, at }: FavorGradients, earlier: Float32Array, later: Float32Array): void {
   const { kernels, heap, at: blocks, count, countWidth, valueWidth } = workspace;
   heap.fill(1, blocks.factors, blocks.factors + countWidth);

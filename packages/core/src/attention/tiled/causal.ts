@@ -2,16 +2,16 @@ import type { HeadInputs } from "./head-inputs.ts";
 import { TILE } from "./rows.ts";
 import type { FavorWorkspace } from "./workspace.ts";
 
-/** Rows of a chunk's scores that are computed together; columns to the right of them are not computed. */
+/** Rows of a chunk whose scores are computed together; columns to their right are skipped. */
 const SCORE_ROWS = 16;
 
 /**
- * The causal order of the steps for one key head: chunk by chunk, each row attends to the prefix sums and to the rows
+ * Runs the steps in causal order for one key head: chunk by chunk, each row attends to the prefix sums and to the rows
  * of its chunk up to itself.
  *
- * The maxima that keys are held relative to must not know the future. So a chunk is cut where a key exceeds the
- * maximum of the keys before by more than `HEADROOM`, and within a piece only its first key raises the
- * maximum: what a row is scaled by depends on rows up to its own. In practice only the first keys of a sequence cut.
+ * The maxima that keys are held relative to must not look ahead. So a chunk is cut at a key that exceeds the maximum so
+ * far by more than `HEADROOM`, and within a piece only the first key raises the maximum. What a row is scaled by then
+ * depends on no later row. In practice only the first keys of a sequence cut.
  */
 export function attendCausally(workspace: FavorWorkspace, inputs: HeadInputs, out: Float32Array): void {
   const { query, keyHead, hasCore } = inputs;

@@ -30,12 +30,10 @@ export function elementwiseFamily({
   };
 }
 
-// Two loops, because an engine inlines a function into a loop that sees no other: one loop for both takes twice as long.
+// Two loops, because an engine inlines a function only into a loop that sees no other: one loop for both takes twice as
+// long.
 
-/**
- * x[r, m] = exp(logMask[r]) (f(x[r, m]) + epsilon) over a block `[rows, countWidth]`; the columns that only fill it up
- * become 0.
- */
+/** x[r, m] = exp(logMask[r]) (f(x[r, m]) + epsilon) over a block `[rows, countWidth]`; padding columns become 0. */
 function applyFunction(
   f: (x: number) => number,
   epsilon: number,

@@ -9,16 +9,20 @@ import { Layout, loadRows, padded, resolveAttention, storeRows } from "./rows.ts
 import type { AttentionShape } from "./rows.ts";
 
 /**
- * Backward pass of `exactAttention32` (2205.14135, algorithm 4): with P = exp(scale Q K^T - maximum), n its row sums and
- * G_i = g_i / n_i, dV = P^T G, dS_ij = P_ij (G_i.v_j - G_i.out_i), dQ = scale dS K, dK = scale dS^T Q. Scores are
- * computed anew tile by tile: O(L_q L_k d) time, seven products of the forward pass's size where it has two; beside the
- * gradients a workspace of one head's keys, values and their gradients, no L x L matrix.
+ * Backward pass of `exactAttention32` (2205.14135, algorithm 4). With P = exp(scale Q K^T - maximum), n its row sums
+ * and G_i = g_i / n_i:
  *
- * @param gradient Of the loss with respect to the output, `[heads, queryRows, valueDim]`.
+ *     dV = P^T G        dS_ij = P_ij (G_i.v_j - G_i.out_i)        dQ = scale dS K        dK = scale dS^T Q
+ *
+ * Scores are recomputed tile by tile. Takes O(L_q L_k d) time, seven products where the forward pass has two. Besides
+ * the gradients it holds one head's keys, values and their gradients, but no L x L matrix.
+ *
+ * Hidden keys, and queries that see no key, have gradient 0; their contents are never read. NaN gives NaN in every
+ * gradient that it reaches, and under a causal mask also in rows that share a tile with these.
+ *
+ * @param gradient Gradient of the loss with respect to the output, `[heads, queryRows, valueDim]`.
  * @param options As in the forward pass.
- * A hidden key has gradient 0, a query that sees no key too, and neither reads nor spoils anything. NaN comes out as NaN
- * in every gradient that it reaches, under a causal mask also in rows that share a tile with these.
- * @throws ArgumentError where arrays and shape do not fit.
+ * @throws ArgumentError if the arrays do not fit the shape.
  */
 export function exactAttentionBackward32(
   kernels: BlockKernels,
@@ -99,7 +103,10 @@ function transposeValues(kernels: BlockKernels, blocks: Blocks, valueDim: number
   }
 }
 
-/** dQ of the rows `start`.. of the queries, and their part of dK and dV; `upstream`, `inner`, `maximum` are theirs. */
+/**
+ * dQ of the query rows from `start`, and their share of dK and dV; `upstream`, `inner` and `maximum` belong to these
+ * rows.
+ */
 function differentiateTile(workspace: ExactWorkspace & { readonly blocks: Blocks }, start: number, rows: number): void {
   const { kernels, heap, blocks, attention, keys } = workspace;
   const { scores, scoreGradient, upstream, inner, ones, rowShift, queries, queryGradient } = blocks;

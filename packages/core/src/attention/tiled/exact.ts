@@ -13,13 +13,19 @@ export const QUERY_TILE = 64;
 export const KEY_TILE = 128;
 
 /**
- * Softmax attention, exact, in float32: softmax(scale Q K^T) V, tile by tile with a running maximum per query
- * (2205.14135, algorithm 1). O(L_q L_k d) time; beside its result a workspace of one head's keys and values, no L x L
- * matrix. A query that sees no key gives 0. A hidden key or value is never read. NaN or Infinity in a key or value
- * comes out as NaN, under a causal mask also in the up to 127 queries before it that share its tile.
+ * Exact softmax attention in float32: softmax(scale Q K^T) V, tile by tile with a running maximum per query
+ * (2205.14135, algorithm 1). Takes O(L_q L_k d) time. Besides its result it holds one head's keys and values, but no L
+ * x L matrix.
  *
+ * A query that sees no key gives 0. Hidden keys and values are never read. NaN or Infinity in a key or value gives NaN,
+ * under a causal mask also in the up to 127 queries before it that share its tile.
+ *
+ * @param kernels From `createKernels`.
+ * @param query `[heads, queryRows, dim]`.
+ * @param key `[keyHeads, keyRows, dim]`.
+ * @param value `[keyHeads, keyRows, valueDim]`.
  * @returns `[heads, queryRows, valueDim]`.
- * @throws ArgumentError where arrays and shape do not fit.
+ * @throws ArgumentError if the arrays do not fit the shape.
  */
 export function exactAttention32(
   kernels: BlockKernels,
@@ -98,7 +104,9 @@ export function layOutExact(layout: Layout, dim: number, valueDim: number, keys:
   };
 }
 
-/** A computation of exact attention: its memory, what lies where in it, and how many keys of a head are visible. */
+/**
+ * The state of one call of exact attention: its memory, what lies where in it, and how many keys of a head are visible.
+ */
 export interface ExactWorkspace {
   readonly kernels: BlockKernels;
   readonly heap: Float32Array;
@@ -107,7 +115,7 @@ export interface ExactWorkspace {
   readonly keys: number;
 }
 
-/** Loads the visible keys, transposed, and values of a head, and the log of their mask. */
+/** Loads the visible keys (transposed) and values of a head, and the log of their mask. */
 export function loadExactKeys(
   workspace: ExactWorkspace,
   key: Float32Array,
@@ -119,7 +127,7 @@ export function loadExactKeys(
   const from = { firstRow: keyHead * keyRows, rows: visible };
   packKeys(workspace, { ...from, array: key, width: dim });
   loadRows(heap, blocks.values, { ...from, array: value, width: valueDim }, 0, keys);
-  // the last tile is read as a whole
+  // the last tile is always read whole
   heap.fill(0, blocks.values + keys * padded(valueDim), blocks.values + tiles(keys) * KEY_TILE * padded(valueDim));
   fillColumnShift(heap, blocks.columnShift, attention, keys);
 }
@@ -134,13 +142,15 @@ function packKeys({ kernels, heap, blocks, keys }: ExactWorkspace, source: RowSo
   }
 }
 
-/** The log of the mask by key, and -Infinity for the keys that fill up the last tile. */
+/** The log of the mask per key, and -Infinity for the padding of the last tile. */
 function fillColumnShift(heap: Float32Array, at: number, { logMask, visible }: ResolvedAttention, keys: number): void {
   for (let j = 0; j < keys; j++) heap[at + j] = logMask ? logMask[visible ? visible[j]! : j]! : 0;
   heap.fill(-Infinity, at + keys, at + tiles(keys) * KEY_TILE);
 }
 
-/** out = sum over key tiles of exp(scores - maximum) V and sum = its normaliser, for rows `start`.. of the queries. */
+/**
+ * For the query rows from `start`: out = the sum over key tiles of exp(scores - maximum) V, and sum = its normaliser.
+ */
 export function attendTile(workspace: ExactWorkspace, start: number, rows: number): void {
   const { kernels, heap, blocks, attention, keys } = workspace;
   const valueWidth = padded(attention.valueDim);
@@ -178,7 +188,9 @@ export function attendTile(workspace: ExactWorkspace, start: number, rows: numbe
   }
 }
 
-/** `scores` = Q K^T for rows `start`.. of the queries and the keys of the tile at `first`; -Infinity where not seen. */
+/**
+ * `scores` = Q K^T for the query rows from `start` and the key tile at `first`; -Infinity for keys that are not seen.
+ */
 export function scoreTile(
   { kernels, heap, blocks, attention, keys }: ExactWorkspace,
   start: number,

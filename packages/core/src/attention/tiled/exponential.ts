@@ -2,7 +2,7 @@ import { HEADROOM } from "./family.ts";
 import type { FeatureFamily, FeatureTile } from "./family.ts";
 import { NO_MAXIMUM } from "./rows.ts";
 
-/** phi_m = exp(log phi_m), each feature held relative to its own maximum, or all to one where a core mixes them. */
+/** phi_m = exp(log phi_m). Each feature is held relative to its own maximum, or all to one if a core mixes them. */
 export const exponentialFamily: FeatureFamily = {
   isRelative: true,
   normSign: -1,

@@ -1,7 +1,9 @@
 import type { BlockKernels } from "../../kernels/block-kernels.ts";
 import type { WorkspaceBlocks } from "./workspace-blocks.ts";
 
-/** How far the log of a key's feature may exceed the maximum that it is held relative to: exp(30) leaves room to sum. */
+/**
+ * How far the log of a key's feature may exceed the maximum that it is held relative to. exp(30) leaves room for sums.
+ */
 export const HEADROOM = 30;
 
 /** The tile that a family works on: the parts of a `FavorWorkspace` that it needs. */
@@ -17,8 +19,8 @@ export interface FeatureTile {
 }
 
 /**
- * What a family of feature maps does with the rows of a tile, once they are multiplied by the projection: exponential,
- * trigonometric or elementwise. `first` and `rows` count the rows of the loaded keys.
+ * What a family of feature maps (exponential, trigonometric or elementwise) does with the rows of a tile after the
+ * projection. `first` and `rows` count rows of the loaded keys.
  */
 export interface FeatureFamily {
   /**
@@ -30,11 +32,14 @@ export interface FeatureFamily {
   readonly normSign: 1 | -1;
   /** Whether the derivative of phi is phi itself: the backward pass then needs no slopes. */
   readonly isOwnDerivative: boolean;
-  /** Raises `maximum` to what `rows` keys from `first` on have. */
+  /** Raises `maximum` to cover the `rows` keys from `first`. */
   raiseMaximum(tile: FeatureTile, first: number, rows: number): void;
   /** The first of `chunk` keys, after `first`, whose log features exceed the maxima by more than {@link HEADROOM}. */
   endOfPiece(tile: FeatureTile, first: number, chunk: number): number;
-  /** Turns projected keys into features, relative to the maxima, and `rowShift` into what {@link FeatureFamily.makeSlopes} takes. */
+  /**
+   * Turns projected keys into features, relative to the maxima, and `rowShift` into what {@link
+   * FeatureFamily.makeSlopes} takes.
+   */
   finishKeys(tile: FeatureTile, first: number, rows: number): void;
   /** Turns projected queries into features, and `queryRowShift` into what {@link FeatureFamily.makeSlopes} takes. */
   finishQueries(tile: FeatureTile, rows: number): void;

@@ -13,18 +13,22 @@ import type { AttentionShape, MaskOptions } from "./rows.ts";
 import { TILE } from "./rows.ts";
 
 /**
- * Backward pass of `favorAttention32`, through the features to q, k and v. Features are computed anew tile by tile:
- * O((L_q + L_k) M d) time, eleven products of L M d where the forward pass has four; beside the gradients a few M x d numbers, causal also
- * two per query row of a group and at most M / 64 per row (the sweep back through the prefix sums, 2009.14794, appendix
- * B.1, needs what each chunk was held relative to). Every {@link FeatureMap32}, mask, grouped queries, core.
+ * Backward pass of `favorAttention32`, through the features to q, k and v. Supports every {@link FeatureMap32}, masks,
+ * grouped queries and cores.
  *
- * The gradients of a query depend on no later key, to the bit. A hidden key has gradient 0, as a query that sees
- * none. NaN comes out as NaN in every gradient that it reaches, causal also in keys and values of the same 64 rows.
+ * Features are recomputed tile by tile. Takes O((L_q + L_k) M d) time, eleven products of L M d where the forward pass
+ * has four. Besides the gradients it holds a few M x d numbers. Causal attention also holds two numbers per query row
+ * of a group and at most M / 64 per row, because the sweep back through the prefix sums needs what each chunk was held
+ * relative to (2009.14794, appendix B.1).
  *
- * @param gradient Of the loss with respect to the output, `[heads, queryRows, valueDim]`.
- * @returns query `[heads, queryRows, dim]`, key `[keyHeads, keyRows, dim]`, value `[keyHeads, keyRows, valueDim]`, summed
- * over the query heads that share a key head.
- * @throws ArgumentError where arrays, shape and features do not fit.
+ * The gradient of a query depends on no later key, bit for bit. Hidden keys, and queries that see no key, have gradient
+ * 0. NaN gives NaN in every gradient that it reaches, and in causal attention also in keys and values of the same 64
+ * rows.
+ *
+ * @param gradient Gradient of the loss with respect to the output, `[heads, queryRows, valueDim]`.
+ * @returns query `[heads, queryRows, dim]`, key `[keyHeads, keyRows, dim]` and value `[keyHeads, keyRows, valueDim]`,
+ * the last two summed over the query heads that share a key head.
+ * @throws ArgumentError if the arrays or features do not fit the shape.
  */
 export function favorAttentionBackward32(
   kernels: BlockKernels,
@@ -52,7 +56,10 @@ export function favorAttentionBackward32(
   return steps.gradients;
 }
 
-/** One sweep over the keys for S and z, one over the queries for d phi_q, R and r, one over the keys with these. */
+/**
+ * One sweep over the keys for S and z, one over the queries for d phi_q, R and r, and one over the keys that uses
+ * these.
+ */
 function differentiateBothWays(steps: FavorGradients, inputs: HeadInputs, gradient: Float32Array): void {
   const { query, keyHead, hasCore } = inputs;
   const { workspace, at } = steps;

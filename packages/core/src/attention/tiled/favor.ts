@@ -11,20 +11,24 @@ import { TILE } from "./rows.ts";
 import { FavorWorkspace } from "./workspace.ts";
 
 /**
- * FAVOR in float32, the fast form of `favorAttention`: features are made, used and forgotten tile by tile, so that
- * beside its result it holds a few M x d numbers, whatever the length. O((L_q + L_k) M d) time. Self- and
- * cross-attention, grouped queries; with `causal` by chunked prefix sums (2009.14794, section 2.5.1), which needs
+ * FAVOR in float32, the fast form of `favorAttention`, for self- and cross-attention with grouped queries. Features are
+ * computed, used and dropped tile by tile: besides its result it holds a few M x d numbers, regardless of the length.
+ * Takes O((L_q + L_k) M d) time. With `causal` it uses chunked prefix sums (2009.14794, section 2.5.1) and needs
  * `keyRows === queryRows`.
  *
- * The mask multiplies phi(K), numerator and denominator alike; hidden keys and values are never read. A query with no
- * key to attend to gives 0. Log features of exponential maps may have any size that float32 holds. Causal: no output depends on later
- * rows, to the bit. NaN or Infinity in a query gives NaN in its row; in a key or value NaN in every row that sees it.
+ * The mask multiplies phi(K), in the numerator and the denominator; hidden keys and values are never read. A query with
+ * no key to attend to gives 0. Log features of exponential maps may have any size that float32 holds. In causal
+ * attention no output depends on later rows, bit for bit. NaN or Infinity in a query gives NaN in its row; in a key or
+ * value it gives NaN in every row that sees it.
  *
  * @param kernels From `createKernels`.
- * @param features From {@link exponentialFeatures32}, {@link trigonometricFeatures32} or {@link elementwiseFeatures32}, one
- * for all or one per key head.
+ * @param query `[heads, queryRows, dim]`.
+ * @param key `[keyHeads, keyRows, dim]`.
+ * @param value `[keyHeads, keyRows, valueDim]`.
+ * @param features One for all heads, or one per key head, from {@link exponentialFeatures32}, {@link
+ * trigonometricFeatures32} or {@link elementwiseFeatures32}.
  * @returns `[heads, queryRows, valueDim]`.
- * @throws ArgumentError where arrays, shape and features do not fit.
+ * @throws ArgumentError if the arrays or features do not fit the shape.
  */
 export function favorAttention32(
   kernels: BlockKernels,
@@ -51,10 +55,10 @@ export function favorAttention32(
   return out;
 }
 
-/** @throws ArgumentError for causal attention with more keys than queries: there is no state to continue from. */
+/** @throws ArgumentError if causal attention has more keys than queries: there is no state to continue from. */
 export function checkCausalRows({ causal, queryRows, keyRows }: ResolvedAttention): void {
   if (causal && queryRows !== keyRows) {
-    throw new ArgumentError("shape.keyRows", `queryRows (${queryRows}), being causal`, keyRows);
+    throw new ArgumentError("shape.keyRows", `queryRows (${queryRows}) in causal attention`, keyRows);
   }
 }
 

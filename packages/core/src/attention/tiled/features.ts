@@ -16,9 +16,12 @@ import { identity, multiply } from "../../linear-algebra/products.ts";
 import { drawProjection } from "../../projections/projection.ts";
 
 /**
- * A feature map folded for speed. Exponential ones: with q~ = q - queryMean and k~ = k - keyMean,
- * log phi_q = queryProjection q~ + logWeight and log phi_k = keyProjection k~ + keyWeight.k~ - |normMatrix k~|^2 / 2,
- * then phi_q^T core phi_k. Everything is already multiplied by the square root of the scale where q.k is.
+ * A feature map prepared for speed. For exponential maps, with q~ = q - queryMean and k~ = k - keyMean:
+ *
+ *     log phi_q = queryProjection q~ + logWeight
+ *     log phi_k = keyProjection k~ + keyWeight.k~ - |normMatrix k~|^2 / 2
+ *
+ * and attention weights are phi_q^T core phi_k. The square root of the scale of q.k is already multiplied in.
  */
 export interface FeatureMap32 {
   readonly dim: number;
@@ -33,7 +36,7 @@ export interface FeatureMap32 {
   readonly logWeight: Float64Array;
   /** `[dim]`; undefined: 0. */
   readonly keyWeight: Float64Array | undefined;
-  /** `[dim, dim]`, a number for that multiple of the identity, 0 for no norm. */
+  /** `[dim, dim]`; a number stands for that multiple of the identity, 0 for no norm. */
   readonly normMatrix: Float64Array | number;
   /** `[count, count]`, rows = query features; undefined: the identity. */
   readonly core: Float64Array | undefined;
@@ -47,12 +50,12 @@ export interface FeatureMap32 {
 }
 
 /**
- * Prepares an exponential feature map ({@link exponentialForm}) for {@link favorAttention32}: the matrices of its
- * two steps are multiplied once, and the scale of q.k is folded in.
+ * Prepares an exponential feature map ({@link exponentialForm}) for {@link favorAttention32}: multiplies the matrices
+ * of its two steps once, and folds in the scale of q.k.
  *
- * @param options.scale What q.k is to be multiplied by: 1 (default) where q and k are already times d^(-1/4) each,
- * 1 / sqrt(d) where they come as a checkpoint's projections give them.
- * @throws ArgumentError where the form's arrays do not fit.
+ * @param options.scale What q.k is multiplied by. Default 1, for q and k that are both scaled by d^(-1/4); 1 / sqrt(d)
+ * for q and k as a checkpoint's layers compute them.
+ * @throws ArgumentError if the form's arrays have the wrong size.
  */
 export function exponentialFeatures32(form: ExponentialForm, options: { readonly scale?: number } = {}): FeatureMap32 {
   const { scale = 1 } = options;
@@ -77,8 +80,8 @@ export function exponentialFeatures32(form: ExponentialForm, options: { readonly
 }
 
 /**
- * Prepares a feature map without an exponential form, f(w.x) + epsilon or the same of x itself, for
- * {@link favorAttention32}. Nothing is stabilised: features beyond some 1e18 overflow float32 and give NaN.
+ * Prepares a feature map without an exponential form, f(w.x) + epsilon or f(x) + epsilon, for {@link favorAttention32}.
+ * Nothing is stabilised: features beyond about 1e18 overflow float32 and give NaN.
  *
  * @param options.scale As in {@link exponentialFeatures32}.
  * @throws ArgumentError for a description that is newer or inconsistent.
@@ -112,10 +115,12 @@ export function elementwiseFeatures32(
 }
 
 /**
- * Prepares trigonometric features (2006.03555) for {@link favorAttention32}: exp(|x|^2/2) cos(w.x + b), the sine of
- * "pair" being a cosine with b = -pi/2. What is common to all features cancels in the normaliser and is left out. Keys
- * count by exp(|k|^2/2) relative to the largest so far. The error of a feature is that of its angle in float32, about
- * 1e-7 of the largest angle |w||x|: a normaliser near zero (peaked attention) shows it enlarged.
+ * Prepares trigonometric features (2006.03555), exp(|x|^2/2) cos(w.x + b), for {@link favorAttention32}. The sine of
+ * "pair" is a cosine with b = -pi/2. Factors common to all features cancel in the normaliser and are left out. Keys are
+ * weighted by exp(|k|^2/2), relative to the largest so far.
+ *
+ * The error of a feature is that of its angle in float32, about 1e-7 of the largest angle |w||x|. It is amplified where
+ * the normaliser is near zero, that is, where attention is peaked.
  *
  * @param options.scale As in {@link exponentialFeatures32}.
  * @throws ArgumentError for a description that is newer or inconsistent.
@@ -160,8 +165,9 @@ function multipleOfIdentity(matrix: Float64Array, dim: number): number | undefin
 }
 
 /**
- * One map for all key heads, or one per key head.
- * @throws ArgumentError where they do not fit the attention.
+ * One map per key head; a single map serves all.
+ *
+ * @throws ArgumentError if they do not fit the attention.
  */
 export function featuresByHead(
   features: FeatureMap32 | readonly FeatureMap32[],
@@ -171,7 +177,7 @@ export function featuresByHead(
   requireObject("features", features, "what exponentialFeatures32 gives");
   const list = "dim" in features ? Array.from({ length: keyHeads }, () => features) : features;
   if (list.length !== keyHeads) {
-    throw new ArgumentError("features", `one, or ${keyHeads}, one per key head`, `${list.length}`);
+    throw new ArgumentError("features", `one map, or ${keyHeads} (one per key head)`, `${list.length}`);
   }
   for (const [head, each] of list.entries()) {
     if (each.dim !== dim) throw new ArgumentError(`features[${head}].dim`, `shape.dim (${dim})`, each.dim);

@@ -1,6 +1,6 @@
 import { padded } from "./rows.ts";
 
-/** The gradients with respect to an attention's arguments, each in its argument's layout. */
+/** Gradients with respect to the arguments of an attention, each in the layout of its argument. */
 export interface AttentionGradients32 {
   /** `[heads, queryRows, dim]`. */
   readonly query: Float32Array<ArrayBuffer>;
@@ -10,7 +10,9 @@ export interface AttentionGradients32 {
   readonly value: Float32Array<ArrayBuffer>;
 }
 
-/** Blocks of a tile of rows: unnormalised outputs, their normalisers n, and what the backward pass makes of them. */
+/**
+ * Blocks for a tile of rows: unnormalised outputs, their normalisers n, and what the backward pass derives from them.
+ */
 export interface GradientRowBlocks {
   /** `[rows, padded(valueDim)]`. */
   readonly out: number;
@@ -23,7 +25,7 @@ export interface GradientRowBlocks {
 }
 
 /**
- * The gradient of the loss with respect to unnormalised rows [out, n], given that with respect to out / n: [G, inner].
+ * Given the gradient with respect to out / n, computes that with respect to the unnormalised rows [out, n]: [G, inner].
  * `firstRow` counts the rows of the gradient before the tile.
  */
 export function differentiateNormaliser(
@@ -59,7 +61,7 @@ export function loadUpstream(
     const factor = heap[divisor + row]!;
     const source = (firstRow + row) * valueDim;
     const target = upstream + row * stride;
-    // a row that sees no key has no gradient, whatever is handed to it
+    // a row that sees no key has no gradient, even if its upstream gradient is NaN
     for (let c = 0; c < valueDim; c++) heap[target + c] = factor === 0 ? 0 : gradient[source + c]! * factor;
     heap.fill(0, target + valueDim, target + stride);
   }

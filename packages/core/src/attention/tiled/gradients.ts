@@ -7,8 +7,9 @@ import type { ResolvedAttention } from "./rows.ts";
 import { FavorWorkspace } from "./workspace.ts";
 
 /**
- * The steps of the backward pass on the tiles of a {@link FavorWorkspace}, shared by the bidirectional and the causal
- * order of them. With G_i = g_i / n_i and h_i = -G_i.out_i, the gradient of the unnormalised row [phi_q S, phi_q z]:
+ * The steps of the backward pass on the tiles of a {@link FavorWorkspace}; bidirectional and causal attention run them
+ * in different orders. With G_i = g_i / n_i and h_i = -G_i.out_i, the gradient of the unnormalised row [phi_q S, phi_q
+ * z]:
  *
  *     d phi_q = S G + z h        R = sum_i phi_q G^T, r = sum_i phi_q h        d phi_k = R v + r        d v = R^T phi_k
  *
@@ -32,7 +33,7 @@ export class FavorGradients {
     };
   }
 
-  /** Loads a head's feature map, and forgets the sums of the queries before. */
+  /** Loads a head's feature map and clears the sums over queries. */
   startHead(features: FeatureMap32): void {
     const { at, workspace } = this;
     const { heap, countWidth, dimWidth, valueWidth } = workspace;
@@ -64,7 +65,7 @@ export class FavorGradients {
     for (let r = 0; r < rows; r++) heap.set(matrix.subarray(r * cols, (r + 1) * cols), block + r * width);
   }
 
-  /** Loads queries and makes their features, keeping the features' derivatives. */
+  /** Loads queries and computes their features, keeping the derivatives of the features. */
   makeQueries(query: Float32Array, head: number, from: number, to: number): void {
     const { workspace } = this;
     workspace.loadQueries(query, head, from, to);
@@ -73,7 +74,7 @@ export class FavorGradients {
     this.#makeSlopes(workspace.at.queryRowShift, to - from);
   }
 
-  /** Makes features of all the loaded keys, keeping the features' derivatives and the keys. */
+  /** Computes the features of all loaded keys, keeping the derivatives of the features and the keys. */
   makeKeys(rows: number): void {
     const { workspace, at } = this;
     const { heap, dimWidth } = workspace;
@@ -102,7 +103,7 @@ export class FavorGradients {
     differentiateNormaliser(heap, blocks, gradient, head * queryRows + from, to - from, valueDim);
   }
 
-  /** G of rows from..to of a query head once more, `divisor` being 1 / n. */
+  /** Recomputes G for rows from..to of a query head; `divisor` holds 1 / n. */
   loadRows(gradient: Float32Array, head: number, from: number, to: number): void {
     const { heap, at, attention } = this.workspace;
     const { queryRows, valueDim } = attention;
@@ -192,7 +193,7 @@ export class FavorGradients {
     });
   }
 
-  /** From d phi_q to the queries, rows from..to of a query head of the result. */
+  /** Carries d phi_q back to the queries, and stores rows from..to of a query head. */
   storeQueries(head: number, from: number, to: number): void {
     const { heap, at, attention } = this.workspace;
     const { dim, queryRows } = attention;
@@ -217,7 +218,7 @@ export class FavorGradients {
     });
   }
 
-  /** From d phi_k (before the core) and d v to keys from..to of a key head, or of its visible keys `rows`. */
+  /** Carries d phi_k (before the core) and d v back to rows from..to of a key head, or of its visible keys `rows`. */
   storeKeys(keyHead: number, rows: Int32Array | undefined, from: number, to: number): void {
     const { kernels, heap, at, attention, countWidth, dimWidth, family } = this.workspace;
     const { dim, keyRows, valueDim } = attention;

@@ -1,4 +1,4 @@
-/** One key head of an attention and the query heads that read it: the arrays of all heads, and which head is meant. */
+/** The arrays of all heads, and which key head to compute, together with the query heads that read it. */
 export interface HeadInputs {
   /** `[heads, queryRows, dim]`. */
   readonly query: Float32Array;

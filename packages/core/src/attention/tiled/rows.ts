@@ -18,24 +18,24 @@ export interface AttentionShape {
 }
 
 export interface MaskOptions {
-  /** `[keyRows]`, shared by the heads: multiplies exp(q.k) or phi(K). 0 hides a key and its value. Default: all 1. */
+  /** `[keyRows]`, shared by the heads; multiplies exp(q.k) or phi(K). 0 hides a key and its value. Default: all 1. */
   readonly keyMask?: ArrayLike<number>;
   /** Query i sees the keys up to i + (keyRows - queryRows). Default false. */
   readonly causal?: boolean;
 }
 
-/** A number that stands for "no maximum yet": finite, so that the difference of two is not NaN. */
+/** Stands for "no maximum yet". Finite, so that the difference of two is not NaN. */
 export const NO_MAXIMUM = -1e30;
 
 /** Rows of a tile: [64, M] features of a few hundred columns stay in the first two cache levels. */
 export const TILE = 64;
 
-/** Columns of the blocks come in eights. */
+/** `size` rounded up to a multiple of 8, as the columns of all blocks are. */
 export function padded(size: number): number {
   return Math.ceil(size / 8) * 8;
 }
 
-/** Gives out consecutive places of a workspace. */
+/** Hands out consecutive blocks of a workspace. */
 export class Layout {
   size = 0;
 
@@ -58,7 +58,8 @@ export interface ResolvedAttention extends Required<AttentionShape> {
 
 /**
  * Fills defaults and checks arguments.
- * @throws ArgumentError naming the argument, what was expected and found.
+ *
+ * @throws ArgumentError, naming the argument, what was expected and what was found.
  */
 export function resolveAttention(
   query: Float32Array,
@@ -78,7 +79,7 @@ export function resolveAttention(
   requireLayout("key", key, "[keyHeads, keyRows, dim]", keyHeads * keyRows * dim);
   requireLayout("value", value, "[keyHeads, keyRows, valueDim]", keyHeads * keyRows * valueDim);
   if (causal && keyRows < queryRows) {
-    throw new ArgumentError("shape.keyRows", `at least queryRows (${queryRows}), being causal`, keyRows);
+    throw new ArgumentError("shape.keyRows", `at least queryRows (${queryRows}) in causal attention`, keyRows);
   }
   return { ...sizes, queryRows, keyRows, group: heads / keyHeads, causal, ...readMask(keyMask, keyRows) };
 }
@@ -108,7 +109,7 @@ export interface RowSource {
   /** The number of rows before the head's first. */
   readonly firstRow: number;
   readonly width: number;
-  /** Rows of the head, instead of consecutive ones. */
+  /** Which rows of the head; default: consecutive ones. */
   readonly rows?: Int32Array | undefined;
   /** Subtracted from every row, `[width]`. */
   readonly mean?: Float64Array | undefined;
@@ -133,7 +134,7 @@ export function loadRows(heap: Float32Array, block: number, source: RowSource, f
   }
 }
 
-/** Copies the block at `block` to rows from..to of an array, without its padding: what {@link loadRows} does backwards. */
+/** Copies the block at `block` to rows from..to of an array, without its padding: the inverse of {@link loadRows}. */
 export function storeRows(
   heap: Float32Array,
   block: number,
@@ -152,7 +153,7 @@ export function storeRows(
 
 /**
  * Divides the block `[rows, padded(width)]` by its normalisers, row by row, and copies it to the result. A normaliser
- * of 0, nothing to attend to, gives a row of 0.
+ * of 0 means that there is nothing to attend to, and gives a row of 0.
  */
 export function storeNormalised(
   kernels: BlockKernels,

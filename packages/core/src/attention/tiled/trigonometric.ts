@@ -40,7 +40,7 @@ export const trigonometricFamily: FeatureFamily = {
   },
 };
 
-/** x = cos(x + phase) over a block `[rows, countWidth]`; the columns that only fill it up become 0. */
+/** x = cos(x + phase) over a block `[rows, countWidth]`; padding columns become 0. */
 function applyCosine({ kernels, heap, at, count, countWidth }: FeatureTile, block: number, rows: number): void {
   kernels.cosRows(block, at.phase, rows, countWidth);
   if (count === countWidth) return;

@@ -9,13 +9,14 @@ import { Layout, loadRows, NO_MAXIMUM, padded, storeNormalised } from "./rows.ts
 import type { ResolvedAttention } from "./rows.ts";
 
 /**
- * The workspace of a float32 FAVOR computation and the steps on its tiles, shared by the bidirectional and the causal
- * order of them. Its size does not depend on the length.
+ * The workspace of a float32 FAVOR computation, and the steps on its tiles; bidirectional and causal attention run them
+ * in different orders. Its size does not depend on the length.
  *
- * Stabilised per feature: with c_m the largest log phi_m of the keys so far, keys are held as phi_m exp(-c_m) and
- * queries as phi_m exp(c_m) over their row's largest. So the product is unchanged, no exponential exceeds 1 (causal: a
- * bound), and every normaliser is at least about 1. With a core, which mixes features, all c_m are equal. Trigonometric
- * features have one c for all, the largest |k|^2/2. Elementwise ones are taken as they are.
+ * Exponential features are stabilised one by one. Let c_m be the largest log phi_m of the keys so far. Keys are held as
+ * phi_m exp(-c_m), and queries as phi_m exp(c_m) divided by the largest of their row. The product is unchanged, no
+ * exponential exceeds 1 (or exp(HEADROOM), in causal attention), and every normaliser is at least about 1. With
+ * a core, which mixes features, all c_m are equal. Trigonometric features share one c, the largest |k|^2/2. Elementwise
+ * features are not rescaled.
  */
 export class FavorWorkspace implements FeatureTile {
   readonly kernels: BlockKernels;
@@ -31,7 +32,7 @@ export class FavorWorkspace implements FeatureTile {
   #features!: FeatureMap32;
   #family!: FeatureFamily;
 
-  /** `layout` holds what the caller has taken of the heap for itself. */
+  /** `layout` holds the blocks that the caller has already taken. */
   constructor(
     kernels: BlockKernels,
     attention: ResolvedAttention,
@@ -55,7 +56,7 @@ export class FavorWorkspace implements FeatureTile {
     return this.#family;
   }
 
-  /** Loads a head's feature map, and forgets the sums and maxima of the keys before. */
+  /** Loads a head's feature map and clears the sums and maxima over keys. */
   startHead(features: FeatureMap32): void {
     const { heap, at, countWidth, dimWidth } = this;
     const { dim, count } = features;
@@ -86,8 +87,8 @@ export class FavorWorkspace implements FeatureTile {
   }
 
   /**
-   * Loads keys and values from..to of a key head (of its visible keys, if `rows` are given): `keyFeatures` gets
-   * the projected keys, `rowShift` what each key's log features have in common.
+   * Loads keys and values from..to of a key head, or of its visible keys `rows`. Afterwards `keyFeatures` holds the
+   * projected keys, and `rowShift` what the log features of each key have in common.
    */
   loadKeys({ key, value, keyHead }: HeadInputs, rows: Int32Array | undefined, from: number, to: number): void {
     const { kernels, heap, at, attention, countWidth, dimWidth } = this;
@@ -132,7 +133,7 @@ export class FavorWorkspace implements FeatureTile {
     });
   }
 
-  /** Hidden keys that keep their place become 0, for their content may be NaN. */
+  /** Zeroes hidden keys that keep their place, since they may contain NaN. */
   #clearHidden(from: number, to: number): void {
     const { heap, at, attention, dimWidth, valueWidth } = this;
     for (let row = from; row < to; row++) {
@@ -143,7 +144,7 @@ export class FavorWorkspace implements FeatureTile {
     }
   }
 
-  /** Takes rows `first`.. of the loaded keys into the maxima, and rescales the sums where these grow. */
+  /** Raises the maxima to cover `rows` of the loaded keys from `first`, and rescales the sums where the maxima grow. */
   raiseMaximum(first: number, rows: number): void {
     const { kernels, heap, at, countWidth, count, valueWidth } = this;
     if (!this.#family.isRelative) return;
@@ -163,7 +164,7 @@ export class FavorWorkspace implements FeatureTile {
     this.shiftByMaximum();
   }
 
-  /** Makes `keyShift` and `queryShift` of the maxima. */
+  /** Derives `keyShift` and `queryShift` from the maxima. */
   shiftByMaximum(): void {
     const { heap, at, count, countWidth } = this;
     const { logWeight } = this.#features;
@@ -172,7 +173,7 @@ export class FavorWorkspace implements FeatureTile {
       heap[at.keyShift + m] = -maximum;
       heap[at.queryShift + m] = this.hasCore ? logWeight[m]! : logWeight[m]! + maximum;
     }
-    // the columns that only fill up the width must not count as features
+    // padding columns must not count as features
     heap.fill(-Infinity, at.keyShift + count, at.keyShift + countWidth);
     heap.fill(-Infinity, at.queryShift + count, at.queryShift + countWidth);
   }
@@ -224,7 +225,7 @@ export class FavorWorkspace implements FeatureTile {
     });
   }
 
-  /** Turns the loaded queries into features, relative to what the keys are held relative to. */
+  /** Turns the loaded queries into features, relative to the maxima of the keys. */
   finishQueries(rows: number): void {
     this.#family.finishQueries(this, rows);
   }
