@@ -52,15 +52,17 @@ onEveryBackend("plain JavaScript", () => {
     const mask = x(1, 3);
     tf.dispose([gone, mask]);
     expect(refusal(() => attention(q, gone, q, { featureMap }))).toMatch(
-      /^k: expected a tensor .*, found "one that was disposed of"/,
+      /^k: expected a tensor .*, found "a disposed tensor"/,
     );
-    expect(refusal(() => softmax(q, q, q, { mask }))).toMatch(/^mask: .* disposed of/);
-    expect(refusal(() => attention(q, q, q, { featureMap, projection: mask }))).toMatch(/^projection: .* disposed of/);
+    expect(refusal(() => softmax(q, q, q, { mask }))).toMatch(/^mask: .* found "a disposed tensor"/);
+    expect(refusal(() => attention(q, q, q, { featureMap, projection: mask }))).toMatch(
+      /^projection: .* found "a disposed tensor"/,
+    );
     const layer = new favor.FavorAttention({ attention: featureMap });
     layer.build([1, 3, 4]);
     const row = x(1, 3, 4);
     row.dispose();
-    expect(refusal(() => layer.call(row))).toMatch(/^query: .* disposed of/);
+    expect(refusal(() => layer.call(row))).toMatch(/^query: .* found "a disposed tensor"/);
   });
 
   it("names a mask that cannot hide keys: one that is added to scores, of texts, no tensor", () => {
@@ -92,7 +94,7 @@ onEveryBackend("plain JavaScript", () => {
       [{ ...featureMap, kind: "generalized", function: "constructor" }, /^description\.function: expected one of relu/],
       [{ ...featureMap, kind: "generalized", function: "relu", epsilon: NaN }, /^description\.epsilon: /],
       [{ ...featureMap, projection: { ...projection, count: 0 } }, /^projection\.count: /],
-      [{ ...featureMap, version: 9 }, /newer @favor\/core: update/],
+      [{ ...featureMap, version: 9 }, /newer @favor\/core; update/],
     ];
     for (const [description, message] of wrong)
       expect(refusal(() => attention(q, q, q, { featureMap: description }))).toMatch(message);
