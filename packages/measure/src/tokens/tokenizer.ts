@@ -32,6 +32,9 @@ export interface TokenSequence {
 /** The longest time for one text, in milliseconds: an ordinary tokenizer takes less than a second for a megabyte. */
 const textLimit = 15_000;
 
+/** The longest time to build a tokenizer from its description, in milliseconds. */
+const loadLimit = 60_000;
+
 /** Where a tokenizer came from. */
 export interface TokenizerFile {
   readonly path: string;
@@ -126,8 +129,9 @@ export class SequenceTokenizer {
   #encodeText(text: string, withSpecialTokens = true): number[] {
     const encode = (): number[] => this.#tokenizer.encode(text, { add_special_tokens: withSpecialTokens }).ids;
     const ended = runBounded(encode, textLimit);
-    if (ended === undefined) throw tooSlow(this.#file, text);
-    return ended.result;
+    if (ended !== undefined) return ended.result;
+    const what = `${JSON.stringify(beginOf(text))} (${text.length} characters)`;
+    throw tooSlow(this.#file, `more than ${textLimit / 1000} s to tokenize ${what}`);
   }
 
   /** Encodes one character alone; undefined unless that gives exactly one usable token. */
@@ -154,7 +158,8 @@ export class SequenceTokenizer {
 /**
  * Loads the tokenizer of a checkpoint folder: from `tokenizer.json`, or from `vocab.txt` if there is nothing else.
  *
- * @throws {InputError} `tokenizer-missing`, `tokenizer-malformed`, `config-malformed`, `file-unreadable`.
+ * @throws {InputError} `tokenizer-missing`, `tokenizer-malformed`, `tokenizer-too-slow` (more than 60 s to load),
+ * `config-malformed`, `file-unreadable`.
  */
 export async function loadTokenizer(folder: string): Promise<SequenceTokenizer> {
   const settings = await readTokenizerSettings(folder);
@@ -165,10 +170,10 @@ export async function loadTokenizer(folder: string): Promise<SequenceTokenizer> 
   // The library takes a word-level model's unknown token from the settings alone.
   const unknown = settings.unk_token ?? description.model.unk_token;
   try {
-    return new SequenceTokenizer(new Tokenizer(description, { ...settings, unk_token: unknown }), settings, {
-      path,
-      patterns: patternsIn(description),
-    });
+    const file = { path, patterns: patternsIn(description) };
+    const made = runBounded(() => new Tokenizer(description, { ...settings, unk_token: unknown }), loadLimit);
+    if (made === undefined) throw tooSlow(file, `more than ${loadLimit / 1000} s to load`);
+    return new SequenceTokenizer(made.result, settings, file);
   } catch (error) {
     if (error instanceof InputError) throw error;
     throw new InputError(
@@ -189,15 +194,15 @@ function patternsIn(value: unknown): string[] {
   });
 }
 
-function tooSlow({ path, patterns }: TokenizerFile, text: string): InputError {
+function tooSlow({ path, patterns }: TokenizerFile, what: string): InputError {
   const blamed =
     patterns.length === 0
       ? "It may take time quadratic in the length of a word"
       : `It may be one of its patterns (${patterns.join("  ")}), which can take time exponential in the length of a text`;
   return new InputError(
-    `${path} takes more than ${textLimit / 1000} s to tokenize ${JSON.stringify(beginOf(text))} (${text.length} characters). ` +
+    `${path} takes ${what}. ` +
       `${blamed}. Put the checkpoint's original tokenizer there, or use data with shorter texts.`,
-    { code: "tokenizer-too-slow", details: { path, patterns, characters: text.length } },
+    { code: "tokenizer-too-slow", details: { path, patterns } },
   );
 }
 
