@@ -29,6 +29,9 @@ export interface EvaluationOptions {
   readonly unknownIntegers?: "refused" | "returned";
 }
 
+/** Running a node takes about as long as so many additions, however small its inputs are. */
+const costOfNode = 64;
+
 /** What scopes share: the functions by key, the limits and what has been used of them. */
 interface Evaluation {
   readonly functions: ReadonlyMap<string, FunctionProto>;
@@ -162,7 +165,7 @@ class Scope {
   /** The outputs of one node for the given inputs. */
   run(node: NodeProto, inputs: readonly (Tensor | null)[]): Tensor[] {
     const call = new OperatorCall(node, inputs, this.context(node));
-    call.operations(1);
+    call.operations(costOfNode);
     const fn = this.evaluation.functions.get(functionKey(node.domain, node.opType, node.overload));
     if (fn !== undefined) return this.runFunction(fn, call);
     const operator = findOperator(node.domain, node.opType);

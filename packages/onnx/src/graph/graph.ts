@@ -30,6 +30,8 @@ export class Graph {
   #inputs: Map<string, ValueInfoProto> = new Map();
   #outputs: Set<string> = new Set();
   #names: Set<string> = new Set();
+  /** Whether an initializer is no input. */
+  #hasInitializersOfItsOwn = false;
   #constants: Map<string, Tensor | undefined> = new Map();
   #places: Map<NodeProto, number> | undefined;
   readonly #bodies: Map<GraphProto, Graph> = new Map();
@@ -78,6 +80,7 @@ export class Graph {
     this.#places = undefined;
     this.#initializers = new Map(this.proto.initializer.map((tensor) => [tensor.name, tensor]));
     this.#inputs = new Map(this.proto.input.map((input) => [input.name, input]));
+    this.#hasInitializersOfItsOwn = this.proto.initializer.some(({ name }) => !this.#inputs.has(name));
     this.#outputs = new Set(this.proto.output.map((output) => output.name));
     this.#names = new Set([...this.#initializers.keys(), ...this.#inputs.keys(), ...this.#outputs]);
     for (const node of this.proto.node) {
@@ -124,6 +127,15 @@ export class Graph {
   /** Inputs that a caller must feed: those that no initializer gives a default. */
   get inputs(): readonly ValueInfoProto[] {
     return this.proto.input.filter(({ name }) => !this.#initializers.has(name));
+  }
+
+  /**
+   * Whether a value is a default that a caller may feed otherwise: an initializer that is an input too. Files of the
+   * oldest versions list every initializer as an input, which says nothing.
+   */
+  isOverridable(value: string): boolean {
+    if (this.outer !== undefined) return !this.defines(value) && this.outer.isOverridable(value);
+    return this.#initializers.has(value) && this.#inputs.has(value) && this.#hasInitializersOfItsOwn;
   }
 
   input(value: string): ValueInfoProto | undefined {

@@ -5,6 +5,9 @@ import { tensorOf, type Tensor } from "../tensor.ts";
 import { concatenate, sliceAxis } from "./layout.ts";
 import { reshaped } from "./shape.ts";
 
+/** Entering a body takes about as long as so many additions for each of its nodes, before any is run. */
+const costOfBody = 64;
+
 /** The branch of an If node that its condition takes. */
 function chosenBranch(call: OperatorCall): GraphProto {
   return call.graph(call.scalar(0) !== 0 ? "then_branch" : "else_branch");
@@ -32,7 +35,7 @@ const loop = (call: OperatorCall): Tensor[] => {
   let state: (Tensor | null)[] = call.inputs.slice(2);
   const collected: Tensor[][] = Array.from({ length: body.output.length - 1 - stateCount }, () => []);
   for (let iteration = 0; iteration < trips && condition.data[0] !== 0; iteration++) {
-    call.operations(1 + body.node.length);
+    call.operations(costOfBody * (1 + body.node.length));
     const outputs = call.context.runBody(body, [tensorOf(DataType.INT64, [], [iteration]), condition, ...state]);
     condition = outputs[0]!;
     state = outputs.slice(1, 1 + stateCount);
@@ -79,7 +82,7 @@ const scan = (call: OperatorCall): Tensor[] => {
   let state: (Tensor | null)[] = call.inputs.slice(0, stateCount);
   const collected: Tensor[][] = Array.from({ length: outputCount }, () => []);
   for (let step = 0; step < steps; step++) {
-    call.operations(1 + body.node.length);
+    call.operations(costOfBody * (1 + body.node.length));
     const slices = scanned.map(({ tensor, axis }, i) => {
       const at = inputDirections[i] === 0 ? step : steps - 1 - step;
       const slice = sliceAxis(call, tensor, axis, at, at + 1);
