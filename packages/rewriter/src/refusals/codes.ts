@@ -11,6 +11,7 @@ export type RefusalCode =
   | "key-mask-not-found"
   | "kv-cache"
   | "layout-not-understood"
+  | "mask-changes"
   | "mask-not-evaluated"
   | "mask-not-understood"
   | "memory-keys"
@@ -87,6 +88,10 @@ export const refusalCodes: Readonly<Record<RefusalCode, RefusalMeaning>> = {
   "layout-not-understood": {
     found: "Favor cannot tell which axes are batch, heads and positions.",
     remedy: "Try another exporter: torch.onnx.export with dynamo=True, or optimum.",
+  },
+  "mask-changes": {
+    found: "At other lengths, batches or inputs, the mask or the scale differs from that of short inputs.",
+    remedy: "Look at what the model does with the length or input that the message names. Favor cannot express it.",
   },
   "mask-not-evaluated": {
     found: "The mask could not be evaluated: it takes too many operations, or an operator that Favor does not know.",

@@ -51,6 +51,16 @@ const cases: Case[] = [
       }),
   },
   {
+    name: "a scale that grows with the length beyond 512",
+    code: "mask-changes",
+    ...lone,
+    write: (b) =>
+      b.attend((s) => {
+        const length = b.cast(b.squeeze(b.dimension("x", 1), [0]), DataType.FLOAT);
+        return b.softmax(b.op("Mul", [s, b.op("Max", [b.op("Mul", [length, b.scalar(1 / 512)]), b.scalar(1)])]));
+      }),
+  },
+  {
     name: "a window in a graph of fixed length",
     code: "sliding-window",
     inputs: [{ ...hiddenStates, dims: [1, 32, hidden] }],

@@ -1,10 +1,12 @@
 import type { Tensor } from "@favor/onnx/evaluate";
 import { DataType } from "@favor/onnx";
 import type { AttentionContext } from "../context.ts";
-import type { GraphProbe } from "@favor/onnx/graph";
+import { ancestors, readsData, type GraphProbe } from "@favor/onnx/graph";
 import { findKeyMask, type KeyMaskSample } from "./key-mask.ts";
 import { classifyMask, type MaskKindFound, type MaskSample } from "./mask-pattern.ts";
 import type { Region } from "../wiring/region.ts";
+import { contradiction, rowTolerance } from "./confirm-mask.ts";
+import type { OtherSizes } from "./other-sizes.ts";
 import { drawInputs, type DrawMode } from "./probing-inputs.ts";
 import { RegionEvaluation, regionInputs, uniformWeights } from "./region-evaluation.ts";
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
@@ -26,8 +28,14 @@ const draws = 4;
  * Proves that a region is a softmax and says what its mask is, by evaluating it on random logits and inputs at
  * several lengths; or says what it is instead.
  */
-export function proveMask(question: MaskQuestion): MaskProof | { readonly failure: string } {
+export function proveMask(question: MaskQuestion, sizes: OtherSizes): MaskProof | { readonly failure: string } {
   const { context, region, inputs, labels, random } = question;
+  const fed = overridable(question);
+  if (fed !== undefined) {
+    const found = `The mask or scale depends on "${fed}", a default that whoever runs the model may feed otherwise.`;
+    const mask: MaskVerdict = { kind: "other", evidence: "not examined" };
+    return { scale: 1, mask, reasons: [reasonFor("mask-changes", found)] };
+  }
   const first = new RegionEvaluation(context, region, inputs, labels, context.first);
   const samples: Sample[] = [];
   let scale: number | undefined;
@@ -77,11 +85,25 @@ export function proveMask(question: MaskQuestion): MaskProof | { readonly failur
   const found = verdict(question, samples, evidence, tolerance);
   // After the masks that have a name: the buckets of T5's bias are logarithms of distances.
   if (found.reasons.length === 0 && lengthLogarithm(question) !== undefined) return { failure: unsteadyScale };
+  if (found.reasons.length > 0) return { scale, ...found };
+  const contradicted = contradiction(question, sizes, {
+    scale,
+    mask: found.mask,
+    tolerance: rowTolerance(typesOf(context, region)),
+  });
+  if (contradicted !== undefined) return { scale, mask: found.mask, reasons: [contradicted] };
   // The patches of an image are not as many as the text is long.
-  const seen = context.first.sizes.side === undefined ? lengths : evaluated;
-  const window = found.reasons.length === 0 ? hiddenWindow(question, Math.max(...seen)) : undefined;
+  const seen = context.first.sizes.side === undefined ? [...lengths, sizes.longest] : evaluated;
+  const window = hiddenWindow(question, Math.max(...seen));
   if (window === undefined) return { scale, ...found };
   return { scale, mask: { kind: "other", evidence: window.message }, reasons: [window] };
+}
+
+/** A default on the way to the mask, or in the region, that is an input too; its shape alone does not count. */
+function overridable({ context: { graph }, region, inputs }: MaskQuestion): string | undefined {
+  const nodes = [...region.nodes, ...ancestors(graph, inputs.values)];
+  const read = [...inputs.values, ...nodes.flatMap((node) => [...readsData(node)])];
+  return read.find((value) => graph.isOverridable(value));
 }
 
 const unsteadyScale = "the logits are scaled by something that depends on the input or its length";
@@ -118,10 +140,18 @@ function everyRowSeen(samples: readonly Sample[]): boolean {
 /** A mask of -1e4 leaves logits a step of 2^-10, and a probability half of that times p (1 - p) on both sides. */
 const singleTolerance = 5e-4;
 
+/** Types that the logits take on their way to the probabilities. */
+function typesOf(
+  context: AttentionContext,
+  { logits, nodes }: Pick<Region, "logits" | "nodes">,
+): Set<number | undefined> {
+  const values = [logits.output.value, ...nodes.flatMap((node) => node.output)];
+  return new Set(values.map((value) => context.first.info.get(value)?.dataType));
+}
+
 /** The rounding of the coarsest type that the logits take on their way to the probabilities. */
 function toleranceOf(context: AttentionContext, { logits, nodes }: Region): number {
-  const values = [logits.output.value, ...nodes.flatMap((node) => node.output)];
-  const types = new Set(values.map((value) => context.first.info.get(value)?.dataType));
+  const types = typesOf(context, { logits, nodes });
   if (types.has(DataType.BFLOAT16)) return 1e-1;
   return types.has(DataType.FLOAT16) ? 2e-2 : singleTolerance;
 }

@@ -46,3 +46,19 @@ export function probedLogits(
   if (!(count <= mostLogits)) throw new EvaluationLimitError("logits", mostLogits, count, region.logits.node);
   return dims;
 }
+
+/** Labels of axes of heads that the region, and all that it reads from outside, treat alike: one head stands for all. */
+export function treatsHeadsAlike(
+  region: Region,
+  values: readonly string[],
+  { logits }: RegionLabels,
+  probe: GraphProbe,
+): string[] {
+  const rank = logits.labels.length;
+  const shapes = values.map((value) => probe.info.get(value)?.dims);
+  if (!region.nodes.every((node) => uniform.has(node.opType)) || shapes.includes(undefined)) return [];
+  return [...logits.batch].filter((label) => {
+    const axis = logits.labels.indexOf(label);
+    return axis > 0 && shapes.every((shape) => (shape!.at(axis - rank) ?? 1) === 1 || shape!.length < rank - axis);
+  });
+}

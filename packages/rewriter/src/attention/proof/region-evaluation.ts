@@ -152,7 +152,7 @@ export class RegionEvaluation {
  * float32's lowest number is no bfloat16: exporters that write it into such a mask get -Infinity, and 0 times that is
  * NaN. What was meant is the lowest bfloat16, and that is what the mask is proved with.
  */
-function finite(constant: Tensor): Tensor {
+export function finite(constant: Tensor): Tensor {
   if (constant.dataType !== DataType.BFLOAT16 || constant.data.every(Number.isFinite)) return constant;
   const largest = 3.3895313892515355e38;
   return tensorOf(

@@ -1,0 +1,209 @@
+import { FavorError } from "@favor/core";
+import { DataType } from "@favor/onnx";
+import { elementCount, tensorOf, type Tensor } from "@favor/onnx/evaluate";
+import type { GraphProbe } from "@favor/onnx/graph";
+import type { Reason } from "../../refusals/reason.ts";
+import type { KeyMask, MaskVerdict } from "../site.ts";
+import { InputDraws, type Draw } from "./input-draws.ts";
+import { relabel } from "./layout.ts";
+import { describeDifference } from "./mask-difference.ts";
+import type { OtherSizes } from "./other-sizes.ts";
+import { treatsHeadsAlike } from "./probed-logits.ts";
+import { regionInputs } from "./region-evaluation.ts";
+import { SampledEvaluation, TooLargeToSample, type Kept } from "./sampled-evaluation.ts";
+import type { MaskQuestion } from "./window-proof.ts";
+
+/** What a region was found to be on short inputs. */
+export interface ShortVerdict {
+  /** What the logits are multiplied by. */
+  readonly scale: number;
+  readonly mask: MaskVerdict;
+  /** Largest sum of differences along a row of probabilities. */
+  readonly tolerance: number;
+}
+
+/** Queries that are looked at, at each size, besides those that a constant of the graph names. */
+const queriesSeen = 10;
+/** Constants of the graph that are taken for positions. */
+const constantsSeen = 8;
+/** Logits within +-4 of each other give every key a share; those within +-20 show a soft cap. */
+const amplitudes = { shares: 4, caps: 20 };
+/** Extra inputs so that every row of the largest table is looked up. */
+const mostTableDraws = 80;
+
+/**
+ * Holds a verdict on a mask against the graph at other lengths, batches and inputs: a few rows of the probabilities must
+ * be those of the softmax that would take its place. Windows, blocks, scales and biases that are wider than the inputs
+ * on which the verdict was found show here, and so do inputs that do more than hide keys.
+ *
+ * @returns what contradicts the verdict; undefined if nothing does
+ */
+export function contradiction(question: MaskQuestion, sizes: OtherSizes, verdict: ShortVerdict): Reason | undefined {
+  const confirmation = new Confirmation(question, verdict);
+  const [longest, ...others] = sizes.probes;
+  confirmation.check(question.context.first, [2]);
+  if (longest !== undefined) confirmation.check(longest, [0, 1, 2]);
+  others.forEach((probe, at) => confirmation.check(probe, at === 0 ? [0, 1, 2] : [2]));
+  for (const probe of sizes.immense) confirmation.check(probe, [0], "few keys");
+  confirmation.checkTables(longest ?? question.context.first);
+  return confirmation.found;
+}
+
+class Confirmation {
+  /** The first contradiction. */
+  found: Reason | undefined;
+  readonly #question: MaskQuestion;
+  readonly #verdict: ShortVerdict;
+  readonly #draws: InputDraws;
+  #isFirst = true;
+
+  constructor(question: MaskQuestion, verdict: ShortVerdict) {
+    this.#question = question;
+    this.#verdict = verdict;
+    this.#draws = new InputDraws(question.context, question.inputs.nodes, question.region.nodes);
+  }
+
+  /** Looks at one size with several inputs. What cannot be evaluated at this size is seen at another. */
+  check(probe: GraphProbe, draws: readonly Draw[], keys: "all keys" | "few keys" = "all keys"): void {
+    for (const draw of draws) {
+      if (this.found !== undefined) return;
+      try {
+        this.found = this.#compare(probe, draw, keys === "few keys");
+      } catch (error) {
+        if (!(error instanceof TooLargeToSample) && !FavorError.isInstance(error)) throw error;
+      }
+    }
+  }
+
+  /** Draws until every row of the tables that the mask looks up has been read. */
+  checkTables(probe: GraphProbe): void {
+    const { context, region } = this.#question;
+    const { nodes } = regionInputs(context, region, probe);
+    if (![...nodes, ...region.nodes].some(({ opType }) => /^Gather(Elements|ND)?$/.test(opType))) return;
+    for (let i = 0; i < mostTableDraws && !this.#draws.hasDrawnAll; i++) this.check(probe, [2]);
+  }
+
+  #compare(probe: GraphProbe, draw: Draw, isSparse: boolean): Reason | undefined {
+    const { context, region, labels, random, batchAt } = this.#question;
+    const { scale, mask, tolerance } = this.#verdict;
+    const { logits, probabilities } = labels;
+    const shape = probe.info.get(region.logits.output.value);
+    if (shape === undefined) return undefined;
+    const size = (label: string): number => shape.dims[logits.labels.indexOf(label)]!;
+    const [queries, keys] = [size(logits.query), size(logits.key)];
+    const { values, read } = regionInputs(context, region, probe);
+    const inputs = context.graph.root.inputs.map(({ name }) => name);
+    const feeds = this.#draws.at(
+      probe,
+      mask.keyMask === undefined ? read : new Set([...read, ...inputs]),
+      draw,
+      random,
+    );
+    const evaluation = new SampledEvaluation(context.graph, probe, feeds, context.spent);
+    const named = namedPositions(this.#question, read);
+    const rows = positionsSeen(queries, [...named, ...(isSparse ? powersOfTwo(queries) : [])], random);
+    const columns = isSparse ? positionsSeen(keys, [...named, ...powersOfTwo(keys)], random) : undefined;
+    const alike = new Set(treatsHeadsAlike(region, values, labels, probe));
+    const oneHead = [0];
+    /** What is kept of the logits or the probabilities; each has labels of its own, in the same order. */
+    const keptIn = (end: typeof logits): Kept => {
+      const kept = new Map<number, readonly number[]>([[end.labels.indexOf(end.query), rows]]);
+      if (columns !== undefined) kept.set(end.labels.indexOf(end.key), columns);
+      for (const [at, label] of [...logits.batch].entries()) {
+        if (alike.has(label) && size(label) > 1) kept.set(end.labels.indexOf(end.batch[at]!), oneHead);
+      }
+      return kept;
+    };
+    const keptLogits = keptIn(logits);
+    const canonical = logits.batch + logits.query + logits.key;
+    const dims = [...canonical].map((label) => keptLogits.get(logits.labels.indexOf(label))?.length ?? size(label));
+    const amplitude = (this.#isFirst ? amplitudes.caps : amplitudes.shares) / Math.abs(scale);
+    this.#isFirst = false;
+    const drawn = Float64Array.from({ length: elementCount(dims) }, () => (2 * random() - 1) * amplitude);
+    const arranged = relabel(drawn, dims, canonical, logits.labels);
+    const given = tensorOf(shape.dataType, arranged.dims, arranged.data);
+    evaluation.give(region.logits.output.value, keptLogits, given);
+    const made = evaluation.at(region.probabilities.value, keptIn(probabilities));
+    const order = probabilities.batch + probabilities.query + probabilities.key;
+    const found = relabel(made.data, made.dims, probabilities.labels, order).data;
+    const rounded = relabel(given.data, given.dims, logits.labels, canonical).data;
+    const keeps = mask.keyMask && keptKeys(mask.keyMask, evaluation.whole(mask.keyMask.value));
+    const isCausal = mask.kind === "causal" || mask.kind === "padding and causal";
+    const groups = elementCount(dims.slice(0, -2));
+    const width = columns?.length ?? keys;
+    for (let g = 0; g < groups; g++) {
+      // Heads of one item of the batch follow each other; a mask may be one for all items.
+      const item = keeps?.length === keys ? 0 : Math.floor((g * batchAt(probe)) / groups);
+      const keep = keeps?.subarray(item * keys, (item + 1) * keys);
+      for (const [r, query] of rows.entries()) {
+        // Rows of padding attend to what they like.
+        if (queries === keys && keep?.[query] === 0) continue;
+        const at = (g * rows.length + r) * width;
+        const visible = isCausal ? query + keys - queries + 1 : keys;
+        const counts = (key: number): boolean => key < visible && keep?.[key] !== 0;
+        const row = rounded.subarray(at, at + width);
+        const expected = softmaxRow(row, scale, (k) => counts(columns?.[k] ?? k));
+        if (expected === undefined) continue;
+        const actual = found.subarray(at, at + width);
+        if (difference(actual, expected) <= tolerance) continue;
+        const place = { keys, query, batch: probe.sizes.batch, draw, keyAt: (k: number) => columns?.[k] ?? k };
+        return describeDifference(mask, place, expected, actual);
+      }
+    }
+    return undefined;
+  }
+}
+
+/** Integers among the small constants that the mask is made of, and their neighbours: a position may be named by one. */
+function namedPositions({ context }: MaskQuestion, read: ReadonlySet<string>): number[] {
+  const found = new Set<number>();
+  for (const value of read) {
+    const constant = context.graph.constant(value);
+    if (constant === undefined || constant.data.length > 16) continue;
+    for (const entry of constant.data) if (entry > 2 && entry < 2 ** 24) found.add(Math.floor(entry));
+  }
+  return [...found].slice(0, constantsSeen).flatMap((at) => [at - 1, at, at + 1]);
+}
+
+/** The first and the last positions, those in the middle, those that are given, and some others. */
+function positionsSeen(count: number, given: readonly number[], random: () => number): number[] {
+  const wanted = [0, 1, count - 1, count - 2, count >> 1, (count >> 1) + 1, 127, 128];
+  while (wanted.length < queriesSeen) wanted.push(Math.floor(random() * count));
+  return [...new Set([...wanted, ...given].filter((at) => at >= 0 && at < count))].toSorted((a, b) => a - b);
+}
+
+function powersOfTwo(count: number): number[] {
+  const found: number[] = [];
+  for (let power = 1; power < count; power *= 2) found.push(power, count - 1 - power);
+  return found;
+}
+
+/** 1 for each key that counts, [batch or 1, keys]. */
+function keptKeys({ rule }: KeyMask, { data }: Tensor): Uint8Array {
+  return Uint8Array.from(data as Float32Array, (entry) => ((entry !== 0) === (rule === "nonzero keeps") ? 1 : 0));
+}
+
+/** The softmax of the keys that count; undefined where none does. */
+function softmaxRow(logits: Float64Array, scale: number, counts: (k: number) => boolean): Float64Array | undefined {
+  let largest = -Infinity;
+  for (let k = 0; k < logits.length; k++) if (counts(k)) largest = Math.max(largest, scale * logits[k]!);
+  if (largest === -Infinity) return undefined;
+  let sum = 0;
+  const row = logits.map((logit, k) => {
+    const weight = counts(k) ? Math.exp(scale * logit - largest) : 0;
+    sum += weight;
+    return weight;
+  });
+  return row.map((weight) => weight / sum);
+}
+
+/** The sum of differences along a row: errors of single keys add up over many of them. */
+function difference(a: Float64Array, b: Float64Array): number {
+  return a.reduce((sum, entry, k) => sum + Math.abs(entry - b[k]!), 0);
+}
+
+/** What the coarsest type on the way to the probabilities leaves of a row. */
+export function rowTolerance(types: ReadonlySet<number | undefined>): number {
+  if (types.has(DataType.BFLOAT16)) return 2e-1;
+  return types.has(DataType.FLOAT16) ? 5e-2 : 3e-3;
+}

@@ -1,0 +1,247 @@
+import { DataType } from "@favor/onnx";
+import { dim, hiddenStates, layerModel, paddingMask } from "@favor/test-support/layer";
+import type { Layer, LayerInput, LayerOptions } from "@favor/test-support/layer";
+import { valueInfo } from "@favor/test-support/small-model";
+import { describe, expect, test } from "vitest";
+import { inspectAttention } from "../../src/model-attention.ts";
+
+// Each of these is a softmax with a padding or causal mask, or with none, on inputs of a few tokens, zeros and ones.
+
+type Normalise = (b: Layer, logits: string) => string;
+
+interface Case extends LayerOptions {
+  readonly name: string;
+  readonly attend: Normalise;
+}
+
+const input = (name: string, dataType: number, ...dims: (number | string)[]): LayerInput => ({ name, dataType, dims });
+const ids = input("ids", DataType.INT64, "batch", "length");
+const positionIds = input("positions", DataType.INT64, "batch", "length");
+
+/** Attention with a padding mask and whatever else. */
+const padded =
+  (normalise: Normalise): Normalise =>
+  (b, s) =>
+    normalise(b, b.op("Add", [s, b.paddingBias()]));
+
+const softmax: Normalise = (b, s) => b.softmax(s);
+const hideUnless =
+  (keep: (b: Layer) => string): Normalise =>
+  (b, s) =>
+    b.softmax(b.masked(keep(b), s));
+const plus =
+  (bias: (b: Layer) => string): Normalise =>
+  (b, s) =>
+    b.softmax(b.op("Add", [s, bias(b)]));
+const times =
+  (factor: (b: Layer) => string): Normalise =>
+  (b, s) =>
+    b.softmax(b.op("Mul", [s, factor(b)]));
+
+const float = (b: Layer, value: string): string => b.cast(value, DataType.FLOAT);
+const distance = (b: Layer): string => b.op("Abs", [b.distances()]);
+const floatDistance = (b: Layer): string => float(b, distance(b));
+const length = (b: Layer): string => float(b, b.squeeze(b.dimension("x", 1), [0]));
+const batch = (b: Layer): string => float(b, b.squeeze(b.dimension("x", 0), [0]));
+/** Of each query and key: [batch, 1, length, 1] and [batch, 1, 1, length]. */
+const ofQueries = (b: Layer, value: string): string => b.unsqueeze(value, [1, 3]);
+const ofKeys = (b: Layer, value: string): string => b.unsqueeze(value, [1, 2]);
+const sameOf = (b: Layer, value: string): string => b.op("Equal", [ofQueries(b, value), ofKeys(b, value)]);
+const floored = (b: Layer, value: string, by: number): string =>
+  b.op("Floor", [b.op("Mul", [float(b, value), b.scalar(1 / by)])]);
+const apart = (b: Layer, value: string): [string, string] => [b.unsqueeze(value, [0]), b.unsqueeze(value, [1])];
+
+const cases: readonly Case[] = [
+  ...[40.5, 128.5, 700.25].map((bound) => ({
+    name: `a window whose bound is the float ${bound}`,
+    attend: hideUnless((b) => b.op("Less", [floatDistance(b), b.scalar(bound)])),
+  })),
+  {
+    name: "a window of its own for each head",
+    attend: hideUnless((b) => {
+      const bounds = b.reshape(b.integers([64, 512]), [1, 2, 1, 1]);
+      return b.op("LessOrEqual", [b.unsqueeze(distance(b), [0, 1]), bounds]);
+    }),
+  },
+  {
+    name: "a window by the sign of a rectified distance",
+    attend: plus((b) => {
+      const beyond = b.op("Sign", [b.op("Relu", [b.op("Sub", [floatDistance(b), b.scalar(300)])])]);
+      return b.op("Mul", [beyond, b.scalar(-1e9)]);
+    }),
+  },
+  {
+    name: "a window by a table of distances",
+    attend: plus((b) => {
+      const table = b.floats(
+        "table",
+        [201],
+        Float32Array.from({ length: 201 }, (_, at) => (at < 200 ? 0 : -1e9)),
+      );
+      return b.op("Gather", [table, b.op("Min", [distance(b), b.integer(200)])]);
+    }),
+  },
+  {
+    name: "a window of 2,000 beyond the lengths at which masks are drawn whole",
+    attend: hideUnless((b) => b.op("Less", [floatDistance(b), b.scalar(2000.5)])),
+  },
+  {
+    name: "a window of 9,000",
+    attend: hideUnless((b) => b.op("Less", [floatDistance(b), b.scalar(9000.5)])),
+  },
+  {
+    name: "blocks by division, written as a product",
+    attend: hideUnless((b) => b.op("Equal", apart(b, floored(b, b.positions(), 100)))),
+  },
+  {
+    name: "blocks by the remainder of positions",
+    attend: hideUnless((b) => {
+      const at = b.positions();
+      const start = b.op("Sub", [at, b.op("Mod", [at, b.integer(90)])]);
+      return b.op("Equal", apart(b, start));
+    }),
+  },
+  { name: "a slope of 1e-4 per token", attend: plus((b) => b.op("Mul", [floatDistance(b), b.scalar(-1e-4)])) },
+  {
+    name: "a wide Gaussian of the distance",
+    attend: plus((b) => {
+      const share = b.op("Mul", [floatDistance(b), b.scalar(1 / 400)]);
+      return b.op("Mul", [b.op("Mul", [share, share]), b.scalar(-0.5)]);
+    }),
+  },
+  {
+    name: "a scale that grows with the length beyond 512",
+    attend: times((b) =>
+      b.op("Div", [b.op("Log", [b.op("Max", [length(b), b.scalar(512)])]), b.scalar(Math.log(512))]),
+    ),
+  },
+  {
+    name: "a scale that grows with the square root of the length beyond 300",
+    attend: times((b) => b.op("Sqrt", [b.op("Max", [b.scalar(1), b.op("Mul", [length(b), b.scalar(1 / 300)])])])),
+  },
+  {
+    name: "a temperature that rises every 1,024 queries",
+    attend: times((b) => {
+      const steps = b.op("Log", [b.op("Add", [floored(b, b.positions(), 1024), b.scalar(1)])]);
+      const factor = b.op("Add", [b.op("Mul", [steps, b.scalar(0.1)]), b.scalar(1)]);
+      return b.unsqueeze(factor, [1]);
+    }),
+  },
+  {
+    name: "a scale by whether the length is even",
+    attend: times((b) =>
+      b.op("Add", [
+        b.op("Mul", [b.op("Mod", [length(b), b.scalar(2)], { fmod: { int: 1 } }), b.scalar(0.2)]),
+        b.scalar(1),
+      ]),
+    ),
+  },
+  {
+    name: "a scale by the batch",
+    attend: times((b) => b.op("Max", [b.op("Mul", [batch(b), b.scalar(0.51)]), b.scalar(1.53)])),
+  },
+  {
+    name: "small probabilities set to zero",
+    attend: (b, s) => {
+      const p = b.softmax(s);
+      return b.op("Where", [b.op("Less", [p, b.scalar(4e-4)]), b.scalar(0), p]);
+    },
+  },
+  {
+    name: "an input that multiplies the probabilities of each head",
+    inputs: [hiddenStates, paddingMask, input("head_mask", DataType.FLOAT, 2)],
+    attend: padded((b, s) => b.op("Mul", [b.softmax(s), b.reshape("head_mask", [1, 2, 1, 1])])),
+  },
+  {
+    name: "a temperature as input",
+    inputs: [hiddenStates, paddingMask, input("temperature", DataType.FLOAT)],
+    attend: padded((b, s) => b.softmax(b.op("Div", [s, b.op("Max", ["temperature", b.scalar(1)])]))),
+  },
+  {
+    name: "packed segments numbered in the attention mask",
+    attend: hideUnless((b) => b.op("And", [sameOf(b, "mask"), b.op("Greater", [ofKeys(b, "mask"), b.integer(0)])])),
+  },
+  {
+    name: "a window over position ids that are fed",
+    inputs: [hiddenStates, paddingMask, positionIds],
+    attend: padded(
+      hideUnless((b) => {
+        const between = b.op("Sub", [ofQueries(b, "positions"), ofKeys(b, "positions")]);
+        return b.op("LessOrEqual", [b.op("Abs", [between]), b.integer(64)]);
+      }),
+    ),
+  },
+  {
+    name: "tokens that a table hides",
+    inputs: [hiddenStates, ids],
+    attend: plus((b) => {
+      const table = b.floats(
+        "hides",
+        [50],
+        Float32Array.from({ length: 50 }, (_, id) => (id % 12 === 0 ? -1e9 : 0)),
+      );
+      const bias = ofKeys(b, b.op("Gather", [table, "ids"]));
+      return b.op("Add", [bias, b.op("Mul", [float(b, sameOf(b, "ids")), b.scalar(0.5)])]);
+    }),
+  },
+  {
+    name: "padding laid over the heads",
+    attend: (b, s) => b.softmax(b.op("Add", [s, b.transpose(b.paddingBias(), [1, 0, 2, 3])])),
+  },
+  {
+    name: "a constant mask that is not square",
+    attend: plus((b) => {
+      const table = Float32Array.from({ length: 96 * 128 }, (_, at) =>
+        Math.abs(Math.floor(at / 128) - (at % 128)) > 40 ? -1e9 : 0,
+      );
+      const size = b.dimension("x", 1);
+      const ends = b.concat([size, size], 0);
+      return b.op("Slice", [b.floats("window", [96, 128], table), b.integers([0, 0]), ends, b.integers([0, 1])]);
+    }),
+  },
+];
+
+const refused = (attend: Normalise, options: LayerOptions): boolean[] =>
+  inspectAttention(layerModel((b) => b.attend((s) => attend(b, s)), options)).sites.map(
+    ({ verdict }) => verdict === "refuse",
+  );
+
+describe("attention that is another one on other inputs", () => {
+  test.each(cases)("$name is refused", ({ attend, ...options }) => {
+    expect(refused(attend, options)).toEqual([true]);
+  });
+});
+
+const causal = (b: Layer): string => b.op("LessOrEqual", [b.distances(), b.integer(0)]);
+
+describe("attention that is the same on all inputs", () => {
+  test.each<Case>([
+    { name: "without a mask", attend: softmax },
+    { name: "with padding", attend: padded(softmax) },
+    { name: "causal", attend: hideUnless(causal) },
+    { name: "causal with padding", attend: padded(hideUnless(causal)) },
+    {
+      name: "a softmax written out",
+      attend: padded((b, s) => {
+        const e = b.op("Exp", [b.op("Sub", [s, b.op("ReduceMax", [s], { axes: { ints: [-1] } })])]);
+        return b.op("Div", [e, b.op("ReduceSum", [e, b.integers([-1])])]);
+      }),
+    },
+    { name: `scaled by 1 / sqrt(${dim})`, attend: padded(times((b) => b.scalar(1 / Math.sqrt(dim)))) },
+  ])("$name is converted", ({ attend, ...options }) => {
+    expect(refused(attend, options)).toEqual([false]);
+  });
+});
+
+test("a default that may be fed otherwise is no constant", () => {
+  let bound = "";
+  const model = layerModel((b) =>
+    b.attend((s) => {
+      bound = b.integer(5000);
+      return b.softmax(b.masked(b.op("Less", [distance(b), bound]), s));
+    }),
+  );
+  model.graph.input.push(valueInfo(bound, DataType.INT64, []));
+  const [site] = inspectAttention(model).sites;
+  expect(site!.reasons.map(({ code, message }) => [code, message.includes(bound)])).toEqual([["mask-changes", true]]);
+});
