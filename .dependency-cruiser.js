@@ -87,7 +87,7 @@ const layers = {
     formats: [],
     builders: ["formats"],
     source: ["builders", "formats", "errors.ts", "progress.ts"],
-    folder: ["source", "errors.ts"],
+    folder: ["source", "errors.ts", "progress.ts"],
   },
   measure: {
     "numbers.ts": [],

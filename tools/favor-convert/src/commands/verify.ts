@@ -19,6 +19,8 @@ import type { Source, SourceOptions } from "@favor/checkpoints/node";
 import { checkVocabulary, loadSequences } from "@favor/measure/tokens";
 import { loadTokenizer } from "@favor/measure/tokens";
 
+import { checkProof } from "./check-proof.ts";
+
 export interface VerifyRequest extends SourceOptions {
   /** The checkpoint that was converted, as `convert` takes it. */
   readonly original: string;
@@ -45,8 +47,8 @@ const runs = "model runs in onnxruntime";
 const evaluationTolerance = 0.005;
 
 /**
- * Checks a converted folder against its original: that the files are those in `favor.json`, inputs and outputs are the
- * original's, padding changes nothing, a stateful model gives the same when fed in pieces, exact attention gives the
+ * Checks a converted folder against its original: that the files are those in `favor.json`, the
+ * original's attention is proved replaceable again, inputs and outputs are the original's, padding changes nothing, a stateful model gives the same when fed in pieces, exact attention gives the
  * original's numbers, and, with data, the recorded quality can be reproduced.
  *
  * @throws {UsageError} `bad-arguments` for a column without data.
@@ -66,6 +68,8 @@ export async function verify(request: VerifyRequest, progress: Progress = silent
     await checkFile("source is the one that was converted", original.modelPath, favor.source.sha256),
     await checkFile("model is unchanged", converted.modelPath, favor.model.sha256),
   ];
+  progress.stage("Proving the original's attention");
+  checks.push(await checkProof(original, favor));
   const evaluation = await withOnnxFile(original, async (path) => {
     progress.stage("Running both models");
     checks.push(...(await probe(original, path, converted, favor, threads)));
