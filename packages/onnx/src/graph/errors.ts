@@ -12,6 +12,8 @@ export type GraphErrorCode =
   | "recursive-function"
   /** Inlining the local functions would make too many nodes, or nest bodies too deeply. */
   | "expansion-too-large"
+  /** The graph has more nodes than are looked at, or its wiring takes too many steps to follow. */
+  | "graph-too-large"
   /** No attention can be replaced; `details.sites` has the reasons. */
   | "nothing-convertible"
   /** The model was converted before. */

@@ -32,6 +32,11 @@ export class Graph {
   #names: Set<string> = new Set();
   /** Whether an initializer is no input. */
   #hasInitializersOfItsOwn = false;
+  /** The next number to try behind a stem that {@link freshName} was asked for. */
+  #numbers: Map<string, number> = new Map();
+  #revision = 0;
+  /** {@link Graph.#revisions} that the numbers are of. */
+  #numbered = 0;
   #constants: Map<string, Tensor | undefined> = new Map();
   #places: Map<NodeProto, number> | undefined;
   readonly #bodies: Map<GraphProto, Graph> = new Map();
@@ -78,6 +83,7 @@ export class Graph {
     this.#consumers = new Map();
     this.#constants = new Map();
     this.#places = undefined;
+    this.#revision++;
     this.#initializers = new Map(this.proto.initializer.map((tensor) => [tensor.name, tensor]));
     this.#inputs = new Map(this.proto.input.map((input) => [input.name, input]));
     this.#hasInitializersOfItsOwn = this.proto.initializer.some(({ name }) => !this.#inputs.has(name));
@@ -107,6 +113,11 @@ export class Graph {
   place(node: NodeProto): number {
     this.#places ??= new Map(this.nodes.map((each, place) => [each, place]));
     return this.#places.get(node)!;
+  }
+
+  /** Nodes of this graph in its topological order. */
+  sorted(nodes: Iterable<NodeProto>): NodeProto[] {
+    return [...nodes].toSorted((a, b) => this.place(a) - this.place(b));
   }
 
   /** The nodes of this graph that read the value, each once; nodes whose bodies capture it included. */
@@ -189,11 +200,20 @@ export class Graph {
 
   /** A name that nothing in this graph, its bodies or its outer graphs uses, beginning with `stem`. */
   freshName(stem: string): string {
-    let name = stem;
-    for (let i = 1; this.#isTaken(name); i++) name = `${stem}_${i}`;
+    // Names come free in reindex() alone, of this graph or of one around it: until then no lower number is.
+    if (this.#numbered !== this.#revisions) this.#numbers.clear();
+    this.#numbered = this.#revisions;
+    let number = this.#numbers.get(stem) ?? 0;
+    let name = number === 0 ? stem : `${stem}_${number}`;
+    while (this.#isTaken(name)) name = `${stem}_${++number}`;
+    this.#numbers.set(stem, number + 1);
     // Outer graphs must not take the name later: a body's names are not to shadow theirs.
     for (let graph: Graph | undefined = this as Graph; graph !== undefined; graph = graph.outer) graph.#names.add(name);
     return name;
+  }
+
+  get #revisions(): number {
+    return this.#revision + (this.outer === undefined ? 0 : this.outer.#revisions);
   }
 
   #isTaken(name: string): boolean {
@@ -202,8 +222,9 @@ export class Graph {
 
   /** Adds nodes and initializers; call `reindex()` when done with a group of edits. */
   add(nodes: readonly NodeProto[], initializers: readonly TensorProto[] = []): void {
-    this.proto.node.push(...nodes);
-    this.proto.initializer.push(...initializers);
+    // Not spread: there may be more than a call takes arguments.
+    for (const node of nodes) this.proto.node.push(node);
+    for (const tensor of initializers) this.proto.initializer.push(tensor);
   }
 
   /** Adds an initializer that can be looked up at once. */

@@ -22,4 +22,4 @@ export type { Probe, ProbePair } from "./probe.ts";
 export { ShapeConflict } from "./shape-info.ts";
 export type { ShapeInfo } from "./shape-info.ts";
 export { bodies, nestedGraphs, reachable, valuesAbove, valuesRead } from "../model/walk.ts";
-export { ancestors, madeLast, nodesAlongFirstInput, readsData } from "./walks.ts";
+export { ancestors, dataReaders, madeLast, nodesAlongFirstInput, readsData } from "./walks.ts";

@@ -10,6 +10,20 @@ export function readsData(node: NodeProto): ReadonlySet<string> {
 }
 
 /**
+ * The nodes of a graph that read the contents of a value, not only its shape or type: each once. As {@link readsData}
+ * says it, at the cost of the readers and not of all that they read.
+ */
+export function dataReaders(graph: Graph, value: string): readonly NodeProto[] {
+  return graph.consumers(value).filter((node) => readsDataOf(node, value));
+}
+
+/** Whether a node that reads a value reads its contents. */
+function readsDataOf({ opType, input }: NodeProto, value: string): boolean {
+  if (opType === "Shape" || opType === "Size") return false;
+  return opType !== "CastLike" || input[0] === value;
+}
+
+/**
  * The nodes that the contents of `values` depend on, up to inputs and constants. For a value in a body, they include the
  * nodes outside that make what the body captures.
  *

@@ -130,7 +130,8 @@ export function* valuesAbove(
     yield [value, node];
     if (node === undefined) continue;
     met.add(node);
-    pending.push(...reads(node));
+    // A node may read more values than a call takes arguments.
+    for (const other of reads(node)) pending.push(other);
   }
 }
 

@@ -1,11 +1,11 @@
 import type { Graph } from "@favor/onnx/graph";
 import { probePair, type ProbePair } from "@favor/onnx/graph";
 import { bodies, describeNode } from "@favor/onnx/graph";
-import type { NodeProto, ValueInfoProto } from "@favor/onnx";
+import type { NodeProto } from "@favor/onnx";
 import { blockwiseSoftmax } from "./wiring/blockwise.ts";
-import { ancestors, readsData } from "@favor/onnx/graph";
 import { bodyContext, dimsOf, makeContext, maskOperations, varies, type AttentionContext } from "./context.ts";
 import { examineRegion, factsOf } from "./verdict/examine.ts";
+import { FreeLengths } from "./free-lengths.ts";
 import { fusedCandidates } from "./wiring/fused.ts";
 import { cacheReason } from "../refusals/cache-reason.ts";
 import { landmarkRegions } from "./wiring/landmark-attention.ts";
@@ -126,7 +126,8 @@ function candidatesOf(context: AttentionContext, found: Findings): Candidate[] {
   const regions = products.flatMap((product) => findRegion(context, product, byNode) ?? []);
   const landmarks = landmarkRegions(context, regions, products);
   found.landmarks.push(...landmarks);
-  const quadratic = regions.filter((region) => !landmarks.has(region) && isQuadratic(context, region.logits));
+  const lengths = new FreeLengths(context);
+  const quadratic = regions.filter((region) => !landmarks.has(region) && isQuadratic(context, lengths, region.logits));
   found.blocks.push(...blockwiseSoftmax(context, products, [...landmarks, ...quadratic]));
   const candidates = quadratic.map((region): Candidate => {
     const examine: Candidate["examine"] = (index, layer) => examineRegion(context, region, proofs, { index, layer });
@@ -136,51 +137,17 @@ function candidatesOf(context: AttentionContext, found: Findings): Candidate[] {
 }
 
 /** Whether a product grows with the length along two axes, as logits do; d x d products and single queries do not. */
-function isQuadratic(context: AttentionContext, product: Product): boolean {
+function isQuadratic(context: AttentionContext, free: FreeLengths, product: Product): boolean {
   const dims = dimsOf(context, product.output.value);
   if (dims === undefined) return false;
   const lengths = dims.filter((_, axis) => varies(context, product.output.value, axis) && !isBatchAxis(product, axis));
   if (lengths.length >= 2) return true;
   const batch = dims.filter((_, axis) => varies(context, product.output.value, axis) && isBatchAxis(product, axis));
-  const anyLengthVaries = lengthsVary(context, batch, inputsOf(context, product));
   // A fixed length, perhaps only of the image next to a text: both axes must at least be longer than one.
-  return !anyLengthVaries && dims.at(-1)! > 1 && dims.at(-2)! > 1;
-}
-
-/** The model's inputs that a product in the main graph depends on; of one in a body, all. */
-function inputsOf({ graph }: AttentionContext, { left, right }: Product): readonly ValueInfoProto[] {
-  if (graph !== graph.root) return graph.root.inputs;
-  const factors = [left.value, right.value];
-  const read = new Set([...ancestors(graph, factors, () => false)].flatMap((node) => [...readsData(node)]));
-  return graph.inputs.filter(({ name }) => read.has(name) || factors.includes(name));
+  return dims.at(-1)! > 1 && dims.at(-2)! > 1 && !free.reach(product, batch);
 }
 
 function isBatchAxis(product: Product, axis: number): boolean {
   const axes = productAxes(product);
   return axes?.batch.includes(product.output.labels[axis]!) ?? false;
-}
-
-/**
- * Whether a free dimension is a length.
- *
- * @param batch sizes of varying batch axes: where lengths are baked in, what folds into these is the batch of a model
- *   that has its sequence first
- * @param inputs those whose dimensions count; default all of the model
- */
-function lengthsVary(
-  context: AttentionContext,
-  batch: readonly number[] = [],
-  inputs: readonly ValueInfoProto[] = context.graph.root.inputs,
-): boolean {
-  const { first, second } = context;
-  const isBaked = first.sizes.pinned !== undefined;
-  const isBatch = (size: number, later: number | undefined): boolean =>
-    // An axis of the same name as the first of ids or a mask.
-    (size === first.sizes.batch && later === second?.sizes.batch) ||
-    (isBaked && batch.some((folded) => folded % size === 0));
-  return inputs.some(({ name }) =>
-    (dimsOf(context, name) ?? []).some(
-      (size, axis) => axis > 0 && varies(context, name, axis) && !isBatch(size, second?.info.get(name)?.dims[axis]),
-    ),
-  );
 }

@@ -1,5 +1,5 @@
 import { matrixProducts } from "@favor/onnx/semantics";
-import { ancestors, readsData } from "@favor/onnx/graph";
+import { ancestors, dataReaders } from "@favor/onnx/graph";
 import { graphProbe, type GraphProbe } from "@favor/onnx/graph";
 import { asProduct, productAxes, type Factor } from "../attention/product.ts";
 import { bodies, isStandard } from "@favor/onnx/graph";
@@ -56,7 +56,7 @@ function scaledProducts(graph: Graph): ScaledProduct[] {
     const scalings: Scaling[] = [];
     let value = product.output[0]!;
     for (let step = 0; step < longestWay; step++) {
-      const [node, ...others] = graph.consumers(value).filter((reader) => readsData(reader).has(value));
+      const [node, ...others] = dataReaders(graph, value);
       if (node === undefined || others.length > 0 || graph.isOutput(value) || !isStandard(node)) break;
       if (node.opType !== "Mul" && node.opType !== "Div") break;
       const factor = node.input[node.input[0] === value ? 1 : 0]!;

@@ -43,7 +43,7 @@ function wayUp({ graph, dynamic }: AttentionContext, value: string): { nodes: No
     if (allProducts.has(node.opType)) sources.add(at);
     else if (found.add(node).size === mostNodes) break;
   }
-  return { nodes: graph.nodes.filter((node) => found.has(node)), sources };
+  return { nodes: graph.sorted(found), sources };
 }
 
 /** For each element of a projection the number of its batch item: the axis that is as long as the batch at both probes. */

@@ -1,7 +1,7 @@
 import { DataType, type NodeProto } from "@favor/onnx";
 import { copyingOperators } from "@favor/onnx/semantics";
 import { valuesAbove } from "@favor/onnx/graph";
-import type { AttentionContext } from "../context.ts";
+import { countSteps, type AttentionContext } from "../context.ts";
 import type { Operand } from "../site.ts";
 
 /** Operators that hand elements on, scaled or masked too. */
@@ -23,9 +23,11 @@ export function cacheInput(
 
 const carried = ({ opType, input }: NodeProto): string[] => (carrying.has(opType) ? input : []);
 
-function directInput({ graph, dynamic }: AttentionContext, value: string): string | undefined {
+function directInput(context: AttentionContext, value: string): string | undefined {
+  const { graph, dynamic } = context;
   const producer = (at: string): NodeProto | undefined => (dynamic.has(at) ? graph.owner(at)?.producer(at) : undefined);
   for (const [at, node] of valuesAbove([value], producer, carried)) {
+    countSteps(context);
     if (node !== undefined || !dynamic.has(at)) continue;
     const input = graph.root.input(at);
     if (input !== undefined && floats.includes(input.type?.tensorType?.elemType ?? 0)) return at;

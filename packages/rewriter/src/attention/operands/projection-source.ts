@@ -1,7 +1,7 @@
 import type { NodeProto } from "@favor/onnx";
 import { layoutOperators, allProducts, quantisation } from "@favor/onnx/semantics";
 import { madeLast, nodesAlongFirstInput, readsData } from "@favor/onnx/graph";
-import { type AttentionContext } from "../context.ts";
+import { countSteps, type AttentionContext } from "../context.ts";
 
 /** Weight products between what is attended to and a query or key of it; more are a network of their own. */
 const mostProducts = 4;
@@ -27,6 +27,7 @@ export function haveOneSource(context: AttentionContext, query: string, key: str
   reach(key, "key", 0);
   let isShared = false;
   while (open.size > 0) {
+    countSteps(context, open.size);
     const at = madeLast(graph, open.keys());
     const sides = open.get(at)!;
     open.delete(at);

@@ -1,6 +1,6 @@
 import type { NodeProto } from "@favor/onnx";
 import { madeLast } from "@favor/onnx/graph";
-import type { AttentionContext } from "../context.ts";
+import { countSteps, type AttentionContext } from "../context.ts";
 import { movingOperators, allProducts } from "@favor/onnx/semantics";
 
 /**
@@ -11,6 +11,7 @@ export function scaleAbove(context: AttentionContext, value: string): number {
   let scale = 1;
   let at = value;
   for (;;) {
+    countSteps(context);
     const node = context.graph.producer(at);
     if (node === undefined || allProducts.has(node.opType)) return scale;
     const factor = scalarFactor(context, node);

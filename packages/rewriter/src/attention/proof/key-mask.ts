@@ -34,8 +34,10 @@ export function findKeyMask(
 ): KeyMask | undefined {
   if (dropping.length === 0) return undefined;
   const samples = [...dropping, ...keeping];
-  for (const value of visibleValues(context.graph)) {
-    if (!samples.every((sample) => sample.values.has(value))) continue;
+  const evaluated = new Set(
+    [...samples[0]!.values.keys()].filter((value) => samples.every(({ values }) => values.has(value))),
+  );
+  for (const value of visibleValues(context.graph, evaluated)) {
     const roles = keyRoles(context, value, samples[0]!);
     if (roles === undefined) continue;
     const rule = rules.find((candidate) => samples.every((sample) => explains(sample, value, candidate)));
@@ -44,10 +46,12 @@ export function findKeyMask(
   return undefined;
 }
 
-/** All values that a graph may read, outer ones first, inputs before what nodes make. */
-function visibleValues(graph: Graph): string[] {
-  const own = [...graph.inputs.map(({ name }) => name), ...graph.nodes.flatMap((node) => node.output)];
-  return graph.outer === undefined ? own : [...visibleValues(graph.outer), ...own];
+/** Those of the values that are inputs of a graph or made in it or around it: outer ones first, inputs before the rest. */
+function visibleValues(graph: Graph, values: ReadonlySet<string>): string[] {
+  const inputs = graph.inputs.flatMap(({ name }) => (values.has(name) ? [name] : []));
+  const made = graph.sorted(new Set([...values].flatMap((value) => graph.producer(value) ?? [])));
+  const own = [...inputs, ...made.flatMap(({ output }) => output.filter((value) => values.has(value)))];
+  return graph.outer === undefined ? own : [...visibleValues(graph.outer, values), ...own];
 }
 
 /** Roles of axes of a value of size [batch, keys] with ones anywhere; undefined for any other size. */

@@ -1,11 +1,10 @@
 import { tensorOf, type Tensor } from "@favor/onnx/evaluate";
-import { contentOperators } from "@favor/onnx/semantics";
 import { EvaluationLimitError } from "@favor/onnx/evaluate";
 import { evaluateGraph } from "@favor/onnx/evaluate";
 import { DataType, type NodeProto } from "@favor/onnx";
 import { valuesRead } from "@favor/onnx/graph";
 import { ancestors } from "@favor/onnx/graph";
-import { type AttentionContext } from "../context.ts";
+import { countSteps, type AttentionContext } from "../context.ts";
 import { type GraphProbe } from "@favor/onnx/graph";
 import { relabel } from "./layout.ts";
 import { probedLogits } from "./probed-logits.ts";
@@ -18,16 +17,28 @@ export interface RegionInputs {
   readonly nodes: ReadonlySet<NodeProto>;
   /** The values, and all that the nodes read. */
   readonly read: ReadonlySet<string>;
-  /** A node that makes the mask depend on the content, if there is one. */
-  readonly contentDependence: NodeProto | undefined;
 }
 
+/** The nodes are looked for when they are first asked for: of most regions they never are. */
 export function regionInputs(context: AttentionContext, region: Region, probe: GraphProbe): RegionInputs {
   const made = new Set([region.logits.output.value, ...region.nodes.flatMap((node) => node.output)]);
   const values = [...new Set(region.nodes.flatMap((node) => node.input))].filter((v) => v !== "" && !made.has(v));
-  const nodes = ancestors(context.graph, values, (value) => probe.info.get(value)?.value !== undefined);
-  const contentDependence = [...nodes].find((node) => contentOperators.has(node.opType));
-  return { values, nodes, read: allRead(values, nodes), contentDependence };
+  let nodes: ReadonlySet<NodeProto> | undefined;
+  let read: ReadonlySet<string> | undefined;
+  const isKnown = (value: string): boolean => probe.info.get(value)?.value !== undefined;
+  return {
+    values,
+    get nodes(): ReadonlySet<NodeProto> {
+      if (nodes === undefined) {
+        nodes = ancestors(context.graph, values, isKnown);
+        countSteps(context, nodes.size);
+      }
+      return nodes;
+    },
+    get read(): ReadonlySet<string> {
+      return (read ??= allRead(values, this.nodes));
+    },
+  };
 }
 
 /** Values, and all that nodes read to make them. */

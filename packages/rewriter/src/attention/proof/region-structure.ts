@@ -2,7 +2,7 @@ import { decodeTensor, elementCount, isSupportedType, type Tensor } from "@favor
 import { readSmallTensor } from "@favor/onnx/graph";
 import type { AttributeProto, NodeProto } from "@favor/onnx";
 import { readsData } from "@favor/onnx/graph";
-import { type AttentionContext } from "../context.ts";
+import { countSteps, type AttentionContext } from "../context.ts";
 import type { Region, RegionLabels } from "../wiring/region.ts";
 
 /** Constants up to this size are alike if what they hold is; larger ones only if they are the same. */
@@ -27,6 +27,8 @@ export class RegionStructures {
   /** Numbers by what makes a value, written out. */
   readonly #numbers = new Map<string, number>();
   readonly #leaves = new Map<string, number>();
+  /** Of values outside regions, such as the masks that layers share. */
+  readonly #outside = new Map<string, number>();
   /** Constants of one size and type, to be compared in full. */
   readonly #constants = new Map<string, { readonly data: Tensor["data"]; readonly number: number }[]>();
 
@@ -39,18 +41,28 @@ export class RegionStructures {
     const logits = region.logits.output.value;
     const known = new Map([[logits, this.#number(`logits ${this.#shapes(logits)}`)]]);
     const inside = new Set(region.nodes);
+    /** What is made of the logits. */
+    const own = new Set([logits]);
     const made = region.probabilities.value;
     const pending = [made];
     for (let value = pending.at(-1); value !== undefined; value = pending.at(-1)) {
+      countSteps(this.#context);
       const node = this.#producer(value);
-      const missing = node === undefined || known.has(value) ? [] : this.#reads(node).filter((v) => !known.has(v));
+      const before = node !== undefined && !inside.has(node) ? this.#outside.get(value) : undefined;
+      if (before !== undefined && !known.has(value)) known.set(value, before);
+      const reads = node === undefined || known.has(value) ? [] : this.#reads(node);
+      const missing = reads.filter((v) => !known.has(v));
       if (missing.length > 0) {
-        pending.push(...missing);
+        for (const other of missing) pending.push(other);
         continue;
       }
       pending.pop();
       if (known.has(value)) continue;
-      known.set(value, node === undefined ? this.#leaf(value) : this.#made(node, value, known, inside.has(node)));
+      const number = node === undefined ? this.#leaf(value) : this.#made(node, value, known, inside.has(node));
+      known.set(value, number);
+      if (node === undefined) continue;
+      if (inside.has(node) || reads.some((v) => own.has(v))) own.add(value);
+      else this.#outside.set(value, number);
     }
     return JSON.stringify([known.get(made), labels]);
   }

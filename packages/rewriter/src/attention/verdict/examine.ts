@@ -1,6 +1,6 @@
 import { RandomStream, streamPurpose, type FavorError } from "@favor/core";
 import { EvaluationLimitError } from "@favor/onnx/evaluate";
-import { describeNode } from "@favor/onnx/graph";
+import { describeNode, GraphError } from "@favor/onnx/graph";
 import { cacheReason } from "../../refusals/cache-reason.ts";
 import { cacheInput } from "../operands/key-value-cache.ts";
 import { channelAxes } from "../operands/channel-axes.ts";
@@ -104,6 +104,7 @@ export function examineRegion(
     });
     const cached = cacheReasons(context, operands);
     if ("error" in proof) {
+      if (proof.error instanceof GraphError) throw proof.error;
       // The past may have another length than the mask expects. Then the cache is the reason, not the mask.
       const reasons = cached.length > 0 ? cached : [notEvaluated(proof.error)];
       return refuse(reasons, unknownMask, basicFacts(context, region));

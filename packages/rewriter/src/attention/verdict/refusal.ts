@@ -1,7 +1,6 @@
 import { describeNode } from "@favor/onnx/graph";
 import { floatProducts, quantisation, quantisedProducts } from "@favor/onnx/semantics";
 import type { NodeProto } from "@favor/onnx";
-import { ancestors } from "@favor/onnx/graph";
 import { type AttentionContext } from "../context.ts";
 import { isQuantisedProduct, isTied } from "../product.ts";
 import type { Region } from "../wiring/region.ts";
@@ -9,15 +8,16 @@ import type { RegionInputs } from "../proof/region-evaluation.ts";
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
 
 const quantised: ReadonlySet<string> = new Set(["QLinearSoftmax", ...quantisation, ...quantisedProducts]);
-const sortingOperators = new Set(["TopK", "ArgMax", "ArgMin", "Unique"]);
-/** Operators of onnxruntime that compute the bias of T5 and of WavLM. */
-const relativeBiases = new Set(["RelativePositionBias", "GatedRelativePositionBias"]);
 
 /**
  * The reason that the operators between the two products give before anything is evaluated: known forms of attention
  * that linear attention cannot replace.
  */
-export function describeRefusal({ graph }: AttentionContext, region: Region, inputs: RegionInputs): Reason | undefined {
+export function describeRefusal(
+  { origins }: AttentionContext,
+  region: Region,
+  { values }: RegionInputs,
+): Reason | undefined {
   const { nodes } = region;
   if (isTied(region.logits)) {
     return reasonFor(
@@ -52,8 +52,9 @@ export function describeRefusal({ graph }: AttentionContext, region: Region, inp
   if (quantise !== undefined) {
     return reasonFor("quantized-attention", `The attention itself is quantised (${describeNode(quantise)}).`);
   }
-  if (inputs.contentDependence !== undefined) {
-    const sorting = [...inputs.nodes].find((node) => sortingOperators.has(node.opType));
+  const content = origins.content.of(values);
+  if (content !== undefined) {
+    const sorting = origins.sorting.of(values);
     if (sorting !== undefined) {
       return reasonFor(
         "content-sorted",
@@ -62,10 +63,10 @@ export function describeRefusal({ graph }: AttentionContext, region: Region, inp
     }
     return reasonFor(
       "content-dependent-bias",
-      `The logits get a second term that depends on the content (${describeNode(inputs.contentDependence)}): relative attention as in DeBERTa or Transformer-XL, or a learned bias.`,
+      `The logits get a second term that depends on the content (${describeNode(content)}): relative attention as in DeBERTa or Transformer-XL, or a learned bias.`,
     );
   }
-  const bias = [...ancestors(graph, inputs.values)].find((node) => relativeBiases.has(node.opType));
+  const bias = origins.relativeBias.of(values);
   if (bias !== undefined) {
     return reasonFor(
       "relative-position-bias",

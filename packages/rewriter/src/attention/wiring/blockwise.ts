@@ -1,5 +1,5 @@
 import type { NodeProto } from "@favor/onnx";
-import { dimsOf, varies, type AttentionContext } from "../context.ts";
+import { dimsOf, countSteps, varies, type AttentionContext } from "../context.ts";
 import { copyingOperators } from "@favor/onnx/semantics";
 import { reachable, readsData } from "@favor/onnx/graph";
 import { productAxes, type Product } from "../product.ts";
@@ -51,15 +51,16 @@ function standsBetween(
   products: ReadonlyMap<NodeProto, Product>,
 ): boolean {
   const { graph } = context;
-  const made = walk(softmax, products, (node) =>
+  const made = walk(context, softmax, products, (node) =>
     [...readsData(node)].flatMap((value) => (context.dynamic.has(value) ? (graph.producer(value) ?? []) : [])),
   );
   if (![...made].some((product) => isBlock(context, product))) return false;
-  return walk(softmax, products, (node) => node.output.flatMap((value) => graph.consumers(value))).size > 0;
+  return walk(context, softmax, products, (node) => node.output.flatMap((value) => graph.consumers(value))).size > 0;
 }
 
 /** The products reached over carrying operators alone. */
 function walk(
+  context: AttentionContext,
   from: NodeProto,
   products: ReadonlyMap<NodeProto, Product>,
   next: (node: NodeProto) => readonly NodeProto[],
@@ -67,7 +68,9 @@ function walk(
   const found = new Set<Product>();
   const isCarrying = (node: NodeProto): boolean => !products.has(node) && carrying.has(node.opType);
   for (const node of reachable([from], (at) => next(at).filter(isCarrying), mostNodes)) {
-    for (const other of next(node)) {
+    const others = next(node);
+    countSteps(context, others.length);
+    for (const other of others) {
       const product = products.get(other);
       if (product !== undefined) found.add(product);
     }

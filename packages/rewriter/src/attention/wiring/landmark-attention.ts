@@ -1,5 +1,6 @@
-import { ancestors } from "@favor/onnx/graph";
-import { type AttentionContext } from "../context.ts";
+import { readsData, valuesAbove } from "@favor/onnx/graph";
+import { countSteps, type AttentionContext } from "../context.ts";
+import type { NodeProto } from "@favor/onnx";
 import type { Product } from "../product.ts";
 import { isWeightProduct, throughLayout } from "../operands/projection-source.ts";
 import type { Region } from "./region.ts";
@@ -24,20 +25,31 @@ export function landmarkRegions(
   const factorsOf = ({ left, right }: Product): string[] =>
     [left, right].map(({ value }) => throughLayout(context, value));
   for (const product of products) {
-    for (const factor of factorsOf(product)) readers.set(factor, [...(readers.get(factor) ?? []), product]);
+    for (const factor of factorsOf(product)) {
+      const known = readers.get(factor);
+      if (known === undefined) readers.set(factor, [product]);
+      else known.push(product);
+    }
   }
+  const regionOf = new Map(regions.map((region) => [region.logits, region]));
   const landmarks = new Set<Region>();
   const seen = new Set<Product>();
+  const shared = new Set<string>();
   for (const { logits } of regions) {
     if (seen.has(logits)) continue;
     const sharing = new Set([logits]);
     // A set is iterated over what is added to it meanwhile.
     for (const product of sharing) {
-      for (const factor of factorsOf(product)) for (const reader of readers.get(factor)!) sharing.add(reader);
+      for (const factor of factorsOf(product)) {
+        if (shared.has(factor)) continue;
+        shared.add(factor);
+        for (const reader of readers.get(factor)!) sharing.add(reader);
+      }
     }
     for (const product of sharing) seen.add(product);
-    const members = regions.filter((region) => sharing.has(region.logits));
-    if (members.some((region) => averagesProduct(context, region, sharing))) {
+    const members = [...sharing].flatMap((product) => regionOf.get(product) ?? []);
+    const nodes = new Set([...sharing].map(({ node }) => node));
+    if (members.some((region) => averagesProduct(context, region, nodes))) {
       for (const region of members) landmarks.add(region);
     }
   }
@@ -45,14 +57,18 @@ export function landmarkRegions(
 }
 
 /** Whether what a region multiplies its probabilities by is made of another of the products, without weights between. */
-function averagesProduct(context: AttentionContext, region: Region, products: ReadonlySet<Product>): boolean {
-  if (products.size === 1) return false;
+function averagesProduct(context: AttentionContext, region: Region, nodes: ReadonlySet<NodeProto>): boolean {
+  if (nodes.size === 1) return false;
   const { graph } = context;
   const { side } = region.probabilities;
   const value = region.output[side === "left" ? "right" : "left"].value;
-  const made = ancestors(graph, [value], (name) => {
+  const producer = (name: string): NodeProto | undefined => {
     const node = graph.producer(name);
-    return node !== undefined && isWeightProduct(context, node);
-  });
-  return [...products].some(({ node }) => node !== region.logits.node && made.has(node));
+    return node !== undefined && isWeightProduct(context, node) ? undefined : graph.owner(name)?.producer(name);
+  };
+  for (const [, node] of valuesAbove([value], producer, readsData)) {
+    countSteps(context);
+    if (node !== undefined && node !== region.logits.node && nodes.has(node)) return true;
+  }
+  return false;
 }

@@ -1,7 +1,7 @@
 import { elementCount } from "@favor/onnx/evaluate";
 import type { NodeProto } from "@favor/onnx";
-import { dimsOf, type AttentionContext } from "../context.ts";
-import { readsData, valuesAbove } from "@favor/onnx/graph";
+import { dimsOf, countSteps, type AttentionContext } from "../context.ts";
+import { dataReaders, valuesAbove } from "@favor/onnx/graph";
 import { asProduct, isTied, productAxes, type Product } from "../product.ts";
 
 /**
@@ -65,10 +65,7 @@ export function findRegion(
     const made = [logits.output.value, ...nodes.flatMap((node) => node.output)].filter((name) => name !== "");
     const isOutside = (node: NodeProto): boolean =>
       !inside.has(node) && node !== output.node && isNeeded(context, node);
-    const escapes = made.filter(
-      (name) =>
-        graph.isOutput(name) || graph.consumers(name).some((node) => isOutside(node) && readsData(node).has(name)),
-    );
+    const escapes = made.filter((name) => graph.isOutput(name) || dataReaders(graph, name).some(isOutside));
     // Probabilities end in query and key; what an Einsum makes of them need not.
     const order = output[side].labels + output[side === "left" ? "right" : "left"].labels;
     return { logits, output: { ...output, order }, probabilities: { value, side }, nodes, escapes };
@@ -78,9 +75,7 @@ export function findRegion(
 
 /** Whether anything reads what a node makes, and not its shape alone. */
 function isNeeded({ graph }: AttentionContext, { output }: NodeProto): boolean {
-  return output.some(
-    (name) => graph.isOutput(name) || graph.consumers(name).some((reader) => readsData(reader).has(name)),
-  );
+  return output.some((name) => graph.isOutput(name) || dataReaders(graph, name).length > 0);
 }
 
 /** What can be reached from the logits through values of their size, or of one statistic per row. */
@@ -88,7 +83,7 @@ function forward(
   context: AttentionContext,
   logits: Product,
   products: ReadonlyMap<NodeProto, Product>,
-): { nodes: Set<NodeProto>; values: Set<string>; products: Product[] } {
+): { nodes: Set<NodeProto>; values: Set<string>; products: Set<Product> } {
   const dims = dimsOf(context, logits.output.value) ?? [];
   const size = elementCount(dims);
   const [rows, columns] = [dims.at(-2) ?? 1, dims.at(-1) ?? 1];
@@ -96,14 +91,16 @@ function forward(
   const sizes = new Set([size, size / columns, size / rows, size / (rows * columns), 1]);
   const nodes = new Set<NodeProto>();
   const values = new Set([logits.output.value]);
-  const found: Product[] = [];
+  const found = new Set<Product>();
   const pending = [logits.output.value];
   for (let value = pending.shift(); value !== undefined; value = pending.shift()) {
-    for (const node of context.graph.consumers(value)) {
-      if (nodes.has(node) || node === logits.node || !readsData(node).has(value)) continue;
+    const readers = dataReaders(context.graph, value);
+    countSteps(context, readers.length);
+    for (const node of readers) {
+      if (nodes.has(node) || node === logits.node) continue;
       const product = products.get(node);
       if (product !== undefined) {
-        if (!found.includes(product) && carriesProbabilities(context, product, values, size)) found.push(product);
+        if (carriesProbabilities(context, product, values, size)) found.add(product);
         continue;
       }
       const outputs = node.output.filter((name) => name !== "");
@@ -150,6 +147,6 @@ function backward({ graph }: AttentionContext, value: string, within: ReadonlySe
     const node = graph.producer(name);
     return node !== undefined && within.has(node) ? node : undefined;
   };
-  const needed = new Set([...valuesAbove([value], producer, ({ input }) => input)].map(([, node]) => node));
-  return graph.nodes.filter((node) => needed.has(node));
+  const needed = [...valuesAbove([value], producer, ({ input }) => input)].flatMap(([, node]) => node ?? []);
+  return graph.sorted(needed);
 }
