@@ -90,14 +90,15 @@ const layers = {
     folder: ["source", "errors.ts", "progress.ts"],
   },
   measure: {
-    "numbers.ts": [],
+    numbers: [],
     data: [],
-    tokens: ["data", "numbers.ts"],
-    runs: ["tokens", "numbers.ts"],
+    tokens: ["data", "numbers"],
+    runs: ["tokens", "numbers"],
   },
   report: {
     record: [],
-    pages: ["record"],
+    "summary.ts": ["record"],
+    pages: ["record", "summary.ts"],
   },
 };
 

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 
 import { comparisonPage } from "@favor/report/pages";
 import { convert, evaluate, measureSpeed } from "favor-convert";
-import { percentWithInterval } from "@favor/measure";
+import { percentWithInterval } from "@favor/measure/numbers";
 
 import { recoveryRows, recoverySection, recoveryText, tuneAll } from "./recovery.js";
 

@@ -7,7 +7,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 import { Html, curveChart, html, table } from "@favor/report/pages";
-import { percent, percentWithInterval } from "@favor/measure";
+import { percent, percentWithInterval } from "@favor/measure/numbers";
 
 const favorTune = fileURLToPath(new URL("dist/cli.js", import.meta.resolve("favor-tune/package.json")));
 

@@ -1,4 +1,4 @@
-export { bytesText } from "@favor/hub/node";
+export { bytesText } from "@favor/hub/bytes-text";
 export { copyCompanions } from "./folder/checkpoint-files.ts";
 export type { ConfigurationChanges } from "./folder/checkpoint-files.ts";
 export { checkOutput, prepareOutput } from "./folder/check-output.ts";

@@ -1,5 +1,5 @@
 export { bootstrap } from "./runs/bootstrap.ts";
-export type { Estimate } from "./runs/bootstrap.ts";
+export type { Estimate } from "./numbers/intervals.ts";
 export { Comparison, compareModels, lossInPoints } from "./runs/evaluation.ts";
 export type { Evaluation } from "./runs/evaluation.ts";
 export { mainOutput } from "./runs/main-output.ts";
@@ -7,8 +7,6 @@ export { compareMasked, maskedQuality, scoreMasked } from "./runs/masked-languag
 export type { MaskedComparison, MaskedQuality, MaskedScores } from "./runs/masked-language.ts";
 export { maskSequence, maskedShare, ordinaryIds } from "./runs/masking.ts";
 export type { MaskedSequence } from "./runs/masking.ts";
-export { counted, grouped, percent, short } from "./numbers.ts";
-export { percentWithInterval, withInterval } from "./runs/interval-text.ts";
 export { checkPadding, checkPieces, checkSignature, checkSoftmaxEquality, probeSequences } from "./runs/probes.ts";
 export type { Check } from "./runs/probes.ts";
 export { ModelRunner } from "./runs/runner.ts";

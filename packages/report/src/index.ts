@@ -5,3 +5,4 @@ export { siteRecord } from "./record/site-record.ts";
 export { curveSchema, stageSchema } from "./record/tuning-record.ts";
 export type { CurvePoint, DistilledSite, TuningRecord, TuningStage } from "./record/tuning-record.ts";
 export { reportFiles } from "./record/report-files.ts";
+export { describeEvaluation, summary } from "./summary.ts";

@@ -5,7 +5,7 @@ import type { ConvertResult, DryRunResult } from "./commands/convert.ts";
 import type { Inspection } from "./commands/inspect.ts";
 import type { Verification } from "./commands/verify.ts";
 import type { FavorFile } from "@favor/report";
-import { describeEvaluation, summary } from "@favor/report/pages";
+import { describeEvaluation, summary } from "@favor/report";
 import { siteTable } from "./site-lines.ts";
 
 /** The output of `inspect`. */

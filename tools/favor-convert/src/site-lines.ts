@@ -1,5 +1,5 @@
 import { textTable } from "@favor/command-line";
-import { short } from "@favor/measure";
+import { short } from "@favor/measure/numbers";
 import type { SiteReport } from "@favor/rewriter";
 
 /**

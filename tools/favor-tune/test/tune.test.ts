@@ -5,7 +5,7 @@ import { encodeModel, tensorValues } from "@favor/onnx";
 import { openModel } from "@favor/onnx/node";
 import { verify } from "favor-convert";
 import { favorFileSchema } from "@favor/report";
-import { short } from "@favor/measure";
+import { short } from "@favor/measure/numbers";
 import type { FavorFile } from "@favor/report";
 import { expect, test } from "vitest";
 

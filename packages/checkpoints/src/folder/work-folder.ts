@@ -2,7 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { lstatSync, readdirSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 
-import { isRunning, ownerOf } from "@favor/hub/node";
+import { isRunning, ownerOf } from "@favor/hub/owner";
 
 /**
  * The hidden folder, next to an output folder, in which one run makes it. Its name,

@@ -1,4 +1,5 @@
-import { bytesText, openHub } from "@favor/hub/node";
+import { bytesText } from "@favor/hub/bytes-text";
+import { openHub } from "@favor/hub/node";
 
 import type { Progress } from "../progress.ts";
 import { requireFile } from "./choose-file.ts";

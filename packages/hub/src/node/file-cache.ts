@@ -7,7 +7,8 @@ import { isCommit, repositoryFolder, type Repository } from "../names/repository
 import { isEtag, type RemoteFile } from "../remote-file.ts";
 import { withLockFile } from "./lock.ts";
 import { BlobPartialFile } from "./partial-file.ts";
-import { bytesText, ifPresent, isAbsent, systemCode, writing, type FileSystem } from "./storage.ts";
+import { bytesText } from "../bytes-text.ts";
+import { ifPresent, isAbsent, systemCode, writing, type FileSystem } from "./storage.ts";
 import { formatTree, parseTree } from "../tree-listing.ts";
 
 /** Git's blob sha1 and the sha256 of nothing: the only content hashes that an empty blob may have. */

@@ -14,7 +14,6 @@ import { readSettings, type Environment, type HubSettings } from "./settings.ts"
 export { FileCache } from "./file-cache.ts";
 export { isRunning, ownerOf, type Owner } from "./owner.ts";
 export { readSettings, type Environment, type HubSettings } from "./settings.ts";
-export { bytesText } from "./storage.ts";
 export type { FileSystem } from "./storage.ts";
 
 /** What {@link openHub} takes from the environment unless it is given here. */

@@ -1,11 +1,6 @@
 import { RandomStream, streamPurpose } from "@favor/core";
 
-/** A measured value and the 95 % interval around it. */
-export interface Estimate {
-  readonly value: number;
-  readonly low: number;
-  readonly high: number;
-}
+import type { Estimate } from "../numbers/intervals.ts";
 
 /** Stream number of the resampling; see masking.ts. */
 const bootstrapStream = 2;

@@ -1,5 +1,5 @@
 import { bootstrap } from "./bootstrap.ts";
-import type { Estimate } from "./bootstrap.ts";
+import type { Estimate } from "../numbers/intervals.ts";
 import { batchesOf } from "./batches.ts";
 import type { MaskedSequence } from "./masking.ts";
 import type { ModelRunner } from "./runner.ts";

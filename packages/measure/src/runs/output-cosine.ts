@@ -1,6 +1,6 @@
 import { batchesOf } from "./batches.ts";
 import { bootstrap } from "./bootstrap.ts";
-import type { Estimate } from "./bootstrap.ts";
+import type { Estimate } from "../numbers/intervals.ts";
 import type { ModelRunner } from "./runner.ts";
 
 /** How similar the outputs of two models are on the same inputs. */

@@ -1,4 +1,4 @@
-import { counted, grouped, percent } from "../numbers.ts";
+import { counted, grouped, percent } from "../numbers/counts.ts";
 
 import type { LoadedSequences } from "./load-sequences.ts";
 import type { SequenceTokenizer } from "./tokenizer.ts";

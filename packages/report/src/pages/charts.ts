@@ -5,7 +5,7 @@ import type { EChartsCoreOption } from "echarts/core";
 import { SVGRenderer } from "echarts/renderers";
 
 import type { Estimate } from "@favor/measure";
-import { short } from "@favor/measure";
+import { short } from "@favor/measure/numbers";
 import { Html, html, scrolling } from "./page.ts";
 
 use([BarChart, CustomChart, LineChart, GridComponent, LegendComponent, SVGRenderer]);

@@ -1,9 +1,9 @@
 import type { MaskedQuality } from "@favor/measure";
 import { barChart, barOf } from "./charts.ts";
 import type { Bar } from "./charts.ts";
-import { percentWithInterval, short, withInterval } from "@favor/measure";
+import { percentWithInterval, short, withInterval } from "@favor/measure/numbers";
 import { Html, html, page, table } from "./page.ts";
-import { evaluationMethod } from "./summary.ts";
+import { evaluationMethod } from "../summary.ts";
 
 /** One model of a comparison. */
 export interface ComparedModel {

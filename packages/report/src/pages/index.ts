@@ -6,5 +6,4 @@ export { modelCard } from "./model-card.ts";
 export { Html, facts, html, page, table } from "./page.ts";
 export type { Cell } from "./page.ts";
 export { reportPage } from "./report.ts";
-export { describeEvaluation, summary } from "./summary.ts";
 export { writeReport } from "./write-report.ts";

@@ -1,7 +1,7 @@
 import { visibleLines, visibleText } from "@favor/checkpoints";
 
 import type { FavorFile } from "../record/favor-file.ts";
-import { describeEvaluation, evaluationMethod, summary } from "./summary.ts";
+import { describeEvaluation, evaluationMethod, summary } from "../summary.ts";
 import { onnxruntimeUse, opset27Use, statefulUse } from "./use.ts";
 
 /** Escapes text for Markdown, on one line. */

@@ -4,10 +4,10 @@ import { attentionCost } from "./attention-cost.ts";
 import { barChart, barOf, cosineHistogram, lineChart } from "./charts.ts";
 import type { FavorFile, FavorSite } from "../record/favor-file.ts";
 import type { Evaluation } from "@favor/measure";
-import { counted, grouped, short } from "@favor/measure";
+import { counted, grouped, short } from "@favor/measure/numbers";
 import { Html, facts, html, page, table } from "./page.ts";
 import type { Cell } from "./page.ts";
-import { describeEvaluation, describeFeatures, evaluationMethod, summary } from "./summary.ts";
+import { describeEvaluation, describeFeatures, evaluationMethod, summary } from "../summary.ts";
 
 /**
  * Makes `report.html`, a page about the conversion with charts as SVG. It loads nothing.

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 
 import { barChart, lineChart } from "../../src/pages/charts.ts";
-import { withInterval } from "@favor/measure";
+import { withInterval } from "@favor/measure/numbers";
 import { html, page, table } from "../../src/pages/page.ts";
 
 const draw = (): string =>

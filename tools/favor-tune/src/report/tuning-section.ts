@@ -1,5 +1,5 @@
 import { Html, curveChart, facts, html, table } from "@favor/report/pages";
-import { percentWithInterval, short, withInterval } from "@favor/measure";
+import { percentWithInterval, short, withInterval } from "@favor/measure/numbers";
 import type { MaskedQuality } from "@favor/measure";
 import type { CurvePoint, TuningRecord } from "@favor/report";
 import type { Line } from "@favor/report/pages";

@@ -1,5 +1,11 @@
-import { percent, short } from "../numbers.ts";
-import type { Estimate } from "./bootstrap.ts";
+import { percent, short } from "./counts.ts";
+
+/** A measured value and the 95 % interval around it. */
+export interface Estimate {
+  readonly value: number;
+  readonly low: number;
+  readonly high: number;
+}
 
 /** An accuracy with its interval: `89.2 % (88.7 to 89.6)`. */
 export function percentWithInterval({ value, low, high }: Estimate): string {

@@ -1,6 +1,6 @@
-import type { FavorFile, FavorSite } from "../record/favor-file.ts";
+import type { FavorFile, FavorSite } from "./record/favor-file.ts";
 import type { Evaluation } from "@favor/measure";
-import { counted, percent, percentWithInterval, short, withInterval } from "@favor/measure";
+import { counted, percent, percentWithInterval, short, withInterval } from "@favor/measure/numbers";
 
 /** Sums up a conversion in one sentence, for the page, the model card and the terminal. */
 export function summary(file: FavorFile): string {
