@@ -52,9 +52,10 @@ const mostForAttempts = 4e6;
  * Runs a graph's shape arithmetic at concrete input shapes: every Shape, Gather, Concat and Reshape target becomes
  * a number, whatever detour the exporter took. No weight is read and no activation computed.
  *
+ * @param last the node after which nothing matters; default all nodes
  * @throws ShapeConflict if the graph cannot run at these sizes
  */
-export function probe(graph: Graph, sizes: ProbeSizes, cost: ProbingCost = { operations: 0 }): Probe {
+export function probe(graph: Graph, sizes: ProbeSizes, cost: ProbingCost = { operations: 0 }, last?: NodeProto): Probe {
   const inputs = new Map<string, readonly number[]>();
   const info = new Map<string, ShapeInfo>();
   const named = new Map<string, number>();
@@ -66,7 +67,7 @@ export function probe(graph: Graph, sizes: ProbeSizes, cost: ProbingCost = { ope
     info.set(input.name, shape);
   }
   const bodies: BodyInfo = new Map();
-  propagate(graph, info, { bodies, copied: 0, cost });
+  propagate(graph, info, { bodies, copied: 0, cost }, last);
   return { sizes, inputs, info, bodies };
 }
 
@@ -123,7 +124,7 @@ function lengthsNamed(named: ReadonlyMap<string, number>, sizes: ProbeSizes): nu
 }
 
 /** Shapes through the nodes of one graph; `info` holds what is known of its inputs and of outer values. */
-function propagate(graph: Graph, info: Map<string, ShapeInfo>, progress: Progress): void {
+function propagate(graph: Graph, info: Map<string, ShapeInfo>, progress: Progress, last?: NodeProto): void {
   for (const { name } of graph.proto.initializer) learnConstant(graph, name, info);
   for (const { values, dims } of graph.proto.sparseInitializer) {
     if (values) info.set(values.name, { dims: dims.map((dim) => dim.toNumber()), dataType: values.dataType });
@@ -136,6 +137,7 @@ function propagate(graph: Graph, info: Map<string, ShapeInfo>, progress: Progres
       const name = node.output[index];
       if (name && output && isShape(output.dims)) info.set(name, output);
     });
+    if (node === last) return;
   }
 }
 

@@ -39,6 +39,7 @@ const mostTableDraws = 80;
  * @returns what contradicts the verdict; undefined if nothing does
  */
 export function contradiction(question: MaskQuestion, sizes: OtherSizes, verdict: ShortVerdict): Reason | undefined {
+  sizes.reach(question.region.output.node);
   const confirmation = new Confirmation(question, verdict);
   const [longest, ...others] = sizes.probes;
   confirmation.check(question.context.first, [2]);

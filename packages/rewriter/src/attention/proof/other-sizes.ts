@@ -1,3 +1,4 @@
+import type { NodeProto } from "@favor/onnx";
 import { EvaluationLimitError } from "@favor/onnx/evaluate";
 import { graphProbe, probe, ShapeConflict, type GraphProbe } from "@favor/onnx/graph";
 import type { AttentionContext } from "../context.ts";
@@ -25,14 +26,28 @@ const others: readonly InputSize[] = [
 /** Lengths at which a mask cannot be computed whole. */
 const immense = [16_385, 65_536];
 
-/** Probes of one graph at other sizes than the first two; each is made once and serves all regions. */
+/** Probes of one graph at other sizes than the first two. Layers of one structure are proved once, with one set of them. */
 export class OtherSizes {
   readonly #context: AttentionContext;
+  /** How far into the graph the probes reach. */
+  #last: NodeProto | undefined;
   #probes: readonly GraphProbe[] | undefined;
   #immense: readonly GraphProbe[] | undefined;
 
   constructor(context: AttentionContext) {
     this.#context = context;
+  }
+
+  /**
+   * Lets the probes reach as far as a node of the graph: what comes behind it takes time and says nothing.
+   */
+  reach(node: NodeProto): void {
+    const { graph } = this.#context;
+    if (this.#last === undefined || graph.place(node) > graph.place(this.#last)) {
+      this.#last = node;
+      this.#probes = undefined;
+      this.#immense = undefined;
+    }
   }
 
   /** The longest that the model takes, up to 4,096 tokens, first; none where it takes inputs of one size alone. */
@@ -72,8 +87,9 @@ export class OtherSizes {
 
   #at({ length, batch }: InputSize): GraphProbe | undefined {
     const { graph, first } = this.#context;
+    const last = graph === graph.root ? this.#last : undefined;
     try {
-      return graphProbe(graph, probe(graph.root, { ...first.sizes, batch, length }));
+      return graphProbe(graph, probe(graph.root, { ...first.sizes, batch, length }, undefined, last));
     } catch (error) {
       // It does not run at this size, which is no fault of its masks.
       if (error instanceof ShapeConflict || error instanceof EvaluationLimitError) return undefined;
