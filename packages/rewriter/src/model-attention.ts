@@ -16,6 +16,8 @@ import { tapMoments, tapSamples, type MomentTap, type SampleTap, type TappedMode
  * @throws ArgumentError for anything but a decoded model
  * @throws GraphError for a graph whose wiring is broken: "duplicate-value", "undefined-value", "cyclic-graph",
  *   "recursive-function", "expansion-too-large"
+ * @throws GraphError "graph-too-large" for more than 524,288 nodes, or wiring that takes more than 33 million steps to
+ *   follow; no model of a hundred layers comes near
  */
 export function findAttention(model: ModelProto, options: FindOptions = {}): ModelAttention {
   requireModel(model);

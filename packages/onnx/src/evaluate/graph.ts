@@ -105,6 +105,8 @@ class Scope {
     const stored = this.initializer(name);
     if (stored === undefined) return this.outer?.known(name);
     const tensor = "data" in stored ? stored : decodeTensor(stored);
+    // A body's constants are read again in every iteration.
+    if (this.outer !== null) this.evaluation.use.operations += tensor.data.length;
     this.values.set(name, tensor);
     return tensor;
   }

@@ -114,6 +114,16 @@ describe("limits", () => {
     );
   });
 
+  test("count the rows that loops collect, also of constants of the body", () => {
+    const row = { ...body(["i", "go_in"], ["go_in", "row"], []) };
+    row.initializer = [encodeTensor("row", { ...float32([0], []), dims: [100], data: new Float32Array(100) })];
+    const loop = node("Loop", ["trips", ""], ["rows"], { body: row });
+    const collect = (trips: number) =>
+      run([loop], "rows", { trips: int64([], [trips]) }, { limits: { elements: 2000 } });
+    expect(collect(10).dims).toEqual([10, 100]);
+    expect(() => collect(1_000_000)).toThrow(/needs 2100 elements, the limit is 2000/);
+  });
+
   test("bound bodies within bodies", () => {
     let inner = body([], ["c"], []);
     for (let depth = 0; depth < 20; depth++) {

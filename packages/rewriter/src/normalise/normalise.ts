@@ -1,7 +1,7 @@
 import { Graph } from "@favor/onnx/graph";
 import { probePair } from "@favor/onnx/graph";
 import type { ModelProto, NodeProto } from "@favor/onnx";
-import { bodies } from "@favor/onnx/graph";
+import { bodies, GraphError, nestedGraphs } from "@favor/onnx/graph";
 import { CopiedModel } from "./copy.ts";
 import { decomposeAttention, isAttentionOperator, type Decomposed } from "./decompose.ts";
 import { inlineFunctions } from "./functions.ts";
@@ -20,6 +20,24 @@ export interface NormalisedModel {
   readonly notes: readonly string[];
 }
 
+/**
+ * Nodes that a model may have, those in bodies and of inlined functions together: they take some ten seconds and a
+ * gigabyte. Exported models have some thousands, unrolled ones some ten thousands.
+ */
+export const mostNodes: number = 2 ** 19;
+
+function requireFewNodes(model: ModelProto): void {
+  let found = 0;
+  for (const { node } of nestedGraphs([model.graph])) found += node.length;
+  if (found <= mostNodes) return;
+  throw new GraphError(
+    "graph-too-large",
+    `The model has ${found} nodes; Favor looks for attention in at most ${mostNodes}. Simplify the model first ` +
+      "(onnxsim), export loops as Loop instead of unrolling them, or check where the file is from.",
+    { found, limit: mostNodes },
+  );
+}
+
 /** A fused attention operator and the nodes that stand for it. */
 export interface DecomposedOperator extends Decomposed {
   readonly graph: Graph;
@@ -30,11 +48,14 @@ export interface DecomposedOperator extends Decomposed {
  * Inlines local functions, writes fused attention operators out in plain ones, and moves temperatures of heads from the
  * logits to the queries, so that one way of finding and proving attention serves all. No result changes. Operators that no plain form stands for (a key/value cache, quantised weights) stay.
  *
- * @throws GraphError "duplicate-value", "undefined-value", "cyclic-graph", "recursive-function", "expansion-too-large"
+ * @throws GraphError "duplicate-value", "undefined-value", "cyclic-graph", "recursive-function", "expansion-too-large",
+ *   and "graph-too-large" beyond {@link mostNodes}
  */
 export function normaliseModel(original: ModelProto): NormalisedModel {
+  requireFewNodes(original);
   const { model } = new CopiedModel(original);
   const notes = inlineFunctions(model);
+  requireFewNodes(model);
   checkWiring(model);
   const graph = Graph.of(model);
   const decomposed = decomposeAll(graph);

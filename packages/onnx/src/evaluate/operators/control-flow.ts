@@ -15,6 +15,11 @@ function chosenBranch(call: OperatorCall): GraphProto {
 
 const conditional = (call: OperatorCall): Tensor[] => call.context.runBody(chosenBranch(call), []);
 
+/** Keeps one row of an output. It counts here: a row may be a constant of the body, which no node makes. */
+function collect(call: OperatorCall, rows: Tensor[], row: Tensor): void {
+  rows.push(call.charge(row));
+}
+
 /** Tensors of one shape, joined along a new axis. */
 function stacked(call: OperatorCall, parts: readonly Tensor[], axis: number): Tensor {
   const withAxis = parts.map((part) =>
@@ -39,7 +44,7 @@ const loop = (call: OperatorCall): Tensor[] => {
     const outputs = call.context.runBody(body, [tensorOf(DataType.INT64, [], [iteration]), condition, ...state]);
     condition = outputs[0]!;
     state = outputs.slice(1, 1 + stateCount);
-    for (const [i, parts] of collected.entries()) parts.push(outputs[1 + stateCount + i]!);
+    for (const [i, parts] of collected.entries()) collect(call, parts, outputs[1 + stateCount + i]!);
   }
   const finalState = state.map((tensor, i) => tensor ?? call.fail(`state ${i} is absent`));
   return [
@@ -94,7 +99,7 @@ const scan = (call: OperatorCall): Tensor[] => {
     });
     const outputs = call.context.runBody(body, [...state, ...slices]);
     state = outputs.slice(0, stateCount);
-    for (const [i, parts] of collected.entries()) parts.push(outputs[stateCount + i]!);
+    for (const [i, parts] of collected.entries()) collect(call, parts, outputs[stateCount + i]!);
   }
   return [
     ...state.map((tensor, i) => tensor ?? call.fail(`state ${i} is absent`)),
