@@ -7,7 +7,6 @@ export type { GraphProbe } from "./graph-probe.ts";
 export { Graph } from "./graph.ts";
 export { NodeBuilder } from "./node-builder.ts";
 export {
-  describeNode,
   floatAttribute,
   intAttribute,
   intsAttribute,
@@ -23,3 +22,4 @@ export { ShapeConflict } from "./shape-info.ts";
 export type { ShapeInfo } from "./shape-info.ts";
 export { bodies, nestedGraphs, reachable, valuesAbove, valuesRead } from "../model/walk.ts";
 export { ancestors, dataReaders, madeLast, nodesAlongFirstInput, readsData } from "./walks.ts";
+export { describeNode } from "../semantics/node-call.ts";

@@ -90,8 +90,3 @@ export function isStandard(node: NodeProto): boolean {
 export function operatorName(node: NodeProto): string {
   return isStandard(node) ? node.opType : `${node.domain}.${node.opType}`;
 }
-
-/** How a message names a node: by its own name where it has one, else by its first output. */
-export function describeNode(node: NodeProto): string {
-  return `${operatorName(node)} "${node.name || node.output[0] || "?"}"`;
-}

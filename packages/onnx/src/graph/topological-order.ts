@@ -1,7 +1,7 @@
 import { GraphError } from "./errors.ts";
 import type { NodeProto } from "../model/proto.ts";
 import { bodies, valuesRead } from "../model/walk.ts";
-import { describeNode } from "./node.ts";
+import { describeNode } from "../semantics/node-call.ts";
 
 /**
  * Nodes in an order in which every value is made before it is read; among nodes that are ready at the same time
