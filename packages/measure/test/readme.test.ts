@@ -5,6 +5,7 @@ import { runReadmeExample } from "@favor/test-support/readme-example";
 import { expect, test } from "vitest";
 
 import * as measure from "../src/index.ts";
+import * as measureNumbers from "../src/numbers/index.ts";
 import * as measureTokens from "../src/tokens/index.ts";
 
 test("the README's example prints what the README says", async () => {
@@ -14,6 +15,7 @@ test("the README's example prints what the README says", async () => {
       "@favor/checkpoints": checkpoints,
       "@favor/checkpoints/node": checkpointsNode,
       "@favor/measure": measure,
+      "@favor/measure/numbers": measureNumbers,
       "@favor/measure/tokens": measureTokens,
     },
     {
