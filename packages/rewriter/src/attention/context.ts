@@ -7,38 +7,37 @@ import type { Probe, ProbePair } from "@favor/onnx/graph";
 import { maskOrigins, type MaskOrigins } from "./mask-origins.ts";
 import type { ShapeInfo } from "@favor/onnx/graph";
 
-/** A graph with what probing told about it: all that finding attention needs. */
+/** A graph, and what probing found out about it: everything that the search for attention needs. */
 export interface AttentionContext {
   /** The main graph or a body; a body's `root` has the inputs that are fed. */
   readonly graph: Graph;
   readonly first: GraphProbe;
   /** The same graph at other sizes; undefined if it runs at one only. */
   readonly second: GraphProbe | undefined;
-  /** Values that depend on what is fed, not only on its shape. Of a body, those that it sees from outside too. */
+  /** Values that depend on what is fed, not only on its shape. In a body, this includes the outer values it sees. */
   readonly dynamic: Values;
-  /** Operations that evaluating the masks of the whole model has taken, and may take. */
+  /** Operations spent so far on evaluating the masks of the whole model, and their limit. */
   readonly spent: { operations: number; readonly most: number };
-  /** Steps that following the wiring of the whole model has taken; see {@link countSteps}. */
+  /** Steps taken so far along the wiring of the whole model, and their limit; see {@link countSteps}. */
   readonly steps: { taken: number; readonly most: number };
   /** Where masks come from. */
   readonly origins: MaskOrigins;
 }
 
 /** A set of names of values. */
-export interface Values {
+interface Values {
   has(value: string): boolean;
 }
 
 /**
- * Operations that all masks of a model may take together, about a second's: graphs can be written that take hours. A
- * mask of 1,024 positions for each query and key, alike for all heads and layers, takes some 3 * 10^7.
+ * Limit of operations for all masks of a model together: about a second, because a graph can be written to take hours.
+ * A mask of 1,024 x 1,024 positions that all heads and layers share takes some 3 * 10^7.
  */
 export const maskOperations = 4e7;
 
 /**
- * Steps from node to node that finding the attention of a model may take, some ten seconds' of them: graphs can be
- * written in which every attention is a long way from what it has to be told by. A model of a hundred layers takes some
- * hundred thousand.
+ * Limit of steps from node to node in the search for attention: about ten seconds, because a graph can be written in
+ * which every attention is far from the nodes that identify it. A model of a hundred layers takes some hundred thousand.
  */
 export const wiringSteps: number = 2 ** 25;
 
@@ -114,7 +113,7 @@ export function dimsOf(context: AttentionContext, value: string): readonly numbe
   return context.first.info.get(value)?.dims;
 }
 
-/** Whether an axis of a value has another size in the second probe. False where there is none. */
+/** Whether an axis of a value has another size in the second probe. False if there is no second probe. */
 export function varies(context: AttentionContext, value: string, axis: number): boolean {
   const one = dimsOf(context, value)?.[axis];
   const two = context.second?.info.get(value)?.dims[axis];

@@ -17,15 +17,16 @@ import type { FoundSite } from "./site.ts";
 
 export interface FoundAttention {
   readonly sites: readonly FoundSite[];
-  /** Remarks on the graph as a whole: shapes that could not be followed, operators that hide something. */
+  /** Remarks on the whole graph: shapes that could not be followed, operators that may hide attention. */
   readonly notes: readonly string[];
 }
 
 /**
- * All softmax attention of a model, in the order of data flow, each proved replaceable or refused with reasons.
+ * Finds all softmax attention of a model, in the order of data flow, and proves each replaceable or refuses it with
+ * reasons.
  *
  * @param graph the main graph of a model whose functions are inlined and whose fused operators are decomposed
- * @param most operations that evaluating all masks may take
+ * @param most limit of operations for evaluating all masks
  */
 export function searchAttention(graph: Graph, most: number = maskOperations): FoundAttention {
   const pair = probePair(graph);
@@ -84,7 +85,7 @@ interface Findings {
   readonly blocks: NodeProto[];
 }
 
-/** Appends the attention of one graph, and of the bodies that its nodes carry at their place. */
+/** Appends the attention of one graph, and that of its nodes' bodies at the nodes' places. */
 function findInGraph(context: AttentionContext, probes: ProbePair, firstLayer: number, found: Findings): void {
   const { graph } = context;
   const { sites } = found;
@@ -136,7 +137,7 @@ function candidatesOf(context: AttentionContext, found: Findings): Candidate[] {
   return [...fusedCandidates(context), ...candidates];
 }
 
-/** Whether a product grows with the length along two axes, as logits do; d x d products and single queries do not. */
+/** Whether a product grows along two axes with the length, as logits do; d x d products and single queries do not. */
 function isQuadratic(context: AttentionContext, free: FreeLengths, product: Product): boolean {
   const dims = dimsOf(context, product.output.value);
   if (dims === undefined) return false;

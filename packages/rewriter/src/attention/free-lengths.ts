@@ -13,7 +13,7 @@ interface FreeDimension {
 export class FreeLengths {
   readonly #context: AttentionContext;
   readonly #dimensions: readonly FreeDimension[];
-  /** Values made of inputs, by the names of these. */
+  /** The values made from inputs, by the inputs' names. */
   readonly #made = new Map<string, ReadonlySet<string>>();
 
   constructor(context: AttentionContext) {
@@ -28,7 +28,7 @@ export class FreeLengths {
   }
 
   /**
-   * Whether a product depends on an input with a free length; of one in a body, whether the model has such an input.
+   * Whether a product depends on an input with a free length. For a product in a body: whether the model has such an input.
    *
    * @param batch sizes of the product's varying batch axes: where lengths are baked in, what folds into these is the
    *   batch of a model that has its sequence first
@@ -48,7 +48,7 @@ export class FreeLengths {
     return first.sizes.pinned !== undefined && batch.some((folded) => folded % size === 0);
   }
 
-  /** The inputs, and all values that their contents are made into. */
+  /** The inputs, and all values computed from their contents. */
   #madeOf(inputs: readonly string[]): ReadonlySet<string> {
     const key = JSON.stringify(inputs);
     const known = this.#made.get(key);

@@ -4,19 +4,19 @@ import { dimsOf, type AttentionContext } from "./context.ts";
 import { batchSizes } from "./operands/operand-roles.ts";
 import type { AttentionSite, Operand } from "./site.ts";
 
-/** A site as emitters take it. */
+/** A site in the form that emitters take. */
 export interface EmittedSite extends AttentionSite {
   /**
-   * How many heads the "batch" axis of every operand holds beside the batch, heads slowest: entry i is of head
-   * floor(i / batch). Absent where heads have an axis of their own, or are the faster part.
+   * Number of heads that the "batch" axis of every operand holds in addition to the batch, heads slowest: entry i belongs
+   * to head floor(i / batch). Absent if heads have an axis of their own, or are the faster part.
    */
   readonly joinedHeads?: number;
 }
 
 /**
- * Tells the heads of a site apart that are joined along the batch with the heads slowest, as TensorFlow's
- * `concat(split(x, heads, 2), 0)` does. Such an attention is found as one of a single head over a larger batch, which is
- * right for softmax; features are drawn and calibrated for each head.
+ * Separates the heads of a site that are joined along the batch with the heads slowest, as by TensorFlow's
+ * `concat(split(x, heads, 2), 0)`. Such an attention is found as a single head over a larger batch. That is right for
+ * softmax, but features are drawn and calibrated per head.
  */
 export function separateHeads(context: AttentionContext, site: AttentionSite): EmittedSite {
   if (site.heads !== 1) return site;
@@ -33,7 +33,7 @@ function headsJoined(context: AttentionContext, { value, roles }: Operand): numb
   if (size === undefined || second === undefined || batch.second === undefined) return undefined;
   const heads = size / batch.first;
   if (heads === 1 || !Number.isInteger(heads) || second / batch.second !== heads) return undefined;
-  // Frames or windows of the input, rather than channels of its projection, are no heads.
+  // Heads are channels of a projection, not frames or windows of the input.
   if (channelAxes(context, value)?.has(axis) === false) return undefined;
   return hasHeadsSlowest(context, value, axis, batch.first) ? heads : undefined;
 }

@@ -4,8 +4,9 @@ import { parseEinsum } from "@favor/onnx/graph";
 import { floatAttribute, intAttribute, stringAttribute } from "@favor/onnx/graph";
 
 /**
- * A product of two tensors, whatever operator computes it, in Einstein notation: one label per axis. MatMul, Gemm,
- * FusedMatMul, their quantised forms and a two-operand Einsum are all of this form, and attention is two of them with a softmax between.
+ * A product of two tensors in Einstein notation, one label per axis, independent of the operator that computes it.
+ * MatMul, Gemm, FusedMatMul, their quantised forms and a two-operand Einsum all have this form. Attention is two of them
+ * with a softmax in between.
  */
 export interface Product {
   readonly node: NodeProto;
@@ -14,7 +15,7 @@ export interface Product {
   readonly output: Factor;
   /** The product is multiplied by this. */
   readonly alpha: number;
-  /** Labels of the product's axes in the order in which positions come last; the output's own if absent. */
+  /** Labels of the product's axes, ordered so that positions come last. Default: the output's own order. */
   readonly order?: string;
 }
 
@@ -85,7 +86,7 @@ export function asProduct(node: NodeProto, rankOf: (value: string) => number | u
   );
 }
 
-/** How the labels of a product fall apart, seen from its left factor. */
+/** The labels of a product by their part in it, seen from its left factor. */
 export interface ProductAxes {
   /** In both factors and the output: the product is repeated over them. */
   readonly batch: string;
@@ -100,7 +101,7 @@ export interface ProductAxes {
 const within = (labels: string, others: string): string => [...labels].filter((l) => others.includes(l)).join("");
 const without = (labels: string, others: string): string => [...labels].filter((l) => !others.includes(l)).join("");
 
-/** Undefined where a label is summed over within one factor, which no attention does. */
+/** The axes of a product; undefined if a label is summed over within one factor, which no attention does. */
 export function productAxes(product: Product): ProductAxes | undefined {
   const { left, right, output } = product;
   const shared = within(left.labels, right.labels);
@@ -122,7 +123,8 @@ export function isTied({ left, right, output }: Product): boolean {
 
 function batchLabelsOf({ node, left, right, output, order }: Product): string {
   if (node.opType === "Einsum") {
-    // Of the axes that one factor alone has, the last is its position, as in a MatMul: the other broadcasts over the rest.
+    // Among the axes that only one factor has, the last is its position, as in a MatMul; the other factor broadcasts over
+    // the rest.
     const ordered = order === undefined ? output.labels : within(order, output.labels);
     const own = (labels: string, others: string): string => without(within(ordered, labels), others);
     const positions = [own(left.labels, right.labels).at(-1), own(right.labels, left.labels).at(-1)];

@@ -3,8 +3,8 @@ import type { Reason } from "../refusals/reason.ts";
 import type { AttentionContext } from "./context.ts";
 
 /**
- * What an axis of an operand ranges over. `batch-head` is batch and heads folded into one, batch slowest; `group` is a
- * second axis of heads, as where several query heads share a key head.
+ * What an axis of an operand ranges over. `batch-head` is batch and heads folded into one axis, batch slowest. `group` is
+ * a second axis of heads, used when several query heads share a key head.
  */
 export type AxisRole = "batch" | "head" | "group" | "batch-head" | "length" | "dim" | "head-dim" | "one";
 
@@ -16,8 +16,8 @@ export interface Operand {
   readonly value: string;
   readonly roles: readonly AxisRole[];
   /**
-   * Where the attention has two axes of heads: their sizes, heads and groups of each. Head `h * groups + g` is group g
-   * of h; an operand without one of the axes shares it. Absent elsewhere.
+   * The sizes of the two axes of heads, if the attention has two: heads, and groups per head. Head `h * groups + g` is
+   * group g of h; an operand that lacks one of the axes shares it. Absent otherwise.
    */
   readonly groups?: readonly [heads: number, groups: number];
 }
@@ -45,13 +45,13 @@ export interface MaskVerdict {
 }
 
 /**
- * One softmax attention, whatever exporter wrote it: out = softmax(logitScale * Q K^T + mask) V. Matchers make it,
- * emitters consume it, neither knows the other.
+ * One softmax attention, independent of its exporter: out = softmax(logitScale * Q K^T + mask) V. Matchers make it and
+ * emitters consume it; neither knows the other.
  */
 export interface AttentionSite {
   /** 0-based, in the order of data flow. */
   readonly index: number;
-  /** Attentions that this one depends on count towards its layer; the heads of one layer written apart share it. */
+  /** Number of attentions that this one depends on. Heads of one layer that are written separately share it. */
   readonly layer: number;
   readonly name: string;
   readonly kind: "self" | "cross";
@@ -63,13 +63,13 @@ export interface AttentionSite {
   readonly query: Operand;
   readonly key: Operand;
   readonly value: Operand;
-  /** The value to be made anew. */
+  /** The value to compute anew. */
   readonly output: Operand;
   /** ONNX data type of query, key and value. */
   readonly dataType: number;
   /** Multiplies q.k of the operands as they lie in the graph. */
   readonly logitScale: number;
-  /** What the graph has multiplied query and key by between their projections and the operands. */
+  /** The factor by which the graph multiplies query and key between their projections and the operands. */
   readonly queryScale: number;
   readonly keyScale: number;
   readonly mask: MaskVerdict;
@@ -78,7 +78,7 @@ export interface AttentionSite {
   readonly outputNode: NodeProto;
 }
 
-/** An attention that was found and may not be replaced. */
+/** An attention that was found but may not be replaced. */
 export interface RefusedSite {
   readonly index: number;
   readonly layer: number;

@@ -54,10 +54,10 @@ function orientations(region: Region): Orientation[] {
 }
 
 /**
- * Proves that a region is an attention that may be replaced, or says why not.
+ * Proves that a region is an attention that may be replaced, or says why it may not be.
  *
- * @param proofs what was proved of the graph's other regions
- * @returns undefined if what stands between the two products has nothing of a softmax
+ * @param proofs proofs for the graph's other regions
+ * @returns undefined if nothing between the two products resembles a softmax
  */
 export function examineRegion(
   context: AttentionContext,
@@ -143,7 +143,7 @@ function notEvaluated(error: FavorError): Reason {
   return reasonFor(code, `The mask is too large to be evaluated: it takes more than ${allowed} ${limit}.`, remedy);
 }
 
-/** Reasons for what reads the probabilities apart from the product with the values. */
+/** Reasons against a region whose probabilities have readers other than the product with the values. */
 function escapeReasons({ graph }: AttentionContext, { escapes }: Region): Reason[] {
   if (escapes.length === 0) return [];
   const output = escapes.find((value) => graph.isOutput(value));
@@ -160,7 +160,7 @@ function cacheReasons(context: AttentionContext, operands: Operands | undefined)
   return cache === undefined ? [] : [cacheReason(`Input "${cache}"`)];
 }
 
-/** Learned keys before the first position: the prefix sums of linear attention go with the queries. */
+/** Learned keys before the first position: refused, because the prefix sums of linear attention run with the queries. */
 function memoryReasons(context: AttentionContext, { query, key }: AttentionSite): Reason[] {
   const extra = sizeOf(context, key, "length") - sizeOf(context, query, "length");
   if (extra === 0) return [];
@@ -169,8 +169,8 @@ function memoryReasons(context: AttentionContext, { query, key }: AttentionSite)
 }
 
 /**
- * Whether the logits compare channels and sum over positions, as in XCiT, or their keys are so many mixtures of all
- * positions by learned weights, as Linformer's: their size does not grow with the length twice.
+ * Whether the logits compare channels and sum over positions, as in XCiT, or have a fixed number of keys, each a learned
+ * mixture of all positions, as in Linformer. In both, the size of the logits is not quadratic in the length.
  */
 function comparesChannels(context: AttentionContext, { logits }: Region): boolean {
   const axes = productAxes(logits);

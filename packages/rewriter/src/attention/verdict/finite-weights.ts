@@ -7,9 +7,8 @@ import { DataType, type NodeProto, type TensorProto } from "@favor/onnx";
 import { tensorValues } from "@favor/onnx";
 
 /**
- * Requires that the weights and biases that project a site's queries, keys and values are numbers: a damaged checkpoint
- * would otherwise pass for a bad approximation. They are read in pieces and not kept; no other weight of the model is
- * looked at.
+ * Requires the weights and biases that project a site's queries, keys and values to be finite. Otherwise a damaged
+ * checkpoint would pass for a bad approximation. They are read in pieces and not kept; other weights are not read.
  *
  * @param checked names that need no second look; those of this site are added
  * @throws GraphError "non-finite-weights"
@@ -31,7 +30,7 @@ export function requireFiniteWeights(context: AttentionContext, site: AttentionS
   }
 }
 
-/** The constants that a value is made with, up to the nearest product with weights on every way, that included. */
+/** The constants that a value is computed from, up to and including the nearest product with weights on each path. */
 function constantsAbove({ graph, dynamic }: AttentionContext, value: string): Set<string> {
   const constants = new Set<string>();
   const producer = (at: string): NodeProto | undefined => (dynamic.has(at) ? graph.producer(at) : undefined);

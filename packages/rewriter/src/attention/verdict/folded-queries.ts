@@ -4,12 +4,12 @@ import type { Region, RegionLabels } from "../wiring/region.ts";
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
 
 /**
- * Where queries of several heads lie on one axis of positions of the logits, and what masks them takes them apart
- * again: grouped queries as tf2onnx writes their Einsum, one product for all heads that share a key head. Without a
- * mask for each position such a product is attention like any other, of more queries than keys.
+ * Names the layout in which queries of several heads lie on one axis of positions of the logits, and the mask separates
+ * them again: grouped queries as tf2onnx writes their Einsum, one product for all heads that share a key head. Without a
+ * mask per position, such a product is ordinary attention with more queries than keys.
  *
- * @param reasons what was found against the region with its rows taken for positions
- * @returns the reasons, with the layout named in the place of a mask that is none
+ * @param reasons the reasons found against the region while its rows were taken for positions
+ * @returns the reasons, with the layout in place of the mask that was misread
  */
 export function foldedQueryReasons(
   context: AttentionContext,
@@ -23,7 +23,7 @@ export function foldedQueryReasons(
   return [reasonFor("folded-queries", found)];
 }
 
-/** How many times the keys the queries of a product are, at all lengths, where its rows are taken apart by them. */
+/** How many queries a product has per key, if that is the same at all lengths and the rows are split by that number. */
 function foldedHeads(context: AttentionContext, { logits, nodes }: Region, labels: RegionLabels): number | undefined {
   const axisOf = (label: string): number => logits.output.labels.indexOf(label);
   const [query, key] = [axisOf(labels.logits.query), axisOf(labels.logits.key)];

@@ -10,8 +10,8 @@ import { reasonFor, type Reason } from "../../refusals/reason.ts";
 const quantised: ReadonlySet<string> = new Set(["QLinearSoftmax", ...quantisation, ...quantisedProducts]);
 
 /**
- * The reason that the operators between the two products give before anything is evaluated: known forms of attention
- * that linear attention cannot replace.
+ * Recognises, by the operators between the two products and before anything is evaluated, known forms of attention that
+ * linear attention cannot replace, and gives the reason.
  */
 export function describeRefusal(
   { origins }: AttentionContext,

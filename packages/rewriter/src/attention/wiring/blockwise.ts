@@ -5,19 +5,19 @@ import { reachable, readsData } from "@favor/onnx/graph";
 import { productAxes, type Product } from "../product.ts";
 import type { Region } from "./region.ts";
 
-/** Operators that move logits and probabilities, put them together, mask and scale them. */
+/** Operators that move, join, mask or scale logits and probabilities. */
 const carrying: ReadonlySet<string> = new Set([
   ...copyingOperators,
   ..."Add Sub Mul Div Neg Where Min Max Clip Cast IsNaN".split(" "),
   ..."Pad GatherND GatherElements ScatterND ScatterElements".split(" "),
 ]);
-/** Nodes looked at on the way from a softmax to products. */
+/** Limit of nodes looked at between a softmax and its products. */
 const mostNodes = 256;
 
 /**
- * Softmax of attention that is not one product of all queries with all keys: within windows or blocks, whose number
- * grows with the length and not their size, over a fixed number of positions or latents, or of logits put together
- * from several products.
+ * The softmax of an attention that is not one product of all queries with all keys. It may work within windows or blocks
+ * whose number, not size, grows with the length; over a fixed number of positions or latents; or on logits joined from
+ * several products.
  *
  * @param regions regions known to be something else
  */
@@ -33,7 +33,7 @@ export function blockwiseSoftmax(
   );
 }
 
-/** More than one query and key, of a fixed number at least one of them, compared by a dim that does not grow. */
+/** Whether a product compares several queries and keys, one of the two fixed in number, over a dim that does not grow. */
 function isBlock(context: AttentionContext, product: Product): boolean {
   const { left, output } = product;
   const axes = productAxes(product);
@@ -44,7 +44,7 @@ function isBlock(context: AttentionContext, product: Product): boolean {
   return compared.every((size) => size > 1) && !varies(context, left.value, dim);
 }
 
-/** Whether a softmax normalises what products of data make, and its probabilities enter one again. */
+/** Whether a softmax normalises the result of products of data, and its probabilities enter another such product. */
 function standsBetween(
   context: AttentionContext,
   softmax: NodeProto,
@@ -58,7 +58,7 @@ function standsBetween(
   return walk(context, softmax, products, (node) => node.output.flatMap((value) => graph.consumers(value))).size > 0;
 }
 
-/** The products reached over carrying operators alone. */
+/** The products reached through carrying operators only. */
 function walk(
   context: AttentionContext,
   from: NodeProto,

@@ -4,13 +4,13 @@ import type { NodeProto } from "@favor/onnx";
 import type { AttentionContext } from "../context.ts";
 import type { FoundSite } from "../site.ts";
 
-/** An operator that is a whole attention and that normalising left as it is. */
+/** An operator that computes a whole attention, and that normalising left as it is. */
 export interface FusedCandidate {
   readonly node: NodeProto;
   readonly examine: (index: number, layer: number) => FoundSite | undefined;
 }
 
-/** The fused operators for which no plain form stands: each is refused, with the reason why there is none. */
+/** The fused operators that have no plain form. Each is refused, with the reason. */
 export function fusedCandidates(context: AttentionContext): FusedCandidate[] {
   const operators = context.graph.nodes.filter(isAttentionOperator);
   return operators.map((node) => ({ node, examine: (index, layer) => refuse(context, node, index, layer) }));

@@ -6,15 +6,15 @@ import { isWeightProduct, throughLayout } from "../operands/projection-source.ts
 import type { Region } from "./region.ts";
 
 /**
- * Attention through landmarks, which is linear already: softmax(Q A^T) (softmax(A K^T) V) with a few pooled tokens A
- * (agent attention), and Nystrom's softmax(Q K~^T) softmax(Q~ K~^T)^-1 (softmax(Q~ K^T) V). Where the length is free its
- * products do not grow with it twice, unless an exporter baked in the size of the landmarks' segments; where it is fixed
- * they look like attention.
+ * Finds attention through landmarks, which is linear already: softmax(Q A^T) (softmax(A K^T) V) with a few pooled tokens
+ * A (agent attention), and Nystrom's softmax(Q K~^T) softmax(Q~ K~^T)^-1 (softmax(Q~ K^T) V). With a free length, its
+ * products are not quadratic, unless an exporter fixed the size of the landmarks' segments. With a fixed length, they
+ * look like attention.
  *
- * Such are regions whose logits, and products beside them, share factors, where what one region averages is made of
- * another of the products with no projection between.
+ * A region is of this kind if its logits share a factor with another product, and if what it averages is computed from
+ * another of these products without a projection in between.
  *
- * @param products all products of data in the graph, those of the regions among them
+ * @param products all products of data in the graph, including those of the regions
  */
 export function landmarkRegions(
   context: AttentionContext,
@@ -56,7 +56,7 @@ export function landmarkRegions(
   return landmarks;
 }
 
-/** Whether what a region multiplies its probabilities by is made of another of the products, without weights between. */
+/** Whether a region multiplies its probabilities by something computed from another of the products without weights. */
 function averagesProduct(context: AttentionContext, region: Region, nodes: ReadonlySet<NodeProto>): boolean {
   if (nodes.size === 1) return false;
   const { graph } = context;

@@ -1,17 +1,17 @@
 import type { Graph } from "@favor/onnx/graph";
 import type { NodeProto } from "@favor/onnx";
 
-/** Counts how many attentions lie above a node on its longest way to the inputs, in one pass over the graph. */
+/** Counts how many attentions lie above a node on its longest path to the inputs, in one pass over the graph. */
 export class LayerCounter {
   readonly #graph: Graph;
-  /** Attentions above what reads a node's outputs, where there are any. */
+  /** Number of attentions above the readers of a node's outputs; no entry for 0. */
   readonly #depths = new Map<NodeProto, number>();
 
   constructor(graph: Graph) {
     this.#graph = graph;
   }
 
-  /** Attentions above a node. Ask for each of the graph's nodes in their order, and {@link add} it before the next. */
+  /** Number of attentions above a node. Ask for the nodes in graph order, and {@link add} each before the next. */
   below(node: NodeProto): number {
     let depth = 0;
     for (const input of node.input) {
@@ -22,7 +22,7 @@ export class LayerCounter {
     return depth;
   }
 
-  /** Counts the node that {@link below} was asked for last as an attention. */
+  /** Counts the node last passed to {@link below} as an attention. */
   add(node: NodeProto): void {
     this.#depths.set(node, (this.#depths.get(node) ?? 0) + 1);
   }

@@ -5,17 +5,17 @@ import { dataReaders, valuesAbove } from "@favor/onnx/graph";
 import { asProduct, isTied, productAxes, type Product } from "../product.ts";
 
 /**
- * Two products of data with a normalisation between: logits S = Q.K, probabilities P = f(S), output P.V.
- * Whether f is softmax is for `softmax-law.ts` to prove; here only the wiring is found.
+ * Two products of data with a normalisation in between: logits S = Q.K, probabilities P = f(S), output P.V. Only the
+ * wiring is found here; `softmax-law.ts` proves whether f is a softmax.
  */
 export interface Region {
   readonly logits: Product;
   readonly output: Product;
   /** Where the probabilities enter the output product. */
   readonly probabilities: { readonly value: string; readonly side: "left" | "right" };
-  /** Nodes on the ways from the logits to the probabilities, in graph order; the products not included. */
+  /** Nodes on the paths from the logits to the probabilities, in graph order, without the products. */
   readonly nodes: readonly NodeProto[];
-  /** Values made in the region that something outside reads, or that are graph outputs. */
+  /** Values computed in the region that something outside reads, or that are graph outputs. */
   readonly escapes: readonly string[];
 }
 
@@ -34,7 +34,7 @@ export interface RegionLabels {
 const normalisers = new Set(["Softmax", "QLinearSoftmax", "Exp", "LogSoftmax", "Hardmax", "Sigmoid", "Relu"]);
 const maximalRegion = 96;
 
-/** All products in which both factors are data, tied ones too. */
+/** All products in which both factors are data, including tied ones. */
 export function dataProducts(context: AttentionContext): Product[] {
   const rankOf = (value: string): number | undefined => dimsOf(context, value)?.length;
   return context.graph.nodes.flatMap((node) => {
@@ -73,12 +73,12 @@ export function findRegion(
   return undefined;
 }
 
-/** Whether anything reads what a node makes, and not its shape alone. */
+/** Whether anything reads the contents of a node's outputs, not only their shapes. */
 function isNeeded({ graph }: AttentionContext, { output }: NodeProto): boolean {
   return output.some((name) => graph.isOutput(name) || dataReaders(graph, name).length > 0);
 }
 
-/** What can be reached from the logits through values of their size, or of one statistic per row. */
+/** The nodes that can be reached from the logits through values of the same size, or of one statistic per row. */
 function forward(
   context: AttentionContext,
   logits: Product,
@@ -118,7 +118,7 @@ function forward(
   return { nodes, values, products: found };
 }
 
-/** Whether some more keys stand beside the logits, all other axes being alike: an attention sink. */
+/** Whether a value has the logits' shape except for a few more keys: an attention sink. */
 function hasExtraKeys(dims: readonly number[] | undefined, logits: readonly number[]): boolean {
   if (dims?.length !== logits.length) return false;
   const extra = dims.map((dim, axis) => dim - logits[axis]!);
