@@ -2,8 +2,8 @@ import type { NodeProto } from "@favor/onnx";
 import { readsData, type Graph } from "@favor/onnx/graph";
 
 /**
- * Finds the first node of a kind on the way up from values, in the order of `ancestors`: depth first, the last value
- * first. Every node is looked at once for all questions together, so that the attentions of a graph may all ask.
+ * Finds the first node of a kind above given values, in the order of `ancestors`: depth first, the last value first.
+ * Each node is looked at once for all questions together, so all attentions of a graph may ask.
  */
 export class FirstAbove {
   readonly #graph: Graph;
@@ -14,7 +14,7 @@ export class FirstAbove {
   readonly #found = new Map<NodeProto, NodeProto | null>();
 
   /**
-   * @param isEnd values that the way up ends at, their nodes not included
+   * @param isEnd whether the search ends at a value; the node of such a value is not looked at
    * @param outer the same question to the graph around a body
    */
   constructor(
@@ -45,7 +45,7 @@ export class FirstAbove {
     const top = this.#graph.producer(value)!;
     const way: { readonly node: NodeProto; readonly left: string[] }[] = [];
     const enter = (node: NodeProto): void => {
-      // What is being looked at counts as having none: a graph has no cycles.
+      // Until it has been looked at, a node counts as having none: a graph has no cycles.
       this.#found.set(node, this.#isWanted(node) ? node : null);
       way.push({ node, left: this.#isWanted(node) ? [] : [...readsData(node)] });
     };
@@ -68,7 +68,7 @@ export class FirstAbove {
     return this.#found.get(top)!;
   }
 
-  /** What is above a value, null for nothing; undefined where its node, which is of this graph, was not looked at. */
+  /** The node found above a value, null if none; undefined if the value's node, in this graph, was not looked at yet. */
   #known(value: string): NodeProto | null | undefined {
     if (value === "" || this.#isEnd(value)) return null;
     const node = this.#graph.producer(value);

@@ -7,11 +7,11 @@ const sortingOperators = new Set(["TopK", "ArgMax", "ArgMin", "Unique"]);
 /** Operators of onnxruntime that compute the bias of T5 and of WavLM. */
 const relativeBiases = new Set(["RelativePositionBias", "GatedRelativePositionBias"]);
 
-/** What decides on a mask before it is evaluated: the first node of a kind on the way up from values. */
+/** Finds the nodes that decide about a mask before it is evaluated: the first of each kind above given values. */
 export interface MaskOrigins {
-  /** A node that makes them depend on the content. What follows from shapes alone is not followed. */
+  /** A node that makes the values depend on the content. Values that follow from shapes alone are not followed. */
   readonly content: FirstAbove;
-  /** A node that sorts or hashes the content. What follows from shapes alone is not followed. */
+  /** A node that sorts or hashes the content. Values that follow from shapes alone are not followed. */
   readonly sorting: FirstAbove;
   /** A node that computes a bias from the distance between query and key. */
   readonly relativeBias: FirstAbove;
@@ -22,7 +22,7 @@ const ofTypes =
   ({ opType }: NodeProto): boolean =>
     types.has(opType);
 
-/** @param outer those of the graph around a body */
+/** @param outer the origins in the graph around a body */
 export function maskOrigins(graph: Graph, first: GraphProbe, outer?: MaskOrigins): MaskOrigins {
   const isKnown = (value: string): boolean => first.info.get(value)?.value !== undefined;
   return {

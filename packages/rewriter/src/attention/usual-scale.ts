@@ -1,16 +1,16 @@
 import type { AttentionSite } from "./site.ts";
 import { DataType } from "@favor/onnx";
 
-/** How far off a scale may be that was read off probabilities of 16 bits, relatively. */
+/** Relative error of a scale that was read off 16-bit probabilities. */
 const readingErrors: ReadonlyMap<number, number> = new Map([
   [DataType.FLOAT16, 2e-3],
   [DataType.BFLOAT16, 1e-2],
 ]);
 
 /**
- * The scale of the logits is read off probabilities; those of 16 bits tell it to three digits, and logits of thousands
- * make much of the fourth. Where it is as good as none, or makes the usual d^(-1/2) of what queries and keys were
- * multiplied by, it is taken to be that.
+ * Corrects the scale of the logits, which was read off probabilities. Those of 16 bits give it to three digits, and if
+ * logits reach thousands, the fourth digit matters. If the scale is 1 within that error, or completes the factors of
+ * queries and keys to the usual d^(-1/2), exactly that is taken.
  */
 export function withUsualScale(site: AttentionSite): AttentionSite {
   const { logitScale, queryScale, keyScale, headDim } = site;

@@ -8,10 +8,10 @@ import type { NodeProto } from "@favor/onnx";
 import type { NodeBuilder } from "@favor/onnx/graph";
 
 /**
- * Some exporters (Keras, tf2onnx) read shapes off the logits and probabilities. After the attention is replaced, such a
- * Shape node alone would keep the quadratic tensor alive. This computes every Shape of a value that nothing else needs
- * from the shapes of the graph's inputs instead, if probing at several sizes shows that each dimension is a constant or
- * a multiple of an input's dimension.
+ * Computes every Shape of a value that nothing else needs from the shapes of the graph's inputs, if probing at several
+ * sizes shows that each dimension is a constant or a multiple of an input's dimension. Some exporters (Keras, tf2onnx)
+ * read shapes off the logits and probabilities; after the attention is replaced, such a Shape node alone would keep the
+ * quadratic tensor alive.
  */
 export function detachShapes(context: AttentionContext, build: NodeBuilder): void {
   const { graph, second } = context;

@@ -34,7 +34,7 @@ export function exponentialFeatures(
   const heads = forms.length;
   const scales = standardScales(site);
 
-  // Queries: one product with P_q A_q, whatever A_q is.
+  // Queries: one product with P_q A_q, for any A_q.
   const queryMaps = forms.map((form) => queryMap(form, folded.query ? undefined : scales.query));
   const queryWeights = transposeLast(stack(queryMaps.map(({ matrix }) => matrix)), heads, count, dim);
   let query = build.op("MatMul", [inputs.query, build.floats("omega_query", [heads, dim, count], queryWeights)]);
@@ -53,8 +53,8 @@ export function exponentialFeatures(
 
   let logWeight = key.logScale;
   if (forms[0]!.subtractNorms) {
-    // A weight per dimension, of one value here, and not a sum: distillation learns it, and where A_k is folded into the
-    // projection's weights, nothing else of a distilled map could change the norm.
+    // A weight per dimension, all equal here, instead of a sum: distillation learns it. If A_k is folded into the
+    // projection's weights, nothing else in a distilled map could change the norm.
     const half = build.floats("norm_key", [heads, 1, dim], new Float64Array(heads * dim).fill(keys.scale ** 2 / 2));
     logWeight = build.op("Sub", [logWeight, build.op("MatMul", [half, build.op("Mul", [keys.value, keys.value])])]);
   }
@@ -129,7 +129,7 @@ function keyVectors(
   return { value, scale: 1 };
 }
 
-/** Every value times a factor. A loop, as `map` takes several times as long on the millions of numbers of a large model. */
+/** Every value times a factor. A loop, because `map` is several times slower on the millions of numbers of a large model. */
 function times(values: Float64Array, factor: number): Float64Array {
   const products = new Float64Array(values.length);
   for (let i = 0; i < values.length; i++) products[i] = values[i]! * factor;
@@ -149,8 +149,8 @@ export function isPlain(mean: Float64Array, matrix: Float64Array): boolean {
 }
 
 /**
- * Whether w.(k - mean) can be had from k' = A_k (k - mean) alone: it is (A_k^-T w).k', and A_k^-T = A_q in every balance,
- * where q'.k' = q.k. Learned forms need not be one.
+ * Whether w.(k - mean) follows from k' = A_k (k - mean) alone. It is (A_k^-T w).k', and A_k^-T = A_q if the maps are
+ * balanced, so that q'.k' = q.k. Learned forms need not be balanced.
  */
 export function isBalanced({ dim, queryMatrix, keyMatrix }: ExponentialForm): boolean {
   for (let row = 0; row < dim; row++) {
@@ -218,12 +218,12 @@ function spread(values: Float64Array): number {
   return largest - least;
 }
 
-/** Numbers below this are slow in many processors, and nothing beside the largest entry, which is 1. */
+/** Numbers below this are slow in many processors, and negligible next to the largest entry, which is 1. */
 const leastNormal = 1.2e-38;
 
 /**
- * diag(exp(logWeight)) C of each head, relative to its largest weight: the scale of a head cancels. Where one head has a
- * core, those without have the identity.
+ * diag(exp(logWeight)) C per head, relative to its largest weight, because the scale of a head cancels. If one head has a
+ * core, heads without one get the identity.
  *
  * @param weighted whether the queries' exponents hold logWeight already
  */

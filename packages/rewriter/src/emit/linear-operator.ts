@@ -45,7 +45,7 @@ export function emitLinearOperator(
       q_num_heads: { int: heads },
       kv_num_heads: { int: heads },
       update_rule: { string: "linear" },
-      // The default is 1 / sqrt(M), for which there is no reason here.
+      // The default, 1 / sqrt(M), has no purpose here.
       scale: { float: 1 },
     },
     target === "onnxruntime" ? "com.microsoft" : undefined,
@@ -55,7 +55,7 @@ export function emitLinearOperator(
   return { output: normalised(build, rows, valueDim, features.positive), state: { sums, logScale: reference } };
 }
 
-/** What a state's sums are relative to, or the first key's weight where the state is still empty. */
+/** The log weight that a state's sums are relative to, or the first key's if the state is still empty. */
 function startedReference(build: NodeBuilder, past: CarriedState, first: string): string {
   const isEmpty = build.op("Less", [past.logScale, build.scalar(leastLog)]);
   return build.op("Where", [isEmpty, first, past.logScale]);
@@ -66,7 +66,7 @@ function pack(build: NodeBuilder, value: string, perm: readonly number[]): strin
   return build.op("Reshape", [build.transpose(value, perm), build.integers([0, 0, -1])]);
 }
 
-/** Values that heads share are repeated for each of them. */
+/** Repeats values that heads share for each head. */
 function spread(build: NodeBuilder, values: string, heads: number): string {
   return build.op("Expand", [values, build.integers([1, heads, 1, 1])]);
 }

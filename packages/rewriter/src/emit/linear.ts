@@ -25,7 +25,7 @@ export interface LinearFeatures {
 /**
  * Bidirectional linear attention, O(L M d) (2009.14794, eq. 3 and 4): out = phi(Q) S / (phi(Q) z) with the state
  * S = phi(K)^T diag(w) V and z = phi(K)^T w. The weights w_k = exp(logWeight_k - max) keep [k] go onto the values and a
- * column of ones, [keys, valueDim + 1], and not onto the M features of each key: numerator and denominator alike.
+ * column of ones, [keys, valueDim + 1], not onto the M features of each key: this weights numerator and denominator.
  *
  * @returns [batch, heads, queries, valueDim]
  */

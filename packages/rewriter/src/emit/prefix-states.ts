@@ -44,7 +44,7 @@ function filled(build: NodeBuilder, shape: string, value: number): string {
   return build.op("Expand", [build.scalar(value), shape]);
 }
 
-/** What one step of a Scan does with the state and the chunk's inputs, named in this order: `state`, then `inputs`. */
+/** One step of a Scan, on the state and the chunk's inputs, named in this order: `state`, then `inputs`. */
 interface Step {
   readonly inputs: readonly string[];
   readonly nodes: readonly NodeProto[];
@@ -78,7 +78,7 @@ function scan(build: NodeBuilder, step: Step, state: string, inputs: readonly st
   return [last, before];
 }
 
-/** A state or what one chunk has of an input: float32 of rank 4, which onnxruntime does not always infer itself. */
+/** A state, or one chunk's part of an input: float32 of rank 4, which onnxruntime does not always infer itself. */
 function float(name: string): ValueInfoProto {
   const dim = Array.from({ length: 4 }, () => createMessage("DimensionProto", {}));
   const tensorType = { elemType: DataType.FLOAT, shape: createMessage("TensorShapeProto", { dim }) };

@@ -8,10 +8,10 @@ import { makeTensor } from "@favor/onnx";
 
 /** The operator set that has LinearAttention, and the IR version that came with it. */
 const wanted = { opset: 27, ir: 13 };
-/** Older sets hold much that was written otherwise: bounds of Slice, Pad and Clip as attributes, Upsample. */
+/** Older sets differ in too much: bounds of Slice, Pad and Clip are attributes, and there is Upsample. */
 const oldest = 11;
 
-/** Operators whose meaning changed under the same name and attributes, and the set from which it is the present one. */
+/** Operators whose meaning changed under the same name and attributes, and the first set with the present meaning. */
 const changedMeaning: Readonly<Record<string, number>> = {
   DFT: 20,
   GridSample: 20,
@@ -84,7 +84,7 @@ function setInt(node: NodeProto, name: string, value: number): void {
   node.attribute.push(createMessage("AttributeProto", { name, type: AttributeType.INT, i: Long.fromNumber(value) }));
 }
 
-/** Lists of integers as initializers of the main graph, which bodies see too; each once. */
+/** Lists of integers as initializers of the main graph, which bodies see too. Each list is added once. */
 class AxesInputs {
   readonly #graph: Graph;
   readonly #names = new Map<string, string>();

@@ -16,14 +16,14 @@ import { readSite, writeSite, type KeepCache, type SiteInputs } from "./site-inp
 import { declarePast, declarePresent } from "../stateful/state.ts";
 import { trigonometricFeatures } from "./trigonometric.ts";
 
-/** What is built for the sites of one graph, and the masks that they share. */
+/** The nodes built for the sites of one graph, and the masks that they share. */
 export interface SiteWriter {
   readonly context: AttentionContext;
   readonly build: NodeBuilder;
   readonly keeps: KeepCache;
 }
 
-/** Emits one site and takes its old output node away. */
+/** Emits one site and removes its old output node. */
 export function rewriteSite(
   { context, build, keeps }: SiteWriter,
   site: AttentionSite,

@@ -12,7 +12,7 @@ export interface SiteInputs {
   readonly keyColumns: string;
   /** [batch, heads or 1, keys, valueDim] */
   readonly value: string;
-  /** Booleans [batch, heads or 1, 1, keys], or undefined where every key counts. */
+  /** Booleans [batch, heads or 1, 1, keys], or undefined if every key counts. */
   readonly keep: string | undefined;
 }
 
@@ -41,7 +41,7 @@ export function readSite(build: NodeBuilder, site: EmittedSite, keeps: KeepCache
   };
 }
 
-/** Heads folded into the batch are always all of them; a hidden axis holds those of keys and values. */
+/** Number of heads in a folded axis: all of them if folded into the batch, those of keys and values in a hidden axis. */
 function foldedHeads(operand: Operand, heads: number, keyValueHeads: number): number {
   return operand.roles.includes("batch-head") ? heads : keyValueHeads;
 }

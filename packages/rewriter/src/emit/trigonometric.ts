@@ -6,7 +6,7 @@ import { standardScales } from "./scales.ts";
 import type { SiteInputs } from "./site-inputs.ts";
 
 /**
- * The features of 2006.03555, for the paper's sake: phi(x) = D cos(Omega x + b), or the pair of cosine and sine, with
+ * The features of 2006.03555, kept for comparison: phi(x) = D cos(Omega x + b), or the pair of cosine and sine, with
  * D_q = exp(|q|^2/2), which cancels, and D_k = exp(|k|^2/2) divided by its largest value over the keys.
  *
  * @param forms one per head

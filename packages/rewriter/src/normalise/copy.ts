@@ -42,7 +42,7 @@ export class CopiedModel {
   }
 }
 
-/** A node with lists of its own; `copyBody` gives what stands for each of its bodies. */
+/** A copy of a node with its own lists; `copyBody` gives the replacement of each of its bodies. */
 export function copyNode(node: NodeProto, copyBody: (body: GraphProto) => GraphProto): NodeProto {
   const attribute = node.attribute.map((attr): AttributeProto =>
     attr.g || attr.graphs.length > 0

@@ -9,14 +9,14 @@ const largestExpansion = 1_000_000;
 const deepestNesting = 33;
 
 /**
- * Replaces every call of a local function by the function's nodes, in all graphs of the model, which is edited in
- * place: names inside become unique, attribute references take the call's values. A call whose function was written
- * for another version of an operator set that the model imports stays as it is, as its nodes would change meaning.
+ * Replaces every call of a local function by the function's nodes, in all graphs of the model, in place. Names inside
+ * become unique, and attribute references take the call's values. A call stays as it is if its function was written for
+ * another version of an operator set that the model imports, because its nodes would change meaning.
  *
  * @param model whose graphs may be edited, see `CopiedModel`
  * @returns one sentence for each function that stays
  * @throws GraphError "recursive-function" if a function calls itself, and "expansion-too-large" beyond a million nodes
- *   or 33 bodies in each other
+ *   or 33 nested bodies
  */
 export function inlineFunctions(model: ModelProto): string[] {
   if (model.functions.length === 0) return [];
@@ -87,7 +87,7 @@ function requireNoRecursion(functions: ReadonlyMap<string, FunctionProto>): void
   );
 }
 
-/** Makes the model import what the function needs; false where it already imports another version. */
+/** Makes the model import what the function needs; false if it already imports another version. */
 function adoptOpsets(model: ModelProto, fn: FunctionProto, notes: string[]): boolean {
   const used = new Set(allNodes(fn.node).map((node) => domainOf(node.domain)));
   const wanted = fn.opsetImport.filter(({ domain }) => used.has(domainOf(domain)));
@@ -212,7 +212,7 @@ class Inliner {
   }
 }
 
-/** A reference becomes the call's value, the function's default, or nothing where neither gives one. */
+/** Resolves a reference to the call's value, else to the function's default, else to nothing. */
 function resolve(attr: AttributeProto, values: ReadonlyMap<string, AttributeProto>): AttributeProto[] {
   if (attr.refAttrName === "") return [attr];
   const value = values.get(attr.refAttrName);

@@ -13,7 +13,7 @@ export interface FusedOperator {
   readonly has: (index: number) => boolean;
 }
 
-/** Writes an operator out, its outputs under their own names; a reason where no plain form stands for it. */
+/** Writes an operator out, with its outputs under their own names, or returns the reason why it has no plain form. */
 export type Writer = (build: NodeBuilder, operator: FusedOperator) => { product: NodeProto } | Reason;
 
 /** A reason for shapes that are unknown or do not fit the operator. */

@@ -7,8 +7,8 @@ import { operatorCacheReason, lengthMask, outputReason } from "./operator-masks.
 import { mergeHeads, splitColumns, splitHeads, writeSoftmaxAttention } from "./softmax-attention.ts";
 
 /**
- * onnxruntime's GroupQueryAttention without a past: query, key, value [batch, length, heads x dim], or the three packed
- * in the last axis; causal; the number of tokens of each row, less one; rotary positions inside the operator.
+ * Writes out onnxruntime's GroupQueryAttention without a past: query, key, value [batch, length, heads x dim], or the
+ * three packed in the last axis; causal; the number of tokens of each row, less one; rotary positions in the operator.
  */
 export const writeGroupQueryAttention: Writer = (build, operator) => {
   const { node, has, input } = operator;

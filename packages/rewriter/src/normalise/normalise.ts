@@ -16,12 +16,12 @@ export interface NormalisedModel {
   readonly model: ModelProto;
   /** Fused operators that are written out; see {@link restoreFused}. */
   readonly decomposed: readonly DecomposedOperator[];
-  /** What could not be brought to that form, a sentence each. */
+  /** One sentence for each thing that could not be brought to that form. */
   readonly notes: readonly string[];
 }
 
 /**
- * Nodes that a model may have, those in bodies and of inlined functions together: they take some ten seconds and a
+ * Limit of nodes in a model, including those in bodies and of inlined functions: so many take some ten seconds and a
  * gigabyte. Exported models have some thousands, unrolled ones some ten thousands.
  */
 export const mostNodes: number = 2 ** 19;
@@ -46,7 +46,8 @@ export interface DecomposedOperator extends Decomposed {
 
 /**
  * Inlines local functions, writes fused attention operators out in plain ones, and moves temperatures of heads from the
- * logits to the queries, so that one way of finding and proving attention serves all. No result changes. Operators that no plain form stands for (a key/value cache, quantised weights) stay.
+ * logits to the queries, so that one way of finding and proving attention serves all. No result changes. Operators
+ * without a plain form (with a key/value cache or quantised weights) stay.
  *
  * @throws GraphError "duplicate-value", "undefined-value", "cyclic-graph", "recursive-function", "expansion-too-large",
  *   and "graph-too-large" beyond {@link mostNodes}
@@ -88,8 +89,8 @@ function decomposeAll(graph: Graph): DecomposedOperator[] {
 }
 
 /**
- * Puts fused operators back whose attention was not replaced: those whose product P.V is still in the graph. The nodes
- * that stood for them are dead then; `removeDead` takes them away.
+ * Restores the fused operators whose attention was not replaced: those whose product P.V is still in the graph. Their
+ * plain nodes are dead then, and `removeDead` removes them.
  */
 export function restoreFused(decomposed: readonly DecomposedOperator[]): void {
   for (const { graph, operator, product } of decomposed) {

@@ -5,7 +5,7 @@ import { cacheReason } from "../refusals/cache-reason.ts";
 import { reasonFor, type Reason } from "../refusals/reason.ts";
 import type { NodeBuilder } from "@favor/onnx/graph";
 
-/** What is added to the logits of masked keys hides them from here on. */
+/** A number this low or lower, added to the logits, hides a key. */
 const mildestFill = -1e3;
 
 /** Why an operator with a past cannot be replaced. */

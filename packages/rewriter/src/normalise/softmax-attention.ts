@@ -24,14 +24,14 @@ export interface SoftmaxAttention {
   readonly dataType: number;
 }
 
-/** As low as the type goes: rows that keep nothing stay finite. */
+/** The lowest finite number of the type, so that rows that keep nothing stay finite. */
 function lowest(dataType: number): number {
   if (dataType === DataType.FLOAT16) return -65504;
   return dataType === DataType.BFLOAT16 ? -3.3895313892515355e38 : -3.4028234663852886e38;
 }
 
 /**
- * The same in plain operators.
+ * Writes the attention in plain operators.
  *
  * @returns the product P.V, [batch, heads, queries, valueDim], and its node
  */
@@ -60,7 +60,7 @@ export function writeSoftmaxAttention(
   return { value, product: build.nodes.at(-1)! };
 }
 
-/** Each key or value head once for every query head that shares it: [batch, heads, keys, dim]. */
+/** Repeats each key or value head for every query head that shares it: [batch, heads, keys, dim]. */
 function repeatHeads(build: NodeBuilder, value: string, { heads, keyValueHeads }: SoftmaxAttention): string {
   if (heads === keyValueHeads) return value;
   const grouped = build.unsqueeze(value, [2]);

@@ -7,7 +7,7 @@ import { operatorCacheReason, lengthMask, outputReason } from "./operator-masks.
 import { mergeHeads, splitHeads, writeSoftmaxAttention } from "./softmax-attention.ts";
 
 /**
- * Attention of the standard operator set, version 23 and later: query, key, value [batch, length, heads x dim] or
+ * Writes out Attention of the standard operator set, version 23 and later: query, key, value [batch, length, heads x dim] or
  * [batch, heads, length, dim], boolean or additive mask, is_causal, softcap, grouped heads, lengths of the keys.
  */
 export const writeStandardAttention: Writer = (build, operator) => {
@@ -70,7 +70,7 @@ function maskOf(
     has(6) && keys !== undefined ? [lengthMask(build, node.input[6]!, node.input[1]!, input(1)!.dims.length - 2)] : [];
   if (!has(3)) return { biases: [], keeps };
   const mask = input(3);
-  // A mask may be shorter than the keys, which are masked beyond it: nobody exports that.
+  // The specification allows a mask shorter than the keys, which hides the rest. No exporter writes one.
   if (!mask || (mask.dims.at(-1) !== keys && mask.dims.at(-1) !== 1)) return undefined;
   const value = node.input[3]!;
   if (mask.dataType === DataType.BOOL) return { biases: [], keeps: [...keeps, value] };

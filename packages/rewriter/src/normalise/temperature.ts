@@ -12,9 +12,9 @@ import { NodeBuilder } from "@favor/onnx/graph";
  * Moves factors of logits that differ from head to head (a learned temperature, `exp(logit_scale)` of shape [heads, 1, 1])
  * onto the queries:
  *
- *     t * (Q K^T) = (t * Q) K^T   for every t that is alike for all queries and keys of a head
+ *     t * (Q K^T) = (t * Q) K^T   for every t that is the same for all queries and keys of a head
  *
- * What is left is a softmax with one scale, as attention is proved to be. Factors of a single number stay where they are.
+ * The rest is a softmax with one scale, which is the form that the proof expects. Single numbers stay where they are.
  */
 export function moveTemperatures(graph: Graph): void {
   const graphs = [graph];
@@ -49,7 +49,7 @@ const between = new Set("Add Sub Mul Div Where Cast Identity Reshape Max Min Cli
 /** The longest way through them. */
 const longestWay = 12;
 
-/** Found by wiring alone, so that a model without any takes no probing. */
+/** Finds scaled products by their wiring alone, so that a model without any needs no probing. */
 function scaledProducts(graph: Graph): ScaledProduct[] {
   return graph.nodes.flatMap((product): ScaledProduct[] => {
     if (!products.has(product.opType) || product.input.slice(0, 2).some((name) => graph.isConstant(name))) return [];
@@ -96,14 +96,14 @@ function moveAll(graph: Graph, { node, scalings }: ScaledProduct, probes: readon
   const side = node.input.indexOf(left.value);
   const build = new NodeBuilder(graph, "favor_temperature");
   for (const { node: scaling, factor } of scalings) {
-    // The factor's axes stand under the last ones of the logits.
+    // The factor's axes are aligned with the last ones of the logits.
     const isTemperature = probes.every((probe) => {
       const [dims, logits] = [dimsAt(factor, probe), dimsAt(scaling.output[0]!, probe)];
       if (dims === undefined || logits?.length !== labels.length || dims.length > labels.length) return false;
       const own = labels.slice(labels.length - dims.length);
       return dims.some((dim) => dim !== 1) && dims.every((dim, at) => dim === 1 || shared.includes(own[at]!));
     });
-    // A factor that is made of the logits themselves is no temperature.
+    // A factor that is computed from the logits themselves is no temperature.
     if (!isTemperature || ancestors(graph, [factor]).has(node)) continue;
     const own = labels.slice(labels.length - dimsAt(factor, probes[0]!)!.length);
     const spread = underLabels(build, factor, own, left);

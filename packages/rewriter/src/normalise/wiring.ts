@@ -10,8 +10,8 @@ interface Scope {
 }
 
 /**
- * Requires that in every graph of the model each value is made once, and each value that is read is made there or in a
- * graph around. Without recursion: bodies may be nested as deeply as the decoder allows.
+ * Requires that in every graph of the model, each value has one producer, and each value that is read has one there or in
+ * an outer graph. Works without recursion, because bodies may be nested as deeply as the decoder allows.
  *
  * @throws GraphError "duplicate-value" and "undefined-value"
  */

@@ -6,16 +6,16 @@ import { valuesAbove } from "@favor/onnx/graph";
 import { moveNumbers } from "./projection-trace.ts";
 import { movingOperators, allProducts } from "@favor/onnx/semantics";
 
-/** Nodes between an operand and its projections; splitting and joining heads takes a few for each. */
+/** Limit of nodes between an operand and its projections; splitting and joining takes a few per head. */
 const mostNodes = 256;
 /** Projections with more elements at the probed sizes are not followed. */
 const mostElements = 2 ** 20;
 const elementwise = new Set("Add Sub Mul Div Cast Dropout".split(" "));
 
 /**
- * Whether an axis of `heads` times `batch` entries has the heads slowest, as concatenating split heads along the batch
- * makes it: entry i is of batch item i mod batch. Read off by moving the numbers of the batch items from the
- * projections to the operand; false where they cannot be followed.
+ * Whether an axis of `heads` times `batch` entries has the heads slowest, as after split heads are concatenated along the
+ * batch: entry i belongs to batch item i mod batch. To find out, the numbers of the batch items are moved from the
+ * projections to the operand; false if they cannot be followed.
  */
 export function hasHeadsSlowest(context: AttentionContext, value: string, axis: number, batch: number): boolean {
   const { nodes, sources } = wayUp(context, value);
@@ -33,7 +33,7 @@ export function hasHeadsSlowest(context: AttentionContext, value: string, axis: 
 
 const readsBelowProjections = ({ opType, input }: NodeProto): string[] => (allProducts.has(opType) ? [] : input);
 
-/** The nodes above a value down from its projections, in graph order, and the projections. */
+/** The nodes from a value's projections down to the value, in graph order, and the projections. */
 function wayUp({ graph, dynamic }: AttentionContext, value: string): { nodes: NodeProto[]; sources: Set<string> } {
   const found = new Set<NodeProto>();
   const sources = new Set<string>();
@@ -46,7 +46,7 @@ function wayUp({ graph, dynamic }: AttentionContext, value: string): { nodes: No
   return { nodes: graph.sorted(found), sources };
 }
 
-/** For each element of a projection the number of its batch item: the axis that is as long as the batch at both probes. */
+/** For each element of a projection, the number of its batch item, on the axis as long as the batch at both probes. */
 function batchNumbers(context: AttentionContext, value: string, batch: number): Tensor | undefined {
   const dims = dimsOf(context, value) ?? [];
   const second = context.second?.info.get(value)?.dims ?? [];

@@ -7,16 +7,16 @@ import { dimsOf, type AttentionContext } from "../context.ts";
 import { moveNumbers } from "./projection-trace.ts";
 import { movingOperators } from "@favor/onnx/semantics";
 
-/** Longest way from an operand up to the weights that project it. */
+/** Longest path from an operand up to the weights that project it. */
 const longestWay = 64;
 /** One number for each element of a projection at the probed sizes: a large image's patches have a few million. */
 const mostChannelNumbers = 2 ** 24;
 
 /**
- * The axes of an operand along which the channels of its projection lie: its dim, and its head where it has one. The
- * way up goes through nodes that move elements or keep them in place, and channel numbers are moved down it.
+ * The axes of an operand along which the channels of its projection lie: its dim, and its head axis if it has one. The
+ * operand is followed up through nodes that move elements or keep them in place; then channel numbers are moved down.
  *
- * @returns undefined where the operand is not traced to weights
+ * @returns undefined if the operand cannot be traced to weights
  */
 export function channelAxes(context: AttentionContext, value: string): ReadonlySet<number> | undefined {
   const steps: { node: NodeProto; from: string; to: string }[] = [];
@@ -41,7 +41,7 @@ export function channelAxes(context: AttentionContext, value: string): ReadonlyS
   return undefined;
 }
 
-/** The input that the output is made of, element by element or by moving; undefined where that is not one input. */
+/** The one input whose elements make up the output, changed one by one or moved; undefined if there is no such input. */
 function dataInput(context: AttentionContext, node: NodeProto, output: string): string | undefined {
   const first = node.input[0] ?? "";
   if (movingOperators.has(node.opType)) return context.dynamic.has(first) ? first : undefined;

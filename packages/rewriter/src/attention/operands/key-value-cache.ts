@@ -4,19 +4,19 @@ import { valuesAbove } from "@favor/onnx/graph";
 import { countSteps, type AttentionContext } from "../context.ts";
 import type { Operand } from "../site.ts";
 
-/** Operators that hand elements on, scaled or masked too. */
+/** Operators that pass elements on, also scaled or masked. */
 const carrying: ReadonlySet<string> = new Set([...copyingOperators, ..."Cast Mul Div Where".split(" ")]);
 const floats: readonly number[] = [DataType.FLOAT, DataType.FLOAT16, DataType.BFLOAT16, DataType.DOUBLE];
 
 /**
- * The input that brings keys or values of earlier steps, or of an encoder: the key or value leads to it without any
- * projection, and the query does not. Undefined if there is none.
+ * The input that brings keys or values of earlier steps, or of an encoder: the key or value can be followed to it without
+ * any projection, and the query cannot. Undefined if there is none.
  */
 export function cacheInput(
   context: AttentionContext,
   { query, key, value }: { query: Operand; key: Operand; value: Operand },
 ): string | undefined {
-  // Attention alone, exported with query, key and value as inputs, has no cache.
+  // A bare attention, exported with query, key and value as inputs, has no cache.
   if (directInput(context, query.value) !== undefined) return undefined;
   return directInput(context, key.value) ?? directInput(context, value.value);
 }

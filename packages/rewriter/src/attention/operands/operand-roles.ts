@@ -10,7 +10,7 @@ export interface OperandLabels {
   readonly dim: string;
 }
 
-/** The size of the batch in the first and second probe: the first axis of the first input that has one. */
+/** The size of the batch in the first and second probe: the size of the first axis of the first input that has axes. */
 export function batchSizes(context: AttentionContext): { first: number; second: number | undefined } {
   return { first: batchSizeOf(context, context.first), second: context.second && batchSizeOf(context, context.second) };
 }
@@ -30,9 +30,9 @@ export interface GroupedHeads {
 }
 
 /**
- * The axes of heads of an attention that has two, as a product of it has them; undefined if it has not two.
+ * The two axes of heads in one product of an attention; undefined unless there are two.
  *
- * @param order the product's labels as logits or probabilities have them, which the heads are numbered by
+ * @param order the product's labels in the order of the logits or probabilities, by which heads are numbered
  */
 export function groupedHeads(context: AttentionContext, product: Product, order: string): GroupedHeads | undefined {
   const { value, labels } = product.output;
@@ -52,7 +52,7 @@ export function groupedHeads(context: AttentionContext, product: Product, order:
 }
 
 /**
- * Reads the axes of a product's factor; undefined where a batch axis is neither batch nor heads.
+ * Reads the axes of a product's factor; undefined if a batch axis is neither batch nor heads.
  *
  * @param grouped the product's axes of heads, if it has two
  */
@@ -94,9 +94,9 @@ function batchRole(context: AttentionContext, factor: Factor, axis: number, hasB
   const second = context.second?.info.get(factor.value)?.dims[axis];
   if (second !== undefined && second !== size) {
     const heads = foldedHeads(context, size, second);
-    // Whatever else varies is a batch too: attention over each of its entries stands alone.
+    // Any other varying axis is a batch too: its entries attend independently.
     if (heads === undefined || heads === 1) return "batch";
-    // With the heads slowest every entry stands alone: one feature map serves all, whatever the batch is.
+    // With the heads slowest, every entry stands alone: one feature map serves all, for any batch.
     return hasHeadsSlowest(context, factor.value, axis, size / heads) ? "batch" : "batch-head";
   }
   const batchIsFixed = batch.second === undefined || batch.second === batch.first;
@@ -109,7 +109,10 @@ function batchRole(context: AttentionContext, factor: Factor, axis: number, hasB
   return size === 1 ? "one" : "head";
 }
 
-/** How many heads are folded into an axis of these sizes in the two probes: its ratio to the batch, or to another free dimension of an input. */
+/**
+ * How many heads are folded into an axis of these sizes in the two probes: its ratio to the batch, or to another free
+ * dimension of an input.
+ */
 function foldedHeads(context: AttentionContext, first: number, second: number): number | undefined {
   const batch = batchSizes(context);
   const free: [number, number][] = [[batch.first, batch.second ?? batch.first]];
@@ -121,7 +124,7 @@ function foldedHeads(context: AttentionContext, first: number, second: number): 
   return undefined;
 }
 
-/** Size of an operand's batch at a probe, heads not included; the model's batch where there is no operand. */
+/** Size of an operand's batch at a probe, without heads; the model's batch if there is no operand. */
 export function batchOf(context: AttentionContext, operand: Operand | undefined, probe: GraphProbe): number {
   const dims = operand && probe.info.get(operand.value)?.dims;
   if (operand === undefined || dims === undefined) return batchSizeOf(context, probe);

@@ -3,16 +3,16 @@ import { layoutOperators, allProducts, quantisation } from "@favor/onnx/semantic
 import { madeLast, nodesAlongFirstInput, readsData } from "@favor/onnx/graph";
 import { countSteps, type AttentionContext } from "../context.ts";
 
-/** Weight products between what is attended to and a query or key of it; more are a network of their own. */
+/** Limit of weight products between the attended activations and a query or key; more are a network of their own. */
 const mostProducts = 4;
 
 /**
- * Whether a query and a key are projected from the same activations, as in self-attention, each by way of its own: a
+ * Whether a query and a key are projected from the same activations, as in self-attention. The paths may differ: a
  * product or two, convolutions that leave out positions (CvT, SegFormer's and PVT's spatial reduction), pooling,
- * normalisation. What lies behind another attention, or many products away, is another stream: its encoder's, in
- * cross-attention. Keys of earlier steps that an input brings beside the own ones leave it self-attention.
+ * normalisation. Anything behind another attention, or many products away, is another stream, such as the encoder's in
+ * cross-attention. Additional keys of earlier steps, brought by an input, leave it self-attention.
  *
- * Both are followed up, the latest value first, until all that one is made of the other is made of too.
+ * Both are followed up, the latest value first, until everything that one depends on is shared with the other.
  */
 export function haveOneSource(context: AttentionContext, query: string, key: string): boolean {
   const { graph } = context;
@@ -51,12 +51,12 @@ export function isWeightProduct(context: AttentionContext, node: NodeProto): boo
   return allProducts.has(node.opType) && node.input.slice(0, 2).some((input) => !context.dynamic.has(input));
 }
 
-/** Types change with the layout here, and quantisation counts as one: the elements stand for the same numbers. */
+/** Changes of layout or type, quantisation included: the elements stand for the same numbers. */
 const sameElements: ReadonlySet<string> = new Set(["Cast", ...layoutOperators, ...quantisation]);
 
 const keepsElements = ({ opType }: NodeProto): boolean => sameElements.has(opType);
 
-/** The value that this one is the same elements of, in another layout or type. */
+/** The earliest value with the same elements as this one, in another layout or type. */
 export function throughLayout(context: AttentionContext, value: string): string {
   let at = value;
   for (const node of nodesAlongFirstInput(context.graph, value, keepsElements)) at = node.input[0]!;

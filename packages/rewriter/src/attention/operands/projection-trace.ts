@@ -19,12 +19,12 @@ export interface ProjectionTrace {
 }
 
 /**
- * Follows an operand up to the weights that project it, through nodes that only move or scale elements. Where each
- * element comes from is read off by moving column numbers the same way, so that any chain of reshapes, transpositions,
- * splits and slices is understood.
+ * Follows an operand up to the weights that project it, through nodes that only move or scale elements. Column numbers
+ * moved the same way show where each element comes from, through any chain of reshapes, transpositions, splits and
+ * slices.
  *
- * @returns undefined where something else stands between (rotary embedding, shared heads), where the weight or bias is
- *   not a plain float32 initializer, or where another reader would see the columns change
+ * @returns undefined if something else stands in between (rotary embedding, shared heads), if the weight or bias is not a
+ *   plain float32 initializer, or if another reader would see the columns change
  */
 export function traceProjection(
   context: AttentionContext,
@@ -128,7 +128,7 @@ function isPlainBias(context: AttentionContext, bias: string, value: string): bo
   return tensor?.dataType === DataType.FLOAT && tensor.dims.length === 1 && tensor.dims[0]!.toNumber() === width;
 }
 
-/** What a node that moves elements makes of numbers that stand for its input `from`, at its output `to`. */
+/** Moves numbers that stand for a node's input `from` as the node moves elements, to its output `to`. */
 export function moveNumbers(
   context: AttentionContext,
   node: NodeProto,
@@ -145,7 +145,7 @@ export function moveNumbers(
   return outputs[node.output.indexOf(to)];
 }
 
-/** Column of each (head, dim); undefined where it depends on the batch or the position. */
+/** Column of each (head, dim); undefined if it depends on the batch or the position. */
 function columnsByHead({ roles, groups }: Operand, { dims, data }: Tensor, heads: number): Int32Array | undefined {
   const dimAxis = roles.indexOf("dim");
   if (dimAxis < 0) return undefined;
@@ -179,7 +179,7 @@ function isExclusive(
   if (graph.isOutput(value)) return false;
   return graph.consumers(value).every((reader) => {
     if (reader.opType === "Shape" || reader.opType === "Size") return true;
-    // The operand itself may be read by the attention product alone.
+    // Only the attention product may read the operand itself.
     if (value === operand) return graph.consumers(value).filter((n) => n.opType !== "Shape").length === 1;
     if (!movingOperators.has(reader.opType)) return inChain.has(reader);
     return reader.output.every((output) => {

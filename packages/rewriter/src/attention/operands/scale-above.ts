@@ -4,8 +4,8 @@ import { countSteps, type AttentionContext } from "../context.ts";
 import { movingOperators, allProducts } from "@favor/onnx/semantics";
 
 /**
- * What the graph multiplies by between the nearest weight product and the operand: scalar Mul and Div nodes, before
- * and after a rotary embedding. 1 beyond a node that is neither (a normalisation).
+ * The factor that the graph applies between the nearest weight product and the operand: scalar Mul and Div nodes, before
+ * and after a rotary embedding. Factors above any other node (a normalisation) do not count.
  */
 export function scaleAbove(context: AttentionContext, value: string): number {
   let scale = 1;
@@ -58,8 +58,8 @@ const rotating: ReadonlySet<string> = new Set([
 const longestRotation = 64;
 
 /**
- * The value that a rotary embedding rotates, seen from its result: the one value that all ways up through products with
- * tables, negations, slices and sums meet in. Undefined where they do not, or one of them has a scalar factor of its own.
+ * The value that a rotary embedding rotates, found from its result: the one value in which all paths up through products
+ * with tables, negations, slices and sums meet. Undefined if they do not meet, or if one has a scalar factor of its own.
  */
 function beforeRotation(context: AttentionContext, result: string): string | undefined {
   const { graph } = context;
@@ -83,7 +83,7 @@ function beforeRotation(context: AttentionContext, result: string): string | und
   return undefined;
 }
 
-/** Whether a value is made of sines or cosines of positions, and of nothing that is projected. */
+/** Whether a value is computed from sines or cosines of positions, and from nothing that is projected. */
 function isTable({ graph, dynamic }: AttentionContext, value: string): boolean {
   let isPeriodic = false;
   const pending = [value];
