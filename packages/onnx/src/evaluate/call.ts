@@ -13,25 +13,25 @@ import {
 
 export { shown };
 
-/** What one evaluation may use. */
+/** The limits of one evaluation. */
 export interface EvaluationLimits {
   /** Elements of all tensors that nodes make, together; feeds and initializers do not count. Default 2^25, at most 256 MB. */
   readonly elements: number;
   /** Multiplications, comparisons and the like, roughly counted. Default 10^9, a few seconds. */
   readonly operations: number;
-  /** Depth of If, Loop, Scan bodies and local functions in each other. Default 16. */
+  /** How deep bodies of If, Loop and Scan and local functions may be nested. Default 16. */
   readonly nesting: number;
 }
 
 export const defaultEvaluationLimits: EvaluationLimits = { elements: 2 ** 25, operations: 1e9, nesting: 16 };
 
-/** What has been used of the limits; one object for an evaluation and all bodies in it. */
+/** How much of the limits has been used; an evaluation and all bodies in it share one object. */
 export interface EvaluationUse {
   elements: number;
   operations: number;
 }
 
-/** What an operator may know beyond its node and inputs. */
+/** The facts that an operator may know besides its node and inputs. */
 export interface EvaluationContext {
   /** Version of each operator set, by domain; the standard one is "". */
   readonly opset: ReadonlyMap<string, number>;
@@ -39,7 +39,7 @@ export interface EvaluationContext {
   readonly use: EvaluationUse;
   /** Values of the attributes of the local function that the node is in. */
   readonly functionAttributes: ReadonlyMap<string, AttributeProto>;
-  /** Evaluates the body of an If, Loop or Scan: values for its inputs in, one tensor for each of its outputs out. */
+  /** Evaluates the body of an If, Loop or Scan: takes values for its inputs, and returns one tensor per output. */
   readonly runBody: (body: GraphProto, inputs: readonly (Tensor | null)[]) => Tensor[];
 }
 
@@ -49,7 +49,7 @@ export type Operator = (call: OperatorCall) => Tensor[];
 /** Operators by type, of one domain. */
 export type OperatorTable = Readonly<Record<string, Operator>>;
 
-/** Why values of {@link markInexact} cannot be used. */
+/** The reason why values marked by {@link markInexact} cannot be used. */
 export const inexact = "it uses 64-bit integers beyond 2^53, which the evaluator does not hold exactly";
 
 /** One node with its inputs, as an {@link Operator} sees it: typed attributes, and allocation within the limits. */
@@ -84,7 +84,7 @@ export class OperatorCall extends NodeCall<Tensor> {
     return this.optional(index) === null ? undefined : Array.from(this.exact(index).data);
   }
 
-  /** The input at `index`, all of whose integers must be known: the result depends on their values. */
+  /** The input at `index`; fails unless all its integers are known, because the result depends on their values. */
   exact(index: number): Tensor {
     const found = this.input(index);
     if (hasInexact(found)) throw this.unsupported(inexact);
@@ -115,7 +115,7 @@ export class OperatorCall extends NodeCall<Tensor> {
     return tensor;
   }
 
-  /** Counts elements that are neither in a new tensor nor bounded by the size of one: scratch space. */
+  /** Counts the elements of scratch space: those outside new tensors that no tensor's size bounds. */
   chargeElements(count: number): void {
     const { use, limits } = this.context;
     const wanted = use.elements + count;
@@ -123,7 +123,7 @@ export class OperatorCall extends NodeCall<Tensor> {
     use.elements = wanted;
   }
 
-  /** Counts work that {@link data} does not: products, sorts, passes over the input. */
+  /** Counts work that {@link data} does not count: products, sorts, passes over the input. */
   operations(count: number): void {
     const { use, limits } = this.context;
     const wanted = use.operations + count;
@@ -153,8 +153,8 @@ export function isWide(dataType: number): boolean {
 }
 
 /**
- * Marks what 64-bit integer arithmetic has made beyond 2^53, where doubles are no longer exact: it becomes NaN, an
- * integer of unknown value. T5's position buckets, for example, compute such values and then discard them by Where.
+ * Marks results of 64-bit integer arithmetic beyond 2^53, where doubles are no longer exact. They become NaN, an integer
+ * of unknown value. T5's position buckets, for example, compute such values and then discard them by Where.
  */
 export function markInexact(dataType: number, data: TensorData): void {
   if (!isWide(dataType)) return;

@@ -23,7 +23,7 @@ export class EvaluationError extends FavorError<"evaluation-failed"> {
   }
 }
 
-/** A value that was asked for, or that a needed node reads, has no producer, no initializer and was not fed. */
+/** A value that was asked for, or that a needed node reads, has no producer and no initializer, and was not fed. */
 export class MissingValueError extends FavorError<"missing-value"> {
   constructor(name: string, reader: NodeProto | null) {
     const where = reader === null ? "asked for" : `read by ${describeNode(reader)}`;

@@ -3,8 +3,8 @@ import { bodies, valuesAbove, valuesRead } from "../model/walk.ts";
 import type { Tensor } from "./tensor.ts";
 
 /**
- * The bodies that a node will run, as far as is known: of an If whose condition is not known yet, none; then the one
- * branch that it takes.
+ * The bodies that a node is known to run. For an If, this is the branch that it takes, or none while the condition is
+ * unknown.
  */
 export function bodiesToRun(node: NodeProto, known: (name: string) => Tensor | null | undefined): GraphProto[] {
   if (node.opType !== "If" || (node.domain !== "" && node.domain !== "ai.onnx")) return bodies(node);
@@ -14,7 +14,7 @@ export function bodiesToRun(node: NodeProto, known: (name: string) => Tensor | n
   return node.attribute.flatMap((attribute) => (attribute.name === name && attribute.g !== null ? [attribute.g] : []));
 }
 
-/** Names that the outputs of a body depend on and that it takes from the graphs around it. */
+/** Names that a body takes from the graphs around it, and that its outputs depend on. */
 export function freeNames(body: GraphProto): string[] {
   const producers = new Map<string, NodeProto>();
   for (const node of body.node) for (const output of node.output) producers.set(output, node);

@@ -14,7 +14,7 @@ import { bodiesToRun, freeNames } from "./free-names.ts";
 import { findOperator } from "./registry.ts";
 import { decodeTensor, type Tensor } from "./tensor.ts";
 
-/** What {@link evaluateGraph} and {@link evaluateNode} need to know of the model around the nodes. */
+/** What {@link evaluateGraph} and {@link evaluateNode} need to know about the model around the nodes. */
 export interface EvaluationOptions {
   /** Version of each operator set, by domain. A domain that is absent counts as its newest version. */
   readonly opsets: ReadonlyMap<string, number>;
@@ -23,16 +23,16 @@ export interface EvaluationOptions {
   /** The model's local functions. */
   readonly functions?: readonly FunctionProto[];
   readonly limits?: Partial<EvaluationLimits>;
-  /** Operations that evaluations before this one have made; those of this one are added. Default: a count of its own. */
+  /** Operations of earlier evaluations, to which this one adds its own. Default: a separate count. */
   readonly spent?: { operations: number };
-  /** What becomes of wanted integers of unknown value, see {@link TensorData}: default refused. */
+  /** What happens if a wanted value holds integers of unknown value, see {@link TensorData}. Default "refused". */
   readonly unknownIntegers?: "refused" | "returned";
 }
 
-/** Running a node takes about as long as so many additions, however small its inputs are. */
+/** Least cost of running a node, in additions, even if its inputs are small. */
 const costOfNode = 64;
 
-/** What scopes share: the functions by key, the limits and what has been used of them. */
+/** The state that scopes share: functions by key, the limits, and how much of them has been used. */
 interface Evaluation {
   readonly functions: ReadonlyMap<string, FunctionProto>;
   readonly limits: EvaluationLimits;
@@ -97,7 +97,7 @@ class Scope {
     this.values.set(name, value);
   }
 
-  /** The value of `name` as far as it is known without evaluating a node; undefined if it is not. */
+  /** The value of `name` if it is known without evaluating a node, else undefined. */
   known(name: string): Tensor | null | undefined {
     const value = this.values.get(name);
     if (value !== undefined) return value;
@@ -144,7 +144,7 @@ class Scope {
     const inputs = node.input.filter((name) => name !== "");
     const bodies = bodiesToRun(node, (name) => this.known(name));
     if (bodies.length === 0) return inputs;
-    // A name that does not exist here either is reported where the body reads it.
+    // If a name does not exist here either, the error comes from its reader in the body.
     const captured = bodies.flatMap(freeNames).filter((name) => this.exists(name));
     return [...inputs, ...captured];
   }
@@ -229,7 +229,7 @@ class Scope {
     return scope.results(wanted, call.node);
   }
 
-  /** The value of `name`, which {@link demand} has evaluated, and whose integers must all be known if they are `refused`. */
+  /** The value of `name`, after {@link demand}. Fails on integers of unknown value if they are "refused". */
   result(name: string, unknownIntegers: EvaluationOptions["unknownIntegers"] = "refused"): Tensor {
     const tensor = this.known(name) ?? fail(name, null);
     const node = this.producers.get(name);
@@ -251,13 +251,13 @@ function fail(name: string, reader: NodeProto | null): never {
 
 /**
  * The values of `wanted`, for the given values of other names. Only the nodes that they depend on are evaluated, each
- * once and in dependency order, whatever order they are given in; nothing recurses on the depth of the graph.
+ * once and in dependency order, so they may be given in any order. Nothing recurses on the depth of the graph.
  *
  * @param nodes of one graph; bodies of If, Loop and Scan see the values around them
  * @param feeds graph inputs; a value that a node produces may be fed as well, and then that node does not run
  * @returns a map with a tensor for every name in `wanted`
- * @throws UnsupportedOperatorError for an operator that is not known, or a form of it; also where 64-bit integers
- *   beyond 2^53 decide on a result, see {@link TensorData}
+ * @throws UnsupportedOperatorError for an unknown operator, or an unknown form of one; also if a result depends on 64-bit
+ *   integers beyond 2^53, see {@link TensorData}
  * @throws EvaluationError if a node and its inputs break the operator's specification, or the graph has a cycle
  * @throws MissingValueError if a value that is needed has no source
  * @throws EvaluationLimitError beyond `options.limits`

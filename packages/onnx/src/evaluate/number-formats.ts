@@ -36,9 +36,8 @@ export const float8E5M2FNUZ: FloatFormat = format(5, 2, 16, 57344, "fnuz");
 export const float4E2M1: FloatFormat = format(2, 1, 1, 6, "finite");
 
 /**
- * `value` rounded to the nearest number of the format, ties to even. What lies beyond `max` becomes infinite (NaN
- * where the format has no infinity), or `max` if `saturate`, as ONNX Cast defines. NaN becomes 0 in
- * a format without it.
+ * `value` rounded to the nearest number of the format, ties to even. Numbers beyond `max` become infinite (NaN if the
+ * format has no infinity), or `max` if `saturate`, as ONNX Cast defines. NaN becomes 0 in a format without it.
  */
 export function roundTo(value: number, target: FloatFormat, saturate: boolean = false): number {
   if (Number.isNaN(value)) return target.hasNaN ? value : 0;
@@ -79,7 +78,7 @@ export function roundAll(values: Float32Array, target: FloatFormat): void {
 
 const double = new Float64Array(1);
 const halves = new Uint32Array(double.buffer);
-/** Which half of a double has its exponent. */
+/** Index of the half of a double that has its exponent. */
 const high = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1 ? 1 : 0;
 
 /** The exponent of a positive number; of a subnormal one, some exponent below all others. */

@@ -38,7 +38,7 @@ export function broadcastStrides(dims: readonly number[], target: readonly numbe
   return target.map((_, i) => (i < missing || dims[i - missing] === 1 ? 0 : own[i - missing]!));
 }
 
-/** Positions in a tensor of shape `dims` for each element of `target`; null where the two are laid out alike. */
+/** Positions in a tensor of shape `dims` for each element of `target`; null if both have the same layout. */
 export function broadcastPositions(dims: readonly number[], target: readonly number[]): Int32Array | null {
   const [own, all] = [elementCount(dims), elementCount(target)];
   if (own === all) return null;
@@ -54,7 +54,7 @@ export function takeStrided(
   offset: number = 0,
 ): Tensor {
   const data = call.data(dims, source.dataType);
-  // In two steps, row by row and then within the row, as positions of large tensors take longer than the elements.
+  // In two steps, row by row and then within the row: positions of all elements would take longer than the elements.
   const width = dims.at(-1) ?? 1;
   const step = strides.at(-1) ?? 0;
   const rows = stridedPositions(dims.slice(0, -1), strides.slice(0, -1), offset);
@@ -65,7 +65,7 @@ export function takeStrided(
   return { dims, dataType: source.dataType, data };
 }
 
-/** A tensor of freshly computed values, rounded where the type is a small floating-point one. */
+/** A tensor of freshly computed values, rounded if the type is a small floating-point one. */
 export function computed(dims: readonly number[], dataType: number, data: TensorData): Tensor {
   roundInPlace(dataType, data);
   return { dims, dataType, data };

@@ -82,12 +82,15 @@ function traitsOf(dataType: number): TypeTraits {
   return found;
 }
 
-/** Whether the evaluator holds tensors of this data type: all but strings, complex numbers and the scales and 6-bit numbers of the MX formats. */
+/**
+ * Whether the evaluator can hold tensors of this data type: all but strings, complex numbers, and the scales and 6-bit
+ * numbers of the MX formats.
+ */
 export function isSupportedType(dataType: number): boolean {
   return traits.has(dataType);
 }
 
-/** @throws ArgumentError where {@link isSupportedType} is false; so do the functions below. */
+/** @throws ArgumentError if {@link isSupportedType} is false, as do the functions below */
 export function isFloat(dataType: number): boolean {
   return traitsOf(dataType).kind === "float";
 }
@@ -102,7 +105,7 @@ export function makeData(dataType: number, length: number): TensorData {
 }
 
 /**
- * A tensor of the given values, rounded to the type where it is a small floating-point one.
+ * A tensor of the given values, rounded if the type is a small floating-point one.
  *
  * @param dims must multiply to `values.length`
  * @throws ArgumentError if they do not, or the type is not held
@@ -145,8 +148,8 @@ export function decodeTensor(proto: TensorProto): Tensor {
 }
 
 /**
- * The tensor as a TensorProto, to be stored in a graph: what {@link decodeTensor} reads again. 64-bit integers are
- * clamped to their range, so that INT64_MAX, which is kept as 2^63, is written as itself.
+ * The tensor as a TensorProto, to be stored in a graph; {@link decodeTensor} reads it back. 64-bit integers are clamped to
+ * their range, so that INT64_MAX, which is kept as 2^63, is written as itself.
  *
  * @throws ArgumentError for 8-bit and smaller floating-point types, as {@link makeTensor}, and for integers of unknown
  *   value

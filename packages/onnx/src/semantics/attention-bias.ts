@@ -11,7 +11,7 @@ interface WritableNumbers {
 
 /**
  * The shape of onnxruntime's attention mask as a bias that is added to scores `[batch, heads, queries, keys]`; undefined
- * for a shape that there is not. Masks come raw, as `[batch, keys]`, `[batch, queries, keys]` or
+ * if masks cannot have the given shape. Masks come raw, as `[batch, keys]`, `[batch, queries, keys]` or
  * `[batch, 1, queries, keys]`, or as the number of keys, `[batch]`; `[2 batch]` also gives the first key of each sequence.
  */
 export function keyBiasDims({ dims, data }: Mask, batch: number, keys: number): readonly number[] | undefined {

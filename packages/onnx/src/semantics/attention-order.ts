@@ -1,8 +1,8 @@
 import type { NodeCall } from "./node-call.ts";
 
-/** Which keys a query may not see besides the mask. */
+/** The keys hidden from a query in addition to the mask. */
 export interface HiddenKeys {
-  /** Sequences that differ in it; 1 if none do. */
+  /** Number of sequences with hidden keys of their own; 1 if all share them. */
   readonly batch: number;
   /** Whether position `i` of [batch, queries, keys], row-major, is hidden. */
   readonly hides: (i: number) => boolean;

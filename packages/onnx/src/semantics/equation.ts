@@ -6,7 +6,7 @@ export interface Equation extends EquationLabels {
   readonly sizes: ReadonlyMap<string, number>;
 }
 
-/** The labels of an equation: letters, and "1", "0" for what an ellipsis stands for, counted from its last axis. */
+/** The labels of an equation: letters, and digits for the axes of an ellipsis, counted down to "0" for the last. */
 export interface EquationLabels {
   readonly terms: readonly (readonly string[])[];
   readonly output: readonly string[];
@@ -16,7 +16,7 @@ export interface EquationLabels {
  * The labels of `bhid,bhjd->bhij`, or of the implicit form without an arrow.
  *
  * @param ranks ranks of the operands, which say how many axes an ellipsis stands for
- * @param fail is called for a malformed equation, and where an ellipsis stands for an unknown number of axes
+ * @param fail called for a malformed equation, and if an ellipsis stands for an unknown number of axes
  */
 export function labelsOfEquation(
   equation: string,
@@ -65,7 +65,7 @@ export function equationOf(call: NodeCall<unknown>, operands: readonly (readonly
   return { terms, output, sizes };
 }
 
-/** @param spanOf how many axes an ellipsis stands for, next to so many letters */
+/** @param spanOf how many axes an ellipsis stands for in a term with the given number of letters */
 function labelsOf(term: string, fail: (found: string) => never, spanOf: (letters: number) => number): string[] {
   const [before = "", after, ...more] = term.split("...");
   const letters = (part: string): string[] => {
@@ -79,7 +79,7 @@ function labelsOf(term: string, fail: (found: string) => never, spanOf: (letters
 
 const ellipsis = (span: number): string[] => Array.from({ length: span }, (_, i) => String(span - 1 - i));
 
-/** What the output has if no arrow says it, in alphabetical order. */
+/** The labels of the output if the equation has no arrow, in alphabetical order. */
 function lettersThatOccurOnce(terms: readonly string[]): string[] {
   const letters = terms.join("").replaceAll(".", "").split("");
   return letters.filter((letter) => letters.indexOf(letter) === letters.lastIndexOf(letter)).toSorted();

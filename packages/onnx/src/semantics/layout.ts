@@ -8,7 +8,7 @@ export function checkPermutation(call: NodeCall<unknown>, perm: readonly number[
   }
 }
 
-/** The order of axes that Transpose asks for; backwards if it does not say. */
+/** The order of axes that Transpose asks for; reversed if it names none. */
 export function permutationOf(call: NodeCall<unknown>, dims: readonly number[]): number[] {
   const perm = call.ints("perm") ?? dims.map((_, i) => dims.length - 1 - i);
   checkPermutation(call, perm, dims);
@@ -35,7 +35,7 @@ export function splitLengths(
   return { axis, lengths };
 }
 
-/** What a slice keeps of one axis: `count` positions from `start`, `step` apart; backwards where `step` is negative. */
+/** The positions of one axis that a slice keeps: `count` from `start`, `step` apart; backwards if `step` is negative. */
 export interface SliceRange {
   readonly axis: number;
   readonly start: number;
@@ -44,8 +44,8 @@ export interface SliceRange {
 }
 
 /**
- * Slice, which has Python's bounds: negative ones count from the end, then everything is clamped, so that INT64_MAX and
- * INT64_MIN mean "to the end". Bounds are attributes before opset 10, inputs since.
+ * Slice has Python's bounds: negative ones count from the end, then all are clamped, so that INT64_MAX and INT64_MIN mean
+ * "to the end". Bounds are attributes before opset 10, inputs since.
  */
 export function sliceRanges(call: NodeCall<unknown>, dims: readonly number[]): SliceRange[] {
   const starts = call.integersOr(1, "starts") ?? call.fail("starts are required");
@@ -68,7 +68,7 @@ export function sliceRanges(call: NodeCall<unknown>, dims: readonly number[]): S
   });
 }
 
-/** Pad: what is added before and after each axis; negative is cut. An attribute before opset 11, with axes from 18 on. */
+/** Pad: positions added before and after each axis, or cut if negative. An attribute before opset 11; axes since 18. */
 export function padWidths(
   call: NodeCall<unknown>,
   dims: readonly number[],

@@ -7,7 +7,7 @@ import { AttributeType, type AttributeProto, type GraphProto, type NodeProto } f
 export abstract class NodeCall<Value> {
   readonly node: NodeProto;
   readonly inputs: readonly (Value | null)[];
-  /** Version of the node's operator set; what is not imported counts as the newest. */
+  /** Version of the node's operator set; one that is not imported counts as the newest. */
   readonly opset: number;
 
   /** @param opsets version of each operator set, by domain; the standard one is "" */
@@ -21,9 +21,9 @@ export abstract class NodeCall<Value> {
   abstract fail(found: string, cause?: unknown): never;
 
   /**
-   * Throws as {@link fail}, for sizes that do not fit each other: at other sizes of the model's inputs the node may run.
+   * Throws like {@link fail}, for sizes that do not fit each other. At other sizes of the model's inputs, the node may run.
    *
-   * @param _sizes those that the node may insist on
+   * @param _sizes sizes that the node may insist on
    */
   misfit(found: string, _sizes: readonly number[] = []): never {
     return this.fail(found);
@@ -48,7 +48,7 @@ export abstract class NodeCall<Value> {
     return present;
   }
 
-  /** What older operator sets keep in the attribute `name` and newer ones in input `index`. */
+  /** Integers that older operator sets keep in the attribute `name` and newer ones in input `index`. */
   integersOr(index: number, name: string): number[] | undefined {
     return this.integers(index) ?? this.ints(name);
   }
@@ -104,7 +104,7 @@ export abstract class NodeCall<Value> {
   }
 }
 
-/** A node in messages: `MatMul "/layer.0/scores"`. */
+/** How messages name a node: `MatMul "/layer.0/scores"`, or by its first output if it has no name. */
 export function describeNode(node: NodeProto): string {
   const operator = node.domain === "" || node.domain === "ai.onnx" ? node.opType : `${node.domain}.${node.opType}`;
   return node.name === "" ? `${operator} (output "${node.output[0] ?? ""}")` : `${operator} "${node.name}"`;

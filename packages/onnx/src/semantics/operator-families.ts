@@ -1,5 +1,5 @@
-// Operators by what they do, of the standard domain and of onnxruntime's: what its optimizers and quantisers write
-// belongs to the family of what it stands for.
+// Operators by what they do, in the standard domain and in onnxruntime's. An operator that onnxruntime's optimizers or
+// quantisers write belongs to the family of the operators that it replaces.
 
 /** Operator types. Their names have one meaning in all domains that matter here. */
 export type OperatorFamily = ReadonlySet<string>;
@@ -11,22 +11,22 @@ function family(names: string, ...others: readonly OperatorFamily[]): OperatorFa
 /** Products of two batches of matrices, numpy's matmul. */
 export const matrixProducts: OperatorFamily = family("MatMul FusedMatMul TransposeMatMul");
 
-/** The same of integers that stand for numbers. */
+/** The same products, of integers that stand for numbers. */
 export const quantisedMatrixProducts: OperatorFamily = family("MatMulInteger MatMulIntegerToFloat QLinearMatMul");
 
-/** Linear in their first input, with weights or with other data, on numbers as they are. */
+/** Linear in their first input, on numbers that are not quantised; the other factor is weights or data. */
 export const floatProducts: OperatorFamily = family(
   "Gemm FusedGemm Einsum Conv FusedConv NhwcConv NhwcFusedConv MatMulNBits MatMulBnb4",
   matrixProducts,
 );
 
-/** Linear in their first input up to rounding: their data are quantised, before them or by them. */
+/** Linear in their first input up to rounding: the data are quantised, earlier or by the operator itself. */
 export const quantisedProducts: OperatorFamily = family(
   "DynamicQuantizeMatMul QGemm ConvInteger QLinearConv",
   quantisedMatrixProducts,
 );
 
-/** All that multiplies and sums, by weights or by other data. */
+/** All operators that multiply and sum, with weights or with other data. */
 export const allProducts: OperatorFamily = new Set([...floatProducts, ...quantisedProducts]);
 
 /** Attention in one operator. */
@@ -36,8 +36,8 @@ export const fusedAttention: OperatorFamily = family(
 );
 
 /**
- * What activations come from: a value that depends on one of these depends on the content of the input. Not among them
- * is EmbedLayerNormalization, one of whose outputs counts the tokens that the mask keeps.
+ * The sources of activations: a value that depends on one of these depends on the content of the input.
+ * EmbedLayerNormalization is left out, because one of its outputs counts the tokens that the mask keeps.
  */
 export const contentOperators: OperatorFamily = family(
   "LayerNormalization SkipLayerNormalization RMSNormalization SimplifiedLayerNormalization " +
@@ -46,17 +46,17 @@ export const contentOperators: OperatorFamily = family(
   fusedAttention,
 );
 
-/** Another shape for the same elements, or another order of axes. */
+/** Give the same elements another shape, or the axes another order. */
 export const layoutOperators: OperatorFamily = family("Reshape Transpose Squeeze Unsqueeze Flatten Identity");
 
-/** Elements of the first input in other places, or some of them, and nothing else. */
+/** Move elements of the first input, or select some of them, and do nothing else. */
 export const movingOperators: OperatorFamily = family("Slice Split Gather", layoutOperators);
 
-/** Elements of the inputs, moved, repeated or joined. */
+/** Move, repeat or join elements of their inputs. */
 export const copyingOperators: OperatorFamily = family("Expand Tile Concat", movingOperators);
 
-/** Between numbers and integers that stand for them. */
+/** Convert between numbers and the integers that stand for them. */
 export const quantisation: OperatorFamily = family("QuantizeLinear DynamicQuantizeLinear DequantizeLinear");
 
-/** Which of two numbers is larger. */
+/** Compare which of two numbers is larger. */
 export const orderComparisons: OperatorFamily = family("Less LessOrEqual Greater GreaterOrEqual");

@@ -32,14 +32,14 @@ export function broadcastDims(call: NodeCall<unknown>, ...shapes: (readonly numb
   return result;
 }
 
-/** The shapes that a product of two batches of matrices has to do with. */
+/** The shapes in a product of two batches of matrices. */
 export interface MatrixProduct {
   readonly batch: number[];
   /** The left factor's matrices are [rows, inner], the right one's [inner, columns]. */
   readonly rows: number;
   readonly inner: number;
   readonly columns: number;
-  /** Of the product: [...batch, rows, columns], less what vectors lack. */
+  /** Dimensions of the product: [...batch, rows, columns], without those that vectors lack. */
   readonly dims: number[];
 }
 
@@ -56,13 +56,13 @@ export function matrixProduct(call: NodeCall<unknown>, a: readonly number[], b: 
   return { batch, rows, inner, columns, dims };
 }
 
-/** What Shape gives: dimensions from `start` to `end` (opset 15; both clamped). */
+/** The result of Shape: dimensions from `start` to `end` (opset 15; both clamped). */
 export function shapeOf(call: NodeCall<unknown>, dims: readonly number[]): number[] {
   const clamp = (at: number): number => Math.min(Math.max(at < 0 ? at + dims.length : at, 0), dims.length);
   return dims.slice(clamp(call.int("start", 0)), clamp(call.int("end", dims.length)));
 }
 
-/** What Reshape makes of `dims`: 0 copies the input's dimension unless `allowzero`; -1 takes what is left. */
+/** The shape after Reshape: 0 copies the input's dimension unless `allowzero`; -1 takes the rest. */
 export function reshapedDims(call: NodeCall<unknown>, source: readonly number[]): number[] {
   const target = call.integersOr(1, "shape") ?? call.fail("the target shape is required");
   const copiesZero = call.int("allowzero", 0) === 0;
@@ -77,19 +77,19 @@ export function reshapedDims(call: NodeCall<unknown>, source: readonly number[])
   return dims;
 }
 
-/** What Flatten makes of `dims`, a matrix: what precedes `axis`, and the rest. */
+/** The shape after Flatten, a matrix: the product of the dimensions before `axis`, and that of the rest. */
 export function flattenedDims(call: NodeCall<unknown>, dims: readonly number[]): [number, number] {
   const axis = call.axis(call.int("axis", 1), dims.length, true);
   return [elementCount(dims.slice(0, axis)), elementCount(dims.slice(axis))];
 }
 
-/** What Squeeze leaves of `dims`: axes are an attribute before opset 13; without them every dimension of 1 goes. */
+/** The shape after Squeeze. Axes are an attribute before opset 13; without them, every dimension of 1 is removed. */
 export function squeezedDims(call: NodeCall<unknown>, dims: readonly number[]): number[] {
   const axes = call.integersOr(1, "axes")?.map((axis) => call.axis(axis, dims.length));
   return dims.filter((dim, i) => (axes === undefined ? dim !== 1 : !axes.includes(i)));
 }
 
-/** What Unsqueeze makes of `dims`: axes count in the result, and are an attribute before opset 13. */
+/** The shape after Unsqueeze. Axes refer to the result, and are an attribute before opset 13. */
 export function unsqueezedDims(call: NodeCall<unknown>, dims: readonly number[]): number[] {
   const given = call.integersOr(1, "axes") ?? call.fail("the axes are required");
   const rank = dims.length + given.length;
@@ -99,7 +99,7 @@ export function unsqueezedDims(call: NodeCall<unknown>, dims: readonly number[])
   return Array.from({ length: rank }, (_, i) => (axes.has(i) ? 1 : rest.next().value!));
 }
 
-/** What Expand makes of `dims`. It broadcasts both ways: a dimension of 1 in the target keeps the input's. */
+/** The shape after Expand, which broadcasts both ways: a dimension of 1 in the target keeps the input's. */
 export function expandedDims(call: NodeCall<unknown>, dims: readonly number[]): number[] {
   return broadcastDims(call, dims, call.integers(1) ?? call.fail("the target shape is required"));
 }

@@ -27,7 +27,7 @@ const clip = (call: OperatorCall): Tensor[] => {
   return [mapUnary(call, call.input(0).dataType, (x) => Math.min(Math.max(x, low), high))];
 };
 
-/** Activation functions; what takes parameters reads them from the node. */
+/** Activation functions; those with parameters read them from the node. */
 export const activationOperators: OperatorTable = {
   Clip: clip,
   Erf: unary(erf),

@@ -65,7 +65,7 @@ const power = (call: OperatorCall): Tensor[] => {
   return [result];
 };
 
-/** The largest (smallest) of any number of inputs, each broadcast to the others: a sentinel among them stays one. */
+/** The largest (smallest) of any number of inputs, each broadcast to the others. A sentinel stays a sentinel. */
 const extreme = (f: Binary) => (call: OperatorCall) => [call.present().reduce((a, b) => sameType(call, a, b, f))];
 
 /** The sum (mean) of any number of inputs, each broadcast to the others. */
@@ -80,7 +80,7 @@ const variadicSum =
     return [computed(total.dims, total.dataType, data)];
   };
 
-/** A negative amount shifts everything out, as one beyond the width does. */
+/** A negative amount, or one beyond the width, shifts everything out. */
 const bitShift = (call: OperatorCall): Tensor[] => {
   const shift: Binary =
     call.string("direction", "") === "LEFT"
@@ -110,10 +110,10 @@ const bitwiseNot = (call: OperatorCall): Tensor[] => {
   return [result];
 };
 
-/** f keeps the type; integers wrap. */
+/** Applies f and keeps the type; integers wrap. */
 const unary = (f: (x: number) => number) => (call: OperatorCall) => [mapUnary(call, call.input(0).dataType, f)];
 
-/** To the nearest integer, halves to the even one. */
+/** Rounds to the nearest integer, halves to the even one. */
 export function roundHalfEven(x: number): number {
   const floor = Math.floor(x);
   const rest = x - floor;

@@ -37,13 +37,13 @@ function repeatHeads(call: OperatorCall, source: Tensor, heads: number): Tensor 
   return { dims: [batch, heads, length, width], dataType: source.dataType, data };
 }
 
-/** What is known of the logits before the softmax. */
+/** The logits before the softmax, with what is still to be applied to them. */
 export interface AttentionScores {
   /** scale * Q K', [B, H, Lq, Lk], in double precision */
   readonly logits: Tensor;
   /** Added to the logits, and broadcasts to them; null for none. A row that is all -Infinity gives zeros. */
   readonly bias: Tensor | null;
-  /** The logits are soft * tanh(logits / soft) before the bias; 0 for not. */
+  /** If not 0, the logits become softcap * tanh(logits / softcap) before the bias. */
   readonly softcap?: number;
 }
 
@@ -91,7 +91,7 @@ function narrowed(call: OperatorCall, source: Tensor, dataType: number): Tensor 
   return computed(source.dims, dataType, data);
 }
 
-/** A mask [..., Lq, Lk] as an additive one: true is 0, false is -Infinity; missing keys at the end are masked. */
+/** A mask [..., Lq, Lk] in additive form: true is 0, false is -Infinity; missing keys at the end are masked. */
 function additive(call: OperatorCall, mask: Tensor, keys: number): Tensor {
   const own = mask.dims.at(-1) ?? call.fail("its mask is a scalar");
   const width = own === 1 ? 1 : keys;
@@ -106,7 +106,7 @@ function additive(call: OperatorCall, mask: Tensor, keys: number): Tensor {
   return { dims, dataType: DataType.DOUBLE, data };
 }
 
-/** Which keys a query may see besides the mask, as an additive mask [B|1, 1, Lq, Lk]; null if all. */
+/** An additive mask [B|1, 1, Lq, Lk] of the keys that position and length hide from a query; null if none. */
 function positionBias(call: OperatorCall, queries: number, keys: number, past: number): Tensor | null {
   const hidden = hiddenKeys(call, queries, keys, past);
   if (hidden === undefined) return null;
@@ -129,7 +129,7 @@ function summed(call: OperatorCall, a: Tensor | null, b: Tensor | null): Tensor 
 }
 
 /**
- * The operator Attention of opsets 23 and later: heads in the last axis or an axis of their own, grouped queries, a
+ * The operator Attention of opsets 23 and later: heads in the last axis or in an axis of their own, grouped queries, a
  * past, masks, causal order counted from the end of the past, soft-capping.
  */
 const attention = (call: OperatorCall): Tensor[] => {
@@ -168,7 +168,7 @@ const attention = (call: OperatorCall): Tensor[] => {
   ];
 };
 
-/** Where {@link rotate} takes its angles, and which half belongs to which. */
+/** The angles of {@link rotate}, and how features pair up. */
 export interface RotaryForm {
   /** [positions, r / 2], or [B, S, r / 2] if `positions` is null */
   readonly cos: Tensor;

@@ -25,9 +25,9 @@ export function integerRange(dataType: number): readonly [number, number] | unde
 }
 
 /**
- * Floating-point numbers to integers. Out of range, and for NaN, ONNX leaves the result undefined, and processors
- * differ. Where all agree, on INT64_MIN for what is below it, that is the result; otherwise a 64-bit integer is of
- * unknown value, one of 8 to 32 bits saturates, a smaller one wraps, and NaN is 0.
+ * Converts floating-point numbers to integers. ONNX leaves the result undefined for NaN and for numbers out of range, and
+ * processors differ. They agree on INT64_MIN for anything below it. Otherwise, a 64-bit integer becomes an unknown value,
+ * one of 8 to 32 bits saturates, a smaller one wraps, and NaN becomes 0.
  */
 function truncation(to: number, low: number, high: number, wrap: (value: number) => number): (value: number) => number {
   // `+ 0` turns -0 into 0, which integers do not tell apart.

@@ -5,7 +5,7 @@ import { tensorOf, type Tensor } from "../tensor.ts";
 import { concatenate, sliceAxis } from "./layout.ts";
 import { reshaped } from "./shape.ts";
 
-/** Entering a body takes about as long as so many additions for each of its nodes, before any is run. */
+/** Cost of entering a body, in additions per node of the body, before any node runs. */
 const costOfBody = 64;
 
 /** The branch of an If node that its condition takes. */
@@ -15,7 +15,7 @@ function chosenBranch(call: OperatorCall): GraphProto {
 
 const conditional = (call: OperatorCall): Tensor[] => call.context.runBody(chosenBranch(call), []);
 
-/** Keeps one row of an output. It counts here: a row may be a constant of the body, which no node makes. */
+/** Keeps one row of an output, and counts it: a row may be a constant of the body, which no node computes. */
 function collect(call: OperatorCall, rows: Tensor[], row: Tensor): void {
   rows.push(call.charge(row));
 }
@@ -30,7 +30,7 @@ function stacked(call: OperatorCall, parts: readonly Tensor[], axis: number): Te
 
 /**
  * The body maps (iteration, condition, state...) to (condition, state..., outputs...); outputs of all iterations are
- * stacked. Bounded by the limits of the evaluation.
+ * stacked. The limits of the evaluation bound the number of iterations.
  */
 const loop = (call: OperatorCall): Tensor[] => {
   const body = call.graph("body");
@@ -55,7 +55,7 @@ const loop = (call: OperatorCall): Tensor[] => {
   ];
 };
 
-/** What a loop without iterations collects: no rows, of the shape that the body declares. */
+/** The collected output of a loop without iterations: no rows, of the shape that the body declares. */
 function nothingCollected(call: OperatorCall, body: GraphProto, output: number): Tensor {
   const type = body.output[output]?.type?.tensorType;
   const dims = [0, ...(type?.shape?.dim ?? []).map((dim) => dim.dimValue?.toNumber() ?? 0)];

@@ -64,7 +64,7 @@ const gatherElements = (call: OperatorCall): Tensor[] => {
   return [{ dims: indices.dims, dataType: source.dataType, data }];
 };
 
-/** Positions of the slices that the tuples in the last dimension of `indices` address. */
+/** The slices that the tuples in the last dimension of `indices` address. */
 export interface SlicePositions {
   readonly starts: Int32Array;
   /** Elements of each slice. */
@@ -72,7 +72,7 @@ export interface SlicePositions {
   readonly sliceDims: readonly number[];
 }
 
-/** Tuples in `indices` ([..., depth]) address slices of a tensor of shape `dims`, its first `batch` axes shared. */
+/** Finds the slices of a tensor of shape `dims` that tuples in `indices` ([..., depth]) address; `batch` axes are shared. */
 export function slicePositions(
   call: OperatorCall,
   dims: readonly number[],

@@ -91,7 +91,7 @@ const slice = (call: OperatorCall): Tensor[] => {
   return [takeStrided(call, source, dims, strides, offset)];
 };
 
-/** Repeats along every axis: each axis is split into (repeat, dim), the repeat with stride 0. */
+/** Repeats along every axis. Each axis is split into (repeat, dim), and the repeat has stride 0. */
 const tile = (call: OperatorCall): Tensor[] => {
   const source = call.input(0);
   const repeats = tileRepeats(call, source.dims);
@@ -167,7 +167,7 @@ const trilu = (call: OperatorCall): Tensor[] => {
   return [{ dims: source.dims, dataType: source.dataType, data }];
 };
 
-/** The first sequence_lens[b] steps of each sequence, backwards. */
+/** Reverses the first sequence_lens[b] steps of each sequence. */
 const reverseSequence = (call: OperatorCall): Tensor[] => {
   const source = call.input(0);
   const lengths = call.exact(1).data;

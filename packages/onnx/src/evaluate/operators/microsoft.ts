@@ -65,7 +65,7 @@ const embedLayerNormalization = (call: OperatorCall): Tensor[] => {
   return [result!, { dims: [batch], dataType: DataType.INT32, data: lengths }, sum];
 };
 
-/** A mask as what is added to scores; null without one. */
+/** A mask as a bias that is added to scores; null without a mask. */
 function keyBias(call: OperatorCall, mask: Tensor | null, batch: number, keys: number, filter: number): Tensor | null {
   if (mask === null) return null;
   if (hasInexact(mask)) throw call.unsupported(inexact);
@@ -77,7 +77,7 @@ function keyBias(call: OperatorCall, mask: Tensor | null, batch: number, keys: n
   return reshaped(call, { dims: given, dataType: DataType.DOUBLE, data: bias }, dims);
 }
 
-/** What hides the keys after each query, as what is added to scores. */
+/** A bias, added to scores, that hides the keys after each query. */
 function causalBias(call: OperatorCall, queries: number, keys: number, filter: number): Tensor {
   const dims = [1, 1, queries, keys];
   const bias = call.data(dims, DataType.DOUBLE);
@@ -214,7 +214,7 @@ const rotaryEmbedding = (call: OperatorCall): Tensor[] => {
   return [merged ? mergeHeads(call, rotated) : rotated];
 };
 
-/** Operators of onnxruntime's optimizer (com.microsoft), as far as float models use them. */
+/** Operators that onnxruntime's optimizer writes (com.microsoft), as far as float models use them. */
 export const microsoftOperators: OperatorTable = {
   QuantizeLinear: quantisationOperators.QuantizeLinear!,
   DequantizeLinear: quantisationOperators.DequantizeLinear!,

@@ -5,7 +5,7 @@ import { axisView, broadcastPositions, computed } from "../positions.ts";
 import { elementCount, type Tensor } from "../tensor.ts";
 import { reshaped } from "./shape.ts";
 
-/** Each row of `length` consecutive elements less its mean (unless `rms`), divided by its deviation. */
+/** Each row of `length` consecutive elements minus its mean (unless `rms`), divided by its deviation. */
 interface NormalisedRows {
   readonly values: Float64Array;
   readonly means: Float64Array;

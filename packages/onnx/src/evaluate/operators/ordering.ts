@@ -30,7 +30,7 @@ const argExtreme =
     return [{ dims, dataType: DataType.INT64, data }];
   };
 
-/** The k largest (smallest) along `axis`, and their indices; of equals the lower index first. Always sorted. */
+/** The k largest (smallest) along `axis`, and their indices. Always sorted; among equals, the lower index comes first. */
 const topK = (call: OperatorCall): Tensor[] => {
   const source = call.exact(0);
   const axis = call.axis(call.int("axis", -1), source.dims.length);

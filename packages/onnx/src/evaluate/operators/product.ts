@@ -6,7 +6,7 @@ import { broadcastPositions, broadcastStrides, computed, stridedPositions } from
 import { elementCount, type Tensor, type TensorData } from "../tensor.ts";
 import { transposed } from "./layout.ts";
 
-/** A row-major matrix in an array of several: where it begins. */
+/** A row-major matrix in an array of several matrices. */
 interface MatrixAt {
   readonly data: TensorData;
   readonly at: number;
@@ -79,14 +79,14 @@ const gemm = (call: OperatorCall): Tensor[] => {
 };
 
 /**
- * A matrix less its zero points, as doubles: one for all, or one for each row (`rows`) or column.
+ * A matrix minus its zero points, as doubles. There is one zero point for all, or one per row (`rows`) or column.
  */
 export function shifted(call: OperatorCall, source: Tensor, zeroPoint: Tensor | null, rows: boolean): Tensor {
   if (zeroPoint === null) return source;
   const count = zeroPoint.data.length;
   const data = call.data(source.dims, DataType.DOUBLE);
   const columns = source.dims.at(-1) ?? 1;
-  // A matrix has one zero point a row; a batch may have one for each row of each matrix.
+  // A matrix has one zero point per row; a batch may have one for each row of each matrix.
   for (let i = 0; i < data.length; i++) {
     const at = count === 1 ? 0 : rows ? Math.floor(i / columns) % count : i % columns;
     data[i] = source.data[i]! - zeroPoint.data[at]!;

@@ -8,8 +8,8 @@ import { integerRange } from "./casting.ts";
 import { matmul, shifted } from "./product.ts";
 
 /**
- * Which scale each element of `source` has: one for all, one for each index along `axis`, or (opset 21) one for each
- * block of `block_size` along it.
+ * Index of each element's scale: one scale for all, one per index along `axis`, or (opset 21) one per block of
+ * `block_size` along it.
  */
 function scaleIndex(call: OperatorCall, source: Tensor, scale: Tensor): (i: number) => number {
   if (scale.data.length === 1) return () => 0;
@@ -29,7 +29,7 @@ function scaleIndex(call: OperatorCall, source: Tensor, scale: Tensor): (i: numb
   };
 }
 
-/** To the type's range: integers clamp, 8-bit floating-point numbers round and saturate. */
+/** Brings values into the type's range: integers clamp, 8-bit floating-point numbers round and saturate. */
 function quantiser(dataType: number, saturate: boolean): (value: number) => number {
   const format = formatOf(dataType);
   if (format !== undefined) return (value) => roundTo(value, format, saturate);

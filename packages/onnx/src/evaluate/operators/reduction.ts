@@ -8,11 +8,11 @@ interface Reduction {
   readonly start: number;
   readonly combine: (total: number, element: number) => number;
   readonly finish?: (total: number, count: number) => number;
-  /** The result is one of the elements, so that a sentinel among them stays one. */
+  /** Whether the result is one of the elements, so that a sentinel stays a sentinel. */
   readonly selects?: boolean;
 }
 
-/** Axes from the attribute (before opset 18; ReduceSum 13) or input 1; none means all, or none with the flag. */
+/** Axes from the attribute (before opset 18; ReduceSum 13) or input 1. If none are given: all, or none with the flag. */
 function reducedAxes(call: OperatorCall, rank: number): boolean[] {
   const axes = call.integersOr(1, "axes") ?? [];
   if (axes.length === 0) return Array.from({ length: rank }, () => call.int("noop_with_empty_axes", 0) === 0);

@@ -1,7 +1,7 @@
 import { shown, type OperatorCall, type OperatorTable } from "../call.ts";
 import { elementCount, type Tensor } from "../tensor.ts";
 
-/** Where an output index of one axis reads the input: between `low` and `high`, `part` of the way. */
+/** The place in the input that an output index of one axis reads: between `low` and `high`, `part` of the way. */
 interface Place {
   readonly low: number;
   readonly high: number;

@@ -28,7 +28,7 @@ const reshaping =
 
 const identity = (call: OperatorCall): Tensor[] => [call.input(0)];
 
-/** As int64. */
+/** The dimensions, as int64. */
 const shape = (call: OperatorCall): Tensor[] => {
   const dims = shapeOf(call, call.input(0).dims);
   return [tensorOf(DataType.INT64, [dims.length], dims)];
@@ -43,7 +43,7 @@ const expand = (call: OperatorCall): Tensor[] => {
   return [takeStrided(call, source, dims, broadcastStrides(source.dims, dims))];
 };
 
-/** Operators that read or change the shape alone. */
+/** Operators that read or change only the shape. */
 export const shapeOperators: OperatorTable = {
   Identity: identity,
   Shape: shape,
