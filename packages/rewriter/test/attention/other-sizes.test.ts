@@ -201,13 +201,152 @@ const cases: readonly Case[] = [
   },
 ];
 
+const intLength = (b: Layer): string => b.squeeze(b.dimension("x", 1), [0]);
+const intBatch = (b: Layer): string => b.squeeze(b.dimension("x", 0), [0]);
+/** Times a factor where a condition holds. */
+const timesIf = (condition: (b: Layer) => string): Normalise =>
+  times((b) => b.op("Where", [condition(b), b.scalar(0.5), b.scalar(1)]));
+/** A query, by its position, that sees itself alone. */
+const alone = (isIt: (b: Layer, at: string) => string): Normalise =>
+  hideUnless((b) => {
+    const others = b.op("Not", [b.unsqueeze(isIt(b, b.positions()), [1])]);
+    return b.op("Or", [others, b.op("Equal", [b.distances(), b.integer(0)])]);
+  });
+/** The first positions with one bias and those that follow with another. */
+const joinedAt = (b: Layer, bound: number): string => {
+  const near = b.op("Min", [b.dimension("x", 1), b.integers([bound])]);
+  const far = b.op("Sub", [b.dimension("x", 1), near]);
+  return b.concat([b.op("Expand", [b.scalar(0), near]), b.op("Expand", [b.scalar(-30), far])], 0);
+};
+const withIds = [hiddenStates, paddingMask, ids];
+const softMask = input("soft", DataType.FLOAT, "batch", "length");
+const tokenTypes = input("types", DataType.INT64, "batch", "length");
+const countOf = (b: Layer, id: number): string =>
+  b.op("CumSum", [b.cast(b.op("Equal", ["ids", b.integer(id)]), DataType.INT64), b.integer(1)]);
+
+/** What a few sampled rows do not show by chance: it is looked for. */
+const rareCases: readonly Case[] = [
+  { name: "one query that sees itself alone", attend: alone((b, at) => b.op("Equal", [at, b.integer(1234)])) },
+  {
+    name: "one query, by its square, that sees itself alone",
+    attend: alone((b, at) => b.op("Equal", [b.op("Mul", [at, at]), b.integer(1234 ** 2)])),
+  },
+  {
+    name: "every 97th query sees itself alone",
+    attend: alone((b, at) => b.op("Equal", [b.op("Mod", [at, b.integer(97)]), b.integer(13)])),
+  },
+  ...[10_000.5, 100_000.5].map((bound) => ({
+    name: `a window of ${bound}`,
+    attend: hideUnless((b: Layer) => b.op("Less", [floatDistance(b), b.scalar(bound)])),
+  })),
+  { name: "a scale of batches of four", attend: timesIf((b) => b.op("Equal", [intBatch(b), b.integer(4)])) },
+  { name: "a scale of batches beyond 15", attend: timesIf((b) => b.op("Greater", [intBatch(b), b.integer(15)])) },
+  { name: "a scale of one length", attend: timesIf((b) => b.op("Equal", [intLength(b), b.integer(777)])) },
+  { name: "a scale of very short inputs", attend: timesIf((b) => b.op("Less", [intLength(b), b.integer(5)])) },
+  {
+    name: "a scale of every eleventh length",
+    attend: timesIf((b) => b.op("Equal", [b.op("Mod", [intLength(b), b.integer(11)]), b.integer(5)])),
+  },
+  {
+    name: "a scale that grows beyond 100,000 tokens",
+    attend: times((b) => b.op("Max", [b.op("Mul", [length(b), b.scalar(1e-5)]), b.scalar(1)])),
+  },
+  {
+    name: "the first key hidden from item 5 of a batch",
+    attend: hideUnless((b) => {
+      const item = b.op("Equal", [b.op("Range", [b.integer(0), intBatch(b), b.integer(1)]), b.integer(5)]);
+      const key = b.op("Equal", [b.positions(), b.integer(0)]);
+      return b.op("Not", [b.op("And", [b.reshape(item, [-1, 1, 1, 1]), b.reshape(key, [1, 1, 1, -1])])]);
+    }),
+  },
+  {
+    name: "a scale of many tokens that count",
+    attend: padded(
+      timesIf((b) => b.op("Greater", [b.op("ReduceSum", ["mask"], { keepdims: { int: 0 } }), b.integer(6000)])),
+    ),
+  },
+  {
+    name: "weights by the logarithm of a float mask",
+    inputs: [hiddenStates, softMask],
+    attend: plus((b) => b.op("Log", [b.op("Max", [ofKeys(b, "soft"), b.scalar(1e-9)])])),
+  },
+  {
+    name: "keys of the token type 2 hidden",
+    inputs: [hiddenStates, paddingMask, tokenTypes],
+    attend: padded(
+      plus((b) => {
+        const beyond = b.op("Max", [b.op("Sub", [ofKeys(b, "types"), b.integer(1)]), b.integer(0)]);
+        return b.op("Mul", [float(b, beyond), b.scalar(-1e9)]);
+      }),
+    ),
+  },
+  {
+    name: "segments that a token begins",
+    inputs: withIds,
+    attend: padded(hideUnless((b) => sameOf(b, countOf(b, 102)))),
+  },
+  {
+    name: "tokens of one range",
+    inputs: withIds,
+    attend: padded(hideUnless((b) => sameOf(b, b.op("Div", ["ids", b.integer(1000)])))),
+  },
+  {
+    name: "one token of 250,000 hidden by a table",
+    inputs: withIds,
+    attend: padded(
+      plus((b) => {
+        const table = Float32Array.from({ length: 250_000 }, (_, id) => (id === 123_456 ? -20 : 0));
+        return ofKeys(b, b.op("Gather", [b.floats("hides", [250_000], table), "ids"]));
+      }),
+    ),
+  },
+  {
+    name: "a window over positions that begin at the first",
+    inputs: [hiddenStates, paddingMask, positionIds],
+    attend: padded(
+      hideUnless((b) => {
+        const from = b.op("Sub", ["positions", b.slice("positions", 1, 0, 1)]);
+        const between = b.op("Sub", [ofQueries(b, from), ofKeys(b, from)]);
+        return b.op("Less", [b.op("Abs", [between]), b.integer(500)]);
+      }),
+    ),
+  },
+  { name: "two biases joined at position 800", attend: plus((b) => joinedAt(b, 800)) },
+  {
+    name: "a table of queries and keys",
+    attend: plus((b) => {
+      const size = 201;
+      const table = Float32Array.from({ length: size * size }, (_, i) =>
+        Math.abs(Math.floor(i / size) - (i % size)) > 150 ? -1e9 : 0,
+      );
+      const at = b.op("Min", [b.positions(), b.integer(size - 1)]);
+      const nothing = b.op("Mul", [b.distances(), b.integer(0)]);
+      const [query, key] = [1, 0].map((axis) => b.unsqueeze(b.op("Add", [b.unsqueeze(at, [axis]), nothing]), [2]));
+      return b.op("GatherND", [b.floats("table", [size, size], table), b.concat([query!, key!], 2)]);
+    }),
+  },
+  {
+    name: "probabilities of 1e-4 at least",
+    attend: (b, s) => b.op("Max", [b.softmax(s), b.scalar(1e-4)]),
+  },
+  {
+    name: "probabilities below 1e-6 set to zero",
+    attend: (b, s) => {
+      const p = b.softmax(s);
+      return b.op("Where", [b.op("Less", [p, b.scalar(1e-6)]), b.scalar(0), p]);
+    },
+  },
+  { name: "logits of 100 at most", attend: (b, s) => b.softmax(b.op("Min", [s, b.scalar(100)])) },
+  { name: "a slope of 1e-6 per token", attend: plus((b) => b.op("Mul", [floatDistance(b), b.scalar(-1e-6)])) },
+];
+
 const refused = (attend: Normalise, options: LayerOptions): boolean[] =>
   inspectAttention(layerModel((b) => b.attend((s) => attend(b, s)), options)).sites.map(
     ({ verdict }) => verdict === "refuse",
   );
 
 describe("attention that is another one on other inputs", () => {
-  test.each(cases)("$name is refused", ({ attend, ...options }) => {
+  test.each([...cases, ...rareCases])("$name is refused", ({ attend, ...options }) => {
     expect(refused(attend, options)).toEqual([true]);
   });
 });

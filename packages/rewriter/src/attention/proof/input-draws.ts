@@ -19,6 +19,8 @@ type InputUse =
 
 /** What is multiplied by more than this is a mask. */
 const hidesKeys = 1e3;
+/** How far positions that are fed lie apart. */
+const positionStrides = [1, 5, 50, 1000];
 /** What exporters add to logits to hide them. */
 const additiveMask = -1e4;
 
@@ -48,6 +50,11 @@ export class InputDraws {
   /** Whether every row of every table that was looked up has been drawn. */
   get hasDrawnAll(): boolean {
     return [...this.#uses].every(([name, use]) => use.kind !== "ids" || (this.#next.get(name) ?? 0) >= use.rows);
+  }
+
+  /** Forgets which rows of tables were drawn: padding may have hidden them. */
+  startOver(): void {
+    this.#next.clear();
   }
 
   /**
@@ -103,8 +110,9 @@ export class InputDraws {
         if (isInteger(dataType)) {
           // Positions, or segments of a packed sequence one after the other; then padding.
           const isPosition = use.isCounted && draw === 2;
+          const stride = draw === 2 ? positionStrides[below(positionStrides.length)]! : 1;
           const segment = (i: number): number => 1 + Math.floor((5 * (i % width)) / width);
-          return of((i) => (isPadded(i) ? 0 : isPosition ? i % width : draw === 2 ? segment(i) : 1));
+          return of((i) => (isPadded(i) ? 0 : isPosition ? (i % width) * stride : draw === 2 ? segment(i) : 1));
         }
         return of(() => [0.25, 0.5, 1, 2, 4][below(5)]!);
     }
@@ -179,10 +187,10 @@ function meet(graph: Graph, input: string, way: ReadonlySet<NodeProto>, region: 
   const tables: number[] = [];
   const compared: number[] = [];
   let [hides, isAdded, isCounted, relates] = [false, false, false, false];
-  const pending = [{ value: input, isChanged: false }];
+  const pending = [{ value: input, isChanged: false, isHidden: false }];
   const seen = new Set([input]);
   for (let at = pending.pop(); at !== undefined && seen.size < mostValues; at = pending.pop()) {
-    const { value, isChanged } = at;
+    const { value, isChanged, isHidden } = at;
     for (const node of readersOf(graph, value)) {
       const { opType } = node;
       const numbers = node.input.flatMap((name) => {
@@ -195,10 +203,12 @@ function meet(graph: Graph, input: string, way: ReadonlySet<NodeProto>, region: 
       if (opType === "EmbedLayerNormalization" && node.input[7] === value) hides = true;
       if (opType === "Equal" || orderComparisons.has(opType)) compared.push(...numbers.filter(Number.isInteger));
       if (opType === "Add" && numbers.length === 0 && !isChanged) isAdded = true;
-      if (opType === "Mul" && numbers.some((number) => Math.abs(number) >= hidesKeys)) hides = true;
+      const hidesHere = opType === "Mul" && numbers.some((number) => Math.abs(number) >= hidesKeys);
+      if (hidesHere) hides = true;
       const isRelated = node.input.filter((name) => seen.has(name)).length > 1;
       if (
         divides.has(opType) ||
+        (bounds.has(opType) && isChanged && !isHidden) ||
         (isRelated && (opType === "Sub" || opType === "Equal" || orderComparisons.has(opType)))
       ) {
         relates = true;
@@ -209,7 +219,11 @@ function meet(graph: Graph, input: string, way: ReadonlySet<NodeProto>, region: 
       for (const output of (copies || computes) && way.has(node) ? node.output : []) {
         if (output === "" || seen.has(output)) continue;
         seen.add(output);
-        pending.push({ value: output, isChanged: isChanged || (computes && opType !== "Cast") });
+        pending.push({
+          value: output,
+          isChanged: isChanged || (computes && opType !== "Cast"),
+          isHidden: isHidden || hidesHere,
+        });
       }
     }
   }
@@ -218,6 +232,8 @@ function meet(graph: Graph, input: string, way: ReadonlySet<NodeProto>, region: 
 
 /** Operators that take numbers apart, which nobody does with zeros and ones. */
 const divides = new Set(["BitShift", "Mod"]);
+/** Operators that bound numbers: what they do to more than zero and one, those do not show. */
+const bounds = new Set(["Clip", "Max", "Min", "Relu", "Sign"]);
 /** Values followed from an input. */
 const mostValues = 256;
 /** Operators whose result is a number made of the input's. */
@@ -232,10 +248,17 @@ function isNumberCast({ opType, attribute }: NodeProto): boolean {
   return opType === "Cast" && attribute.find(({ name }) => name === "to")?.i.toNumber() !== DataType.BOOL;
 }
 
+/** Inputs of EmbedLayerNormalization, tokens, segments and positions, with the input that holds the table of each. */
+const embeddingOf: ReadonlyMap<number, number> = new Map([
+  [0, 2],
+  [1, 4],
+  [8, 3],
+]);
+
 /** Rows of the table that a node looks up by this value. */
 function tableRows(graph: Graph, node: NodeProto, value: string): number | undefined {
   const table = /^Gather(Elements|ND)?$/.test(node.opType)
     ? node.input[1] === value && node.input[0]
-    : node.opType === "EmbedLayerNormalization" && node.input[[2, 3][node.input.indexOf(value)] ?? -1];
+    : node.opType === "EmbedLayerNormalization" && node.input[embeddingOf.get(node.input.indexOf(value)) ?? -1];
   return table ? graph.initializerShape(table)?.dims[0] : undefined;
 }

@@ -11,6 +11,7 @@ import { drawInputs, type DrawMode } from "./probing-inputs.ts";
 import { RegionEvaluation, regionInputs, uniformWeights } from "./region-evaluation.ts";
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
 import type { MaskVerdict } from "../site.ts";
+import { sizeDependence } from "./shape-dependence.ts";
 import { largestOffset, softmaxLaw, type LawShape } from "./softmax-law.ts";
 import { hiddenWindow, lengthLogarithm, windowProbe, type MaskQuestion } from "./window-proof.ts";
 
@@ -86,6 +87,11 @@ export function proveMask(question: MaskQuestion, sizes: OtherSizes): MaskProof 
   // After the masks that have a name: the buckets of T5's bias are logarithms of distances.
   if (found.reasons.length === 0 && lengthLogarithm(question) !== undefined) return { failure: unsteadyScale };
   if (found.reasons.length > 0) return { scale, ...found };
+  const dependence = sizeDependence(question);
+  if (dependence !== undefined) {
+    const what = `The number "${dependence}", which the attention is computed with, depends on the length or the batch.`;
+    return { scale, mask: found.mask, reasons: [reasonFor("mask-changes", what)] };
+  }
   const contradicted = contradiction(question, sizes, {
     scale,
     mask: found.mask,

@@ -21,10 +21,14 @@ const others: readonly InputSize[] = [
   { length: 128, batch: 1 },
   { length: 64, batch: 2 },
   { length: 31, batch: 3 },
+  { length: 17, batch: 8 },
 ];
 
+/** Heads of a layer: as many items run where a mask lies over the heads, and one; no other batch does. */
+const headCounts = [4, 6, 8, 12, 16, 20, 24, 32];
+
 /** Lengths at which a mask cannot be computed whole. */
-const immense = [16_385, 65_536];
+const immense = [16_385, 131_073];
 
 /** Probes of one graph at other sizes than the first two. Layers of one structure are proved once, with one set of them. */
 export class OtherSizes {
@@ -73,7 +77,17 @@ export class OtherSizes {
     const longest = this.#longest();
     const most = longest[0]?.sizes.length ?? first.sizes.length;
     const rest = [{ length: most - 1, batch: 2 }, ...others.filter(({ length }) => length < most - 1)];
-    return [...longest, ...rest.flatMap((size) => this.#at(size) ?? this.#at({ ...size, batch: 1 }) ?? [])];
+    const found = rest.flatMap((size) => this.#at(size) ?? this.#at({ ...size, batch: 1 }) ?? []);
+    const isSingle = longest.length > 0 && found.every(({ sizes }) => sizes.batch === 1);
+    return [...longest, ...found, ...(isSingle ? this.#asManyAsHeads() : [])];
+  }
+
+  #asManyAsHeads(): GraphProbe[] {
+    for (const batch of headCounts) {
+      const found = this.#at({ length: 16, batch });
+      if (found !== undefined) return [found];
+    }
+    return [];
   }
 
   /** Most models that do not take 4,096 tokens say so at once: their position table is looked up first. */

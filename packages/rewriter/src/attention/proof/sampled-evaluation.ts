@@ -8,7 +8,7 @@ import {
   tensorOf,
   type Tensor,
 } from "@favor/onnx/evaluate";
-import { ancestors, intAttribute, intsAttribute, type Graph, type GraphProbe } from "@favor/onnx/graph";
+import { ancestors, intAttribute, intsAttribute, valuesRead, type Graph, type GraphProbe } from "@favor/onnx/graph";
 import { finite } from "./region-evaluation.ts";
 
 /** Positions that are kept of some axes of a value, by axis, ascending; all other axes are whole. */
@@ -119,7 +119,10 @@ export class SampledEvaluation {
       return this.#probe.info.get(name)?.value !== undefined;
     });
     for (const node of nodes) {
-      for (const input of node.input) {
+      // Its type alone is read.
+      const like = node.opType === "CastLike" ? this.#probe.info.get(node.input[1]!) : undefined;
+      if (like !== undefined) known.set(node.input[1]!, tensorOf(like.dataType, [0], []));
+      for (const input of valuesRead(node)) {
         const constant = this.#probe.info.get(input)?.value;
         if (constant !== undefined && !known.has(input)) known.set(input, finite(constant));
       }
