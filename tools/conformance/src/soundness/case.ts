@@ -7,6 +7,7 @@ import { attendingTrials } from "./attending.ts";
 import { Bench } from "./bench.ts";
 import { valueShapes, type Seed, type ValueShape } from "./corpus.ts";
 import { drawTrials, type Trial } from "./feeds.ts";
+import { disguises } from "./disguises.ts";
 import { broadcastings, maskings } from "./masks.ts";
 import { fusedMutations } from "./fused.ts";
 import { insertions } from "./insertions.ts";
@@ -63,6 +64,9 @@ const families: readonly (readonly Mutation[])[] = [
   insertions,
   maskings,
   broadcastings,
+  disguises,
+  disguises,
+  disguises,
   rewirings,
   rewirings,
   rewirings,
@@ -95,7 +99,8 @@ export async function makeCase(corpus: Corpus, seed: number, index: number): Pro
   const chosen = choices.of(corpus.seeds)!;
   const bench = new Bench(decodeModel(chosen.bytes), await corpus.shapesOf(chosen), choices);
   sharpen(bench, choices.of([2, 5])!);
-  return { seed: chosen, ...mutate(bench, families), trials: drawTrials(chosen, choices) };
+  const { mutations, model } = mutate(bench, families);
+  return { seed: chosen, mutations, model, trials: drawTrials(chosen, choices, model) };
 }
 
 /** The same for changes that leave the computed values as they are. */

@@ -25,7 +25,7 @@ const throughType =
     b.cast(b.cast(v, type), DataType.FLOAT);
 
 /** 0, 1, 2, ... along one axis, of as many axes as the value has. */
-function positions(b: Bench, value: string, axis: number): string {
+export function positions(b: Bench, value: string, axis: number): string {
   const count = b.op("Gather", [b.op("Shape", [value]), b.constant(DataType.INT64, [], [axis])]);
   const range = b.op("Range", [b.constant(DataType.INT64, [], [0]), count, b.constant(DataType.INT64, [], [1])]);
   const dims = b.dims(value).map((_, at) => (at === axis ? -1 : 1));
