@@ -4,7 +4,7 @@ import type { ShapeInfo } from "./shape-info.ts";
 
 type Shapes = (ShapeInfo | undefined)[] | undefined;
 
-/** Outputs of the fused attention operators as far as their inputs tell: the result, then keys and values. */
+/** Outputs of the fused attention operators, as far as they follow from the inputs: the result, then keys and values. */
 export function attentionShapes(call: ShapeCall): Shapes {
   const { node, inputs } = call;
   if (node.opType === "LinearAttention") return linearAttention(call);

@@ -6,7 +6,7 @@ type Shapes = (ShapeInfo | undefined)[];
 /** Shapes of a body's outputs, given those of its inputs. */
 type InferBody = (body: GraphProto, inputs: readonly (ShapeInfo | undefined)[]) => Shapes;
 
-/** Shapes of the outputs of an If, Loop or Scan; undefined where they do not follow. */
+/** Shapes of the outputs of an If, Loop or Scan; undefined if they do not follow from what is known. */
 export function inferControlFlow(
   node: NodeProto,
   inputs: readonly (ShapeInfo | undefined)[],
@@ -18,7 +18,7 @@ export function inferControlFlow(
   return node.opType === "Loop" ? inferLoop(body, inputs, infer) : inferScan(node, body, inputs, infer);
 }
 
-/** Both branches must agree where the condition is not known; a branch that is not taken may not run at all. */
+/** If the condition is unknown, both branches must agree. A branch that is not taken need not be able to run. */
 function inferIf(node: NodeProto, condition: ShapeInfo | undefined, infer: InferBody): Shapes | undefined {
   const known = condition?.value?.data[0];
   const branch = (name: string, taken: boolean): Shapes | undefined => {
@@ -41,7 +41,7 @@ function inferIf(node: NodeProto, condition: ShapeInfo | undefined, infer: Infer
 const withoutValue = (shape: ShapeInfo | undefined): ShapeInfo | undefined =>
   shape && { dims: shape.dims, dataType: shape.dataType };
 
-/** States keep their shape from one iteration to the next, or nothing is known of them. */
+/** Shapes of the states, as far as they stay the same from one iteration to the next. */
 function settleStates(
   states: readonly (ShapeInfo | undefined)[],
   first: number,

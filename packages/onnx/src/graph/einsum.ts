@@ -8,11 +8,11 @@ export interface EinsumEquation {
 }
 
 /**
- * Parses `bhid,bhjd->bhij`, or the implicit form, with one character per label: the axes that an ellipsis stands for are
- * labelled by digits, 0 for the last of them.
+ * Parses `bhid,bhjd->bhij`, or the implicit form, with one character per label. Digits label the axes that an ellipsis
+ * stands for, 0 for the last of them.
  *
  * @param ranks ranks of the operands, which say how many axes an ellipsis stands for
- * @returns undefined for repeated labels, an ellipsis over axes of unknown number or more than ten, and what is malformed
+ * @returns undefined for a malformed equation, repeated labels, or an ellipsis over more than ten axes or unknown ones
  */
 export function parseEinsum(equation: string, ranks: readonly (number | undefined)[] = []): EinsumEquation | undefined {
   const labels = ifKnown(() => labelsOfEquation(equation, ranks, giveUp));

@@ -2,13 +2,13 @@ import type { Graph } from "./graph.ts";
 import type { Probe, ProbeSizes } from "./probe.ts";
 import type { ShapeInfo } from "./shape-info.ts";
 
-/** What one probe tells of a graph: the model's main graph, or a body of If, Loop or Scan. */
+/** The result of a probe for one graph: the model's main graph, or a body of If, Loop or Scan. */
 export interface GraphProbe {
   readonly sizes: ProbeSizes;
   readonly info: ReadonlyMap<string, ShapeInfo>;
 }
 
-/** What a probe of the model says of one of its graphs; undefined for a body that it did not run. */
+/** The part of a model's probe that concerns one of its graphs; undefined for a body that the probe did not run. */
 export function graphProbe(graph: Graph, { sizes, info, bodies }: Probe): GraphProbe | undefined {
   const own = graph.outer === undefined ? info : bodies.get(graph.proto);
   return own && { sizes, info: own };

@@ -15,8 +15,8 @@ function opsetsOf(model: ModelProto): Opsets {
 }
 
 /**
- * A graph with its wiring: who makes a value, who reads it, which values are constant. It is an index over a
- * GraphProto, which stays the one truth: edit the proto through the methods here, or call `reindex()`.
+ * A graph with its wiring: which node makes a value, which nodes read it, which values are constant. It is an index over
+ * a GraphProto, which remains the only source of truth: edit the proto through these methods, or call `reindex()`.
  *
  * A body of If, Loop or Scan has an `outer` graph, whose values it may read.
  */
@@ -30,12 +30,12 @@ export class Graph {
   #inputs: Map<string, ValueInfoProto> = new Map();
   #outputs: Set<string> = new Set();
   #names: Set<string> = new Set();
-  /** Whether an initializer is no input. */
+  /** Whether some initializer is not an input as well. */
   #hasInitializersOfItsOwn = false;
-  /** The next number to try behind a stem that {@link freshName} was asked for. */
+  /** The next number to try after each stem passed to {@link freshName}. */
   #numbers: Map<string, number> = new Map();
   #revision = 0;
-  /** {@link Graph.#revisions} that the numbers are of. */
+  /** The value of {@link Graph.#revisions} for which the numbers hold. */
   #numbered = 0;
   #constants: Map<string, Tensor | undefined> = new Map();
   #places: Map<NodeProto, number> | undefined;
@@ -135,14 +135,14 @@ export class Graph {
     return this.#producers.has(value) || this.#initializers.has(value) || this.#inputs.has(value);
   }
 
-  /** Inputs that a caller must feed: those that no initializer gives a default. */
+  /** Inputs that a caller must feed: those without an initializer as their default. */
   get inputs(): readonly ValueInfoProto[] {
     return this.proto.input.filter(({ name }) => !this.#initializers.has(name));
   }
 
   /**
-   * Whether a value is a default that a caller may feed otherwise: an initializer that is an input too. Files of the
-   * oldest versions list every initializer as an input, which says nothing.
+   * Whether a value is a default that a caller may replace: an initializer that is also an input. Files of the oldest
+   * versions list every initializer as an input, so there it means nothing.
    */
   isOverridable(value: string): boolean {
     if (this.outer !== undefined) return !this.defines(value) && this.outer.isOverridable(value);
@@ -184,7 +184,7 @@ export class Graph {
     return this.#initializers.get(value) ?? (this.#inputs.has(value) ? undefined : this.outer?.constantProto(value));
   }
 
-  /** The values of a small constant (see `readSmallTensor`); undefined if it is not constant, large or of a strange type. */
+  /** The values of a small constant (see `readSmallTensor`); undefined if not constant, too large or not numeric. */
   constant(value: string): Tensor | undefined {
     if (this.#constants.has(value)) return this.#constants.get(value);
     const node = this.#producers.get(value);
@@ -222,7 +222,7 @@ export class Graph {
 
   /** Adds nodes and initializers; call `reindex()` when done with a group of edits. */
   add(nodes: readonly NodeProto[], initializers: readonly TensorProto[] = []): void {
-    // Not spread: there may be more than a call takes arguments.
+    // Not spread, because there may be more nodes than a call may have arguments.
     for (const node of nodes) this.proto.node.push(node);
     for (const tensor of initializers) this.proto.initializer.push(tensor);
   }

@@ -4,7 +4,7 @@ import { DataType, type NodeProto, type TensorProto } from "../model/proto.ts";
 import { makeTensor } from "../model/tensor.ts";
 
 /**
- * Writes nodes in the model's own operator set: axes as attributes or inputs, as its version wants them. Values get
+ * Writes nodes in the model's own operator set, with axes as attributes or inputs according to its version. Values get
  * names that nothing else in the graph has, beginning with the builder's prefix.
  */
 export class NodeBuilder {
@@ -138,7 +138,7 @@ export class NodeBuilder {
   /** The larger (Max) or smaller (Min) of int64 values below 2^24, such as lengths. */
   extreme(opType: "Max" | "Min", values: readonly string[]): string {
     if (this.graph.opset >= 12) return this.op(opType, values);
-    // Of floats alone before opset 12.
+    // Before opset 12, Max and Min take only floats.
     return this.cast(
       this.op(
         opType,
@@ -157,7 +157,7 @@ export class NodeBuilder {
     return this.slice(this.op("Shape", [value]), 0, axis, axis + 1);
   }
 
-  /** Adds what was built to the graph. */
+  /** Adds the nodes and initializers built so far to the graph. */
   commit(): void {
     this.graph.add(this.nodes, this.initializers);
     this.nodes.length = 0;

@@ -37,7 +37,7 @@ export function stringAttribute(node: NodeProto, name: string): string | undefin
   return found === undefined ? undefined : decodeAscii(found.s);
 }
 
-/** What a new node's attribute may be given as: an integer, integers, a float, a text, a body or a tensor. */
+/** The value of a new node's attribute: an integer, integers, a float, a text, a body or a tensor. */
 export type AttributeValue =
   | { int: number }
   | { ints: number[] }

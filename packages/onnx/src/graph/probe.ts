@@ -16,9 +16,9 @@ export interface ProbeSizes {
   readonly length: number;
   /** Free dimensions of different names get different lengths, so that queries and keys of cross-attention differ. */
   readonly distinct: boolean;
-  /** Height and width of images beside other inputs; default: `length`. */
+  /** Height and width of images that are fed together with other inputs. Default: `length`. */
   readonly side?: number;
-  /** Sizes that the graph insists on for free dimensions of these names: what it declares free is baked in. */
+  /** Sizes, by name, of dimensions that the graph declares free although only one size works. */
   readonly pinned?: Readonly<Record<string, number>>;
 }
 
@@ -27,32 +27,32 @@ export interface Probe {
   readonly sizes: ProbeSizes;
   readonly inputs: ReadonlyMap<string, readonly number[]>;
   readonly info: ReadonlyMap<string, ShapeInfo>;
-  /** The same of the bodies of If, Loop and Scan, at any depth; outer values included. Of bodies that run at these sizes. */
+  /** The same for bodies of If, Loop and Scan that run at these sizes, at any depth; outer values included. */
   readonly bodies: ReadonlyMap<GraphProto, ReadonlyMap<string, ShapeInfo>>;
 }
 
-/** Values up to this many elements are carried along. */
+/** Values of up to this many elements are carried along. */
 const valueElements = 1 << 16;
-/** What one node of shape arithmetic may cost: where it makes more than is carried along, its shape is enough. */
+/** Limits of one node of shape arithmetic. If it makes more than is carried along, its shape is enough. */
 const shapeArithmetic: Partial<EvaluationLimits> = { elements: 1 << 17, operations: 1 << 22 };
 
-/** What probing has cost: nodes seen, and the operations of those that were computed. */
+/** The cost of probing so far: nodes seen, and operations of the nodes that were computed. */
 interface ProbingCost {
   operations: number;
 }
 
-/** A node whose shape is inferred costs about as much as so many additions. */
+/** Cost of inferring the shape of a node, in additions. */
 const costOfNode = 64;
 /** Operations of one probe after which values are no longer carried along. Real models take a hundredth of it. */
 const mostOperations = 3e7;
-/** Operations after which no more sizes are tried, but the usual ones: a thousand nodes take 64,000 for each attempt. */
+/** Operations after which only the usual sizes are tried. An attempt takes 64,000 per thousand nodes. */
 const mostForAttempts = 4e6;
 
 /**
- * Runs a graph's shape arithmetic at concrete input shapes: every Shape, Gather, Concat and Reshape target becomes
- * a number, whatever detour the exporter took. No weight is read and no activation computed.
+ * Runs a graph's shape arithmetic at concrete input shapes, so that every Shape, Gather, Concat and Reshape target
+ * becomes a number, by whatever route the exporter computes it. No weight is read and no activation computed.
  *
- * @param last the node after which nothing matters; default all nodes
+ * @param last the last node that matters; default: the last of all nodes
  * @throws ShapeConflict if the graph cannot run at these sizes
  */
 export function probe(graph: Graph, sizes: ProbeSizes, cost: ProbingCost = { operations: 0 }, last?: NodeProto): Probe {
@@ -75,7 +75,7 @@ const hasTwoAxes = ({ type }: ValueInfoProto): boolean => type?.tensorType?.shap
 
 type BodyInfo = Map<GraphProto, Map<string, ShapeInfo>>;
 
-/** Shapes that bodies may take over from around them: loops in loops are run through exponentially often. */
+/** Limit of shapes that bodies copy from the graphs around them: nested loops are run exponentially often. */
 const mostCopied = 1 << 21;
 
 interface Progress {
@@ -85,8 +85,8 @@ interface Progress {
 }
 
 /**
- * Free dimensions: the first is a batch, later ones lengths; the same name has the same size everywhere, also where it
- * is a term of a sum: "past_sequence_length + sequence_length".
+ * Sizes for free dimensions: the first is a batch, later ones are lengths. A name has the same size everywhere, also as a
+ * term of a sum: "past_sequence_length + sequence_length".
  */
 function inputShape(input: ValueInfoProto, sizes: ProbeSizes, named: Map<string, number>): ShapeInfo | undefined {
   const type = input.type?.tensorType;
@@ -144,7 +144,7 @@ function propagate(graph: Graph, info: Map<string, ShapeInfo>, progress: Progres
 /** No runtime has tensors of more axes. */
 const largestRank = 64;
 
-/** What a malformed node makes of its inputs may be no shape at all: sizes negative, fractional, absent or immense. */
+/** False for the results of malformed nodes: sizes that are negative, fractional, absent or immense. */
 const isShape = (dims: readonly number[]): boolean =>
   dims.length <= largestRank &&
   dims.every((dim) => Number.isSafeInteger(dim) && dim >= 0) &&
@@ -202,7 +202,7 @@ function shapeValue(call: ShapeCall, dims: readonly number[]): Tensor {
 
 const known = (value: Tensor): ShapeInfo => ({ dims: value.dims, dataType: value.dataType, value });
 
-/** The node's outputs by computing it, where all that it reads is known and small. */
+/** The node's outputs, computed, if everything that it reads is known and small. */
 function evaluated(
   graph: Graph,
   node: NodeProto,
@@ -236,7 +236,7 @@ export interface ProbePair {
   readonly second: Probe | undefined;
 }
 
-/** Sizes to try in turn. Primes, so that a dimension tells what it is made of. */
+/** Sizes to try in turn. They are primes, so that a dimension shows which sizes it is computed from. */
 const attempts: readonly ProbeSizes[] = [
   { batch: 3, length: 13, distinct: true },
   { batch: 3, length: 13, distinct: false },
@@ -245,7 +245,7 @@ const attempts: readonly ProbeSizes[] = [
   { batch: 1, length: 16_001, distinct: false },
 ];
 
-/** Sides of images to try: position tables fit one size and its patches only, and many tiny models exist. */
+/** Sides of images to try: a position table fits the patches of one size only, and many tiny models exist. */
 const imageSides: readonly number[] = (
   "224 16 32 64 384 256 128 96 48 112 192 448 512 518 336 378 8 12 20 24 28 36 40 56 30 " +
   "72 80 84 98 120 140 144 160 168 196 240 280 288 320 392 420 480 560 576 640 768 800 1024"
@@ -299,7 +299,7 @@ export function probePair(graph: Graph): ProbePair | { conflict: ShapeConflict }
   return { conflict: conflict! };
 }
 
-/** Choices of sizes that are tried at most. */
+/** The most choices of sizes that are tried. */
 const mostTried = 128;
 
 /** Names of the inputs' free dimensions. */

@@ -39,7 +39,7 @@ const quantisedWhere: ShapeFunction = (call) => {
   return [{ dims: broadcastDims(call, condition.dims, x.dims, y.dims), dataType: x.dataType }];
 };
 
-/** Of operators in onnxruntime's own domain that its optimizers and quantisers write. */
+/** Shape functions of operators in onnxruntime's own domain that its optimizers and quantisers write. */
 export const runtimeShapes: readonly (readonly [string, ShapeFunction])[] = [
   ["RelativePositionBias", relativePositionBias],
   ["GatedRelativePositionBias", gatedRelativePositionBias],

@@ -8,8 +8,9 @@ import { giveUp } from "./unknown.ts";
 export type ShapeFunction = (call: ShapeCall) => readonly (ShapeInfo | undefined)[] | undefined;
 
 /**
- * One node with what is known of its inputs, null where that is nothing. Semantics written for values give shapes with
- * it: what does not follow is given up (see `ifKnown`), and sizes that contradict each other are a ShapeConflict.
+ * One node with the facts known about its inputs, null for an input that is unknown. With it, semantics written for
+ * values give shapes: facts that do not follow are given up (see `ifKnown`), and sizes that contradict each other are a
+ * ShapeConflict.
  */
 export class ShapeCall extends NodeCall<ShapeInfo> {
   readonly #opsets: Opsets;

@@ -13,7 +13,7 @@ import { ShapeCall, type ShapeFunction } from "./shape-call.ts";
 import type { ShapeInfo } from "./shape-info.ts";
 import { giveUp, ifKnown } from "./unknown.ts";
 
-/** As the first input, whatever the others are. */
+/** The shape and type of the first input. */
 const first: ShapeFunction = (call) => {
   const { dims, dataType } = call.input(0);
   return [{ dims, dataType }];
@@ -250,8 +250,8 @@ const reductions =
  * The shapes of a node's outputs.
  *
  * @param inputs what is known of its inputs
- * @returns undefined where they do not follow: inputs are not known, or the operator is not
- * @throws ShapeConflict where the sizes of the inputs contradict each other
+ * @returns undefined if the inputs or the operator are unknown
+ * @throws ShapeConflict if the sizes of the inputs contradict each other
  */
 export function inferShapes(
   node: NodeProto,

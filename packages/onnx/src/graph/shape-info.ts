@@ -1,15 +1,15 @@
 import type { Tensor } from "../evaluate/tensor.ts";
 import type { NodeProto } from "../model/proto.ts";
 
-/** What is known of a value when the model's inputs have concrete shapes. */
+/** The facts known about a value when the model's inputs have concrete shapes. */
 export interface ShapeInfo {
   readonly dims: readonly number[];
   readonly dataType: number;
-  /** Present where the value follows from shapes and constants alone. */
+  /** Present if the value follows from shapes and constants alone. */
   readonly value?: Tensor;
 }
 
-/** Thrown where shapes contradict each other: the probing length is not one that this graph can run at. */
+/** Thrown if shapes contradict each other: the graph cannot run at the probing length. */
 export class ShapeConflict extends Error {
   readonly node: NodeProto;
   /** Lengths that the graph insists on: constants of the reshape that failed. */

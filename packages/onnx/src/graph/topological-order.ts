@@ -4,8 +4,8 @@ import { bodies, valuesRead } from "../model/walk.ts";
 import { describeNode } from "../semantics/node-call.ts";
 
 /**
- * Nodes in an order in which every value is made before it is read; among nodes that are ready at the same time
- * the given order is kept, so that a sorted list comes back as it is.
+ * Nodes in an order in which every value is made before it is read. Nodes that are ready at the same time keep the given
+ * order, so a sorted list comes back as it is.
  *
  * @throws GraphError "cyclic-graph" if there is none
  */

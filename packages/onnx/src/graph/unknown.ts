@@ -3,7 +3,7 @@ class Unknown extends Error {}
 /** One for all: nobody reads where it was thrown, and stack traces take time. */
 const unknown = new Unknown("It does not follow from what is known.");
 
-/** Leaves the nearest {@link ifKnown}. */
+/** Ends the nearest {@link ifKnown} with undefined. */
 export function giveUp(): never {
   throw unknown;
 }

@@ -10,8 +10,8 @@ export function readsData(node: NodeProto): ReadonlySet<string> {
 }
 
 /**
- * The nodes of a graph that read the contents of a value, not only its shape or type: each once. As {@link readsData}
- * says it, at the cost of the readers and not of all that they read.
+ * The nodes of a graph that read the contents of a value, not only its shape or type, each once. Agrees with
+ * {@link readsData}, but the cost grows with the readers, not with everything that they read.
  */
 export function dataReaders(graph: Graph, value: string): readonly NodeProto[] {
   return graph.consumers(value).filter((node) => readsDataOf(node, value));
@@ -44,7 +44,7 @@ export function ancestors(
 /**
  * The nodes met by going from a value to the node that makes it, on to that node's first input, and so on.
  *
- * @param isPassed whether the way goes through a node; it ends before the first that it does not
+ * @param isPassed whether the walk goes on through a node; it ends before the first for which this is false
  */
 export function* nodesAlongFirstInput(
   graph: Graph,
@@ -56,7 +56,7 @@ export function* nodesAlongFirstInput(
   }
 }
 
-/** The value that the graph makes last, at least one being given; inputs, constants and outer values count as first. */
+/** Of at least one given value, the one that the graph makes last. Inputs, constants and outer values count as first. */
 export function madeLast(graph: Graph, values: Iterable<string>): string {
   const placeOf = (value: string): number => {
     const node = graph.producer(value);
