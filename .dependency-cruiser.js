@@ -104,8 +104,8 @@ const layers = {
 
 /** Layers whose files lie in a folder with others. */
 const paths = {
-  "rewriter/attention/site": "attention/(site|context|product)\\.ts$",
-  "rewriter/attention": "attention/(?!(site|context|product)\\.ts$)[^/]+\\.ts$",
+  "rewriter/attention/site": "attention/(site|context|product|mask-origins|first-above)\\.ts$",
+  "rewriter/attention": "attention/(?!(site|context|product|mask-origins|first-above)\\.ts$)[^/]+\\.ts$",
 };
 
 const escaped = (text) => text.replaceAll(".", "\\.");
