@@ -105,7 +105,7 @@ export function readmePicture(): string {
   const chart = echarts.init(null, null, { renderer: "svg", ssr: true, ...size });
   chart.setOption({
     animation: false,
-    title: [title("Accuracy kept, without training", 16), title("Times as fast as softmax", half + 16)],
+    title: [title("Accuracy kept, without training", 16), title("Speed relative to softmax", half + 16)],
     legend: [legend(curves, 0), legend(curves, 1)],
     grid: [60, half + 60].map((left) => ({ left, width: half - 112, top: 100, bottom: 56, outerBoundsMode: "none" })),
     xAxis: [tokens(0, 64), tokens(1, 256)],
@@ -218,7 +218,7 @@ function tokens(gridIndex: number, min: number): object {
 
 /** The same in words, for those who hear the page. */
 function words(curves: readonly Curve[]): string {
-  const panels = ["Accuracy kept, without training", "Times as fast as softmax"].map((heading, panel) => {
+  const panels = ["Accuracy kept, without training", "Speed relative to softmax"].map((heading, panel) => {
     const said = curves
       .filter((curve) => curve.panel === panel)
       .map(({ name, points, unit }) => {
