@@ -4,7 +4,7 @@ import type { Graph, GraphProbe } from "@favor/onnx/graph";
 import { copyingOperators, orderComparisons } from "@favor/onnx/semantics";
 import type { AttentionContext } from "../context.ts";
 
-/** What the numbers of an input may be, by what the model does with them. */
+/** The numbers that an input may hold, judged by what the model does with them. */
 type InputUse =
   /** Any row of a table: token ids, positions, kinds of tokens. */
   | { readonly kind: "ids"; readonly rows: number }
@@ -17,11 +17,11 @@ type InputUse =
   /** Any number: integers are compared with one another or with constants, fractions multiply or divide. */
   | { readonly kind: "any"; readonly isCounted: boolean };
 
-/** What is multiplied by more than this is a mask. */
+/** A value that is multiplied by more than this is a mask. */
 const hidesKeys = 1e3;
 /** How far positions that are fed lie apart. */
 const positionStrides = [1, 5, 50, 1000];
-/** What exporters add to logits to hide them. */
+/** The number that exporters add to logits to hide them. */
 const additiveMask = -1e4;
 
 /** 0: nothing is padding; 1: some of it is; 2: anything that the model takes. */
@@ -34,7 +34,7 @@ export class InputDraws {
   readonly #region: ReadonlySet<NodeProto>;
   readonly #uses = new Map<string, InputUse>();
   readonly #compared = new Map<string, readonly number[]>();
-  /** The next id of each table: all of them come, whatever the vocabulary's size. */
+  /** The next id of each table, so that all ids are drawn, however large the vocabulary. */
   readonly #next = new Map<string, number>();
 
   /**

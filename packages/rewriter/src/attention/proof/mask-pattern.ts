@@ -138,7 +138,7 @@ function classifyBias(samples: readonly MaskSample[], tolerance: number): MaskPa
 
 const other = (found: MaskKindFound, message: string): MaskPattern => ({ kind: "other", found, message });
 
-/** Whether every query of a group weighs the keys alike. */
+/** Whether all queries of a group give the keys the same weights. */
 function hasEqualRows({ weights, queries, keys }: MaskSample): boolean {
   return weights.every((weight, at) => {
     const group = at - (at % (queries * keys));
@@ -235,7 +235,7 @@ function withinWindow({ weights, groups, queries, keys }: MaskSample, before: nu
   return true;
 }
 
-/** A query sees every key or none: a mask laid along the wrong axis. */
+/** Whether each query sees every key or none: a mask along the wrong axis. */
 function hidesQueries({ weights }: MaskSample): boolean {
   return !weights.some(isMasked);
 }

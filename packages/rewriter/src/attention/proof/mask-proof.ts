@@ -222,8 +222,8 @@ function keySampleOf(
 }
 
 /**
- * Whether a sample says something of the mask. One in which a group attends to nothing at all does not; nor does an
- * input of nothing but padding, whose rows attend to nothing or fall back to all keys.
+ * Whether a sample says something about the mask. It does not if a group attends to nothing at all, or if the input is
+ * all padding, whose rows attend to nothing or fall back to all keys.
  */
 function isTelling({ mask: { weights, groups, queries, keys }, mode }: Sample): boolean {
   const group = queries * keys;

@@ -3,12 +3,12 @@ import { EvaluationError, EvaluationLimitError } from "@favor/onnx/evaluate";
 import type { GraphProbe } from "@favor/onnx/graph";
 import type { Region, RegionLabels } from "../wiring/region.ts";
 
-/** Operators that treat every batch, head and row alike, so that a few of them stand for all. */
+/** Operators that treat all batches, heads and rows the same, so that a few of them stand for all. */
 const uniform = new Set([
   ..."Softmax LogSoftmax Exp Log Neg Reciprocal Add Sub Mul Div Max Min Clip Where ReduceMax ReduceSum".split(" "),
   ..."Cast CastLike Identity Dropout IsNaN Equal Not And Or".split(" "),
 ]);
-/** Positions that are enough to see what a region computes where no mask tells them apart. */
+/** Enough positions to see what a region computes if no mask distinguishes them. */
 const fewPositions = 17;
 /** One head and three rows of 1,024 positions fit; several arrays of so many numbers take some 300 MB. */
 const mostLogits = 2 ** 22;
@@ -47,7 +47,7 @@ export function probedLogits(
   return dims;
 }
 
-/** Labels of axes of heads that the region, and all that it reads from outside, treat alike: one head stands for all. */
+/** Labels of axes of heads that the region and its outer values treat the same, so that one head stands for all. */
 export function treatsHeadsAlike(
   region: Region,
   values: readonly string[],

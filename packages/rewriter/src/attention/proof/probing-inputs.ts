@@ -4,7 +4,7 @@ import type { AttentionContext } from "../context.ts";
 import { layoutOperators, orderComparisons } from "@favor/onnx/semantics";
 import { reachable, type Graph, type GraphProbe } from "@favor/onnx/graph";
 
-/** Inputs with more elements are left out, and what needs them cannot be evaluated. */
+/** Inputs with more elements are left out, and anything that needs them cannot be evaluated. */
 const largestInput = 2 ** 20;
 /** What exporters add to logits to hide them, the oldest and mildest of them. */
 const additiveMask = -1e4;
@@ -71,7 +71,7 @@ function drawInput(
   const size = elementCount(dims);
   const isBinary = dataType === DataType.BOOL || dims.length !== 2;
   const { equal: compared, divided } = isBinary ? { equal: [], divided: [] } : comparedConstants(context, input.name);
-  // Real tokens are none of the constants that padding is told by.
+  // Real tokens differ from the constants by which padding is recognised.
   const real = compared.length === 0 ? 1 : 7;
   if (dims.length >= 2 && isFloat(dataType) && isAdded(context, input.name)) {
     const width = dims.at(-1)!;
@@ -104,7 +104,7 @@ function isAdded({ graph }: AttentionContext, input: string): boolean {
   return false;
 }
 
-/** An input, and what operators of these kinds make of it. */
+/** An input, and the values that operators of these kinds compute from it. */
 function madeThrough(graph: Graph, input: string, operators: ReadonlySet<string>): Iterable<string> {
   const next = (value: string): string[] =>
     graph

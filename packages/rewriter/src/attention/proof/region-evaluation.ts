@@ -11,7 +11,7 @@ import { probedLogits } from "./probed-logits.ts";
 import type { Region, RegionLabels } from "../wiring/region.ts";
 import type { LawShape, Probabilities } from "./softmax-law.ts";
 
-/** What a region reads from outside, beside the logits: masks and biases, and the nodes that make them. */
+/** The values that a region reads from outside, besides the logits: masks and biases, with the nodes that make them. */
 export interface RegionInputs {
   readonly values: readonly string[];
   readonly nodes: ReadonlySet<NodeProto>;
@@ -19,7 +19,7 @@ export interface RegionInputs {
   readonly read: ReadonlySet<string>;
 }
 
-/** The nodes are looked for when they are first asked for: of most regions they never are. */
+/** The nodes are found when first asked for, because most regions never need them. */
 export function regionInputs(context: AttentionContext, region: Region, probe: GraphProbe): RegionInputs {
   const made = new Set([region.logits.output.value, ...region.nodes.flatMap((node) => node.output)]);
   const values = [...new Set(region.nodes.flatMap((node) => node.input))].filter((v) => v !== "" && !made.has(v));

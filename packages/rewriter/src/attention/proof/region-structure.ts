@@ -5,7 +5,7 @@ import { readsData } from "@favor/onnx/graph";
 import { countSteps, type AttentionContext } from "../context.ts";
 import type { Region, RegionLabels } from "../wiring/region.ts";
 
-/** Constants up to this size are alike if what they hold is; larger ones only if they are the same. */
+/** Constants up to this size are equal if their contents are; larger ones only if they are the same constant. */
 const largestCompared = 2 ** 20;
 
 /** An attribute written out; undefined for bodies, which nothing is like but themselves, and large tensors. */
@@ -27,7 +27,7 @@ export class RegionStructures {
   /** Numbers by what makes a value, written out. */
   readonly #numbers = new Map<string, number>();
   readonly #leaves = new Map<string, number>();
-  /** Of values outside regions, such as the masks that layers share. */
+  /** Numbers of values outside regions, such as the masks that layers share. */
   readonly #outside = new Map<string, number>();
   /** Constants of one size and type, to be compared in full. */
   readonly #constants = new Map<string, { readonly data: Tensor["data"]; readonly number: number }[]>();

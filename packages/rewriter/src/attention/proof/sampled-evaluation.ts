@@ -160,7 +160,7 @@ interface SampledCall {
   /** Wanted of the output, not empty. */
   readonly kept: Kept;
   readonly opset: number;
-  /** Of the whole output. */
+  /** Dimensions of the whole output. */
   readonly dims: readonly number[];
   readonly dimsOf: (value: string) => readonly number[] | undefined;
   /** No elements of a value's type. */
@@ -217,7 +217,7 @@ const softmaxAxes = ({ node, opset }: SampledCall, rank: number): readonly numbe
   return opset >= 13 ? [first] : Array.from({ length: rank - first }, (_, i) => first + i);
 };
 
-/** Over some positions of its own axis it is the softmax of these. */
+/** Restricted to some positions of its own axis, a softmax is the softmax of these positions. */
 const softmax: Rule = (call) => {
   const axes = softmaxAxes(call, call.dims.length) ?? [];
   const isAlone = axes.length === 1 && call.kept.has(axes[0]!);

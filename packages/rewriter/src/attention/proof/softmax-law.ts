@@ -1,8 +1,7 @@
 /**
- * Proves by evaluation that a region computes P = softmax(c S + bias): whatever operators it is written in, the
- * probabilities must be the row-normalised product of exp(c S) and a weight that does not depend on S. Soft-capping,
- * top-k, talking heads and gates all fail; scales, decomposed softmax, masks before or after, guards against NaN and
- * folded heads all pass.
+ * Proves by evaluation that a region computes P = softmax(c S + bias), in any operators. The probabilities must be the
+ * row-normalised product of exp(c S) and a weight that does not depend on S. Soft-capping, top-k, talking heads and gates
+ * all fail; scales, decomposed softmax, masks before or after, guards against NaN and folded heads all pass.
  */
 
 /** Probabilities of one evaluation: [groups, rows, columns], groups being batch and heads together. */
@@ -40,7 +39,7 @@ const amplitudes: readonly number[] = [20, 4];
 export const largestOffset = 60;
 /** Where there are more logits, one amplitude is enough: rows of all sizes are among them. */
 const manyLogits = 1 << 17;
-/** Random numbers repeat after so many. A prime, so that no two rows are alike. */
+/** Random numbers repeat with this period. It is prime, so that no two rows are equal. */
 const randomPeriod = 16_381;
 
 /**
@@ -96,7 +95,7 @@ function moveRows(logits: Float64Array, keys: number, offset: number, random: ()
   }
 }
 
-/** No two keys of a row alike, within +-1. */
+/** Logits within +-1, all different within a row. */
 function ramp({ groups, queries, keys }: LawShape): Float64Array {
   return Float64Array.from({ length: groups * queries * keys }, (_, at) => (2 * (at % keys)) / keys - 1);
 }

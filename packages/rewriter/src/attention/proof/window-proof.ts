@@ -32,7 +32,7 @@ const windowOperators = new Set(
 const affordableLogits = 1 << 20;
 /** Constant masks beyond this many elements are not read. */
 const largestConstant = 1 << 26;
-/** What a window's size is replaced by, to see whether it matters. */
+/** The size that replaces a window's, to see whether it matters. */
 const narrow = 2;
 
 interface WindowSize {
