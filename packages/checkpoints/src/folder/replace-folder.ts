@@ -83,7 +83,7 @@ function settle(work: WorkFolder, target: string): string {
   const own = readJournal(work);
   if (!isThere(work.old)) {
     rmSync(work.path, removal);
-    return `Removed what a run that was killed left beside ${target}.`;
+    return `Removed what a killed run left next to ${target}.`;
   }
   if (!isThere(target)) {
     if (own !== undefined && isThere(work.fresh)) {
@@ -104,7 +104,7 @@ function settle(work: WorkFolder, target: string): string {
     );
   }
   rmSync(work.path, removal);
-  return `Removed what a run that was killed left beside ${target}.`;
+  return `Removed what a killed run left next to ${target}.`;
 }
 
 /** @throws {UsageError} `output-holds-foreign`, naming what stands where a file of ours would be. */

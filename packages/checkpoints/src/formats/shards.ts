@@ -58,8 +58,8 @@ function checkedName(name: unknown): string {
   if (typeof name === "string" && name.length <= 255 && plainName.test(name) && !deviceName.test(name)) return name;
   throw new CheckpointError(
     "malformed",
-    `The index names the file ${JSON.stringify(name)}; names of the form "model-00001-of-00002.safetensors", beside ` +
-      "the index, are read. This checkpoint was not written by a common tool: do not trust it.",
+    `The index names the file ${JSON.stringify(name)}; Favor reads only names like "model-00001-of-00002.safetensors", ` +
+      "in the folder of the index. This checkpoint was not written by a common tool: do not trust it.",
     { file: name },
   );
 }

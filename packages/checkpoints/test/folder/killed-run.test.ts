@@ -161,7 +161,7 @@ describe("an unfinished folder beside the output", () => {
   test("of a process that is gone is removed", async () => {
     // The largest process id of Linux and macOS is below this.
     const out = await unfinished((name, pid) => name.replace(`-${pid}-`, `-${2 ** 22 + 1}-`));
-    expect(await settled(out)).toEqual([`Removed what a run that was killed left beside ${out}.`]);
+    expect(await settled(out)).toEqual([`Removed what a killed run left next to ${out}.`]);
     expect(await readdir(dirname(out))).toEqual([]);
   });
 

@@ -25,7 +25,7 @@ const layerNames: LayerNames = {
 interface Variety {
   readonly prefix: string;
   readonly maskedLanguage: Omit<MaskedLanguageNames, "embedding">;
-  /** Of the masked language head; undefined: the encoder's. */
+  /** Activation of the masked language head. Default: the encoder's. */
   readonly headActivation?: string;
   readonly classifySequence: Architecture["classifySequence"];
   /** RoBERTa counts positions after the padding token, and knows one token type. */

@@ -31,7 +31,7 @@ const amplitudes = { shares: 4, caps: 20 };
 const boundingOperators = new Set(["Clip", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min"]);
 /** Logits of more than this arise nowhere, and float32 rounds them by more than a probability may differ. */
 const largestBound = 1e3;
-/** Of float32. */
+/** Tolerance of a probability in float32. */
 const singleTolerance = 5e-4;
 /** Smaller shares of a row are not looked at one by one. */
 const leastShare = 1e-9;

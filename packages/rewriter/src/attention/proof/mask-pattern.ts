@@ -32,7 +32,7 @@ export type MaskKindFound = Extract<
 >;
 
 /**
- * Below this a weight counts as masked: exp(-1e4) and exp(-1e9) are 0, and exp(-100) is nothing beside any logits that
+ * Below this a weight counts as masked: exp(-1e4) and exp(-1e9) are 0, and exp(-100) is negligible for any logits that
  * float32 keeps apart. exp(-30) is no mask: logits that lie further apart than that bring the key back.
  */
 const masked = 1e-36;

@@ -15,7 +15,7 @@ const mostLogits = 2 ** 22;
 
 /**
  * The shape in which a region's logits are evaluated: the probe's own, or smaller where the region's operators and what
- * it reads from outside treat all heads, and without a mask all positions, alike.
+ * it reads from outside treat all heads the same and, without a mask, all positions the same.
  *
  * @throws EvaluationLimitError if that is too large to evaluate, EvaluationError where the probe does not reach the logits
  */

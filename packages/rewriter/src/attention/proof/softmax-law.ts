@@ -23,7 +23,7 @@ export interface SoftmaxLaw {
   readonly error: number;
   /**
    * exp(bias) of each logit, 1 at the largest of its row: [groups, queries, keys]. NaN in rows that attend to nothing:
-   * all zeros, NaN, or the same whatever the logits are, as where a mask hides every key.
+   * all zeros, NaN, or the same for all logits, as if a mask hides every key.
    */
   readonly weights: Float64Array;
 }
