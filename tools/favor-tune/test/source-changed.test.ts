@@ -13,7 +13,7 @@ import { temporaryFolder } from "@favor/test-support/temporary-folder";
 import { convertedOnce, shallowOnce } from "./converted.ts";
 
 const { converted, original } = shallowOnce({ count: 8 });
-/** Of a checkpoint that is a graph already. */
+/** A conversion of a checkpoint that is already a graph. */
 const convertedGraph = convertedOnce({ count: 8 });
 
 /** Converted folder and teacher, both to be spoiled, and what is asked for: distillation, then MLM that uses the teacher. */
@@ -35,7 +35,7 @@ function at(text: string, action: () => void): Progress {
 const spoil = (path: string): void => {
   writeFileSync(path, "another model");
 };
-/** Of the same length and contents, and so told by its time alone. */
+/** Leaves length and contents as they are, so that only the time shows the change. */
 const touch = (path: string): void => {
   utimesSync(path, new Date(0), new Date(0));
 };

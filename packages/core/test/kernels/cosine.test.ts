@@ -5,7 +5,7 @@ import { createKernels } from "../../src/kernels/create.ts";
 describe.each(runnableKernels)("the cosine, simd: %s", (simd) => {
   const kernels = createKernels({ simd });
 
-  /** Of a multiple of 8 numbers. */
+  /** Takes a multiple of 8 numbers. */
   function cos(x: ArrayLike<number>, shift: ArrayLike<number> = new Float32Array(8)): Float32Array {
     const heap = kernels.heap(8 + x.length);
     heap.set(Float32Array.from(shift), 0);

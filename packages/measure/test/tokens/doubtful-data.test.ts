@@ -63,7 +63,7 @@ describe("calibration data that are too few", () => {
 });
 
 describe("tokens that the tokenizer does not know", () => {
-  // Of 100 tokens a sequence, the prefix is unknown to the tokenizer.
+  // The sequences have 100 tokens each; the prefix is unknown to the tokenizer.
   test("5 of 100 are not doubtful, 6 of 100 are", async () => {
     expect(await doubts(fasta(60, 93, 20, "X".repeat(5)))).toEqual([]);
     expect(await doubts(fasta(60, 92, 20, "X".repeat(6)))).toEqual([

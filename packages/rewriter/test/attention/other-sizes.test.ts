@@ -43,7 +43,7 @@ const distance = (b: Layer): string => b.op("Abs", [b.distances()]);
 const floatDistance = (b: Layer): string => float(b, distance(b));
 const length = (b: Layer): string => float(b, b.squeeze(b.dimension("x", 1), [0]));
 const batch = (b: Layer): string => float(b, b.squeeze(b.dimension("x", 0), [0]));
-/** Of each query and key: [batch, 1, length, 1] and [batch, 1, 1, length]. */
+/** One value per query and one per key: [batch, 1, length, 1] and [batch, 1, 1, length]. */
 const ofQueries = (b: Layer, value: string): string => b.unsqueeze(value, [1, 3]);
 const ofKeys = (b: Layer, value: string): string => b.unsqueeze(value, [1, 2]);
 const sameOf = (b: Layer, value: string): string => b.op("Equal", [ofQueries(b, value), ofKeys(b, value)]);

@@ -60,7 +60,7 @@ afterAll(() => opened.close());
 
 const batch = { step: 0, epoch: 0 };
 
-/** Of row m of head 0's projection, stored as [dim, count] = [32, 16]. */
+/** The norm of row m of head 0's projection, stored as [dim, count] = [32, 16]. */
 function norm(values: Float32Array, m: number): number {
   return Math.hypot(...Array.from({ length: 32 }, (_, i) => values[i * 16 + m]!));
 }

@@ -121,7 +121,7 @@ function reference(sample: ReturnType<typeof draw>, forms: readonly ExponentialF
   });
 }
 
-/** Of every kind of kernels the error of a result relative to one expected result, which takes longer than they do. */
+/** The relative error of each kind of kernels against one expected result, which takes longer to compute than theirs. */
 function errors(expected: Float64Array, attend: (kernels: BlockKernels) => Float32Array): number[] {
   return allKernels.map((kernels) => relativeError(attend(kernels), expected));
 }
