@@ -18,6 +18,8 @@ export interface AttentionContext {
   readonly dynamic: Values;
   /** Operations spent so far on evaluating the masks of the whole model, and their limit. */
   readonly spent: { operations: number; readonly most: number };
+  /** The same of confirming what was found, at other sizes and with other inputs. */
+  readonly confirming: { operations: number; readonly most: number };
   /** Steps taken so far along the wiring of the whole model, and their limit; see {@link countSteps}. */
   readonly steps: { taken: number; readonly most: number };
   /** Where masks come from. */
@@ -34,6 +36,9 @@ interface Values {
  * A mask of 1,024 x 1,024 positions that all heads and layers share takes some 3 * 10^7.
  */
 export const maskOperations = 4e7;
+
+/** How many times as many operations confirming the masks may take: some five million for each mask unlike the others. */
+const confirmingShare = 40;
 
 /**
  * Limit of steps from node to node in the search for attention: about ten seconds, because a graph can be written in
@@ -53,6 +58,7 @@ export function makeContext(
     second,
     dynamic: dynamicValues(graph),
     spent: { operations: 0, most },
+    confirming: { operations: 0, most: most * confirmingShare },
     steps: { taken: 0, most: wiringSteps },
     origins: maskOrigins(graph, first),
   };
@@ -85,9 +91,9 @@ export function bodyContext(
   const first = graphProbe(graph, probes.first);
   if (first === undefined) return undefined;
   const second = probes.second && graphProbe(graph, probes.second);
-  const { spent, steps } = outer;
+  const { spent, confirming, steps } = outer;
   const origins = maskOrigins(graph, first, outer.origins);
-  return { graph, first, second, dynamic: dynamicValues(graph, outer.dynamic), spent, steps, origins };
+  return { graph, first, second, dynamic: dynamicValues(graph, outer.dynamic), spent, confirming, steps, origins };
 }
 
 function dynamicValues(graph: Graph, outer?: Values): Values {

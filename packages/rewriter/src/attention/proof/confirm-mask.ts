@@ -1,8 +1,8 @@
 import { FavorError } from "@favor/core";
 import { DataType } from "@favor/onnx";
-import { elementCount, tensorOf, type Tensor } from "@favor/onnx/evaluate";
+import { elementCount, EvaluationLimitError, tensorOf, type Tensor } from "@favor/onnx/evaluate";
 import { ancestors, type GraphProbe } from "@favor/onnx/graph";
-import type { Reason } from "../../refusals/reason.ts";
+import { reasonFor, type Reason } from "../../refusals/reason.ts";
 import type { KeyMask, MaskVerdict } from "../site.ts";
 import { InputDraws, type Draw } from "./input-draws.ts";
 import { relabel } from "./layout.ts";
@@ -22,6 +22,8 @@ export interface ShortVerdict {
   readonly tolerance: number;
 }
 
+/** Logits that are looked at where rows cannot be told apart. */
+const mostLogits = 2 ** 21;
 /** Queries that are looked at, at each size, besides those that a constant of the graph names. */
 const queriesSeen = 10;
 /** Constants of the graph that are taken for positions. */
@@ -61,7 +63,12 @@ export function contradiction(question: MaskQuestion, sizes: OtherSizes, verdict
 }
 
 /** What is seen of the probabilities of one size. */
-type Part = "few queries of all keys" | "few queries of few keys" | "all queries of few keys";
+type Part = "few queries of all keys" | "few queries of few keys" | "all queries of few keys" | "everything";
+
+function tooManyOperations(allowed: unknown): Reason {
+  const found = `Comparing the mask with longer inputs takes more than ${String(allowed)} operations.`;
+  return reasonFor("mask-not-evaluated", found);
+}
 
 class Confirmation {
   /** The first contradiction. */
@@ -87,7 +94,14 @@ class Confirmation {
       try {
         this.found = this.#compare(probe, draw, part);
       } catch (error) {
-        if (!(error instanceof TooLargeToSample) && !FavorError.isInstance(error)) throw error;
+        if (error instanceof TooLargeToSample && part === "few queries of all keys") {
+          // Its rows cannot be told apart: all of them, then, if they are not too many.
+          this.check(probe, [draw], "everything");
+        } else if (error instanceof EvaluationLimitError && error.details["limit"] === "operations") {
+          this.found = tooManyOperations(error.details["allowed"]);
+        } else if (!(error instanceof TooLargeToSample) && !FavorError.isInstance(error)) {
+          throw error;
+        }
       }
     }
   }
@@ -108,6 +122,7 @@ class Confirmation {
     const { logits, probabilities } = labels;
     const shape = probe.info.get(region.logits.output.value);
     if (shape === undefined) return undefined;
+    if (part === "everything" && elementCount(shape.dims) > mostLogits) return undefined;
     const size = (label: string): number => shape.dims[logits.labels.indexOf(label)]!;
     const [queries, keys] = [size(logits.query), size(logits.key)];
     const { values, read } = regionInputs(context, region, probe);
@@ -118,11 +133,11 @@ class Confirmation {
       draw,
       random,
     );
-    const evaluation = new SampledEvaluation(context.graph, probe, feeds, context.spent);
+    const evaluation = new SampledEvaluation(context.graph, probe, feeds, context.confirming);
     const named = namedPositions(this.#question);
-    const isSparse = part !== "few queries of all keys";
+    const isSparse = part.endsWith("few keys");
     const rows =
-      part === "all queries of few keys"
+      part === "all queries of few keys" || part === "everything"
         ? Array.from({ length: queries }, (_, at) => at)
         : positionsSeen(queries, [...named, ...(isSparse ? powersOfTwo(queries) : [])], random);
     const columns = isSparse ? positionsSeen(keys, [...named, ...powersOfTwo(keys)], random) : undefined;
@@ -130,6 +145,7 @@ class Confirmation {
     const oneHead = [0];
     /** What is kept of the logits or the probabilities; each has labels of its own, in the same order. */
     const keptIn = (end: typeof logits): Kept => {
+      if (part === "everything") return new Map();
       const kept = new Map<number, readonly number[]>([[end.labels.indexOf(end.query), rows]]);
       if (columns !== undefined) kept.set(end.labels.indexOf(end.key), columns);
       for (const [at, label] of [...logits.batch].entries()) {
