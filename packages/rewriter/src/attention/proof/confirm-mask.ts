@@ -59,6 +59,9 @@ export function contradiction(question: MaskQuestion, sizes: OtherSizes, verdict
   others.forEach((probe, at) => confirmation.check(probe, at === 0 ? [0, 1, 2] : [2]));
   for (const probe of sizes.immense) confirmation.check(probe, [0], "few queries of few keys");
   confirmation.checkTables(longest ?? question.context.first);
+  if (confirmation.found === undefined && confirmation.compared < 2 && longest !== undefined) {
+    return reasonFor("mask-not-evaluated", "The mask could be evaluated on the shortest inputs only.");
+  }
   return confirmation.found;
 }
 
@@ -73,6 +76,8 @@ function tooManyOperations(allowed: unknown): Reason {
 class Confirmation {
   /** The first contradiction. */
   found: Reason | undefined;
+  /** How often the mask was compared. */
+  compared = 0;
   readonly #question: MaskQuestion;
   readonly #verdict: ShortVerdict;
   readonly #draws: InputDraws;
@@ -162,6 +167,7 @@ class Confirmation {
     const given = tensorOf(shape.dataType, arranged.dims, arranged.data);
     evaluation.give(region.logits.output.value, keptLogits, given);
     const made = evaluation.at(region.probabilities.value, keptIn(probabilities));
+    this.compared++;
     const order = probabilities.batch + probabilities.query + probabilities.key;
     const found = relabel(made.data, made.dims, probabilities.labels, order).data;
     const rounded = relabel(given.data, given.dims, logits.labels, canonical).data;

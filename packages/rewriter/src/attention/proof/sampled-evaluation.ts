@@ -114,7 +114,12 @@ export class SampledEvaluation {
     if (dims === undefined || elementCount(dims) > largestWhole) throw new TooLargeToSample(value);
     const known = new Map(this.#feeds);
     const nodes = ancestors(this.#graph, [value], (name) => {
-      if (this.#given.has(name)) throw new TooLargeToSample(value);
+      if (this.#given.has(name)) {
+        const given = this.#known.get(this.#key(name, whole));
+        if (given === undefined) throw new TooLargeToSample(value);
+        known.set(name, given);
+        return true;
+      }
       return this.#probe.info.get(name)?.value !== undefined;
     });
     for (const node of nodes) {

@@ -231,7 +231,23 @@ function readOperands(
   const value = operandOf(context, output[valueSide], { length: outputAxes.contracted, dim: valueDim }, outputGrouped);
   const madeLabels = { length: outputAxes[probabilities.side], dim: valueDim };
   const made = operandOf(context, output.output, madeLabels, outputGrouped);
-  return query && key && value && made && valueDim.length === 1 ? { query, key, value, output: made } : undefined;
+  if (!query || !key || !value || !made || valueDim.length !== 1) return undefined;
+  const areAlike =
+    agree(query, logits[orientation.query].labels, key, logits[keySide].labels) &&
+    agree(value, output[valueSide].labels, made, output.output.labels);
+  return areAlike ? { query, key, value, output: made } : undefined;
+}
+
+const headRoles: readonly (string | undefined)[] = ["head", "group"];
+const batchRoles: readonly (string | undefined)[] = ["batch", "batch-head"];
+
+/** Whether no axis is the batch in one operand and heads in the other where a product gives both the same label. */
+function agree(one: Operand, oneLabels: string, other: Operand, otherLabels: string): boolean {
+  return [...oneLabels].every((label, axis) => {
+    const [role, counterpart] = [one.roles[axis], other.roles[otherLabels.indexOf(label)]];
+    const isExchanged = (a: typeof role, b: typeof role): boolean => batchRoles.includes(a) && headRoles.includes(b);
+    return !isExchanged(role, counterpart) && !isExchanged(counterpart, role);
+  });
 }
 
 function buildSite(
