@@ -258,7 +258,9 @@ describe("a causal buffer", () => {
   test("of a window is refused", () => {
     const window = Array.from({ length: 100 }, (_, i) => Number(Math.abs((i % 10) - Math.floor(i / 10)) < 3));
     const model = smallModel(sliced, { ...constants, buffer: bool([1, 1, 10, 10], window) });
-    expect(() => grow(model, 24)).toThrow(/"buffer" \[1, 1, 10, 10\], read by Slice "rows", .*not a causal mask/);
+    expect(() => grow(model, 24)).toThrow(
+      /"buffer" \[1, 1, 10, 10\], read by Slice \(output "rows"\), .*not a causal mask/,
+    );
   });
 });
 
@@ -270,7 +272,9 @@ describe("refused by name", () => {
       node("Gather", ["table", "clamped"], ["out"]),
     ];
     const model = smallModel(nodes, { table: learned(9), last: int64([], [8]) });
-    expect(() => grow(model, 20)).toThrow(/Gather "out" does not read a separate row of "table".*clipped or wraps/);
+    expect(() => grow(model, 20)).toThrow(
+      /Gather \(output "out"\) does not read a separate row of "table".*clipped or wraps/,
+    );
   });
 
   test("a table of relative positions", () => {
@@ -283,7 +287,9 @@ describe("refused by name", () => {
     ];
     const model = smallModel(nodes, { table: learned(17), middle: int64([], [8]) });
     expect(grow(model, 8)).toEqual([expect.stringMatching(/^No table/)]);
-    expect(() => grow(model, 20)).toThrow(/Gather "out" looks up "table" beyond its 17 rows .*relative positions/);
+    expect(() => grow(model, 20)).toThrow(
+      /Gather \(output "out"\) looks up "table" beyond its 17 rows .*relative positions/,
+    );
   });
 
   test("a stored index without a law", () => {
@@ -296,7 +302,7 @@ describe("refused by name", () => {
     const buffer = int64([1, 9], [0, 1, 4, 3, 2, 5, 6, 8, 7]);
     const model = smallModel(nodes, { table: learned(9), buffer, two: list(2) });
     expect(() => grow(model, 20)).toThrow(
-      /"buffer" \[1, 9\], read by Slice "positions".*neither count nor stay the same/,
+      /"buffer" \[1, 9\], read by Slice \(output "positions"\).*neither count nor stay the same/,
     );
   });
 
@@ -318,7 +324,7 @@ describe("refused by name", () => {
     const rows = tensorOf(DataType.FLOAT, [1, 9, 3], learned(9).data);
     const model = smallModel(nodes, { words: learned(20), rows });
     expect(() => grow(model, 20)).toThrow(
-      /position rows are folded into the constant "rows" \[1, 9, 3\] that Add "out"/,
+      /position rows are folded into the constant "rows" \[1, 9, 3\] that Add \(output "out"\)/,
     );
   });
 });
