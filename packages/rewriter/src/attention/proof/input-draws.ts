@@ -92,11 +92,12 @@ export class InputDraws {
     switch (use.kind) {
       case "ids": {
         const compared = (this.#compared.get(name) ?? []).filter((id) => id >= 0 && id < use.rows);
+        const step = coprime(use.rows);
         return of((i) => {
           if (compared.length > 0 && isPadded(i)) return compared[below(compared.length)]!;
           const id = this.#next.get(name) ?? 0;
           this.#next.set(name, id + 1);
-          return (id * coprime(use.rows)) % use.rows;
+          return (id * step) % use.rows;
         });
       }
       case "lengths":
