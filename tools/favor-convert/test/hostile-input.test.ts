@@ -7,7 +7,7 @@ import { describe, expect, test } from "vitest";
 
 import { openModel, writeModel } from "@favor/onnx/node";
 import { tiny } from "@favor/test-support/antibody";
-import { shared } from "@favor/test-support/shared";
+import { shared } from "@favor/test-support/shared-folder";
 import { temporaryFolder } from "@favor/test-support/temporary-folder";
 import { favorConvert } from "./favor-convert.ts";
 

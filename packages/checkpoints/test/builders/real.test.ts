@@ -13,7 +13,7 @@ import { openModel, writeModel } from "@favor/onnx/node";
 import { folderOfEachTest } from "@favor/test-support/temporary-folder";
 import { readNpz } from "@favor/test-support/zoo/npz";
 import { largestDifference, openInRuntime, readTensors, runSample, sampleOf, type Sample } from "./checkpoints.ts";
-import { shared } from "@favor/test-support/shared";
+import { shared } from "@favor/test-support/shared-folder";
 
 const real = new URL("../../../../tools/conformance/python/checkpoints/real/", import.meta.url);
 const models = new URL("models/", shared);

@@ -5,7 +5,7 @@ import { decodeModel } from "../../src/model/decode.ts";
 import { encodeModel } from "../../src/model/encode.ts";
 import { fromOnnxProto, toOnnxProto } from "../../src/model/interop.ts";
 import { memoryRange } from "../../src/model/byte-range.ts";
-import { shared } from "@favor/test-support/shared";
+import { shared } from "@favor/test-support/shared-folder";
 
 // Under vitest's resolve conditions the `require("long")` in onnx-proto's protobufjs gives an ES module; this goes first.
 Object.assign(globalThis, { Long });

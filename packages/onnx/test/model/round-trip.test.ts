@@ -8,7 +8,7 @@ import { memoryRange } from "../../src/model/byte-range.ts";
 import { modelTensors } from "../../src/model/walk.ts";
 import { AttributeType } from "../../src/model/proto.ts";
 import type { ModelProto } from "../../src/model/proto.ts";
-import { shared } from "@favor/test-support/shared";
+import { shared } from "@favor/test-support/shared-folder";
 
 const fixture = (name: string): Uint8Array => readFileSync(new URL(`fixtures/${name}`, import.meta.url));
 

@@ -1,7 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { Tensor } from "onnxruntime-node";
-import { convertAttention, inspectAttention } from "../../src/model-attention.ts";
-import { encodeModel } from "@favor/onnx";
+import { inspectAttention } from "../../src/model-attention.ts";
 import type { AttributeValue } from "@favor/onnx/graph";
 import { DataType } from "@favor/onnx";
 import {
@@ -15,7 +13,7 @@ import {
   reEmissionDifference,
 } from "@favor/test-support/layer";
 import type { Layer, LayerInput, LayerOptions } from "@favor/test-support/layer";
-import { openSession } from "@favor/test-support/onnxruntime";
+import { headsSlowest, soft } from "./heads-slowest.ts";
 
 interface Case extends LayerOptions {
   readonly name: string;
@@ -27,8 +25,6 @@ interface Case extends LayerOptions {
 const lone = { inputs: [hiddenStates] };
 const int32Mask: LayerInput = { name: "mask", dataType: DataType.INT32, dims: ["batch", "length"] };
 const integerMask = (...dims: LayerInput["dims"]): LayerInput => ({ name: "mask", dataType: DataType.INT64, dims });
-const soft = (b: Layer, logits: string, axis: number = -1): string =>
-  b.op("Softmax", [logits], { axis: { int: axis } });
 const einsum = (b: Layer, equation: string, ...inputs: string[]): string =>
   b.op("Einsum", inputs, { equation: { string: equation } });
 const keepRows = (b: Layer): string => b.unsqueeze(b.cast("mask", DataType.BOOL), [1, 2]);
@@ -44,14 +40,6 @@ function gemmHeads(b: Layer): string {
   const made = b.op("Gemm", [rows2D(b), b.weights([hidden, hidden]), b.weights([hidden])]);
   const shape = b.concat([b.dimension("x", 0), b.dimension("x", 1), b.integers([heads, dim])], 0);
   return b.transpose(b.op("Reshape", [made, shape]), [0, 2, 1, 3]);
-}
-
-/** Attention whose heads are concatenated along the batch: entry i is of batch item i mod batch. */
-function headsSlowest(b: Layer, mask: (logits: string) => string): string {
-  const fold = (): string => b.concat(b.ops("Split", [b.linear("x")], heads, { axis: { int: 2 } }), 0);
-  const logits = b.op("Mul", [b.op("MatMul", [fold(), b.transpose(fold(), [0, 2, 1])]), b.scalar(0.35)]);
-  const made = b.op("MatMul", [soft(b, mask(logits)), fold()]);
-  return b.concat(b.ops("Split", [made], heads, { axis: { int: 0 } }), 2);
 }
 
 const cases: Case[] = [
@@ -401,22 +389,4 @@ describe("attention as other exporters write it", () => {
     const padding = mask.includes("padding");
     expect(await reEmissionDifference(() => layerModel(write, options), padding)).toBeLessThan(2e-6);
   });
-});
-
-test("heads that are slowest share a feature map: what one sequence gives does not depend on its batch", async () => {
-  const original = layerModel((b) => headsSlowest(b, (s) => s), lone);
-  const { model } = convertAttention(original, { count: 32 });
-  const session = await openSession(encodeModel(model));
-  const rows = 9 * hidden;
-  const x = Float32Array.from({ length: 3 * rows }, (_, i) => Math.sin(i * i));
-  const run = async (part: Float32Array): Promise<Float32Array> => {
-    const { out } = await session.run({ x: new Tensor("float32", part, [part.length / rows, 9, hidden]) });
-    return out!.data as Float32Array;
-  };
-  const together = await run(x);
-  for (const item of [0, 1, 2]) {
-    const alone = await run(x.slice(item * rows, (item + 1) * rows));
-    const difference = alone.map((value, i) => Math.abs(value - together[item * rows + i]!));
-    expect(Math.max(...difference)).toBeLessThan(1e-6);
-  }
 });

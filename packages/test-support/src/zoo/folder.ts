@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-import { shared } from "../shared.ts";
+import { shared } from "../shared-folder.ts";
 import type { ZooEntry } from "./manifest.ts";
 
 /** A folder of models with a manifest. */
