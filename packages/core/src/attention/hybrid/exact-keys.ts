@@ -1,0 +1,151 @@
+import { requireInteger, requireMask, requireObject } from "../../checks.ts";
+import { ArgumentError } from "../../errors.ts";
+import { averagedQueries, largestBlocks } from "./selector.ts";
+import type { BlockSelector } from "./selector.ts";
+
+/** Which keys are exact for each query; all others are estimated by features. */
+export interface ExactKeysOptions {
+  /**
+   * The width of a block. Block b of keys are the keys b width to (b + 1) width - 1, and so for queries. 0: no key is
+   * exact.
+   */
+  readonly window: number;
+  /**
+   * Whether the near field is exact: the query's own block of keys, the blocks before and after it, and the first key
+   * that the mask shows. It needs as many queries as keys. Default true; false for cross-attention.
+   */
+  readonly near?: boolean;
+  /** How many further blocks of keys are exact, chosen for each block of queries. Default 0. */
+  readonly chosenBlocks?: number;
+  /** What chooses them. Default `averagedQueries(16)`. */
+  readonly selector?: BlockSelector;
+  /**
+   * `[queries]`; 0 leaves a query out of choosing blocks. A padded query then has no part in what its neighbours attend
+   * to. Default: the key mask where there is a near field, otherwise all count.
+   */
+  readonly queryMask?: ArrayLike<number>;
+}
+
+/** {@link ExactKeysOptions} with its defaults, and how rows are divided. */
+export interface ExactKeys {
+  readonly window: number;
+  readonly near: boolean;
+  readonly chosenBlocks: number;
+  readonly selector: BlockSelector;
+  readonly queryMask: ArrayLike<number> | undefined;
+  readonly causal: boolean;
+  readonly queryBlocks: number;
+  readonly keyBlocks: number;
+  /** The first key that the mask shows; -1 without near field, or if none is shown. It is in no block. */
+  readonly first: number;
+}
+
+/**
+ * Fills the defaults and checks them.
+ *
+ * @throws ArgumentError if a number is not whole or is negative, blocks are chosen without a width, or a near field or
+ * causal attention does not have as many keys as queries.
+ */
+export function resolveExactKeys(
+  options: ExactKeysOptions,
+  rows: { readonly queries: number; readonly keys: number },
+  keyMask: ArrayLike<number> | undefined,
+  causal: boolean,
+): ExactKeys {
+  requireObject("options", options, "{ window: 32, chosenBlocks: 8 }");
+  const { window, chosenBlocks = 0, selector = averagedQueries() } = options;
+  requireInteger("options.window", window, 0, 1 << 30);
+  requireInteger("options.chosenBlocks", chosenBlocks, 0, 1 << 30);
+  requireObject("options.selector", selector, "averagedQueries(16)");
+  const near = window > 0 && (options.near ?? true);
+  const { queries, keys } = rows;
+  if (window === 0 && chosenBlocks > 0) {
+    throw new ArgumentError("options.window", "the width of the chosen blocks, at least 1", 0);
+  }
+  if ((near || causal) && queries !== keys) {
+    const why = causal ? "causal attention" : "a near field (near: false goes without, as cross-attention must)";
+    throw new ArgumentError("key", `as many rows as queries (${queries}) for ${why}`, keys);
+  }
+  const queryMask = options.queryMask ?? (near ? keyMask : undefined);
+  if (queryMask !== undefined) requireMask("options.queryMask", queryMask, queries);
+  return {
+    window,
+    near,
+    chosenBlocks,
+    selector,
+    queryMask,
+    causal,
+    queryBlocks: window === 0 ? 0 : Math.ceil(queries / window),
+    keyBlocks: window === 0 ? 0 : Math.ceil(keys / window),
+    first: near ? firstVisible(keys, keyMask) : -1,
+  };
+}
+
+function firstVisible(keys: number, keyMask: ArrayLike<number> | undefined): number {
+  for (let j = 0; j < keys; j++) if (keyMask?.[j] !== 0) return j;
+  return -1;
+}
+
+/**
+ * The near blocks of a block of queries, from..to: its own and one to each side, in causal attention none after it.
+ * Without near field it is empty.
+ */
+export function nearBlocks({ near, causal, keyBlocks }: ExactKeys, block: number): { from: number; to: number } {
+  if (!near) return { from: 0, to: 0 };
+  return { from: Math.max(0, block - 1), to: Math.min(keyBlocks, causal ? block + 1 : block + 2) };
+}
+
+/**
+ * Which queries choose for a block of queries, and up to which block of keys they look: the block's own queries among
+ * all keys; in causal attention the queries of the block before it among the keys up to them, all of which are past when
+ * the block begins. Undefined if there is nothing to choose.
+ */
+export function choosers(
+  { causal, near, window, keyBlocks, chosenBlocks }: ExactKeys,
+  block: number,
+  queries: number,
+): { readonly from: number; readonly to: number; readonly keyBlocks: number } | undefined {
+  if (chosenBlocks === 0) return undefined;
+  if (!causal) return { from: block * window, to: Math.min(queries, (block + 1) * window), keyBlocks };
+  if (block < (near ? 2 : 1)) return undefined;
+  return { from: (block - 1) * window, to: block * window, keyBlocks: block };
+}
+
+/** `[keys]`: the log of the mask, with the first key hidden, since it is exact for all queries and in no block. */
+export function blockLogMask(keys: number, keyMask: ArrayLike<number> | undefined, first: number): Float64Array {
+  return Float64Array.from({ length: keys }, (_, j) => (j === first ? -Infinity : Math.log(keyMask?.[j] ?? 1)));
+}
+
+/**
+ * The blocks that are chosen for each block of queries of one head, ascending; never near ones. There are fewer than
+ * `chosenBlocks` if there are not as many with a visible key. Takes the time of the selector.
+ *
+ * @param query `[queries, dim]`, scaled by d^(-1/4).
+ * @param key `[keys, dim]`, scaled by d^(-1/4).
+ */
+export function chooseBlocks(
+  query: Float64Array,
+  key: Float64Array,
+  dim: number,
+  exact: ExactKeys,
+  logMask: Float64Array,
+): Int32Array[] {
+  const queries = query.length / dim;
+  const { window, selector, queryMask, chosenBlocks } = exact;
+  return Array.from({ length: exact.queryBlocks }, (_, block) => {
+    const choose = choosers(exact, block, queries);
+    if (!choose) return new Int32Array(0);
+    const { from, to } = choose;
+    const end = Math.min(logMask.length, choose.keyBlocks * window);
+    const scores = selector.scores({
+      dim,
+      width: window,
+      query: query.subarray(from * dim, to * dim),
+      queryMask: queryMask && Array.from({ length: to - from }, (__, row) => queryMask[from + row]!),
+      key: key.subarray(0, end * dim),
+      logMask: logMask.subarray(0, end),
+    });
+    const near = nearBlocks(exact, block);
+    return largestBlocks(scores, chosenBlocks, (each) => each >= near.from && each < near.to);
+  });
+}
