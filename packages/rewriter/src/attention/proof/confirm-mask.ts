@@ -1,16 +1,15 @@
 import { FavorError } from "@favor/core";
 import { DataType } from "@favor/onnx";
-import { elementCount, EvaluationLimitError, tensorOf, type Tensor } from "@favor/onnx/evaluate";
+import { EvaluationLimitError, type Tensor } from "@favor/onnx/evaluate";
 import { ancestors, type GraphProbe } from "@favor/onnx/graph";
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
 import type { KeyMask, MaskVerdict } from "../site.ts";
 import { InputDraws, type Draw } from "./input-draws.ts";
-import { relabel } from "./layout.ts";
 import { describeDifference } from "./mask-difference.ts";
 import type { OtherSizes } from "./other-sizes.ts";
-import { treatsHeadsAlike } from "./probed-logits.ts";
 import { allRead, regionInputs } from "./region-evaluation.ts";
-import { SampledEvaluation, TooLargeToSample, type Kept } from "./sampled-evaluation.ts";
+import { TooLargeToSample } from "./sampled-evaluation.ts";
+import { sampleRows } from "./sampled-rows.ts";
 import type { MaskQuestion } from "./window-proof.ts";
 
 /** What a region was found to be on short inputs. */
@@ -22,8 +21,6 @@ export interface ShortVerdict {
   readonly tolerance: number;
 }
 
-/** Logits that are looked at where rows cannot be told apart. */
-const mostLogits = 2 ** 21;
 /** Queries that are looked at, at each size, besides those that a constant of the graph names. */
 const queriesSeen = 10;
 /** Constants of the graph that are taken for positions. */
@@ -121,59 +118,32 @@ class Confirmation {
   }
 
   #compare(probe: GraphProbe, draw: Draw, part: Part): Reason | undefined {
-    const { context, region, labels, random, batchAt } = this.#question;
+    const { context, region, random, batchAt } = this.#question;
     const { scale, mask, tolerance } = this.#verdict;
     const isSingle = tolerance === singleTolerance;
-    const { logits, probabilities } = labels;
-    const shape = probe.info.get(region.logits.output.value);
-    if (shape === undefined) return undefined;
-    if (part === "everything" && elementCount(shape.dims) > mostLogits) return undefined;
-    const size = (label: string): number => shape.dims[logits.labels.indexOf(label)]!;
-    const [queries, keys] = [size(logits.query), size(logits.key)];
-    const { values, read } = regionInputs(context, region, probe);
+    const { read } = regionInputs(context, region, probe);
     const inputs = context.graph.root.inputs.map(({ name }) => name);
-    const feeds = this.#draws.at(
-      probe,
-      mask.keyMask === undefined ? read : new Set([...read, ...inputs]),
-      draw,
-      random,
-    );
-    const evaluation = new SampledEvaluation(context.graph, probe, feeds, context.confirming);
+    const fed = mask.keyMask === undefined ? read : new Set([...read, ...inputs]);
     const named = namedPositions(this.#question);
     const isSparse = part.endsWith("few keys");
-    const rows =
-      part === "all queries of few keys" || part === "everything"
-        ? Array.from({ length: queries }, (_, at) => at)
-        : positionsSeen(queries, [...named, ...(isSparse ? powersOfTwo(queries) : [])], random);
-    const columns = isSparse ? positionsSeen(keys, [...named, ...powersOfTwo(keys)], random) : undefined;
-    const alike = new Set(treatsHeadsAlike(region, values, labels, probe));
-    const oneHead = [0];
-    /** What is kept of the logits or the probabilities; each has labels of its own, in the same order. */
-    const keptIn = (end: typeof logits): Kept => {
-      if (part === "everything") return new Map();
-      const kept = new Map<number, readonly number[]>([[end.labels.indexOf(end.query), rows]]);
-      if (columns !== undefined) kept.set(end.labels.indexOf(end.key), columns);
-      for (const [at, label] of [...logits.batch].entries()) {
-        if (alike.has(label) && size(label) > 1) kept.set(end.labels.indexOf(end.batch[at]!), oneHead);
-      }
-      return kept;
-    };
-    const keptLogits = keptIn(logits);
-    const canonical = logits.batch + logits.query + logits.key;
-    const dims = [...canonical].map((label) => keptLogits.get(logits.labels.indexOf(label))?.length ?? size(label));
+    const isAll = part === "all queries of few keys";
     const amplitude = (this.#looks++ % 2 === 0 ? this.#caps : amplitudes.shares) / Math.abs(scale);
-    const drawn = Float64Array.from({ length: elementCount(dims) }, () => (2 * random() - 1) * amplitude);
-    const arranged = relabel(drawn, dims, canonical, logits.labels);
-    const given = tensorOf(shape.dataType, arranged.dims, arranged.data);
-    evaluation.give(region.logits.output.value, keptLogits, given);
-    const made = evaluation.at(region.probabilities.value, keptIn(probabilities));
+    const seen = sampleRows(this.#question, probe, this.#draws.at(probe, fed, draw, random), {
+      rows:
+        part === "everything"
+          ? undefined
+          : (queries) =>
+              isAll
+                ? Array.from({ length: queries }, (_, at) => at)
+                : positionsSeen(queries, [...named, ...(isSparse ? powersOfTwo(queries) : [])], random),
+      columns: isSparse ? (keys) => positionsSeen(keys, [...named, ...powersOfTwo(keys)], random) : undefined,
+      logit: () => (2 * random() - 1) * amplitude,
+    });
+    if (seen === undefined) return undefined;
     this.compared++;
-    const order = probabilities.batch + probabilities.query + probabilities.key;
-    const found = relabel(made.data, made.dims, probabilities.labels, order).data;
-    const rounded = relabel(given.data, given.dims, logits.labels, canonical).data;
-    const keeps = mask.keyMask && keptKeys(mask.keyMask, evaluation.whole(mask.keyMask.value));
+    const { queries, keys, groups, rows, columns, logits, probabilities } = seen;
+    const keeps = mask.keyMask && keptKeys(mask.keyMask, seen.whole(mask.keyMask.value));
     const isCausal = mask.kind === "causal" || mask.kind === "padding and causal";
-    const groups = elementCount(dims.slice(0, -2));
     const width = columns?.length ?? keys;
     for (let g = 0; g < groups; g++) {
       // Heads of one item of the batch follow each other; a mask may be one for all items.
@@ -185,10 +155,10 @@ class Confirmation {
         const at = (g * rows.length + r) * width;
         const visible = isCausal ? query + keys - queries + 1 : keys;
         const counts = (key: number): boolean => key < visible && keep?.[key] !== 0;
-        const row = rounded.subarray(at, at + width);
+        const row = logits.subarray(at, at + width);
         const expected = softmaxRow(row, scale, (k) => counts(columns?.[k] ?? k));
         if (expected === undefined) continue;
-        const actual = found.subarray(at, at + width);
+        const actual = probabilities.subarray(at, at + width);
         if (difference(actual, expected) <= tolerance && !(isSingle && misweighs(actual, expected))) continue;
         const place = { keys, query, batch: probe.sizes.batch, draw, keyAt: (k: number) => columns?.[k] ?? k };
         return describeDifference(mask, place, expected, actual);
