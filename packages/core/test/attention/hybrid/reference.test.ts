@@ -66,6 +66,10 @@ describe("hybrid attention in float64", () => {
   const { query, key, value } = input;
   const base = { dim, valueDim, featureMap, window } as const;
   const blockOf = (row: number) => Math.floor(row / window);
+  const isNearOrPlaced = (i: number, j: number) => {
+    const chosen = [6, 1, 2, 0, 3, 4, 5, 7].filter((block) => Math.abs(block - blockOf(i)) > 1).slice(0, 2);
+    return isNear(i, j) || chosen.includes(blockOf(j));
+  };
   const fromFifth = (i: number, j: number) => j === 5 || Math.abs(blockOf(i) - blockOf(j)) <= 1;
   const attend = (options: object) => () => hybridAttention(query, key, value, { ...base, ...options });
   const isNear = (i: number, j: number) => j === 0 || Math.abs(blockOf(i) - blockOf(j)) <= 1;
@@ -91,11 +95,7 @@ describe("hybrid attention in float64", () => {
     // scores by place, which a real selector must not use: 6 and 1 are chosen unless they are near
     const selector = { scores: () => Float64Array.of(1, 5, 2, 1, 1, 0, 9, 0) };
     const actual = hybridAttention(query, key, value, { ...base, chosenBlocks: 2, selector });
-    const exact = (i: number, j: number) => {
-      const chosen = [6, 1, 2, 0, 3, 4, 5, 7].filter((block) => Math.abs(block - blockOf(i)) > 1).slice(0, 2);
-      return isNear(i, j) || chosen.includes(blockOf(j));
-    };
-    expect(relativeError(actual, dense(input, featureMap, exact))).toBeLessThan(1e-12);
+    expect(relativeError(actual, dense(input, featureMap, isNearOrPlaced))).toBeLessThan(1e-12);
   });
 
   it("the default selector finds the block that the queries look for", () => {
