@@ -29,6 +29,9 @@ export interface HubCache<Location> {
   /** The paths that the cache holds of a commit. */
   list(repository: Repository, commit: string): Promise<readonly string[]>;
 
+  /** The commits that the cache holds files of. */
+  commits(repository: Repository): Promise<readonly string[]>;
+
   /** Whether the Hub once said that a commit has no such file. */
   isKnownMissing(repository: Repository, commit: string, path: string): Promise<boolean>;
   markMissing(repository: Repository, commit: string, path: string): Promise<void>;

@@ -1,12 +1,12 @@
 import { HubApi, type CallOptions } from "./api.ts";
 import type { CachedFile, HubCache } from "./cache.ts";
-import { HubNameError } from "./errors.ts";
+import { HubNameError, HubStorageError } from "./errors.ts";
 import { caseCollision, validateFilename } from "./names/filename.ts";
 import { pathFilter } from "./names/patterns.ts";
 import { parseRepository, validateRevision, type Repository } from "./names/repository.ts";
-import type { FileRequest, HubOptions, Plan, Snapshot, SnapshotRequest } from "./options.ts";
+import type { FileRequest, HubOptions, Plan, PlannedFile, Snapshot, SnapshotRequest } from "./options.ts";
 import type { RemoteFile } from "./remote-file.ts";
-import { notCached, Resolution, type Target } from "./resolution.ts";
+import { isSurvivable, notCached, Resolution, type ResolvedCommit, type Target } from "./resolution.ts";
 import { portableDigest } from "./transfer/digest.ts";
 import { fetchBlob } from "./transfer/fetch-blob.ts";
 import { Progress } from "./transfer/progress.ts";
@@ -63,12 +63,20 @@ export class Hub<Location> {
     if (commit.local || (commit.immutable && request.force !== true)) {
       const cached = await this.#find(target.repository, commit.hash, fullPath);
       if (cached !== undefined) return cached.location;
-      if (commit.local) throw notCached(target, [fullPath], commit.cause);
+      if (commit.local) throw notCached(target, [fullPath], { cause: commit.cause });
     }
-    const remote = await this.#resolution.remoteFile(target, commit.hash, fullPath, call);
+    let remote: RemoteFile;
+    try {
+      remote = await this.#resolution.remoteFile(target, commit.hash, fullPath, call);
+    } catch (error) {
+      const cached = isSurvivable(error) ? await this.#find(target.repository, commit.hash, fullPath) : undefined;
+      if (cached === undefined || request.force === true) throw error;
+      new Progress(request.onEvent).warn(`${(error as Error).message} The cached file ${fullPath} is used.`);
+      return cached.location;
+    }
     const progress = new Progress(request.onEvent, remote.size);
     const location = await this.#bring(target.repository, commit.hash, remote, request, progress);
-    await this.#cache.writeRef(target.repository, target.revision, commit.hash);
+    await this.#writeRef(target, commit.hash, progress);
     return location;
   }
 
@@ -83,50 +91,91 @@ export class Hub<Location> {
     const target = readTarget(repository, request);
     const call = callOptions(request);
     const chosen = selection(target.prefix, request);
-    const commit = await this.#resolution.commit(target, call, new Progress(request.onEvent), async (at) => {
-      return (await this.#cache.list(target.repository, at)).length > 0;
-    });
+    const progress = new Progress(request.onEvent);
+    const { commit, tree } = await this.#listing(target, call, progress);
     let files: Map<string, Location>;
-    if (commit.local) {
+    if (commit.local || tree === undefined) {
       files = await this.#localFiles(target, commit.hash, chosen, commit.cause);
     } else {
-      const tree = await this.#resolution.tree(target.repository, commit.hash, call);
-      await this.#cache.writeTree(target.repository, commit.hash, tree);
+      await unlessReadOnly(() => this.#cache.writeTree(target.repository, commit.hash, tree));
       files = await this.#bringAll(target, commit.hash, tree.filter(chosen), request);
-      await this.#cache.writeRef(target.repository, target.revision, commit.hash);
+      await this.#writeRef(target, commit.hash, progress);
     }
     const folder = this.#cache.folder(target.repository, commit.hash);
     return { repository: target.repository, commit: commit.hash, folder, files };
   }
 
   /**
-   * Says what {@link snapshot} would do, and writes nothing (a dry run).
+   * Says what {@link snapshot} would do, and writes nothing (a dry run). If the Hub may not or cannot be asked and no
+   * earlier download stored the commit's file list, the plan holds the files in the cache (see {@link Plan.isComplete}).
    *
-   * @throws as {@link file}; HubOfflineError when offline and the cache does not know the commit's file list
+   * @throws as {@link file}; HubOfflineError when the cache holds nothing of the commit
    */
   async plan(repository: string | Repository, request: SnapshotRequest = {}): Promise<Plan> {
     const target = readTarget(repository, request);
     const call = callOptions(request);
-    const commit = await this.#resolution.commit(target, call, new Progress(request.onEvent), async (at) => {
-      return (await this.#cache.readTree(target.repository, at)) !== undefined;
-    });
-    if (commit.local && (await this.#cache.readTree(target.repository, commit.hash)) === undefined) {
-      throw notCached(target, [], commit.cause);
-    }
-    const tree = await this.#resolution.tree(target.repository, commit.hash, call);
-    const files = await Promise.all(
-      tree.filter(selection(target.prefix, request)).map(async (file) => ({
-        ...file,
-        cached: await this.#isPresent(target.repository, commit.hash, file),
-      })),
-    );
+    const { commit, tree } = await this.#listing(target, call, new Progress(request.onEvent));
+    const chosen = selection(target.prefix, request);
+    const files =
+      tree === undefined
+        ? (await this.#cachedFiles(target, commit)).filter(chosen)
+        : await Promise.all(
+            tree.filter(chosen).map(async (file) => ({
+              ...file,
+              cached: await this.#isPresent(target.repository, commit.hash, file),
+            })),
+          );
     return {
       repository: target.repository,
       commit: commit.hash,
+      isLocal: commit.local,
+      isComplete: tree !== undefined,
       files,
       totalBytes: files.reduce((sum, file) => sum + file.size, 0),
       missingBytes: files.reduce((sum, file) => sum + (file.cached ? 0 : file.size), 0),
     };
+  }
+
+  /**
+   * The commit that is meant and its file list, from the Hub where that is allowed and possible. Otherwise the commit is
+   * local, and there may be no list.
+   */
+  async #listing(
+    target: Target,
+    call: CallOptions,
+    progress: Progress,
+  ): Promise<{ commit: ResolvedCommit; tree: readonly RemoteFile[] | undefined }> {
+    const { repository } = target;
+    const commit = await this.#resolution.commit(target, call, progress, async (at) => {
+      return (await this.#cache.list(repository, at)).length > 0;
+    });
+    if (commit.local) return { commit, tree: await this.#cache.readTree(repository, commit.hash) };
+    const isHeld = (await this.#cache.list(repository, commit.hash)).length > 0;
+    try {
+      return { commit, tree: await this.#resolution.tree(repository, commit.hash, call, isHeld) };
+    } catch (error) {
+      if (!isHeld || !isSurvivable(error)) throw error;
+      progress.warn(`${(error as Error).message} The cached files of commit ${commit.hash} are used.`);
+      return { commit: { ...commit, local: true, cause: error }, tree: undefined };
+    }
+  }
+
+  /** What the cache holds of a commit. */
+  async #cachedFiles(target: Target, { hash, cause }: ResolvedCommit): Promise<PlannedFile[]> {
+    const files: PlannedFile[] = [];
+    for (const path of await this.#cache.list(target.repository, hash)) {
+      const cached = await this.#cache.find(target.repository, hash, path);
+      // A link to a blob that is no longer there is no file.
+      if (cached !== undefined) files.push({ path, size: cached.size, cached: true });
+    }
+    if (files.length === 0)
+      throw notCached(target, [], { cause, commits: await this.#cache.commits(target.repository) });
+    return files;
+  }
+
+  /** Records which commit a revision is, for offline use. Without it the download is as good. */
+  async #writeRef({ repository, revision }: Target, commit: string, progress: Progress): Promise<void> {
+    await unlessReadOnly(() => this.#cache.writeRef(repository, revision, commit), progress);
   }
 
   /** A cached file, unless its size is known to be wrong. */
@@ -246,8 +295,21 @@ export class Hub<Location> {
       if (cached === undefined || (size !== undefined && size !== cached.size)) missing.push(path);
       else files.set(path, cached.location);
     }
-    if (missing.length > 0 || listed.length === 0) throw notCached(target, missing, cause);
+    if (missing.length > 0 || listed.length === 0) {
+      const commits = missing.length > 0 ? [] : await this.#cache.commits(repository);
+      throw notCached(target, missing, { cause, commits });
+    }
     return files;
+  }
+}
+
+/** Writes a part of the cache that only later requests profit from: a cache that cannot be written can still be read. */
+async function unlessReadOnly(write: () => Promise<void>, progress?: Progress): Promise<void> {
+  try {
+    await write();
+  } catch (error) {
+    if (!(error instanceof HubStorageError)) throw error;
+    progress?.warn(`${error.message} All files are there, but offline this revision will not be found by its name.`);
   }
 }
 

@@ -19,7 +19,7 @@ export {
 export { Hub } from "./hub.ts";
 export type { Patterns } from "./names/patterns.ts";
 export { parseRepository, repositoryPath, type Repository, type RepositoryType } from "./names/repository.ts";
-export type { FileRequest, HubOptions, Plan, Snapshot, SnapshotRequest } from "./options.ts";
+export type { FileRequest, HubOptions, Plan, PlannedFile, Snapshot, SnapshotRequest } from "./options.ts";
 export type { RemoteFile } from "./remote-file.ts";
 export type { Digest, DigestFactory } from "./transfer/digest.ts";
 export type { HubEvent } from "./transfer/progress.ts";

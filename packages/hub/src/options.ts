@@ -56,11 +56,22 @@ export interface SnapshotRequest extends FileRequest {
   readonly concurrency?: number | undefined;
 }
 
+/** A file of a plan. */
+export interface PlannedFile extends Pick<RemoteFile, "path" | "size"> {
+  readonly cached: boolean;
+  /** Its content hash, unless the file was only found in the cache. */
+  readonly etag?: string;
+}
+
 /** What a snapshot would download. */
 export interface Plan {
   readonly repository: Repository;
   readonly commit: string;
-  readonly files: readonly (RemoteFile & { readonly cached: boolean })[];
+  /** Only the cache may be used: offline by choice, or because the Hub cannot be reached. */
+  readonly isLocal: boolean;
+  /** Whether `files` are chosen among all files of the commit, not only among those in the cache. */
+  readonly isComplete: boolean;
+  readonly files: readonly PlannedFile[];
   readonly totalBytes: number;
   /** Bytes that are not in the cache. */
   readonly missingBytes: number;

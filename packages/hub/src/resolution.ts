@@ -1,6 +1,13 @@
 import type { CallOptions, HubApi } from "./api.ts";
 import type { HubCache } from "./cache.ts";
-import { HubNetworkError, HubNotFoundError, HubOfflineError } from "./errors.ts";
+import {
+  HubAccessError,
+  HubNetworkError,
+  HubNotFoundError,
+  HubOfflineError,
+  HubResponseError,
+  HubStorageError,
+} from "./errors.ts";
 import { nearestNames, nearestSentence } from "./names/nearest.ts";
 import { isCommit, repositoryPath, type Repository } from "./names/repository.ts";
 import type { RemoteFile } from "./remote-file.ts";
@@ -56,9 +63,9 @@ export class Resolution {
   ): Promise<ResolvedCommit> {
     const { repository, revision } = target;
     if (isCommit(revision)) return { hash: revision, immutable: true, local: this.#offline };
-    const known = await this.#cache.readRef(repository, revision);
+    const known = (await this.#cache.readRef(repository, revision)) ?? (await this.#abbreviated(repository, revision));
     if (this.#offline) {
-      if (known === undefined) throw notCached(target, []);
+      if (known === undefined) throw notCached(target, [], { commits: await this.#cache.commits(repository) });
       return { hash: known, immutable: false, local: true };
     }
     const fallback = known !== undefined && (await isUseful(known)) ? known : undefined;
@@ -68,20 +75,38 @@ export class Resolution {
       const hash = await this.#api.commitOf(repository, revision, { ...call, ...policy });
       return { hash, immutable: false, local: false };
     } catch (error) {
-      if (error instanceof HubNotFoundError) throw await this.#suggest(target, error);
-      if (fallback === undefined || !(error instanceof HubNetworkError)) throw error;
-      progress.warn(`${error.message} The cached commit ${fallback} of ${repositoryPath(repository)} is used.`);
+      if (fallback === undefined || !isSurvivable(error)) throw await this.#suggest(target, error);
+      progress.warn(
+        `${(error as Error).message} The cached commit ${fallback} of ${repositoryPath(repository)} is used.`,
+      );
       return { hash: fallback, immutable: false, local: true, cause: error };
     }
   }
 
-  /** Every file of a commit: as an earlier download listed them, or from the Hub. */
-  async tree(repository: Repository, commit: string, call: CallOptions): Promise<readonly RemoteFile[]> {
+  /** The commit in the cache that an abbreviated hash means, if it is the only one. */
+  async #abbreviated(repository: Repository, revision: string): Promise<string | undefined> {
+    if (!/^[0-9a-f]{7,39}$/.test(revision)) return undefined;
+    const found = (await this.#cache.commits(repository)).filter((commit) => commit.startsWith(revision));
+    return found.length === 1 ? found[0] : undefined;
+  }
+
+  /**
+   * Every file of a commit: as an earlier download listed them, or from the Hub.
+   *
+   * @param hasFallback whether the caller can do without: then there is one attempt only
+   */
+  async tree(
+    repository: Repository,
+    commit: string,
+    call: CallOptions,
+    hasFallback: boolean,
+  ): Promise<readonly RemoteFile[]> {
     const known = await this.#cache.readTree(repository, commit);
     if (known !== undefined) return known;
     const files: RemoteFile[] = [];
     try {
-      for await (const file of this.#api.tree(repository, commit, call)) files.push(file);
+      const options = hasFallback ? { ...call, policy: once } : call;
+      for await (const file of this.#api.tree(repository, commit, options)) files.push(file);
     } catch (error) {
       // A commit that was given by its hash is asked for here first.
       throw await this.#suggest({ repository, revision: commit }, error);
@@ -105,7 +130,10 @@ export class Resolution {
         }));
       const file = listed.find((candidate) => candidate.path === path);
       if (file !== undefined) return file;
-      await this.#cache.markMissing(repository, commit, path);
+      await this.#cache.markMissing(repository, commit, path).catch((error: unknown) => {
+        // Only the next request is slower for it.
+        if (!(error instanceof HubStorageError)) throw error;
+      });
     }
     const nearest = nearestNames(path, await this.#paths(repository, commit));
     throw new HubNotFoundError(
@@ -162,8 +190,27 @@ function revisionsSentence(revisions: readonly string[]): string {
   return ` Its branches and tags: ${shown.join(", ")}${more}.`;
 }
 
-/** The cache lacks what only the Hub could give. */
-export function notCached(target: Target, missing: readonly string[], cause?: unknown): HubOfflineError {
+/**
+ * Whether an answer of the Hub is one that the cache helps out with, as it does for huggingface_hub: no connection, a
+ * proxy's or hotel's own page, a failing server, access withdrawn, a repository deleted. A revision that does not exist
+ * is a mistake of whoever asks.
+ */
+export function isSurvivable(error: unknown): boolean {
+  if (error instanceof HubNotFoundError) return error.code === "hub-repository-not-found";
+  return error instanceof HubNetworkError || error instanceof HubResponseError || error instanceof HubAccessError;
+}
+
+/**
+ * The cache lacks what only the Hub could give.
+ *
+ * @param why.cause why the Hub cannot be asked; `undefined`: it may not be
+ * @param why.commits the commits that the cache does hold, for a hint
+ */
+export function notCached(
+  target: Target,
+  missing: readonly string[],
+  { cause, commits = [] }: { readonly cause?: unknown; readonly commits?: readonly string[] } = {},
+): HubOfflineError {
   const name = repositoryPath(target.repository);
   const what =
     missing.length === 0
@@ -176,8 +223,10 @@ export function notCached(target: Target, missing: readonly string[], cause?: un
     cause === undefined
       ? "and offline mode forbids to ask the Hub. Unset HF_HUB_OFFLINE and run once with a connection."
       : "and the Hub cannot be reached. Run again with a connection.";
+  const others =
+    commits.length === 0 ? "" : ` The cache does hold ${commits.slice(0, 3).join(", ")}: give one as revision.`;
   return new HubOfflineError(
-    `The cache does not hold ${what}, ${why}`,
+    `The cache does not hold ${what}, ${why}${others}`,
     { repository: name, revision: target.revision, missing: missing.slice(0, 100) },
     cause,
   );

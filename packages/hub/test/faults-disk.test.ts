@@ -121,6 +121,56 @@ describe("fault 85: what an interrupted process leaves", () => {
   });
 });
 
+describe("a cache that can only be read", () => {
+  const readOnly = brokenFs({
+    writeFile: refuseWith("EROFS"),
+    mkdir: refuseWith("EROFS"),
+    rename: refuseWith("EROFS"),
+    symlink: refuseWith("EROFS"),
+    open: refuseWith("EROFS"),
+  });
+
+  it.each([
+    ["whole", []],
+    ["without file lists", ["trees"]],
+    ["without references", ["refs"]],
+    ["without either, or notes of what is missing", ["trees", "refs", ".no_exist"]],
+  ])("serves when it is full: %s", async (_, missing) => {
+    const server = await startServer();
+    const folder = await emptyCache();
+    const whole = await client(server.endpoint, folder).snapshot("org/tiny");
+    for (const name of missing)
+      await nodeFs.rm(join(folder, "models--org--tiny", name), { recursive: true, force: true });
+    const hub = client(server.endpoint, folder, { cache: new FileCache(folder, { fs: readOnly }) });
+    expect(await hub.snapshot("org/tiny")).toEqual(whole);
+    expect(await holdsWeights(await hub.file("org/tiny", large))).toBe(true);
+    expect(await hub.plan("org/tiny")).toMatchObject({ missingBytes: 0, isComplete: true, isLocal: false });
+    expect(await rejection(hub.file("org/tiny", "nothing.txt"))).toMatchObject({ code: "hub-file-not-found" });
+  });
+
+  it("is refused by name when something must be downloaded", async () => {
+    const server = await startServer();
+    const folder = await emptyCache();
+    await client(server.endpoint, folder).snapshot("org/tiny", { allow: "*.json" });
+    const hub = client(server.endpoint, folder, { cache: new FileCache(folder, { fs: readOnly }) });
+    expect(await rejection(hub.snapshot("org/tiny"))).toMatchObject({ code: "hub-not-writable" });
+  });
+
+  it("serves when its optional files cannot be read", async () => {
+    const server = await startServer();
+    const folder = await emptyCache();
+    const whole = await client(server.endpoint, folder).snapshot("org/tiny");
+    const fs = brokenFs({
+      readFile: async (...args: Parameters<FileSystem["readFile"]>) => {
+        if (String(args[0]).includes("trees")) throw systemError("EACCES");
+        return nodeFs.readFile(...args);
+      },
+    });
+    const hub = client(server.endpoint, folder, { offline: true, cache: new FileCache(folder, { fs }) });
+    expect((await hub.snapshot("org/tiny")).files).toEqual(whole.files);
+  });
+});
+
 describe("fault 87: the disk", () => {
   it.each(["ENOSPC", "EDQUOT"])("%s while writing: an error, and the space is given back", async (code) => {
     const server = await startServer();

@@ -1,4 +1,4 @@
-import { rm } from "node:fs/promises";
+import { rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 
 import { faults } from "hub-server";
@@ -68,6 +68,58 @@ describe("fault 94: offline", () => {
     expect(events).toContainEqual({ type: "warning", message: expect.stringContaining("is used") as string });
     expect((await hub.snapshot("org/tiny")).files.size).toBe(1);
     expect(await rejection(hub.file("org/tiny", "config.json"))).toMatchObject({ code: "hub-unreachable" });
+  });
+
+  it("a plan of a cache without a file list: what is there", async () => {
+    const server = await startServer();
+    const folder = await emptyCache();
+    const { commit } = await client(server.endpoint, folder).snapshot("org/tiny", { allow: ["*.json", "onnx/*"] });
+    await rm(join(folder, "models--org--tiny/trees"), { recursive: true });
+    const held = [
+      { path: "config.json", size: 21, cached: true },
+      { path: large, size: 400_000, cached: true },
+    ];
+    const { endpoint } = server;
+    const offline = client(endpoint, folder, { offline: true });
+    const requests = server.requests.length;
+    for (const revision of ["main", commit, commit.slice(0, 7)]) {
+      const plan = await offline.plan("org/tiny", { revision });
+      expect(plan).toMatchObject({ commit, files: held, missingBytes: 0, isLocal: true, isComplete: false });
+    }
+    expect(server.requests).toHaveLength(requests);
+    // A broken link is no file.
+    await rm(join(folder, "models--org--tiny/snapshots", commit, large));
+    await symlink("../../../blobs/gone", join(folder, "models--org--tiny/snapshots", commit, large));
+    expect((await offline.plan("org/tiny")).files).toEqual(held.slice(0, 1));
+    await server.close();
+    const { events, onEvent } = recorder();
+    for (const revision of ["main", commit]) {
+      const plan = await client(endpoint, folder).plan("org/tiny", { revision, onEvent });
+      expect(plan).toMatchObject({ isLocal: true, isComplete: false });
+    }
+    expect(events.filter(({ type }) => type === "warning")).toHaveLength(2);
+  });
+
+  it("another revision than the cached one: an error that names the cached commit", async () => {
+    const server = await startServer();
+    const folder = await emptyCache();
+    const { commit } = await client(server.endpoint, folder).snapshot("org/tiny");
+    const hub = client(server.endpoint, folder, { offline: true });
+    for (const revision of ["v1.0", "0".repeat(40)]) {
+      const error = await rejection(hub.plan("org/tiny", { revision }));
+      expect(error.message).toContain(`The cache does hold ${commit}`);
+    }
+  });
+
+  it.each([401, 403, 404, 429, 500, 503])("status %d: the cached commit is used with a warning", async (status) => {
+    const server = await startServer();
+    const folder = await emptyCache();
+    const whole = await client(server.endpoint, folder).snapshot("org/tiny");
+    server.fault({ path: /./ }, (answer) => ({ ...answer, status }));
+    const { events, onEvent } = recorder();
+    const hub = client(server.endpoint, folder, { retry: { retries: 0, baseMs: 1, maxMs: 1 } });
+    expect(await hub.snapshot("org/tiny", { onEvent })).toEqual(whole);
+    expect(events).toContainEqual({ type: "warning", message: expect.stringContaining("is used") as string });
   });
 
   it("a file that the Hub does not have is remembered as missing", async () => {

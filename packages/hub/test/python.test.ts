@@ -7,14 +7,15 @@ import { promisify } from "node:util";
 
 import { describe, expect, it } from "vitest";
 
+import { readSettings } from "../src/node/index.ts";
 import { client, emptyCache, model, rejection, startServer } from "./loopback.ts";
 
 const version = "2.4.0";
-const environment = fileURLToPath(new URL(`../node_modules/.favor-huggingface-hub-${version}`, import.meta.url));
-const python = makeEnvironment();
+const python = makeEnvironment(version);
 
-/** Python with huggingface_hub, made once; `undefined` without Python or a package index. */
-function makeEnvironment(): string | undefined {
+/** Python with a version of huggingface_hub, made once; `undefined` without Python or a package index. */
+function makeEnvironment(wanted: string): string | undefined {
+  const environment = fileURLToPath(new URL(`../node_modules/.favor-huggingface-hub-${wanted}`, import.meta.url));
   const program = join(environment, process.platform === "win32" ? "Scripts/python.exe" : "bin/python");
   const works = (): boolean => {
     try {
@@ -33,7 +34,7 @@ function makeEnvironment(): string | undefined {
       // Do not wait for an index that is not there.
       const waiting = ["--retries", "1", "--timeout", "15"];
       const quiet = ["--quiet", "--disable-pip-version-check"];
-      const pip = ["-m", "pip", "install", ...waiting, ...quiet, `huggingface_hub==${version}`];
+      const pip = ["-m", "pip", "install", ...waiting, ...quiet, `huggingface_hub==${wanted}`];
       execFileSync(program, pip, { stdio: "ignore", timeout: 120_000 });
       if (works()) return program;
     } catch {
@@ -44,20 +45,31 @@ function makeEnvironment(): string | undefined {
 }
 
 /** Runs Python; what `result` is in the end comes back through JSON. */
-async function run(cacheFolder: string, endpoint: string, offline: boolean, program: string): Promise<unknown> {
-  const { stdout } = await promisify(execFile)(python!, ["-c", `import json\n${program}\nprint(json.dumps(result))`], {
-    env: {
-      PATH: process.env["PATH"],
-      HF_HOME: join(cacheFolder, "home"),
-      HF_HUB_CACHE: cacheFolder,
-      HF_ENDPOINT: endpoint,
-      HF_HUB_OFFLINE: offline ? "1" : "0",
-      HF_HUB_DISABLE_XET: "1",
-      HF_HUB_DISABLE_PROGRESS_BARS: "1",
-      HF_HUB_DISABLE_TELEMETRY: "1",
-      HF_HUB_DISABLE_UPDATE_CHECK: "1",
+async function run(
+  cacheFolder: string,
+  endpoint: string,
+  offline: boolean,
+  program: string,
+  interpreter: string = python!,
+): Promise<unknown> {
+  const { stdout } = await promisify(execFile)(
+    interpreter,
+    ["-c", `import json\n${program}\nprint(json.dumps(result))`],
+    {
+      env: {
+        PATH: process.env["PATH"],
+        HF_HOME: join(cacheFolder, "home"),
+        HF_HUB_CACHE: cacheFolder,
+        HUGGINGFACE_HUB_CACHE: cacheFolder,
+        HF_ENDPOINT: endpoint,
+        HF_HUB_OFFLINE: offline ? "1" : "0",
+        HF_HUB_DISABLE_XET: "1",
+        HF_HUB_DISABLE_PROGRESS_BARS: "1",
+        HF_HUB_DISABLE_TELEMETRY: "1",
+        HF_HUB_DISABLE_UPDATE_CHECK: "1",
+      },
     },
-  });
+  );
   return JSON.parse(stdout) as unknown;
 }
 
@@ -158,6 +170,63 @@ except Exception: pass`,
       );
       expect(missing).toMatchObject({ code: "hub-file-not-found" });
       expect(server.requests.slice(requests).some(({ path }) => path.includes("paths-info"))).toBe(false);
+    });
+
+    it.each(["0.17.3", version])("and single files that version %s of it wrote", async (wanted) => {
+      const program = makeEnvironment(wanted);
+      if (program === undefined) return;
+      const server = await startServer();
+      const folder = await emptyCache();
+      const names = ["config.json", "model.safetensors"];
+      const paths = await run(
+        folder,
+        server.endpoint,
+        false,
+        `
+from huggingface_hub import hf_hub_download
+result = [hf_hub_download("org/tiny", name) for name in ${JSON.stringify(names)}]`,
+        program,
+      );
+      const requests = server.requests.length;
+      const hub = client(server.endpoint, folder, { offline: true });
+      const plan = await hub.plan("org/tiny");
+      expect(plan).toMatchObject({ isLocal: true, isComplete: false, missingBytes: 0 });
+      expect(plan.files.map(({ path }) => path)).toEqual(names);
+      expect([...(await hub.snapshot("org/tiny")).files.values()]).toEqual(paths);
+      expect(server.requests).toHaveLength(requests);
+    });
+
+    it("agrees with us on what HF_HUB_OFFLINE and the folders' variables mean", async () => {
+      const cases = [
+        ...["1", "0", "", "true", "True", "TRUE", "yes", "YES", "on", "ON", "y", "t", "2", " 1", "false"].map(
+          (value) => ({
+            HF_HUB_OFFLINE: value,
+          }),
+        ),
+        { TRANSFORMERS_OFFLINE: "1" },
+        { HF_HUB_OFFLINE: "0", TRANSFORMERS_OFFLINE: "1" },
+        { HF_HUB_OFFLINE: "", TRANSFORMERS_OFFLINE: "yes" },
+        { HF_HOME: "/a" },
+        { HF_HOME: "~/b" },
+        { HF_HOME: "$HOME/c-${HOME}" },
+        { XDG_CACHE_HOME: "/x" },
+        { HF_HUB_CACHE: "/h", HUGGINGFACE_HUB_CACHE: "/g" },
+        { HUGGINGFACE_HUB_CACHE: "~/g" },
+        { HF_HOME: "/a", TRANSFORMERS_CACHE: "/t" },
+      ];
+      for (const variables of cases) {
+        const environment = { HOME: "/home/someone", ...variables };
+        const { stdout } = await promisify(execFile)(
+          python!,
+          [
+            "-c",
+            "import json; from huggingface_hub import constants as c; print(json.dumps([c.HF_HUB_OFFLINE, c.HF_HUB_CACHE]))",
+          ],
+          { env: { PATH: process.env["PATH"], ...environment } },
+        );
+        const { offline, cacheFolder } = readSettings(environment, "/home/someone");
+        expect([variables, offline, cacheFolder]).toEqual([variables, ...(JSON.parse(stdout) as unknown[])]);
+      }
     });
 
     it("and we do not download again what the other has, and write the same bytes", async () => {

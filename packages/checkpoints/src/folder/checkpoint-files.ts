@@ -3,13 +3,14 @@ import { join } from "node:path";
 import { applyEdits, modify } from "jsonc-parser";
 import { z } from "zod";
 
-import { findCompanions } from "../source/companions.ts";
+import { companions, findCompanions } from "../source/companions.ts";
 import { maximumTokens, readJson } from "../source/config.ts";
 import { readSmallFile } from "../source/read-file.ts";
 import type { Source } from "../source/located-source.ts";
 import type { OutputFolder } from "./output-folder.ts";
 
-const jsonLimit = 16 * 1024 * 1024;
+/** A tokenizer.json of 250 000 tokens has 17 MB. */
+const jsonLimit = 256 * 1024 * 1024;
 const jsonObject = z.record(z.string(), z.unknown());
 type JsonObject = z.infer<typeof jsonObject>;
 
@@ -22,18 +23,19 @@ export interface ConfigurationChanges {
 }
 
 /**
- * Copies a checkpoint's configuration, tokenizer and licence. If the position table was grown, the new length is written
- * to `config.json` and `tokenizer_config.json`. If `config.json` is wrong about external data, it is corrected for
+ * Copies a checkpoint's configuration, tokenizer, licence, and the folders that its `modules.json` names. If the position
+ * table was grown, the new length is written to `config.json` and wherever texts are cut to the old one: the tokenizer's
+ * files and those of sentence-transformers. If `config.json` is wrong about external data, it is corrected for
  * transformers.js. Everything else stays exactly as it was written.
  *
- * @returns a note on each link that leads out of the checkpoint: such files are not copied.
+ * @returns a note on each link that leads out of the checkpoint, and on each module that is not copied.
  */
 export async function copyCompanions(
   source: Source,
   output: OutputFolder,
   { maxLength, externalData }: ConfigurationChanges = {},
 ): Promise<string[]> {
-  const { own, elsewhere } = await findCompanions(source.folder);
+  const { own, elsewhere, refused } = await findCompanions(source.folder);
   for (const { name, path } of own) await output.copy(path, name);
   const isOwn = (name: string): boolean => own.some((companion) => companion.name === name);
   const setting = async (name: string, editsOf: (settings: JsonObject) => Edit[]): Promise<void> => {
@@ -46,12 +48,24 @@ export async function copyCompanions(
     ]);
   }
   if (maxLength !== undefined) {
-    await setting("tokenizer_config.json", (settings) => growthEdits(settings, "model_max_length", maxLength));
+    await setting("tokenizer_config.json", (settings) => [
+      ...growthEdits(settings, "model_max_length", maxLength),
+      ...lengthEdits(settings, ["max_length"], maxLength),
+    ]);
+    await setting("tokenizer.json", (settings) => lengthEdits(settings, ["truncation", "max_length"], maxLength));
+    for (const name of companions.filter((each) => /^sentence_.*_config\.json$/.test(each))) {
+      await setting(name, (settings) => lengthEdits(settings, ["max_seq_length"], maxLength));
+    }
   }
-  return elsewhere.map(
-    (name) =>
-      `${name} was not copied: it is a link that leads out of the checkpoint. Copy it yourself if it belongs there.`,
-  );
+  return [
+    ...elsewhere.map(
+      (name) =>
+        `${name} was not copied: it is a link that leads out of the checkpoint. Copy it yourself if it belongs there.`,
+    ),
+    ...refused.map(
+      (what) => `modules.json names ${what}; it was not copied, so sentence-transformers cannot load the output.`,
+    ),
+  ];
 }
 
 /** A value to set, and the keys that lead to it. */
@@ -68,6 +82,13 @@ function rowsFor({ config }: Source, maxLength: number): number {
 
 function growthEdits(settings: JsonObject, key: string, value: number): Edit[] {
   return key in settings ? [{ path: [key], value }] : [];
+}
+
+/** Sets a length, if there is a number already: none, or null, leaves it to the other files. */
+function lengthEdits(settings: JsonObject, path: string[], value: number): Edit[] {
+  let found: unknown = settings;
+  for (const key of path) found = jsonObject.safeParse(found).data?.[key];
+  return typeof found === "number" ? [{ path, value }] : [];
 }
 
 /** The section of `config.json` that transformers.js reads. */

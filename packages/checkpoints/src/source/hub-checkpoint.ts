@@ -1,10 +1,12 @@
+import type { HubEvent, Plan, PlannedFile, Snapshot } from "@favor/hub";
 import { bytesText } from "@favor/hub/bytes-text";
 import { openHub } from "@favor/hub/node";
 
 import type { Progress } from "../progress.ts";
-import { requireFile } from "./choose-file.ts";
+import { chooseFile, requireFile } from "./choose-file.ts";
 import { companions } from "./companions.ts";
 import type { SourceOptions } from "./located-source.ts";
+import { modulesFile, readModulePaths } from "./modules-file.ts";
 
 /** A checkpoint from the Hub, in the local cache. */
 export interface HubCheckpoint {
@@ -16,41 +18,108 @@ export interface HubCheckpoint {
 
 /**
  * Downloads a checkpoint into the Hugging Face cache: its configuration, its tokenizer, and the one model file that will
- * be used, with its external data or shards. Honours HF_HOME, HF_TOKEN, HF_ENDPOINT and the other variables of
- * huggingface_hub.
+ * be used, with its external data or shards, and the folders that its `modules.json` names. Honours HF_HOME, HF_TOKEN,
+ * HF_ENDPOINT and the other variables of huggingface_hub. Offline, and with a warning if the Hub cannot be reached, the
+ * files in the cache are used, whoever put them there.
  *
- * @throws {InputError} `source-without-model`, `source-ambiguous`; HubNotFoundError, HubAccessError, HubNetworkError and the other errors
- * of `@favor/hub`.
+ * @throws {InputError} `source-without-model`, `source-ambiguous`; HubNotFoundError, HubAccessError, HubNetworkError,
+ * HubOfflineError and the other errors of `@favor/hub`.
  */
 export async function bringCheckpoint(id: string, options: SourceOptions, progress: Progress): Promise<HubCheckpoint> {
   const { revision = "main" } = options;
-  const hub = openHub();
   progress.stage(`Looking up ${id} on the Hub`);
-  const plan = await hub.plan(id, { revision });
+  const onEvent = (event: HubEvent): void => {
+    if (event.type === "warning") progress.warn(event.message);
+  };
+  const plan = await openHub().plan(id, { revision, onEvent });
+  const file = chooseIn(plan, id, options, progress);
   const paths = plan.files.map(({ path }) => path);
-  const file = requireFile(id, paths, options);
-  const wanted = new Set([...companions, file, ...partsOf(file, paths)]);
-  const files = plan.files.filter(({ path }) => wanted.has(path));
-  const bytes = files.reduce((sum, { size, cached }) => sum + (cached ? 0 : size), 0);
-  const isCached = files.every(({ cached }) => cached);
-  const load = isCached ? "already in the cache" : `${bytesText(bytes)} to download`;
-  progress.note(`${id}: ${file} at ${plan.commit}, ${load}`);
-  if (!isCached) progress.stage("Downloading", 100);
+  // The cache may lack a licence; it may not lack the model, or what is computed would depend on what is there.
+  const needed = new Set([file, ...partsOf(file, paths)]);
+  const wanted = new Set([...companions, ...needed]);
+  const files = plan.files.filter(
+    ({ path, cached }) => wanted.has(path) && (cached || !plan.isLocal || needed.has(path)),
+  );
+  progress.note(`${id}: ${file} at ${plan.commit}, ${loadOf(files)}`);
+  const snapshot = await bring(id, revision, plan, files, progress);
+  const { folder, commit } = snapshot;
+  const { paths: modules } = files.some(({ path }) => path === modulesFile)
+    ? await readModulePaths(folder, () => true)
+    : { paths: [] };
+  const further = plan.files.filter(({ path, cached }) => {
+    return (cached || !plan.isLocal) && modules.some((module) => path.startsWith(`${module}/`));
+  });
+  if (further.length > 0) await bring(id, commit, plan, [...files, ...further], progress);
+  noteMissing(plan, id, wanted, modules, progress);
+  progress.end();
+  return { folder, file, commit };
+}
+
+/**
+ * The model's file. If only the cache may be used, it is chosen among the files there: a repository may have another that
+ * would be preferred, which is worth a note.
+ */
+function chooseIn(plan: Plan, id: string, options: SourceOptions, progress: Progress): string {
+  const all = plan.files.map(({ path }) => path);
+  if (!plan.isLocal) return requireFile(id, all, options);
+  const cached = plan.files.filter((each) => each.cached).map(({ path }) => path);
+  const file = requireFile(`The cache's copy of ${id}`, cached, options);
+  const preferred = plan.isComplete ? chooseFile(all, options) : undefined;
+  if (preferred !== undefined && "file" in preferred && preferred.file !== file) {
+    progress.warn(`${id} has ${preferred.file}, which would be used, but only ${file} is in the cache.`);
+  } else if (!plan.isComplete && options.file === undefined) {
+    progress.note(`${id}: chosen among the files in the cache; the repository may hold others.`);
+  }
+  return file;
+}
+
+function loadOf(files: readonly PlannedFile[]): string {
+  const missing = files.filter(({ cached }) => !cached);
+  if (missing.length === 0) return "already in the cache";
+  return `${bytesText(missing.reduce((sum, { size }) => sum + size, 0))} to download`;
+}
+
+/** Brings files of a plan into the cache. */
+function bring(
+  id: string,
+  revision: string,
+  plan: Plan,
+  files: readonly PlannedFile[],
+  progress: Progress,
+): Promise<Snapshot<string>> {
+  const allow = files.map(({ path }) => path);
+  // The Hub has just been asked, or may not be: it is not asked once more.
+  if (plan.isLocal) return openHub({ offline: true }).snapshot(id, { revision: plan.commit, allow });
+  if (files.some(({ cached }) => !cached)) progress.stage("Downloading", 100);
   let shown = 0;
-  const snapshot = await hub.snapshot(id, {
+  return openHub().snapshot(id, {
     // The branch, not the commit: the cache must know it for offline use.
     revision,
-    allow: files.map(({ path }) => path),
+    allow,
     onEvent: (event) => {
-      if (event.type === "warning") progress.note(event.message);
+      if (event.type === "warning") progress.warn(event.message);
       if (event.type !== "progress" || event.totalBytes === 0) return;
       const percent = Math.floor((100 * event.bytes) / event.totalBytes);
       progress.advance(percent - shown);
       shown = percent;
     },
   });
-  progress.end();
-  return { folder: snapshot.folder, file, commit: snapshot.commit };
+}
+
+/** Says which files the repository is known to have, and which the output will lack because the cache does. */
+function noteMissing(
+  plan: Plan,
+  id: string,
+  wanted: ReadonlySet<string>,
+  modules: readonly string[],
+  progress: Progress,
+): void {
+  if (!plan.isLocal) return;
+  const missing = plan.files
+    .filter(({ path, cached }) => !cached && (wanted.has(path) || modules.some((each) => path.startsWith(`${each}/`))))
+    .map(({ path }) => path);
+  if (missing.length > 0)
+    progress.warn(`The cache lacks ${missing.join(", ")} of ${id}; the output will lack them too.`);
 }
 
 /** Files that a model's file refers to: external data of ONNX, shards of an index. */

@@ -11,8 +11,8 @@ import { readConfig } from "./config.ts";
 import { listFolder } from "./list-folder.ts";
 import type { Source, SourceOptions } from "./located-source.ts";
 
-/** `organisation/name` or `organisation/name@revision`. */
-const hubId = /^([\w.-]+\/[\w.-]+)(?:@(.+))?$/;
+/** `organisation/name`, or the single name of an old model such as `gpt2`; `@revision` may follow. */
+const hubId = /^([\w.-]+\/[\w.-]+|\w+(?:-\w+)*)(?:@(.+))?$/;
 
 /** What can only be a path: it begins like one, or ends like a model's file. */
 const localPath = /^(\.{1,2}|~)([\\/]|$)|^[\\/]|\.(onnx|safetensors|bin|pth?|h5|json|gguf|zip|gz)$/i;
@@ -67,11 +67,13 @@ export async function openSource(
     const reason = isMissing ? `does not exist${homeHint(path)}` : `cannot be read: ${messageOf(error)}`;
     throw new InputError(
       `${absolute} ${reason}. Give a checkpoint folder (config.json, tokenizer files, onnx/model.onnx), an .onnx file, ` +
-        `or the id of a model on the Hugging Face Hub (organisation/name).`,
+        `or the id of a model on the Hugging Face Hub (organisation/name, or a single name such as gpt2).`,
       { code: "file-unreadable", cause: error, details: { path: absolute } },
     );
   });
   if ("id" in found) {
+    if (!found.id.includes("/"))
+      progress.note(`There is no file or folder ${absolute}: ${found.id} is taken for a model on the Hub.`);
     const { bringCheckpoint } = await import("./hub-checkpoint.ts");
     const { folder, file, commit } = await bringCheckpoint(found.id, found, progress).catch((error: unknown) => {
       throw alsoNotHere(error, path);
@@ -104,6 +106,10 @@ function homeHint(path: string): string {
   return path.startsWith("~") ? " (~ is not expanded inside quotes)" : "";
 }
 
+/** Older versions of transformers kept models there; its version 5 and huggingface_hub no longer look. */
+const formerCache =
+  " TRANSFORMERS_CACHE is set, but Favor reads HF_HUB_CACHE, as huggingface_hub does: set that to the same folder.";
+
 /** Advice for errors of the Hub that a mistyped path cannot explain. */
 const hubAdvice: Readonly<Record<string, string>> = {
   "hub-revision-not-found": "Without a revision, main is used.",
@@ -113,7 +119,8 @@ const hubAdvice: Readonly<Record<string, string>> = {
 function alsoNotHere(error: unknown, path: string): unknown {
   if (!FavorError.isInstance(error) || !error.code.startsWith("hub-")) return error;
   const advice = hubAdvice[error.code] ?? `There is no file or folder ${resolve(path)} on this machine either.`;
-  error.message = `${error.message} ${advice}`;
+  const isElsewhere = error.code === "hub-offline" && process.env["TRANSFORMERS_CACHE"] !== undefined;
+  error.message = `${error.message} ${advice}${isElsewhere ? formerCache : ""}`;
   return error;
 }
 

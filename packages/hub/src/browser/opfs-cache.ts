@@ -69,6 +69,13 @@ export class OpfsCache implements HubCache<File> {
     return folder === undefined ? [] : (await paths(folder)).toSorted();
   }
 
+  async commits(repository: Repository): Promise<readonly string[]> {
+    const folder = await this.#folder(repository, ["snapshots"], false);
+    const names: string[] = [];
+    if (folder !== undefined) for await (const [name] of folder.entries()) names.push(name);
+    return names.filter(isCommit).toSorted();
+  }
+
   async isKnownMissing(repository: Repository, commit: string, path: string): Promise<boolean> {
     return (await this.#file(repository, ".no_exist", commit, ...path.split("/"))) !== undefined;
   }

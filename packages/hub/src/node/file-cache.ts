@@ -8,7 +8,7 @@ import { isEtag, type RemoteFile } from "../remote-file.ts";
 import { withLockFile } from "./lock.ts";
 import { BlobPartialFile } from "./partial-file.ts";
 import { bytesText } from "../bytes-text.ts";
-import { ifPresent, isAbsent, systemCode, writing, type FileSystem } from "./storage.ts";
+import { ifPresent, ifReadable, isAbsent, systemCode, writing, type FileSystem } from "./storage.ts";
 import { formatTree, parseTree } from "../tree-listing.ts";
 
 /** Git's blob sha1 and the sha256 of nothing: the only content hashes that an empty blob may have. */
@@ -72,7 +72,7 @@ export class FileCache implements HubCache<string> {
   }
 
   async readTree(repository: Repository, commit: string): Promise<readonly RemoteFile[] | undefined> {
-    const content = await ifPresent(this.#fs.readFile(this.#path(repository, "trees", `${commit}.json`), "utf8"));
+    const content = await ifReadable(this.#fs.readFile(this.#path(repository, "trees", `${commit}.json`), "utf8"));
     return content === undefined ? undefined : parseTree(content);
   }
 
@@ -101,8 +101,13 @@ export class FileCache implements HubCache<string> {
       .toSorted();
   }
 
+  async commits(repository: Repository): Promise<readonly string[]> {
+    const names = await ifReadable(this.#fs.readdir(this.#path(repository, "snapshots")));
+    return (names ?? []).filter(isCommit).toSorted();
+  }
+
   async isKnownMissing(repository: Repository, commit: string, path: string): Promise<boolean> {
-    const stats = await ifPresent(this.#fs.stat(this.#path(repository, ".no_exist", commit, path)));
+    const stats = await ifReadable(this.#fs.stat(this.#path(repository, ".no_exist", commit, path)));
     return stats?.isFile() ?? false;
   }
 

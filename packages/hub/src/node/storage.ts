@@ -32,6 +32,16 @@ export async function ifPresent<T>(operation: Promise<T>): Promise<T | undefined
   }
 }
 
+/** Reads something that the cache can do without; `undefined` when the system does not give it. */
+export async function ifReadable<T>(operation: Promise<T>): Promise<T | undefined> {
+  try {
+    return await operation;
+  } catch (error) {
+    if (systemCode(error) !== undefined) return undefined;
+    throw error;
+  }
+}
+
 /** Runs an operation that writes below `folder`; its system errors become {@link HubStorageError}. */
 export async function writing<T>(folder: string, operation: () => Promise<T>): Promise<T> {
   try {
