@@ -64,18 +64,25 @@ export function convertFound({ normalised, found }: Fork, settings: Settings, ch
   graph.removeDead();
   const grown = settings.maxLength === undefined ? [] : growPositions(graph, settings.maxLength, settings.growth);
   if (settings.stateful) continueFrom(found, sites, graph);
-  const hasCausal = sites.some(({ state, causal }) => state === "converted" && causal);
-  if (settings.target === "onnxruntime" && hasCausal) importMicrosoft(model);
+  const hasCausal = sites.some(({ causal, featureMaps }) => causal && featureMaps !== undefined);
+  const isFused = writers.write(microsoft);
+  if (isFused) importMicrosoft(model);
   if (settings.target === "onnx27" && hasCausal) {
     const { info } = found.sites[0]!.context.first;
     raiseOpset(model, graph, (value) => info.get(value)?.dims.length);
   }
   recordConversion(model, settings, sites);
-  return { model, sites, notes: [...grown, ...remarks(sites, settings, hasCausal)] };
+  return { model, sites, notes: [...grown, ...remarks(sites, settings, hasCausal || isFused)] };
 }
 
+/** Attention for which a target has operators of its own. */
+const targetUse = {
+  onnxruntime: "causal linear attention, and for exact attention of float32 that is not causal",
+  onnx27: "causal linear attention",
+} as const;
+
 /** Sentences on what the options leave unchanged, and on what they require of callers of the model. */
-function remarks(sites: readonly ConvertedSite[], settings: Settings, hasCausal: boolean): string[] {
+function remarks(sites: readonly ConvertedSite[], settings: Settings, usesTarget: boolean): string[] {
   const { cross, keep, target, stateful } = settings;
   const kept = sites.filter(({ kind, state, layer }) => kind === "cross" && state === "kept" && !keep.includes(layer));
   const many = kept.length > 1;
@@ -85,9 +92,9 @@ function remarks(sites: readonly ConvertedSite[], settings: Settings, hasCausal:
           `${kept.length} cross-attention${many ? "s stay" : " stays"} softmax: "cross" converts ${many ? "them" : "it"} too.`,
         ]
       : []),
-    ...(target !== "standard" && !hasCausal
+    ...(target !== "standard" && !usesTarget
       ? [
-          `The target "${target}" is only for causal attention, and none was converted. The model uses standard operators only.`,
+          `The target "${target}" is for ${targetUse[target]}, and none was converted. The model uses standard operators only.`,
         ]
       : []),
     ...(stateful
@@ -114,11 +121,13 @@ function continueFrom({ sites: found }: FoundAttention, sites: readonly Converte
   offsetPositions(context);
 }
 
+/** The domain of onnxruntime's own operators. */
+const microsoft = "com.microsoft";
+
 /** onnxruntime's own operators need their domain among the imports. */
 function importMicrosoft(model: ModelProto): void {
-  const domain = "com.microsoft";
-  if (model.opsetImport.some((entry) => entry.domain === domain)) return;
-  model.opsetImport.push(createMessage("OperatorSetIdProto", { domain, version: Long.ONE }));
+  if (model.opsetImport.some(({ domain }) => domain === microsoft)) return;
+  model.opsetImport.push(createMessage("OperatorSetIdProto", { domain: microsoft, version: Long.ONE }));
 }
 
 /** One writer for each graph that has sites: the main one, or a body of If, Loop or Scan. */
@@ -142,6 +151,13 @@ class SiteWriters {
       build.commit();
       context.graph.reindex();
     }
+  }
+
+  /** Whether operators of a domain are in the graphs that have sites. */
+  write(domain: string): boolean {
+    return [...this.#writers.values()].some(({ context }) =>
+      context.graph.nodes.some((node) => node.domain === domain),
+    );
   }
 
   removeDead(): void {

@@ -9,6 +9,7 @@ import { directFeatures, isDirect } from "./direct.ts";
 import { emitExact } from "./exact.ts";
 import { exponentialFeatures, isPlain, type FoldedSides } from "./exponential.ts";
 import { foldCalibration } from "./fold.ts";
+import { emitFusedExact, isFusable } from "./fused-exact.ts";
 import { emitLinearOperator } from "./linear-operator.ts";
 import { emitLinear, type LinearFeatures } from "./linear.ts";
 import type { NodeBuilder } from "@favor/onnx/graph";
@@ -39,7 +40,7 @@ export function rewriteSite(
   const inputs = readSite(build, site, keeps);
   const output =
     maps === undefined
-      ? emitExact(build, site, inputs)
+      ? exactAttention(build, site, inputs, settings)
       : linearAttention(build, site, maps.emit(build, site, inputs, folded), settings);
   const { proto } = context.graph;
   proto.node = proto.node.filter((node) => node !== site.outputNode);
@@ -78,6 +79,12 @@ function mapsOf(descriptions: readonly FeatureMapDescription[]): SiteMaps {
 /** Whether queries or keys are centred or multiplied by a matrix before they are projected. */
 function hasAffineMap({ queryMean, keyMean, queryMatrix, keyMatrix }: ExponentialForm): boolean {
   return !isPlain(queryMean, queryMatrix) || !isPlain(keyMean, keyMatrix);
+}
+
+function exactAttention(build: NodeBuilder, site: AttentionSite, inputs: SiteInputs, { target }: Settings): string {
+  return target === "onnxruntime" && isFusable(site)
+    ? emitFusedExact(build, site, inputs)
+    : emitExact(build, site, inputs);
 }
 
 function linearAttention(

@@ -1,7 +1,7 @@
 import { FavorError } from "@favor/core";
 import { DataType } from "@favor/onnx";
 import { EvaluationLimitError, type Tensor } from "@favor/onnx/evaluate";
-import { ancestors, type GraphProbe } from "@favor/onnx/graph";
+import { ancestors, type Graph, type GraphProbe } from "@favor/onnx/graph";
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
 import type { KeyMask, MaskVerdict } from "../site.ts";
 import { InputDraws, type Draw } from "./input-draws.ts";
@@ -122,8 +122,7 @@ class Confirmation {
     const { scale, mask, tolerance } = this.#verdict;
     const isSingle = tolerance === singleTolerance;
     const { read } = regionInputs(context, region, probe);
-    const inputs = context.graph.root.inputs.map(({ name }) => name);
-    const fed = mask.keyMask === undefined ? read : new Set([...read, ...inputs]);
+    const fed = mask.keyMask === undefined ? read : new Set([...read, ...readBy(context.graph, mask.keyMask.value)]);
     const named = namedPositions(this.#question);
     const isSparse = part.endsWith("few keys");
     const isAll = part === "all queries of few keys";
@@ -167,6 +166,9 @@ class Confirmation {
     return undefined;
   }
 }
+
+/** Everything that is read on the way to a value. */
+const readBy = (graph: Graph, value: string): Set<string> => allRead([value], ancestors(graph, [value]));
 
 /** Numbers that the region compares logits with or bounds them by, short of those that hide keys. */
 function boundsOf({ context, region }: MaskQuestion): number[] {
