@@ -1,7 +1,14 @@
 import { defineConfig } from "tsdown";
 
 export default defineConfig({
-  entry: ["src/attention.ts", "src/readme-picture.ts", "src/size.ts", "src/tfjs.ts", "src/train-step.ts"],
+  entry: [
+    "src/attention.ts",
+    "src/lossless.ts",
+    "src/readme-picture.ts",
+    "src/size.ts",
+    "src/tfjs.ts",
+    "src/train-step.ts",
+  ],
   format: "esm",
   dts: false,
   platform: "node",

@@ -1,0 +1,167 @@
+/**
+ * Time and memory of exact attention, as an exporter writes it and as Favor writes it again: one forward pass of random
+ * tokens at each length, in onnxruntime, with a padding mask in use.
+ *
+ *   npm run build && npm run lossless -w @favor/bench -- OUTPUT.json [MODEL.onnx...]
+ *
+ * Without a model, measures an encoder of BERT-base's shape with random weights. Memory is what one pass takes above the
+ * loaded model, at its highest, in a process of its own (Linux only). Times are the shortest of several rounds; the
+ * variants take turns within a round. Variants that need more than `--memory` GB are left out.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { RandomStream, streamPurpose } from "@favor/core";
+import { onnxruntime } from "@favor/measure/onnxruntime";
+import { openModel, writeModel } from "@favor/onnx/node";
+import { convertAttention, type ConvertOptions } from "@favor/rewriter";
+import { encoder, noise } from "./size-model.ts";
+
+const lengths = [16, 64, 128, 256, 512, 1024, 2048, 4096, 8192];
+/** Processes per variant, and passes in each: short inputs are quick, and need more. */
+const roundsAt = (length: number): number => (length <= 1024 ? 3 : 2);
+const passesAt = (length: number): number => (length <= 128 ? 30 : length <= 512 ? 10 : length <= 2048 ? 3 : 1);
+
+interface Variant {
+  readonly name: string;
+  /** Undefined for the model as it is. */
+  readonly options?: ConvertOptions;
+  /** Whether memory grows with the square of the length. */
+  readonly isQuadratic: boolean;
+}
+
+const variants: readonly Variant[] = [
+  { name: "export", isQuadratic: true },
+  { name: "exact, standard", options: { features: "exact" }, isQuadratic: false },
+  { name: "exact, onnxruntime", options: { features: "exact", target: "onnxruntime" }, isQuadratic: false },
+];
+
+interface Pass {
+  readonly seconds: number;
+  /** Above the loaded model. */
+  readonly megabytes: number;
+}
+
+interface Result {
+  readonly title: string;
+  readonly length: number;
+  readonly passes: readonly (Pass & { readonly variant: string })[];
+}
+
+const megabytesOf = (field: string): number =>
+  Number(new RegExp(`^${field}:\\s+(\\d+)`, "m").exec(readFileSync("/proc/self/status", "utf8"))![1]) / 1024;
+
+/** Forward passes at one length, after a short one: prints a {@link Pass} as JSON. */
+async function run(model: string, length: number, threads: number): Promise<void> {
+  const { InferenceSession, Tensor } = onnxruntime;
+  const session = await InferenceSession.create(model, { intraOpNumThreads: threads });
+  const random = new RandomStream({ seed: length, purpose: streamPurpose.sampling });
+  const feedsOf = (count: number) => {
+    const integers = (of: (i: number) => number) =>
+      new Tensor(
+        "int64",
+        BigInt64Array.from({ length: count }, (_, i) => BigInt(of(i))),
+        [1, count],
+      );
+    const drawn = (name: string) => {
+      if (/mask/.test(name)) return integers((i) => Number(i < 0.9 * count));
+      return integers(() => (/type|segment/.test(name) ? 0 : 1 + Math.floor(random.uniform() * 20)));
+    };
+    return Object.fromEntries(session.inputNames.map((name) => [name, drawn(name)]));
+  };
+  await session.run(feedsOf(16));
+  const loaded = megabytesOf("VmRSS");
+  // Peak memory is counted from here on.
+  writeFileSync("/proc/self/clear_refs", "5");
+  const feeds = feedsOf(length);
+  let seconds = Infinity;
+  for (let i = 0; i < passesAt(length); i++) {
+    const begun = performance.now();
+    await session.run(feeds);
+    seconds = Math.min(seconds, (performance.now() - begun) / 1000);
+  }
+  console.log(JSON.stringify({ seconds, megabytes: megabytesOf("VmHWM") - loaded } satisfies Pass));
+}
+
+function passOf(model: string, length: number, threads: number): Pass | undefined {
+  const args = [fileURLToPath(import.meta.url), "--run", model, String(length), "--threads", String(threads)];
+  const { stdout, status } = spawnSync(process.execPath, args, { encoding: "utf8" });
+  return status === 0 ? (JSON.parse(stdout.trim().split("\n").at(-1)!) as Pass) : undefined;
+}
+
+async function encoderOfBertBase(path: string): Promise<string> {
+  const size = { layers: 12, hidden: 768, heads: 12, vocabulary: 30_522 };
+  await writeModel(
+    encoder(size, (bytes) => ({ source: { field: "rawData", range: noise(bytes) } })),
+    path,
+  );
+  return path;
+}
+
+async function writeVariant(source: string, path: string, { options }: Variant, longest: number): Promise<string> {
+  const opened = await openModel(source);
+  try {
+    const isGrown = opened.model.graph.input.length > 2;
+    const { model } = convertAttention(opened.model, {
+      ...(options ?? { keep: Array.from({ length: 1000 }, (_, layer) => layer) }),
+      ...(isGrown && { maxLength: longest }),
+    });
+    await writeModel(model, path);
+  } finally {
+    opened.close();
+  }
+  return path;
+}
+
+async function measure(output: string, given: readonly string[], threads: number, mostGigabytes: number) {
+  const folder = mkdtempSync(join(tmpdir(), "favor-lossless-"));
+  const results: Result[] = [];
+  try {
+    const sources =
+      given.length > 0
+        ? given.map((path) => ({ title: basename(path), path }))
+        : [{ title: "BERT-base encoder, random weights", path: await encoderOfBertBase(join(folder, "base.onnx")) }];
+    for (const { title, path } of sources) {
+      const paths: string[] = [];
+      for (const [i, variant] of variants.entries())
+        paths.push(await writeVariant(path, join(folder, `variant-${i}.onnx`), variant, lengths.at(-1)!));
+      for (const length of lengths) {
+        const best = variants.map((): Pass => ({ seconds: Infinity, megabytes: Infinity }));
+        for (let round = 0; round < roundsAt(length); round++)
+          for (const [i, { isQuadratic }] of variants.entries()) {
+            const before = results.findLast((entry) => entry.title === title)?.passes[i]?.megabytes ?? 0;
+            if (isQuadratic && 4 * before > 1024 * mostGigabytes) continue;
+            const pass = passOf(paths[i]!, length, threads);
+            if (pass === undefined) continue;
+            best[i] = {
+              seconds: Math.min(best[i]!.seconds, pass.seconds),
+              megabytes: Math.min(best[i]!.megabytes, pass.megabytes),
+            };
+          }
+        const entry = { title, length, passes: best.map((pass, i) => ({ variant: variants[i]!.name, ...pass })) };
+        results.push(entry);
+        process.stderr.write(`${JSON.stringify(entry)}\n`);
+      }
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  const machine = { processor: cpus()[0]!.model, processors: cpus().length, threads, node: process.version };
+  writeFileSync(output, `${JSON.stringify({ machine, results }, undefined, 1)}\n`);
+}
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    run: { type: "boolean", default: false },
+    threads: { type: "string", default: "1" },
+    memory: { type: "string", default: "16" },
+  },
+});
+const [first, ...others] = positionals;
+if (first === undefined) throw new Error("usage: lossless.js OUTPUT.json [MODEL.onnx...]");
+if (values.run) await run(first, Number(others[0]), Number(values.threads));
+else await measure(first, others, Number(values.threads), Number(values.memory));
