@@ -1,5 +1,5 @@
-export { buildModel, checkpointTask } from "./builders/build-model.ts";
-export type { BuildOptions } from "./builders/build-model.ts";
+export { buildModel } from "./builders/build-model.ts";
+export type { BuildOptions, BuiltModel } from "./builders/build-model.ts";
 export { modelTypes } from "./builders/registry.ts";
 export { checkpointTasks } from "./builders/task.ts";
 export type { CheckpointTask } from "./builders/task.ts";

@@ -1,10 +1,8 @@
 // Type tests: `npm run types` checks this file, nothing runs it.
 import { expectTypeOf, test } from "vitest";
 
-import type { ModelProto } from "@favor/onnx";
-
 import { buildModel, readSafetensors } from "../src/index.ts";
-import type { CheckpointError, CheckpointErrorCode, CheckpointTask, StateDict } from "../src/index.ts";
+import type { BuiltModel, CheckpointError, CheckpointErrorCode, CheckpointTask, StateDict } from "../src/index.ts";
 import { chooseFile, openSourceModel, withOnnxFile } from "../src/node.ts";
 import type { FileChoice, NoFile, OpenedSource, Source } from "../src/node.ts";
 
@@ -13,7 +11,7 @@ declare const source: Source;
 declare const task: CheckpointTask;
 
 test("a model is built of an unchecked configuration", () => {
-  expectTypeOf(buildModel({ model_type: "bert" }, weights, { task })).toEqualTypeOf<ModelProto>();
+  expectTypeOf(buildModel({ model_type: "bert" }, weights, { task })).toEqualTypeOf<BuiltModel>();
   // @ts-expect-error: no such task
   buildModel({}, weights, { task: "chat" });
 });

@@ -18,7 +18,7 @@ import {
 import type { HelpText, Presentation } from "@favor/command-line";
 import type { ConvertRequest } from "./commands/request.ts";
 import type { VerifyRequest } from "./commands/verify.ts";
-import { UsageError } from "@favor/checkpoints";
+import { UsageError, checkpointTasks } from "@favor/checkpoints";
 import type { SourceOptions } from "@favor/checkpoints/node";
 import { version } from "./versions.ts";
 
@@ -60,9 +60,15 @@ const sourcePositional = {
   describe: "checkpoint folder, .onnx file or Hub id",
 } as const;
 
+/** What to build from weights. `verify` knows it from favor.json. */
+const built = {
+  task: choice(checkpointTasks, "head of a graph built from weights [default: the checkpoint's own]"),
+} as const;
+
 function convertOptions(parser: Argv) {
   return parser.positional("source", sourcePositional).options({
     ...origin,
+    ...built,
     output: outputFolder("folder to write"),
     features: choice(
       ["landmark", ...featureChoices],
@@ -125,11 +131,12 @@ export async function parseArguments(argv: readonly string[]): Promise<Command |
         ({ source, json, quiet, ...options }) => {
           const { output, features, count, projection, seed, seeds, refine, keep, budget, cross, target } = options;
           const { stateful, maxLength, growth, calibrate, calibrateCount, evaluate, evaluateCount } = options;
-          const { column: field, truncate, threads: cores, force, dryRun, revision, file, dtype } = options;
+          const { column: field, truncate, threads: cores, force, dryRun, revision, file, dtype, task } = options;
           const given = defined({
             revision,
             file,
             dtype,
+            task,
             output,
             features,
             count,
@@ -156,9 +163,10 @@ export async function parseArguments(argv: readonly string[]): Promise<Command |
       .command(
         "inspect <source>",
         "list every attention and whether it can be replaced",
-        (inspected) => inspected.positional("source", sourcePositional).options({ ...origin, ...presentation }),
-        ({ source, json, quiet, revision, file, dtype }) => {
-          found({ command: "inspect", json, quiet, source, options: defined({ revision, file, dtype }) });
+        (inspected) =>
+          inspected.positional("source", sourcePositional).options({ ...origin, ...built, ...presentation }),
+        ({ source, json, quiet, revision, file, dtype, task }) => {
+          found({ command: "inspect", json, quiet, source, options: defined({ revision, file, dtype, task }) });
         },
       )
       .command(

@@ -1,6 +1,9 @@
 import { CheckpointError } from "../formats/errors.ts";
-import type { Configuration } from "./configuration.ts";
+import { jsonObject } from "../formats/json.ts";
+import type { Configuration, Synonyms } from "./configuration.ts";
+import type { Head } from "./known-heads.ts";
 import type { Building } from "./modules.ts";
+import type { Weights } from "./weights.ts";
 
 /** The inputs of the graph. */
 export interface TokenInputs {
@@ -18,11 +21,19 @@ export interface Architecture {
   readonly prefix: string;
   /** The name of the token embedding within the backbone. */
   readonly embedding: string;
+  /** A matrix of the first layer, which the backbone of every checkpoint has. */
+  readonly firstMatrix: string;
+  /** The weight of a decoder of its own, among the heads. */
+  readonly decoder: string;
   readonly hasTokenTypes: boolean;
+  /** Other names of its settings in config.json. */
+  readonly synonyms?: Synonyms;
+  /** Settings that the architecture ignores, with the values at which it computes the same. */
+  ignored(config: Configuration): Readonly<Record<string, unknown>>;
   /** Weights of the backbone that the graph does not need: buffers, poolers, contact heads. */
   readonly dispensable: RegExp;
-  /** Tells whether a checkpoint has a masked language model's head, if its configuration does not. */
-  readonly maskedLanguageWeight: string;
+  /** The heads that checkpoints with these weights may have. */
+  heads(backbone: Weights, heads: Weights): readonly Head[];
   hidden(config: Configuration): number;
   /** The last hidden state, [batch, sequence, hidden]. */
   encode(building: Building, inputs: TokenInputs): string;
@@ -40,12 +51,22 @@ export interface Architecture {
  * @throws CheckpointError "unsupported-variant"
  */
 export function refuseVariants(config: Configuration, positions: readonly string[]): void {
-  for (const name of ["is_decoder", "add_cross_attention"]) {
+  for (const name of ["is_decoder", "add_cross_attention", "is_encoder_decoder"]) {
     if (config.flag(name, false)) throw variant(name, true, "Only encoders are supported");
   }
+  refusePrunedHeads(config);
   const kind = config.text("position_embedding_type", positions[0]!);
   if (!positions.includes(kind)) {
     throw variant("position_embedding_type", kind, `Only ${positions.join(" and ")} positions are supported`);
+  }
+}
+
+/** Layers of which transformers 4 removed heads have smaller matrices than the others. */
+function refusePrunedHeads(config: Configuration): void {
+  const pruned = jsonObject(config.raw("pruned_heads")) ?? {};
+  const layers = Object.keys(pruned);
+  if (layers.length > 0) {
+    throw variant("pruned_heads", pruned, `Heads of layers ${layers.join(", ")} were removed, which is not supported`);
   }
 }
 

@@ -5,22 +5,37 @@ import type { StateDict } from "../formats/state-dict.ts";
 import type { GraphProto, ModelProto } from "@favor/onnx";
 import { createMessage } from "@favor/onnx";
 import type { Architecture, TokenInputs } from "./architecture.ts";
+import { taskOf } from "./choose-task.ts";
 import { Configuration } from "./configuration.ts";
+import { refuseForeign } from "./foreign-weights.ts";
 import { GraphWriter } from "./graph-writer.ts";
+import { labelsOf } from "./heads.ts";
+import { leftOver, refuseUnexpected } from "./left-over-weights.ts";
 import type { Building } from "./modules.ts";
+import { headsIn, placesOf } from "./places.ts";
 import { architectureOf } from "./registry.ts";
-import { taskOf, checkpointTasks, type CheckpointTask } from "./task.ts";
-import { listed, Weights } from "./weights.ts";
+import { checkpointTasks, type CheckpointTask } from "./task.ts";
+import { unreadKeys } from "./unread-keys.ts";
+import { listed, type Weights } from "./weights.ts";
 
 /** The IR version that onnx 1.12 wrote with opset 17; every runtime with that opset reads it. */
 const irVersion = 8;
 const opset = 17;
 
 export interface BuildOptions {
-  /** The head of the graph. Default: that of the checkpoint's architecture, or what its weights allow. */
+  /** The head of the graph. Default: that of the checkpoint's architecture, or the one that its weights have. */
   readonly task?: CheckpointTask;
   /** Ignore weights that the architecture does not know, instead of refusing them. Default false. */
   readonly ignoreUnexpected?: boolean;
+}
+
+/** A graph, and what the user should know about it. */
+export interface BuiltModel {
+  readonly model: ModelProto;
+  /** What the graph was built for. */
+  readonly task: CheckpointTask;
+  /** What was assumed or left out: heads of other tasks, settings that are not used. */
+  readonly notes: readonly string[];
 }
 
 /**
@@ -38,33 +53,52 @@ export interface BuildOptions {
  *   "missing-weights", "unexpected-weights", "shape-mismatch", "vocabulary-mismatch", "unsupported-type"
  * @throws ArgumentError for a task that does not exist
  */
-export function buildModel(config: unknown, weights: StateDict, options: BuildOptions = {}): ModelProto {
+export function buildModel(config: unknown, weights: StateDict, options: BuildOptions = {}): BuiltModel {
   const { task, ignoreUnexpected = false } = options;
   if (task !== undefined && !checkpointTasks.includes(task))
     throw new ArgumentError("task", `one of ${checkpointTasks.join(", ")}`, task);
-  const configuration = new Configuration(config);
-  const architecture = architectureOf(configuration);
-  const { backbone, heads } = placesOf(architecture, weights);
+  const { architecture, config: configuration } = architectureOf(new Configuration(config));
+  refuseForeign(configuration, weights);
+  const places = placesOf(architecture, configuration, weights);
+  const { backbone, heads } = places;
   requireVocabulary(configuration, architecture, backbone);
-  const building: Building = { graph: new GraphWriter(), config: configuration, backbone, heads };
-  const chosen = task ?? taskOf(configuration, heads.has(architecture.maskedLanguageWeight));
-  const graph = buildGraph(architecture, building, chosen);
+  const found = headsIn(architecture, backbone, heads);
+  const chosen = task === undefined ? taskOf(configuration, found) : { task, notes: [] };
+  const building: Building = { graph: new GraphWriter(), config: configuration, backbone, heads, notes: [] };
+  const graph = explained(configuration, () => buildGraph(architecture, building, chosen.task));
   backbone.requireAll();
-  if (!ignoreUnexpected) refuseUnexpected(architecture, building);
-  return createMessage("ModelProto", {
+  const left = leftOver(architecture, places, found, chosen.task);
+  if (!ignoreUnexpected) refuseUnexpected(left.unexpected);
+  const notes = [...chosen.notes, ...building.notes];
+  if (task === undefined && left.heads.length > 0) notes.push(leftOut(left.heads));
+  notes.push(...unreadKeys(configuration, architecture.ignored(configuration)));
+  const model = createMessage("ModelProto", {
     irVersion: Long.fromNumber(irVersion),
     opsetImport: [createMessage("OperatorSetIdProto", { version: Long.fromNumber(opset) })],
     producerName: "favor",
     graph,
   });
+  return { model, task: chosen.task, notes };
 }
 
-/** The default head that {@link buildModel} gives a checkpoint. Throws like it. */
-export function checkpointTask(config: unknown, weights: StateDict): CheckpointTask {
-  const configuration = new Configuration(config);
-  const architecture = architectureOf(configuration);
-  return taskOf(configuration, placesOf(architecture, weights).heads.has(architecture.maskedLanguageWeight));
+function leftOut(modules: readonly string[]): string {
+  return `The checkpoint has weights of other heads, which the graph leaves out: ${listed(modules)}.`;
 }
+
+/** Runs `build`. If a weight has another shape than expected, says which sizes config.json does not name. */
+function explained(config: Configuration, build: () => GraphProto): GraphProto {
+  try {
+    return build();
+  } catch (error) {
+    if (!(error instanceof CheckpointError) || error.code !== "shape-mismatch") throw error;
+    const sizes = config.defaulted().filter((name) => !config.has(name) && isSize(name));
+    const missing = sizes.length === 0 ? "" : ` config.json does not give ${sizes.join(", ")}: defaults were taken.`;
+    const why = " Check that config.json and the weights are of the same model.";
+    throw new CheckpointError("shape-mismatch", `${error.message}${missing}${why}`, error.details, error);
+  }
+}
+
+const isSize = (name: string): boolean => /size|dim|heads|layers|embeddings/.test(name);
 
 function buildGraph(architecture: Architecture, building: Building, task: CheckpointTask): GraphProto {
   const { graph, config } = building;
@@ -82,72 +116,25 @@ function buildGraph(architecture: Architecture, building: Building, task: Checkp
       return graph.finish(architecture.fillMask(building, hidden), "logits", ["sequence_length", vocabulary]);
     }
     case "text-classification":
-      return graph.finish(architecture.classifySequence(building, hidden, inputs), "logits", [config.labels()]);
+      return graph.finish(architecture.classifySequence(building, hidden, inputs), "logits", [
+        labelsOf(building, ["classifier.out_proj", "classifier"]),
+      ]);
     case "token-classification": {
       const logits = architecture.classifyTokens(building, hidden);
-      return graph.finish(logits, "logits", ["sequence_length", config.labels()]);
+      return graph.finish(logits, "logits", ["sequence_length", labelsOf(building, ["classifier"])]);
     }
   }
-}
-
-/**
- * Finds the backbone of a checkpoint: under the architecture's prefix, without a prefix, or under one that a training
- * framework has added ("model.bert.", "module."). Heads have the same outer prefix.
- */
-function placesOf(architecture: Architecture, weights: StateDict): { backbone: Weights; heads: Weights } {
-  const wanted = `${architecture.embedding}.weight`;
-  const own = `${architecture.prefix}.`;
-  const prefixes = [...weights.keys()]
-    .filter((name) => name === wanted || name.endsWith(`.${wanted}`))
-    .map((name) => name.slice(0, -wanted.length));
-  const prefix = [own, ""].find((usual) => prefixes.includes(usual)) ?? prefixes[0];
-  if (prefix === undefined) {
-    throw new CheckpointError(
-      "missing-weights",
-      `The checkpoint has no token embedding (${own}${wanted}). It has ${weights.size} tensors: ` +
-        `${listed([...weights.keys()])}. It may have another architecture than config.json says.`,
-      { missing: [own + wanted] },
-    );
-  }
-  const outer = prefix.endsWith(`.${own}`) ? prefix.slice(0, -own.length) : "";
-  const all = new Weights(weights);
-  return { backbone: all.within(prefix.slice(0, -1)), heads: all.within(outer.slice(0, -1)) };
 }
 
 function requireVocabulary(config: Configuration, { embedding }: Architecture, backbone: Weights): void {
   const rows = backbone.dims(`${embedding}.weight`)?.[0];
   const vocabulary = config.size("vocab_size", rows ?? 1);
-  if (rows === vocabulary) return;
+  if (rows === undefined || rows === vocabulary) return;
   const name = `${backbone.prefix}${embedding}.weight`;
   throw new CheckpointError(
     "vocabulary-mismatch",
-    `config.json has a vocab_size of ${vocabulary}, but ${JSON.stringify(name)} has ${rows} rows. Configuration and ` +
-      "weights are of different models, or the vocabulary was extended: fetch both again, or correct vocab_size.",
+    `config.json has a vocab_size of ${vocabulary}, but ${JSON.stringify(name)} has ${rows} rows. If tokens were added to ` +
+      `the model, correct vocab_size to ${rows}; otherwise configuration and weights are of different models.`,
     { weight: name, rows, vocabulary },
-  );
-}
-
-/** Heads of other tasks, by their names in transformers and AntiBERTy. */
-const otherHeads =
-  /^(cls|lm_head|predictions|sop_classifier|generator_predictions|generator_lm_head|discriminator_predictions|classifier|pre_classifier|vocab_transform|vocab_layer_norm|vocab_projector|qa_outputs|head|decoder)\./;
-
-/** Refuses unused weights, because they may change what the model computes: adapters, other positions. */
-function refuseUnexpected({ dispensable }: Architecture, { backbone, heads }: Building): void {
-  const unexpected: string[] = [];
-  for (const name of backbone.unused()) {
-    const inner = name.slice(backbone.prefix.length);
-    const isHead = backbone.prefix === "" && otherHeads.test(inner);
-    if (!isHead && !dispensable.test(inner)) unexpected.push(name);
-  }
-  for (const name of heads.unused()) {
-    if (name.startsWith(backbone.prefix) || otherHeads.test(name.slice(heads.prefix.length))) continue;
-    unexpected.push(name);
-  }
-  if (unexpected.length === 0) return;
-  throw new CheckpointError(
-    "unexpected-weights",
-    `The checkpoint has ${unexpected.length} weights that its architecture does not know: ${listed(unexpected)}. The ` +
-      "graph might not compute the same as the model. If you know that they are not needed, set `ignoreUnexpected`.",
-    { unexpected },
   );
 }

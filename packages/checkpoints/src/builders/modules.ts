@@ -11,6 +11,8 @@ export interface Building {
   readonly backbone: Weights;
   /** weights of the heads */
   readonly heads: Weights;
+  /** What the user should know about the graph; building adds to it. */
+  readonly notes: string[];
 }
 
 /** torch.nn.Linear: x [..., input] -> x W + b [..., output]. `weights` are its own; without `bias` it has none. */

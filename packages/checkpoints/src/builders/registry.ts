@@ -30,11 +30,15 @@ const refused: ReadonlyMap<string, string> = new Map([
 /** Every `model_type` that {@link architectureOf} knows. */
 export const modelTypes: readonly string[] = [...architectures.keys()];
 
-/** @throws CheckpointError "unsupported-model" naming the `model_type` and the supported ones */
-export function architectureOf(config: Configuration): Architecture {
+/**
+ * The architecture of a configuration, and the configuration with that architecture's names.
+ *
+ * @throws CheckpointError "unsupported-model" naming the `model_type` and the supported ones
+ */
+export function architectureOf(config: Configuration): { architecture: Architecture; config: Configuration } {
   const type = config.text("model_type", "");
   const known = architectures.get(type);
-  if (known !== undefined) return known;
+  if (known !== undefined) return { architecture: known, config: config.withSynonyms(known.synonyms ?? {}) };
   const why = refused.get(type);
   const found =
     type === "" ? "config.json names no model_type" : `The model_type ${JSON.stringify(type)} is not supported`;

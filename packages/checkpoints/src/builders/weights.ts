@@ -2,6 +2,7 @@ import { memoryRange } from "@favor/onnx";
 import { DataType } from "@favor/onnx";
 import { CheckpointError } from "../formats/errors.ts";
 import type { CheckpointTensor, StateDict } from "../formats/state-dict.ts";
+import { chooseTask } from "./task.ts";
 
 /** A weight with its name in the checkpoint. */
 export interface NamedTensor {
@@ -39,6 +40,12 @@ export class Weights {
     return new Weights(this.#dict, name === "" ? this.prefix : `${this.prefix}${name}.`, this.#ledger);
   }
 
+  /** Every name under the prefix, without it. */
+  names(): string[] {
+    const { prefix } = this;
+    return [...this.#dict.keys()].filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
+  }
+
   has(name: string): boolean {
     return this.#find(name) !== undefined;
   }
@@ -47,6 +54,14 @@ export class Weights {
   dims(name: string): readonly number[] | undefined {
     const found = this.#find(name);
     return found === undefined ? undefined : this.#dict.get(found)!.dims;
+  }
+
+  /** The tensor of a weight, or undefined if it is missing. This counts as use. */
+  use(name: string): CheckpointTensor | undefined {
+    const found = this.#find(name);
+    if (found === undefined) return undefined;
+    this.#ledger.used.add(found);
+    return this.#dict.get(found);
   }
 
   /**
@@ -70,7 +85,7 @@ export class Weights {
     throw new CheckpointError(
       "shape-mismatch",
       `Weight ${JSON.stringify(found)} is [${tensor.dims.join(", ")}]; according to config.json it should be ` +
-        `[${dims.join(", ")}]. Configuration and weights belong to different models: fetch both again.`,
+        `[${dims.join(", ")}].`,
       { weight: found, found: tensor.dims, expected: dims },
     );
   }
@@ -87,7 +102,7 @@ export class Weights {
     throw new CheckpointError(
       "missing-weights",
       `The checkpoint lacks ${missing.length} weights: ${listed(missing)}. It may have another architecture than ` +
-        "config.json says, be made for another task (choose it with `task`), or be incomplete.",
+        `config.json says, be made for another task (choose it ${chooseTask}), or be incomplete.`,
       { missing },
     );
   }

@@ -1,4 +1,5 @@
 import type { ByteRange } from "@favor/onnx";
+import { equalTensors } from "./equal-tensors.ts";
 import { CheckpointError } from "./errors.ts";
 import { jsonObject } from "./json.ts";
 import type { CheckpointTensor, StateDict } from "./state-dict.ts";
@@ -13,10 +14,11 @@ const deviceName = /^(con|prn|aux|nul|com[0-9]|lpt[0-9])\./i;
  * Reads the tensors of a checkpoint in several files. `index` is the parsed `model.safetensors.index.json` (or
  * `pytorch_model.bin.index.json`); each file that it names is opened once, and read with `read`.
  *
- * Names must be plain names of files next to the index. A tensor is taken from the file that the index names for it.
- * Tensors that are not in the index are refused.
+ * Names must be plain names of files next to the index. A tensor is taken from the file that the index names for it, or,
+ * if that does not have it, from the only file that does: indices are wrong about buffers and tied weights. A tensor that
+ * no file has is left out, because a model may do without it; the error for a weight that is missing comes from who needs it.
  *
- * @throws CheckpointError "malformed", "limit-exceeded", "missing-weights"; and what `open` and `read` throw
+ * @throws CheckpointError "malformed", "limit-exceeded"; and what `open` and `read` throw
  */
 export function readShards(
   index: unknown,
@@ -31,26 +33,40 @@ export function readShards(
   if (names.length > mostShards) {
     throw new CheckpointError("limit-exceeded", `The index names ${names.length} files, more than ${mostShards}.`);
   }
-  const all = new Map<string, CheckpointTensor>();
-  for (const name of names.map(checkedName)) {
-    for (const [tensor, value] of read(open(name), name)) {
-      if (!Object.hasOwn(places, tensor)) {
-        throw new CheckpointError(
-          "malformed",
-          `${name} has the tensor ${JSON.stringify(tensor)}, which is not in the index. Fetch the checkpoint again.`,
-          { tensor, file: name },
-        );
-      }
-      if (places[tensor] === name) all.set(tensor, value);
+  const found = new Map<string, Placed[]>();
+  for (const file of names.map(checkedName)) {
+    for (const [tensor, value] of read(open(file), file)) {
+      const earlier = found.get(tensor);
+      if (earlier === undefined) found.set(tensor, [{ file, value }]);
+      else earlier.push({ file, value });
     }
   }
-  const missing = Object.keys(places).filter((tensor) => !all.has(tensor));
-  if (missing.length === 0) return all;
+  return new Map(
+    Array.from(found, ([tensor, values]) => [
+      tensor,
+      chosen(tensor, values, Object.hasOwn(places, tensor) ? places[tensor] : undefined),
+    ]),
+  );
+}
+
+/** A tensor, and the file that has it. */
+interface Placed {
+  readonly file: string;
+  readonly value: CheckpointTensor;
+}
+
+/** The tensor of the file that the index names, or of the only other one. */
+function chosen(tensor: string, found: readonly Placed[], file: unknown): CheckpointTensor {
+  const named = found.find((each) => each.file === file);
+  const [first, ...others] = found as readonly [Placed, ...Placed[]];
+  if (named !== undefined) return named.value;
+  if (others.every(({ value }) => equalTensors(value, first.value))) return first.value;
+  const files = found.map((each) => each.file);
   throw new CheckpointError(
-    "missing-weights",
-    `The index says that ${JSON.stringify(missing[0])} is in ${JSON.stringify(places[missing[0]!])}, which does not have ` +
-      `it (${missing.length} tensors are missing). Fetch the checkpoint again.`,
-    { missing },
+    "malformed",
+    `${files.join(" and ")} both have the tensor ${JSON.stringify(tensor)}, with different values, and the index names ` +
+      "neither of them for it. Fetch or save the checkpoint again.",
+    { tensor, files },
   );
 }
 

@@ -1,3 +1,4 @@
+import type { CheckpointTask } from "../builders/task.ts";
 import type { FileRequest } from "./choose-file.ts";
 import type { ModelConfig } from "./config.ts";
 
@@ -5,6 +6,8 @@ import type { ModelConfig } from "./config.ts";
 export interface SourceOptions extends FileRequest {
   /** Branch, tag or commit on the Hub; default: main. */
   readonly revision?: string;
+  /** The head of the graph that is built from weights. Default: as `buildModel` decides. */
+  readonly task?: CheckpointTask;
 }
 
 /** A checkpoint on disk: an ONNX file, or weights to build a graph from, with its configuration and tokenizer. */
@@ -20,4 +23,6 @@ export interface Source {
   /** Path of the model relative to `folder`, with forward slashes: `onnx/model.onnx`. */
   readonly modelName: string;
   readonly config: ModelConfig;
+  /** The head that was asked for, of a graph that is built from weights. */
+  readonly task?: CheckpointTask;
 }

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { buildModel, checkpointTask } from "../builders/build-model.ts";
+import { buildModel } from "../builders/build-model.ts";
 import type { CheckpointTask } from "../builders/task.ts";
 import { CheckpointError } from "../formats/errors.ts";
 import { parseJson } from "../formats/json.ts";
@@ -33,6 +33,8 @@ export interface OpenedCheckpoint {
   readonly choice: string;
   /** What the graph was built for; undefined for an ONNX export. */
   readonly task: CheckpointTask | undefined;
+  /** What was assumed or left out when the graph was built, for people. */
+  readonly notes: readonly string[];
   /** Closes the files. Weights that have not been read by then are lost. */
   close(): void;
 }
@@ -57,7 +59,7 @@ export async function openCheckpoint(folder: string, options: OpenCheckpointOpti
   const { file: source, why } = choice;
   if (source.endsWith(".onnx")) {
     const { model, close } = await openModel(join(folder, source));
-    return { model, source, choice: `${source}, ${why}`, task: undefined, close };
+    return { model, source, choice: `${source}, ${why}`, task: undefined, notes: [], close };
   }
   const opened: InputFile[] = [];
   const open = (name: string): InputFile => {
@@ -71,9 +73,8 @@ export async function openCheckpoint(folder: string, options: OpenCheckpointOpti
   try {
     const weights = readWeights(source, open);
     const config = readJson("config.json", open);
-    const task = options.task ?? checkpointTask(config, weights);
-    const model = buildModel(config, weights, { task, ignoreUnexpected: options.ignoreUnexpected ?? false });
-    return { model, source, choice: `${source}, ${why}; the graph was built for ${task}`, task, close };
+    const { model, task, notes } = buildModel(config, weights, options);
+    return { model, source, choice: `${source}, ${why}; the graph was built for ${task}`, task, notes, close };
   } catch (error) {
     close();
     throw error;

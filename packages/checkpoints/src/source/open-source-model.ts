@@ -15,6 +15,8 @@ import type { Source } from "./located-source.ts";
 /** A source's graph, its weights still in their files. */
 export interface OpenedSource {
   readonly model: ModelProto;
+  /** What was assumed or left out when the graph was built from weights, for people. */
+  readonly notes: readonly string[];
   /** Size of the source's file in bytes. */
   readonly length: number;
   /** SHA-256 of the source's file, in hexadecimal. */
@@ -36,9 +38,10 @@ function isOnnx({ modelPath }: Source): boolean {
 export async function openSourceModel(source: Source): Promise<OpenedSource> {
   const { modelPath, folder, modelName } = source;
   try {
-    if (isOnnx(source)) return await openModel(modelPath);
-    const { model, close } = await openCheckpoint(folder, { file: modelName });
-    return { model, length: (await stat(modelPath)).size, sha256: () => hashFile(modelPath), close };
+    if (isOnnx(source)) return { ...(await openModel(modelPath)), notes: [] };
+    const asked = source.task === undefined ? {} : { task: source.task };
+    const { model, notes, close } = await openCheckpoint(folder, { file: modelName, ...asked });
+    return { model, notes, length: (await stat(modelPath)).size, sha256: () => hashFile(modelPath), close };
   } catch (error) {
     if (!(error instanceof ModelFormatError) && !(error instanceof TensorError)) throw error;
     throw new InputError(`${modelPath}: ${messageOf(error)}`, {

@@ -78,7 +78,7 @@ export async function openSource(
     const { folder, file, commit } = await bringCheckpoint(found.id, found, progress).catch((error: unknown) => {
       throw alsoNotHere(error, path);
     });
-    return { ...(await sourceIn(folder, file)), name: found.id, revision: commit };
+    return { ...(await sourceIn(folder, file, options)), name: found.id, revision: commit };
   }
   if (!found.isDirectory() && !found.isFile()) {
     throw new InputError(`${absolute} is neither a file nor a folder. Give a checkpoint folder or an .onnx file.`, {
@@ -95,10 +95,10 @@ export async function openSource(
   }
   checkLocal(path, found.isDirectory(), options);
   if (found.isDirectory())
-    return sourceIn(absolute, requireFile(absolute, listFolder(absolute, options.file), options));
+    return sourceIn(absolute, requireFile(absolute, listFolder(absolute, options.file), options), options);
   const parent = dirname(absolute);
   const folder = basename(parent) === "onnx" ? dirname(parent) : parent;
-  return sourceIn(folder, relative(folder, absolute).replaceAll("\\", "/"));
+  return sourceIn(folder, relative(folder, absolute).replaceAll("\\", "/"), options);
 }
 
 /** The shell expands `~`, but not inside quotes. */
@@ -124,8 +124,14 @@ function alsoNotHere(error: unknown, path: string): unknown {
   return error;
 }
 
-async function sourceIn(folder: string, modelName: string): Promise<Source> {
+async function sourceIn(folder: string, modelName: string, { task }: SourceOptions): Promise<Source> {
+  if (task !== undefined && modelName.endsWith(".onnx")) {
+    throw contradiction(
+      `--task chooses the head of a graph that is built from weights, but ${join(folder, modelName)} already is a graph.`,
+    );
+  }
   return {
+    ...(task !== undefined && { task }),
     name: basename(folder),
     modelPath: join(folder, modelName),
     folder,

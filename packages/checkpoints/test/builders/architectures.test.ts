@@ -1,10 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { buildModel } from "../../src/builders/build-model.ts";
 import { convertAttention, inspectAttention } from "@favor/rewriter";
 import { elementType, modelGraphs } from "@favor/onnx";
+import type { ModelProto } from "@favor/onnx";
 import {
   cases,
   largestDifference,
+  modelOf,
   openInRuntime,
   readConfiguration,
   readSample,
@@ -18,14 +19,14 @@ const isModern = (name: string): boolean => name.startsWith("modernbert");
 
 describe.each(cases)("%s", (name) => {
   it("computes what transformers computes", async () => {
-    const model = buildModel(readConfiguration(name), readWeights(name));
+    const model = modelOf(readConfiguration(name), readWeights(name));
     const sample = readSample(name);
     const session = await openInRuntime(model);
     expect(largestDifference(await runSample(session, sample), sample)).toBeLessThan(1e-4);
   });
 
   it("has the inputs, outputs and types that transformers.js expects", () => {
-    const model = buildModel(readConfiguration(name), readWeights(name));
+    const model = modelOf(readConfiguration(name), readWeights(name));
     const { input, output, initializer } = model.graph;
     const hasTypes = /^(bert|albert|electra)-/.test(name);
     expect(input.map((value) => value.name)).toEqual([
@@ -49,7 +50,7 @@ const backbones = cases.filter((name) => name.endsWith("-mlm") || name === "esm-
 
 describe.each(backbones)("%s, converted", (name) => {
   it("every attention is found, and replaced in memory", async () => {
-    const build = (): ReturnType<typeof buildModel> => buildModel(readConfiguration(name), readWeights(name));
+    const build = (): ModelProto => modelOf(readConfiguration(name), readWeights(name));
     const { sites } = inspectAttention(build());
     const refused = sites.filter((site) => site.reasons.length > 0);
     expect(sites).toHaveLength(isModern(name) ? 4 : layersOf(name));

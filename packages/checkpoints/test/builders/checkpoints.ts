@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 import { encodeModel, memoryRange, readRange, tensorValues, createMessage } from "@favor/onnx";
+import { buildModel, type BuildOptions } from "../../src/builders/build-model.ts";
 import { readSafetensors } from "../../src/formats/safetensors.ts";
 import type { CheckpointTensor, StateDict } from "../../src/formats/state-dict.ts";
 import type { ModelProto } from "@favor/onnx";
@@ -58,6 +59,11 @@ export function sampleOf(tensors: StateDict): Sample {
   const [key, tensor] = [...tensors].find(([name]) => name.startsWith("out."))!;
   const output = { name: key.slice(4), dims: tensor.dims, values: valuesOf(tensor) };
   return { inputs, output, mask: valuesOf(inputs.get("attention_mask")!) };
+}
+
+/** The graph of a checkpoint, without the notes. */
+export function modelOf(config: unknown, weights: StateDict, options?: BuildOptions): ModelProto {
+  return buildModel(config, weights, options).model;
 }
 
 /** Opens a model as onnxruntime optimises it for use. */

@@ -1,10 +1,11 @@
 import { expect, it, describe } from "vitest";
-import { buildModel, checkpointTask } from "../../src/builders/build-model.ts";
+import { buildModel } from "../../src/builders/build-model.ts";
 import { memoryRange } from "@favor/onnx";
 import type { CheckpointTensor, StateDict } from "../../src/formats/state-dict.ts";
 import type { CheckpointErrorCode } from "../../src/formats/errors.ts";
 import {
   largestDifference,
+  modelOf,
   openInRuntime,
   readConfiguration,
   readSample,
@@ -47,7 +48,7 @@ it.each<[what: string, config: unknown, code: CheckpointErrorCode, says: string]
   ["fewer layers than there are", { ...config, num_hidden_layers: 1 }, "unexpected-weights", "encoder.layer.1"],
   ["another architecture", { ...config, model_type: "modernbert" }, "missing-weights", "tok_embeddings"],
 ])("refuses a configuration with %s", (_, values, code, says) => {
-  const error = failure(() => buildModel(values, bert));
+  const error = failure(() => modelOf(values, bert));
   expect(error.code).toBe(code);
   expect(error.message).toContain(says);
 });
@@ -55,7 +56,7 @@ it.each<[what: string, config: unknown, code: CheckpointErrorCode, says: string]
 describe("weights", () => {
   it("that are missing are all named", () => {
     const weights = changed(bert, (map) => ["cls.predictions.bias", query].forEach((name) => map.delete(name)));
-    const error = failure(() => buildModel(config, weights));
+    const error = failure(() => modelOf(config, weights));
     expect(error.code).toBe("missing-weights");
     expect(error.details["missing"]).toEqual([query, "cls.predictions.bias"]);
   });
@@ -63,22 +64,22 @@ describe("weights", () => {
   it("that are unexpected are named, and left out on request", () => {
     const names = ["bert.encoder.layer.0.adapter.weight", "something.weight"];
     const weights = changed(bert, (map) => names.forEach((name) => map.set(name, extra)));
-    const error = failure(() => buildModel(config, weights));
+    const error = failure(() => modelOf(config, weights));
     expect(error.code).toBe("unexpected-weights");
     expect(error.details["unexpected"]).toEqual(names);
-    expect(buildModel(config, weights, { ignoreUnexpected: true }).graph.node.length).toBeGreaterThan(0);
+    expect(modelOf(config, weights, { ignoreUnexpected: true }).graph.node.length).toBeGreaterThan(0);
   });
 
   it("of other heads and buffers may be there", () => {
     const names = ["cls.seq_relationship.weight", "cls.species.weight", "bert.embeddings.position_ids"];
     const weights = changed(bert, (map) => names.forEach((name) => map.set(name, extra)));
-    expect(buildModel(config, weights).graph.output[0]!.name).toBe("logits");
+    expect(modelOf(config, weights).graph.output[0]!.name).toBe("logits");
   });
 
   it("that are quantised are refused", () => {
     const { dims, range } = bert.get(query)!;
     const weights = changed(bert, (map) => map.set(query, { dataType: 3, dims, range }));
-    const error = failure(() => buildModel(config, weights));
+    const error = failure(() => modelOf(config, weights));
     expect(error.code).toBe("unsupported-type");
     expect(error.message).toContain(query);
   });
@@ -87,7 +88,7 @@ describe("weights", () => {
 describe("names", () => {
   const sample = readSample("bert-mlm");
   const differenceOf = async (weights: StateDict, values: unknown = config): Promise<number> => {
-    const session = await openInRuntime(buildModel(values, weights));
+    const session = await openInRuntime(modelOf(values, weights));
     return largestDifference(await runSample(session, sample), sample);
   };
 
@@ -104,11 +105,11 @@ describe("names", () => {
 
   it("of architectures outside transformers are understood by the weights", () => {
     const values = { ...config, architectures: ["AntiBERTy"] };
-    expect(checkpointTask(values, bert)).toBe("fill-mask");
+    expect(buildModel(values, bert).task).toBe("fill-mask");
     const backbone = changed(bert, (map) =>
       [...map.keys()].filter((name) => name.startsWith("cls")).forEach((name) => map.delete(name)),
     );
-    expect(checkpointTask(values, backbone)).toBe("feature-extraction");
+    expect(buildModel(values, backbone).task).toBe("feature-extraction");
   });
 
   it("and details of the configuration show in the numbers", async () => {
@@ -126,7 +127,7 @@ it.each([
   ["roberta-mlm", { pad_token_id: 2 }],
 ])("%s depends on %j", async (name, changes) => {
   const sample = readSample(name);
-  const session = await openInRuntime(buildModel(readConfiguration(name, changes), readWeights(name)));
+  const session = await openInRuntime(modelOf(readConfiguration(name, changes), readWeights(name)));
   expect(largestDifference(await runSample(session, sample), sample)).toBeGreaterThan(1e-3);
 });
 
@@ -138,12 +139,12 @@ it("ModernBERT's configuration of transformers 4 is read as that of 5", async ()
     local_rope_theta: 10_000,
   };
   const sample = readSample("modernbert-mlm");
-  const model = buildModel(readConfiguration("modernbert-mlm", former), readWeights("modernbert-mlm"));
+  const model = modelOf(readConfiguration("modernbert-mlm", former), readWeights("modernbert-mlm"));
   expect(largestDifference(await runSample(await openInRuntime(model), sample), sample)).toBeLessThan(1e-4);
 });
 
 it("any checkpoint gives features, whatever its head", async () => {
-  const features = buildModel(config, bert, { task: "feature-extraction" });
+  const features = modelOf(config, bert, { task: "feature-extraction" });
   expect(features.graph.output[0]!.name).toBe("last_hidden_state");
   const session = await openInRuntime(features);
   const { last_hidden_state: hidden } = await runSample(session, readSample("bert-mlm"));

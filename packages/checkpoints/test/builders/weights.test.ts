@@ -1,8 +1,7 @@
 import { expect, it } from "vitest";
-import { buildModel } from "../../src/builders/build-model.ts";
 import { memoryRange, tensorValues } from "@favor/onnx";
 import type { CheckpointTensor, StateDict } from "../../src/formats/state-dict.ts";
-import { readConfiguration, readWeights, valuesOf } from "./checkpoints.ts";
+import { modelOf, readConfiguration, readWeights, valuesOf } from "./checkpoints.ts";
 
 /** BERT of a hidden size at which matrices are left where they are (1 KiB and more). */
 const hidden = 32;
@@ -33,7 +32,7 @@ function enlarged(reads: Map<string, number>): StateDict {
 it("large weights are not read when the graph is built; matrices are transposed when they are", () => {
   const reads = new Map<string, number>();
   const weights = enlarged(reads);
-  const model = buildModel(config, weights);
+  const model = modelOf(config, weights);
   const matrix = "encoder.layer.0.intermediate.dense.weight";
   const large = Array.from(weights).filter(([, { range }]) => range.length >= 1024);
   expect(large.length).toBeGreaterThan(10);
@@ -51,13 +50,13 @@ it("large weights are not read when the graph is built; matrices are transposed 
 
 it("embeddings are the very ranges of the checkpoint", () => {
   const weights = enlarged(new Map());
-  const { graph } = buildModel(config, weights);
+  const { graph } = modelOf(config, weights);
   const name = "embeddings.position_embeddings.weight";
   expect(graph.initializer.find((tensor) => tensor.name === name)!.source!.range).toBe(weights.get(name)!.range);
 });
 
 it("a tied decoder does not hold the embedding twice", () => {
-  const { graph } = buildModel(readConfiguration("bert-mlm"), readWeights("bert-mlm"));
+  const { graph } = modelOf(readConfiguration("bert-mlm"), readWeights("bert-mlm"));
   const large = graph.initializer.filter(
     (tensor) => tensor.dims.some((dim) => dim.toNumber() === 24) && tensor.dims.length === 2,
   );

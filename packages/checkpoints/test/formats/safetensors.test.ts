@@ -169,13 +169,21 @@ describe("shards", () => {
     expect(valuesOf(read({ a: second, b: second }).get("a")!)).toEqual([2, 3]);
   });
 
-  it("a tensor that is not where the index says is named", () => {
-    const error = failure(() => read({ a: first, b: first }));
-    expect([error.code, error.details["missing"]]).toEqual(["missing-weights", ["b"]]);
+  it("a tensor that is elsewhere comes from the only file that has it", () => {
+    expect(valuesOf(read({ a: first, b: first, c: second }).get("b")!)).toEqual([1]);
   });
 
-  it("a tensor that the index does not know is refused", () => {
-    expect(failure(() => read({ a: second })).message).toContain('"b"');
+  it("a tensor that the index does not know is taken all the same", () => {
+    expect(valuesOf(read({ a: second }).get("b")!)).toEqual([1]);
+  });
+
+  it("a tensor that no file has is left out: a model may do without it", () => {
+    expect([...read({ a: first, tied: second, b: second }).keys()].toSorted()).toEqual(["a", "b"]);
+  });
+
+  it("a tensor of two files, with values of its own in each, is refused if the index names neither", () => {
+    const error = failure(() => read({ b: second, x: first }));
+    expect([error.code, error.details["files"]]).toEqual(["malformed", [second, first]]);
   });
 
   it.each([

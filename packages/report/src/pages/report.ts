@@ -163,6 +163,7 @@ function provenance(file: FavorFile): [string, string | Html][] {
     ["seed", String(options.seed)],
   ];
   if (source.revision !== undefined) rows.splice(1, 0, ["revision on the Hub", html`<code>${source.revision}</code>`]);
+  if (source.task !== undefined) rows.push(["head", `${source.task}, chosen with --task`]);
   if (options.budget !== undefined) rows.push(["budget", `${options.budget} points`]);
   if (options.maxLength !== undefined)
     rows.push(["longest input", `${grouped(options.maxLength)} tokens (position table grown)`]);

@@ -1,3 +1,5 @@
+import { checkpointTasks } from "@favor/checkpoints";
+import type { CheckpointTask } from "@favor/checkpoints";
 import type { WrittenFile } from "@favor/checkpoints/node";
 import type { ConvertOptions, ConvertedSite, FeatureChoice } from "@favor/rewriter";
 import { featureChoices } from "@favor/rewriter";
@@ -76,10 +78,14 @@ export interface FavorFile {
   /** Version of the format; raised if a change would mislead older readers. */
   readonly format: 1;
   readonly versions: Readonly<Record<string, string>>;
-  /** `revision`: the commit, if the source comes from the Hub. */
+  /**
+   * `revision`: the commit, if the source comes from the Hub. `task`: the head of a graph that was built from weights, if
+   * it was chosen.
+   */
   readonly source: {
     readonly name: string;
     readonly revision?: string;
+    readonly task?: CheckpointTask;
     readonly model: string;
     readonly sha256: string;
     readonly bytes: number;
@@ -159,7 +165,12 @@ const file = z.object({ sha256: z.string(), bytes: count });
 export const favorFileSchema: z.ZodType<FavorFile> = z.object({
   format: z.literal(1),
   versions: z.record(z.string(), z.string()),
-  source: file.extend({ name: z.string(), revision: z.string().exactOptional(), model: z.string() }),
+  source: file.extend({
+    name: z.string(),
+    revision: z.string().exactOptional(),
+    task: z.enum(checkpointTasks).exactOptional(),
+    model: z.string(),
+  }),
   model: file.extend({ file: z.string() }),
   options: z.object({
     features: z.enum([...featureChoices, "landmark"]),

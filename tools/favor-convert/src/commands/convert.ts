@@ -101,7 +101,7 @@ export async function convert(
     checkWeights(model, source.modelPath);
     const attention = findAttention(model, { maskOperations });
     checkKept(options.keep, new Set(attention.sites.map((site) => site.layer)));
-    const notes = [...attention.notes, ...checkConfiguration(source.config, attention.sites)];
+    const notes = [...opened.notes, ...attention.notes, ...checkConfiguration(source.config, attention.sites)];
     if (request.dryRun === true) {
       const converted = attention.convert(rewriteOptions(options, options.keep));
       const unread = request.calibrate === undefined && request.evaluate === undefined ? [] : [dataUnread];
@@ -170,6 +170,7 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
     source: {
       name: source.name,
       ...(source.revision !== undefined && { revision: source.revision }),
+      ...(source.task !== undefined && { task: source.task }),
       model: source.modelName,
       sha256: await hashing,
       bytes: opened.length,

@@ -38,7 +38,8 @@ export async function inspect(
     const operators: Record<string, number> = {};
     for (const { opType } of model.graph?.node ?? []) operators[opType] = (operators[opType] ?? 0) + 1;
     const { sites, notes } = inspectAttention(model, { maskOperations });
-    const remarks = [...conversionNote(model.metadataProps), ...notes, ...checkConfiguration(source.config, sites)];
+    const own = [...opened.notes, ...conversionNote(model.metadataProps)];
+    const remarks = [...own, ...notes, ...checkConfiguration(source.config, sites)];
     return { model: source.modelPath, sites, notes: remarks, operators };
   } finally {
     opened.close();

@@ -59,9 +59,11 @@ export async function verify(request: VerifyRequest, progress: Progress = silent
   if (request.column !== undefined && request.data === undefined) {
     throw new UsageError("--column names a column of a data file: pass one with --data.", { code: "bad-arguments" });
   }
-  const original = await openSource(request.original, request, progress);
+  const opened = await openSource(request.original, request, progress);
   const converted = await openSource(request.converted);
   const favor = await readFavorFile(converted.folder);
+  const { task } = favor.source;
+  const original: Source = task === undefined ? opened : { ...opened, task };
   const threads = request.threads ?? availableParallelism();
   progress.stage("Checking the files");
   const checks = [

@@ -21,7 +21,8 @@ export interface OriginalModel {
  * @throws {TuneInputError} `teacher-mismatch` if it is not the checkpoint that was converted.
  */
 export async function openOriginal(folder: string, favor: FavorFile, scratch: string): Promise<OriginalModel> {
-  const source = await openSource(folder, { file: favor.source.model });
+  const { model: file, task } = favor.source;
+  const source = await openSource(folder, { file, ...(task !== undefined && { task }) });
   const sha256 = await hashFile(source.modelPath);
   if (sha256 !== favor.source.sha256) {
     throw new TuneInputError(

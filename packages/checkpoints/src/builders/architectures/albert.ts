@@ -1,6 +1,7 @@
 import { refuseVariants, type Architecture } from "../architecture.ts";
 import type { Configuration } from "../configuration.ts";
 import { maskedLanguageHead, pooledClassifier, tokenClassifier } from "../heads.ts";
+import { maskedLanguage, otherHead, pooledClassifiers, questionAnswering } from "../known-heads.ts";
 import { linear } from "../modules.ts";
 import { tokenPositions } from "../positions.ts";
 import { postNormLayer, summedEmbeddings } from "../post-norm-layer.ts";
@@ -35,9 +36,17 @@ const widthOf = (config: Configuration): number => config.size("embedding_size",
 export const albert: Architecture = {
   prefix: "albert",
   embedding: wordEmbeddings,
+  firstMatrix: "encoder.albert_layer_groups.0.albert_layers.0.attention.query.weight",
+  decoder: "predictions.decoder.weight",
   hasTokenTypes: true,
+  ignored: (config) => ({ activation: sizesOf(config).activation }),
   dispensable: /^(embeddings\.(position_ids|token_type_ids)|pooler\..*)$/,
-  maskedLanguageWeight: "predictions.dense.weight",
+  heads: (backbone) => [
+    maskedLanguage(/^predictions\./),
+    pooledClassifiers(backbone.has("pooler.weight")),
+    questionAnswering,
+    otherHead("the order of sentences", /^sop_classifier\./),
+  ],
   hidden,
   encode: (building, { inputIds, attentionMask, tokenTypeIds }) => {
     const { graph, config, backbone } = building;

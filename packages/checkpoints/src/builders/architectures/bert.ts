@@ -2,6 +2,7 @@ import { refuseVariants, type Architecture } from "../architecture.ts";
 import type { Configuration } from "../configuration.ts";
 import { firstTokenClassifier, maskedLanguageHead, pooledClassifier, tokenClassifier } from "../heads.ts";
 import type { MaskedLanguageNames } from "../heads.ts";
+import { denseClassifiers, maskedLanguage, otherHead, pooledClassifiers, questionAnswering } from "../known-heads.ts";
 import { linear } from "../modules.ts";
 import { positionsAfterPadding, tokenPositions } from "../positions.ts";
 import { postNormLayer, summedEmbeddings } from "../post-norm-layer.ts";
@@ -28,6 +29,7 @@ interface Variety {
   /** Activation of the masked language head. Default: the encoder's. */
   readonly headActivation?: string;
   readonly classifySequence: Architecture["classifySequence"];
+  readonly heads: Architecture["heads"];
   /** RoBERTa counts positions after the padding token, and knows one token type. */
   readonly isRoberta?: boolean;
   /** ELECTRA's embeddings have their own width. */
@@ -50,9 +52,12 @@ function bertFamily(variety: Variety): Architecture {
   return {
     prefix: variety.prefix,
     embedding: wordEmbeddings,
+    firstMatrix: "encoder.layer.0.attention.self.query.weight",
+    decoder: `${names.decoder}.weight`,
     hasTokenTypes: !isRoberta,
+    ignored: (config) => ({ activation: sizesOf(config).activation, embedding_size: hidden(config) }),
+    heads: variety.heads,
     dispensable: /^(embeddings\.(position_ids|token_type_ids)|pooler\..*)$/,
-    maskedLanguageWeight: `${names.dense}.weight`,
     hidden,
     encode: (building, { inputIds, attentionMask, tokenTypeIds }) => {
       const { graph, config, backbone } = building;
@@ -85,6 +90,13 @@ function bertFamily(variety: Variety): Architecture {
 
 export const bert: Architecture = bertFamily({
   prefix: "bert",
+  heads: (backbone) => [
+    maskedLanguage(/^cls\.predictions\./),
+    pooledClassifiers(backbone.has("pooler.dense.weight")),
+    questionAnswering,
+    otherHead("next sentence prediction", /^cls\.seq_relationship\./),
+    otherHead("something else", /^cls\.(?!predictions\.|seq_relationship\.)/),
+  ],
   maskedLanguage: {
     dense: "cls.predictions.transform.dense",
     norm: "cls.predictions.transform.LayerNorm",
@@ -97,6 +109,7 @@ export const bert: Architecture = bertFamily({
 /** RoBERTa, XLM-RoBERTa and CamemBERT. */
 export const roberta: Architecture = bertFamily({
   prefix: "roberta",
+  heads: () => [maskedLanguage(/^lm_head\./), ...denseClassifiers, questionAnswering],
   isRoberta: true,
   maskedLanguage: {
     dense: "lm_head.dense",
@@ -116,6 +129,13 @@ export const roberta: Architecture = bertFamily({
 /** ELECTRA: the generator has a masked language model's head; both have the same encoder. */
 export const electra: Architecture = bertFamily({
   prefix: "electra",
+  heads: () => [
+    maskedLanguage(/^(generator_predictions\.(dense|LayerNorm)|generator_lm_head)\./),
+    ...denseClassifiers,
+    questionAnswering,
+    otherHead("telling replaced tokens", /^discriminator_predictions\.(dense|dense_prediction)\./),
+    otherHead("multiple choice", /^sequence_summary\.summary\./),
+  ],
   embeddingSize: (config) => config.size("embedding_size", 128),
   defaults: { hidden: 256, heads: 4, intermediate: 1024 },
   maskedLanguage: {

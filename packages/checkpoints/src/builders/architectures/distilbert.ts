@@ -1,6 +1,7 @@
 import { refuseVariants, type Architecture } from "../architecture.ts";
 import type { Configuration } from "../configuration.ts";
 import { firstTokenClassifier, maskedLanguageHead, tokenClassifier } from "../heads.ts";
+import { maskedLanguage, precededClassifiers, questionAnswering } from "../known-heads.ts";
 import { tokenPositions } from "../positions.ts";
 import { postNormLayer, summedEmbeddings } from "../post-norm-layer.ts";
 import type { LayerNames, LayerSizes } from "../post-norm-layer.ts";
@@ -32,9 +33,20 @@ const hidden = (config: Configuration): number => sizesOf(config).hidden;
 export const distilbert: Architecture = {
   prefix: "distilbert",
   embedding: wordEmbeddings,
+  firstMatrix: "transformer.layer.0.attention.q_lin.weight",
+  decoder: "vocab_projector.weight",
   hasTokenTypes: false,
+  synonyms: { dim: ["hidden_size"], n_heads: ["num_attention_heads"], n_layers: ["num_hidden_layers"] },
+  ignored: (config) => {
+    const { activation: hidden_act, intermediate: intermediate_size, epsilon: layer_norm_eps } = sizesOf(config);
+    return { hidden_act, intermediate_size, layer_norm_eps };
+  },
   dispensable: /^embeddings\.position_ids$/,
-  maskedLanguageWeight: "vocab_transform.weight",
+  heads: (_, heads) => [
+    maskedLanguage(/^vocab_(transform|layer_norm|projector)\./),
+    precededClassifiers(heads.has("pre_classifier.weight")),
+    questionAnswering,
+  ],
   hidden,
   encode: (building, { inputIds, attentionMask }) => {
     const { graph, config, backbone } = building;

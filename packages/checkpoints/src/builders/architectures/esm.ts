@@ -1,8 +1,10 @@
 import { DataType } from "@favor/onnx";
+import { CheckpointError } from "../../formats/errors.ts";
 import { activation } from "../activations.ts";
 import { refuseVariants, variant, type Architecture, type TokenInputs } from "../architecture.ts";
 import type { Configuration } from "../configuration.ts";
 import { firstTokenClassifier, maskedLanguageHead, tokenClassifier } from "../heads.ts";
+import { denseClassifiers, maskedLanguage } from "../known-heads.ts";
 import { embedding, layerNorm, linear, weight, type Building } from "../modules.ts";
 import { positionsAfterPadding, rotaryFrequencies, rotation, type Rotation } from "../positions.ts";
 import { vocabularySize } from "../post-norm-layer.ts";
@@ -34,10 +36,18 @@ const isRotary = (config: Configuration): boolean => config.text("position_embed
 export const esm: Architecture = {
   prefix: "esm",
   embedding: wordEmbeddings,
+  firstMatrix: "encoder.layer.0.attention.self.query.weight",
+  decoder: "lm_head.decoder.weight",
   hasTokenTypes: false,
+  ignored: (config) => ({
+    hidden_act: "gelu",
+    head_dim: headDim(sizesOf(config)),
+    rope_theta: config.raw("rope_theta"),
+    max_position_embeddings: config.raw("max_position_embeddings"),
+  }),
   dispensable:
     /^(embeddings\.(position_ids|position_embeddings\.weight)|pooler\..*|contact_head\..*|(.*\.)?rotary_embeddings\.inv_freq)$/,
-  maskedLanguageWeight: "lm_head.dense.weight",
+  heads: () => [maskedLanguage(/^lm_head\./), ...denseClassifiers],
   hidden,
   encode: (building, inputs) => {
     const { graph, config, backbone } = building;
@@ -80,6 +90,13 @@ function embeddings(building: Building, { inputIds, attentionMask }: TokenInputs
   let x = embedding(graph, backbone.within(wordEmbeddings), inputIds, vocabulary, sizes.hidden);
   if (config.flag("token_dropout", false)) x = dropMaskTokens(building, x, inputIds, attentionMask);
   if (!isRotary(config)) {
+    if (!config.has("pad_token_id")) {
+      throw new CheckpointError(
+        "bad-config",
+        "config.json has no pad_token_id, from which ESM counts positions. Restore the checkpoint's original file.",
+        { name: "pad_token_id" },
+      );
+    }
     const positions = positionsAfterPadding(graph, inputIds, config.index("pad_token_id", 1));
     const rows = config.size("max_position_embeddings", 1026);
     const table = backbone.within("embeddings.position_embeddings");

@@ -1,10 +1,12 @@
+import { CheckpointError } from "../../formats/errors.ts";
 import { jsonObject } from "../../formats/json.ts";
 import { DataType } from "@favor/onnx";
 import { activation } from "../activations.ts";
 import { refuseVariants, variant, type Architecture } from "../architecture.ts";
 import type { Configuration } from "../configuration.ts";
-import { tokenClassifier } from "../heads.ts";
-import { embedding, firstToken, layerNorm, linear, tiedDecoder, weight, type Building } from "../modules.ts";
+import { decode, tokenClassifier } from "../heads.ts";
+import { anyClassifier, maskedLanguage } from "../known-heads.ts";
+import { embedding, firstToken, layerNorm, linear, weight, type Building } from "../modules.ts";
 import { rotaryFrequencies, rotation, type Rotation } from "../positions.ts";
 import { vocabularySize } from "../post-norm-layer.ts";
 import { additiveMask, headDim, selfAttention, windowMask } from "../self-attention.ts";
@@ -34,9 +36,31 @@ const sizesOf = (config: Configuration): ModernSizes => ({
 export const modernbert: Architecture = {
   prefix: "model",
   embedding: tokenEmbeddings,
+  firstMatrix: "layers.0.attn.Wqkv.weight",
+  decoder: "decoder.weight",
   hasTokenTypes: false,
+  synonyms: { global_rope_theta: ["rope_theta"] },
+  ignored: (config) => ({
+    layer_norm_eps: sizesOf(config).epsilon,
+    hidden_act: config.text("hidden_activation", "gelu"),
+    head_dim: headDim(sizesOf(config)),
+    max_position_embeddings: config.raw("max_position_embeddings"),
+    global_attn_every_n_layers: config.raw("global_attn_every_n_layers"),
+    // Read by the layers that have such positions, if there are any.
+    global_rope_theta: config.raw("global_rope_theta"),
+    local_rope_theta: config.raw("local_rope_theta"),
+    local_attention: config.raw("local_attention"),
+    sliding_window: config.raw("sliding_window"),
+  }),
+  heads: (_, heads) => {
+    const hasClassifier = heads.has("classifier.weight");
+    const hasDecoder = heads.has("decoder.weight") || heads.has("decoder.bias");
+    return [
+      ...(hasDecoder || !hasClassifier ? [maskedLanguage(/^(head\.(dense|norm)|decoder)\./)] : []),
+      ...(hasClassifier ? [{ ...anyClassifier, weights: /^(head\.(dense|norm)|classifier)\./ }] : []),
+    ];
+  },
   dispensable: /(^|\.)rotary_emb\.inv_freq$/,
-  maskedLanguageWeight: "head.dense.weight",
   hidden: (config) => sizesOf(config).hidden,
   encode: (building, { inputIds, attentionMask }) => {
     const { graph, config, backbone } = building;
@@ -52,7 +76,7 @@ export const modernbert: Architecture = {
       masks[kind] ??=
         kind === "full_attention"
           ? additiveMask(graph, attentionMask)
-          : windowMask(graph, inputIds, attentionMask, Math.trunc(config.size("local_attention", 128) / 2));
+          : windowMask(graph, inputIds, attentionMask, windowReach(config));
       turns[kind] ??= graph.within(kind, () => {
         const values = rotaryFrequencies(rotaryBase(config, kind), headDim(sizes));
         return rotation(graph, inputIds, graph.vector(`${kind}_frequencies`, values));
@@ -68,12 +92,10 @@ export const modernbert: Architecture = {
     const { hidden } = sizesOf(config);
     const vocabulary = vocabularySize(config, backbone, tokenEmbeddings);
     const predicted = predictionHead(building, x);
-    const hasBias = config.flag("decoder_bias", true);
-    if (!config.flag("tie_word_embeddings", true)) {
-      return linear(graph, heads.within("decoder"), predicted, [hidden, vocabulary], hasBias);
-    }
-    const product = tiedDecoder(graph, backbone.within(tokenEmbeddings), predicted, [hidden, vocabulary]);
-    return hasBias ? graph.op("Add", [product, weight(graph, heads, "decoder.bias", [vocabulary])]) : product;
+    const names = { embedding: tokenEmbeddings, decoder: "decoder" };
+    const product = decode(building, predicted, names, [hidden, vocabulary]);
+    if (!config.flag("decoder_bias", true)) return product;
+    return graph.op("Add", [product, weight(graph, heads, "decoder.bias", [vocabulary])]);
   },
   classifySequence: (building, x, { attentionMask }) => {
     const { graph, config } = building;
@@ -87,15 +109,20 @@ export const modernbert: Architecture = {
     tokenClassifier(building, predictionHead(building, x), sizesOf(building.config).hidden),
 };
 
+/** The kinds of the layers: `layer_types` of transformers 5, or every n-th of transformers 4, which must not contradict. */
 function layerTypes(config: Configuration): LayerType[] {
   const layers = config.layers("num_hidden_layers", 22);
   const given = config.texts("layer_types");
-  if (given.length === 0) {
-    const every = config.size("global_attn_every_n_layers", 3);
-    return Array.from({ length: layers }, (_, i) => (i % every === 0 ? "full_attention" : "sliding_attention"));
-  }
+  const every = config.size("global_attn_every_n_layers", 3);
+  const regular = Array.from({ length: layers }, (_, i): LayerType =>
+    i % every === 0 ? "full_attention" : "sliding_attention",
+  );
+  if (given.length === 0) return regular;
   if (given.length !== layers || !given.every(isLayerType)) {
     throw variant("layer_types", given, `One of full_attention and sliding_attention is wanted for ${layers} layers`);
+  }
+  if (config.has("global_attn_every_n_layers") && given.join() !== regular.join()) {
+    throw contradiction("layer_types", given, "global_attn_every_n_layers", every);
   }
   return [...given];
 }
@@ -104,17 +131,67 @@ function isLayerType(kind: string): kind is LayerType {
   return kind === "full_attention" || kind === "sliding_attention";
 }
 
+/** How far local attention sees: half of `local_attention`, which transformers 5 also calls `sliding_window`. */
+function windowReach(config: Configuration): number {
+  const reach = Math.trunc(config.size("local_attention", 128) / 2);
+  if (!config.has("sliding_window")) return reach;
+  const window = config.size("sliding_window", reach);
+  if (config.has("local_attention") && window !== reach) {
+    throw contradiction("sliding_window", window, "local_attention", config.raw("local_attention"));
+  }
+  return window;
+}
+
+/** What a kind of layer may say about its rotary positions in `rope_parameters`. */
+const ropeKeys: readonly string[] = ["rope_theta", "rope_type", "type"];
+
 /** The base of the rotary frequencies: `rope_parameters` of transformers 5, else the two values of transformers 4. */
 function rotaryBase(config: Configuration, kind: LayerType): number {
-  const parameters = jsonObject(jsonObject(config.raw("rope_parameters"))?.[kind]) ?? {};
-  const { rope_type: type = "default", rope_theta: theta } = parameters;
-  if (type !== "default" || config.raw("rope_scaling") !== undefined) {
-    throw variant("rope_parameters", type, "Only the default rotary positions are supported");
+  const all = jsonObject(config.raw("rope_parameters")) ?? {};
+  const parameters = jsonObject(all[kind]) ?? {};
+  const isKnown = Object.keys(all).every(isLayerType) && Object.keys(parameters).every((key) => ropeKeys.includes(key));
+  const type = parameters["rope_type"] ?? parameters["type"] ?? "default";
+  if (config.raw("rope_scaling") !== undefined) {
+    throw variant("rope_scaling", config.raw("rope_scaling"), "Only the default rotary positions are supported");
   }
-  if (typeof theta === "number" && theta > 0) return theta;
-  return kind === "full_attention"
-    ? config.positive("global_rope_theta", 160_000)
-    : config.positive("local_rope_theta", 10_000);
+  if (!isKnown || type !== "default") {
+    throw variant(
+      "rope_parameters",
+      all,
+      "Only the default rotary positions are supported, with a rope_theta for each of full_attention and sliding_attention",
+    );
+  }
+  const former = formerBase(config, kind);
+  const theta = parameters["rope_theta"] ?? undefined;
+  if (theta === undefined) return former.value;
+  if (typeof theta !== "number" || !(theta > 0)) {
+    throw variant("rope_parameters", all, "A rope_theta is a positive number");
+  }
+  if (former.isGiven && former.value !== theta) {
+    throw contradiction(`rope_parameters.${kind}.rope_theta`, theta, former.name, former.value);
+  }
+  return theta;
+}
+
+/** The setting of transformers 4. Without a base of their own (null), local layers have the global one. */
+function formerBase(config: Configuration, kind: LayerType): { name: string; value: number; isGiven: boolean } {
+  const isLocal =
+    kind === "sliding_attention" && !(config.has("local_rope_theta") && isNull(config, "local_rope_theta"));
+  const name = isLocal ? "local_rope_theta" : "global_rope_theta";
+  return { name, value: config.positive(name, isLocal ? 10_000 : 160_000), isGiven: config.has(name) };
+}
+
+function isNull(config: Configuration, name: string): boolean {
+  return config.raw(name) === undefined;
+}
+
+function contradiction(name: string, value: unknown, other: string, otherValue: unknown): CheckpointError {
+  return new CheckpointError(
+    "bad-config",
+    `config.json contradicts itself: ${name} is ${JSON.stringify(value)}, and ${other} is ${JSON.stringify(otherValue)}. ` +
+      "transformers 4 and 5 each read only one of them. Remove the wrong one.",
+    { name, other },
+  );
 }
 
 function norm({ graph, config }: Building, weights: Weights, x: string): string {
