@@ -8,7 +8,8 @@ interface Known {
   readonly positionals: readonly string[];
 }
 
-function knownIn(help: string): Known {
+/** Finds the names in the help of a command. */
+export function knownIn(help: string): Known {
   const [usage = ""] = help.split("\n");
   return {
     options: [...help.matchAll(/^ +(?:-\w, )?--([a-z][a-z-]*)/gm)].map(([, name]) => name!),
@@ -17,11 +18,16 @@ function knownIn(help: string): Known {
   };
 }
 
-/** The name closest to `name`: one that it abbreviates, or one that differs in a few letters. */
+/** Whether two words have the same letters: exchanging two is a common slip, and counts as two edits. */
+function hasSameLetters(a: string, b: string): boolean {
+  return [...a].toSorted().join("") === [...b].toSorted().join("");
+}
+
+/** The name closest to `name`: one that it abbreviates, or one that differs in a few letters or in their order. */
 function nearest(name: string, names: readonly string[]): string | undefined {
   const within = Math.max(1, Math.floor(name.length / 3));
   const begun = names.filter((each) => name.length > 2 && each.startsWith(name));
-  const near = names.filter((each) => distance(name, each) <= within);
+  const near = names.filter((each) => distance(name, each) <= within || hasSameLetters(name, each));
   return begun[0] ?? near.toSorted((a, b) => distance(name, a) - distance(name, b))[0];
 }
 
@@ -40,6 +46,13 @@ export function describeMistake(complaint: string, argv: readonly string[], help
   const known = knownIn(help);
   const [, unknown] = /^Unknown arguments?: (.+)$/.exec(complaint) ?? [];
   if (unknown !== undefined) return describeUnknown(unknown.split(", "), argv, known) ?? complaint;
+  const [, required] = /^Missing required arguments?: (.+)$/.exec(complaint) ?? [];
+  if (required !== undefined) {
+    const names = required.split(", ").map((name) => `--${name}`);
+    return `${names.join(" and ")} ${names.length === 1 ? "is" : "are"} missing`;
+  }
+  const [, empty] = /^Not enough arguments following: (.+)$/.exec(complaint) ?? [];
+  if (empty !== undefined) return `${empty.length === 1 ? "-" : "--"}${empty} needs a value`;
   const [, got] = /^Not enough non-option arguments: got (\d+)/.exec(complaint) ?? [];
   const missing = known.positionals.slice(Number(got)).map((name) => `<${name}>`);
   if (got !== undefined && missing.length > 0) {

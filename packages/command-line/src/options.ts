@@ -1,21 +1,22 @@
 import { UsageError } from "@favor/checkpoints";
 
-/** An option that is on or off, and off by default. */
+/** An option that is on if it is given. */
 export interface Flag {
   readonly type: "boolean";
-  readonly default: false;
   readonly describe: string;
 }
 
 /** An option with one of several values. */
 export interface Choice<Values extends readonly string[]> {
   readonly choices: Values;
+  readonly requiresArg: true;
   readonly describe: string;
 }
 
 /** An option whose value is a number. */
 export interface NumberOption {
   readonly number: true;
+  readonly requiresArg: true;
   readonly describe: string;
   readonly coerce: (value: unknown) => number | undefined;
 }
@@ -23,6 +24,7 @@ export interface NumberOption {
 /** An option whose value is text. */
 export interface TextOption {
   readonly string: true;
+  readonly requiresArg: true;
   readonly describe: string;
   readonly coerce: (value: unknown) => string | undefined;
 }
@@ -30,6 +32,7 @@ export interface TextOption {
 /** A required option whose value is text. */
 export interface RequiredTextOption {
   readonly string: true;
+  readonly requiresArg: true;
   readonly demandOption: true;
   readonly describe: string;
   readonly coerce: (value: unknown) => string;
@@ -37,12 +40,12 @@ export interface RequiredTextOption {
 
 /** An option that is on if it is given. */
 export function flag(describe: string): Flag {
-  return { type: "boolean", default: false, describe };
+  return { type: "boolean", describe };
 }
 
 /** An option that takes one of several values. */
 export function choice<const Values extends readonly string[]>(choices: Values, describe: string): Choice<Values> {
-  return { choices, describe };
+  return { choices, requiresArg: true, describe };
 }
 
 /** An option that takes a whole number from `minimum` to `maximum`. */
@@ -69,7 +72,7 @@ function numberOf(
     const found = Number.isNaN(value) ? "something that is not a number" : JSON.stringify(value);
     throw bad(`--${name} takes ${what} from ${minimum} to ${maximum}, found ${found}.`);
   };
-  return { number: true, describe, coerce };
+  return { number: true, requiresArg: true, describe, coerce };
 }
 
 /** An option that takes a path. */
@@ -79,7 +82,13 @@ export function path(name: string, describe: string): TextOption {
 
 /** A required option that takes a path. */
 export function requiredPath(name: string, describe: string): RequiredTextOption {
-  return { string: true, demandOption: true, describe, coerce: (value) => someText(name, "a path", value) };
+  return {
+    string: true,
+    requiresArg: true,
+    demandOption: true,
+    describe,
+    coerce: (value) => someText(name, "a path", value),
+  };
 }
 
 /** An option that takes a data file. @param purpose - what the file is for: "to train on". */
@@ -117,17 +126,35 @@ export const presentation: Readonly<Record<"json" | "quiet", Flag>> = {
   quiet: flag("show no progress"),
 };
 
-function textOf(name: string, what: string, describe: string): TextOption {
+/** An option that takes text. @param what - what the text is: "a path". */
+export function textOf(name: string, what: string, describe: string): TextOption {
   const coerce = (value: unknown): string | undefined => (value === undefined ? value : someText(name, what, value));
-  return { string: true, describe, coerce };
+  return { string: true, requiresArg: true, describe, coerce };
 }
 
 function someText(name: string, what: string, value: unknown): string {
-  if (typeof value === "string" && value !== "") return value;
-  // A single "-" arrives here as an empty string.
-  const found =
-    value === "" ? 'found none ("-" for standard input is not supported)' : `found ${JSON.stringify(value)}`;
+  if (typeof value === "string" && value !== "" && value !== "-") return value;
+  // A single "-" may also arrive here as an empty string.
+  const isNone = value === "" || value === "-";
+  const found = isNone ? 'found none ("-" for standard input is not supported)' : `found ${JSON.stringify(value)}`;
   throw bad(`--${name} takes ${what}, ${found}.`);
+}
+
+/** A required argument without an option's name. */
+export interface Positional {
+  readonly type: "string";
+  readonly demandOption: true;
+  readonly describe: string;
+  readonly coerce: (value: unknown) => string;
+}
+
+/** A required argument such as `<source>`. An empty one, as an unset variable of the shell gives, is refused. */
+export function positional(name: string, describe: string): Positional {
+  const coerce = (value: unknown): string => {
+    refuseIf(value === "", `<${name}> is empty. If it comes from a variable of the shell, that may not be set.`);
+    return String(value);
+  };
+  return { type: "string", demandOption: true, describe, coerce };
 }
 
 function bad(message: string): UsageError {
@@ -141,6 +168,15 @@ function bad(message: string): UsageError {
  */
 export function refuseIf(condition: boolean, message: string): void {
   if (condition) throw bad(message);
+}
+
+/** Options that the help lists together, under a heading such as "Quality:". */
+export function grouped<Options extends Readonly<Record<string, object>>>(
+  group: string,
+  options: Options,
+): { readonly [Name in keyof Options]: Options[Name] & { readonly group: string } } {
+  const entries = Object.entries(options).map(([name, option]) => [name, { ...option, group }]);
+  return Object.fromEntries(entries) as { [Name in keyof Options]: Options[Name] & { group: string } };
 }
 
 /** `object` without the entries that are undefined. */

@@ -1,6 +1,7 @@
 import { FavorError } from "@favor/core";
 
 import { messageOf, visibleJson, visibleLines, visibleObject, visibleText } from "@favor/checkpoints";
+import { columnsOf } from "./wrap.ts";
 import { progressOn, warningsOn } from "./terminal-progress.ts";
 import type { Progress } from "@favor/checkpoints";
 import { exitCode } from "./exit-code.ts";
@@ -16,10 +17,10 @@ export interface Terminal {
 
 /** How a tool answers. */
 export interface Presentation {
-  /** Print the result as JSON, not as text. */
-  readonly json: boolean;
-  /** Show no progress. */
-  readonly quiet: boolean;
+  /** Print the result as JSON, not as text; default false. */
+  readonly json?: boolean;
+  /** Show no progress; default false. */
+  readonly quiet?: boolean;
 }
 
 /**
@@ -31,8 +32,8 @@ export type Print = <Result extends object>(result: Result, text: (result: Resul
 /** A command-line tool. */
 export interface Program<Command extends Presentation> {
   readonly name: string;
-  /** Parses the arguments, without the program's name. */
-  readonly parse: (argv: readonly string[]) => Promise<Command | HelpText>;
+  /** Parses the arguments, without the program's name. `columns`: the width of the help. */
+  readonly parse: (argv: readonly string[], columns: number) => Promise<Command | HelpText>;
   /** Runs the command; returns the exit code. */
   readonly run: (command: Command, progress: Progress, print: Print) => Promise<number>;
   readonly exitCodeOf: (error: unknown) => number;
@@ -62,19 +63,23 @@ export async function runProgram<Command extends Presentation>(
   stderr.on("error", () => {});
   let command: Command | HelpText | undefined;
   try {
-    command = await program.parse(argv);
+    command = await program.parse(argv, columnsOf(stdout, environment));
     if ("help" in command) {
       stdout.write(`${command.help}\n`);
       return exitCode.done;
     }
     const { json, quiet } = command;
-    return await program.run(command, quiet ? warningsOn(stderr) : progressOn(stderr, environment), (result, text) => {
-      stdout.write(`${json ? visibleJson(result) : visibleLines(text(visibleObject(result)))}\n`);
-    });
+    return await program.run(
+      command,
+      quiet === true ? warningsOn(stderr) : progressOn(stderr, environment),
+      (result, text) => {
+        stdout.write(`${json === true ? visibleJson(result) : visibleLines(text(visibleObject(result)))}\n`);
+      },
+    );
   } catch (cause) {
     const error = outOfMemory(cause) ?? cause;
     // If the arguments cannot be parsed, look for --json among them.
-    const json = command === undefined ? argv.includes("--json") : "json" in command && command.json;
+    const json = command === undefined ? argv.includes("--json") : "json" in command && command.json === true;
     printError(program.name, error, json, terminal);
     return program.exitCodeOf(error);
   }

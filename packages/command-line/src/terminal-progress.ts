@@ -1,5 +1,6 @@
 import { SingleBar } from "cli-progress";
 
+import { duration } from "./duration.ts";
 import { usualColumns } from "./wrap.ts";
 import { silent, visibleText } from "@favor/checkpoints";
 import type { Progress } from "@favor/checkpoints";
@@ -57,7 +58,11 @@ class BarProgress implements Progress {
     this.#bar = new SingleBar({
       stream: this.#stream,
       barsize: barSize(name, total, this.#stream),
-      format: `${name} {bar} {value}/{total}, {eta_formatted} left`,
+      format: `${name} {bar} {value}/{total}{eta_formatted}`,
+      // Until there is an estimate, the library gives text.
+      formatTime: (seconds) => (Number.isFinite(seconds) ? `, ${duration(seconds)} left` : ""),
+      // The line is short enough. Wrapping that was switched off would stay off after Ctrl-C.
+      linewrap: true,
       barCompleteChar: "=",
       barIncompleteChar: " ",
       hideCursor: null,
@@ -89,7 +94,7 @@ class BarProgress implements Progress {
 /** Width of a bar that leaves room for its name, counts and remaining time on one line of the terminal. */
 function barSize(name: string, total: number, stream: NodeJS.WritableStream): number {
   const columns = "columns" in stream && typeof stream.columns === "number" ? stream.columns : usualColumns;
-  const rest = `${name}  ${total}/${total}, 59m59s left`.length;
+  const rest = `${name}  ${total}/${total}, 59 min 59 s left`.length;
   return Math.max(5, Math.min(40, columns - 1 - rest));
 }
 

@@ -8,10 +8,14 @@ import {
   dataFile,
   defined,
   flag,
+  grouped,
   outputFolder,
   parseCommandLine,
+  path,
+  positional,
   presentation,
   realNumber,
+  textOf,
   threads,
   wholeNumber,
 } from "@favor/command-line";
@@ -46,19 +50,15 @@ function parseLayers(value: unknown): number[] {
 
 /** Which of a checkpoint's files to use. */
 const origin = {
-  revision: { string: true, describe: "branch, tag or commit on the Hub [default: main]" },
-  file: { string: true, describe: "model file to use, relative to the checkpoint" },
+  revision: textOf("revision", "a branch, tag or commit", "branch, tag or commit on the Hub [default: main]"),
+  file: path("file", "model file to use, relative to the checkpoint"),
   dtype: choice(
     ["fp32", "fp16", "q8", "int8", "uint8", "q4", "q4f16", "bnb4"],
     "precision of the ONNX export to use [default: fp32]",
   ),
 } as const;
 
-const sourcePositional = {
-  type: "string",
-  demandOption: true,
-  describe: "checkpoint folder, .onnx file or Hub id",
-} as const;
+const sourcePositional = positional("source", "checkpoint folder, .onnx file or Hub id");
 
 /** What to build from weights. `verify` knows it from favor.json. */
 const built = {
@@ -67,63 +67,84 @@ const built = {
 
 function convertOptions(parser: Argv) {
   return parser.positional("source", sourcePositional).options({
-    ...origin,
-    ...built,
-    output: outputFolder("folder to write"),
-    features: choice(
-      ["landmark", ...featureChoices],
-      "features that replace softmax [default: landmark with --calibrate, otherwise positive]",
-    ),
-    count: wholeNumber("count", "features per head [default: 256]", 1, 65536),
-    projection: choice(
-      ["orthogonal", "iid", "hadamard", "givens"],
-      "rows of the random projections [default: orthogonal]",
-    ),
-    seed: wholeNumber("seed", "seed of all random numbers [default: 0]", 0, Number.MAX_SAFE_INTEGER),
-    seeds: wholeNumber("seeds", "draws of positive features to choose from by calibration [default: 4]", 1, 1024),
-    refine: wholeNumber("refine", "gradient-descent steps on the landmarks [default: 0]", 0, 10_000),
-    calibrate: dataFile("calibrate", "to fit the features to"),
-    "calibrate-count": wholeNumber("calibrate-count", "sequences to fit to [default: 200]", 1, 1_000_000),
-    evaluate: dataFile("evaluate", "to compare both models on"),
-    "evaluate-count": wholeNumber("evaluate-count", "sequences to compare on [default: 500]", 1, 1_000_000),
-    column,
-    truncate: flag("cut sequences that are too long"),
-    keep: { string: true, describe: "layers to keep as softmax: 0,1 or 0-2,7", coerce: parseLayers },
-    budget: realNumber("budget", "largest loss in points; keep as many layers as it takes", 0, 100),
-    cross: flag("also convert cross-attention"),
-    target: choice(["standard", "onnxruntime", "onnx27"], "operators for causal attention [default: standard]"),
-    stateful: flag("pass a causal model's state as inputs and outputs"),
-    "max-length": wholeNumber("max-length", "grow the position table to this many tokens", 1, 1 << 24),
-    growth: choice(["tile", "interpolate"], "how to grow the position table [default: tile]"),
+    ...grouped("Output:", {
+      output: outputFolder("folder to write"),
+      "dry-run": flag("show what would be done, and what it would gain; write nothing"),
+      force: flag("replace what favor-convert wrote into an existing folder"),
+    }),
+    ...grouped("Features:", {
+      features: choice(
+        ["landmark", ...featureChoices],
+        "what replaces softmax [default: landmark with --calibrate, otherwise positive]",
+      ),
+      count: wholeNumber("count", "features per head [default: 256]", 1, 65536),
+      projection: choice(
+        ["orthogonal", "iid", "hadamard", "givens"],
+        "rows of the random projections [default: orthogonal]",
+      ),
+      seed: wholeNumber("seed", "seed of all random numbers [default: 0]", 0, Number.MAX_SAFE_INTEGER),
+      seeds: wholeNumber("seeds", "draws of positive features to choose from by calibration [default: 4]", 1, 1024),
+      refine: wholeNumber("refine", "gradient-descent steps on the landmarks [default: 0]", 0, 10_000),
+    }),
+    ...grouped("Data:", {
+      calibrate: dataFile("calibrate", "to fit the features to"),
+      "calibrate-count": wholeNumber("calibrate-count", "sequences to fit to [default: 200]", 1, 1_000_000),
+      evaluate: dataFile("evaluate", "to compare both models on"),
+      "evaluate-count": wholeNumber("evaluate-count", "sequences to compare on [default: 500]", 1, 1_000_000),
+      column,
+      truncate: flag("cut sequences that are too long"),
+    }),
+    ...grouped("What stays softmax:", {
+      keep: {
+        string: true,
+        requiresArg: true,
+        describe: "layers to keep as softmax: 0,1 or 0-2,7",
+        coerce: parseLayers,
+      },
+      budget: realNumber("budget", "largest loss in points; keep as many layers as it takes", 0, 100),
+      cross: flag("also convert cross-attention"),
+    }),
+    ...grouped("The model:", {
+      target: choice(["standard", "onnxruntime", "onnx27"], "operators for causal attention [default: standard]"),
+      stateful: flag("pass a causal model's state as inputs and outputs"),
+      "max-length": wholeNumber("max-length", "grow the position table to this many tokens", 1, 1 << 24),
+      growth: choice(["tile", "interpolate"], "how to grow the position table [default: tile]"),
+    }),
+    ...grouped("The checkpoint:", { ...origin, ...built }),
     threads,
-    "dry-run": flag("show what would be done, write nothing"),
-    force: flag("replace what favor-convert wrote into an existing folder"),
     ...presentation,
   } as const);
 }
 
 function verifyOptions(parser: Argv) {
   return parser
-    .positional("original", { type: "string", demandOption: true, describe: "checkpoint that was converted" })
-    .positional("converted", { type: "string", demandOption: true, describe: "folder that favor-convert wrote" })
+    .positional("original", positional("original", "checkpoint that was converted"))
+    .positional("converted", positional("converted", "folder that favor-convert wrote"))
     .options({
-      ...origin,
-      data: dataFile("data", "to compare both models on"),
-      column,
+      ...grouped("Data:", { data: dataFile("data", "to compare both models on"), column }),
+      ...grouped("The checkpoint:", origin),
       threads,
       ...presentation,
     } as const);
 }
+
+/** What most people need, in the order in which they need it. */
+const examples: [command: string, description: string][] = [
+  ["# Can its attention be replaced?\n$0 inspect my-model\n ", ""],
+  ["# Convert it, and measure what that cost:\n$0 my-model -o out --calibrate train.txt --evaluate val.txt\n ", ""],
+  ["# Check the result against the original:\n$0 verify my-model out --data val.txt", ""],
+];
 
 /**
  * Parses the command line (without the program's name).
  *
  * @throws {UsageError} `bad-arguments`: an unknown option or command, a missing or malformed value.
  */
-export async function parseArguments(argv: readonly string[]): Promise<Command | HelpText> {
-  return parseCommandLine<Command>(argv, { name: "favor-convert", version }, (parser, found) =>
+export async function parseArguments(argv: readonly string[], columns?: number): Promise<Command | HelpText> {
+  return parseCommandLine<Command>(argv, { name: "favor-convert", version, columns }, (parser, found) =>
     parser
-      .usage("$0 <source> -o <dir>\n\nConverts a Transformer checkpoint to linear attention.")
+      .usage("$0 <source> -o <folder>\n\nConverts a Transformer checkpoint to linear attention.")
+      .example(examples)
       .command(
         ["$0 <source>", "convert <source>"],
         "convert a checkpoint",
@@ -155,18 +176,25 @@ export async function parseArguments(argv: readonly string[]): Promise<Command |
             evaluateCount,
             column: field,
             threads: cores,
+            truncate,
+            force,
+            dryRun,
+            cross,
+            stateful,
           });
-          const request = { source, truncate, force, dryRun, cross, stateful, ...given };
-          found({ command: "convert", json, quiet, request });
+          found({ command: "convert", ...defined({ json, quiet }), request: { source, ...given } });
         },
       )
       .command(
         "inspect <source>",
         "list every attention and whether it can be replaced",
         (inspected) =>
-          inspected.positional("source", sourcePositional).options({ ...origin, ...built, ...presentation }),
+          inspected
+            .positional("source", sourcePositional)
+            .options({ ...grouped("The checkpoint:", { ...origin, ...built }), ...presentation }),
         ({ source, json, quiet, revision, file, dtype, task }) => {
-          found({ command: "inspect", json, quiet, source, options: defined({ revision, file, dtype, task }) });
+          const options = defined({ revision, file, dtype, task });
+          found({ command: "inspect", ...defined({ json, quiet }), source, options });
         },
       )
       .command(
@@ -175,7 +203,7 @@ export async function parseArguments(argv: readonly string[]): Promise<Command |
         verifyOptions,
         ({ original, converted, json, quiet, data, column: field, threads: cores, revision, file, dtype }) => {
           const given = defined({ data, column: field, threads: cores, revision, file, dtype });
-          found({ command: "verify", json, quiet, request: { original, converted, ...given } });
+          found({ command: "verify", ...defined({ json, quiet }), request: { original, converted, ...given } });
         },
       )
       .epilogue(

@@ -72,6 +72,8 @@ test.each([80, 50, undefined])("a progress bar with a long name fits a terminal 
   progress.advance(17);
   progress.end();
   await new Promise((resolve) => setImmediate(resolve));
+  // Ctrl-C would leave a terminal without line wrap, if the bar switched it off.
+  expect(text).not.toContain("\u001B[?7l");
   // oxlint-disable-next-line no-control-regex
   const lines = text.replaceAll(/\u001B\[[0-9;]*[a-zA-Z]/g, "\n").split(/[\r\n]+/);
   expect(lines.some((line) => line.includes("17/4000"))).toBe(true);

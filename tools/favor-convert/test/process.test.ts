@@ -88,6 +88,7 @@ describe.skipIf(!existsSync(cli))("the built command line (needs `npm run build`
     // It was under way when the signal came.
     expect(seen).toEqual([expect.stringMatching(/^\.out\.partial-/)]);
     expect(ended).toMatchObject({ signal, stdout: "" });
+    expect(ended.stderr).toMatch(/\nInterrupted, nothing written\.\n$/);
     expect(await readdir(parent)).toEqual([]);
   });
 

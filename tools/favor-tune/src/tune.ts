@@ -60,6 +60,7 @@ export async function tune(request: TuneRequest, progress: Progress = silent): P
     force: request.force ?? false,
     sources: [request.source],
     files: [...files, ...(await companionsIn(request.source))],
+    interrupted: () => progress.note(`Interrupted, ${output} was not written. ${resumable}`),
   };
   await prepareOutput(output, outputOptions, progress);
   const folder = `${output}.training`;
@@ -74,6 +75,7 @@ export async function tune(request: TuneRequest, progress: Progress = silent): P
     // Until training handles signals itself.
     stopWatching = removeOnInterrupt(() => {
       if (!made.isResumable) made.remove();
+      progress.note(`Interrupted, nothing written.${made.isResumable ? ` ${resumable}` : ""}`);
     });
     progress.stage("Reading the converted model");
     converted = await openConverted(request.source);
@@ -113,6 +115,8 @@ export async function tune(request: TuneRequest, progress: Progress = silent): P
   }
 }
 
+const resumable = "The last checkpoint is kept: the same command with --resume goes on from it.";
+
 /** Heads times their dimension: the width of the layers between the attentions. */
 function widthOf({ sites }: FavorFile): number {
   return Math.max(...sites.map(({ heads, headDim }) => heads * headDim));
@@ -136,7 +140,9 @@ async function trainAndWrite(
   });
   const log = await TrainingLog.open(join(folder, "log.jsonl"), checkpoint.state.logLength);
   stopWatching();
-  const signals = new Signals();
+  const signals = new Signals(() => {
+    progress.note("Stopping after this step, with a checkpoint. Press Ctrl-C again to stop at once.");
+  });
   try {
     const run = new TrainingRun(checkpoint, {
       phases: await phasesOf(job, heldOut, threads),

@@ -19,6 +19,8 @@ export interface OutputFolderOptions {
   readonly sources: readonly string[];
   /** Files that will be written, as far as they are known before: none of them may be somebody else's. Default: none. */
   readonly files?: readonly string[];
+  /** Called when a stop signal has removed the unfinished folder; synchronous. Default: nothing. */
+  readonly interrupted?: () => void;
 }
 
 /**

@@ -47,6 +47,7 @@ export class OutputFolder {
     this.#stopListening = removeOnInterrupt(() => {
       rmSync(this.#work.path, removal);
       removeEmptyFolders(dirname(this.path), this.#madeParent);
+      options.interrupted?.();
     });
   }
 

@@ -89,6 +89,7 @@ export async function convert(
     force: request.force ?? false,
     sources: [source.folder, source.modelPath],
     files: [modelFile, `${modelFile}_data`, ...reportFiles, ...(await companionsIn(source.folder))],
+    interrupted: () => progress.note("Interrupted, nothing written."),
   };
   if (request.output !== undefined) {
     if (request.dryRun === true) await checkOutput(request.output, outputOptions);

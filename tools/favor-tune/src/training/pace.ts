@@ -1,3 +1,5 @@
+import { duration } from "@favor/command-line";
+
 /** Seconds between two lines of progress. */
 const lineEvery = 5;
 /** Steps after which the total time is predicted. */
@@ -39,12 +41,4 @@ export class Pace {
     }
     return lines;
   }
-}
-
-/** 75 s as `1 min 15 s`. */
-function duration(seconds: number): string {
-  const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  const minutes = Math.floor(whole / 60);
-  return minutes < 60 ? `${minutes} min ${whole % 60} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }

@@ -6,13 +6,15 @@ export class Signals {
   #received: StopSignal | undefined;
   readonly #listeners: ReadonlyMap<StopSignal, () => void>;
 
-  constructor() {
+  /** @param received - called at the first signal. */
+  constructor(received: () => void = () => {}) {
     this.#listeners = new Map(
       stopSignals.map((signal) => [
         signal,
         () => {
           this.#received = signal;
           this.stopListening();
+          received();
         },
       ]),
     );
