@@ -1,6 +1,6 @@
-import type { HubEvent, Plan, PlannedFile, Snapshot } from "@favor/hub";
 import { bytesText } from "@favor/hub/bytes-text";
 import { openHub } from "@favor/hub/node";
+import type { HubEvent, Plan, PlannedFile, Snapshot } from "@favor/hub/node";
 
 import type { Progress } from "../progress.ts";
 import { chooseFile, requireFile } from "./choose-file.ts";

@@ -14,6 +14,8 @@ import { readSettings, type Environment, type HubSettings } from "./settings.ts"
 export { FileCache } from "./file-cache.ts";
 export { isRunning, ownerOf, type Owner } from "./owner.ts";
 export { readSettings, type Environment, type HubSettings } from "./settings.ts";
+export type { Plan, PlannedFile, Snapshot } from "../options.ts";
+export type { HubEvent } from "../transfer/progress.ts";
 export type { FileSystem } from "./storage.ts";
 
 /** What {@link openHub} takes from the environment unless it is given here. */
