@@ -8,7 +8,7 @@ import { refusePositionMixing, cannotBeStateful } from "./stateful/position-mixi
 import { offsetPositions } from "./stateful/position-offset.ts";
 import { NodeBuilder } from "@favor/onnx/graph";
 import { raiseOpset } from "./emit/raise-opset.ts";
-import { rewriteSite, type SiteWriter } from "./emit/rewrite-site.ts";
+import { rewriteByBlock, rewriteSite, type SiteWriter } from "./emit/rewrite-site.ts";
 import type { Fork } from "./fork.ts";
 import { GraphError } from "@favor/onnx/graph";
 import type { Graph } from "@favor/onnx/graph";
@@ -45,11 +45,15 @@ export function requireUnconverted(model: ModelProto): void {
  */
 export function convertFound({ normalised, found }: Fork, settings: Settings, checked: Set<string>): Conversion {
   const { model, graph } = normalised;
-  requireConvertible(found, normalised.notes);
+  requireConvertible(found, settings, normalised.notes);
   requireOpset(graph);
   const writers = new SiteWriters();
   const sites = found.sites.map((entry): ConvertedSite => {
     const report = reportSite(entry);
+    if (settings.features === "exact" && !settings.keep.includes(report.layer)) {
+      if ("site" in entry) requireFiniteWeights(entry.context, entry.site, checked);
+      if (rewriteByBlock(writers.of(entry.context), entry, settings)) return { ...report, state: "converted" };
+    }
     if ("refused" in entry) return { ...report, state: "refused" };
     if (settings.keep.includes(entry.site.layer) || (entry.site.kind === "cross" && !settings.cross)) {
       return { ...report, state: "kept" };
@@ -176,9 +180,14 @@ function requireOpset({ opset }: Graph): void {
   );
 }
 
-function requireConvertible({ sites, notes: found }: FoundAttention, normalising: readonly string[]): void {
+function requireConvertible(
+  { sites, notes: found }: FoundAttention,
+  { features, rows }: Settings,
+  normalising: readonly string[],
+): void {
   const notes = [...normalising, ...found];
   if (sites.some((entry) => "site" in entry)) return;
+  if (features === "exact" && rows === "graph" && sites.some(({ blocks }) => "sum" in blocks)) return;
   const reports = sites.map(reportSite);
   const reasons = reasonLines(reports).map((line) => line.charAt(0).toUpperCase() + line.slice(1));
   const what =

@@ -2,7 +2,7 @@ import type { GraphProto, NodeProto } from "@favor/onnx";
 import { Graph } from "@favor/onnx/graph";
 import type { AttentionContext } from "./attention/context.ts";
 import type { FoundAttention } from "./attention/find.ts";
-import type { FoundSite } from "./attention/site.ts";
+import type { BlockVerdict, FoundSite } from "./attention/site.ts";
 import { CopiedModel, copyNode } from "./normalise/copy.ts";
 import type { NormalisedModel } from "./normalise/normalise.ts";
 
@@ -35,8 +35,9 @@ export function forkAttention({ model, graph, decomposed, notes }: NormalisedMod
   };
   const sites = found.sites.map((entry): FoundSite => {
     const context = contextOf(entry.context);
-    if ("refused" in entry) return { context, refused: entry.refused };
-    return { context, site: { ...entry.site, outputNode: copy.of<NodeProto>(entry.site.outputNode) } };
+    const blocks = copiedVerdict(entry.blocks, copy);
+    if ("refused" in entry) return { context, blocks, refused: entry.refused };
+    return { context, blocks, site: { ...entry.site, outputNode: copy.of<NodeProto>(entry.site.outputNode) } };
   });
   const operators = decomposed.map((entry) => ({
     ...entry,
@@ -48,4 +49,10 @@ export function forkAttention({ model, graph, decomposed, notes }: NormalisedMod
     normalised: { model: copy.model, graph: root, decomposed: operators, notes },
     found: { sites, notes: found.notes },
   };
+}
+
+function copiedVerdict(blocks: BlockVerdict, copy: CopiedModel): BlockVerdict {
+  if ("failure" in blocks) return blocks;
+  const { product, side } = blocks.sum;
+  return { sum: { product: { ...product, node: copy.of<NodeProto>(product.node) }, side } };
 }

@@ -11,7 +11,7 @@ import { type HeadMoments } from "@favor/core/calibration";
  * Feature maps by name. Estimates of the softmax kernel: "positive" (FAVOR+), "trigonometric" (2006.03555),
  * "hyperbolic", "oprf" (FAVOR++), "dense-exponential" (FAVOR#). Kernels of their own: an elementwise function
  * ("relu", "exp", ... : generalized attention, f(w.x) + 0.001), "elu1" (elu(x) + 1) and "squared-relu", both of width
- * d. "exact" writes softmax attention again, as a check that the graph was understood.
+ * d. "exact" writes the same attention again by blocks of queries, to the last digits, without a tensor of queries x keys.
  */
 export type FeatureChoice =
   | "positive"
@@ -80,6 +80,14 @@ export interface ConvertOptions extends FindOptions {
   readonly stateful?: boolean;
   /** Also convert cross-attention. Default false: it stays, with a note. */
   readonly cross?: boolean;
+  /** For "exact" features: the most queries per block. Default 128. */
+  readonly block?: number;
+  /**
+   * For "exact" features: what the weights are computed from. "graph", the default, takes the graph's own nodes between
+   * the two products, whatever they are, where they compute each query's row by itself. "proof" takes nothing but the
+   * scale and mask that were proved, so that comparing outputs tests the proof.
+   */
+  readonly rows?: "graph" | "proof";
   /** How a position table grows: repeated (default), or stretched by interpolation. */
   readonly growth?: "tile" | "interpolate";
 }
@@ -108,6 +116,11 @@ export function checkOptions(options: ConvertOptions): Settings {
   if (options.stateful === true && features === "exact") {
     throw new ArgumentError("options.features", "linear attention if options.stateful is set", features);
   }
+  const { block = 128, rows = "graph" } = options;
+  if (!Number.isInteger(block) || block < 1 || block > 65_536) {
+    throw new ArgumentError("options.block", "an integer from 1 to 65536", block);
+  }
+  if (rows !== "graph" && rows !== "proof") throw new ArgumentError("options.rows", '"graph" or "proof"', rows);
   const bad = keep.find((layer) => !Number.isInteger(layer) || layer < 0);
   if (bad !== undefined) throw new ArgumentError("options.keep", "layer numbers from 0", bad);
   return {
@@ -121,5 +134,7 @@ export function checkOptions(options: ConvertOptions): Settings {
     projection,
     seed,
     keep,
+    block,
+    rows,
   };
 }

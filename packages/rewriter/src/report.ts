@@ -1,5 +1,5 @@
 import type { FeatureMapDescription } from "@favor/core";
-import type { AttentionSite, FoundSite, MaskVerdict } from "./attention/site.ts";
+import type { AttentionSite, FoundSite, MaskVerdict, Possibility } from "./attention/site.ts";
 import type { Reason } from "./refusals/reason.ts";
 
 /** The report on one attention of a model. Plain JSON. */
@@ -18,7 +18,12 @@ export interface SiteReport {
   readonly scale: number;
   readonly mask: { readonly kind: MaskVerdict["kind"]; readonly evidence: string };
   readonly causal: boolean;
+  /** Whether linear attention may replace it. */
   readonly verdict: "convert" | "refuse";
+  /** What can be done with it, the best first. */
+  readonly possible: readonly Possibility[];
+  /** Why it cannot be computed by blocks of queries: the end of a sentence. Absent if it can. */
+  readonly notByBlock?: string;
   /** Why it is refused; empty otherwise. */
   readonly reasons: readonly Reason[];
 }
@@ -46,8 +51,16 @@ export function reportSite(found: FoundSite): SiteReport {
     mask: { kind: of.mask.kind, evidence: of.mask.evidence },
     causal: of.causal,
     verdict: "site" in found ? "convert" : "refuse",
+    possible: possibilities(found),
+    ...("failure" in found.blocks && { notByBlock: found.blocks.failure }),
     reasons: "site" in found ? [] : found.refused.reasons,
   };
+}
+
+function possibilities(found: FoundSite): Possibility[] {
+  // What was proved of a site can be written by blocks as well.
+  const isExact = "sum" in found.blocks || "site" in found;
+  return [...("site" in found ? ["linear" as const] : []), ...(isExact ? ["exact by block" as const] : [])];
 }
 
 /** The scale between the projections and the softmax, rounded to float32. */

@@ -19,6 +19,7 @@ export { NodeCall, describeNode, nodeFacts, shown } from "./node-call.ts";
 export {
   contentOperators,
   copyingOperators,
+  elementwiseOperators,
   floatProducts,
   fusedAttention,
   layoutOperators,

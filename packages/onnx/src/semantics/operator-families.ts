@@ -46,6 +46,14 @@ export const contentOperators: OperatorFamily = family(
   fusedAttention,
 );
 
+/** Compute each element from those at its place, with numpy's broadcasting; CastLike takes only a type from its second input. */
+export const elementwiseOperators: OperatorFamily = family(
+  "Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil " +
+    "Celu Clip Cos Cosh Div Elu Equal Erf Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish IsInf IsNaN " +
+    "LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow Reciprocal Relu Round Selu Shrink " +
+    "Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu Where Xor",
+);
+
 /** Give the same elements another shape, or the axes another order. */
 export const layoutOperators: OperatorFamily = family("Reshape Transpose Squeeze Unsqueeze Flatten Identity");
 

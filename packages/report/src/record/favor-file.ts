@@ -18,11 +18,14 @@ export interface SiteError {
   readonly worst: number;
 }
 
+/** What `favor.json` leaves out of a site, or has in short. */
+type NotRecorded = "verdict" | "possible" | "notByBlock" | "mask" | "reasons" | "featureMaps" | "folded";
+
 /**
  * One attention and what became of it: a {@link ConvertedSite}, with its heads' feature maps in short. The codes of the
  * mask and of the reasons are plain text, so that a file by another version can be read.
  */
-export interface FavorSite extends Omit<ConvertedSite, "verdict" | "mask" | "reasons" | "featureMaps" | "folded"> {
+export interface FavorSite extends Omit<ConvertedSite, NotRecorded> {
   readonly mask: { readonly kind: string; readonly evidence: string };
   readonly reasons: readonly { readonly code: string; readonly message: string }[];
   readonly featureMap?: {

@@ -4,6 +4,7 @@ import { bodies, describeNode } from "@favor/onnx/graph";
 import type { NodeProto } from "@favor/onnx";
 import { blockwiseSoftmax } from "./wiring/blockwise.ts";
 import { bodyContext, dimsOf, makeContext, maskOperations, varies, type AttentionContext } from "./context.ts";
+import { blockVerdict } from "./verdict/by-block.ts";
 import { examineRegion, factsOf } from "./verdict/examine.ts";
 import { FreeLengths } from "./free-lengths.ts";
 import { fusedCandidates } from "./wiring/fused.ts";
@@ -12,6 +13,7 @@ import { landmarkRegions } from "./wiring/landmark-attention.ts";
 import { LayerCounter } from "./wiring/layer-counter.ts";
 import { MaskProofs } from "./proof/mask-proofs.ts";
 import { productAxes, type Product } from "./product.ts";
+import { RowProbes } from "./rows/row-probes.ts";
 import { dataProducts, findRegion, type Region } from "./wiring/region.ts";
 import type { FoundSite } from "./site.ts";
 
@@ -115,7 +117,8 @@ function refuseBesideCache(sites: FoundSite[], from: number): void {
     const entry = sites[i]!;
     if (!("site" in entry)) continue;
     const reason = cacheReason("The other branch of the same If");
-    sites[i] = { context: entry.context, refused: { ...entry.site, ...factsOf(entry.site), reasons: [reason] } };
+    const { context, blocks } = entry;
+    sites[i] = { context, blocks, refused: { ...entry.site, ...factsOf(entry.site), reasons: [reason] } };
   }
 }
 
@@ -130,8 +133,12 @@ function candidatesOf(context: AttentionContext, found: Findings): Candidate[] {
   const lengths = new FreeLengths(context);
   const quadratic = regions.filter((region) => !landmarks.has(region) && isQuadratic(context, lengths, region.logits));
   found.blocks.push(...blockwiseSoftmax(context, products, [...landmarks, ...quadratic]));
+  const rows = quadratic.length > 0 ? new RowProbes(context) : undefined;
   const candidates = quadratic.map((region): Candidate => {
-    const examine: Candidate["examine"] = (index, layer) => examineRegion(context, region, proofs, { index, layer });
+    const examine: Candidate["examine"] = (index, layer) => {
+      const verdict = examineRegion(context, region, proofs, { index, layer });
+      return verdict && { ...verdict, context, blocks: blockVerdict(rows!, region) };
+    };
     return { node: region.output.node, examine };
   });
   return [...fusedCandidates(context), ...candidates];

@@ -1,6 +1,7 @@
 import type { NodeProto } from "@favor/onnx";
 import type { Reason } from "../refusals/reason.ts";
 import type { AttentionContext } from "./context.ts";
+import type { Product } from "./product.ts";
 
 /**
  * What an axis of an operand ranges over. `batch-head` is batch and heads folded into one axis, batch slowest. `group` is
@@ -94,7 +95,27 @@ export interface RefusedSite {
   readonly reasons: readonly Reason[];
 }
 
-/** A site or a refusal, with the graph that it lies in: the main one, or a body of If, Loop or Scan. */
-export type FoundSite =
-  | { readonly site: AttentionSite; readonly context: AttentionContext }
-  | { readonly refused: RefusedSite; readonly context: AttentionContext };
+/** The product of an attention's weights (the rows of its softmax) and values. */
+export interface WeightedSum {
+  readonly product: Product;
+  /** Which factor are the weights. */
+  readonly side: "left" | "right";
+}
+
+/**
+ * Whether an attention can be computed by blocks of its queries, exactly and without a number for each query and key:
+ * the product to compute so, or why not, as the end of a sentence that begins with "It is not exact by block, because".
+ */
+export type BlockVerdict = { readonly sum: WeightedSum } | { readonly failure: string };
+
+/** What was found out about one attention, and the graph that it lies in: the main one, or a body of If, Loop or Scan. */
+interface Finding {
+  readonly context: AttentionContext;
+  readonly blocks: BlockVerdict;
+}
+
+/** A site that linear attention may replace, or why it may not. Both may be exact by block. */
+export type FoundSite = Finding & ({ readonly site: AttentionSite } | { readonly refused: RefusedSite });
+
+/** What can be done with an attention, the best first. A band is exact, too. */
+export type Possibility = "linear" | "band" | "exact by block";

@@ -1,29 +1,35 @@
-import type { AttentionSite } from "../attention/site.ts";
-
+import { DataType } from "@favor/onnx";
 import type { NodeBuilder } from "@favor/onnx/graph";
+import type { AttentionSite } from "../attention/site.ts";
+import { BlockScan } from "./block-scan.ts";
 import type { SiteInputs } from "./site-inputs.ts";
 
 /** The value of masked logits: the lowest float32, so that a fully masked row stays finite. */
 const lowest = -3.4028234663852886e38;
 
 /**
- * Writes softmax(scale Q K^T + mask) V again, from the site's fields alone. It is as quadratic as before, and proves
- * that the site was understood.
+ * Writes softmax(scale Q K^T + mask) V again, by blocks of queries, from what was proved of the site alone. This shows
+ * that the site was understood, and serves where the graph's own nodes do not compute each query by itself.
  *
+ * @param block the most queries per block
  * @returns [batch, heads, queries, valueDim]
  */
-export function emitExact(build: NodeBuilder, site: AttentionSite, inputs: SiteInputs): string {
-  const product = build.op("MatMul", [inputs.query, inputs.keyColumns]);
-  let logits = build.op("Mul", [product, build.scalar(site.logitScale)]);
-  if (inputs.keep !== undefined) logits = build.op("Where", [inputs.keep, logits, build.scalar(lowest)]);
-  if (site.causal) logits = build.op("Where", [causalMask(build, logits), logits, build.scalar(lowest)]);
-  return build.op("MatMul", [build.softmax(logits), inputs.value]);
+export function emitExact(build: NodeBuilder, site: AttentionSite, inputs: SiteInputs, block: number): string {
+  const length = build.dimension(inputs.query, 2);
+  const scan = new BlockScan(build, length, block);
+  const { inner } = scan;
+  const product = inner.op("MatMul", [scan.rowsOf(inputs.query, 2), inputs.keyColumns]);
+  let logits = inner.op("Mul", [product, build.scalar(site.logitScale)]);
+  if (inputs.keep !== undefined) logits = inner.op("Where", [inputs.keep, logits, build.scalar(lowest)]);
+  if (site.causal) logits = inner.op("Where", [causalMask(scan, inputs), logits, build.scalar(lowest)]);
+  const rows = inner.op("MatMul", [inner.softmax(logits), inputs.value]);
+  return scan.finish(rows, { axis: 2, rank: 4, dataType: DataType.FLOAT });
 }
 
-/** k <= i + keys - queries as booleans [queries, keys]. */
-function causalMask(build: NodeBuilder, logits: string): string {
-  const [queries, keys] = [build.dimension(logits, 2), build.dimension(logits, 3)];
-  const last = build.op("Add", [build.range(queries), build.op("Sub", [keys, queries])]);
+/** k <= i + keys - queries as booleans [queries of the block, keys]. */
+function causalMask({ outer, inner, index, length }: BlockScan, { keyColumns }: SiteInputs): string {
+  const keys = outer.dimension(keyColumns, 3);
+  const last = inner.op("Add", [index, outer.op("Sub", [keys, length])]);
   // GreaterOrEqual came with opset 12.
-  return build.op("Not", [build.op("Less", [build.unsqueeze(last, [1]), build.unsqueeze(build.range(keys), [0])])]);
+  return inner.op("Not", [inner.op("Less", [inner.unsqueeze(last, [1]), outer.unsqueeze(outer.range(keys), [0])])]);
 }

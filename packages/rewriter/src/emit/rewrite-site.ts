@@ -1,17 +1,21 @@
 import { exponentialForm, trigonometricForm, type ExponentialForm, type FeatureMapDescription } from "@favor/core";
 import type { AttentionContext } from "../attention/context.ts";
-import type { AttentionSite } from "../attention/site.ts";
+import { RowProbes } from "../attention/rows/row-probes.ts";
+import type { AttentionSite, FoundSite } from "../attention/site.ts";
+import { planOf } from "../attention/verdict/by-block.ts";
 import type { Settings } from "../options.ts";
 import type { ConvertedSite } from "../report.ts";
 import { emitCausal } from "./causal.ts";
 import { describeFeatures } from "./describe-features.ts";
 import { directFeatures, isDirect } from "./direct.ts";
+import { emitByBlock } from "./exact-by-block.ts";
 import { emitExact } from "./exact.ts";
 import { exponentialFeatures, isPlain, type FoldedSides } from "./exponential.ts";
 import { foldCalibration } from "./fold.ts";
 import { emitFusedExact, isFusable } from "./fused-exact.ts";
 import { emitLinearOperator } from "./linear-operator.ts";
 import { emitLinear, type LinearFeatures } from "./linear.ts";
+import type { NodeProto } from "@favor/onnx";
 import type { NodeBuilder } from "@favor/onnx/graph";
 import { readSite, writeSite, type KeepCache, type SiteInputs } from "./site-inputs.ts";
 import { declarePast, declarePresent } from "../stateful/state.ts";
@@ -22,6 +26,31 @@ export interface SiteWriter {
   readonly context: AttentionContext;
   readonly build: NodeBuilder;
   readonly keeps: KeepCache;
+  /** Made when first needed: it probes the graph. */
+  rows?: RowProbes;
+}
+
+/**
+ * Emits one attention exactly and removes its old output node: by blocks of its queries, from the graph's own nodes where
+ * their rows can be followed, otherwise from what was proved of the site; or as one operator of the target's.
+ *
+ * @returns whether one of the two is possible
+ */
+export function rewriteByBlock(writer: SiteWriter, found: FoundSite, settings: Settings): boolean {
+  const { context, build } = writer;
+  const isOneOperator = "site" in found && isFused(found.site, settings);
+  if (settings.rows === "proof" || "failure" in found.blocks || isOneOperator) {
+    if ("site" in found) rewriteSite(writer, found.site, settings);
+    return "site" in found;
+  }
+  const plan = planOf((writer.rows ??= new RowProbes(context)), found.blocks.sum);
+  removeNode(context, found.blocks.sum.product.node);
+  emitByBlock(build, context, plan, settings.block);
+  return true;
+}
+
+function removeNode({ graph: { proto } }: AttentionContext, removed: NodeProto): void {
+  proto.node = proto.node.filter((node) => node !== removed);
 }
 
 /** Emits one site and removes its old output node. */
@@ -42,8 +71,7 @@ export function rewriteSite(
     maps === undefined
       ? exactAttention(build, site, inputs, settings)
       : linearAttention(build, site, maps.emit(build, site, inputs, folded), settings);
-  const { proto } = context.graph;
-  proto.node = proto.node.filter((node) => node !== site.outputNode);
+  removeNode(context, site.outputNode);
   writeSite(build, site, output);
   if (descriptions === undefined) return {};
   return { featureMaps: descriptions, ...(maps?.kind === "exponential" && { folded }) };
@@ -81,11 +109,14 @@ function hasAffineMap({ queryMean, keyMean, queryMatrix, keyMatrix }: Exponentia
   return !isPlain(queryMean, queryMatrix) || !isPlain(keyMean, keyMatrix);
 }
 
-function exactAttention(build: NodeBuilder, site: AttentionSite, inputs: SiteInputs, { target }: Settings): string {
-  return target === "onnxruntime" && isFusable(site)
+function exactAttention(build: NodeBuilder, site: AttentionSite, inputs: SiteInputs, settings: Settings): string {
+  return isFused(site, settings)
     ? emitFusedExact(build, site, inputs)
-    : emitExact(build, site, inputs);
+    : emitExact(build, site, inputs, settings.block);
 }
+
+/** Whether an exact site becomes one operator of the target's. */
+const isFused = (site: AttentionSite, { target }: Settings): boolean => target === "onnxruntime" && isFusable(site);
 
 function linearAttention(
   build: NodeBuilder,

@@ -217,10 +217,10 @@ export async function runSynonym(corpus: Corpus, seed: number, index: number): P
 type Converted = { readonly bytes: Uint8Array; readonly sites: string; readonly converted: number };
 type NotConverted = { readonly result: "refused" | "crash"; readonly detail: string };
 
-/** The model with its exact attention written again, and a word about each of its sites. */
+/** The model with its exact attention written again from what was proved, and a word about each of its sites. */
 function convertExactly(bytes: Uint8Array): Converted | NotConverted {
   try {
-    const { model, sites } = convertAttention(decodeModel(bytes), { features: "exact", cross: true });
+    const { model, sites } = convertAttention(decodeModel(bytes), { features: "exact", rows: "proof", cross: true });
     const words = sites.map(({ state, mask, causal, reasons }) =>
       [
         state,

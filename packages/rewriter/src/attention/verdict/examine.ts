@@ -15,7 +15,10 @@ import { describeRefusal } from "./refusal.ts";
 import type { Region, RegionLabels } from "../wiring/region.ts";
 import { regionInputs } from "../proof/region-evaluation.ts";
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
-import type { AttentionSite, FoundSite, MaskVerdict, Operand, RefusedSite } from "../site.ts";
+import type { AttentionSite, MaskVerdict, Operand, RefusedSite } from "../site.ts";
+
+/** Whether linear attention may replace an attention. */
+type LinearVerdict = { readonly site: AttentionSite } | { readonly refused: RefusedSite };
 
 interface Orientation {
   readonly labels: RegionLabels;
@@ -54,7 +57,7 @@ function orientations(region: Region): Orientation[] {
 }
 
 /**
- * Proves that a region is an attention that may be replaced, or says why it may not be.
+ * Proves that a region is an attention that linear attention may replace, or says why it may not.
  *
  * @param proofs proofs for the graph's other regions
  * @returns undefined if nothing between the two products resembles a softmax
@@ -64,12 +67,11 @@ export function examineRegion(
   region: Region,
   proofs: MaskProofs,
   { index, layer }: { readonly index: number; readonly layer: number },
-): FoundSite | undefined {
+): LinearVerdict | undefined {
   const softmax = region.nodes.find((node) => softmaxes.includes(node.opType)) ?? region.output.node;
   const name = softmax.name || softmax.output[0] || "";
   const inputs = regionInputs(context, region, context.first);
-  const refuse = (reasons: Reason[], mask: MaskVerdict, facts: Partial<RefusedSite> = {}): FoundSite => ({
-    context,
+  const refuse = (reasons: Reason[], mask: MaskVerdict, facts: Partial<RefusedSite> = {}): LinearVerdict => ({
     refused: {
       index,
       layer,
@@ -126,7 +128,7 @@ export function examineRegion(
     if (built === undefined || reasons.length > 0) {
       return refuse(reasons, proof.mask, built ? factsOf(built) : basicFacts(context, region));
     }
-    return { site: built, context };
+    return { site: built };
   }
   return refuse([layoutReason(region)], unknownMask);
 }

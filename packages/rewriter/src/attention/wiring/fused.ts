@@ -22,6 +22,7 @@ function refuse(context: AttentionContext, node: NodeProto, index: number, layer
   const heads = intAttribute(node, "num_heads") ?? intAttribute(node, "q_num_heads", 0);
   return {
     context,
+    blocks: { failure: "it is one operator" },
     refused: {
       index,
       layer,
