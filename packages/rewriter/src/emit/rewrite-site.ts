@@ -110,9 +110,7 @@ function hasAffineMap({ queryMean, keyMean, queryMatrix, keyMatrix }: Exponentia
 }
 
 function exactAttention(build: NodeBuilder, site: AttentionSite, inputs: SiteInputs, settings: Settings): string {
-  return isFused(site, settings)
-    ? emitFusedExact(build, site, inputs)
-    : emitExact(build, site, inputs, settings.block);
+  return isFused(site, settings) ? emitFusedExact(build, site, inputs) : emitExact(build, site, inputs, settings.block);
 }
 
 /** Whether an exact site becomes one operator of the target's. */
