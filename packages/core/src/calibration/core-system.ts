@@ -1,11 +1,16 @@
 import { addTransposedProduct, multiplyTransposed, transpose } from "../linear-algebra/products.ts";
+import { remainderPrediction } from "./remainder.ts";
+import type { RemainderInput } from "./remainder.ts";
 import type { CoreSystem } from "./non-negative-core.ts";
+import { forEachOther } from "./sample-attention.ts";
 import type { SampledAttention } from "./sample-attention.ts";
 
 /**
  * The sums of the fit P ~ Phi_q C Phi_k^T over the inputs of a sample. Takes the logs of Phi_q (each row minus the log
  * of softmax's normaliser) and of Phi_k, `[rows, count]` per input. The columns are scaled to unit mean square by the
  * factors exp(-queryLogScale_m) and exp(-keyLogScale_n).
+ *
+ * Where keys are exact, only the other entries of P count, on both sides of the fit.
  */
 export function coreSystem(
   sample: readonly SampledAttention[],
@@ -19,16 +24,20 @@ export function coreSystem(
   const keyGram = new Float64Array(count * count);
   const target = new Float64Array(count * count);
   let norm = 0;
-  for (const [i, { attention }] of sample.entries()) {
+  const remainders: RemainderInput[] = [];
+  for (const [i, { attention: whole, exact, attended, rowWeight }] of sample.entries()) {
+    const attention = exact ? withoutExact(whole, exact, attended, rowWeight) : whole;
     const phiQuery = logQueries[i]!.map((value, at) => Math.exp(value - queryLogScale[at % count]!));
+    if (exact) scaleRows(phiQuery, count, rowWeight);
     const phiKey = logKeys[i]!.map((value, at) => Math.exp(value - keyLogScale[at % count]!));
     const queries = phiQuery.length / count;
     const keys = phiKey.length / count;
     addTransposedProduct(phiQuery, phiQuery, queries, count, count, queryGram);
     addTransposedProduct(phiKey, phiKey, keys, count, count, keyGram);
-    const attended = multiplyTransposed(attention, transpose(phiKey, keys, count), queries, keys, count);
-    addTransposedProduct(phiQuery, attended, queries, count, count, target);
+    const attendedKeys = multiplyTransposed(attention, transpose(phiKey, keys, count), queries, keys, count);
+    addTransposedProduct(phiQuery, attendedKeys, queries, count, count, target);
     norm += attention.reduce((sum, value) => sum + value * value, 0);
+    if (exact) remainders.push({ phiQuery, phiKey, exact, attended });
   }
   const inputs = sample.length;
   const mean = (sums: Float64Array): Float64Array => sums.map((value) => value / inputs);
@@ -39,10 +48,32 @@ export function coreSystem(
       keyGram: mean(keyGram),
       target: mean(target),
       norm: norm / inputs,
+      ...(remainders.length > 0 && { predict: remainderPrediction(remainders, count) }),
     },
     queryLogScale,
     keyLogScale,
   };
+}
+
+/** Multiplies row i by the root of its weight, which makes the squared error of a row count with that weight. */
+function scaleRows(x: Float64Array, width: number, rowWeight: Float64Array): void {
+  for (let at = 0; at < x.length; at++) x[at]! *= Math.sqrt(rowWeight[Math.floor(at / width)]!);
+}
+
+/** P, with the entries of exact keys set to 0, and rows scaled like those of the features. */
+function withoutExact(
+  attention: Float64Array,
+  exact: readonly (readonly number[])[],
+  attended: Uint32Array,
+  rowWeight: Float64Array,
+): Float64Array {
+  const remaining = new Float64Array(attention.length);
+  const keys = attention.length / attended.length;
+  for (const [i, ranges] of exact.entries()) {
+    forEachOther(ranges, attended[i]!, (j) => (remaining[i * keys + j] = attention[i * keys + j]!));
+  }
+  scaleRows(remaining, keys, rowWeight);
+  return remaining;
 }
 
 /** Half the log of the mean of exp(2 x) over the rows of all inputs, per column, `[count]`; 0 for a column of zeros. */

@@ -1,5 +1,5 @@
 import { requireInteger, requireObject } from "../checks.ts";
-import type { HeadCoordinates } from "../features/coordinates.ts";
+import { unchangedCoordinates } from "../features/coordinates.ts";
 import { exponentialForm } from "../features/create.ts";
 import type { FeatureMapDescription, LinearExponentialDescription } from "../features/description.ts";
 import { exponentialFeatureMap } from "../features/exponential-form.ts";
@@ -48,7 +48,7 @@ export function fitFeatureCore(
   const { dim, count } = form;
   checkInputs(inputs, dim);
   const stream = new RandomStream({ seed, layer, head, purpose: streamPurpose.sampling });
-  const sample = sampleAttention(inputs, unchanged(dim), rows, stream);
+  const sample = sampleAttention(inputs, unchangedCoordinates(dim), rows, stream);
   const map = exponentialFeatureMap(description, form);
   const { system, queryLogScale, keyLogScale } = coreSystem(
     sample,
@@ -63,13 +63,6 @@ export function fitFeatureCore(
     // without a core, the weight of a feature belongs to the keys
     core: Array.from(core, (value, i) => value * Math.exp(form.logWeight[i % count]! - keyLogScale[i % count]!)),
   };
-}
-
-/** Coordinates that change nothing. */
-function unchanged(dim: number): HeadCoordinates {
-  const identity = Float64Array.from({ length: dim * dim }, (_, i) => (i % (dim + 1) === 0 ? 1 : 0));
-  const zeros = new Float64Array(dim);
-  return { queryMean: zeros, keyMean: zeros, queryMatrix: identity, keyMatrix: identity };
 }
 
 /** log(features exp(logScale)) - less, `[rows, count]`; `less` is `[rows]`. */

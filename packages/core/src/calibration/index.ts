@@ -8,6 +8,8 @@ export { exactSample } from "./exact-sample.ts";
 export type { BidirectionalSample, CausalSample, ExactSample } from "./exact-sample.ts";
 export { fitFeatureCore } from "./fit-feature-core.ts";
 export type { FitFeatureCoreOptions } from "./fit-feature-core.ts";
+export { hybridError, hybridSample } from "./hybrid-error.ts";
+export type { HybridError, HybridSample, HybridSampleOptions } from "./hybrid-error.ts";
 export { kMeans } from "./k-means.ts";
 export type { KMeansOptions } from "./k-means.ts";
 export { fitLandmarks } from "./landmarks.ts";

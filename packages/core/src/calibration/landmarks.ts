@@ -1,4 +1,6 @@
+import type { ExactKeysOptions } from "../attention/hybrid/exact-keys.ts";
 import { requireInteger, requireLength, requireObject } from "../checks.ts";
+import { ArgumentError, FavorError } from "../errors.ts";
 import { plainCoordinates } from "../features/coordinates.ts";
 import { descriptionVersion } from "../features/description.ts";
 import type { LandmarkDescription } from "../features/description.ts";
@@ -21,6 +23,13 @@ export interface FitLandmarksOptions extends CoreFitOptions {
   readonly head?: number;
   /** How many query rows to use, over all inputs. Default 2560. Further inputs are left out at random. */
   readonly rows?: number;
+  /**
+   * Which keys hybrid attention serves exactly. The features are then fitted to the remaining entries of P: the others
+   * count neither in the loss nor in the weights of k-means. Inputs whose keys are all exact are left out. Default: none.
+   */
+  readonly exactKeys?: ExactKeysOptions;
+  /** With `exactKeys`: query i attends only to the keys 0..i. Default false. */
+  readonly causal?: boolean;
 }
 
 /** The most rows that k-means sees, and its iterations: more gained nothing measurable. */
@@ -38,7 +47,8 @@ const lloydIterations = 4;
  * The result fits the data that it saw and is not an unbiased estimate: test it on other data, at the lengths that you
  * will use. P covers all keys even if attention is causal: the sums of the fit have no order, and rows that are
  * normalised over fewer keys than they multiply make the core twice as inaccurate. {@link refineLandmarks} then fits
- * the causal P.
+ * the causal P. With `exactKeys`, entries can be left out of both sides of the fit, and so `causal` leaves out those
+ * of later keys.
  *
  * For d = 64, M = 128 and inputs of 120 tokens it takes about 0.4 s per head on one core, regardless of the number of
  * inputs.
@@ -52,15 +62,23 @@ export function fitLandmarks(
   options: FitLandmarksOptions,
 ): LandmarkDescription {
   requireObject("options", options, "{ count: 128, seed: 0 }");
-  const { count, seed, layer = 0, head = 0, rows = 2560 } = options;
+  const { count, seed, layer = 0, head = 0, rows = 2560, exactKeys, causal = false } = options;
   requireInteger("options.count", count, 1, 1 << 14);
   requireInteger("options.rows", rows, 1, 1 << 30);
+  if (causal && !exactKeys) throw new ArgumentError("options.causal", "exactKeys with it", "none");
   const { dim } = moments;
   checkInputs(inputs, dim);
   const balanced = balance(moments);
   const address = { seed, layer, head };
   const sampling = new RandomStream({ ...address, purpose: streamPurpose.sampling });
-  const sample = sampleAttention(inputs, balanced, rows, sampling);
+  const sample = sampleAttention(inputs, balanced, rows, sampling, { causal, exactKeys });
+  if (sample.length === 0) {
+    throw new FavorError(
+      `All keys of all ${inputs.length} inputs are exact with blocks of ${exactKeys?.window}, so that nothing remains to ` +
+        "fit features to. Calibrate on longer inputs, or without exactKeys.",
+      { code: "degenerate-fit", details: { inputs: inputs.length, window: exactKeys?.window } },
+    );
+  }
 
   const clustering = new RandomStream({ ...address, purpose: streamPurpose.clustering });
   const keyLandmarks = centres(sample, "key", "keyWeight", dim, count, clustering);

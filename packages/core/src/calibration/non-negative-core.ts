@@ -13,6 +13,11 @@ export interface CoreSystem {
   readonly target: Float64Array;
   /** The mean of |P|^2. */
   readonly norm: number;
+  /**
+   * The mean of Phi_q^T (W o (Phi_q C Phi_k^T)) Phi_k, where W is 1 for the entries of P that count and 0 for all
+   * others. Default: all count, so that it is G_q C G_k. P is then 0 outside W.
+   */
+  readonly predict?: (core: Float64Array) => Float64Array;
 }
 
 export interface CoreFitOptions {
@@ -34,7 +39,7 @@ export interface CoreFit {
 /**
  * Minimises |P - Phi_q C Phi_k^T|^2 over C >= 0 by multiplicative updates (Lee and Seung, 2001),
  *
- *     C <- C * (X / (G_q C G_k))^w,
+ *     C <- C * (X / (G_q C G_k))^w,     with weights W:  C <- C * (X / (Phi_q^T (W o Phi_q C Phi_k^T) Phi_k))^w,
  *
  * which keep every entry positive. w = 3/2 over-relaxes: each update goes half as far again, at no cost. If the
  * residual ever rises, w becomes 1 for good, with which it cannot rise. It starts from the constant matrix with the
@@ -51,9 +56,11 @@ export function fitCore(system: CoreSystem, options: CoreFitOptions = {}): CoreF
   for (const name of ["queryGram", "keyGram", "target"] as const) {
     requireLength(`system.${name}`, system[name], count * count);
   }
-  const predicted = (core: Float64Array): Float64Array =>
-    // Gram matrices are symmetric: G_q (G_k C^T)^T.
-    multiplyTransposed(queryGram, multiplyTransposed(keyGram, core, count, count, count), count, count, count);
+  const predicted =
+    system.predict ??
+    ((core: Float64Array): Float64Array =>
+      // Gram matrices are symmetric: G_q (G_k C^T)^T.
+      multiplyTransposed(queryGram, multiplyTransposed(keyGram, core, count, count, count), count, count, count));
   const residualOf = (core: Float64Array, prediction: Float64Array): number =>
     1 + (dot(core, 0, prediction, 0, core.length) - 2 * dot(core, 0, target, 0, core.length)) / norm;
 

@@ -69,7 +69,7 @@ export function refineLandmarks(
   };
   for (let step = 1; step <= steps; step++) {
     const rate = learningRate * Math.min(1, step / warmUp) * 0.5 * (1 + Math.cos((Math.PI * (step - 1)) / steps));
-    const sample = sampleAttention(inputs, coordinates, rows, stream, causal);
+    const sample = sampleAttention(inputs, coordinates, rows, stream, { causal });
     const { gradient } = attentionLoss(parameters, sample, dim, count);
     for (const name of ["keyLandmarks", "queryLandmarks", "logCore"] as const) {
       optimizers[name].update(parameters[name], gradient[name], name === "logCore" ? coreRate * rate : rate);

@@ -1,3 +1,5 @@
+import { blockLogMask, chooseBlocks, exactRanges, resolveExactKeys } from "../attention/hybrid/exact-keys.ts";
+import type { ExactKeysOptions } from "../attention/hybrid/exact-keys.ts";
 import { requireFinite, requireObject, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import type { HeadCoordinates } from "../features/coordinates.ts";
@@ -25,11 +27,18 @@ export interface SampledAttention {
   readonly attended: Uint32Array;
   /** P, [queries, keys]; rows sum to 1, and are 0 from `attended` on. */
   readonly attention: Float64Array;
+  /** Per query the keys that are exact, as ranges [from, to, ...] below `attended`; undefined: none. */
+  readonly exact: readonly (readonly number[])[] | undefined;
   /** log sum_j exp(q'.k'_j + keyLogWeight_j) over the attended keys, [queries] */
   readonly logNormaliser: Float64Array;
-  /** sum_j P_ij^2, [queries] */
+  /**
+   * What the squared error of a row counts, [queries]: (softmax's normaliser over the attended keys / that over all keys)
+   * squared. In causal attention rows that do not see what they look for would otherwise decide everything.
+   */
+  readonly rowWeight: Float64Array;
+  /** sum_j P_ij^2 over the keys that are not exact, times the row's weight, [queries] */
   readonly queryWeight: Float64Array;
-  /** sum_i P_ij^2, [keys] */
+  /** sum_i P_ij^2 over the queries for which the key is not exact, times the row's weight, [keys] */
   readonly keyWeight: Float64Array;
 }
 
@@ -62,6 +71,13 @@ export function checkInputs(inputs: readonly AttentionInput[], dim: number, caus
 /** The most queries taken from one input: more inputs tell more than more rows of a long one. */
 const queriesPerInput = 256;
 
+export interface SamplingOptions {
+  /** Query i attends only to the keys 0..i. Default false. */
+  readonly causal?: boolean;
+  /** Which keys are exact. Inputs that have no others are left out. Default: none. */
+  readonly exactKeys?: ExactKeysOptions | undefined;
+}
+
 /**
  * Exact attention of about `rows` queries. Takes inputs in random order until there are enough rows. Of a long input it
  * takes random queries (evenly spaced ones would see few positions only) against all of its keys, or in causal
@@ -72,7 +88,7 @@ export function sampleAttention(
   coordinates: HeadCoordinates,
   rows: number,
   stream: RandomStream,
-  causal = false,
+  { causal = false, exactKeys }: SamplingOptions = {},
 ): SampledAttention[] {
   const dim = coordinates.queryMean.length;
   const sample: SampledAttention[] = [];
@@ -87,18 +103,39 @@ export function sampleAttention(
     for (const [target, row] of chosen.entries()) {
       selected.set(query.subarray(row * dim, (row + 1) * dim), target * dim);
     }
-    taken += chosen.length;
     const keys = key.length / dim;
     const attended = causal ? chosen.map((row) => row + 1) : new Uint32Array(chosen.length).fill(keys);
-    sample.push(attend(selected, key, attended, coordinates));
+    const exact = exactKeys && rangesOfRows(query, key, dim, chosen, { ...exactKeys, causal });
+    if (exact?.every((ranges, i) => ranges[0] === 0 && ranges[1] === attended[i])) continue;
+    taken += chosen.length;
+    sample.push(attend(selected, key, attended, exact, coordinates));
   }
   return sample;
+}
+
+/** The exact keys of some queries, cut at the query in causal attention. */
+function rangesOfRows(
+  query: Float64Array,
+  key: Float64Array,
+  dim: number,
+  rows: Uint32Array,
+  { causal, ...options }: ExactKeysOptions & { readonly causal: boolean },
+): (readonly number[])[] {
+  const [queries, keys] = [query.length / dim, key.length / dim];
+  const exact = resolveExactKeys(options, { queries, keys }, undefined, causal);
+  if (exact.window === 0) return Array.from(rows, () => []);
+  const chosen = chooseBlocks(query, key, dim, exact, blockLogMask(keys, undefined, exact.first));
+  return Array.from(rows, (row) => {
+    const block = Math.floor(row / exact.window);
+    return exactRanges(exact, chosen[block], block, causal ? row + 1 : keys);
+  });
 }
 
 function attend(
   query: Float64Array,
   key: Float64Array,
   attended: Uint32Array,
+  exact: readonly (readonly number[])[] | undefined,
   coordinates: HeadCoordinates,
 ): SampledAttention {
   const { queryMean, keyMean, queryMatrix, keyMatrix } = coordinates;
@@ -113,11 +150,13 @@ function attend(
   }
   const attention = multiplyTransposed(q, k, queries, dim, keys);
   const logNormaliser = new Float64Array(queries);
+  const rowWeight = new Float64Array(queries).fill(1);
   const queryWeight = new Float64Array(queries);
   const keyWeight = new Float64Array(keys);
   for (let i = 0; i < queries; i++) {
     const row = attention.subarray(i * keys, (i + 1) * keys);
     const end = attended[i]!;
+    const logAll = exact && end < keys ? logNormaliserOf(row, keyLogWeight) : undefined;
     row.fill(0, end);
     let largest = -Infinity;
     for (let j = 0; j < end; j++) {
@@ -130,14 +169,45 @@ function attend(
       total += row[j]!;
     }
     logNormaliser[i] = largest + Math.log(total);
-    for (let j = 0; j < end; j++) {
-      row[j]! /= total;
-      const square = row[j]! * row[j]!;
+    if (logAll !== undefined) rowWeight[i] = Math.exp(2 * (logNormaliser[i]! - logAll));
+    for (let j = 0; j < end; j++) row[j]! /= total;
+    forEachOther(exact?.[i], end, (j) => {
+      const square = rowWeight[i]! * row[j]! * row[j]!;
       queryWeight[i]! += square;
       keyWeight[j]! += square;
-    }
+    });
   }
-  return { query: q, key: k, keyLogWeight, attended, attention, logNormaliser, queryWeight, keyWeight };
+  return {
+    query: q,
+    key: k,
+    keyLogWeight,
+    attended,
+    attention,
+    exact,
+    logNormaliser,
+    rowWeight,
+    queryWeight,
+    keyWeight,
+  };
+}
+
+/** log sum_j exp(logits_j + weights_j). */
+function logNormaliserOf(logits: Float64Array, weights: Float64Array): number {
+  let largest = -Infinity;
+  for (const [j, logit] of logits.entries()) largest = Math.max(largest, logit + weights[j]!);
+  let total = 0;
+  for (const [j, logit] of logits.entries()) total += Math.exp(logit + weights[j]! - largest);
+  return largest + Math.log(total);
+}
+
+/** Calls visit for 0..end - 1 but for the numbers within `ranges`. */
+export function forEachOther(ranges: readonly number[] | undefined, end: number, visit: (j: number) => void): void {
+  let j = 0;
+  for (let range = 0; range < (ranges?.length ?? 0); range += 2) {
+    for (const to = ranges![range]!; j < to; j++) visit(j);
+    j = ranges![range + 1]!;
+  }
+  for (; j < end; j++) visit(j);
 }
 
 /** matrix (x - mean), [rows, dim]. */

@@ -35,3 +35,10 @@ export function plainCoordinates(coordinates: HeadCoordinates): HeadCoordinates<
     keyMatrix: Array.from(coordinates.keyMatrix),
   };
 }
+
+/** Coordinates that change nothing. */
+export function unchangedCoordinates(dim: number): HeadCoordinates {
+  const identity = Float64Array.from({ length: dim * dim }, (_, i) => (i % (dim + 1) === 0 ? 1 : 0));
+  const zeros = new Float64Array(dim);
+  return { queryMean: zeros, keyMean: zeros, queryMatrix: identity, keyMatrix: identity };
+}

@@ -58,7 +58,7 @@ function causalError(description: FeatureMapDescription, inputs: readonly Attent
 describe("attentionLoss", () => {
   const stream = new RandomStream({ seed: 0, purpose: streamPurpose.trials });
   const samples = [false, true].map((causal) =>
-    sampleAttention(train.slice(0, 3), balance(moments), 90, stream, causal),
+    sampleAttention(train.slice(0, 3), balance(moments), 90, stream, { causal }),
   );
   const sample = samples[0]!;
   const parameters = {
@@ -87,7 +87,7 @@ describe("attentionLoss", () => {
   it("sees of causal attention what the attention of each prefix's last query is", () => {
     const [input] = train;
     const rows = input!.query.length / dim;
-    const [causal] = sampleAttention([input!], balance(moments), rows, stream, true);
+    const [causal] = sampleAttention([input!], balance(moments), rows, stream, { causal: true });
     for (const i of [0, 1, 17, rows - 1]) {
       const key = input!.key.subarray(0, (i + 1) * dim);
       const query = input!.query.subarray(i * dim, (i + 1) * dim);

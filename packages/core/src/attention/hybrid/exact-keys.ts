@@ -149,3 +149,26 @@ export function chooseBlocks(
     return largestBlocks(scores, chosenBlocks, (each) => each >= near.from && each < near.to);
   });
 }
+
+/**
+ * The keys that are exact for the queries of a block, as ascending ranges [from, to, from, to, ...] that neither overlap
+ * nor touch; without causality, which cuts them at the query.
+ */
+export function exactRanges(
+  exact: ExactKeys,
+  chosen: Int32Array | undefined,
+  block: number,
+  keys: number,
+): readonly number[] {
+  const { window, first } = exact;
+  const near = nearBlocks(exact, block);
+  const blocks = [...Array.from({ length: near.to - near.from }, (_, i) => near.from + i), ...(chosen ?? [])];
+  const pieces = blocks.map((each) => [each * window, Math.min(keys, (each + 1) * window)] as const);
+  if (first >= 0) pieces.push([first, first + 1]);
+  const ranges: number[] = [];
+  for (const [from, to] of pieces.toSorted(([a], [b]) => a - b)) {
+    if (from > (ranges.at(-1) ?? -1)) ranges.push(from, to);
+    else ranges[ranges.length - 1] = Math.max(to, ranges.at(-1)!);
+  }
+  return ranges;
+}

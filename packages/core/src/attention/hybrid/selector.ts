@@ -1,4 +1,5 @@
 import { requireInteger } from "../../checks.ts";
+import { multiplyTransposed } from "../../linear-algebra/products.ts";
 
 /** What a {@link BlockSelector} sees: one block of queries, and the blocks of keys that they may look at. */
 export interface SelectorInput {
@@ -48,9 +49,10 @@ export function averagedQueries(group = 16): BlockSelector {
       const blocks = Math.ceil(logMask.length / width);
       const scores = new Float64Array(blocks);
       const rows = query.length / dim;
+      const keys = logMask.length;
       for (let start = 0; start < rows; start += group) {
         const mean = meanRow(query, dim, start, Math.min(rows, start + group), queryMask);
-        if (mean) addSoftmax(blockLogMasses(mean, key, logMask, width), scores);
+        if (mean) addSoftmax(blockLogMasses(multiplyTransposed(key, mean, keys, dim, 1), logMask, width), scores);
       }
       return hideEmpty(scores, logMask, width);
     },
@@ -75,22 +77,12 @@ function meanRow(
   return rows === 0 ? undefined : mean.map((sum) => sum / rows);
 }
 
-/** log sum_{j in B} m_j exp(q.k_j) of each block; -Infinity for one without visible keys. */
-function blockLogMasses(query: Float64Array, key: Float64Array, logMask: Float64Array, width: number): Float64Array {
-  const dim = query.length;
-  const masses = new Float64Array(Math.ceil(logMask.length / width));
-  const logits = new Float64Array(width);
-  for (let block = 0; block < masses.length; block++) {
-    const start = block * width;
-    const size = Math.min(width, logMask.length - start);
-    for (let j = 0; j < size; j++) {
-      logits[j] = logMask[start + j]!;
-      if (logits[j] === -Infinity) continue;
-      for (let l = 0; l < dim; l++) logits[j]! += query[l]! * key[(start + j) * dim + l]!;
-    }
-    masses[block] = logSumExp(logits.subarray(0, size));
-  }
-  return masses;
+/** log sum_{j in B} m_j exp(logit_j) of each block; -Infinity for one without visible keys. Overwrites the logits. */
+function blockLogMasses(logits: Float64Array, logMask: Float64Array, width: number): Float64Array {
+  for (let j = 0; j < logits.length; j++) logits[j] = logMask[j] === -Infinity ? -Infinity : logits[j]! + logMask[j]!;
+  return Float64Array.from({ length: Math.ceil(logits.length / width) }, (_, block) =>
+    logSumExp(logits.subarray(block * width, (block + 1) * width)),
+  );
 }
 
 /** log sum exp; -Infinity for no terms. */
