@@ -15,10 +15,11 @@ const accumulator = new MomentAccumulator(dim);
 for (const { query, key } of train) accumulator.add(query, key);
 const moments = accumulator.moments();
 
+const positive = (n: number, seed: number) => normals(n, seed).map(Math.exp);
+
 describe("the prediction of what exact keys leave out", () => {
   const count = 5;
   const [queries, keys] = [12, 30];
-  const positive = (n: number, seed: number) => normals(n, seed).map(Math.exp);
   const input = (seed: number) => ({
     phiQuery: positive(queries * count, seed),
     phiKey: positive(keys * count, seed + 1),
