@@ -32,6 +32,12 @@ const sizesOf = (config: Configuration): ModernSizes => ({
   normBias: config.flag("norm_bias", false),
 });
 
+/** Settings of other heads, and of kinds of layers that a model may not have. */
+const readElsewhere: readonly string[] = [
+  "max_position_embeddings position_embedding_type global_attn_every_n_layers local_attention sliding_window",
+  "global_rope_theta rope_theta local_rope_theta rope_parameters classifier_pooling classifier_activation classifier_bias",
+].flatMap((names) => names.split(" "));
+
 /** ModernBERT (2412.13663): rotary positions, gated feed-forward, and windows in two layers of three. */
 export const modernbert: Architecture = {
   prefix: "model",
@@ -44,13 +50,7 @@ export const modernbert: Architecture = {
     layer_norm_eps: sizesOf(config).epsilon,
     hidden_act: config.text("hidden_activation", "gelu"),
     head_dim: headDim(sizesOf(config)),
-    max_position_embeddings: config.raw("max_position_embeddings"),
-    global_attn_every_n_layers: config.raw("global_attn_every_n_layers"),
-    // Read by the layers that have such positions, if there are any.
-    global_rope_theta: config.raw("global_rope_theta"),
-    local_rope_theta: config.raw("local_rope_theta"),
-    local_attention: config.raw("local_attention"),
-    sliding_window: config.raw("sliding_window"),
+    ...Object.fromEntries(readElsewhere.map((name) => [name, config.raw(name)])),
   }),
   heads: (_, heads) => {
     const hasClassifier = heads.has("classifier.weight");
