@@ -1,3 +1,4 @@
+export type { CardFacts } from "./record/card-facts.ts";
 export { favorFileSchema } from "./record/favor-file.ts";
 export type { FavorFile, FavorOptions, FavorSite, SiteError, WrittenSite } from "./record/favor-file.ts";
 export { readFavorFile } from "./record/read-favor-file.ts";
@@ -5,4 +6,4 @@ export { siteRecord } from "./record/site-record.ts";
 export { curveSchema, stageSchema } from "./record/tuning-record.ts";
 export type { CurvePoint, DistilledSite, TuningRecord, TuningStage } from "./record/tuning-record.ts";
 export { reportFiles } from "./record/report-files.ts";
-export { describeEvaluation, summary } from "./summary.ts";
+export { describeEvaluation, describeTuning, summary } from "./summary.ts";

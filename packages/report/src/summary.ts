@@ -1,5 +1,6 @@
 import type { FavorFile, FavorSite } from "./record/favor-file.ts";
-import type { Evaluation } from "@favor/measure";
+import type { TuningRecord } from "./record/tuning-record.ts";
+import type { Evaluation, MaskedQuality } from "@favor/measure";
 import { counted, percent, percentWithInterval, short, withInterval } from "@favor/measure/numbers";
 
 /** Sums up a conversion in one sentence, for the page, the model card and the terminal. */
@@ -52,6 +53,28 @@ export function describeEvaluation(evaluation: Evaluation): string {
     `${short(converted.perplexity.value)} after (${counted(evaluation.maskedTokens, "masked token")} of ${counted(data.sequences, "sequence")}).`
   );
 }
+
+/** Sums up in one sentence what tuning recovered. */
+export function describeTuning({ measured, stages }: TuningRecord): string {
+  const { before, after, original, control } = measured;
+  const steps = stages
+    .filter(({ name }) => name !== "control")
+    .map(
+      ({ name, steps: count }) =>
+        `${counted(count, "step")} of ${name === "distill" ? "distillation" : "MLM fine-tuning"}`,
+    );
+  const others = [
+    original === undefined ? "" : `the original has ${hundredths(original)}`,
+    control === undefined ? "" : `tuned in the same way, it has ${hundredths(control)}`,
+  ].filter((part) => part !== "");
+  return (
+    `Masked accuracy ${hundredths(before)} before and ${hundredths(after)} after ${steps.join(" and ")}` +
+    `${others.length > 0 ? `; ${others.join(", ")}` : ""} (${counted(measured.maskedTokens, "masked token")}).`
+  );
+}
+
+/** Tuning changes so little that a tenth of a point would hide it. */
+const hundredths = (quality: MaskedQuality): string => `${(100 * quality.accuracy.value).toFixed(2)} %`;
 
 /** How the numbers and their intervals were measured. */
 export const evaluationMethod: string =

@@ -1,6 +1,7 @@
 import { textTable } from "@favor/command-line";
+import { describeTuning } from "@favor/report";
 
-import { distillationSummary, qualityRows, tuningSummary } from "./report/tuning-section.ts";
+import { distillationSummary, qualityRows } from "./report/tuning-section.ts";
 import type { TuneResult } from "./tune.ts";
 
 /** The output of the command line. */
@@ -8,6 +9,11 @@ export function tuningText({ folder, favor }: TuneResult): string {
   const { tuning } = favor;
   if (tuning === undefined) return `Wrote ${folder}.`;
   const table = textTable(["model", "masked accuracy (95 %)", "perplexity (95 %)"], qualityRows(tuning.measured));
-  const lines = [table, tuningSummary(tuning), distillationSummary(tuning), `Wrote ${folder} (see report.html there).`];
+  const lines = [
+    table,
+    describeTuning(tuning),
+    distillationSummary(tuning),
+    `Wrote ${folder} (see report.html there).`,
+  ];
   return lines.filter((line) => line !== undefined).join("\n");
 }

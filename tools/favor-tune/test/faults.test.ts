@@ -1,4 +1,4 @@
-import { readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { copyFile, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { tensorValues } from "@favor/onnx";
@@ -11,7 +11,7 @@ import type { TuneRequest } from "../src/index.ts";
 import { calibration, tiny } from "@favor/test-support/antibody";
 import { convertedOnce } from "./converted.ts";
 import { favorTune } from "./terminal.ts";
-import { temporaryFile } from "@favor/test-support/temporary-folder";
+import { temporaryFile, temporaryFolder } from "@favor/test-support/temporary-folder";
 
 const converted = convertedOnce({ count: 16 });
 
@@ -53,9 +53,33 @@ describe("what does not belong together", () => {
     await expect(tune(wanted)).rejects.toMatchObject({ code: "weights-mismatch" });
   });
 
-  test("a teacher that is not the original", async () => {
+  test("a teacher that is not the original: its SHA-256 says so, wherever it lies", async () => {
     const wanted = await request({ kl: 0.5 });
-    await expect(tune({ ...wanted, teacher: wanted.source })).rejects.toMatchObject({ code: "teacher-mismatch" });
+    await expect(tune({ ...wanted, teacher: wanted.source })).rejects.toMatchObject({
+      code: "teacher-mismatch",
+      message: expect.stringMatching(
+        /is the converted model itself, not its original\. .* sha256 [0-9a-f]{64}/,
+      ) as string,
+    });
+    // Weights without the export that was converted: another file, so another checkpoint.
+    const other = await temporaryFolder();
+    for (const name of ["config.json", "vocab.txt", "model.safetensors"]) {
+      await copyFile(join(tiny, name), join(other, name));
+    }
+    await expect(tune({ ...wanted, teacher: other })).rejects.toMatchObject({
+      code: "teacher-mismatch",
+      message: expect.stringMatching(/model\.safetensors is not the checkpoint that was converted \(sha256 /) as string,
+    });
+  });
+
+  test("a teacher that lies elsewhere under another name is found as favor-convert finds it", async () => {
+    const wanted = await request({ kl: 0.5, steps: 1 });
+    const elsewhere = await temporaryFolder();
+    await copyFile(join(tiny, "config.json"), join(elsewhere, "config.json"));
+    await copyFile(join(tiny, "onnx", "model.onnx"), join(elsewhere, "original.onnx"));
+    const { favor } = await tune({ ...wanted, teacher: join(elsewhere, "original.onnx") });
+    expect(favor.tuning?.measured.original).toBeDefined();
+    await tune({ ...wanted, teacher: elsewhere, force: true });
   });
 
   test("a tokenizer with more tokens than the embedding has rows, whatever config.json says", async () => {

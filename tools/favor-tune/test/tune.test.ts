@@ -67,6 +67,16 @@ test("both stages and the control: better on data that was not trained on, and a
     "tokenizer_config.json",
     "vocab.txt",
   ]);
+  const card = await readFile(join(output, "README.md"), "utf8");
+  expect(card).toMatch(
+    /^Tuned with favor-tune\. Masked accuracy [\d.]+ % before and [\d.]+ % after 4 steps of distillation/m,
+  );
+  expect(card).not.toMatch(/Not measured|Warning/);
+  // What was measured before tuning says nothing of what it made.
+  const { warnings, sites } = await favorFile(output);
+  expect((await favorFile(folder)).warnings).toBeDefined();
+  expect(warnings).toBeUndefined();
+  expect(sites.every(({ error }) => error === undefined)).toBe(true);
   const report = await readFile(join(output, "report.html"), "utf8");
   expect(report).toContain("Masked accuracy on held-out data");
   const [distilled, tunedStage] = tuning!.stages;
@@ -97,6 +107,7 @@ test("a hybrid says what it can do without its softmax layers; --train features 
   const { status, stdout } = await favorTune(folder, "--data", validation, ...stage, ...quick, "--json", "--quiet");
   expect(status).toBe(0);
   const { tuning } = (JSON.parse(stdout) as { favor: FavorFile }).favor;
+  expect(await readFile(join(`${folder}-tuned`, "report.html"), "utf8")).toContain("Without the softmax that is left");
   const { ablated, before } = tuning!.measured;
   expect(ablated?.layers).toEqual([1]);
   expect(ablated!.before.perplexity.value).toBeGreaterThan(before.perplexity.value);

@@ -124,6 +124,13 @@ function alsoNotHere(error: unknown, path: string): unknown {
   return error;
 }
 
+/** The repository of a snapshot in the Hub's cache: `models--organisation--name/snapshots/<commit>`. */
+function repositoryName(folder: string): string | undefined {
+  const snapshots = dirname(folder);
+  const [, id] = /^models--(.+)$/.exec(basename(dirname(snapshots))) ?? [];
+  return basename(snapshots) === "snapshots" ? id?.replace("--", "/") : undefined;
+}
+
 async function sourceIn(folder: string, modelName: string, { task }: SourceOptions): Promise<Source> {
   if (task !== undefined && modelName.endsWith(".onnx")) {
     throw contradiction(
@@ -132,7 +139,7 @@ async function sourceIn(folder: string, modelName: string, { task }: SourceOptio
   }
   return {
     ...(task !== undefined && { task }),
-    name: basename(folder),
+    name: repositoryName(folder) ?? basename(folder),
     modelPath: join(folder, modelName),
     folder,
     modelName,

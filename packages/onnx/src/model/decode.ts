@@ -1,3 +1,4 @@
+import { ArgumentError } from "@favor/core";
 import { util } from "protobufjs/minimal.js";
 import { ModelFormatError, OnnxError } from "./errors.ts";
 import { Budget } from "./limits.ts";
@@ -20,9 +21,10 @@ const lazyFrom = 1024;
  *
  * Throws ModelFormatError: "empty-file", "git-lfs-pointer", "html-page", "json-page", "other-format" (not a model),
  * "truncated", "malformed", "unsupported-version", "limit-exceeded"; TensorError if the length of a tensor's data does
- * not fit its shape and type.
+ * not fit its shape and type; ArgumentError for a path, and for anything else that is not bytes.
  */
 export function decodeModel(bytes: Uint8Array | ByteRange, limits: Partial<DecodeLimits> = {}): ModelProto {
+  checkBytes(bytes);
   const reader = new WireReader(bytes);
   refuseOtherFormats(reader);
   const model = decode("ModelProto", reader, limits);
@@ -39,7 +41,19 @@ export function decodeMessage<Name extends keyof Messages>(
   bytes: Uint8Array | ByteRange,
   limits: Partial<DecodeLimits> = {},
 ): Messages[Name] {
+  checkBytes(bytes);
   return decode(name, new WireReader(bytes), limits);
+}
+
+/** Plain JavaScript may pass anything; a path is what most would try first. */
+function checkBytes(bytes: unknown): void {
+  if (bytes instanceof Uint8Array) return;
+  if (typeof bytes === "object" && bytes !== null && "readInto" in bytes && "length" in bytes) return;
+  const how =
+    typeof bytes === "string"
+      ? "not a path (to open a file in Node, call openModel of @favor/onnx/node, or pass await readFile(path))"
+      : "in a Uint8Array (of an ArrayBuffer, pass new Uint8Array(buffer))";
+  throw new ArgumentError("bytes", `the bytes of a model, ${how}`, bytes);
 }
 
 function decode<Name extends keyof Messages>(

@@ -341,3 +341,14 @@ describe("reading from a range", () => {
     expect(Buffer.compare(encodeModel(decodeModel(memoryRange(bytes))), bytes)).toBe(0);
   });
 });
+
+/** Calls it as plain JavaScript may. */
+const decoding = (value: unknown) => () => Reflect.apply(decodeModel, undefined, [value]);
+
+it("says what to pass instead of a path, or of a buffer that is no array of bytes", () => {
+  expect(decoding("model.onnx")).toThrow(/^bytes: expected the bytes of a model, not a path \(.*openModel.*readFile/);
+  expect(decoding(new ArrayBuffer(4))).toThrow(/pass new Uint8Array\(buffer\)/);
+  for (const value of [undefined, null, {}, 3]) {
+    expect(decoding(value)).toThrow(expect.objectContaining({ code: "invalid-argument" }));
+  }
+});

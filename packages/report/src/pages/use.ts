@@ -1,3 +1,4 @@
+import type { CardFacts } from "../record/card-facts.ts";
 import type { FavorFile } from "../record/favor-file.ts";
 
 const open = "```js";
@@ -11,16 +12,152 @@ function loading(names: string): string[] {
   ];
 }
 
-/** Shows how to load the model in onnxruntime. @param custom - whether it uses onnxruntime's own LinearAttention. */
-export function onnxruntimeUse({ model }: FavorFile, custom: boolean): string[] {
-  const lines = [
-    open,
-    ...loading("InferenceSession"),
+/** Inputs whose values are known from the ids alone: in JavaScript and in Python. */
+const roles: ReadonlyMap<string, readonly [js: string, python: string]> = new Map([
+  ["input_ids", ["ids", "ids"]],
+  ["attention_mask", ["ids.map(() => 1)", "[1] * len(ids)"]],
+  ["token_type_ids", ["ids.map(() => 0)", "[0] * len(ids)"]],
+  ["position_ids", ["ids.map((_, i) => i)", "list(range(len(ids)))"]],
+]);
+
+/** The inputs if a text is all that is needed to fill them. */
+function tokenInputs(card: CardFacts | undefined): CardFacts["inputs"] {
+  const inputs = card?.inputs ?? [];
+  const areKnown = inputs.every(({ name, type }) => roles.has(name) && (type === "INT64" || type === "INT32"));
+  return areKnown && inputs.some(({ name }) => name === "input_ids") ? inputs : [];
+}
+
+/** Ids for models whose tokenizer is not at hand. */
+const someIds = "[1, 2, 3, 4]";
+
+/** Whether the example may name the most likely token at the mask. */
+function fillsMasks(card: CardFacts): card is CardFacts & { readonly example: { readonly mask: string } } {
+  return card.pipeline === "fill-mask" && card.example?.mask !== undefined && card.outputs.includes("logits");
+}
+
+const installNode =
+  "`npm install onnxruntime-node @huggingface/tokenizers`. (On Linux x64, the install script of onnxruntime-node downloads " +
+  "CUDA libraries of hundreds of megabytes. With `ONNXRUNTIME_NODE_INSTALL=skip` before the command, it does not.)";
+
+/** Shows how to run the model in onnxruntime for Node. @param custom - whether it uses onnxruntime's own LinearAttention. */
+export function onnxruntimeUse({ model, card }: FavorFile, custom: boolean): string[] {
+  const inputs = tokenInputs(card);
+  const after = custom ? ["", customOperator] : [];
+  const create = `const session = await InferenceSession.create("${model.file}");`;
+  if (card === undefined || inputs.length === 0) {
+    return [
+      "### In Node",
+      "",
+      installNode,
+      "",
+      open,
+      ...loading("InferenceSession"),
+      "",
+      create,
+      "console.log(session.inputMetadata);",
+      close,
+      ...after,
+    ];
+  }
+  const { example } = card;
+  const arrays = new Set(inputs.map(({ type }) => type));
+  return [
+    "### In Node",
     "",
-    `const session = await InferenceSession.create("${model.file}");`,
+    installNode,
+    "",
+    open,
+    ...(example === undefined
+      ? []
+      : ['import { readFile } from "node:fs/promises";', 'import { Tokenizer } from "@huggingface/tokenizers";', ""]),
+    ...loading("InferenceSession, Tensor"),
+    "",
+    ...(example === undefined
+      ? [`const ids = ${someIds}; // of your tokenizer`]
+      : [
+          'const json = async (name) => JSON.parse(await readFile(name, "utf8").catch(() => "{}"));',
+          'const tokenizer = new Tokenizer(await json("tokenizer.json"), await json("tokenizer_config.json"));',
+          `const { ids } = tokenizer.encode(${JSON.stringify(example.text)});`,
+        ]),
+    ...(arrays.has("INT64")
+      ? ['const int64 = (values) => new Tensor("int64", BigInt64Array.from(values, BigInt), [1, ids.length]);']
+      : []),
+    ...(arrays.has("INT32")
+      ? ['const int32 = (values) => new Tensor("int32", Int32Array.from(values), [1, ids.length]);']
+      : []),
+    create,
+    "const outputs = await session.run({",
+    ...inputs.map(({ name, type }) => `  ${name}: ${type.toLowerCase()}(${roles.get(name)![0]}),`),
+    "});",
+    ...(fillsMasks(card)
+      ? [
+          "const [, length, size] = outputs.logits.dims;",
+          `const at = ids.indexOf(tokenizer.token_to_id(${JSON.stringify(card.example.mask)}));`,
+          "const scores = outputs.logits.data.slice(at * size, (at + 1) * size);",
+          "console.log(tokenizer.id_to_token(scores.indexOf(Math.max(...scores))), `at ${at} of ${length}`);",
+        ]
+      : ["for (const [name, { dims }] of Object.entries(outputs)) console.log(name, dims);"]),
+    close,
+    ...after,
+  ];
+}
+
+/** Shows how to run the model in onnxruntime for Python. */
+export function pythonUse({ model, card }: FavorFile): string[] {
+  const inputs = tokenInputs(card);
+  if (card === undefined || inputs.length === 0) return [];
+  const { example } = card;
+  const head = ["### In Python", "", "`pip install onnxruntime tokenizers`", "", "```python", "import os", ""];
+  return [
+    ...head,
+    'os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before loading onnxruntime, which otherwise sends usage data',
+    "import numpy as np",
+    "import onnxruntime",
+    ...(example === undefined
+      ? ["", `ids = ${someIds}  # of your tokenizer`]
+      : [
+          "from tokenizers import Tokenizer",
+          "",
+          'tokenizer = Tokenizer.from_file("tokenizer.json")',
+          `ids = tokenizer.encode(${JSON.stringify(example.text)}).ids`,
+        ]),
+    `session = onnxruntime.InferenceSession("${model.file}", providers=["CPUExecutionProvider"])`,
+    "feeds = {",
+    ...inputs.map(
+      ({ name, type }) => `    "${name}": np.array([${roles.get(name)![1]}], dtype=np.${type.toLowerCase()}),`,
+    ),
+    "}",
+    "outputs = dict(zip([output.name for output in session.get_outputs()], session.run(None, feeds)))",
+    ...(fillsMasks(card)
+      ? [
+          `at = ids.index(tokenizer.token_to_id(${JSON.stringify(card.example.mask)}))`,
+          'print(tokenizer.id_to_token(int(outputs["logits"][0, at].argmax())), f"at {at} of {len(ids)}")',
+        ]
+      : ["for name, values in outputs.items():", "    print(name, values.shape)"]),
     close,
   ];
-  return custom ? [...lines, "", customOperator] : lines;
+}
+
+/** Shows how to run the model in transformers.js. */
+export function transformersJsUse({ card }: FavorFile): string[] {
+  const { pipeline, example } = card!;
+  const task = pipeline === "sentence-similarity" ? "feature-extraction" : pipeline;
+  const embeds = task === "feature-extraction";
+  return [
+    "### In transformers.js",
+    "",
+    'In Node or a browser, with `npm install @huggingface/transformers`. `dtype: "fp32"` names `onnx/model.onnx`.',
+    "",
+    open,
+    'globalThis.process?.env && (process.env.ORT_DISABLE_TELEMETRY = "1"); // before loading onnxruntime',
+    'const { env, pipeline } = await import("@huggingface/transformers");',
+    "",
+    'env.localModelPath = "./"; // with "." below, this folder; for a model of the Hub, give its id alone',
+    `const model = await pipeline("${task}", ".", { dtype: "fp32" });`,
+    `const outputs = await model(${JSON.stringify(example!.text)}${embeds ? ', { pooling: "mean" }' : ""});`,
+    `console.log(outputs${embeds ? ".dims" : ""});`,
+    close,
+  ];
 }
 
 const customOperator =

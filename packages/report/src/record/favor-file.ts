@@ -8,6 +8,8 @@ import { z } from "zod";
 import type { Evaluation } from "@favor/measure";
 import { dataWarningCodes } from "@favor/measure/tokens";
 import type { DataUse, DataWarning } from "@favor/measure/tokens";
+import { cardFactsSchema } from "./card-facts.ts";
+import type { CardFacts } from "./card-facts.ts";
 import { count, estimateSchema, qualitySchema } from "./quality-schema.ts";
 import { tuningRecordSchema } from "./tuning-record.ts";
 import type { TuningRecord } from "./tuning-record.ts";
@@ -94,6 +96,8 @@ export interface FavorFile {
     readonly bytes: number;
   };
   readonly model: { readonly file: string; readonly sha256: string; readonly bytes: number };
+  /** What the model card says besides. Older files have none. */
+  readonly card?: CardFacts;
   readonly options: FavorOptions;
   readonly sites: readonly FavorSite[];
   readonly notes: readonly string[];
@@ -175,6 +179,7 @@ export const favorFileSchema: z.ZodType<FavorFile> = z.object({
     model: z.string(),
   }),
   model: file.extend({ file: z.string() }),
+  card: cardFactsSchema.exactOptional(),
   options: z.object({
     features: z.enum([...featureChoices, "landmark"]),
     count,

@@ -15,6 +15,7 @@ import type { FavorFile, FavorOptions } from "@favor/report";
 import type { DataWarning } from "@favor/measure/tokens";
 import type { Evaluation } from "@favor/measure";
 import { reportFiles, siteRecord } from "@favor/report";
+import { cardFacts } from "./card-facts.ts";
 import { checkConfiguration } from "./check-configuration.ts";
 import { maximumTokens } from "@favor/checkpoints/node";
 import { checkWeights } from "@favor/checkpoints/node";
@@ -177,6 +178,7 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
       bytes: opened.length,
     },
     model: { file: modelFile, sha256, bytes },
+    card: await cardFacts(source, opened.model, conversion.model, evaluation?.kind === "masked-language"),
     options,
     sites: conversion.sites.map((site) => siteRecord(site, errors[site.site])),
     notes,

@@ -1,6 +1,7 @@
 import { Html, curveChart, facts, html, table } from "@favor/report/pages";
 import { percentWithInterval, short, withInterval } from "@favor/measure/numbers";
 import type { MaskedQuality } from "@favor/measure";
+import { describeTuning } from "@favor/report";
 import type { CurvePoint, TuningRecord } from "@favor/report";
 import type { Line } from "@favor/report/pages";
 
@@ -9,7 +10,7 @@ export function tuningSection(tuning: TuningRecord): Html {
   const { measured, stages, settings, data } = tuning;
   const distilled = stages.flatMap(({ sites = [] }) => sites);
   return html`<h2>Tuning</h2>
-    <p class="lead">${tuningSummary(tuning)}</p>
+    <p class="lead">${describeTuning(tuning)}</p>
     <p class="muted">
       ${`All on the same ${measured.maskedTokens} masked tokens of ${measured.sequences} sequences of ${measured.file}, which were not trained on. Intervals are 95 % percentile bootstraps over whole sequences.`}
     </p>
@@ -22,7 +23,7 @@ export function tuningSection(tuning: TuningRecord): Html {
       }),
     )}
     ${table(["model", "masked accuracy", "perplexity"], qualityRows(measured), "With 95 % intervals.")}
-    ${settings["control"] === true ? html`<p class="muted">${controlNote}</p>` : ""}
+    ${settings["control"] === true ? html`<p class="muted">${controlNote}</p>` : ""} ${ablation(measured)}
     <h3>Stages</h3>
     ${table(
       ["stage", "steps", "weights kept", "learning rate", "seconds"],
@@ -75,24 +76,6 @@ const distillationNote =
   "Error: the mean squared error of the attention's output on the original's activations, divided by the output's " +
   "variance, on held-out sequences. A constant would reach 1.";
 
-const of = (quality: MaskedQuality): string => `${(100 * quality.accuracy.value).toFixed(2)} %`;
-
-/** Sums up in one sentence what tuning recovered. */
-export function tuningSummary({ measured, stages }: TuningRecord): string {
-  const { before, after, original, control } = measured;
-  const steps = stages
-    .filter(({ name }) => name !== "control")
-    .map(({ name, steps: count }) => `${count} steps of ${name === "distill" ? "distillation" : "MLM fine-tuning"}`);
-  const beside = [
-    original === undefined ? "" : `the original has ${of(original)}`,
-    control === undefined ? "" : `tuned in the same way, it has ${of(control)}`,
-  ].filter((part) => part !== "");
-  return (
-    `Masked accuracy ${of(before)} before and ${of(after)} after ${steps.join(" and ")}` +
-    `${beside.length > 0 ? `; ${beside.join(", ")}` : ""} (${measured.maskedTokens} masked tokens).`
-  );
-}
-
 /** Sums up in one sentence what distillation did; undefined if nothing was distilled. */
 export function distillationSummary({ stages }: TuningRecord): string | undefined {
   const sites = stages.flatMap(({ sites: found = [] }) => found);
@@ -104,17 +87,34 @@ export function distillationSummary({ stages }: TuningRecord): string | undefine
 }
 
 /** Name, accuracy and perplexity of every model that was measured. */
-export function qualityRows(measured: TuningRecord["measured"]): string[][] {
-  const { original, before, after, control, ablated } = measured;
-  const layers = ablated?.layers.join(", ") ?? "";
-  const rows: [string, MaskedQuality | undefined][] = [
+export function qualityRows({ original, before, after, control }: TuningRecord["measured"]): string[][] {
+  return rowsOf([
     ["original (softmax)", original],
     ["converted", before],
     ["converted and tuned", after],
     ["original, tuned in the same way (control)", control],
-    [`converted, softmax of layers ${layers} set to zero`, ablated?.before],
-    [`converted and tuned, softmax of layers ${layers} set to zero`, ablated?.after],
-  ];
+  ]);
+}
+
+/** What a hybrid does without its remaining softmax layers, which its reader has to be told the meaning of. */
+function ablation({ ablated }: TuningRecord["measured"]): Html {
+  if (ablated === undefined) return html``;
+  const layers = ablated.layers.length === 1 ? `layer ${ablated.layers[0]!}` : `layers ${ablated.layers.join(", ")}`;
+  return html`<h3>Without the softmax that is left</h3>
+    <p class="muted">
+      ${`The same measurement with the attention of ${layers}, which stayed softmax, set to zero. This model does not exist: it says how much the converted layers carry on their own, and whether tuning taught them or only the layers around them.`}
+    </p>
+    ${table(
+      ["model", "masked accuracy", "perplexity"],
+      rowsOf([
+        ["converted", ablated.before],
+        ["converted and tuned", ablated.after],
+      ]),
+      "With 95 % intervals.",
+    )}`;
+}
+
+function rowsOf(rows: readonly (readonly [string, MaskedQuality | undefined])[]): string[][] {
   return rows.flatMap(([name, quality]) =>
     quality === undefined ? [] : [[name, percentWithInterval(quality.accuracy), withInterval(quality.perplexity)]],
   );

@@ -42,10 +42,12 @@ export async function writeTuned(
     const modelPath = await output.pathFor(converted.source.modelName);
     const weighted = withWeights(converted.opened.model, run.weights("model"));
     const written = await output.fill(() => writeModel(weighted, modelPath));
-    const { evaluation: _, ...rest } = converted.favor;
+    // Doubts about data, quality and errors of the conversion say nothing of what tuning made of it.
+    const { evaluation: _, warnings: __, sites, ...rest } = converted.favor;
     const evaluation = evaluationOf(job, measured, heldOut);
     const favor: FavorFile = {
       ...rest,
+      sites: sites.map(({ error: ___, ...site }) => site),
       notes: [...rest.notes, ...notCopied],
       model: { file: converted.source.modelName, sha256: await hashFile(modelPath), bytes: written.model.length },
       ...(evaluation !== undefined && { evaluation }),
