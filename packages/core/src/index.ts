@@ -73,6 +73,9 @@ export { favorAttentionBackward32 } from "./attention/tiled/favor-backward.ts";
 export { favorAttention32 } from "./attention/tiled/favor.ts";
 export { exactAttention32 } from "./attention/tiled/exact.ts";
 export type { ExactOptions32 } from "./attention/tiled/exact.ts";
+export { hybridAttentionBackward32 } from "./attention/tiled/hybrid/hybrid-backward.ts";
+export { hybridAttention32 } from "./attention/tiled/hybrid/hybrid.ts";
+export type { HybridOptions32 } from "./attention/tiled/hybrid/workspace.ts";
 
 export type { BlockKernels, KernelKind, Product } from "./kernels/block-kernels.ts";
 export { createKernels } from "./kernels/create.ts";

@@ -43,8 +43,8 @@ export interface ExactKeys {
 /**
  * Fills the defaults and checks them.
  *
- * @throws ArgumentError if a number is not whole or is negative, blocks are chosen without a width, or a near field or
- * causal attention does not have as many keys as queries.
+ * @throws ArgumentError if a number is not whole or is negative, blocks are chosen without a width, a near field or
+ * causal attention does not have as many keys as queries, or causal attention has blocks but no near field.
  */
 export function resolveExactKeys(
   options: ExactKeysOptions,
@@ -66,6 +66,7 @@ export function resolveExactKeys(
     const why = causal ? "causal attention" : "a near field (near: false goes without, as cross-attention must)";
     throw new ArgumentError("key", `as many rows as queries (${queries}) for ${why}`, keys);
   }
+  if (causal && window > 0 && !near) throw new ArgumentError("options.near", "true in causal attention", near);
   const queryMask = options.queryMask ?? (near ? keyMask : undefined);
   if (queryMask !== undefined) requireMask("options.queryMask", queryMask, queries);
   return {
@@ -101,13 +102,13 @@ export function nearBlocks({ near, causal, keyBlocks }: ExactKeys, block: number
  * the block begins. Undefined if there is nothing to choose.
  */
 export function choosers(
-  { causal, near, window, keyBlocks, chosenBlocks }: ExactKeys,
+  { causal, window, keyBlocks, chosenBlocks }: ExactKeys,
   block: number,
   queries: number,
 ): { readonly from: number; readonly to: number; readonly keyBlocks: number } | undefined {
   if (chosenBlocks === 0) return undefined;
   if (!causal) return { from: block * window, to: Math.min(queries, (block + 1) * window), keyBlocks };
-  if (block < (near ? 2 : 1)) return undefined;
+  if (block < 2) return undefined;
   return { from: (block - 1) * window, to: block * window, keyBlocks: block };
 }
 

@@ -36,7 +36,8 @@ export interface BlockSelector {
  *     score_B = sum_g softmax_B(log sum_{j in B} m_j exp(mean_g . k_j))
  *
  * Groups are counted from the first row of the block of queries. Queries that the mask leaves out have no part in a
- * mean, and a group of such queries alone has no part in the sum. It costs L / group dot products per key.
+ * mean, and a group of such queries alone has no part in the sum, which is 0 without any
+ * other: the first blocks are then chosen. It costs L / group dot products per key.
  *
  * @param group How many queries are averaged. Default 16.
  * @throws ArgumentError unless `group` is a whole number of at least 1.
@@ -96,7 +97,7 @@ function logSumExp(logs: Float64Array): number {
 }
 
 /** scores += softmax(logs); nothing if all are -Infinity. */
-function addSoftmax(logs: Float64Array, scores: Float64Array): void {
+export function addSoftmax(logs: Float64Array, scores: Float64Array): void {
   const total = logSumExp(logs);
   if (total === -Infinity) return;
   for (let i = 0; i < logs.length; i++) scores[i]! += Math.exp(logs[i]! - total);

@@ -220,7 +220,7 @@ function lowerMaximum({ workspace, at }: FavorGradients, earlier: Float32Array, 
 }
 
 /** d phi(k) = d(C phi(k)) C, row by row. */
-function differentiateCore({ workspace, at }: FavorGradients, rows: number): void {
+export function differentiateCore({ workspace, at }: FavorGradients, rows: number): void {
   const { kernels, heap, countWidth: count } = workspace;
   kernels.matmul({
     out: at.products,

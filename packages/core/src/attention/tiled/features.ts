@@ -40,6 +40,19 @@ export interface FeatureMap32 {
   readonly normMatrix: Float64Array | number;
   /** `[count, count]`, rows = query features; undefined: the identity. */
   readonly core: Float64Array | undefined;
+  /**
+   * What the estimate of exp(q.k) has besides phi_q^T core phi_k, as a factor of the query alone. It cancels in FAVOR, but
+   * not next to exact keys. Exponential maps have it:
+   *
+   *     log = constant + weight.q~ - |normMatrix q~|^2 / 2
+   */
+  readonly queryFactor?: {
+    readonly constant: number;
+    /** `[dim]`. */
+    readonly weight: Float64Array;
+    /** `[dim, dim]`; undefined: no norm. */
+    readonly normMatrix: Float64Array | undefined;
+  };
   /** phi = f(projection x) + epsilon instead of the exponential; from {@link elementwiseFeatures32}. */
   readonly elementwise?: { readonly function: ElementwiseFunction | "elu-plus-one"; readonly epsilon: number };
   /**
@@ -76,6 +89,11 @@ export function exponentialFeatures32(form: ExponentialForm, options: { readonly
     keyWeight: unlessZero(scaled(form.keyWeight, root)),
     normMatrix: form.subtractNorms ? (multipleOfIdentity(keyMatrix, dim) ?? keyMatrix) : 0,
     core: form.core,
+    queryFactor: {
+      constant: form.queryMean.reduce((sum, mean, l) => sum + mean * form.keyMean[l]!, 0),
+      weight: scaled(form.keyMean, root),
+      normMatrix: form.subtractNorms ? queryMatrix : undefined,
+    },
   };
 }
 

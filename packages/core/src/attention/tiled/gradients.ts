@@ -21,9 +21,15 @@ export class FavorGradients {
   readonly gradients: AttentionGradients32;
   #features!: FeatureMap32;
 
-  constructor(kernels: BlockKernels, attention: ResolvedAttention, count: number, hasCore: boolean) {
+  /** `layout` holds the blocks that the caller has already taken. */
+  constructor(
+    kernels: BlockKernels,
+    attention: ResolvedAttention,
+    count: number,
+    hasCore: boolean,
+    layout: Layout = new Layout(),
+  ) {
     const { heads, keyHeads, queryRows, keyRows, dim, valueDim } = attention;
-    const layout = new Layout();
     this.at = layOut(layout, padded(dim), padded(count), padded(valueDim), hasCore);
     this.workspace = new FavorWorkspace(kernels, attention, count, hasCore, layout);
     this.gradients = {
