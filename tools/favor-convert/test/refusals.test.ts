@@ -99,7 +99,7 @@ describe("damaged data and configuration: exit code 3, one paragraph, no output"
     await rm(join(folder, "vocab.txt"));
     expect(await refused(3, folder, "--evaluate", validation)).toContain("holds neither tokenizer.json nor vocab.txt");
     await writeFile(join(folder, "config.json"), "<html>");
-    expect(await refused(3, folder)).toContain("config.json is not JSON");
+    expect(await refused(3, folder)).toContain("config.json is a web page");
     await writeFile(join(folder, "config.json"), '{"vocab_size": "many"}');
     expect(await refused(3, folder)).toMatch(/config\.json: "vocab_size" is not as expected/);
   });

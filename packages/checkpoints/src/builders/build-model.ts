@@ -13,6 +13,7 @@ import { labelsOf } from "./heads.ts";
 import { leftOver, refuseUnexpected } from "./left-over-weights.ts";
 import type { Building } from "./modules.ts";
 import { headsIn, placesOf } from "./places.ts";
+import { vocabularySize } from "./post-norm-layer.ts";
 import { architectureOf } from "./registry.ts";
 import { checkpointTasks, type CheckpointTask } from "./task.ts";
 import { unreadKeys } from "./unread-keys.ts";
@@ -58,7 +59,7 @@ export function buildModel(config: unknown, weights: StateDict, options: BuildOp
   if (task !== undefined && !checkpointTasks.includes(task))
     throw new ArgumentError("task", `one of ${checkpointTasks.join(", ")}`, task);
   const { architecture, config: configuration } = architectureOf(new Configuration(config));
-  refuseForeign(configuration, weights);
+  const foreign = refuseForeign(configuration, weights);
   const places = placesOf(architecture, configuration, weights);
   const { backbone, heads } = places;
   requireVocabulary(configuration, architecture, backbone);
@@ -69,7 +70,7 @@ export function buildModel(config: unknown, weights: StateDict, options: BuildOp
   backbone.requireAll();
   const left = leftOver(architecture, places, found, chosen.task);
   if (!ignoreUnexpected) refuseUnexpected(left.unexpected);
-  const notes = [...chosen.notes, ...building.notes];
+  const notes = [...foreign, ...chosen.notes, ...building.notes];
   if (task === undefined && left.heads.length > 0) notes.push(leftOut(left.heads));
   notes.push(...unreadKeys(configuration, architecture.ignored(configuration)));
   const model = createMessage("ModelProto", {
@@ -112,7 +113,7 @@ function buildGraph(architecture: Architecture, building: Building, task: Checkp
     case "feature-extraction":
       return graph.finish(hidden, "last_hidden_state", ["sequence_length", architecture.hidden(config)]);
     case "fill-mask": {
-      const vocabulary = config.size("vocab_size", building.backbone.dims(`${architecture.embedding}.weight`)![0]!);
+      const vocabulary = vocabularySize(config, building.backbone, architecture.embedding);
       return graph.finish(architecture.fillMask(building, hidden), "logits", ["sequence_length", vocabulary]);
     }
     case "text-classification":

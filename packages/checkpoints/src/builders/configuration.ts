@@ -50,7 +50,7 @@ export class Configuration {
 
   /** The keys of the file. */
   keys(): string[] {
-    return Object.keys(this.#values);
+    return Object.keys(this.#values).filter((name) => this.#values[name] !== undefined);
   }
 
   /** Keys that nothing has read. */
@@ -106,7 +106,9 @@ export class Configuration {
   }
 
   #find(name: string): unknown {
-    const given = [name, ...(this.#synonyms[name] ?? [])].filter((each) => Object.hasOwn(this.#values, each));
+    const given = [name, ...(this.#synonyms[name] ?? [])].filter(
+      (each) => Object.hasOwn(this.#values, each) && this.#values[each] !== undefined,
+    );
     for (const each of given) this.#read.add(each);
     const [first, ...others] = given;
     if (first === undefined) return undefined;

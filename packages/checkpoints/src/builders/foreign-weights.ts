@@ -23,9 +23,10 @@ const adapters =
 /**
  * Refuses weights that are no plain state dict of a model: quantised ones and unmerged adapters.
  *
+ * @returns a note if the configuration asks to quantise weights that are not quantised in the file.
  * @throws CheckpointError "unsupported-format" naming what they are, and what to do
  */
-export function refuseForeign(config: Configuration, weights: StateDict): void {
+export function refuseForeign(config: Configuration, weights: StateDict): string[] {
   const names = [...weights.keys()];
   const adapter = names.find((name) => adapters.test(name));
   if (adapter !== undefined) {
@@ -49,4 +50,9 @@ export function refuseForeign(config: Configuration, weights: StateDict): void {
       { weight: name, method: how },
     );
   }
+  if (settings === undefined) return [];
+  return [
+    "config.json has a quantization_config, but the weights are not quantised. The graph computes with the weights of the " +
+      "file; transformers would quantise them when it loads them.",
+  ];
 }

@@ -1,6 +1,7 @@
 import { readRange } from "@favor/onnx";
 import type { ByteRange } from "@favor/onnx";
 import { CheckpointError } from "./errors.ts";
+import { otherFormat } from "./other-formats.ts";
 import { unpickle } from "./pickle.ts";
 import type { CheckpointTensor, StateDict } from "./state-dict.ts";
 import { StoredTensor, TorchStorages, torchGlobals } from "./torch-tensors.ts";
@@ -60,11 +61,17 @@ function refuseOtherForms(file: ByteRange, name: string): void {
   if (begins(legacyMagic)) throw unsupported(name, "in the legacy form of PyTorch before 1.6", again);
   const text = String.fromCharCode(...head);
   if (text.slice(257, 262) === "ustar") throw unsupported(name, "in the tar form of PyTorch before 0.2", again);
-  if (text.startsWith("version https://git-lfs")) {
-    throw unsupported(name, "a git-LFS pointer, not the weights", "Run `git lfs pull` in its repository.");
+  if (head.length === 0)
+    throw new CheckpointError("malformed", `${name} is empty. The download or the save failed: repeat it.`);
+  const other = otherFormat(head);
+  if (other !== undefined) throw unsupported(name, other.what, other.advice);
+  if (head[8] === 0x7b && head[6] === 0 && head[7] === 0) {
+    throw unsupported(name, "a safetensors file", "Give it the name model.safetensors.");
   }
-  const found = head.length === 0 ? "empty" : "no ZIP archive, which every file of torch.save is";
-  throw new CheckpointError("malformed", `${name} is ${found}. Fetch the checkpoint again.`);
+  throw new CheckpointError(
+    "malformed",
+    `${name} is no ZIP archive, which every file of torch.save is. It is damaged, or of another program.`,
+  );
 }
 
 function refuseByteOrder(member: ByteRange | undefined, name: string): void {

@@ -5,6 +5,7 @@ import { DataType } from "@favor/onnx";
 import { rawLength } from "@favor/onnx";
 import { CheckpointError } from "./errors.ts";
 import { jsonObject, parseJson } from "./json.ts";
+import { otherFormat } from "./other-formats.ts";
 import type { CheckpointTensor, StateDict } from "./state-dict.ts";
 
 /** The longest header that safetensors' own reader accepts, in bytes. */
@@ -63,12 +64,16 @@ function readHeader(file: ByteRange, name: string): { length: number; entries: R
   if (file.length < 8) {
     throw new CheckpointError(
       "truncated",
-      `${name} has only ${file.length} bytes, less than a header. Fetch it again.`,
+      `${name} has only ${file.length} bytes, less than a header. The download or the save failed: repeat it.`,
     );
   }
   const start = readRange(file, 0, 8);
   const length = new DataView(start.buffer).getBigUint64(0, true);
   if (length > BigInt(longestHeader)) {
+    const other = otherFormat(readRange(file, 0, Math.min(512, file.length)));
+    if (other !== undefined) {
+      throw new CheckpointError("unsupported-format", `${name} is ${other.what}. ${other.advice}`);
+    }
     throw new CheckpointError(
       "limit-exceeded",
       `${name} claims a header of ${length} bytes, but safetensors allows ${longestHeader}. It is another format, ` +

@@ -112,16 +112,23 @@ export function describeNoFile(checkpoint: string, { problem, wanted, found }: N
  * {@link chooseFile} for the tools, which take a file by `--file`.
  *
  * @param checkpoint - its folder or id, for the message.
+ * @param otherwise - says what a checkpoint without a model is instead, in sentences.
  * @throws {InputError} `source-without-model`, `source-ambiguous`.
  */
-export function requireFile(checkpoint: string, paths: readonly string[], request: FileRequest): string {
+export function requireFile(
+  checkpoint: string,
+  paths: readonly string[],
+  request: FileRequest,
+  otherwise: () => string | undefined = () => undefined,
+): string {
   const choice = chooseFile(paths, request);
   if ("file" in choice) return choice.file;
   const isAmbiguous = choice.problem === "several";
   const advice = isAmbiguous
-    ? "Choose one with --file"
-    : "Favor reads .onnx, .safetensors, .bin, .pt and .pth files: choose one with --file, or give another checkpoint";
-  throw new InputError(`${describeNoFile(checkpoint, choice)}. ${advice}.`, {
+    ? "Choose one with --file."
+    : (otherwise() ??
+      "Favor reads .onnx, .safetensors, .bin, .pt and .pth files: choose one with --file, or give another checkpoint.");
+  throw new InputError(`${describeNoFile(checkpoint, choice)}. ${advice}`, {
     code: isAmbiguous ? "source-ambiguous" : "source-without-model",
     details: { checkpoint, wanted: choice.wanted, found: choice.found },
   });

@@ -2,7 +2,8 @@ import { join } from "node:path";
 
 import { z } from "zod";
 
-import { InputError, messageOf } from "../errors.ts";
+import { InputError } from "../errors.ts";
+import { whyNotJson } from "../formats/json.ts";
 import { readSmallFile } from "./read-file.ts";
 
 const count = z.int().positive();
@@ -43,11 +44,11 @@ export async function readJson<T>(path: string, schema: z.ZodType<T>, limit: num
   try {
     value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch (error) {
-    throw new InputError(
-      `${path} is not JSON (${messageOf(error)}). Restore the checkpoint's original file. If the file begins with ` +
-        `"version https://git-lfs", it is only a pointer: fetch the file with \`git lfs pull\`.`,
-      { code: "config-malformed", cause: error, details: { path } },
-    );
+    throw new InputError(`${path} ${whyNotJson(bytes, error)}`, {
+      code: "config-malformed",
+      cause: error,
+      details: { path },
+    });
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;

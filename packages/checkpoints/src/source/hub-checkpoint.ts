@@ -7,6 +7,7 @@ import { chooseFile, requireFile } from "./choose-file.ts";
 import { companions } from "./companions.ts";
 import type { SourceOptions } from "./located-source.ts";
 import { modulesFile, readModulePaths } from "./modules-file.ts";
+import { otherFolder } from "./other-folders.ts";
 
 /** A checkpoint from the Hub, in the local cache. */
 export interface HubCheckpoint {
@@ -61,7 +62,7 @@ export async function bringCheckpoint(id: string, options: SourceOptions, progre
  */
 function chooseIn(plan: Plan, id: string, options: SourceOptions, progress: Progress): string {
   const all = plan.files.map(({ path }) => path);
-  if (!plan.isLocal) return requireFile(id, all, options);
+  if (!plan.isLocal) return requireFile(id, all, options, () => otherFolder(id, all, true));
   const cached = plan.files.filter((each) => each.cached).map(({ path }) => path);
   const file = requireFile(`The cache's copy of ${id}`, cached, options);
   const preferred = plan.isComplete ? chooseFile(all, options) : undefined;

@@ -13,6 +13,7 @@ import { InputFile, openModel } from "@favor/onnx/node";
 import { chooseFile, describeNoFile } from "./choose-file.ts";
 import type { FileRequest } from "./choose-file.ts";
 import { listFolder } from "./list-folder.ts";
+import { otherFolder, pathsBelow } from "./other-folders.ts";
 
 const jsonLimit = 1 << 26;
 
@@ -48,11 +49,13 @@ export interface OpenedCheckpoint {
  *   `readSafetensors`, `readPyTorch`, `readShards` and `buildModel` throw
  */
 export async function openCheckpoint(folder: string, options: OpenCheckpointOptions = {}): Promise<OpenedCheckpoint> {
-  const choice = chooseFile(listFolder(folder, options.file), options);
+  const paths = listFolder(folder, options.file);
+  const choice = chooseFile(paths, options);
   if (!("file" in choice)) {
+    const other = choice.problem === "missing" ? otherFolder(folder, pathsBelow(folder), false) : undefined;
     throw new CheckpointError(
       "checkpoint-not-found",
-      `${describeNoFile(JSON.stringify(folder), choice)}. Choose a model with the option \`file\`.`,
+      `${describeNoFile(JSON.stringify(folder), choice)}. ${other ?? "Choose a model with the option `file`."}`,
       { folder, found: choice.found },
     );
   }
@@ -73,13 +76,18 @@ export async function openCheckpoint(folder: string, options: OpenCheckpointOpti
   try {
     const weights = readWeights(source, open);
     const config = readJson("config.json", open);
-    const { model, task, notes } = buildModel(config, weights, options);
+    const { model, task, notes: found } = buildModel(config, weights, options);
+    const notes = paths.includes("adapter_config.json") ? [...found, adapterNote] : found;
     return { model, source, choice: `${source}, ${why}; the graph was built for ${task}`, task, notes, close };
   } catch (error) {
     close();
     throw error;
   }
 }
+
+const adapterNote =
+  "The folder also holds a PEFT adapter (adapter_config.json), which is not applied: the graph is built from the weights " +
+  "alone. To convert the adapted model, merge the adapter with PEFT first.";
 
 function readWeights(source: string, open: (name: string) => InputFile): StateDict {
   if (source.endsWith(".safetensors")) return readSafetensors(open(source), source);

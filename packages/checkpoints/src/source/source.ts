@@ -10,6 +10,7 @@ import { requireFile } from "./choose-file.ts";
 import { readConfig } from "./config.ts";
 import { listFolder } from "./list-folder.ts";
 import type { Source, SourceOptions } from "./located-source.ts";
+import { otherFolder, pathsBelow } from "./other-folders.ts";
 
 /** `organisation/name`, or the single name of an old model such as `gpt2`; `@revision` may follow. */
 const hubId = /^([\w.-]+\/[\w.-]+|\w+(?:-\w+)*)(?:@(.+))?$/;
@@ -94,8 +95,7 @@ export async function openSource(
     );
   }
   checkLocal(path, found.isDirectory(), options);
-  if (found.isDirectory())
-    return sourceIn(absolute, requireFile(absolute, listFolder(absolute, options.file), options), options);
+  if (found.isDirectory()) return sourceIn(absolute, modelIn(absolute, options), options);
   const parent = dirname(absolute);
   const folder = basename(parent) === "onnx" ? dirname(parent) : parent;
   return sourceIn(folder, relative(folder, absolute).replaceAll("\\", "/"), options);
@@ -129,6 +129,13 @@ function repositoryName(folder: string): string | undefined {
   const snapshots = dirname(folder);
   const [, id] = /^models--(.+)$/.exec(basename(dirname(snapshots))) ?? [];
   return basename(snapshots) === "snapshots" ? id?.replace("--", "/") : undefined;
+}
+
+/** The model's file in a folder; without one, the error says what the folder is. */
+function modelIn(folder: string, options: SourceOptions): string {
+  return requireFile(folder, listFolder(folder, options.file), options, () =>
+    otherFolder(folder, pathsBelow(folder), false),
+  );
 }
 
 async function sourceIn(folder: string, modelName: string, { task }: SourceOptions): Promise<Source> {
