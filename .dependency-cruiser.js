@@ -111,7 +111,8 @@ const layers = {
     numbers: [],
     data: [],
     tokens: ["data", "numbers"],
-    runs: ["tokens", "numbers"],
+    inputs: [],
+    runs: ["inputs", "tokens", "numbers"],
   },
   report: {
     record: [],

@@ -11,5 +11,5 @@ export { checkPadding, checkPieces, checkSignature, checkSoftmaxEquality, probeS
 export type { Check } from "./runs/probes.ts";
 export { ModelRunner } from "./runs/runner.ts";
 export type { BatchOutput, RunnerOptions } from "./runs/runner.ts";
-export { roleOf, tokenInput } from "./runs/token-inputs.ts";
-export type { InputRole, TokenInputOptions } from "./runs/token-inputs.ts";
+export { inputValues } from "./inputs/feeding.ts";
+export type { FedInput, Feeding } from "./inputs/feeding.ts";

@@ -6,17 +6,10 @@ import { InputError, messageOf } from "@favor/checkpoints";
 import { onnxruntime } from "./onnxruntime.ts";
 import { carriesState, emptyState, stateAfter } from "./carried-state.ts";
 import type { CarriedState } from "./carried-state.ts";
-import { roleOf, tokenInput } from "./token-inputs.ts";
-import type { InputRole, TokenInputOptions } from "./token-inputs.ts";
-
-interface ModelInput {
-  readonly name: string;
-  readonly role: InputRole;
-  readonly type: "int64" | "int32" | "float32" | "bool";
-  /** Sizes of the batch and length dimensions, if the graph fixes them. */
-  readonly batch: number | undefined;
-  readonly length: number | undefined;
-}
+import { inputValues } from "../inputs/feeding.ts";
+import type { FedInput, Feeding } from "../inputs/feeding.ts";
+import { openFeeding } from "../inputs/open-feeding.ts";
+import type { ModelFacts } from "../inputs/candidates.ts";
 
 /** The values of one output for a batch of token sequences. */
 export interface BatchOutput {
@@ -27,13 +20,17 @@ export interface BatchOutput {
   readonly perToken: boolean;
 }
 
-export interface RunnerOptions {
+export interface RunnerOptions extends ModelFacts {
   /** Threads of onnxruntime; default: every core. */
   readonly threads?: number;
   /** Token id for padding; default 0. */
   readonly padId?: number;
   /** The first position id, for models that take position ids; default 0. */
   readonly firstPosition?: number;
+  /** The outputs that show how the model is fed; default: all. Name the original ones if others were added. */
+  readonly judgedBy?: readonly string[];
+  /** How the model is fed, as proved on its original; default: proved on the model itself. */
+  readonly feeding?: Feeding;
 }
 
 /**
@@ -44,29 +41,30 @@ export class ModelRunner {
   readonly path: string;
   /** Names of the outputs, except those that carry state. */
   readonly outputs: readonly string[];
+  /** How the model is fed. A converted model is fed in the same way: pass it on. */
+  readonly feeding: Feeding;
   readonly #session: InferenceSession;
-  readonly #inputs: readonly ModelInput[];
-  readonly #options: TokenInputOptions;
+  readonly #options: { readonly padId: number; readonly firstPosition: number };
 
-  private constructor(path: string, session: InferenceSession, options: RunnerOptions) {
+  private constructor(
+    path: string,
+    session: InferenceSession,
+    feeding: Feeding,
+    options: { readonly padId: number; readonly firstPosition: number },
+  ) {
     this.path = path;
+    this.feeding = feeding;
     this.#session = session;
     this.outputs = session.outputNames.filter((name) => !carriesState(name));
-    this.#inputs = session.inputMetadata
-      .filter(({ name }) => !carriesState(name))
-      .map((metadata) => describeInput(metadata, path));
-    this.#options = { padId: options.padId ?? 0, firstPosition: options.firstPosition ?? 0 };
-    for (const role of ["ids", "mask", "types", "positions"] as const) {
-      const found = this.#inputs.filter((input) => input.role === role);
-      if (found.length > 1 || (role === "ids" && found.length === 0)) throw unknownInputs(path, session.inputNames);
-    }
+    this.#options = options;
   }
 
   /**
-   * Loads a model.
+   * Loads a model and finds out how it is fed.
    *
-   * @throws {InputError} `model-fails-to-run` if onnxruntime refuses it, `model-inputs-unknown` if it takes anything
-   * other than token ids, an attention mask, token types, position ids and the state of a stateful conversion.
+   * @throws {InputError} `model-fails-to-run` if onnxruntime refuses it or it gives NaN for ordinary tokens;
+   * `model-inputs-unknown` for an input that is not proved to be token ids, a mask, token types or positions of them, and
+   * is not the state of a stateful conversion either.
    */
   static async open(path: string, options: RunnerOptions = {}): Promise<ModelRunner> {
     let session: InferenceSession;
@@ -81,22 +79,29 @@ export class ModelRunner {
     } catch (error) {
       throw newerOpset(path, error) ?? runFailure(path, "onnxruntime cannot load the model", error);
     }
-    return new ModelRunner(path, session, options);
+    const padding = { padId: options.padId ?? 0, firstPosition: options.firstPosition ?? 0 };
+    try {
+      const feeding = options.feeding ?? (await proved(path, session, options, padding));
+      return new ModelRunner(path, session, feeding, padding);
+    } catch (error) {
+      await session.release();
+      throw error;
+    }
   }
 
   /** The number of rows that every batch must have, or undefined. */
   get fixedBatch(): number | undefined {
-    return this.#inputs.find((input) => input.role === "ids")!.batch;
+    return this.feeding.fixedBatch;
   }
 
   /** The length that every sequence must be padded to, or undefined. */
   get fixedLength(): number | undefined {
-    return this.#inputs.find((input) => input.role === "ids")!.length;
+    return this.feeding.fixedLength;
   }
 
   /** Whether sequences of different lengths can share a batch. */
   get takesMask(): boolean {
-    return this.#inputs.some((input) => input.role === "mask");
+    return this.feeding.takesMask;
   }
 
   /**
@@ -171,11 +176,20 @@ export class ModelRunner {
     state: CarriedState,
     start: number,
   ): Promise<InferenceSession.OnnxValueMapType & Record<string, Tensor>> {
-    const options = { ...this.#options, firstPosition: this.#options.firstPosition + start };
+    if (!this.feeding.hidesPadding && rows.some((row) => row.length < length)) throw cannotPad(this.path, rows, length);
+    const firstPosition = this.#options.firstPosition + start;
+    const given = { rows, batch, length, padId: this.#options.padId, firstPosition };
     const feeds: Record<string, Tensor> = { ...state };
-    for (const input of this.#inputs) feeds[input.name] = inputTensor(input, rows, batch, length, options);
+    for (const input of this.feeding.inputs) {
+      const { dims, data } = inputValues(input, given);
+      feeds[input.name] = tensorOf(input, dims, data);
+    }
     try {
-      return (await this.#session.run(feeds, outputs)) as Record<string, Tensor>;
+      const values = (await this.#session.run(feeds, outputs)) as Record<string, Tensor>;
+      for (const name of outputs) {
+        if (this.feeding.outputs.get(name) === "length first") values[name] = withBatchFirst(values[name]!);
+      }
+      return values;
     } catch (error) {
       const lengths = rows.map((row) => row.length);
       const what = `it fails on ${rows.length} sequences of ${Math.min(...lengths)} to ${Math.max(...lengths)} tokens`;
@@ -200,7 +214,8 @@ export class ModelRunner {
         const { data, dims } = values[name]!;
         if (!(data instanceof Float32Array)) return [];
         const rowSize = data.length / dims[0]!;
-        const used = dims.length > 1 && dims[1] === padded ? (rowSize / padded) * row.length : rowSize;
+        const isPerToken = this.feeding.outputs.get(name) !== "pooled" && dims.length > 1 && dims[1] === padded;
+        const used = isPerToken ? (rowSize / padded) * row.length : rowSize;
         return [...data.subarray(index * rowSize, index * rowSize + used)];
       });
       return Float32Array.from(pieces);
@@ -212,35 +227,63 @@ export class ModelRunner {
   }
 }
 
-function inputTensor(
-  input: ModelInput,
-  rows: readonly (readonly number[])[],
-  batch: number,
-  length: number,
-  options: TokenInputOptions,
-): Tensor {
-  const values = tokenInput(input.role, rows, batch, length, options);
-  const dims = [batch, length];
-  if (input.type === "int64") return new onnxruntime.Tensor("int64", BigInt64Array.from(values, BigInt), dims);
-  if (input.type === "float32") return new onnxruntime.Tensor("float32", Float32Array.from(values), dims);
-  if (input.type === "bool") return new onnxruntime.Tensor("bool", Uint8Array.from(values), dims);
-  return new onnxruntime.Tensor("int32", values, dims);
+async function proved(
+  path: string,
+  session: InferenceSession,
+  { judgedBy, vocabulary, positions, tokenTypes }: RunnerOptions,
+  padding: { readonly padId: number; readonly firstPosition: number },
+): Promise<Feeding> {
+  const judging = judgedBy ?? session.outputNames.filter((name) => !carriesState(name));
+  return openFeeding({
+    ...padding,
+    path,
+    inputs: session.inputMetadata.filter(({ name }) => !carriesState(name)),
+    facts: { vocabulary, positions, tokenTypes },
+    run: async (inputs, batch) => {
+      const feeds: Record<string, Tensor> = { ...emptyState(session.inputMetadata, batch) };
+      for (const { input, dims, data } of inputs) feeds[input.name] = tensorOf(input, dims, data);
+      // Ways to feed it that fail are expected: onnxruntime does not log them.
+      const values = (await session.run(feeds, judging, { logSeverityLevel: 4 })) as Record<string, Tensor>;
+      return Object.fromEntries(
+        Object.entries(values).filter(
+          ([, { type, dims }]) => type === "float32" && (dims.length === 2 || dims.length === 3),
+        ),
+      );
+    },
+  });
 }
 
-function describeInput(metadata: InferenceSession.ValueMetadata, path: string): ModelInput {
-  const role = roleOf(metadata.name);
-  if (!metadata.isTensor || role === undefined || metadata.shape.length !== 2) {
-    throw unknownInputs(path, [metadata.name]);
+function tensorOf({ type }: FedInput, dims: readonly number[], data: Float64Array): Tensor {
+  switch (type) {
+    case "int64":
+      return new onnxruntime.Tensor("int64", BigInt64Array.from(data, BigInt), dims);
+    case "int32":
+      return new onnxruntime.Tensor("int32", Int32Array.from(data), dims);
+    case "uint8":
+      return new onnxruntime.Tensor("uint8", Uint8Array.from(data), dims);
+    case "int8":
+      return new onnxruntime.Tensor("int8", Int8Array.from(data), dims);
+    case "bool":
+      return new onnxruntime.Tensor("bool", Uint8Array.from(data), dims);
+    case "float32":
+      return new onnxruntime.Tensor("float32", Float32Array.from(data), dims);
   }
-  const { type } = metadata;
-  if (type !== "int64" && type !== "int32" && type !== "float32" && type !== "bool") {
-    throw unknownInputs(path, [`${metadata.name} (${type})`]);
-  }
-  return { name: metadata.name, role, type, batch: fixedSize(metadata.shape[0]), length: fixedSize(metadata.shape[1]) };
 }
 
-function fixedSize(size: number | string | undefined): number | undefined {
-  return typeof size === "number" && size > 0 ? size : undefined;
+/** [length, batch, ...] as [batch, length, ...]. */
+function withBatchFirst(tensor: Tensor): Tensor {
+  const { data, dims } = tensor;
+  if (!(data instanceof Float32Array)) return tensor;
+  const [length, batch, ...rest] = dims as readonly [number, number, ...number[]];
+  const width = rest.reduce((product, dim) => product * dim, 1);
+  const turned = new Float32Array(data.length);
+  for (let row = 0; row < batch; row++) {
+    for (let at = 0; at < length; at++) {
+      const from = (at * batch + row) * width;
+      turned.set(data.subarray(from, from + width), (row * length + at) * width);
+    }
+  }
+  return new onnxruntime.Tensor("float32", turned, [batch, length, ...rest]);
 }
 
 function namesAndTypes(all: readonly InferenceSession.ValueMetadata[]): string {
@@ -248,12 +291,12 @@ function namesAndTypes(all: readonly InferenceSession.ValueMetadata[]): string {
   return own.map((value) => `${value.name}: ${value.isTensor ? value.type : "no tensor"}`).join(", ");
 }
 
-function unknownInputs(path: string, names: readonly string[]): InputError {
+function cannotPad(path: string, rows: readonly (readonly number[])[], length: number): InputError {
+  const shortest = Math.min(...rows.map((row) => row.length));
   return new InputError(
-    `${path} has inputs that cannot be derived from token ids: ${names.join(", ")}. Measuring and calibrating need a ` +
-      `model that takes token ids [batch, length] and at most one mask, one token type and one position input. ` +
-      `Convert without --calibrate and --evaluate.`,
-    { code: "model-inputs-unknown", details: { path, names } },
+    `${path} has no input that hides padding, so a sequence of ${shortest} tokens cannot be padded to ${length}. Export ` +
+      `the model with a mask or with a free length, or give sequences of exactly ${length} tokens.`,
+    { code: "model-inputs-unknown", details: { path, tokens: shortest, length } },
   );
 }
 
