@@ -8,7 +8,7 @@ export { OutputFolder } from "./folder/output-folder.ts";
 export type { WrittenFile } from "./folder/written-files.ts";
 export { companionsIn, findCompanions } from "./source/companions.ts";
 export type { Companion, FoundCompanions } from "./source/companions.ts";
-export { maximumTokens, readJson } from "./source/config.ts";
+export { firstPosition, maximumTokens, readJson } from "./source/config.ts";
 export type { ModelConfig } from "./source/config.ts";
 export { checkWeights } from "./source/finite-weights.ts";
 export { chooseFile, exportName } from "./source/choose-file.ts";

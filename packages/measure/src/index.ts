@@ -12,4 +12,5 @@ export type { Check } from "./runs/probes.ts";
 export { ModelRunner } from "./runs/runner.ts";
 export type { BatchOutput, RunnerOptions } from "./runs/runner.ts";
 export { inputValues } from "./inputs/feeding.ts";
+export { runnerOptions } from "./runs/runner-options.ts";
 export type { FedInput, Feeding } from "./inputs/feeding.ts";

@@ -46,10 +46,23 @@ export function describeEvaluation(evaluation: Evaluation): string {
       `${withInterval(evaluation.cosine)} over ${counted(evaluation.vectors, "vector")} of ${counted(data.sequences, "sequence")}.`
     );
   }
-  const { original, converted } = evaluation;
+  if (evaluation.kind === "output-numbers") {
+    const { output, width, vectors, error, rankCorrelation } = evaluation;
+    const what = width === 1 ? `The number "${output}"` : `The ${width} numbers "${output}"`;
+    const order =
+      rankCorrelation === undefined ? "" : `; rank correlation with the original's ${short(rankCorrelation)}`;
+    return (
+      `${what} of the converted model ${width === 1 ? "differs" : "differ"} from the original's by ` +
+      `${percentWithInterval(error)} of their spread (root mean square by standard deviation; 0 % is equal, 100 % is no ` +
+      `better than their mean)${order} (${counted(vectors, width === 1 ? "number" : "vector")} of ` +
+      `${counted(data.sequences, "sequence")}).`
+    );
+  }
+  const { original, converted, accuracyKept } = evaluation;
+  const kept = accuracyKept === undefined ? "" : `: ${percent(accuracyKept.value)} of the original`;
   return (
-    `Masked accuracy ${percentWithInterval(original.accuracy)} before, ${percentWithInterval(converted.accuracy)} after: ` +
-    `${percent(evaluation.accuracyKept.value)} of the original; perplexity ${short(original.perplexity.value)} before, ` +
+    `Masked accuracy ${percentWithInterval(original.accuracy)} before, ${percentWithInterval(converted.accuracy)} after` +
+    `${kept}; perplexity ${short(original.perplexity.value)} before, ` +
     `${short(converted.perplexity.value)} after (${counted(evaluation.maskedTokens, "masked token")} of ${counted(data.sequences, "sequence")}).`
   );
 }

@@ -1,7 +1,7 @@
 export type { Conversion } from "./convert.ts";
 export { featureChoices } from "./options.ts";
 export type { ConvertOptions, FeatureChoice, FindOptions } from "./options.ts";
-export { growModel } from "./positions/grow-model.ts";
+export { growModel, longestInputOf } from "./positions/grow-model.ts";
 export type { GrowOptions } from "./positions/grow-model.ts";
 export { refusalCodes } from "./refusals/codes.ts";
 export type { RefusalCode, RefusalMeaning } from "./refusals/codes.ts";

@@ -5,6 +5,7 @@ import { forkAttention } from "./fork.ts";
 import { normaliseModel, type NormalisedModel } from "./normalise/normalise.ts";
 import { checkOptions, type ConvertOptions, type FindOptions } from "./options.ts";
 import { reportSite, type SiteReport } from "./report.ts";
+import { longestInput } from "./positions/longest-input.ts";
 import { requireModel } from "./require-model.ts";
 import { findSites } from "./sites.ts";
 import { tapMoments, tapSamples, type MomentTap, type SampleTap, type TappedModel } from "./tap.ts";
@@ -45,6 +46,11 @@ export class ModelAttention {
     this.sites = found.sites.map(reportSite);
     this.outputs = normalised.model.graph.output.map(({ name }) => name);
     this.notes = [...normalised.notes, ...found.notes];
+  }
+
+  /** How long an input may be, in tokens, by the graph's position tables; see {@link longestInput}. */
+  get longestInput(): number | "unlimited" | "unknown" {
+    return longestInput(this.#normalised.graph);
   }
 
   /**

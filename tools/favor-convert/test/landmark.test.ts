@@ -19,7 +19,7 @@ async function converted(request: Partial<Parameters<typeof convert>[0]>): Promi
 /** The share of the accuracy that is kept. */
 function kept({ evaluation }: FavorFile): number {
   if (evaluation?.kind !== "masked-language") throw new Error("a masked-language evaluation was expected");
-  return evaluation.accuracyKept.value;
+  return evaluation.accuracyKept!.value;
 }
 
 /** Points of accuracy lost. */

@@ -40,5 +40,5 @@ test("the README's library example runs as it stands", async () => {
     measureNothing,
     { log: (line: string) => void said.push(line) },
   );
-  expect(said).toEqual(["4 attentions", expect.stringMatching(/^masked-language: 0\.\d+$/), "0.25 s for 512 tokens"]);
+  expect(said).toEqual(["4 attentions", expect.stringMatching(/^accuracy: 0\.\d+$/), "0.25 s for 512 tokens"]);
 });

@@ -3,7 +3,8 @@ import { join } from "node:path";
 
 import type { ModelProto } from "@favor/onnx";
 import { writeModel } from "@favor/onnx/node";
-import { ordinaryIds } from "@favor/measure";
+import { firstPosition } from "@favor/checkpoints/node";
+import { ordinaryIds, runnerOptions } from "@favor/measure";
 import type { DistilledSite } from "@favor/report";
 
 import { Distiller } from "./distill/distiller.ts";
@@ -70,6 +71,7 @@ async function openDistiller(job: Job, model: ModelProto, threads: number): Prom
     scratch,
     threads,
     padId: converted.tokenizer.padId,
+    feeding: converted.feeding,
     rowsOf: ({ step, sequences }) => maskBatch(sequences, step * settings.batch, masking, undefined).rows,
   });
 }
@@ -111,7 +113,10 @@ async function distilledSites(
 async function openLogitTeacher({ converted, teacher, folder }: Job, threads: number): Promise<LogitTeacher> {
   const path = join(await mkdtemp(join(folder, "teacher-")), "teacher.onnx");
   await writeModel(teacher!.opened.model, path);
-  return LogitTeacher.open(path, converted.logits, { padId: converted.tokenizer.padId, threads });
+  return LogitTeacher.open(path, converted.logits, {
+    ...runnerOptions(converted.source.config, converted.tokenizer),
+    threads,
+  });
 }
 
 async function openMlm(job: Job, model: ModelProto, threads: number): Promise<MlmStage> {
@@ -121,7 +126,7 @@ async function openMlm(job: Job, model: ModelProto, threads: number): Promise<Ml
   return MlmStage.open(model, {
     logits: converted.logits,
     masking: maskingOf(job),
-    inputs: { padId, firstPosition: 0 },
+    inputs: { padId, firstPosition: firstPosition(converted.source.config), feeding: converted.feeding },
     longest: converted.maximumTokens,
     batch,
     accumulate,

@@ -4,7 +4,7 @@ import { applyEdits, modify } from "jsonc-parser";
 import { z } from "zod";
 
 import { companions, findCompanions } from "../source/companions.ts";
-import { maximumTokens, readJson } from "../source/config.ts";
+import { firstPosition, positionKeys, readJson } from "../source/config.ts";
 import { readSmallFile } from "../source/read-file.ts";
 import type { Source } from "../source/located-source.ts";
 import type { OutputFolder } from "./output-folder.ts";
@@ -44,7 +44,9 @@ export async function copyCompanions(
   if (externalData !== undefined || maxLength !== undefined) {
     await setting("config.json", (settings) => [
       ...(externalData === undefined ? [] : externalDataEdits(settings, externalData)),
-      ...(maxLength === undefined ? [] : growthEdits(settings, "max_position_embeddings", rowsFor(source, maxLength))),
+      ...(maxLength === undefined
+        ? []
+        : positionKeys.flatMap((key) => growthEdits(settings, key, maxLength + firstPosition(source.config)))),
     ]);
   }
   if (maxLength !== undefined) {
@@ -72,12 +74,6 @@ export async function copyCompanions(
 interface Edit {
   readonly path: string[];
   readonly value: unknown;
-}
-
-/** Rows that a position table needs for that many tokens: some model types reserve a few. */
-function rowsFor({ config }: Source, maxLength: number): number {
-  const rows = config.max_position_embeddings ?? maxLength;
-  return maxLength + rows - (maximumTokens(config) ?? rows);
 }
 
 function growthEdits(settings: JsonObject, key: string, value: number): Edit[] {

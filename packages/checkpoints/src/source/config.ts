@@ -15,6 +15,9 @@ export interface ModelConfig {
   readonly num_hidden_layers?: number | null | undefined;
   readonly num_attention_heads?: number | null | undefined;
   readonly max_position_embeddings?: number | null | undefined;
+  /** GPT-2's name for `max_position_embeddings`, and GPT-J's, CodeGen's and CTRL's. */
+  readonly n_positions?: number | null | undefined;
+  readonly type_vocab_size?: number | null | undefined;
   readonly position_embedding_type?: string | null | undefined;
   readonly pad_token_id?: number | null | undefined;
 }
@@ -25,6 +28,8 @@ const configSchema: z.ZodType<ModelConfig> = z.object({
   num_hidden_layers: count.nullish(),
   num_attention_heads: count.nullish(),
   max_position_embeddings: z.int().nullish(),
+  n_positions: z.int().nullish(),
+  type_vocab_size: z.int().nullish(),
   position_embedding_type: z.string().nullish(),
   pad_token_id: z.int().nullish(),
 });
@@ -79,14 +84,27 @@ const positionsAfterPadding = new Set([
   "data2vec-text",
 ]);
 
+/** Rows of the position table before that of the first token: RoBERTa and its like count from behind the padding id. */
+export function firstPosition(config: ModelConfig): number {
+  return positionsAfterPadding.has(config.model_type ?? "") ? (config.pad_token_id ?? 1) + 1 : 0;
+}
+
+/** The keys of `config.json` that hold the rows of the position table, by the names of all model types. */
+export const positionKeys = ["max_position_embeddings", "n_positions", "n_ctx"] as const;
+
 /**
- * The longest input, in tokens, that the checkpoint's position table allows; `undefined` if the configuration sets no
- * limit (rotary or relative positions, or no configuration).
+ * The longest input of a model in tokens; `undefined` if there is no limit.
+ *
+ * @param longest - what the graph's position tables hold, from `longestInputOf` of `@favor/rewriter`. Only where the graph
+ * does not show it does the configuration count.
  */
-export function maximumTokens(config: ModelConfig): number | undefined {
-  const rows = config.max_position_embeddings;
+export function maximumTokens(
+  config: ModelConfig,
+  longest: number | "unlimited" | "unknown" = "unknown",
+): number | undefined {
+  if (longest !== "unknown") return longest === "unlimited" ? undefined : longest;
+  const rows = config.max_position_embeddings ?? config.n_positions;
   if (rows === undefined || rows === null || rows <= 0) return undefined;
   if (config.position_embedding_type === "rotary") return undefined;
-  if (!positionsAfterPadding.has(config.model_type ?? "")) return rows;
-  return rows - (config.pad_token_id ?? 1) - 1;
+  return rows - firstPosition(config);
 }

@@ -41,7 +41,15 @@ export async function openFeeding(session: OpenedSession): Promise<Feeding> {
   const ids = candidates.find(({ choices }) => choices[0]?.meaning.kind === "ids")!;
   const { rows, compared = [] } = uses.get(ids.name) ?? {};
   const tokens = ordinaryTokens(Math.min(rows ?? Infinity, facts.vocabulary ?? Infinity), [...compared, padId]);
-  const found = await proveFeeding({ candidates, tokens, padId, firstPosition, vocabulary: rows, isDynamicallyQuantised, run });
+  const found = await proveFeeding({
+    candidates,
+    tokens,
+    padId,
+    firstPosition,
+    vocabulary: rows,
+    isDynamicallyQuantised,
+    run,
+  });
   if (!("unproved" in found)) return found;
   switch (found.unproved) {
     case "meaning": {

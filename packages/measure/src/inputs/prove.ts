@@ -333,7 +333,7 @@ async function feedingOf(question: ProofQuestion, trial: Trial): Promise<Feeding
     inputs,
     outputs: length === undefined ? await confirmLayouts(question, trial) : trial.outputs,
     takesMask,
-    hidesPadding: takesMask || isLastUnseen,
+    hidesPadding: takesMask || isLastUnseen || (length === undefined && (await paddingIdHides(question, trial))),
     fixedBatch: batch,
     fixedLength: length,
     vocabulary: question.vocabulary,
@@ -355,4 +355,40 @@ async function confirmLayouts(
     }
   }
   return outputs;
+}
+
+/**
+ * Whether the padding id itself hides a token: behind a sequence, it changes next to nothing of what other tokens do.
+ * Only in models of free length, which also run without it.
+ */
+async function paddingIdHides(
+  { tokens, padId, firstPosition, run }: ProofQuestion,
+  { inputs, sizes: { batch, length }, outputs }: Trial,
+): Promise<boolean> {
+  const sequence = Array.from({ length }, (_, at) => tokens[(3 * at) % tokens.length]!);
+  /** The outputs at the positions of the sequence alone. */
+  const before = async (behind: readonly number[]): Promise<number[]> => {
+    const whole = length + behind.length;
+    const given = { rows: [[...sequence, ...behind]], batch, length: whole, padId, firstPosition };
+    const found = await run(
+      inputs.map((input) => ({ input, ...inputValues(input, given) })),
+      batch,
+    );
+    return [...outputs].flatMap(([name, layout]) => {
+      const values = floats(found[name]!)!;
+      const width = values.length / batch / (layout === "pooled" ? 1 : whole);
+      const apart = layout === "length first" ? batch * width : width;
+      const vectors = Array.from({ length: layout === "pooled" ? 1 : length }, (_, at) => at * apart);
+      return vectors.flatMap((at) => [...values.subarray(at, at + width)]);
+    });
+  };
+  try {
+    const alone = await before([]);
+    const change = async (behind: readonly number[]): Promise<number> =>
+      (await before(behind)).reduce((most, value, i) => Math.max(most, Math.abs(value - alone[i]!)), 0);
+    const byPadding = await change([padId, padId]);
+    return byPadding <= hidden * (await change([tokens[0]!, tokens[1]!]));
+  } catch {
+    return false;
+  }
 }

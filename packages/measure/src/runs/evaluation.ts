@@ -4,19 +4,24 @@ import type { DataUse } from "../tokens/load-sequences.ts";
 import type { Source } from "@favor/checkpoints/node";
 import type { SequenceTokenizer, TokenSequence } from "../tokens/tokenizer.ts";
 import { mainOutput } from "./main-output.ts";
+import type { MainOutput } from "./main-output.ts";
 import { maskSequence, ordinaryIds } from "./masking.ts";
 import type { MaskedSequence } from "./masking.ts";
 import { compareMasked, scoreMasked } from "./masked-language.ts";
 import type { MaskedComparison, MaskedScores } from "./masked-language.ts";
 import { compareCosine } from "./output-cosine.ts";
 import type { CosineComparison } from "./output-cosine.ts";
+import { compareNumbers, fewNumbers } from "./output-numbers.ts";
+import type { NumbersComparison } from "./output-numbers.ts";
 import { ModelRunner } from "./runner.ts";
 import type { RunnerOptions } from "./runner.ts";
+import { runnerOptions } from "./runner-options.ts";
 
 /** Original and converted model on the same inputs. */
 export type Evaluation =
   | ({ readonly kind: "masked-language"; readonly data: DataUse } & MaskedComparison)
-  | ({ readonly kind: "output-cosine"; readonly data: DataUse } & CosineComparison);
+  | ({ readonly kind: "output-cosine"; readonly data: DataUse } & CosineComparison)
+  | ({ readonly kind: "output-numbers"; readonly data: DataUse } & NumbersComparison);
 
 /** What models are compared on. */
 interface EvaluationInput {
@@ -31,13 +36,15 @@ interface EvaluationInput {
 
 /**
  * Compares converted models with their original on the same inputs: by masked accuracy and perplexity if they are masked
- * language models, otherwise by the cosine of their outputs. The original is evaluated only once. Close the comparison
+ * language models, otherwise by the cosine of their outputs, or by the numbers themselves if they are few. The original is evaluated only once. Close the comparison
  * with {@link Comparison.close}.
  */
 export class Comparison {
   readonly #input: EvaluationInput;
   readonly #original: ModelRunner;
   readonly #output: string;
+  /** Numbers per vector of the output. */
+  readonly #width: number;
   /** For a masked language model, the masked sequences and the original's scores on them. */
   readonly #masked: { readonly sequences: readonly MaskedSequence[]; readonly before: MaskedScores } | undefined;
   readonly #progress: Progress;
@@ -45,13 +52,14 @@ export class Comparison {
   private constructor(
     input: EvaluationInput,
     original: ModelRunner,
-    output: string,
+    { name, width }: MainOutput,
     masked: { sequences: readonly MaskedSequence[]; before: MaskedScores } | undefined,
     progress: Progress,
   ) {
     this.#input = input;
     this.#original = original;
-    this.#output = output;
+    this.#output = name;
+    this.#width = width;
     this.#masked = masked;
     this.#progress = progress;
   }
@@ -66,13 +74,14 @@ export class Comparison {
     const original = await ModelRunner.open(input.original, optionsOf(input));
     try {
       const vocabulary = source.config.vocab_size ?? tokenizer.size;
-      const { name, isLogits } = await mainOutput(original, sequences[0]!.ids, vocabulary);
+      const main = await mainOutput(original, sequences[0]!.ids, vocabulary);
+      const { name, isLogits } = main;
       const { maskId } = tokenizer;
-      if (!isLogits || maskId === undefined) return new Comparison(input, original, name, undefined, progress);
+      if (!isLogits || maskId === undefined) return new Comparison(input, original, main, undefined, progress);
       const masked = maskAll(input, maskId);
       progress.stage("Evaluating the original", masked.length);
       const before = await scoreMasked(original, masked, name, (done) => progress.advance(done));
-      return new Comparison(input, original, name, { sequences: masked, before }, progress);
+      return new Comparison(input, original, main, { sequences: masked, before }, progress);
     } catch (error) {
       await original.close();
       throw error;
@@ -85,10 +94,14 @@ export class Comparison {
    */
   async compare(path: string): Promise<Evaluation> {
     const { sequences, use } = this.#input;
-    const runner = await ModelRunner.open(path, optionsOf(this.#input));
+    const runner = await ModelRunner.open(path, { ...optionsOf(this.#input), feeding: this.#original.feeding });
     const tick = (done: number): void => this.#progress.advance(done);
     try {
       this.#progress.stage("Evaluating the converted model", sequences.length);
+      if (this.#masked === undefined && this.#width < fewNumbers) {
+        const found = await compareNumbers(this.#original, runner, sequences, this.#output, use.seed, tick);
+        return { kind: "output-numbers", data: use, ...found };
+      }
       if (this.#masked === undefined) {
         const found = await compareCosine(this.#original, runner, sequences, this.#output, use.seed, tick);
         return { kind: "output-cosine", data: use, ...found };
@@ -106,8 +119,8 @@ export class Comparison {
   }
 }
 
-function optionsOf({ threads, tokenizer }: EvaluationInput): RunnerOptions {
-  return { threads, padId: tokenizer.padId };
+function optionsOf({ source, threads, tokenizer }: EvaluationInput): RunnerOptions {
+  return { ...runnerOptions(source.config, tokenizer), threads };
 }
 
 function maskAll({ tokenizer, sequences, use }: EvaluationInput, maskId: number): MaskedSequence[] {
@@ -143,9 +156,17 @@ export async function compareModels(
   }
 }
 
-/** The loss of the converted model, in points of masked accuracy or of the cosine (1 is 100 points). */
+/**
+ * The loss of the converted model, in points of masked accuracy, of the cosine (1 is 100 points), or of the spread of the
+ * original's numbers.
+ */
 export function lossInPoints(evaluation: Evaluation): number {
-  return evaluation.kind === "masked-language"
-    ? 100 * (evaluation.original.accuracy.value - evaluation.converted.accuracy.value)
-    : 100 * (1 - evaluation.cosine.value);
+  switch (evaluation.kind) {
+    case "masked-language":
+      return 100 * (evaluation.original.accuracy.value - evaluation.converted.accuracy.value);
+    case "output-cosine":
+      return 100 * (1 - evaluation.cosine.value);
+    case "output-numbers":
+      return 100 * evaluation.error.value;
+  }
 }

@@ -6,6 +6,8 @@ export interface MainOutput {
   readonly name: string;
   /** Whether it is `[batch, length, vocabulary]`. */
   readonly isLogits: boolean;
+  /** Numbers per vector: 1 of an output [batch, length], which has a number for each token. */
+  readonly width: number;
 }
 
 /**
@@ -34,5 +36,7 @@ export async function mainOutput(
       { code: "model-fails-to-run", details: { outputs: names } },
     );
   }
-  return { name, isLogits: logits !== undefined };
+  const { dims } = values[name]!;
+  const isPerToken = dims.length === 2 && runner.feeding.outputs.get(name) !== "pooled";
+  return { name, isLogits: logits !== undefined, width: isPerToken ? 1 : dims.at(-1)! };
 }

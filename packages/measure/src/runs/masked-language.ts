@@ -2,6 +2,7 @@ import { bootstrap } from "./bootstrap.ts";
 import type { Estimate } from "../numbers/intervals.ts";
 import { batchesOf } from "./batches.ts";
 import type { MaskedSequence } from "./masking.ts";
+import { notFinite } from "./runner.ts";
 import type { ModelRunner } from "./runner.ts";
 
 /** One model's scores on the masked tokens, per sequence. */
@@ -18,7 +19,7 @@ export interface MaskedScores {
  * @param sequences - from {@link maskSequence}.
  * @param output - name of the logits, `[batch, length, vocabulary]`.
  * @param tick - called after each batch with its number of sequences.
- * @throws {InputError} `model-fails-to-run`.
+ * @throws {InputError} `model-fails-to-run`, also for logits that are NaN or infinite.
  */
 export async function scoreMasked(
   runner: ModelRunner,
@@ -36,6 +37,7 @@ export async function scoreMasked(
       for (const [i, position] of positions.entries()) {
         const start = (row * length + position) * logits.width;
         const score = scoreToken(logits.data.subarray(start, start + logits.width), targets[i]!);
+        if (!Number.isFinite(score.loss)) throw notFinite(runner, output);
         if (score.correct) correct[index]!++;
         loss[index]! += score.loss;
       }
@@ -66,8 +68,11 @@ export interface MaskedComparison {
   readonly maskedTokens: number;
   readonly original: MaskedQuality;
   readonly converted: MaskedQuality;
-  /** Accuracy of the converted model as a share of the original's; the interval is of the paired ratio. */
-  readonly accuracyKept: Estimate;
+  /**
+   * Accuracy of the converted model as a share of the original's; the interval is of the paired ratio. Undefined if the
+   * original predicts so few tokens that some resamples have none.
+   */
+  readonly accuracyKept?: Estimate | undefined;
 }
 
 /** Sums up one model's scores, with bootstrap intervals over sequences. */
@@ -91,10 +96,11 @@ export function compareMasked(
 ): MaskedComparison {
   const sums = new Float64Array(sequences.length * 2);
   for (const index of sequences.keys()) sums.set([original.correct[index]!, converted.correct[index]!], index * 2);
+  const kept = bootstrap(sums, 2, (totals) => totals[1]! / totals[0]!, seed);
   return {
     maskedTokens: sequences.reduce((sum, { positions }) => sum + positions.length, 0),
     original: maskedQuality(sequences, original, seed),
     converted: maskedQuality(sequences, converted, seed),
-    accuracyKept: bootstrap(sums, 2, (totals) => totals[1]! / totals[0]!, seed),
+    ...([kept.value, kept.low, kept.high].every(Number.isFinite) && { accuracyKept: kept }),
   };
 }

@@ -1,7 +1,8 @@
 import { batchesOf } from "./batches.ts";
 import { bootstrap } from "./bootstrap.ts";
 import type { Estimate } from "../numbers/intervals.ts";
-import type { ModelRunner } from "./runner.ts";
+import { notFinite } from "./runner.ts";
+import type { BatchOutput, ModelRunner } from "./runner.ts";
 
 /** How similar the outputs of two models are on the same inputs. */
 export interface CosineComparison {
@@ -36,6 +37,8 @@ export async function compareCosine(
     for (const [row, index] of indices.entries()) {
       const vectors = a.perToken ? rows[row]!.length : 1;
       let sum = 0;
+      if (!allFinite(a, row, vectors)) throw notFinite(original, output);
+      if (!allFinite(b, row, vectors)) throw notFinite(converted, output);
       for (let at = 0; at < vectors; at++) sum += cosine(a.data, b.data, (row * a.length + at) * a.width, a.width);
       sums.set([vectors, sum], index * 2);
     }
@@ -48,6 +51,10 @@ export async function compareCosine(
     cosine: bootstrap(sums, 2, (totals) => totals[1]! / totals[0]!, seed),
     perSequence,
   };
+}
+
+function allFinite({ data, length, width }: BatchOutput, row: number, vectors: number): boolean {
+  return data.subarray(row * length * width, (row * length + vectors) * width).every(Number.isFinite);
 }
 
 /** Cosine of two vectors of `width` values at `start`; 1 if both are zero, 0 if only one is. */

@@ -13,7 +13,7 @@ import type { ModelFacts } from "../inputs/candidates.ts";
 
 /** The values of one output for a batch of token sequences. */
 export interface BatchOutput {
-  /** `[rows, length, width]` (rank 3) or `[rows, width]` (rank 2), row-major; padding rows included. */
+  /** `[rows, length, width]` if per token, otherwise `[rows, width]`, row-major; padding rows included. */
   readonly data: Float32Array;
   readonly length: number;
   readonly width: number;
@@ -120,7 +120,9 @@ export class ModelRunner {
       const what = `the output "${output}" is ${tensor.type}[${dims.join(", ")}], not float32 of rank 2 or 3`;
       throw runFailure(this.path, what, undefined);
     }
-    return { data, perToken: dims.length === 3, length: dims.length === 3 ? dims[1]! : 1, width: dims.at(-1)! };
+    const layout = this.feeding.outputs.get(output);
+    const perToken = dims.length === 3 || (layout !== undefined && layout !== "pooled");
+    return { data, perToken, length: perToken ? dims[1]! : 1, width: dims[perToken ? 2 : 1] ?? 1 };
   }
 
   /** Runs a batch and returns several outputs as onnxruntime's tensors. See {@link ModelRunner.run}. */
@@ -318,4 +320,13 @@ function runFailure(path: string, what: string, cause: unknown): InputError {
     details: { path },
     ...(cause === undefined ? {} : { cause }),
   });
+}
+
+/** The error for a model whose outputs cannot be measured. */
+export function notFinite({ path }: ModelRunner, output: string): InputError {
+  return new InputError(
+    `${path}: the output "${output}" is NaN or infinite on the evaluation data, so there is nothing to measure. Check the ` +
+      `model on these data with onnxruntime.`,
+    { code: "model-fails-to-run", details: { path, output } },
+  );
 }

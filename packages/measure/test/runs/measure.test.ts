@@ -67,7 +67,7 @@ describe("scores", () => {
     expect(compared.original.accuracy.value).toBe(0.75);
     expect(compared.converted.accuracy.value).toBe(0.375);
     expect(compared.original.perplexity.value).toBeCloseTo(Math.exp(0.5), 12);
-    expect(compared.accuracyKept.value).toBe(0.5);
+    expect(compared.accuracyKept?.value).toBe(0.5);
   });
 });
 

@@ -49,6 +49,10 @@ function quality(evaluation: Evaluation): Html {
       <p>${describeEvaluation(evaluation)}</p>
       ${new Html(cosineHistogram(evaluation.perSequence, { title: "Mean cosine by sequence, 1 is the original", axis: "mean cosine", id: "cosine" }))}`;
   }
+  if (evaluation.kind === "output-numbers") {
+    return html`<h2>Quality</h2>
+      <p>${describeEvaluation(evaluation)}</p>`;
+  }
   const { original, converted } = evaluation;
   return html`<h2>Quality</h2>
     <p>${describeEvaluation(evaluation)}</p>

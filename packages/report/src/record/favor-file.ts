@@ -128,7 +128,7 @@ const evaluation: z.ZodType<Evaluation> = z.union([
     maskedTokens: count,
     original: qualitySchema,
     converted: qualitySchema,
-    accuracyKept: estimateSchema,
+    accuracyKept: estimateSchema.optional(),
   }),
   z.object({
     kind: z.literal("output-cosine"),
@@ -137,6 +137,15 @@ const evaluation: z.ZodType<Evaluation> = z.union([
     vectors: count,
     cosine: estimateSchema,
     perSequence: z.array(z.number()),
+  }),
+  z.object({
+    kind: z.literal("output-numbers"),
+    data: dataUse,
+    output: z.string(),
+    vectors: count,
+    width: count,
+    error: estimateSchema,
+    rankCorrelation: z.number().optional(),
   }),
 ]);
 

@@ -1,6 +1,7 @@
 import { Graph } from "@favor/onnx/graph";
 import type { ModelProto } from "@favor/onnx";
 import { growPositions } from "./grow.ts";
+import { longestInput } from "./longest-input.ts";
 
 export interface GrowOptions {
   /** Longest input afterwards, in tokens. */
@@ -17,4 +18,12 @@ export interface GrowOptions {
  */
 export function growModel(model: ModelProto, { maxLength, growth = "tile" }: GrowOptions): string[] {
   return growPositions(Graph.of(model), maxLength, growth);
+}
+
+/**
+ * How long an input of a model may be, converted or not, in tokens: what its position tables hold, "unlimited" if none
+ * sets a limit, or "unknown" if the graph does not show it.
+ */
+export function longestInputOf(model: ModelProto): number | "unlimited" | "unknown" {
+  return longestInput(Graph.of(model));
 }

@@ -3,7 +3,7 @@ import type { ConvertOptions, ConvertedSite, ModelAttention, SampleTap } from "@
 
 import { UsageError } from "@favor/checkpoints";
 import type { OutputFolder } from "@favor/checkpoints/node";
-import { mainOutput } from "@favor/measure";
+import { mainOutput, runnerOptions } from "@favor/measure";
 import type { RunnerOptions } from "@favor/measure";
 import type { Progress } from "@favor/checkpoints";
 import type { FavorOptions, SiteError } from "@favor/report";
@@ -54,7 +54,7 @@ export class Activations {
    */
   static async open(input: ActivationsInput): Promise<Activations> {
     const { attention, source, tokenizer, output, calibration, evaluation, progress } = input;
-    const samples = await openTapped("samples.onnx", attention.tapSamples(), output, runnerOptions(input));
+    const samples = await openTapped("samples.onnx", attention.tapSamples(), output, optionsOf(input));
     try {
       if (calibration !== undefined && samples.taps.length === 0) throw cannotCalibrate(samples.notes);
       for (const note of samples.notes) progress.note(note);
@@ -102,12 +102,8 @@ export class Activations {
     if (whole.fixedLength !== undefined || whole.fixedBatch !== undefined) {
       return gatherUnpaddedMoments(whole, sampled, inputs, tick);
     }
-    const { runner, taps } = await openTapped(
-      "moments.onnx",
-      attention.tapMoments(),
-      output,
-      runnerOptions(this.#input),
-    );
+    const options = { ...optionsOf(this.#input), feeding: whole.feeding };
+    const { runner, taps } = await openTapped("moments.onnx", attention.tapMoments(), output, options);
     return gatherMoments(runner, taps, inputs, tick).finally(() => runner.close());
   }
 
@@ -144,6 +140,6 @@ function cannotCalibrate(notes: readonly string[]): UsageError {
   );
 }
 
-function runnerOptions({ threads, tokenizer }: ActivationsInput): RunnerOptions {
-  return { threads, padId: tokenizer.padId };
+function optionsOf({ attention, source, threads, tokenizer }: ActivationsInput): RunnerOptions {
+  return { ...runnerOptions(source.config, tokenizer), threads, judgedBy: attention.outputs };
 }

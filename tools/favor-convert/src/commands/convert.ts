@@ -110,7 +110,7 @@ export async function convert(
       const all = [...notes, ...converted.notes, ...unread];
       return { folder: undefined, sites: converted.sites, notes: all, warnings: [], favor: undefined };
     }
-    const data = await openData(request, source, options.seed);
+    const data = await openData(request, source, attention, options.seed);
     for (const { message } of data.warnings) progress.warn(message);
     const output = await OutputFolder.begin(request.output!, outputOptions);
     try {
@@ -308,7 +308,12 @@ function rewriteOptions(options: FavorOptions, keep: readonly number[]): Omit<Co
 }
 
 /** Reads and tokenises the data files first, so that their errors show before minutes of work. */
-async function openData(request: ConvertRequest, source: Source, seed: number): Promise<Data> {
+async function openData(
+  request: ConvertRequest,
+  source: Source,
+  attention: ModelAttention,
+  seed: number,
+): Promise<Data> {
   if (request.calibrate === undefined && request.evaluate === undefined) {
     return { tokenizer: undefined, calibration: undefined, evaluation: undefined, warnings: [] };
   }
@@ -320,7 +325,7 @@ async function openData(request: ConvertRequest, source: Source, seed: number): 
       : loadSequences(path, tokenizer, {
           count,
           seed,
-          maximumTokens: maximumTokens(source.config),
+          maximumTokens: maximumTokens(source.config, attention.longestInput),
           truncate: request.truncate ?? false,
           column: request.column,
         });

@@ -7,6 +7,7 @@ import type { Evaluation } from "@favor/measure";
 import { maximumTokens } from "@favor/checkpoints/node";
 import { withOnnxFile } from "@favor/checkpoints/node";
 import { openSource } from "@favor/checkpoints/node";
+import { longestInputOfSource } from "./longest-input.ts";
 import { checkVocabulary, loadSequences } from "@favor/measure/tokens";
 import { loadTokenizer } from "@favor/measure/tokens";
 
@@ -44,7 +45,7 @@ export async function evaluate(request: EvaluateRequest, progress: Progress = si
   const loaded = await loadSequences(request.data, tokenizer, {
     count: request.count ?? 500,
     seed: request.seed ?? 0,
-    maximumTokens: maximumTokens(source.config),
+    maximumTokens: maximumTokens(source.config, await longestInputOfSource(source)),
     truncate: request.truncate ?? false,
     column: request.column,
   });

@@ -6,7 +6,7 @@ import { InputError, UsageError } from "@favor/checkpoints";
 import { compareModels } from "@favor/measure";
 import { checkPadding, checkPieces, checkSignature, checkSoftmaxEquality, probeSequences } from "@favor/measure";
 import type { Check } from "@favor/measure";
-import { ModelRunner } from "@favor/measure";
+import { ModelRunner, runnerOptions } from "@favor/measure";
 import { silent } from "@favor/checkpoints";
 import type { Progress } from "@favor/checkpoints";
 import type { FavorFile } from "@favor/report";
@@ -20,6 +20,7 @@ import { checkVocabulary, loadSequences } from "@favor/measure/tokens";
 import { loadTokenizer } from "@favor/measure/tokens";
 
 import { checkProof } from "./check-proof.ts";
+import { longestInputOfSource } from "./longest-input.ts";
 
 export interface VerifyRequest extends SourceOptions {
   /** The checkpoint that was converted, as `convert` takes it. */
@@ -66,6 +67,7 @@ export async function verify(request: VerifyRequest, progress: Progress = silent
   const original: Source = task === undefined ? opened : { ...opened, task };
   const threads = request.threads ?? availableParallelism();
   progress.stage("Checking the files");
+  const limit = maximumTokens(original.config, await longestInputOfSource(original));
   const checks = [
     await checkFile("source is the one that was converted", original.modelPath, favor.source.sha256),
     await checkFile("model is unchanged", converted.modelPath, favor.model.sha256),
@@ -74,10 +76,10 @@ export async function verify(request: VerifyRequest, progress: Progress = silent
   checks.push(await checkProof(original, favor));
   const evaluation = await withOnnxFile(original, async (path) => {
     progress.stage("Running both models");
-    checks.push(...(await probe(original, path, converted, favor, threads)));
+    checks.push(...(await probe(original, path, converted, favor, limit, threads)));
     if (request.data === undefined || checks.some((check) => check.name === runs && !check.passed)) return undefined;
     const data = { path: request.data, column: request.column };
-    const found = await evaluateAgain(data, original, path, converted, favor, threads, progress);
+    const found = await evaluateAgain(data, original, path, converted, favor, limit, threads, progress);
     checks.push(...checkEvaluation(found, favor.evaluation));
     return found;
   });
@@ -98,14 +100,16 @@ async function probe(
   path: string,
   converted: Source,
   favor: FavorFile,
+  limit: number | undefined,
   threads: number,
 ): Promise<Check[]> {
-  const before = await ModelRunner.open(path, { threads });
-  const sequences = probeSequences(original.config.vocab_size ?? 2, maximumTokens(original.config), before);
+  const options = { ...runnerOptions(original.config), threads };
+  const before = await ModelRunner.open(path, options);
+  const sequences = probeSequences(original.config.vocab_size ?? undefined, limit, before);
   let after: ModelRunner | undefined;
   try {
-    after = await ModelRunner.open(converted.modelPath, { threads });
-    const checks = [checkSignature(before, after), await checkPadding(after, sequences)];
+    after = await ModelRunner.open(converted.modelPath, { ...options, feeding: before.feeding });
+    const checks = [checkSignature(before, after), await checkPadding(before, after, sequences)];
     if (favor.options.features === "exact") checks.push(await checkSoftmaxEquality(before, after, sequences));
     if (after.carriesState && after.fixedLength === undefined) checks.push(await checkPieces(after, sequences));
     return checks;
@@ -124,6 +128,7 @@ async function evaluateAgain(
   path: string,
   converted: Source,
   favor: FavorFile,
+  limit: number | undefined,
   threads: number,
   progress: Progress,
 ): Promise<Evaluation> {
@@ -133,7 +138,7 @@ async function evaluateAgain(
   const loaded = await loadSequences(data.path, tokenizer, {
     count: recorded?.sequences ?? 500,
     seed: recorded?.seed ?? favor.options.seed,
-    maximumTokens: maximumTokens(original.config),
+    maximumTokens: limit,
     truncate: true,
     column: data.column,
   });
@@ -142,16 +147,22 @@ async function evaluateAgain(
   return evaluation!;
 }
 
-function quality(evaluation: Evaluation): number {
-  return evaluation.kind === "masked-language" ? evaluation.converted.accuracy.value : evaluation.cosine.value;
+function quality(evaluation: Evaluation): readonly [what: string, value: number] {
+  switch (evaluation.kind) {
+    case "masked-language":
+      return ["masked accuracy", evaluation.converted.accuracy.value];
+    case "output-cosine":
+      return ["mean cosine", evaluation.cosine.value];
+    case "output-numbers":
+      return ["error by the spread of the original's numbers", evaluation.error.value];
+  }
 }
 
 /** The data of the recorded evaluation must reproduce its outcome; for other data there is nothing to check. */
 function checkEvaluation(found: Evaluation, recorded: Evaluation | undefined): Check[] {
   if (recorded === undefined || recorded.kind !== found.kind || recorded.data.sha256 !== found.data.sha256) return [];
-  const [now, then] = [quality(found), quality(recorded)];
+  const [[what, now], [, then]] = [quality(found), quality(recorded)];
   const passed = Math.abs(now - then) <= evaluationTolerance;
-  const what = found.kind === "masked-language" ? "masked accuracy" : "mean cosine";
   return [
     {
       name: "recorded quality is reproduced",

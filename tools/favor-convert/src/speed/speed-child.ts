@@ -3,13 +3,14 @@ import { readFileSync } from "node:fs";
 import { RandomStream, streamPurpose } from "@favor/core";
 
 import { ModelRunner } from "@favor/measure";
+import type { RunnerOptions } from "@favor/measure";
 
 /** The request of the parent process, as JSON in the first argument. */
 export interface SpeedTask {
   readonly model: string;
   readonly length: number;
-  /** Random ids are smaller than this. */
-  readonly vocabulary: number;
+  /** From `runnerOptions`. */
+  readonly options: RunnerOptions;
   readonly threads: number;
   /** Timed runs, after one untimed run. */
   readonly runs: number;
@@ -25,8 +26,9 @@ export interface SpeedAnswer {
 
 const task = JSON.parse(process.argv[2] ?? "") as SpeedTask;
 const random = new RandomStream({ seed: 0, purpose: streamPurpose.trials });
-const ids = Array.from({ length: task.length }, () => random.integer(task.vocabulary));
-const runner = await ModelRunner.open(task.model, { threads: task.threads });
+const runner = await ModelRunner.open(task.model, { ...task.options, threads: task.threads });
+const vocabulary = runner.feeding.vocabulary ?? task.options.vocabulary ?? 2;
+const ids = Array.from({ length: task.length }, () => random.integer(vocabulary));
 const [output] = runner.outputs;
 const times: number[] = [];
 for (let run = 0; run <= task.runs; run++) {

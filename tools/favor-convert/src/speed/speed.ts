@@ -4,7 +4,7 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { growModel } from "@favor/rewriter";
+import { growModel, longestInputOf } from "@favor/rewriter";
 import { writeModel } from "@favor/onnx/node";
 
 import { InputError } from "@favor/checkpoints";
@@ -12,6 +12,7 @@ import { maximumTokens } from "@favor/checkpoints/node";
 import { onnxFileOf, openSourceModel } from "@favor/checkpoints/node";
 import { openSource } from "@favor/checkpoints/node";
 import type { Source } from "@favor/checkpoints/node";
+import { runnerOptions } from "@favor/measure";
 import type { SpeedAnswer, SpeedTask } from "./speed-child.ts";
 
 export interface SpeedOptions {
@@ -46,7 +47,7 @@ export async function measureSpeed(model: string, options: SpeedOptions): Promis
       const answer = await runChild({
         model: path,
         length,
-        vocabulary: source.config.vocab_size ?? 2,
+        options: runnerOptions(source.config),
         threads: options.threads ?? availableParallelism(),
         runs: options.runs ?? 5,
       });
@@ -59,11 +60,11 @@ export async function measureSpeed(model: string, options: SpeedOptions): Promis
 }
 
 async function longEnough(source: Source, length: number, scratch: string): Promise<string> {
-  const maximum = maximumTokens(source.config);
   const path = join(scratch, "model.onnx");
-  if (maximum === undefined || maximum >= length) return onnxFileOf(source, path);
   const opened = await openSourceModel(source);
   try {
+    const maximum = maximumTokens(source.config, longestInputOf(opened.model));
+    if (maximum === undefined || maximum >= length) return await onnxFileOf(source, path);
     growModel(opened.model, { maxLength: length });
     await writeModel(opened.model, path);
   } finally {

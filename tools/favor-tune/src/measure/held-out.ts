@@ -48,7 +48,7 @@ export class HeldOut {
    */
   async scores(path: string): Promise<MaskedScores> {
     const { tokenizer, threads, logits } = this.#options;
-    const runner = await ModelRunner.open(path, { threads, padId: tokenizer.padId });
+    const runner = await ModelRunner.open(path, { threads, padId: tokenizer.padId, vocabulary: tokenizer.size });
     try {
       return await scoreMasked(runner, this.sequences, logits, () => {});
     } finally {

@@ -1,4 +1,5 @@
 import { ModelRunner } from "@favor/measure";
+import type { RunnerOptions } from "@favor/measure";
 
 import type { MaskedBatch } from "./masked-batch.ts";
 
@@ -16,11 +17,7 @@ export class LogitTeacher {
    * @param path - ONNX file of the original.
    * @param output - name of the logits.
    */
-  static async open(
-    path: string,
-    output: string,
-    options: { readonly padId: number; readonly threads: number },
-  ): Promise<LogitTeacher> {
+  static async open(path: string, output: string, options: RunnerOptions): Promise<LogitTeacher> {
     return new LogitTeacher(await ModelRunner.open(path, options), output);
   }
 

@@ -6,7 +6,7 @@ import type { TokenSequence } from "@favor/measure/tokens";
 
 import { isPositive } from "../model/feature-initializers.ts";
 import { TokenFeeds } from "../model/token-feeds.ts";
-import type { TokenInputOptions } from "../model/token-feeds.ts";
+import type { TokenFeedOptions } from "../model/token-feeds.ts";
 import { residualBranches } from "../model/residuals.ts";
 import { trainedInitializers } from "../model/trained-part.ts";
 import { rowsToChoose } from "../model/vocabulary-product.ts";
@@ -26,7 +26,7 @@ export interface MlmOptions {
   /** Name of the logits, `[batch, length, vocabulary]`. */
   readonly logits: string;
   readonly masking: Masking;
-  readonly inputs: TokenInputOptions;
+  readonly inputs: TokenFeedOptions;
   /** The longest input that the model accepts, in tokens, or undefined. */
   readonly longest: number | undefined;
   /** Largest number of sequences per step; it determines the numbers of the masks. */

@@ -1,5 +1,3 @@
-import { tensorShape } from "@favor/onnx";
-import type { ModelProto } from "@favor/onnx";
 import { hashFile, openModel } from "@favor/onnx/node";
 import type { OpenedModel } from "@favor/onnx/node";
 import { checkVocabulary, loadTokenizer } from "@favor/measure/tokens";
@@ -7,7 +5,9 @@ import type { SequenceTokenizer } from "@favor/measure/tokens";
 import { maximumTokens, openSource } from "@favor/checkpoints/node";
 import { readFavorFile } from "@favor/report";
 import type { Source } from "@favor/checkpoints/node";
-import { ModelRunner, mainOutput, roleOf } from "@favor/measure";
+import { ModelRunner, mainOutput, runnerOptions } from "@favor/measure";
+import type { Feeding } from "@favor/measure";
+import { longestInputOf } from "@favor/rewriter";
 import type { FavorFile } from "@favor/report";
 
 import { TuneInputError } from "../errors.ts";
@@ -26,6 +26,8 @@ export interface ConvertedModel {
   readonly maximumTokens: number | undefined;
   /** Name of the logits output. */
   readonly logits: string;
+  /** How the model is fed, as proved on it. */
+  readonly feeding: Feeding;
   close(): void;
 }
 
@@ -51,16 +53,17 @@ export async function openConverted(folder: string): Promise<ConvertedModel> {
   checkVocabulary(tokenizer, source.config.vocab_size ?? undefined, source.folder);
   const opened = await openModel(source.modelPath);
   try {
-    checkVocabulary(tokenizer, embeddingRows(opened.model), source.folder);
-    const logits = await logitsOf(source, tokenizer);
+    const { logits, feeding } = await logitsOf(source, tokenizer);
+    checkVocabulary(tokenizer, feeding.vocabulary, source.folder);
     return {
       source,
       favor,
       companions,
       opened,
       tokenizer,
-      maximumTokens: maximumTokens(source.config),
+      maximumTokens: maximumTokens(source.config, longestInputOf(opened.model)),
       logits,
+      feeding,
       close: opened.close,
     };
   } catch (error) {
@@ -69,21 +72,23 @@ export async function openConverted(folder: string): Promise<ConvertedModel> {
   }
 }
 
-/** Rows of the token embedding; undefined if the graph has no plain lookup table. */
-function embeddingRows({ graph }: ModelProto): number | undefined {
-  const ids = graph.input.find(({ name }) => roleOf(name) === "ids")?.name;
-  const table = graph.node.find(({ opType, input }) => opType === "Gather" && input[1] === ids)?.input[0];
-  const tensor = graph.initializer.find(({ name }) => name === table);
-  return tensor === undefined ? undefined : tensorShape(tensor).dims[0];
-}
-
-async function logitsOf({ modelPath, folder, config }: Source, tokenizer: SequenceTokenizer): Promise<string> {
-  const runner = await ModelRunner.open(modelPath, { threads: 1, padId: tokenizer.padId });
+async function logitsOf(
+  { modelPath, folder, config }: Source,
+  tokenizer: SequenceTokenizer,
+): Promise<{ readonly logits: string; readonly feeding: Feeding }> {
+  const runner = await ModelRunner.open(modelPath, { ...runnerOptions(config, tokenizer), threads: 1 });
   try {
     const ordinary = Array.from({ length: tokenizer.size }, (_, id) => id).find((id) => !tokenizer.specialIds.has(id));
     const ids = Array.from({ length: 4 }, () => ordinary ?? 0);
     const { name, isLogits } = await mainOutput(runner, ids, config.vocab_size ?? tokenizer.size);
-    if (isLogits && tokenizer.maskId !== undefined) return name;
+    if (isLogits && tokenizer.maskId !== undefined) {
+      if (runner.feeding.outputs.get(name) !== "length first") return { logits: name, feeding: runner.feeding };
+      throw new TuneInputError(
+        `${folder}: the output "${name}" is [length, batch, vocabulary]. Training needs logits [batch, length, vocabulary]: ` +
+          `export the model with the batch first.`,
+        { code: "inputs-unknown", details: { name } },
+      );
+    }
     const what = isLogits ? "its tokenizer has no mask token" : `it has no output [batch, length, ${tokenizer.size}]`;
     throw new TuneInputError(
       `${folder} is not a masked language model: ${what}. Tuning trains and measures on masked tokens: convert a ` +

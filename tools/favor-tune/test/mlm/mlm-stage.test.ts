@@ -5,7 +5,7 @@ import { OnnxModel } from "@favor/onnx-tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { loadSequences, loadTokenizer } from "@favor/measure/tokens";
 import type { SequenceTokenizer, TokenSequence } from "@favor/measure/tokens";
-import { ordinaryIds } from "@favor/measure";
+import { ModelRunner, ordinaryIds } from "@favor/measure";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 import { openBackend } from "../../src/backends/open-backend.ts";
@@ -43,7 +43,9 @@ beforeAll(async () => {
   };
   const rates = { clip: 0.5, decay: 0.1, epsilon: 1e-8, dropout: 0, kl: 0 };
   const none = { teacher: undefined, redraw: undefined };
-  const inputs = { padId: tokenizer.padId, firstPosition: 0 };
+  const runner = await ModelRunner.open(opened.path, { threads: 1 });
+  await runner.close();
+  const inputs = { padId: tokenizer.padId, firstPosition: 0, feeding: runner.feeding };
   options = {
     logits: "logits",
     masking,
