@@ -117,7 +117,7 @@ export function rankCorrelation(a: readonly number[], b: readonly number[]): num
 
 function ranks(values: readonly number[]): number[] {
   const order = values.map((value, index) => ({ value, index })).toSorted((p, q) => p.value - q.value);
-  const found = new Array<number>(values.length);
+  const found = values.map(() => 0);
   for (let start = 0; start < order.length;) {
     let end = start + 1;
     while (end < order.length && order[end]!.value === order[start]!.value) end++;

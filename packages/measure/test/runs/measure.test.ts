@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 
 import { bootstrap } from "../../src/runs/bootstrap.ts";
 import { compareMasked, scoreToken } from "../../src/runs/masked-language.ts";
+import { rankCorrelation } from "../../src/runs/output-numbers.ts";
 import { maskSequence, ordinaryIds } from "../../src/runs/masking.ts";
 
 const tokenizer = { size: 25, specialIds: new Set([0, 1, 2, 3, 4]), maskId: 4 };
@@ -68,6 +69,21 @@ describe("scores", () => {
     expect(compared.converted.accuracy.value).toBe(0.375);
     expect(compared.original.perplexity.value).toBeCloseTo(Math.exp(0.5), 12);
     expect(compared.accuracyKept?.value).toBe(0.5);
+  });
+});
+
+describe("rank correlation", () => {
+  test("is Spearman's, with mean ranks for ties", () => {
+    expect(rankCorrelation([1, 2, 3], [10, 30, 20])).toBeCloseTo(0.5, 12);
+    expect(rankCorrelation([-2, 0, 7, 9], [1, 2, 3, 4000])).toBeCloseTo(1, 12);
+    expect(rankCorrelation([1, 2, 3, 4], [4, 3, 2, 1])).toBeCloseTo(-1, 12);
+    // scipy.stats.spearmanr([1, 2, 2, 3], [1, 3, 2, 4])
+    expect(rankCorrelation([1, 2, 2, 3], [1, 3, 2, 4])).toBeCloseTo(0.948_683_298, 8);
+  });
+
+  test("needs three pairs that are not all equal", () => {
+    expect(rankCorrelation([1, 2], [1, 2])).toBeUndefined();
+    expect(rankCorrelation([1, 1, 1], [1, 2, 3])).toBeUndefined();
   });
 });
 
