@@ -1,7 +1,12 @@
 import { defineConfig } from "tsdown";
 
 export default defineConfig({
-  entry: { fuzz: "src/fuzz/main.ts", soundness: "src/soundness/main.ts", transformers: "src/transformers/main.ts" },
+  entry: {
+    fuzz: "src/fuzz/main.ts",
+    soundness: "src/soundness/main.ts",
+    transformers: "src/transformers/main.ts",
+    tokenizers: "src/tokenizers/main.ts",
+  },
   format: "esm",
   dts: false,
   platform: "node",

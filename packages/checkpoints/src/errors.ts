@@ -23,6 +23,8 @@ export type InputErrorCode =
   | "tokenizer-missing"
   | "tokenizer-malformed"
   | "tokenizer-mismatch"
+  | "tokenizer-unsupported"
+  | "tokenizer-ambiguous"
   | "tokenizer-too-slow"
   | "data-malformed"
   | "column-unknown"

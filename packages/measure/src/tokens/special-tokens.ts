@@ -19,10 +19,39 @@ export interface TokenizerSettings {
   readonly sep_token?: NamedToken;
   readonly eos_token?: NamedToken;
   readonly mask_token?: NamedToken;
+  readonly tokenizer_class?: string | null | undefined;
   readonly do_lower_case?: boolean | null | undefined;
+  readonly strip_accents?: boolean | null | undefined;
+  readonly tokenize_chinese_chars?: boolean | null | undefined;
+  readonly add_prefix_space?: boolean | null | undefined;
+  readonly add_bos_token?: boolean | null | undefined;
+  readonly add_eos_token?: boolean | null | undefined;
+  readonly split_special_tokens?: boolean | null | undefined;
+  /** Tokens that transformers adds to the vocabulary, by id. */
+  readonly added_tokens_decoder?: Readonly<Record<string, AddedTokenSettings>> | null | undefined;
+}
+
+/** How a token is found in a text; see `AddedToken`. */
+interface AddedTokenSettings {
+  readonly content: string;
+  readonly single_word?: boolean | undefined;
+  readonly lstrip?: boolean | undefined;
+  readonly rstrip?: boolean | undefined;
+  readonly normalized?: boolean | undefined;
+  readonly special?: boolean | undefined;
 }
 
 const tokenText: z.ZodType<NamedToken> = z.union([z.string(), z.looseObject({ content: z.string() })]).nullish();
+
+const flag = z.boolean().nullish();
+const addedToken: z.ZodType<AddedTokenSettings> = z.looseObject({
+  content: z.string(),
+  single_word: z.boolean().optional(),
+  lstrip: z.boolean().optional(),
+  rstrip: z.boolean().optional(),
+  normalized: z.boolean().optional(),
+  special: z.boolean().optional(),
+});
 
 const settingsSchema: z.ZodType<TokenizerSettings> = z.looseObject({
   pad_token: tokenText,
@@ -32,7 +61,15 @@ const settingsSchema: z.ZodType<TokenizerSettings> = z.looseObject({
   sep_token: tokenText,
   eos_token: tokenText,
   mask_token: tokenText,
-  do_lower_case: z.boolean().nullish(),
+  tokenizer_class: z.string().nullish(),
+  do_lower_case: flag,
+  strip_accents: flag,
+  tokenize_chinese_chars: flag,
+  add_prefix_space: flag,
+  add_bos_token: flag,
+  add_eos_token: flag,
+  split_special_tokens: flag,
+  added_tokens_decoder: z.record(z.string(), addedToken).nullish(),
 });
 
 const settingsLimit = 16 * 1024 * 1024;
@@ -42,6 +79,17 @@ export async function readTokenizerSettings(folder: string): Promise<TokenizerSe
   const named = await readJson(join(folder, "special_tokens_map.json"), settingsSchema, settingsLimit);
   const settings = await readJson(join(folder, "tokenizer_config.json"), settingsSchema, settingsLimit);
   return { ...named, ...settings };
+}
+
+/** The tokens that the settings name, as texts. */
+export function namedTokens(settings: TokenizerSettings): string[] {
+  const { pad_token: pad, unk_token: unknown, mask_token: mask } = settings;
+  const named = [pad, unknown, settings.cls_token, settings.bos_token, settings.sep_token, settings.eos_token, mask];
+  return [...new Set(named.map(textOf).filter((text) => text !== undefined))];
+}
+
+function textOf(token: NamedToken): string | undefined {
+  return typeof token === "object" ? token?.content : token;
 }
 
 /** Usual names, for vocabularies without settings. */
@@ -66,6 +114,5 @@ export function specialToken(
     end: [settings.sep_token, settings.eos_token],
     mask: [settings.mask_token],
   }[role];
-  const texts = named.map((token) => (typeof token === "object" ? token?.content : token));
-  return [...texts, ...usualNames[role]].find((token) => token !== undefined && holds(token));
+  return [...named.map(textOf), ...usualNames[role]].find((token) => token !== undefined && holds(token));
 }

@@ -1,23 +1,11 @@
-import { join } from "node:path";
-
-import { Tokenizer } from "@huggingface/tokenizers";
-import { z } from "zod";
-
 import { malformed } from "../data/lines.ts";
 import type { DataRecord } from "../data/record.ts";
-import { InputError, messageOf } from "@favor/checkpoints";
-import { readJson } from "@favor/checkpoints/node";
-import { readSmallFile } from "@favor/checkpoints/node";
+import { InputError } from "@favor/checkpoints";
 import { runBounded } from "./bounded.ts";
-import { readTokenizerSettings, specialToken } from "./special-tokens.ts";
+import { specialToken } from "./special-tokens.ts";
 import type { TokenizerSettings } from "./special-tokens.ts";
-import { tokenizerFromVocabulary } from "./vocabulary-file.ts";
-
-const tokenizerLimit = 256 * 1024 * 1024;
-const vocabularyLimit = 32 * 1024 * 1024;
-
-/** The part of `tokenizer.json` that we read; the library reads the rest. */
-const descriptionSchema = z.looseObject({ model: z.looseObject({ unk_token: z.string().nullish() }) });
+import type { TokenPipeline } from "./steps/pipeline.ts";
+import { NoTokenError } from "./steps/step-error.ts";
 
 /** A record as token ids. */
 export interface TokenSequence {
@@ -32,14 +20,13 @@ export interface TokenSequence {
 /** The longest time for one text, in milliseconds: an ordinary tokenizer takes less than a second for a megabyte. */
 const textLimit = 15_000;
 
-/** The longest time to build a tokenizer from its description, in milliseconds. */
-const loadLimit = 60_000;
-
 /** Where a tokenizer came from. */
 export interface TokenizerFile {
   readonly path: string;
   /** Its regular expressions. */
   readonly patterns: readonly string[];
+  /** Ids that represent no text, besides those of added special tokens. */
+  readonly specialIds?: readonly number[];
 }
 
 /** A checkpoint's tokenizer: turns records into token ids. */
@@ -53,30 +40,27 @@ export class SequenceTokenizer {
   readonly specialIds: ReadonlySet<number>;
   /** Every token with its id, the special ones included. */
   readonly vocabulary: ReadonlyMap<string, number>;
-  readonly #tokenizer: Tokenizer;
+  readonly #pipeline: TokenPipeline;
   readonly #file: TokenizerFile;
   readonly #residueIds: Map<string, number | undefined> = new Map();
-  #around: { readonly before: readonly number[]; readonly after: readonly number[] } | undefined;
 
   /** @param file - what it was read from, for messages. */
-  constructor(tokenizer: Tokenizer, settings: TokenizerSettings, file: TokenizerFile) {
-    const vocabulary = tokenizer.get_vocab(true);
-    let highest = -1;
-    for (const id of vocabulary.values()) highest = Math.max(highest, id);
+  constructor(pipeline: TokenPipeline, settings: TokenizerSettings, file: TokenizerFile) {
+    const { vocabulary } = pipeline;
     const idOf = (role: Parameters<typeof specialToken>[0]): number | undefined => {
       const token = specialToken(role, settings, (name) => vocabulary.has(name));
       return token === undefined ? undefined : vocabulary.get(token);
     };
-    this.#tokenizer = tokenizer;
+    this.#pipeline = pipeline;
     this.#file = file;
     this.vocabulary = vocabulary;
-    this.size = highest + 1;
+    this.size = [...vocabulary.values()].reduce((highest, id) => Math.max(highest, id), -1) + 1;
     this.maskId = idOf("mask");
-    this.unknownId = idOf("unknown");
+    this.unknownId = idOf("unknown") ?? pipeline.unknownId;
     this.padId = idOf("pad") ?? 0;
-    const specials = [...tokenizer.get_added_tokens_decoder()].filter(([, token]) => token.special).map(([id]) => id);
+    const specials = pipeline.addedTokens.filter(({ special }) => special).map(({ id }) => id);
     const roles = [idOf("pad"), this.maskId, this.unknownId, idOf("begin"), idOf("end")];
-    this.specialIds = new Set([...specials, ...roles.filter((id) => id !== undefined)]);
+    this.specialIds = new Set([...specials, ...(file.specialIds ?? []), ...roles.filter((id) => id !== undefined)]);
   }
 
   /**
@@ -89,21 +73,26 @@ export class SequenceTokenizer {
    * that takes more than 15 s.
    */
   encode(record: DataRecord, path: string): TokenSequence {
-    // Contrary to the library's types, a character outside the vocabulary may give undefined.
-    const ids: (number | undefined)[] =
-      record.kind === "residues" ? this.#encodeResidues(record, path) : this.#encodeText(record.text);
-    if (!ids.every((id) => id !== undefined)) {
-      throw malformed(
-        path,
-        record.line,
-        "it has characters that are in no token, and the tokenizer has no unknown token",
-      );
-    }
+    const ids = record.kind === "residues" ? this.#encodeResidues(record, path) : this.#encodeRecord(record, path);
     if (ids.every((id) => this.specialIds.has(id) && id !== this.unknownId)) {
       throw malformed(path, record.line, "the tokenizer finds no tokens in it");
     }
     const unknown = ids.reduce((count, id) => (id === this.unknownId ? count + 1 : count), 0);
     return { ids, line: record.line, unknown };
+  }
+
+  #encodeRecord(record: DataRecord, path: string): number[] {
+    try {
+      return this.#encodeText(record.text);
+    } catch (error) {
+      if (!(error instanceof NoTokenError)) throw error;
+      const { message } = error;
+      throw malformed(
+        path,
+        record.line,
+        `it has characters that are in no token (${message}), and the tokenizer has no unknown token`,
+      );
+    }
   }
 
   #encodeResidues(record: DataRecord, path: string): number[] {
@@ -121,13 +110,13 @@ export class SequenceTokenizer {
       }
       residues.push(id);
     }
-    this.#around ??= this.#specialsAround(record.text[0]!);
-    return [...this.#around.before, ...residues, ...this.#around.after];
+    const { before, after } = this.#pipeline.surroundings;
+    return [...before, ...residues, ...after];
   }
 
   /** Encodes a text as the tokenizer does, with a bound on the time. */
   #encodeText(text: string, withSpecialTokens = true): number[] {
-    const encode = (): number[] => this.#tokenizer.encode(text, { add_special_tokens: withSpecialTokens }).ids;
+    const encode = (): number[] => this.#pipeline.encode(text, withSpecialTokens);
     const ended = runBounded(encode, textLimit);
     if (ended !== undefined) return ended.result;
     const what = `${JSON.stringify(beginOf(text))} (${text.length} characters)`;
@@ -137,8 +126,7 @@ export class SequenceTokenizer {
   /** Encodes one character alone; undefined unless that gives exactly one usable token. */
   #residueId(letter: string): number | undefined {
     if (this.#residueIds.has(letter)) return this.#residueIds.get(letter);
-    const ids: number[] = this.#encodeText(letter, false);
-    let id: number | undefined = ids.length === 1 ? ids[0] : undefined;
+    let id = this.#idAlone(letter);
     const upper = letter.toUpperCase();
     // Soft-masked FASTA writes known residues in lower case: the unknown token would silently blind the model.
     if (id === this.unknownId && upper !== letter && this.#residueId(upper) !== this.unknownId) id = undefined;
@@ -146,55 +134,19 @@ export class SequenceTokenizer {
     return id;
   }
 
-  /** The special tokens that the tokenizer puts before and after a sequence. */
-  #specialsAround(letter: string): { before: number[]; after: number[] } {
-    const bare: number[] = this.#encodeText(letter, false);
-    const ids: number[] = this.#encodeText(letter);
-    const start = ids.findIndex((_, at) => bare.every((id, i) => ids[at + i] === id));
-    return { before: ids.slice(0, start), after: ids.slice(start + bare.length) };
+  #idAlone(letter: string): number | undefined {
+    try {
+      const ids = this.#encodeText(letter, false);
+      return ids.length === 1 ? ids[0] : undefined;
+    } catch (error) {
+      if (error instanceof NoTokenError) return undefined;
+      throw error;
+    }
   }
 }
 
-/**
- * Loads the tokenizer of a checkpoint folder: from `tokenizer.json`, or from `vocab.txt` if there is nothing else.
- *
- * @throws {InputError} `tokenizer-missing`, `tokenizer-malformed`, `tokenizer-too-slow` (more than 60 s to load),
- * `config-malformed`, `file-unreadable`.
- */
-export async function loadTokenizer(folder: string): Promise<SequenceTokenizer> {
-  const settings = await readTokenizerSettings(folder);
-  const path = join(folder, "tokenizer.json");
-  const description =
-    (await readJson(path, descriptionSchema, tokenizerLimit)) ??
-    tokenizerFromVocabulary(...(await readVocabulary(folder)), settings);
-  // The library takes a word-level model's unknown token from the settings alone.
-  const unknown = settings.unk_token ?? description.model.unk_token;
-  try {
-    const file = { path, patterns: patternsIn(description) };
-    const made = runBounded(() => new Tokenizer(description, { ...settings, unk_token: unknown }), loadLimit);
-    if (made === undefined) throw tooSlow(file, `more than ${loadLimit / 1000} s to load`);
-    return new SequenceTokenizer(made.result, settings, file);
-  } catch (error) {
-    if (error instanceof InputError) throw error;
-    throw new InputError(
-      `${path} is not a readable tokenizer (${messageOf(error)}). Save the tokenizer again with ` +
-        `tokenizer.save_pretrained(...) in a recent version of transformers.`,
-      { code: "tokenizer-malformed", cause: error, details: { path } },
-    );
-  }
-}
-
-/** Every regular expression of a `tokenizer.json`, in its order; the vocabulary is not searched. */
-function patternsIn(value: unknown): string[] {
-  if (Array.isArray(value)) return value.flatMap(patternsIn);
-  if (typeof value !== "object" || value === null) return [];
-  return Object.entries(value).flatMap(([key, each]) => {
-    if (key === "vocab" || key === "merges") return [];
-    return key === "Regex" && typeof each === "string" ? [each] : patternsIn(each);
-  });
-}
-
-function tooSlow({ path, patterns }: TokenizerFile, what: string): InputError {
+/** Refuses a tokenizer that takes too long. */
+export function tooSlow({ path, patterns }: TokenizerFile, what: string): InputError {
   const blamed =
     patterns.length === 0
       ? "It may take time quadratic in the length of a word"
@@ -208,17 +160,4 @@ function tooSlow({ path, patterns }: TokenizerFile, what: string): InputError {
 
 function beginOf(text: string): string {
   return text.length > 30 ? `${text.slice(0, 30)}...` : text;
-}
-
-async function readVocabulary(folder: string): Promise<[text: string, path: string]> {
-  const path = join(folder, "vocab.txt");
-  const bytes = await readSmallFile(path, vocabularyLimit);
-  if (bytes === undefined) {
-    throw new InputError(
-      `${folder} holds neither tokenizer.json nor vocab.txt, so data cannot be tokenised. Add the ` +
-        `checkpoint's tokenizer files, or convert without --calibrate and --evaluate.`,
-      { code: "tokenizer-missing", details: { folder } },
-    );
-  }
-  return [bytes.toString("utf8"), path];
 }

@@ -7,7 +7,7 @@ import { describe, expect, test } from "vitest";
 import { readRecords } from "../../src/data/data-file.ts";
 import { lineLimit } from "../../src/data/lines.ts";
 import { loadSequences } from "../../src/tokens/load-sequences.ts";
-import { loadTokenizer } from "../../src/tokens/tokenizer.ts";
+import { loadTokenizer } from "../../src/tokens/load-tokenizer.ts";
 import { tiny } from "@favor/test-support/antibody";
 import { temporaryFile } from "@favor/test-support/temporary-folder";
 

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 
 import { doubtsAbout } from "../../src/tokens/doubtful-data.ts";
 import { loadSequences } from "../../src/tokens/load-sequences.ts";
-import { loadTokenizer } from "../../src/tokens/tokenizer.ts";
+import { loadTokenizer } from "../../src/tokens/load-tokenizer.ts";
 import { calibration, tiny, validation } from "@favor/test-support/antibody";
 import { temporaryFile } from "@favor/test-support/temporary-folder";
 

@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import type { DataRecord } from "../../src/data/record.ts";
 import { textRecord } from "../../src/data/record.ts";
 import { checkVocabulary, loadSequences } from "../../src/tokens/load-sequences.ts";
-import { loadTokenizer } from "../../src/tokens/tokenizer.ts";
+import { loadTokenizer } from "../../src/tokens/load-tokenizer.ts";
 import { tiny, validation } from "@favor/test-support/antibody";
 import { temporaryFile, temporaryFolder } from "@favor/test-support/temporary-folder";
 
