@@ -1,10 +1,11 @@
+import type { ExactKeysOptions } from "../attention/hybrid/exact-keys.ts";
 import { requireInteger, requireObject, requirePositive } from "../checks.ts";
 import { coordinatesOf } from "../features/coordinates.ts";
 import type { LandmarkDescription } from "../features/description.ts";
 import { addTransposedProduct, multiply, multiplyTransposed, transpose } from "../linear-algebra/products.ts";
 import { RandomStream, streamPurpose } from "../random/stream.ts";
 import { Adam } from "./adam.ts";
-import { checkInputs, sampleAttention } from "./sample-attention.ts";
+import { checkInputs, forEachOther, sampleAttention } from "./sample-attention.ts";
 import type { AttentionInput, SampledAttention } from "./sample-attention.ts";
 
 export interface RefineLandmarksOptions {
@@ -19,6 +20,11 @@ export interface RefineLandmarksOptions {
   readonly learningRate?: number;
   /** Query i attends only to the keys 0..i. Default false. */
   readonly causal?: boolean;
+  /**
+   * Which keys hybrid attention serves exactly: the features are refined for the others, next to the exact ones. Start
+   * from landmarks that were fitted with the same keys. Default: none.
+   */
+  readonly exactKeys?: ExactKeysOptions;
 }
 
 /** Steps over which the learning rate rises. */
@@ -34,7 +40,8 @@ const coreFloor = 30;
  *
  *     P_hat_ij = A_ij / sum_j A_ij,   A = Phi_q C Phi_k^T,   dKL_i/dA_ij = 1 / sum_j A_ij - P_ij / A_ij,
  *
- * with j over the keys that i attends to.
+ * with j over the keys that i attends to. Where keys are exact, A_ij is exp(q.k) / softmax's normaliser for these, and
+ * the estimate of that for all others, whose gradient is the same.
  *
  * Each head learns alone, from its own queries and keys: nothing is propagated through the model, and no model weight
  * changes. The result is again a landmark description. A step costs about 3 rows (count^2 + 2 count dim + keys count)
@@ -49,7 +56,7 @@ export function refineLandmarks(
   options: RefineLandmarksOptions,
 ): LandmarkDescription {
   requireObject("options", options, "{ seed: 0 }");
-  const { seed, layer = 0, head = 0, steps = 60, rows = 512, learningRate = 0.05, causal = false } = options;
+  const { seed, layer = 0, head = 0, steps = 60, rows = 512, learningRate = 0.05, causal = false, exactKeys } = options;
   requireInteger("options.steps", steps, 1, 1 << 20);
   requireInteger("options.rows", rows, 1, 1 << 30);
   requirePositive("options.learningRate", learningRate);
@@ -69,7 +76,9 @@ export function refineLandmarks(
   };
   for (let step = 1; step <= steps; step++) {
     const rate = learningRate * Math.min(1, step / warmUp) * 0.5 * (1 + Math.cos((Math.PI * (step - 1)) / steps));
-    const sample = sampleAttention(inputs, coordinates, rows, stream, { causal });
+    const sample = sampleAttention(inputs, coordinates, rows, stream, { causal, exactKeys });
+    // every key of these inputs is exact
+    if (sample.length === 0) continue;
     const { gradient } = attentionLoss(parameters, sample, dim, count);
     for (const name of ["keyLandmarks", "queryLandmarks", "logCore"] as const) {
       optimizers[name].update(parameters[name], gradient[name], name === "logCore" ? coreRate * rate : rate);
@@ -119,18 +128,25 @@ export function attentionLoss(
   const core = parameters.logCore.map((value) => Math.exp(value - largest));
   const transposedCore = transpose(core, count, count);
   let loss = 0;
-  for (const { query, key, keyLogWeight, attended, attention } of sample) {
+  for (const { query, key, keyLogWeight, attended, attention, exact, logNormaliser } of sample) {
     const queries = query.length / dim;
     const keys = key.length / dim;
     const phiQuery = multiplyTransposed(query, parameters.keyLandmarks, queries, dim, count);
-    for (let i = 0; i < queries; i++) exponential(phiQuery.subarray(i * count, (i + 1) * count));
+    let logScale = largest;
+    if (exact) {
+      // next to exact keys the scale of a row does not cancel
+      for (let i = 0; i < phiQuery.length; i++) phiQuery[i]! -= logNormaliser[Math.floor(i / count)]!;
+      logScale += exponential(phiQuery);
+    } else for (let i = 0; i < queries; i++) exponential(phiQuery.subarray(i * count, (i + 1) * count));
     const phiKey = multiplyTransposed(key, parameters.queryLandmarks, keys, dim, count);
     for (let i = 0; i < phiKey.length; i++) phiKey[i]! += keyLogWeight[Math.floor(i / count)]!;
-    exponential(phiKey);
+    logScale += exponential(phiKey);
 
     const joined = multiplyTransposed(phiQuery, transposedCore, queries, count, count);
     const estimate = multiplyTransposed(joined, phiKey, queries, count, keys);
-    loss += divergence(estimate, attention, attended, keys) / total;
+    loss += exact
+      ? remainingDivergence(estimate, attention, attended, exact, Math.exp(logScale)) / total
+      : divergence(estimate, attention, attended, keys) / total;
     // `estimate` holds the gradient with respect to A now.
     const towardsJoined = multiply(estimate, phiKey, queries, keys, count);
     const towardsQuery = multiplyTransposed(towardsJoined, core, queries, count, count);
@@ -148,10 +164,11 @@ export function attentionLoss(
   return { loss, gradient };
 }
 
-/** exp(x - max x) in place: a common factor cancels in the normalised attention. */
-function exponential(values: Float64Array): void {
+/** exp(x - max x) in place; returns max x. A common factor cancels in the normalised attention. */
+function exponential(values: Float64Array): number {
   const largest = values.reduce((a, b) => Math.max(a, b), -Infinity);
   for (let i = 0; i < values.length; i++) values[i] = Math.exp(values[i]! - largest);
+  return largest;
 }
 
 /** The least share of its row that an entry counts with, so that a key that no landmark reaches does not dominate. */
@@ -174,6 +191,42 @@ function divergence(estimate: Float64Array, attention: Float64Array, attended: U
       if (p > 0) sum += p * Math.log(p / share);
       estimate[at] = (1 - p / share) / normaliser;
     }
+  }
+  return sum;
+}
+
+/**
+ * {@link divergence} where the keys in `exact` have the weights P_ij, and all others `scale` times the estimate; the
+ * gradient is that with respect to the estimate.
+ */
+function remainingDivergence(
+  estimate: Float64Array,
+  attention: Float64Array,
+  attended: Uint32Array,
+  exact: readonly (readonly number[])[],
+  scale: number,
+): number {
+  const keys = attention.length / attended.length;
+  let sum = 0;
+  for (const [i, end] of attended.entries()) {
+    const row = i * keys;
+    let far = 0;
+    let remaining = 0;
+    forEachOther(exact[i], end, (j) => {
+      far += estimate[row + j]!;
+      remaining += attention[row + j]!;
+    });
+    const normaliser = 1 - remaining + scale * far;
+    // all P_ij of exact keys are divided by the same normaliser
+    sum += (1 - remaining) * Math.log(normaliser);
+    const gradient = new Float64Array(keys);
+    forEachOther(exact[i], end, (j) => {
+      const share = Math.max((scale * estimate[row + j]!) / normaliser, leastShare);
+      const p = attention[row + j]!;
+      if (p > 0) sum += p * Math.log(p / share);
+      gradient[j] = (scale * (1 - p / share)) / normaliser;
+    });
+    estimate.set(gradient, row);
   }
   return sum;
 }

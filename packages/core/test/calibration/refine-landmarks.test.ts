@@ -11,9 +11,11 @@ import {
   attentionError,
   exactSample,
   fitLandmarks,
+  hybridError,
+  hybridSample,
   refineLandmarks,
 } from "../../src/calibration/index.ts";
-import type { FeatureMapDescription } from "../../src/index.ts";
+import type { FeatureMapDescription, LandmarkDescription } from "../../src/index.ts";
 import type { AttentionInput } from "../../src/calibration/index.ts";
 import { balance } from "../../src/calibration/balance.ts";
 import { attentionLoss } from "../../src/calibration/refine-landmarks.ts";
@@ -57,8 +59,9 @@ function causalError(description: FeatureMapDescription, inputs: readonly Attent
 
 describe("attentionLoss", () => {
   const stream = new RandomStream({ seed: 0, purpose: streamPurpose.trials });
-  const samples = [false, true].map((causal) =>
-    sampleAttention(train.slice(0, 3), balance(moments), 90, stream, { causal }),
+  const exactKeys = { window: 4, chosenBlocks: 1 };
+  const samples = [{}, { causal: true }, { exactKeys }, { exactKeys, causal: true }].map((options) =>
+    sampleAttention(train.slice(0, 3), balance(moments), 90, stream, options),
   );
   const sample = samples[0]!;
   const parameters = {
@@ -69,7 +72,7 @@ describe("attentionLoss", () => {
 
   it.each(
     (["keyLandmarks", "queryLandmarks", "logCore"] as const).flatMap((name) =>
-      samples.map((over, causal) => [name, ["", ", causal"][causal]!, over] as const),
+      samples.map((over, i) => [name, ["", ", causal", ", exact keys", ", causal, exact keys"][i]!, over] as const),
     ),
   )("its gradient in %s is right%s", (name, _, over) => {
     const { gradient } = attentionLoss(parameters, over, dim, count);
@@ -128,6 +131,17 @@ describe("refineLandmarks", () => {
     );
     expect(causal).toBeLessThan(0.98 * over!);
     expect(causal).toBeLessThan(0.7 * causalError(fitted, unseen));
+  });
+
+  it.each([false, true])("brings what exact keys leave out nearer to softmax, causal: %s", (causal) => {
+    const exactKeys = { window: 4, chosenBlocks: 1 };
+    const unseen = hybridSample(sequences(5, 40, 5000), dim, { exactKeys, causal });
+    const errorOf = (description: LandmarkDescription) => hybridError(createFeatureMap(description), unseen);
+    const fitted = fitLandmarks(train, moments, { count, seed: 0, exactKeys, causal });
+    const after = errorOf(refineLandmarks(fitted, train, { seed: 0, steps: 40, exactKeys, causal }));
+    const before = errorOf(fitted);
+    expect(after.misplaced).toBeLessThan(0.9 * before.misplaced);
+    expect(after.relative).toBeLessThan(0.9 * before.relative);
   });
 
   it("is deterministic, and gives a description of the same form, its core non-negative", () => {

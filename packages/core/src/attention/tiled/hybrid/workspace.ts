@@ -90,7 +90,7 @@ function standIn(dim: number): FeatureMap32 {
 }
 
 /** A block that is exact for a block of queries, and where its columns begin in a row of scores. */
-export interface Slot {
+interface Slot {
   /** The block's number; that after the last holds the first key. */
   readonly block: number;
   readonly column: number;
