@@ -5,6 +5,7 @@ export default defineConfig({
     "src/attention.ts",
     "src/lossless.ts",
     "src/readme-picture.ts",
+    "src/selectors.ts",
     "src/size.ts",
     "src/tfjs.ts",
     "src/train-step.ts",
