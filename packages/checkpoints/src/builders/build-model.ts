@@ -69,9 +69,12 @@ export function buildModel(config: unknown, weights: StateDict, options: BuildOp
   const graph = explained(configuration, () => buildGraph(architecture, building, chosen.task));
   backbone.requireAll();
   const left = leftOver(architecture, places, found, chosen.task);
-  if (!ignoreUnexpected) refuseUnexpected(left.unexpected);
+  // Of a checkpoint with more than an encoder, the features may be asked for.
+  const onlyEncoder = task === "feature-extraction";
+  if (!ignoreUnexpected) refuseUnexpected(onlyEncoder ? left.unexpected : [...left.unexpected, ...left.outside]);
   const notes = [...foreign, ...chosen.notes, ...building.notes];
-  if (task === undefined && left.heads.length > 0) notes.push(leftOut(left.heads));
+  if (task === undefined && left.heads.length > 0) notes.push(leftOut("of other heads", left.heads));
+  if (onlyEncoder && left.outside.length > 0) notes.push(leftOut("outside of the encoder", left.outside));
   notes.push(...unreadKeys(configuration, architecture.ignored(configuration)));
   const model = createMessage("ModelProto", {
     irVersion: Long.fromNumber(irVersion),
@@ -82,8 +85,8 @@ export function buildModel(config: unknown, weights: StateDict, options: BuildOp
   return { model, task: chosen.task, notes };
 }
 
-function leftOut(modules: readonly string[]): string {
-  return `The checkpoint has weights of other heads, which the graph leaves out: ${listed(modules)}.`;
+function leftOut(what: string, names: readonly string[]): string {
+  return `The checkpoint has weights ${what}, which the graph leaves out: ${listed(names)}.`;
 }
 
 /** Runs `build`. If a weight has another shape than expected, says which sizes config.json does not name. */

@@ -28,6 +28,15 @@ const adapters =
  */
 export function refuseForeign(config: Configuration, weights: StateDict): string[] {
   const names = [...weights.keys()];
+  const foreign = names.find((name) => name.includes("/") || /(^|\.)kernel$/.test(name));
+  if (foreign !== undefined) {
+    throw new CheckpointError(
+      "unsupported-format",
+      `The weights are named as TensorFlow or Flax names them (${JSON.stringify(foreign)}). Load them in transformers 4 with ` +
+        "from_tf=True or from_flax=True, and save the model again.",
+      { weight: foreign },
+    );
+  }
   const adapter = names.find((name) => adapters.test(name));
   if (adapter !== undefined) {
     throw new CheckpointError(

@@ -81,24 +81,33 @@ function refuseByteOrder(member: ByteRange | undefined, name: string): void {
   throw unsupported(name, `of byte order ${JSON.stringify(order)}`, "Save it as safetensors, which is always little.");
 }
 
+/** The state dict of what was saved: the whole, or one of its entries, next to epochs, optimisers and random states. */
 function tensorsOf(root: unknown, name: string): StateDict {
-  let dict = root;
-  if (dict instanceof Map && ![...dict.values()].some((value) => value instanceof StoredTensor)) {
-    const outer: Map<unknown, unknown> = dict;
-    const wrapping = wrappings.find((key) => outer.get(key) instanceof Map);
-    if (wrapping !== undefined) dict = outer.get(wrapping);
+  const inner = (root instanceof Map ? [...(root as Map<unknown, unknown>)] : []).flatMap(([key, value]) => {
+    const tensors = tensorsIn(value);
+    return tensors.size === 0 ? [] : [{ key: String(key), tensors }];
+  });
+  const [only, ...others] = inner;
+  if (others.length > 0) {
+    const names = inner.map(({ key }) => key).join(", ");
+    throw unsupported(name, `a file of several state dicts (${names})`, "Save the one to convert by itself.");
   }
-  const tensors = new Map<string, CheckpointTensor>();
-  if (dict instanceof Map) {
-    for (const [key, value] of dict as Map<unknown, unknown>) {
-      if (value instanceof StoredTensor) tensors.set(String(key), value);
-    }
-  }
-  if (tensors.size > 0) return tensors;
+  const own = tensorsIn(root);
+  if (only !== undefined && (own.size === 0 || wrappings.includes(only.key))) return only.tensors;
+  if (own.size > 0) return own;
   throw new CheckpointError(
     "malformed",
     `${name} has no dictionary of tensors, neither at the top nor in ${wrappings.join(", ")}. Save model.state_dict().`,
   );
+}
+
+function tensorsIn(value: unknown): StateDict {
+  const tensors = new Map<string, CheckpointTensor>();
+  if (!(value instanceof Map)) return tensors;
+  for (const [key, entry] of value as Map<unknown, unknown>) {
+    if (entry instanceof StoredTensor) tensors.set(String(key), entry);
+  }
+  return tensors;
 }
 
 function unsupported(name: string, what: string, advice: string): CheckpointError {

@@ -1,4 +1,5 @@
-import { join } from "node:path";
+import { existsSync } from "node:fs";
+import { join, posix } from "node:path";
 
 import { z } from "zod";
 
@@ -66,9 +67,18 @@ export async function readJson<T>(path: string, schema: z.ZodType<T>, limit: num
   );
 }
 
-/** Reads the `config.json` of a checkpoint folder; empty if it has none. */
-export async function readConfig(folder: string): Promise<ModelConfig> {
-  return (await readJson(join(folder, "config.json"), configSchema, configLimit)) ?? {};
+/** Reads the `config.json` for a model's file in a checkpoint folder; empty if there is none. */
+export async function readConfig(folder: string, modelName: string): Promise<ModelConfig> {
+  return (await readJson(join(folder, configName(folder, modelName)), configSchema, configLimit)) ?? {};
+}
+
+/**
+ * The name of the configuration for a model's file: `config.json` of the checkpoint, or, for weights in a folder of their
+ * own, the one in that folder if it has one: it is another model's.
+ */
+export function configName(folder: string, modelName: string): string {
+  const own = posix.join(posix.dirname(modelName), "config.json");
+  return !modelName.endsWith(".onnx") && existsSync(join(folder, own)) ? own : "config.json";
 }
 
 /** Model types whose position ids begin after the padding id, as RoBERTa's do: their tables hold fewer tokens. */

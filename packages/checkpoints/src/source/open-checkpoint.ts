@@ -12,6 +12,7 @@ import type { ModelProto } from "@favor/onnx";
 import { InputFile, openModel } from "@favor/onnx/node";
 import { chooseFile, describeNoFile } from "./choose-file.ts";
 import type { FileRequest } from "./choose-file.ts";
+import { configName } from "./config.ts";
 import { listFolder } from "./list-folder.ts";
 import { otherFolder, pathsBelow } from "./other-folders.ts";
 
@@ -75,7 +76,7 @@ export async function openCheckpoint(folder: string, options: OpenCheckpointOpti
   };
   try {
     const weights = readWeights(source, open);
-    const config = readJson("config.json", open);
+    const config = readJson(configName(folder, source), open);
     const { model, task, notes: found } = buildModel(config, weights, options);
     const notes = paths.includes("adapter_config.json") ? [...found, adapterNote] : found;
     return { model, source, choice: `${source}, ${why}; the graph was built for ${task}`, task, notes, close };

@@ -150,7 +150,7 @@ async function sourceIn(folder: string, modelName: string, { task }: SourceOptio
     modelPath: join(folder, modelName),
     folder,
     modelName,
-    config: await readConfig(folder),
+    config: await readConfig(folder, modelName),
   };
 }
 

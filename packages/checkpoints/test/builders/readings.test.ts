@@ -278,6 +278,32 @@ describe("names", () => {
   });
 });
 
+it("outside of the encoder are left out, with a note, if its features are asked for", () => {
+  const config = readConfiguration("bert-none");
+  const weights = edited("bert-none", (map) => map.set("linear.weight", extra));
+  const whole = new Map(
+    Array.from(weights, ([name, tensor]) => [name === "linear.weight" ? name : `bert.${name}`, tensor]),
+  );
+  expect(failure(() => buildModel(config, whole)).message).toMatch(/linear\.weight.*--task/);
+  const { notes } = buildModel(config, whole, { task: "feature-extraction" });
+  expect(notes).toEqual([expect.stringMatching(/outside of the encoder.*linear\.weight/)]);
+  const inside = edited("bert-none", (map) => map.set("encoder.layer.0.adapter.weight", extra));
+  expect(failure(() => buildModel(config, inside, { task: "feature-extraction" })).code).toBe("unexpected-weights");
+});
+
+it("rotary frequencies that differ between layers are refused", () => {
+  const stored = [...readWeights("esm-mlm").keys()].find((name) => name.endsWith("inv_freq"))!;
+  const put = (by: number): StateDict =>
+    edited("esm-mlm", (map) => {
+      const tensor = map.get(stored)!;
+      map.delete(stored);
+      map.set("esm.encoder.layer.0.attention.self.rotary_embeddings.inv_freq", tensor);
+      map.set("esm.encoder.layer.1.attention.self.rotary_embeddings.inv_freq", shifted(tensor, by));
+    });
+  expect(buildModel(readConfiguration("esm-mlm"), put(0)).notes).toEqual([]);
+  expect(failure(() => buildModel(readConfiguration("esm-mlm"), put(1))).message).toContain("inv_freq");
+});
+
 describe("weights of other libraries are named as what they are", () => {
   const query = "bert.encoder.layer.0.attention.self.query";
 
@@ -288,6 +314,8 @@ describe("weights of other libraries are named as what they are", () => {
     [`${query}.weight_packed`, /quantised \(compressed-tensors/],
     [`${query}.weight_scale_inv`, /quantised \(scaled 8-bit/],
     [`base_model.model.${query}.lora_A.default.weight`, /adapter that was not merged.*merge_and_unload/],
+    ["bert/encoder/layer_0/attention/self/query/kernel:0", /TensorFlow or Flax/],
+    ["encoder.layer.0.attention.self.query.kernel", /TensorFlow or Flax/],
     [`${query}.base_layer.weight`, /adapter that was not merged/],
   ])("%s", (name, says) => {
     const weights = edited("bert-mlm", (map) => map.set(name, extra));

@@ -34,7 +34,15 @@ describe("reads what torch.save writes", () => {
     expect(readRange(range, 40, 8)).toEqual(whole.slice(40, 48));
   });
 
-  it.each(["wrapped.bin", "protocol4.bin"])("%s", (name) => {
+  it("a file of several state dicts is not chosen from", () => {
+    const error = failure(() => readPyTorch(memoryRange(fixture("several.bin"))));
+    expect([error.code, error.message]).toEqual([
+      "unsupported-format",
+      expect.stringMatching(/several state dicts \(model, ema\)/),
+    ]);
+  });
+
+  it.each(["wrapped.bin", "training.bin", "protocol4.bin"])("%s", (name) => {
     const tensors = readPyTorch(memoryRange(fixture(name)));
     expect(Array.from(tensors, ([key, { dims }]) => [key, dims])).toEqual([
       ["weight", [2, 3]],

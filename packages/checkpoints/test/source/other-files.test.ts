@@ -86,6 +86,14 @@ it("config.json may begin with a byte order mark", async () => {
   expect(opened.model.graph.output[0]!.name).toBe("logits");
 });
 
+it("weights in a folder with a configuration of its own are read by that", async () => {
+  putCheckpoint("sub");
+  put("config.json", '{"model_type": "gpt2"}');
+  const opened = await openSource(inFolder(), { file: "sub/model.safetensors" }).then(openSourceModel);
+  opened.close();
+  expect(opened.model.graph.output[0]!.name).toBe("logits");
+});
+
 describe("folders that are something else", () => {
   it("a PEFT adapter", async () => {
     put("adapter_config.json", "{}");

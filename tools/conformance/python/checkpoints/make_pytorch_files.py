@@ -52,6 +52,10 @@ if __name__ == "__main__":
     save_file({name: value.detach().clone().contiguous() for name, value in state.items()}, TARGET / "tensors.safetensors")
     small = torch.nn.Linear(3, 2).state_dict()
     torch.save({"epoch": 3, "lr": 1e-4, "done": True, "name": None, "state_dict": small}, TARGET / "wrapped.bin")
+    training = {"rng_state": torch.arange(4), "optimizer": {"state": {0: {"step": torch.tensor(1.0)}}}, "model": small}
+    torch.save(training, TARGET / "training.bin")
+    averaged = {name: 2 * value for name, value in small.items()}
+    torch.save({"model": small, "ema": averaged}, TARGET / "several.bin")
     torch.save(small, TARGET / "protocol4.bin", pickle_protocol=4)
     torch.save(small, TARGET / "legacy.bin", _use_new_zipfile_serialization=False)
     torch.save(torch.nn.Linear(3, 2), TARGET / "module.bin")

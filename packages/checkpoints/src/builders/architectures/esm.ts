@@ -1,4 +1,5 @@
 import { DataType } from "@favor/onnx";
+import { equalTensors } from "../../formats/equal-tensors.ts";
 import { CheckpointError } from "../../formats/errors.ts";
 import { activation } from "../activations.ts";
 import { refuseVariants, variant, type Architecture, type TokenInputs } from "../architecture.ts";
@@ -132,9 +133,13 @@ function dropMaskTokens({ graph, config }: Building, x: string, inputIds: string
  */
 function frequencies({ graph, config, backbone }: Building, sizes: EsmSizes): string {
   const dim = headDim(sizes);
-  const places = ["", "encoder.layer.0.attention.self.", "encoder.layer.*.attention.self."];
-  const stored = places.map((place) => `${place}rotary_embeddings.inv_freq`).find((name) => backbone.has(name));
-  if (stored !== undefined) return weight(graph, backbone, stored, [dim / 2]);
+  const stored = backbone.names().filter((name) => /(^|\.)rotary_embeddings\.inv_freq$/.test(name));
+  const [first, ...others] = stored;
+  const tensors = stored.map((name) => backbone.use(name)!);
+  if (others.some((_, index) => !equalTensors(tensors[index + 1]!, tensors[0]!))) {
+    throw variant("rotary_embeddings", stored.length, "The layers' rotary frequencies (inv_freq) differ");
+  }
+  if (first !== undefined) return weight(graph, backbone, first, [dim / 2]);
   return graph.vector("rotary_frequencies", rotaryFrequencies(config.positive("rope_theta", 10_000), dim));
 }
 
