@@ -60,8 +60,13 @@ export type { StreamingToken } from "./attention/streaming.ts";
 export type { ExactKeysOptions } from "./attention/hybrid/exact-keys.ts";
 export { hybridAttention } from "./attention/hybrid/reference.ts";
 export type { HybridAttentionOptions } from "./attention/hybrid/reference.ts";
-export { averagedQueries } from "./attention/hybrid/selector.ts";
-export type { BlockSelector, SelectorInput } from "./attention/hybrid/selector.ts";
+export { averagedQueries, keyDeviations } from "./attention/hybrid/selector.ts";
+export type {
+  BlockSelector,
+  KeyDeviationsOptions,
+  SelectorKeys,
+  SelectorQueries,
+} from "./attention/hybrid/selector.ts";
 export { startHybrid, stepHybrid } from "./attention/hybrid/streaming.ts";
 export type { HybridState, HybridStreamOptions, HybridToken } from "./attention/hybrid/streaming.ts";
 export type { AttentionShape, MaskOptions } from "./attention/tiled/rows.ts";

@@ -1,5 +1,5 @@
 /** What a selector sees of one head: a block of queries, and all keys, both scaled so that q.k is the logit. */
-export interface SelectorCase {
+interface SelectorCase {
   readonly dim: number;
   readonly width: number;
   /** `[rows, dim]`. */

@@ -12,6 +12,7 @@ export { hybridError, hybridSample } from "./hybrid-error.ts";
 export type { HybridError, HybridSample, HybridSampleOptions } from "./hybrid-error.ts";
 export { kMeans } from "./k-means.ts";
 export type { KMeansOptions } from "./k-means.ts";
+export { keyDirections } from "./key-directions.ts";
 export { fitLandmarks } from "./landmarks.ts";
 export type { FitLandmarksOptions } from "./landmarks.ts";
 export { MomentAccumulator } from "./moments.ts";

@@ -130,21 +130,20 @@ export function chooseBlocks(
   dim: number,
   exact: ExactKeys,
   logMask: Float64Array,
+  selector: BlockSelector = exact.selector,
 ): Int32Array[] {
   const queries = query.length / dim;
-  const { window, selector, queryMask, chosenBlocks } = exact;
+  const { window, queryMask, chosenBlocks } = exact;
+  if (chosenBlocks === 0) return Array.from({ length: exact.queryBlocks }, () => new Int32Array(0));
+  const scoresOf = selector.prepare({ dim, width: window, key, logMask });
   return Array.from({ length: exact.queryBlocks }, (_, block) => {
     const choose = choosers(exact, block, queries);
     if (!choose) return new Int32Array(0);
-    const { from, to } = choose;
-    const end = Math.min(logMask.length, choose.keyBlocks * window);
-    const scores = selector.scores({
-      dim,
-      width: window,
+    const { from, to, keyBlocks } = choose;
+    const scores = scoresOf({
       query: query.subarray(from * dim, to * dim),
       queryMask: queryMask && Array.from({ length: to - from }, (__, row) => queryMask[from + row]!),
-      key: key.subarray(0, end * dim),
-      logMask: logMask.subarray(0, end),
+      keyBlocks,
     });
     const near = nearBlocks(exact, block);
     return largestBlocks(scores, chosenBlocks, (each) => each >= near.from && each < near.to);

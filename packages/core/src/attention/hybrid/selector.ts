@@ -1,19 +1,26 @@
-import { requireInteger } from "../../checks.ts";
+import { requireFinite, requireInteger, rowCount } from "../../checks.ts";
+import { ArgumentError } from "../../errors.ts";
 import { multiplyTransposed } from "../../linear-algebra/products.ts";
 
-/** What a {@link BlockSelector} sees: one block of queries, and the blocks of keys that they may look at. */
-export interface SelectorInput {
+/** The keys that a {@link BlockSelector} chooses among. */
+export interface SelectorKeys {
   readonly dim: number;
   /** The width of a block of keys; the last one may be shorter. */
   readonly width: number;
-  /** `[rows, dim]`, scaled like the keys. */
-  readonly query: Float64Array;
-  /** `[rows]`; 0 leaves a query out. Default: all count. */
-  readonly queryMask?: ArrayLike<number> | undefined;
-  /** `[keys, dim]`; q.k is the logit. */
+  /** `[keys, dim]`. */
   readonly key: Float64Array;
   /** `[keys]`: the log of what multiplies exp(q.k); -Infinity hides a key, whose contents must then not be read. */
   readonly logMask: Float64Array;
+}
+
+/** A block of queries, and among which blocks of keys it chooses. */
+export interface SelectorQueries {
+  /** `[rows, dim]`; q.k is the logit. */
+  readonly query: Float64Array;
+  /** `[rows]`; 0 leaves a query out. Default: all count. */
+  readonly queryMask?: ArrayLike<number> | undefined;
+  /** The first so many blocks; in causal attention all of them are past, and no later one may be looked at. */
+  readonly keyBlocks: number;
 }
 
 /**
@@ -22,10 +29,10 @@ export interface SelectorInput {
  */
 export interface BlockSelector {
   /**
-   * One score for each block of keys, `[ceil(keys / width)]`; finite, or -Infinity (or NaN) for a block that must not be
-   * chosen.
+   * Prepares for the keys of a head, and returns a function that gives one score for each block of keys, `[keyBlocks]`:
+   * finite, or -Infinity (or NaN) for a block that must not be chosen, such as one without a visible key.
    */
-  scores(input: SelectorInput): Float64Array;
+  prepare(keys: SelectorKeys): (queries: SelectorQueries) => Float64Array;
   /** The group size, if the selector is {@link averagedQueries}: float32 attention then computes it in its kernels. */
   readonly averaged?: number;
 }
@@ -36,8 +43,8 @@ export interface BlockSelector {
  *     score_B = sum_g softmax_B(log sum_{j in B} m_j exp(mean_g . k_j))
  *
  * Groups are counted from the first row of the block of queries. Queries that the mask leaves out have no part in a
- * mean, and a group of such queries alone has no part in the sum, which is 0 without any
- * other: the first blocks are then chosen. It costs L / group dot products per key.
+ * mean, and a group of such queries alone has none in the sum. Without any group all scores are 0, and the first blocks
+ * are chosen. It costs L / group dot products per key.
  *
  * @param group How many queries are averaged. Default 16.
  * @throws ArgumentError unless `group` is a whole number of at least 1.
@@ -46,18 +53,112 @@ export function averagedQueries(group = 16): BlockSelector {
   requireInteger("group", group, 1, 1 << 20);
   return {
     averaged: group,
-    scores({ dim, width, query, queryMask, key, logMask }) {
-      const blocks = Math.ceil(logMask.length / width);
-      const scores = new Float64Array(blocks);
-      const rows = query.length / dim;
-      const keys = logMask.length;
-      for (let start = 0; start < rows; start += group) {
-        const mean = meanRow(query, dim, start, Math.min(rows, start + group), queryMask);
-        if (mean) addSoftmax(blockLogMasses(multiplyTransposed(key, mean, keys, dim, 1), logMask, width), scores);
-      }
-      return hideEmpty(scores, logMask, width);
+    prepare({ dim, width, key, logMask }) {
+      return (queries) => {
+        const keys = Math.min(logMask.length, queries.keyBlocks * width);
+        const seen = { key: key.subarray(0, keys * dim), logMask: logMask.subarray(0, keys) };
+        const scores = sumOfGroups(queries, dim, group, (mean) =>
+          blockLogMasses(multiplyTransposed(seen.key, mean, keys, dim, 1), seen.logMask, width),
+        );
+        return hideEmpty(scores, seen.logMask, width);
+      };
     },
   };
+}
+
+export interface KeyDeviationsOptions {
+  /** `[count, dim]`: directions of unit length along which keys differ within blocks, as `keyDirections` fits them. */
+  readonly directions: Float64Array;
+  /** How many queries are averaged. Default 16. */
+  readonly group?: number;
+  /** How many standard deviations of q.k within a block are added to its mean. Default 2. */
+  readonly deviations?: number;
+}
+
+/**
+ * Compares means of queries with the mean key of a block, and adds deviations of q.k within the block, taken from the
+ * variances of its keys along a few directions u_r:
+ *
+ *     score_B = sum_g softmax_B(mean_g.k_B + deviations sqrt(sum_r (mean_g.u_r)^2 var_B,r) + log sum_{j in B} m_j)
+ *
+ * k_B and var_B,r are weighted with the mask m. Groups are as in {@link averagedQueries}. It costs L / (group width)
+ * products of d + count numbers per key, a width-th of that selector, which lets it go over all blocks at any length.
+ *
+ * @throws ArgumentError unless `group` is a whole number of at least 1, and `deviations` finite and not negative.
+ */
+export function keyDeviations({ directions, group = 16, deviations = 2 }: KeyDeviationsOptions): BlockSelector {
+  requireInteger("options.group", group, 1, 1 << 20);
+  requireFinite("options.directions", directions);
+  if (!(deviations >= 0) || deviations === Infinity) {
+    throw new ArgumentError("options.deviations", "a finite number of at least 0", deviations);
+  }
+  return {
+    prepare(keys) {
+      const { dim, width, logMask } = keys;
+      const count = rowCount("options.directions", directions, dim);
+      const { mean, variance, logMass } = blockMoments(keys, directions, count);
+      return (queries) => {
+        const blocks = queries.keyBlocks;
+        const scores = sumOfGroups(queries, dim, group, (query) => {
+          const centres = multiplyTransposed(mean.subarray(0, blocks * dim), query, blocks, dim, 1);
+          const along = multiplyTransposed(directions, query, count, dim, 1).map((x) => x * x);
+          const variances = multiplyTransposed(variance.subarray(0, blocks * count), along, blocks, count, 1);
+          return centres.map((centre, block) => centre + deviations * Math.sqrt(variances[block]!) + logMass[block]!);
+        });
+        return hideEmpty(scores, logMask.subarray(0, blocks * width), width);
+      };
+    },
+  };
+}
+
+/** Per block of keys the mean `[dim]`, the variances along directions `[count]`, and the log of the sum of the mask. */
+function blockMoments(
+  { dim, width, key, logMask }: SelectorKeys,
+  directions: Float64Array,
+  count: number,
+): { mean: Float64Array; variance: Float64Array; logMass: Float64Array } {
+  const blocks = Math.ceil(logMask.length / width);
+  const mean = new Float64Array(blocks * dim);
+  const variance = new Float64Array(blocks * count);
+  const logMass = new Float64Array(blocks).fill(-Infinity);
+  for (let block = 0; block < blocks; block++) {
+    const logs = logMask.subarray(block * width, (block + 1) * width);
+    logMass[block] = logSumExp(logs);
+    if (logMass[block] === -Infinity) continue;
+    const shares = logs.map((log) => Math.exp(log - logMass[block]!));
+    const centre = mean.subarray(block * dim, (block + 1) * dim);
+    const rows = [...shares.keys()].filter((row) => shares[row]! > 0);
+    const keyOf = (row: number): Float64Array =>
+      key.subarray((block * width + row) * dim, (block * width + row + 1) * dim);
+    for (const row of rows) for (let l = 0; l < dim; l++) centre[l]! += shares[row]! * keyOf(row)[l]!;
+    for (const row of rows) {
+      const projected = multiplyTransposed(
+        directions,
+        keyOf(row).map((x, l) => x - centre[l]!),
+        count,
+        dim,
+        1,
+      );
+      for (let r = 0; r < count; r++) variance[block * count + r]! += shares[row]! * projected[r]! ** 2;
+    }
+  }
+  return { mean, variance, logMass };
+}
+
+/** The sum over groups of queries of softmax over blocks of the logs that a group's mean gives. */
+function sumOfGroups(
+  { query, queryMask, keyBlocks }: SelectorQueries,
+  dim: number,
+  group: number,
+  logsOf: (mean: Float64Array) => Float64Array,
+): Float64Array {
+  const scores = new Float64Array(keyBlocks);
+  const rows = query.length / dim;
+  for (let start = 0; start < rows; start += group) {
+    const mean = meanRow(query, dim, start, Math.min(rows, start + group), queryMask);
+    if (mean) addSoftmax(logsOf(mean), scores);
+  }
+  return scores;
 }
 
 /** The mean of the rows from..to of x `[rows, dim]` that the mask keeps; undefined if it keeps none. */

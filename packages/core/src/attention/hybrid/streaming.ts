@@ -107,13 +107,16 @@ export class HybridState {
     const { dim } = featureMap;
     const exact = resolveExactKeys(this.options, { queries: this.position, keys: this.position }, undefined, true);
     if (!choosers(exact, block, this.position)) return new Int32Array(0);
-    const scores = exact.selector.scores({
+    const scoresOf = exact.selector.prepare({
       dim,
       width: window,
-      query: Float64Array.from(this.#queries.flatMap(({ query }) => Array.from(query))),
-      queryMask: this.#queries.map(({ keep }) => keep),
       key: Float64Array.from(this.#past.flatMap(({ key }) => Array.from(key))),
       logMask: Float64Array.from(this.#past, ({ logMask }) => logMask),
+    });
+    const scores = scoresOf({
+      query: Float64Array.from(this.#queries.flatMap(({ query }) => Array.from(query))),
+      queryMask: this.#queries.map(({ keep }) => keep),
+      keyBlocks: block,
     });
     return largestBlocks(scores, exact.chosenBlocks, (each) => each >= block - 1);
   }

@@ -93,7 +93,7 @@ describe("hybrid attention in float64", () => {
 
   it("chooses by the selector, and never a near block", () => {
     // scores by place, which a real selector must not use: 6 and 1 are chosen unless they are near
-    const selector = { scores: () => Float64Array.of(1, 5, 2, 1, 1, 0, 9, 0) };
+    const selector = { prepare: () => () => Float64Array.of(1, 5, 2, 1, 1, 0, 9, 0) };
     const actual = hybridAttention(query, key, value, { ...base, chosenBlocks: 2, selector });
     expect(relativeError(actual, dense(input, featureMap, isNearOrPlaced))).toBeLessThan(1e-12);
   });

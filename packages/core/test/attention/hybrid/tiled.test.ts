@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
+  averagedQueries,
   createFeatureMap,
   createKernels,
   exactAttention32,
@@ -8,8 +9,15 @@ import {
   hybridAttention,
   hybridAttention32,
   hybridAttentionBackward32,
+  keyDeviations,
 } from "../../../src/index.ts";
-import type { BlockKernels, FeatureMap, FeatureMapDescription, HybridOptions32 } from "../../../src/index.ts";
+import type {
+  BlockKernels,
+  ExactKeysOptions,
+  FeatureMap,
+  FeatureMapDescription,
+  HybridOptions32,
+} from "../../../src/index.ts";
 import { runnableKernels } from "../../kernels/engine.ts";
 import { differences, draw, features32, gradientError, kinds, single } from "../float64-gradients.ts";
 import type { Sample, Size } from "../float64-gradients.ts";
@@ -28,7 +36,7 @@ function reference(
   { query, key, value }: { readonly [name in "query" | "key" | "value"]: ArrayLike<number> },
   { heads, keyHeads, queryRows, keyRows, dim, valueDim }: Sample["shape"],
   maps: readonly FeatureMap[] | undefined,
-  options: HybridOptions32,
+  options: HybridOptions32 & ExactKeysOptions,
 ): Float64Array {
   const root = Math.sqrt(scale);
   const out = new Float64Array(heads * queryRows * valueDim);
@@ -63,6 +71,7 @@ const sizes = fc.record({
 const choices = fc.record({
   window: fc.constantFrom(1, 3, 8, 16, 70, 200),
   chosenBlocks: fc.constantFrom(0, 0, 1, 3, 100),
+  deviations: fc.boolean(),
 });
 
 describe.each(Object.keys(exponential) as (keyof typeof exponential)[])(
@@ -70,13 +79,15 @@ describe.each(Object.keys(exponential) as (keyof typeof exponential)[])(
   (kind) => {
     it.each(["both ways", "causal", "cross"] as const)("equals its float64 definition with all kernels, %s", (mode) => {
       fc.assert(
-        fc.property(sizes, choices, fc.boolean(), (size, exact, dropped) => {
+        fc.property(sizes, choices, fc.boolean(), (size, { deviations, ...exact }, dropped) => {
           const keyRows = mode === "cross" ? size.keyRows : size.queryRows;
           const sample = draw({ ...size, keyRows }, mode === "causal", 0.7);
           const { query, key, value, shape } = sample;
           const near = mode !== "cross";
           if (!near && dropped && exact.chosenBlocks === 0) return;
-          const options = { ...sample.options, ...exact, near, scale };
+          const directions = Float64Array.from({ length: size.dim }, (_, l) => (l === size.seed % size.dim ? 1 : 0));
+          const selector = deviations ? keyDeviations({ directions, group: 8 }) : averagedQueries(8);
+          const options = { ...sample.options, ...exact, near, scale, selector };
           const descriptions = describeHeads(kind, size);
           const features = dropped ? undefined : descriptions.map((each) => features32(each, scale));
           const expected = reference(sample, shape, dropped ? undefined : descriptions.map(createFeatureMap), options);
@@ -248,7 +259,7 @@ describe("float32 hybrid attention", () => {
     for (let row = 0; row < rows; row++) q![row * 8] = -0.2;
     const positive = kinds.positive({ ...size, dim: 8, count: 16 });
     const scores = Float64Array.from({ length: 19 }, (_, block) => (block === 12 ? 1 : 0));
-    const options = { window: 8, chosenBlocks: 1, scale, selector: { scores: () => scores } };
+    const options = { window: 8, chosenBlocks: 1, scale, selector: { prepare: () => () => scores } };
     const expected = reference({ query: q!, key: k!, value: v! }, one, [createFeatureMap(positive)], options);
     for (const by of allKernels) {
       const out = hybridAttention32(by, q!, k!, v!, one, features32(positive, scale), options);
@@ -284,6 +295,7 @@ describe("float32 hybrid attention", () => {
       hybridAttention32(kernels, query, key, value, shape, map, options);
     expect(call(elu, { window: 8 })).toThrow("exponential features");
     expect(call(undefined, { window: 0 })).toThrow("no key is exact");
+    expect(() => attend({ window: 8, selector: [] })).toThrow("options.selector");
     const fewer = { ...shape, queryRows: 75 };
     expect(() =>
       hybridAttention32(kernels, query.subarray(0, 2 * 75 * 7), key, value, fewer, features, { window: 8 }),

@@ -1,6 +1,7 @@
 import { choosers, chooseBlocks, nearBlocks } from "../../hybrid/exact-keys.ts";
 import type { ExactKeys } from "../../hybrid/exact-keys.ts";
 import { addSoftmax, largestBlocks } from "../../hybrid/selector.ts";
+import type { BlockSelector } from "../../hybrid/selector.ts";
 import { NO_MAXIMUM, padded, TILE } from "../rows.ts";
 import { blockWidth } from "./blocks.ts";
 import type { KeyBlockSource } from "./blocks.ts";
@@ -18,11 +19,12 @@ export function chooseBlocks32(
   head: number,
   keyHead: number,
   scale: number,
+  selector: BlockSelector,
 ): Int32Array[] {
   const { exact, attention } = source;
   const { dim, queryRows, keyRows, logMask } = attention;
   if (exact.chosenBlocks === 0) return Array.from({ length: exact.queryBlocks }, () => new Int32Array(0));
-  const group = exact.selector.averaged;
+  const group = selector.averaged;
   if (group !== undefined) return chooseByMeans(source, query, head, scale, group);
   const rows = (array: Float32Array, index: number, count: number, factor: number): Float64Array =>
     Float64Array.from(array.subarray(index * count * dim, (index + 1) * count * dim), (x) => x * factor);
@@ -32,6 +34,7 @@ export function chooseBlocks32(
     dim,
     exact,
     Float64Array.from({ length: keyRows }, (_, j) => logMask?.[j] ?? 0),
+    selector,
   );
 }
 

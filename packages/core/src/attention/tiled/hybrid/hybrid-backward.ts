@@ -88,8 +88,9 @@ class HybridGradients {
     hybrid.startHead(inputs);
     hybrid.sums.clearGradients();
     this.#loadKeys(inputs);
+    const selector = call.selectors[keyHead]!;
     for (let head = keyHead * group; head < (keyHead + 1) * group; head++) {
-      for (const [block, chosen] of chooseBlocks32(hybrid, query, key, head, keyHead, call.scale).entries()) {
+      for (const [block, chosen] of chooseBlocks32(hybrid, query, key, head, keyHead, call.scale, selector).entries()) {
         const plan = hybrid.plan(block, chosen);
         this.#startBlock(plan);
         const end = Math.min(queryRows, (block + 1) * exact.window);

@@ -56,8 +56,9 @@ export function hybridAttention32(
   for (let keyHead = 0; keyHead < keyHeads; keyHead++) {
     workspace.startHead({ query, key, value, keyHead, hasCore: call.features[keyHead]!.core !== undefined });
     loadKeyBlocks(workspace, key, value, keyHead, at.scratch);
+    const selector = call.selectors[keyHead]!;
     for (let head = keyHead * group; head < (keyHead + 1) * group; head++) {
-      for (const [block, chosen] of chooseBlocks32(workspace, query, key, head, keyHead, scale).entries()) {
+      for (const [block, chosen] of chooseBlocks32(workspace, query, key, head, keyHead, scale, selector).entries()) {
         const plan = workspace.plan(block, chosen);
         if (plan.nodes.length > 0) workspace.loadFarField(plan);
         const end = Math.min(queryRows, (block + 1) * exact.window);

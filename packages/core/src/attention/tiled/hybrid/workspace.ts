@@ -3,6 +3,8 @@ import { ArgumentError } from "../../../errors.ts";
 import type { BlockKernels } from "../../../kernels/block-kernels.ts";
 import { nearBlocks, resolveExactKeys } from "../../hybrid/exact-keys.ts";
 import type { ExactKeys, ExactKeysOptions } from "../../hybrid/exact-keys.ts";
+import { averagedQueries } from "../../hybrid/selector.ts";
+import type { BlockSelector } from "../../hybrid/selector.ts";
 import { joinFeatures } from "../causal.ts";
 import { featuresByHead } from "../features.ts";
 import type { FeatureMap32 } from "../features.ts";
@@ -15,7 +17,9 @@ import type { BlockSumsLayout } from "./block-sums.ts";
 import { blockWidth, FIRST_WIDTH, layOutHybrid } from "./blocks.ts";
 import type { HybridBlocks } from "./blocks.ts";
 
-export interface HybridOptions32 extends MaskOptions, ExactKeysOptions {
+export interface HybridOptions32 extends MaskOptions, Omit<ExactKeysOptions, "selector"> {
+  /** What chooses blocks: one selector for all heads, or one per key head. Default `averagedQueries(16)`. */
+  readonly selector?: BlockSelector | readonly BlockSelector[];
   /**
    * Multiplies q.k of the exact keys. The features must have been prepared with the same scale. Default 1 / sqrt(dim).
    */
@@ -27,6 +31,8 @@ export interface HybridCall {
   /** The first key is hidden in its mask, and hidden keys keep their place. */
   readonly attention: ResolvedAttention;
   readonly exact: ExactKeys;
+  /** One per key head. */
+  readonly selectors: readonly BlockSelector[];
   readonly scale: number;
   /** One per key head; a stand-in that is never used if the far field is dropped. */
   readonly features: readonly FeatureMap32[];
@@ -46,9 +52,13 @@ export function resolveHybrid(
   requireObject("options", options, "{ window: 32, chosenBlocks: 8 }");
   const resolved = resolveAttention(query, key, value, shape, options);
   const { keyHeads, queryRows, keyRows, dim } = resolved;
-  const { scale = 1 / Math.sqrt(dim), keyMask } = options;
+  const { scale = 1 / Math.sqrt(dim), keyMask, selector = averagedQueries(), ...others } = options;
   requirePositive("options.scale", scale);
-  const exact = resolveExactKeys(options, { queries: queryRows, keys: keyRows }, keyMask, resolved.causal);
+  const selectors = "prepare" in selector ? Array.from({ length: keyHeads }, () => selector) : selector;
+  if (selectors.length !== keyHeads) {
+    throw new ArgumentError("options.selector", `one selector, or ${keyHeads} (one per key head)`, selectors.length);
+  }
+  const exact = resolveExactKeys(others, { queries: queryRows, keys: keyRows }, keyMask, resolved.causal);
   if (features === undefined && !exact.near && exact.chosenBlocks === 0) {
     throw new ArgumentError("features", "a feature map, because no key is exact", features);
   }
@@ -64,6 +74,7 @@ export function resolveHybrid(
   return {
     attention: { ...resolved, visible: undefined, logMask },
     exact,
+    selectors,
     scale,
     features: maps,
     hasFarField: features !== undefined,
