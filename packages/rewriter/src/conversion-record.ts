@@ -14,6 +14,7 @@ export interface ConversionRecord {
   readonly seed: number;
   /** Site numbers by outcome. */
   readonly converted: readonly number[];
+  readonly band: readonly number[];
   readonly kept: readonly number[];
 }
 
@@ -35,6 +36,7 @@ export function recordConversion(
     projection,
     seed,
     converted: inState("converted"),
+    band: inState("band"),
     kept: inState("kept"),
   };
   model.metadataProps.push({ key, value: JSON.stringify(record) });

@@ -8,7 +8,7 @@ import { refusePositionMixing, cannotBeStateful } from "./stateful/position-mixi
 import { offsetPositions } from "./stateful/position-offset.ts";
 import { NodeBuilder } from "@favor/onnx/graph";
 import { raiseOpset } from "./emit/raise-opset.ts";
-import { rewriteByBlock, rewriteSite, type SiteWriter } from "./emit/rewrite-site.ts";
+import { rewriteBand, rewriteByBlock, rewriteSite, type SiteWriter } from "./emit/rewrite-site.ts";
 import type { Fork } from "./fork.ts";
 import { GraphError } from "@favor/onnx/graph";
 import type { Graph } from "@favor/onnx/graph";
@@ -50,6 +50,12 @@ export function convertFound({ normalised, found }: Fork, settings: Settings, ch
   const writers = new SiteWriters();
   const sites = found.sites.map((entry): ConvertedSite => {
     const report = reportSite(entry);
+    const isCross = report.kind === "cross" && !settings.cross && settings.features !== "exact";
+    if ("site" in entry && report.mask.band && !isCross && !settings.keep.includes(report.layer)) {
+      requireFiniteWeights(entry.context, entry.site, checked);
+      rewriteBand(writers.of(entry.context), entry.site, report.mask.band);
+      return { ...report, state: "band" };
+    }
     if (settings.features === "exact" && !settings.keep.includes(report.layer)) {
       if ("site" in entry) requireFiniteWeights(entry.context, entry.site, checked);
       if (rewriteByBlock(writers.of(entry.context), entry, settings)) return { ...report, state: "converted" };
@@ -115,7 +121,12 @@ function remarks(sites: readonly ConvertedSite[], settings: Settings, usesTarget
 function continueFrom({ sites: found }: FoundAttention, sites: readonly ConvertedSite[], graph: Graph): void {
   const other = sites.find((site) => site.kind === "self" && (site.state !== "converted" || !site.causal));
   if (other !== undefined) {
-    const how = other.causal ? `stays softmax (${other.state})` : "is not causal";
+    const how =
+      other.state === "band"
+        ? "attends within a window, and Favor carries no keys from one piece to the next"
+        : other.causal
+          ? `stays softmax (${other.state})`
+          : "is not causal";
     throw cannotBeStateful(`attention ${other.site}, "${other.name}", ${how}`, { site: other.site });
   }
   const inBody = found.find(({ context }) => context.graph !== graph);
@@ -142,13 +153,21 @@ class SiteWriters {
     const { graph } = context;
     const known = this.#writers.get(graph);
     if (known !== undefined) return known;
-    const writer = { context, build: new NodeBuilder(graph, "favor"), keeps: new Map() };
+    const writer: SiteWriter = {
+      context,
+      build: new NodeBuilder(graph, "favor"),
+      keeps: new Map(),
+      windows: new Map(),
+      removed: new Set(),
+    };
     this.#writers.set(graph, writer);
     return writer;
   }
 
   commit(): void {
-    for (const { context, build } of this.#writers.values()) {
+    for (const { context, build, removed } of this.#writers.values()) {
+      const { proto } = context.graph;
+      proto.node = proto.node.filter((node) => !removed.has(node));
       build.commit();
       context.graph.reindex();
       detachShapes(context, build);

@@ -1,3 +1,4 @@
+export type { Band } from "./attention/band.ts";
 export type { Conversion } from "./convert.ts";
 export { featureChoices } from "./options.ts";
 export type { ConvertOptions, FeatureChoice, FindOptions } from "./options.ts";

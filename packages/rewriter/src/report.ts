@@ -1,4 +1,5 @@
 import type { FeatureMapDescription } from "@favor/core";
+import type { Band } from "./attention/band.ts";
 import type { AttentionSite, FoundSite, MaskVerdict, Possibility } from "./attention/site.ts";
 import type { Reason } from "./refusals/reason.ts";
 
@@ -16,7 +17,7 @@ export interface SiteReport {
   readonly headDim: number;
   /** The factor of q.k, with q and k as projected: usually d^(-1/2). */
   readonly scale: number;
-  readonly mask: { readonly kind: MaskVerdict["kind"]; readonly evidence: string };
+  readonly mask: { readonly kind: MaskVerdict["kind"]; readonly evidence: string; readonly band?: Band };
   readonly causal: boolean;
   /** Whether linear attention may replace it. */
   readonly verdict: "convert" | "refuse";
@@ -30,7 +31,8 @@ export interface SiteReport {
 
 /** One attention and its outcome. */
 export interface ConvertedSite extends SiteReport {
-  readonly state: "converted" | "kept" | "refused";
+  /** "band": exact attention within a window, written without the numbers outside of it. */
+  readonly state: "converted" | "band" | "kept" | "refused";
   /** One description per head; absent for exact attention and for sites that stay softmax. */
   readonly featureMaps?: readonly FeatureMapDescription[];
   /** Whether the calibration of query and key was folded into the projections' weights, at no cost at run time. */
@@ -48,7 +50,7 @@ export function reportSite(found: FoundSite): SiteReport {
     keyValueHeads: of.keyValueHeads,
     headDim: of.headDim,
     scale: "site" in found ? logitScaleOf(found.site) : found.refused.scale,
-    mask: { kind: of.mask.kind, evidence: of.mask.evidence },
+    mask: { kind: of.mask.kind, evidence: of.mask.evidence, ...(of.mask.band && { band: of.mask.band }) },
     causal: of.causal,
     verdict: "site" in found ? "convert" : "refuse",
     possible: possibilities(found),
@@ -60,7 +62,8 @@ export function reportSite(found: FoundSite): SiteReport {
 function possibilities(found: FoundSite): Possibility[] {
   // What was proved of a site can be written by blocks as well.
   const isExact = "sum" in found.blocks || "site" in found;
-  return [...("site" in found ? ["linear" as const] : []), ...(isExact ? ["exact by block" as const] : [])];
+  const linear = "site" in found ? [found.site.mask.band ? ("band" as const) : ("linear" as const)] : [];
+  return [...linear, ...(isExact ? ["exact by block" as const] : [])];
 }
 
 /** The scale between the projections and the softmax, rounded to float32. */

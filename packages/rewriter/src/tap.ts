@@ -99,7 +99,8 @@ function tap<Entry>(
   const taps: Entry[] = [];
   const notes: string[] = [];
   for (const entry of found.sites) {
-    if (!("site" in entry)) continue;
+    // A band is written exactly and has no features to calibrate.
+    if (!("site" in entry) || entry.site.mask.band !== undefined) continue;
     const { site, context } = entry;
     if (context.graph !== graph) {
       notes.push(

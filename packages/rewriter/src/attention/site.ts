@@ -1,5 +1,6 @@
 import type { NodeProto } from "@favor/onnx";
 import type { Reason } from "../refusals/reason.ts";
+import type { Band } from "./band.ts";
 import type { AttentionContext } from "./context.ts";
 import type { Product } from "./product.ts";
 
@@ -34,7 +35,7 @@ export interface KeyMask {
   readonly dataType: number;
 }
 
-type MaskKind = "none" | "padding" | "causal" | "padding and causal" | "other";
+type MaskKind = "none" | "padding" | "causal" | "padding and causal" | "band" | "padding and band" | "other";
 
 /** What an attention's mask was proved to be, and how. */
 export interface MaskVerdict {
@@ -43,6 +44,13 @@ export interface MaskVerdict {
   readonly evidence: string;
   /** For padding: where the graph itself holds which keys count. */
   readonly keyMask?: KeyMask;
+  /** For a band: its ends. */
+  readonly band?: Band;
+}
+
+/** Whether no query attends to a key behind it. */
+export function isCausal({ kind, band }: MaskVerdict): boolean {
+  return kind === "causal" || kind === "padding and causal" || band?.after === 0;
 }
 
 /**

@@ -1,10 +1,12 @@
 import { exponentialForm, trigonometricForm, type ExponentialForm, type FeatureMapDescription } from "@favor/core";
 import type { AttentionContext } from "../attention/context.ts";
 import { RowProbes } from "../attention/rows/row-probes.ts";
+import type { Band } from "../attention/band.ts";
 import type { AttentionSite, FoundSite } from "../attention/site.ts";
 import { planOf } from "../attention/verdict/by-block.ts";
 import type { Settings } from "../options.ts";
 import type { ConvertedSite } from "../report.ts";
+import { emitBand, type WindowCache } from "./band.ts";
 import { emitCausal } from "./causal.ts";
 import { describeFeatures } from "./describe-features.ts";
 import { directFeatures, isDirect } from "./direct.ts";
@@ -26,12 +28,15 @@ export interface SiteWriter {
   readonly context: AttentionContext;
   readonly build: NodeBuilder;
   readonly keeps: KeepCache;
+  readonly windows: WindowCache;
+  /** Nodes that are replaced. They stay until all sites are written: their shapes are probed once more. */
+  readonly removed: Set<NodeProto>;
   /** Made when first needed: it probes the graph. */
   rows?: RowProbes;
 }
 
 /**
- * Emits one attention exactly and removes its old output node: by blocks of its queries, from the graph's own nodes where
+ * Emits one attention exactly and replaces its old output node: by blocks of its queries, from the graph's own nodes where
  * their rows can be followed, otherwise from what was proved of the site; or as one operator of the target's.
  *
  * @returns whether one of the two is possible
@@ -44,18 +49,22 @@ export function rewriteByBlock(writer: SiteWriter, found: FoundSite, settings: S
     return "site" in found;
   }
   const plan = planOf((writer.rows ??= new RowProbes(context)), found.blocks.sum);
-  removeNode(context, found.blocks.sum.product.node);
+  writer.removed.add(found.blocks.sum.product.node);
   emitByBlock(build, context, plan, settings.block);
   return true;
 }
 
-function removeNode({ graph: { proto } }: AttentionContext, removed: NodeProto): void {
-  proto.node = proto.node.filter((node) => node !== removed);
+/** Writes one site's attention within its band and replaces its old output node. */
+export function rewriteBand(writer: SiteWriter, site: AttentionSite, band: Band): void {
+  const { build, keeps, windows, removed } = writer;
+  const output = emitBand(build, site, readSite(build, site, keeps), band, windows);
+  removed.add(site.outputNode);
+  writeSite(build, site, output);
 }
 
-/** Emits one site and removes its old output node. */
+/** Emits one site and replaces its old output node. */
 export function rewriteSite(
-  { context, build, keeps }: SiteWriter,
+  { context, build, keeps, removed }: SiteWriter,
   site: AttentionSite,
   settings: Settings,
 ): Pick<ConvertedSite, "featureMaps" | "folded"> {
@@ -71,7 +80,7 @@ export function rewriteSite(
     maps === undefined
       ? exactAttention(build, site, inputs, settings)
       : linearAttention(build, site, maps.emit(build, site, inputs, folded), settings);
-  removeNode(context, site.outputNode);
+  removed.add(site.outputNode);
   writeSite(build, site, output);
   if (descriptions === undefined) return {};
   return { featureMaps: descriptions, ...(maps?.kind === "exponential" && { folded }) };

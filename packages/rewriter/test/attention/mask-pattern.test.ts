@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { classifyMask, type MaskSample } from "../../src/attention/proof/mask-pattern.ts";
+import { classifyMask } from "../../src/attention/proof/mask-pattern.ts";
+import type { MaskSample } from "../../src/attention/proof/mask-sample.ts";
 
 /** A sample of one or two groups from a weight per query and key; NaN rows where nothing is kept. */
 function sample(
@@ -29,6 +30,10 @@ const kindOf = (...samples: MaskSample[]): string => {
   return pattern.kind === "other" ? pattern.found : pattern.kind;
 };
 
+/** The pattern of two samples: one of 9 positions, which may be too short to show a window, and one of 20. */
+const patternOf = (sees: (query: number, key: number) => boolean): unknown =>
+  classifyMask([9, 20].map((length) => sample(length, (q, k) => keep(sees(q, k)))));
+
 describe("masks", () => {
   const cases: [string, string, (query: number, key: number, group: number) => number][] = [
     ["everything", "none", () => 1],
@@ -38,12 +43,12 @@ describe("masks", () => {
     ["causal and padding in front", "padding and causal", (q, k, g) => keep(k <= q && k >= 2 + g)],
     ["padded queries attend to nothing", "padding", (q, k, g) => keep(isReal(k, g) && isReal(q, g))],
     ["padded queries see everything", "padding", (q, k, g) => keep(isReal(k, g) || !isReal(q, g))],
-    ["a window", "sliding-window", (q, k) => keep(Math.abs(q - k) <= 2)],
-    ["a causal window", "sliding-window", (q, k) => keep(k <= q && q - k <= 3)],
+    ["a window", "band", (q, k) => keep(Math.abs(q - k) <= 2)],
+    ["a causal window", "band", (q, k) => keep(k <= q && q - k <= 3)],
     ["a window and padding", "sliding-window", (q, k, g) => keep(Math.abs(q - k) <= 2 && isReal(k, g))],
     [
       "a causal window, rows without a key falling back to the padding that they see",
-      "sliding-window",
+      "padding and band",
       (q, k, g) => keep(k <= q && q - k <= 3 && (k >= 2 + g || q < 2 + g)),
     ],
     [
@@ -89,13 +94,45 @@ describe("masks", () => {
         sample(12, () => 1),
         sample(40, (q, k) => keep(Math.abs(q - k) <= 16)),
       ),
-    ).toBe("sliding-window");
+    ).toBe("band");
     expect(
       kindOf(
         sample(12, (q, k) => keep(k <= q)),
         sample(12, () => 1),
       ),
     ).toBe("per-query-mask");
+  });
+
+  test("a band has the ends that the longest sample shows", () => {
+    expect(patternOf((q, k) => k >= q - 3 && k <= q + 5)).toMatchObject({
+      kind: "band",
+      band: { before: 3, after: 5, firstKeys: 0, firstQueries: 0 },
+    });
+    expect(patternOf((q, k) => k <= q && (k < 2 || k >= q - 4))).toMatchObject({
+      kind: "band",
+      band: { before: 4, after: 0, firstKeys: 2, firstQueries: 0 },
+    });
+    expect(patternOf((q, k) => Math.min(q, k) < 3 || Math.abs(q - k) <= 4)).toMatchObject({
+      kind: "band",
+      band: { before: 4, after: 4, firstKeys: 3, firstQueries: 3 },
+    });
+  });
+
+  test.each<[string, (q: number, k: number, group: number) => boolean]>([
+    ["of another width in each group", (q, k, g) => Math.abs(q - k) <= 2 + g],
+    ["with a gap", (q, k) => Math.abs(q - k) <= 4 && Math.abs(q - k) !== 2],
+    ["of one query that sees further", (q, k) => Math.abs(q - k) <= (q === 7 ? 5 : 2)],
+    ["to which a key in the middle belongs", (q, k) => Math.abs(q - k) <= 2 || k === 9],
+    ["that widens", (q, k) => Math.abs(q - k) <= 2 + (q >> 3)],
+    ["of segments", (q, k) => Math.abs(q - k) <= 3 && segment(q) === segment(k)],
+    ["of the future without the past", (q, k) => k >= q && k <= q + 3 && !(q === 11 && k === 12)],
+  ])("no band: a window %s", (_, sees) => {
+    const pattern = classifyMask([12, 20].map((length) => sample(length, (q, k, g) => keep(sees(q, k, g)))));
+    expect(pattern.kind).toBe("other");
+  });
+
+  test("a window of fewer queries than keys is no band", () => {
+    expect(kindOf(sample(9, (q, k) => keep(k <= q + 4 && k > q + 1), 1, 5))).toBe("sliding-window");
   });
 
   test("fewer queries than keys: causal counts from the end", () => {

@@ -15,41 +15,8 @@ interface Case extends LayerOptions {
 
 const lone = { inputs: [hiddenStates] };
 const past = (b: Layer): string => b.op("Not", [b.op("Greater", [b.distances(), b.integer(0)])]);
-const within = (b: Layer, size: number): string => b.op("LessOrEqual", [b.op("Abs", [b.distances()]), b.integer(size)]);
-
-/** Causal, and no further back than 100. */
-const isNear = (q: number, k: number): boolean => k <= q && k > q - 100;
-
-const windows = [3, 8, 16, 64, 128, 512, 4096];
 
 const cases: Case[] = [
-  ...windows.map((size): Case => ({
-    name: `a window of ${size} on both sides`,
-    code: "sliding-window",
-    ...lone,
-    write: (b) => b.attend((s) => b.softmax(b.masked(within(b, size), s))),
-  })),
-  ...windows.map((size): Case => ({
-    name: `a causal window of ${size}`,
-    code: "sliding-window",
-    ...lone,
-    write: (b) => b.attend((s) => b.softmax(b.masked(b.op("And", [past(b), within(b, size)]), s))),
-  })),
-  {
-    name: "a window inside a long constant causal mask",
-    code: "sliding-window",
-    ...lone,
-    write: (b) =>
-      b.attend((s) => {
-        const length = b.dimension("x", 1);
-        const table = Float32Array.from({ length: 300 ** 2 }, (_, i) =>
-          isNear(Math.floor(i / 300), i % 300) ? 0 : -1e9,
-        );
-        const ends = b.concat([length, length], 0);
-        const part = b.op("Slice", [b.floats("tril", [300, 300], table), b.integers([0, 0]), ends, b.integers([0, 1])]);
-        return b.softmax(b.op("Add", [s, part]));
-      }),
-  },
   {
     name: "a scale that grows with the length beyond 512",
     code: "mask-changes",
@@ -58,18 +25,6 @@ const cases: Case[] = [
       b.attend((s) => {
         const length = b.cast(b.squeeze(b.dimension("x", 1), [0]), DataType.FLOAT);
         return b.softmax(b.op("Mul", [s, b.op("Max", [b.op("Mul", [length, b.scalar(1 / 512)]), b.scalar(1)])]));
-      }),
-  },
-  {
-    name: "a window in a graph of fixed length",
-    code: "sliding-window",
-    inputs: [{ ...hiddenStates, dims: [1, 32, hidden] }],
-    write: (b) =>
-      b.attend((s) => {
-        const table = Float32Array.from({ length: 1024 }, (_, i) =>
-          Math.abs((i % 32) - Math.floor(i / 32)) <= 8 ? 0 : -1e9,
-        );
-        return b.softmax(b.op("Add", [s, b.floats("band", [1, 1, 32, 32], table)]));
       }),
   },
   {

@@ -46,14 +46,7 @@ describe("layers of one model", () => {
 
   test("have verdicts of their own where only a mask's numbers differ", () => {
     const { sites } = inspectAttention(layers(length, 2, length, 3));
-    expect(sites.map(({ reasons }) => reasons.map(({ code }) => code))).toEqual([
-      [],
-      ["sliding-window"],
-      [],
-      ["sliding-window"],
-    ]);
-    expect(sites[1]!.reasons[0]!.message).toMatch(/2 keys before/);
-    expect(sites[3]!.reasons[0]!.message).toMatch(/3 keys before/);
+    expect(sites.map(({ mask }) => mask.band?.before)).toEqual([undefined, 2, undefined, 3]);
   });
 });
 

@@ -10,10 +10,12 @@ import { coreZoo, sharedZoo, type ZooFolder } from "@favor/test-support/zoo/fold
 import { readSample, validDifference } from "@favor/test-support/zoo/sample";
 import type { ZooAttention, ZooEntry } from "@favor/test-support/zoo/manifest";
 
-/** Layers with a window of their own stay, the global ones are converted: which, the manifest says in words only. */
-const mixedLayers: ReadonlyMap<string, number> = new Map([
-  ["modernbert-ts-eager-op14-dyn", 2],
-  ["mixed-ts-op17-dyn", 1],
+/** Some layers stay, the others are converted: which, the manifest says in words only. */
+const mixedLayers: ReadonlyMap<string, number> = new Map([["mixed-ts-op17-dyn", 1]]);
+/** Attention within a window, which the manifest says linear attention must refuse: it is written exactly. */
+const windows: ReadonlyMap<string, number> = new Map([
+  ["neg_window-dy-op18-dyn", 3],
+  ["modernbert-ts-eager-op14-dyn", 4],
 ]);
 /** Entries that the manifest lets a tool convert or refuse: quantisation stands inside the attention. */
 const eitherWay = /qdq/;
@@ -32,7 +34,7 @@ async function withModel<T>(folder: ZooFolder, entry: ZooEntry, use: (model: Mod
   }
 }
 
-const isRefused = (entry: ZooEntry): boolean => entry.verdict.startsWith("refuse");
+const isRefused = (entry: ZooEntry): boolean => entry.verdict.startsWith("refuse") && !windows.has(entry.name);
 
 const signature = (values: readonly ValueInfoProto[]): unknown =>
   values.map(({ name, type }) => [
@@ -79,6 +81,9 @@ function describeZoo(folder: ZooFolder, entries: readonly ZooEntry[]): void {
       expect(reasons.map(({ message }) => /^[A-Z].*\.$/.test(message))).not.toContain(false);
       for (const { message } of reasons) expect(message).toMatch(effectOrAdvice);
     }
+    const bands = sites.flatMap(({ mask }) => mask.band ?? []);
+    expect(bands.length > 0).toBe(windows.has(entry.name));
+    for (const { before, after } of bands) expect([before, after]).toEqual(Array(2).fill(windows.get(entry.name)));
     const told = isRefused(entry) || mixedLayers.has(entry.name) || eitherWay.test(entry.name) ? [] : entry.attention;
     expect(sites.slice(0, told.length).map(factsOf)).toMatchObject(told.map(expectedFacts));
   });

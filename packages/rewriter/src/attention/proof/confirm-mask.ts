@@ -3,7 +3,8 @@ import { DataType } from "@favor/onnx";
 import { EvaluationLimitError, type Tensor } from "@favor/onnx/evaluate";
 import { ancestors, type Graph, type GraphProbe } from "@favor/onnx/graph";
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
-import type { KeyMask, MaskVerdict } from "../site.ts";
+import { isWithin, widthOf, type Band } from "../band.ts";
+import { isCausal, type KeyMask, type MaskVerdict } from "../site.ts";
 import { InputDraws, type Draw } from "./input-draws.ts";
 import { describeDifference } from "./mask-difference.ts";
 import type { OtherSizes } from "./other-sizes.ts";
@@ -54,6 +55,8 @@ export function contradiction(question: MaskQuestion, sizes: OtherSizes, verdict
     confirmation.check(longest, [0], "all queries of few keys");
   }
   others.forEach((probe, at) => confirmation.check(probe, at === 0 ? [0, 1, 2] : [2]));
+  const { band } = verdict.mask;
+  for (const probe of band === undefined ? [] : sizes.beyond(widthOf(band))) confirmation.check(probe, [0, 1, 2]);
   for (const probe of sizes.immense) confirmation.check(probe, [0], "few queries of few keys");
   confirmation.checkTables(longest ?? question.context.first);
   if (confirmation.found === undefined && confirmation.compared < 2 && longest !== undefined) {
@@ -135,14 +138,20 @@ class Confirmation {
               isAll
                 ? Array.from({ length: queries }, (_, at) => at)
                 : positionsSeen(queries, [...named, ...(isSparse ? powersOfTwo(queries) : [])], random),
-      columns: isSparse ? (keys) => positionsSeen(keys, [...named, ...powersOfTwo(keys)], random) : undefined,
+      columns: isSparse
+        ? (keys, rows) => {
+            const ends = isAll || mask.band === undefined ? [] : rows.flatMap((row) => endsOf(mask.band!, row));
+            return positionsSeen(keys, [...named, ...powersOfTwo(keys), ...ends], random);
+          }
+        : undefined,
       logit: () => (2 * random() - 1) * amplitude,
     });
     if (seen === undefined) return undefined;
     this.compared++;
     const { queries, keys, groups, rows, columns, logits, probabilities } = seen;
     const keeps = mask.keyMask && keptKeys(mask.keyMask, seen.whole(mask.keyMask.value));
-    const isCausal = mask.kind === "causal" || mask.kind === "padding and causal";
+    const { band } = mask;
+    const isOrdered = isCausal(mask);
     const width = columns?.length ?? keys;
     for (let g = 0; g < groups; g++) {
       // Heads of one item of the batch follow each other; a mask may be one for all items.
@@ -152,8 +161,9 @@ class Confirmation {
         // Rows of padding attend to what they like.
         if (queries === keys && keep?.[query] === 0) continue;
         const at = (g * rows.length + r) * width;
-        const visible = isCausal ? query + keys - queries + 1 : keys;
-        const counts = (key: number): boolean => key < visible && keep?.[key] !== 0;
+        const visible = isOrdered ? query + keys - queries + 1 : keys;
+        const isSeen = (key: number): boolean => (band === undefined ? key < visible : isWithin(band, query, key));
+        const counts = (key: number): boolean => isSeen(key) && keep?.[key] !== 0;
         const row = logits.subarray(at, at + width);
         const expected = softmaxRow(row, scale, (k) => counts(columns?.[k] ?? k));
         if (expected === undefined) continue;
@@ -202,6 +212,11 @@ function powersOfTwo(count: number): number[] {
   const found: number[] = [];
   for (let power = 1; power < count; power *= 2) found.push(power, count - 1 - power);
   return found;
+}
+
+/** The keys at both ends of what a query sees, and their neighbours. */
+function endsOf({ before, after, firstKeys }: Band, query: number): number[] {
+  return [query - before, query + after, firstKeys, query].flatMap((at) => [at - 1, at, at + 1]);
 }
 
 /** 1 for each key that counts, [batch or 1, keys]. */

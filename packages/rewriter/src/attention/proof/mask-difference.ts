@@ -1,4 +1,5 @@
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
+import { describeBand } from "../band.ts";
 import type { MaskVerdict } from "../site.ts";
 import type { Draw } from "./input-draws.ts";
 
@@ -45,7 +46,8 @@ export function describeDifference(
   return reasonFor("mask-changes", `${start} query ${query} ${hidden}.`);
 }
 
-function shortly({ kind }: MaskVerdict): string {
+function shortly({ kind, band }: MaskVerdict): string {
+  if (band !== undefined) return describeBand(band);
   if (kind === "none") return "every query attends to every key";
   return kind === "causal" ? "each query attends to the keys up to its own" : `the mask is ${kind}`;
 }

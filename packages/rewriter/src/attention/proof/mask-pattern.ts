@@ -1,21 +1,13 @@
 import type { RefusalCode } from "../../refusals/codes.ts";
-
-/**
- * What a mask does, read off its weights: exp(bias) of each (query, key), from several evaluations with different
- * inputs and lengths. Rows that attend to nothing are those of padding, or have no key that counts.
- */
-export interface MaskSample {
-  /** 1 where the largest weight of the row is; NaN in rows that attend to nothing: [groups, queries, keys]. */
-  readonly weights: Float64Array;
-  readonly groups: number;
-  readonly queries: number;
-  readonly keys: number;
-}
+import type { Band } from "../band.ts";
+import { findBand } from "./band-pattern.ts";
+import { isMasked, masked, type MaskSample } from "./mask-sample.ts";
 
 export type MaskPattern =
   | { readonly kind: "none" }
   /** keep[g, k], the same for every query. */
   | { readonly kind: "padding" | "causal" | "padding and causal"; readonly keep: readonly Uint8Array[] }
+  | { readonly kind: "band" | "padding and band"; readonly band: Band; readonly keep: readonly Uint8Array[] }
   | { readonly kind: "other"; readonly found: MaskKindFound; readonly message: string };
 
 /** Masks and biases that linear attention cannot express. */
@@ -30,12 +22,6 @@ export type MaskKindFound = Extract<
   | "query-mask"
   | "per-query-mask"
 >;
-
-/**
- * Below this a weight counts as masked: exp(-1e4) and exp(-1e9) are 0, and exp(-100) is negligible for any logits that
- * float32 keeps apart. exp(-30) is no mask: logits that lie further apart than that bring the key back.
- */
-const masked = 1e-36;
 
 /** Log weights that differ by less are equal; logits of 16 bits are rounded more coarsely. */
 const leastStep = 1e-3;
@@ -53,10 +39,12 @@ export function classifyMask(samples: readonly MaskSample[], tolerance: number =
     const padded = causal.some((keep) => keep.includes(0));
     return { kind: padded ? "padding and causal" : "causal", keep: causal };
   }
+  const found = findBand(samples);
+  if (found !== undefined) {
+    return { kind: found.keep.some((keep) => keep.includes(0)) ? "padding and band" : "band", ...found };
+  }
   return classifyBinary(samples);
 }
-
-const isMasked = (weight: number): boolean => weight < masked;
 
 function hasFractions({ weights }: MaskSample): boolean {
   return weights.some((weight) => weight > masked && weight < 1 - 1e-3);

@@ -1,18 +1,21 @@
-import type { Tensor } from "@favor/onnx/evaluate";
+import { EvaluationLimitError, type Tensor } from "@favor/onnx/evaluate";
 import { DataType } from "@favor/onnx";
 import type { AttentionContext } from "../context.ts";
 import { ancestors, readsData, type GraphProbe } from "@favor/onnx/graph";
 import { findKeyMask, type KeyMaskSample } from "./key-mask.ts";
-import { classifyMask, type MaskKindFound, type MaskSample } from "./mask-pattern.ts";
+import { classifyMask, type MaskKindFound } from "./mask-pattern.ts";
+import type { MaskSample } from "./mask-sample.ts";
 import type { Region } from "../wiring/region.ts";
 import { contradiction, rowTolerance } from "./confirm-mask.ts";
 import type { OtherSizes } from "./other-sizes.ts";
 import { drawInputs, type DrawMode } from "./probing-inputs.ts";
 import { RegionEvaluation, regionInputs, uniformWeights } from "./region-evaluation.ts";
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
+import { describeBand, widthOf, type Band } from "../band.ts";
 import type { MaskVerdict } from "../site.ts";
 import { sizeDependence } from "./shape-dependence.ts";
 import { largestOffset, softmaxLaw, type LawShape } from "./softmax-law.ts";
+import { wideBand } from "./wide-band.ts";
 import { hiddenWindow, lengthLogarithm, windowProbe, type MaskQuestion } from "./window-proof.ts";
 
 export interface MaskProof {
@@ -72,16 +75,22 @@ export function proveMask(question: MaskQuestion, sizes: OtherSizes): MaskProof 
   }
   const lengths = [context.first.sizes.length];
   const evaluated = [first.shape.keys];
-  for (const probe of [context.second, windowProbe(question, first.shape.groups)]) {
-    if (probe === undefined) continue;
+  /** Evaluates the region at the sizes of one more probe; a sentence where it is no softmax there. */
+  const proveAt = (probe: GraphProbe): string | undefined => {
     const evaluation = new RegionEvaluation(context, region, regionInputs(context, region, probe), labels, probe);
     for (const mode of modesFor(evaluation.shape, 1)) {
       const failure = prove(evaluation, probe, mode);
-      if (failure !== undefined) return { failure };
+      if (failure !== undefined) return failure;
     }
     lengths.push(probe.sizes.length);
     evaluated.push(evaluation.shape.keys);
-  }
+    return undefined;
+  };
+  const failure = context.second && proveAt(context.second);
+  if (failure !== undefined) return { failure };
+  const longer = windowProbe(question, first.shape.groups);
+  const failureBeyond = longer && affordably(context, () => proveAt(longer));
+  if (failureBeyond !== undefined) return { failure: failureBeyond };
   const evidence = `evaluated on ${samples.length} inputs with ${evaluated.join(", ")} keys`;
   const found = verdict(question, samples, evidence, tolerance);
   // After the masks that have a name: the buckets of T5's bias are logarithms of distances.
@@ -92,17 +101,52 @@ export function proveMask(question: MaskQuestion, sizes: OtherSizes): MaskProof 
     const what = `The number "${dependence}", which the attention is computed with, depends on the length or the batch.`;
     return { scale, mask: found.mask, reasons: [reasonFor("mask-changes", what)] };
   }
-  const contradicted = contradiction(question, sizes, {
-    scale,
-    mask: found.mask,
-    tolerance: rowTolerance(typesOf(context, region)),
-  });
-  if (contradicted !== undefined) return { scale, mask: found.mask, reasons: [contradicted] };
+  const rowsWithin = rowTolerance(typesOf(context, region));
   // The patches of an image are not as many as the text is long.
   const seen = context.first.sizes.side === undefined ? [...lengths, sizes.longest] : evaluated;
-  const window = hiddenWindow(question, Math.max(...seen));
-  if (window === undefined) return { scale, ...found };
-  return { scale, mask: { kind: "other", evidence: window.message }, reasons: [window] };
+  /** What speaks against a mask at longer inputs; undefined if nothing does. */
+  const against = (mask: MaskVerdict): Omit<MaskProof, "scale"> | undefined => {
+    const contradicted = contradiction(question, sizes, { scale: scale!, mask, tolerance: rowsWithin });
+    if (contradicted !== undefined) return { mask, reasons: [contradicted] };
+    const beyond = mask.band === undefined ? [] : sizes.beyond(widthOf(mask.band));
+    const longest = Math.max(...seen, ...beyond.map(({ sizes: { length } }) => length));
+    const window = hiddenWindow(question, longest, mask.band);
+    return window && { mask: { kind: "other", evidence: window.message }, reasons: [window] };
+  };
+  const contradicted = against(found.mask);
+  if (contradicted === undefined) return { scale, ...found };
+  const band = found.mask.band === undefined ? wideBand(question, sizes) : undefined;
+  const windowed = band && withBand(found.mask, band, evidence);
+  if (windowed !== undefined && against(windowed) === undefined) return { scale, mask: windowed, reasons: [] };
+  return { scale, ...contradicted };
+}
+
+/** The mask of short inputs with the window that longer ones show. */
+function withBand({ kind, keyMask }: MaskVerdict, band: Band, evidence: string): MaskVerdict | undefined {
+  if ((band.after === 0) !== (kind === "causal" || kind === "padding and causal")) return undefined;
+  const seen = `${describeBand(band)}${keyMask ? `, as far as "${keyMask.value}" says that keys count (${keyMask.rule})` : ""}`;
+  return {
+    kind: keyMask === undefined ? "band" : "padding and band",
+    evidence: `${seen}; ${evidence}, and rows of longer inputs`,
+    ...(keyMask && { keyMask }),
+    band,
+  };
+}
+
+/**
+ * What an evaluation finds; undefined where it takes more operations than are left. These are charged to the confirming,
+ * which looks at single rows of inputs as long.
+ */
+function affordably<Found>({ spent, confirming }: AttentionContext, evaluate: () => Found): Found | undefined {
+  const before = spent.operations;
+  try {
+    return evaluate();
+  } catch (error) {
+    if (!(error instanceof EvaluationLimitError && error.details["limit"] === "operations")) throw error;
+    confirming.operations += spent.operations - before;
+    spent.operations = before;
+    return undefined;
+  }
 }
 
 /** A default on the way to the mask, or in the region, that is an input too; its shape alone does not count. */
@@ -185,8 +229,14 @@ function verdict(
         mask: { kind: "other", evidence: `${pattern.message}, ${evidence}` },
         reasons: [reasonFor(pattern.found, sentences(pattern.found, pattern.message))],
       };
+    case "band":
+      return {
+        mask: { kind: "band", evidence: `${describeBand(pattern.band)}, ${evidence}`, band: pattern.band },
+        reasons: [],
+      };
     case "padding":
-    case "padding and causal": {
+    case "padding and causal":
+    case "padding and band": {
       const keySamples = samples.map((sample, i) => keySampleOf(sample, pattern.keep[i]!, batchAt));
       const dropping = keySamples.filter(({ keep }) => keep.includes(0) && keep.includes(1));
       // What holds the mask also says so where a random input happens to drop nothing: no causal mask hides that.
@@ -197,14 +247,16 @@ function verdict(
         return keySampleOf(sample, new Uint8Array(groups * keys).fill(1), batchAt);
       });
       const keyMask = findKeyMask(context, dropping, [...full, ...keeping]);
-      const who =
-        pattern.kind === "padding"
-          ? "the same keys count for every query"
-          : "query i attends to those keys up to i that count";
+      const who = {
+        padding: "the same keys count for every query",
+        "padding and causal": "query i attends to those keys up to i that count",
+        "padding and band": `${"band" in pattern ? describeBand(pattern.band) : ""}, as far as keys count`,
+      }[pattern.kind];
       const mask: MaskVerdict = {
         kind: pattern.kind,
         evidence: `${who}${keyMask ? `, as "${keyMask.value}" says (${keyMask.rule})` : ""}; ${evidence}`,
         ...(keyMask && { keyMask }),
+        ...("band" in pattern && { band: pattern.band }),
       };
       if (keyMask !== undefined) return { mask, reasons: [] };
       const found = "The mask depends on the key alone, but no value of shape [batch, length] in the graph holds it.";

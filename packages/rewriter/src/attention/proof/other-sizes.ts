@@ -30,6 +30,9 @@ const headCounts = [4, 6, 8, 12, 16, 20, 24, 32];
 /** Lengths at which a mask cannot be computed whole. */
 const immense = [16_385, 131_073];
 
+/** Beyond this, rows of a window are not looked at whole. */
+const largestBeyond = 2 ** 17;
+
 /** Probes of one graph at other sizes than the first two. Layers of one structure are proved once, with one set of them. */
 export class OtherSizes {
   readonly #context: AttentionContext;
@@ -65,6 +68,17 @@ export class OtherSizes {
     this.#immense ??=
       this.longest < lengths[0]! ? [] : immense.flatMap((length) => this.#at({ length, batch: 1 }) ?? []);
     return this.#immense;
+  }
+
+  /**
+   * Inputs longer than a window, and not much longer, if the others are not: with both of its ends, and with a long way
+   * between them and the ends of the sequence. None where the model does not take them.
+   */
+  beyond(width: number): readonly GraphProbe[] {
+    if (width + 1 < this.longest) return [];
+    return [width + 70, 2 * width + 1].flatMap((length) => {
+      return length > largestBeyond ? [] : (this.#at({ length, batch: 1 }) ?? []);
+    });
   }
 
   /** Tokens of the longest of them; 0 if there is none. */

@@ -7,6 +7,7 @@ import { describeNode } from "@favor/onnx/graph";
 import type { NodeProto } from "@favor/onnx";
 import { ancestors } from "@favor/onnx/graph";
 import { graphProbe, type GraphProbe } from "@favor/onnx/graph";
+import { isWithin, type Band } from "../band.ts";
 import { type AttentionContext } from "../context.ts";
 import { drawInputs } from "./probing-inputs.ts";
 import type { Region, RegionLabels } from "../wiring/region.ts";
@@ -57,6 +58,11 @@ function windowSizes({ context, inputs }: MaskQuestion): WindowSize[] {
   return sizes;
 }
 
+/** The sizes of windows or blocks that constants on the way to the mask name. */
+export function namedSizes(question: MaskQuestion): number[] {
+  return windowSizes(question).map(({ size }) => size);
+}
+
 /**
  * A probe long enough to show windows that the mask may have, as far as evaluating it is affordable; undefined if the
  * other probes show them, or the graph cannot run longer. What is longer still is for {@link hiddenWindow}.
@@ -67,7 +73,7 @@ export function windowProbe(question: MaskQuestion, groups: number): GraphProbe 
   const { context, batchAt } = question;
   const shown = context.second?.sizes.length ?? context.first.sizes.length;
   const affordable = Math.floor(Math.sqrt(affordableLogits / (groups / batchAt(context.first))));
-  const needed = windowSizes(question).map(({ size }) => size + 3);
+  const needed = namedSizes(question).map((size) => size + 3);
   const length = Math.max(0, ...needed.filter((size) => size <= affordable));
   return length > shown && context.second !== undefined ? probeAt(context, length) : undefined;
 }
@@ -100,8 +106,9 @@ export function lengthLogarithm({ context, inputs }: MaskQuestion): NodeProto | 
  * the graph cannot run so long that it matters.
  *
  * @param seen longest length at which the mask was evaluated
+ * @param band the window that the mask is known to have
  */
-export function hiddenWindow(question: MaskQuestion, seen: number): Reason | undefined {
+export function hiddenWindow(question: MaskQuestion, seen: number, band?: Band): Reason | undefined {
   const { context } = question;
   if (context.second === undefined) return undefined;
   for (const { node, value, size } of windowSizes(question)) {
@@ -112,7 +119,7 @@ export function hiddenWindow(question: MaskQuestion, seen: number): Reason | und
     );
   }
   for (const value of constantMasks(question, seen)) {
-    if (isCausalOrFull(context, value)) continue;
+    if (isKnownMask(context, value, band)) continue;
     return reasonFor(
       "sliding-window",
       `The constant mask "${value}" is neither causal nor empty as a whole: beyond the first ${seen} positions it has a window, segments or a bias. Sums over keys cannot express that.`,
@@ -176,8 +183,8 @@ function constantMasks({ context, region, inputs }: MaskQuestion, seen: number):
   });
 }
 
-/** Whether a constant mask keeps, for every query, all keys or those up to it, in either polarity. */
-function isCausalOrFull({ graph }: AttentionContext, value: string): boolean {
+/** Whether a constant mask keeps, for every query, all keys or those up to it, or those of the band; in either polarity. */
+function isKnownMask({ graph }: AttentionContext, value: string, band: Band | undefined): boolean {
   const dims = graph.initializerShape(value)!.dims;
   if (dims.reduce((a, b) => a * b, 1) > largestConstant) return false;
   const { data } = decodeTensor(graph.constantProto(value)!);
@@ -185,5 +192,10 @@ function isCausalOrFull({ graph }: AttentionContext, value: string): boolean {
   const [low, high] = [data[columns - 1]!, data[(rows - 1) * columns]!];
   const allEqual = data.every((entry) => entry === low);
   if (allEqual || rows !== columns) return allEqual;
-  return data.every((entry, i) => entry === (i % columns <= Math.floor(i / columns) % rows ? high : low));
+  const keeps = (kept: number, hidden: number, isKept: (query: number, key: number) => boolean): boolean =>
+    data.every((entry, i) => entry === (isKept(Math.floor(i / columns) % rows, i % columns) ? kept : hidden));
+  if (keeps(high, low, (query, key) => key <= query)) return true;
+  const inside = band && data[0]!;
+  const outside = band && data.find((entry) => entry !== inside);
+  return band !== undefined && keeps(inside!, outside!, (query, key) => isWithin(band, query, key));
 }

@@ -15,9 +15,9 @@ import { describeRefusal } from "./refusal.ts";
 import type { Region, RegionLabels } from "../wiring/region.ts";
 import { regionInputs } from "../proof/region-evaluation.ts";
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
-import type { AttentionSite, MaskVerdict, Operand, RefusedSite } from "../site.ts";
+import { isCausal, type AttentionSite, type MaskVerdict, type Operand, type RefusedSite } from "../site.ts";
 
-/** Whether linear attention may replace an attention. */
+/** Whether an attention may be replaced, by linear attention or within its band. */
 type LinearVerdict = { readonly site: AttentionSite } | { readonly refused: RefusedSite };
 
 interface Orientation {
@@ -81,7 +81,7 @@ export function examineRegion(
       keyValueHeads: 0,
       headDim: 0,
       scale: 1,
-      causal: mask.kind === "causal" || mask.kind === "padding and causal",
+      causal: isCausal(mask),
       mask,
       reasons,
       ...facts,
@@ -276,7 +276,7 @@ function buildSite(
     queryScale: scaleAbove(context, query.value),
     keyScale: scaleAbove(context, key.value),
     mask,
-    causal: mask.kind === "causal" || mask.kind === "padding and causal",
+    causal: isCausal(mask),
     outputNode,
   };
 }

@@ -1,0 +1,119 @@
+import { RandomStream, streamPurpose } from "@favor/core";
+import { encodeModel, type ModelProto } from "@favor/onnx";
+import {
+  hidden,
+  hiddenStates,
+  layerModel,
+  paddingMask,
+  type Layer,
+  type LayerOptions,
+} from "@favor/test-support/layer";
+import { openSession } from "@favor/test-support/onnxruntime";
+import { Tensor, type InferenceSession } from "onnxruntime-node";
+import { describe, expect, test } from "vitest";
+import type { Band } from "../../src/attention/band.ts";
+import { convertAttention } from "../../src/model-attention.ts";
+
+interface Case extends LayerOptions {
+  readonly name: string;
+  readonly band: Partial<Band>;
+  readonly padded?: boolean;
+  /** Which keys each query sees, [length, length]. */
+  readonly keep: (b: Layer) => string;
+}
+
+const near = (before: number, after: number) => (b: Layer) =>
+  b.op("And", [
+    b.op("GreaterOrEqual", [b.distances(), b.integer(-before)]),
+    b.op("LessOrEqual", [b.distances(), b.integer(after)]),
+  ]);
+const firstKeys = (b: Layer, count: number): string =>
+  b.op("Less", [b.unsqueeze(b.positions(), [0]), b.integer(count)]);
+const firstQueries = (b: Layer, count: number): string =>
+  b.op("Less", [b.unsqueeze(b.positions(), [1]), b.integer(count)]);
+const past = (b: Layer): string => b.op("LessOrEqual", [b.distances(), b.integer(0)]);
+
+const cases: readonly Case[] = [
+  { name: "3 on both sides", band: { before: 3, after: 3 }, keep: near(3, 3) },
+  { name: "40 on both sides and padding", band: { before: 40, after: 40 }, padded: true, keep: near(40, 40) },
+  { name: "70 on both sides, opset 13", band: { before: 70, after: 70 }, opset: 13, keep: near(70, 70) },
+  { name: "the query itself and the key before it", band: { before: 1, after: 0 }, padded: true, keep: near(1, 0) },
+  { name: "causal, 5 before", band: { before: 5, after: 0 }, keep: near(5, 0) },
+  { name: "causal, 33 before, and padding", band: { before: 33, after: 0 }, padded: true, keep: near(33, 0) },
+  { name: "2 before and 9 after", band: { before: 2, after: 9 }, padded: true, keep: near(2, 9) },
+  {
+    name: "the first 4 keys and 6 before, causal",
+    band: { before: 6, after: 0, firstKeys: 4 },
+    padded: true,
+    keep: (b) => b.op("And", [past(b), b.op("Or", [near(6, 0)(b), firstKeys(b, 4)])]),
+  },
+  {
+    name: "the first key, by all, and 5 on both sides",
+    band: { before: 5, after: 5, firstKeys: 1 },
+    keep: (b) => b.op("Or", [near(5, 5)(b), firstKeys(b, 1)]),
+  },
+  {
+    name: "the first 2 tokens, as keys and as queries, and 5 on both sides",
+    band: { before: 5, after: 5, firstKeys: 2, firstQueries: 2 },
+    padded: true,
+    keep: (b) => b.op("Or", [near(5, 5)(b), b.op("Or", [firstKeys(b, 2), firstQueries(b, 2)])]),
+  },
+];
+
+const lengths = [1, 2, 5, 15, 16, 17, 31, 33, 64, 65, 100, 129, 193, 260];
+
+function modelOf({ keep, padded = false, ...options }: Case): ModelProto {
+  return layerModel(
+    (b) =>
+      b.attend((s) => b.softmax(padded ? b.op("Add", [b.masked(keep(b), s), b.paddingBias()]) : b.masked(keep(b), s))),
+    { ...options, inputs: padded ? [hiddenStates, paddingMask] : [hiddenStates] },
+  );
+}
+
+/** Random numbers, and real tokens at the end of each row or at its beginning. */
+function feedsOf(batch: number, length: number, padded: boolean): Record<string, Tensor> {
+  const random = new RandomStream({ seed: length, purpose: streamPurpose.sampling, layer: batch });
+  const x = Float32Array.from({ length: batch * length * hidden }, () => 4 * random.uniform() - 2);
+  const real = Array.from({ length: batch }, () => 1 + Math.floor(random.uniform() * length));
+  const mask = BigInt64Array.from({ length: batch * length }, (_, i) => {
+    const [row, at] = [Math.floor(i / length), i % length];
+    return row % 2 === 0 ? BigInt(at < real[row]!) : BigInt(at >= length - real[row]!);
+  });
+  return {
+    x: new Tensor("float32", x, [batch, length, hidden]),
+    ...(padded && { mask: new Tensor("int64", mask, [batch, length]) }),
+  };
+}
+
+/** Largest difference where the mask keeps positions, NaN if there is a number that is none. */
+async function difference(
+  one: InferenceSession,
+  other: InferenceSession,
+  feeds: Record<string, Tensor>,
+): Promise<number> {
+  const [a, b] = [await one.run(feeds), await other.run(feeds)].map(({ out }) => out!.data as Float32Array);
+  const mask = feeds["mask"]?.data as BigInt64Array | undefined;
+  return a!.reduce((worst, entry, i) => {
+    if (Number.isNaN(b![i]!)) return Number.NaN;
+    return mask?.[Math.floor(i / hidden)] === 0n ? worst : Math.max(worst, Math.abs(entry - b![i]!));
+  }, 0);
+}
+
+describe("attention within a band", () => {
+  test.each(cases)("$name", async (made) => {
+    const { model, sites } = convertAttention(modelOf(made), { count: 16 });
+    expect(sites.map(({ state, mask }) => [state, mask.band])).toEqual([
+      ["band", { firstKeys: 0, firstQueries: 0, ...made.band }],
+    ]);
+    const [original, converted] = [
+      await openSession(encodeModel(modelOf(made))),
+      await openSession(encodeModel(model)),
+    ];
+    for (const length of lengths) {
+      for (const batch of [1, 3]) {
+        const feeds = feedsOf(batch, length, made.padded ?? false);
+        expect(await difference(original, converted, feeds)).toBeLessThan(1e-5);
+      }
+    }
+  });
+});
