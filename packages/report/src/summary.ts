@@ -6,8 +6,11 @@ import { counted, percent, percentWithInterval, short, withInterval } from "@fav
 /** Sums up a conversion in one sentence, for the page, the model card and the terminal. */
 export function summary(file: FavorFile): string {
   const count = (state: FavorSite["state"]): number => file.sites.filter((site) => site.state === state).length;
-  const [converted, kept, refused] = [count("converted"), count("kept"), count("refused")];
+  const [converted, band, kept, refused] = [count("converted"), count("band"), count("kept"), count("refused")];
   const rest = [
+    band > 0
+      ? `${band} computed within ${band === 1 ? "its window" : "their windows"}, exactly and in linear time`
+      : "",
     kept > 0 ? `${kept} kept as softmax` : "",
     refused > 0 ? `${refused} left as softmax because they cannot be replaced` : "",
   ].filter((part) => part !== "");

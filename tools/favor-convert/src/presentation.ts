@@ -14,7 +14,7 @@ export function inspectionText({ model, sites, notes, operators }: Inspection): 
   const convertible = sites.filter((site) => site.verdict === "convert").length;
   const rest = convertible === 0 || convertible === sites.length ? "" : " The others stay softmax.";
   return [
-    siteTable(sites, "verdict", (site) => site.verdict),
+    siteTable(sites, "verdict", (site) => (site.mask.band ? "window" : site.verdict)),
     ...reasonLines(sites),
     ...notes,
     `${model}: ${convertible} of ${sites.length} attention sites can be replaced.${rest}`,

@@ -113,6 +113,12 @@ const errorMethod =
   "Error: the Frobenius norm of the difference between each head's attention matrix and softmax's, relative to softmax's " +
   "own norm, on activations of the original model.";
 
+/** What computes an attention in the converted model. */
+function nowOf(state: FavorSite["state"], { options }: FavorFile): string {
+  if (state === "band") return "softmax within its window";
+  return state === "converted" ? options.features : "softmax";
+}
+
 /** Lists why attention stayed softmax: each reason once, with its layers. */
 function whySoftmax(file: FavorFile): Html {
   const reasons = reasonLines(
@@ -139,7 +145,7 @@ function sites(file: FavorFile): Html {
     ["head dim", ({ headDim }) => headDim],
     ["scale", ({ scale }) => short(scale)],
     ["mask", ({ mask }) => mask.kind],
-    ["now", ({ state }) => (state === "converted" ? file.options.features : "softmax")],
+    ["now", ({ state }) => nowOf(state, file)],
     ["error, mean", ({ error }) => error?.mean.toFixed(4) ?? ""],
     ["error, worst head", ({ error }) => error?.worst.toFixed(4) ?? ""],
     ["site", ({ name }) => html`<code>${name}</code>`],

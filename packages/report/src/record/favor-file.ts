@@ -1,7 +1,7 @@
 import { checkpointTasks } from "@favor/checkpoints";
 import type { CheckpointTask } from "@favor/checkpoints";
 import type { WrittenFile } from "@favor/checkpoints/node";
-import type { ConvertOptions, ConvertedSite, FeatureChoice } from "@favor/rewriter";
+import type { Band, ConvertOptions, ConvertedSite, FeatureChoice } from "@favor/rewriter";
 import { featureChoices } from "@favor/rewriter";
 import { z } from "zod";
 
@@ -28,7 +28,7 @@ type NotRecorded = "verdict" | "possible" | "notByBlock" | "mask" | "reasons" | 
  * mask and of the reasons are plain text, so that a file by another version can be read.
  */
 export interface FavorSite extends Omit<ConvertedSite, NotRecorded> {
-  readonly mask: { readonly kind: string; readonly evidence: string };
+  readonly mask: { readonly kind: string; readonly evidence: string; readonly band?: Band };
   readonly reasons: readonly { readonly code: string; readonly message: string }[];
   readonly featureMap?: {
     readonly kind: string;
@@ -158,9 +158,13 @@ const site: z.ZodType<FavorSite> = z.object({
   keyValueHeads: count,
   headDim: count,
   scale: z.number(),
-  mask: z.object({ kind: z.string(), evidence: z.string() }),
+  mask: z.object({
+    kind: z.string(),
+    evidence: z.string(),
+    band: z.object({ before: count, after: count, firstKeys: count, firstQueries: count }).exactOptional(),
+  }),
   causal: z.boolean(),
-  state: z.enum(["converted", "kept", "refused"]),
+  state: z.enum(["converted", "band", "kept", "refused"]),
   reasons: z.array(z.object({ code: z.string(), message: z.string() })),
   featureMap: z
     .object({

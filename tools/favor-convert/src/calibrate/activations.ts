@@ -56,7 +56,7 @@ export class Activations {
     const { attention, source, tokenizer, output, calibration, evaluation, progress } = input;
     const samples = await openTapped("samples.onnx", attention.tapSamples(), output, optionsOf(input));
     try {
-      if (calibration !== undefined && samples.taps.length === 0) throw cannotCalibrate(samples.notes);
+      if (calibration !== undefined && samples.taps.length === 0) throw cannotCalibrate(samples.notes, attention);
       for (const note of samples.notes) progress.note(note);
       const names = attention.outputs;
       const [first] = (calibration ?? evaluation!).sequences;
@@ -131,7 +131,14 @@ export class Activations {
   }
 }
 
-function cannotCalibrate(notes: readonly string[]): UsageError {
+function cannotCalibrate(notes: readonly string[], { sites }: ModelAttention): UsageError {
+  if (notes.length === 0 && sites.some(({ mask }) => mask.band)) {
+    return new UsageError(
+      "Nothing can be calibrated. The attention that can be converted is within windows and is computed exactly, without " +
+        "features. Convert it without --calibrate.",
+      { code: "bad-arguments" },
+    );
+  }
   const found = notes[0] ?? "The model has no attention that can be converted.";
   return new UsageError(
     `Nothing can be calibrated. ${found} Convert it without --calibrate, or export the model without the branch or ` +

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import { openSourceModel } from "@favor/checkpoints/node";
 import type { Source } from "@favor/checkpoints/node";
 import type { Check } from "@favor/measure";
@@ -14,11 +15,12 @@ export async function checkProof(original: Source, favor: FavorFile): Promise<Ch
   const opened = await openSourceModel(original);
   try {
     const { sites } = findAttention(opened.model, { maskOperations });
-    const converted = favor.sites.filter(({ state }) => state === "converted");
+    const converted = favor.sites.filter(({ state }) => state === "converted" || state === "band");
     const doubtful = converted.flatMap(({ site, layer, mask }) => {
       const now = sites[site];
       if (now === undefined) return [`layer ${layer} is not found again`];
       if (now.verdict === "refuse") return [`layer ${layer}: ${now.reasons[0]?.message ?? "refused"}`];
+      if (!isDeepStrictEqual(now.mask.band, mask.band)) return [`layer ${layer} has another window`];
       return now.mask.kind === mask.kind ? [] : [`layer ${layer} has the mask "${now.mask.kind}", not "${mask.kind}"`];
     });
     const count = `${converted.length} of ${converted.length}`;
