@@ -38,9 +38,17 @@ export function withSettings(description: Description, settings: TokenizerSettin
   if (bert !== undefined) {
     const fallback = isBert ? true : undefined;
     compare(path, "do_lower_case", settings.do_lower_case ?? fallback, "lowercase", bert.lowercase);
-    compare(path, "strip_accents", settings.strip_accents, "strip_accents", bert.strip_accents ?? bert.lowercase);
+    const accents = settings.strip_accents ?? (isBert ? (settings.do_lower_case ?? true) : undefined);
+    compare(path, "strip_accents", accents, "strip_accents", bert.strip_accents ?? bert.lowercase);
     const cjk = settings.tokenize_chinese_chars ?? fallback;
     compare(path, "tokenize_chinese_chars", cjk, "handle_chinese_chars", bert.handle_chinese_chars);
+  }
+  if (isBert && (description["post_processor"] ?? null) === null) {
+    throw new InputError(
+      `${path} puts no special tokens around a text, but the ${settings.tokenizer_class} of its tokenizer_config.json does ` +
+        `in some versions of transformers. Save the tokenizer again with a recent version.`,
+      { code: "tokenizer-ambiguous", details: { path } },
+    );
   }
   const bytes = byteLevel.safeParse(description["pre_tokenizer"]).data;
   if (bytes !== undefined) {

@@ -81,6 +81,15 @@ export class SequenceTokenizer {
     return { ids, line: record.line, unknown };
   }
 
+  /**
+   * The ids of a text, whatever they are.
+   *
+   * @throws {NoTokenError} for a text that has no tokens, if there is no unknown token; {InputError} `tokenizer-too-slow`.
+   */
+  idsOf(text: string): readonly number[] {
+    return this.#encodeText(text);
+  }
+
   #encodeRecord(record: DataRecord, path: string): number[] {
     try {
       return this.#encodeText(record.text);

@@ -47,4 +47,5 @@ def main() -> None:
                 file.write(json.dumps(case, separators=(",", ":")) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

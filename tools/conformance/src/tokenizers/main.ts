@@ -1,16 +1,24 @@
 import { createReadStream } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 
-import { NoTokenError, TokenPipeline, UnsupportedStep } from "@favor/measure/tokens";
+import { InputError } from "@favor/checkpoints";
+import { NoTokenError, TokenPipeline, UnsupportedStep, loadTokenizer } from "@favor/measure/tokens";
 
 /** A line of the files that `python/tokenizers` writes. */
 interface Case {
   readonly name: string;
-  readonly tokenizer: unknown;
+  /** A `tokenizer.json`, or the files of a checkpoint: text, or `base64:` and bytes. */
+  readonly tokenizer?: unknown;
+  readonly files?: Readonly<Record<string, string>>;
   readonly texts: readonly string[];
   /** `null` where the library raises. */
-  readonly ids: readonly (readonly number[] | null)[];
+  readonly ids: readonly (readonly number[] | null)[] | null;
 }
+
+type Encode = (text: string) => readonly number[] | null;
 
 /**
  * Compares Favor's ids with those that the library `tokenizers` gave, and prints each tokenizer that differs.
@@ -22,14 +30,16 @@ async function compare(path: string): Promise<number> {
   const counts = { tokenizers: 0, refused: 0, texts: 0, differ: 0 };
   let different = 0;
   for await (const line of createInterface({ input: createReadStream(path) })) {
-    const { name, tokenizer, texts, ids } = JSON.parse(line) as Case;
+    const { name, texts, ids, ...source } = JSON.parse(line) as Case;
     counts.tokenizers++;
-    const pipeline = open(name, tokenizer);
-    if (pipeline === undefined) {
+    const encode =
+      source.files === undefined ? pipelineOf(name, source.tokenizer) : await openFolder(name, source.files);
+    if (encode === undefined || ids === null) {
+      if (encode !== undefined) console.log(`${name}: opened, where transformers raises`);
       counts.refused++;
       continue;
     }
-    const wrong = texts.filter((text, at) => JSON.stringify(encode(pipeline, text)) !== JSON.stringify(ids[at]));
+    const wrong = texts.filter((text, at) => JSON.stringify(encode(text)) !== JSON.stringify(ids[at]));
     counts.texts += texts.length;
     counts.differ += wrong.length;
     if (wrong.length === 0) continue;
@@ -42,9 +52,10 @@ async function compare(path: string): Promise<number> {
   return different;
 }
 
-function open(name: string, tokenizer: unknown): TokenPipeline | undefined {
+function pipelineOf(name: string, tokenizer: unknown): Encode | undefined {
   try {
-    return new TokenPipeline(tokenizer);
+    const pipeline = new TokenPipeline(tokenizer);
+    return (text) => orNull(() => pipeline.encode(text));
   } catch (error) {
     if (!(error instanceof UnsupportedStep)) throw error;
     console.log(`${name}: refused, for it has ${error.message}`);
@@ -52,12 +63,31 @@ function open(name: string, tokenizer: unknown): TokenPipeline | undefined {
   }
 }
 
-function encode(pipeline: TokenPipeline, text: string): readonly number[] | null {
+function orNull(encode: () => readonly number[]): readonly number[] | null {
   try {
-    return pipeline.encode(text);
+    return encode();
   } catch (error) {
     if (error instanceof NoTokenError) return null;
     throw error;
+  }
+}
+
+/** The tokenizer of a checkpoint's files. Every id of a text is seen, even of one without tokens, which data may not have. */
+async function openFolder(name: string, files: Readonly<Record<string, string>>): Promise<Encode | undefined> {
+  const folder = await mkdtemp(join(tmpdir(), "favor-tokenizer-"));
+  try {
+    for (const [file, contents] of Object.entries(files)) {
+      const isBinary = contents.startsWith("base64:");
+      await writeFile(join(folder, file), isBinary ? Buffer.from(contents.slice(7), "base64") : contents);
+    }
+    const tokenizer = await loadTokenizer(folder);
+    return (text) => orNull(() => tokenizer.idsOf(text));
+  } catch (error) {
+    if (!(error instanceof InputError)) throw error;
+    console.log(`${name}: refused (${error.code}): ${error.message.replace(folder, "")}`);
+    return undefined;
+  } finally {
+    await rm(folder, { recursive: true });
   }
 }
 
