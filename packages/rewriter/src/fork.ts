@@ -53,6 +53,6 @@ export function forkAttention({ model, graph, decomposed, notes }: NormalisedMod
 
 function copiedVerdict(blocks: BlockVerdict, copy: CopiedModel): BlockVerdict {
   if ("failure" in blocks) return blocks;
-  const { product, side } = blocks.sum;
-  return { sum: { product: { ...product, node: copy.of<NodeProto>(product.node) }, side } };
+  const { sum } = blocks;
+  return { sum: { ...sum, product: { ...sum.product, node: copy.of<NodeProto>(sum.product.node) } } };
 }

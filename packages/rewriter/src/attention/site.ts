@@ -108,6 +108,8 @@ export interface WeightedSum {
   readonly product: Product;
   /** Which factor are the weights. */
   readonly side: "left" | "right";
+  /** The logits, and everything made from them on the way to the weights. */
+  readonly made: ReadonlySet<string>;
 }
 
 /**

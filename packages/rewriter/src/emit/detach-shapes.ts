@@ -3,7 +3,7 @@ import { graphProbe, type GraphProbe } from "@favor/onnx/graph";
 import { intAttribute } from "@favor/onnx/graph";
 import { probe } from "@favor/onnx/graph";
 import { ShapeConflict } from "@favor/onnx/graph";
-import { reachable, valuesRead } from "@favor/onnx/graph";
+import { reachable, readsData } from "@favor/onnx/graph";
 import type { NodeProto } from "@favor/onnx";
 import type { NodeBuilder } from "@favor/onnx/graph";
 
@@ -11,10 +11,11 @@ import type { NodeBuilder } from "@favor/onnx/graph";
  * Computes every Shape of a value that nothing else needs from the shapes of the graph's inputs, if probing at several
  * sizes shows that each dimension is a constant or a multiple of an input's dimension. Some exporters (Keras, tf2onnx)
  * read shapes off the logits and probabilities; after the attention is replaced, such a Shape node alone would keep the
- * quadratic tensor alive.
+ * quadratic tensor alive. So would a CastLike, which reads nothing but the type.
  */
 export function detachShapes(context: AttentionContext, build: NodeBuilder): void {
   const { graph, second } = context;
+  detachTypes(context, build);
   if (second === undefined) return;
   const needed = valuesNeeded(context);
   const candidates = graph.nodes.filter(({ opType, input }) => opType === "Shape" && !needed.has(input[0] ?? ""));
@@ -39,6 +40,22 @@ export function detachShapes(context: AttentionContext, build: NodeBuilder): voi
   graph.proto.node = graph.proto.node.filter((node) => !replaced.has(node));
 }
 
+function detachTypes(context: AttentionContext, build: NodeBuilder): void {
+  const { graph } = context;
+  const likes = graph.nodes.filter(({ opType }) => opType === "CastLike");
+  if (likes.length === 0) return;
+  const needed = valuesNeeded(context);
+  const replaced = new Set<NodeProto>();
+  for (const node of likes) {
+    const [value = "", like = ""] = node.input;
+    const type = context.first.info.get(like)?.dataType;
+    if (needed.has(like) || type === undefined) continue;
+    replaced.add(node);
+    build.cast(value, type, node.output[0]!);
+  }
+  graph.proto.node = graph.proto.node.filter((node) => !replaced.has(node));
+}
+
 /** Additional lengths to probe. With them, remainders of division by 2, 3, 4 or 8 and rounded numbers vary. */
 const furtherLengths = [-1, 6];
 
@@ -53,13 +70,13 @@ function furtherProbes({ graph, first: { sizes } }: AttentionContext): GraphProb
   });
 }
 
-/** Values whose data the outputs need. A Shape node does not need the data of its input. */
+/** Values whose data the outputs need. A Shape node does not need the data of its input, nor CastLike of its second. */
 function valuesNeeded({ graph }: AttentionContext): Set<string> {
   const outputs = graph.proto.output.map(({ name }) => name);
   return new Set(
     reachable(outputs, (value) => {
       const node = graph.producer(value);
-      return node === undefined || node.opType === "Shape" || node.opType === "Size" ? [] : valuesRead(node);
+      return node === undefined ? [] : readsData(node);
     }),
   );
 }

@@ -53,6 +53,9 @@ class BlockWriter {
     if (shape !== undefined) inputs[shape.input] = this.#resized(inputs[shape.input]!, shape.entry, step);
     if (as === "triangle") return [this.#triangle(node, inputs, rows)];
     if (as === "unsliced") this.#unslice(inputs, step.inputs[0]!);
+    if (node.opType === "CastLike") {
+      return [build.cast(inputs[0]!, this.#context.first.info.get(node.output[0]!)!.dataType)];
+    }
     const outputs = node.output.map((name) => (name === "" ? "" : build.graph.freshName(`favor/${node.opType}`)));
     build.nodes.push({ ...node, input: inputs, output: outputs, name: outputs[0]! });
     return outputs;

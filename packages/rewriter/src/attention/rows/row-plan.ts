@@ -1,6 +1,6 @@
 import type { NodeProto } from "@favor/onnx";
-import { describeNode } from "@favor/onnx/graph";
-import { elementwiseOperators } from "@favor/onnx/semantics";
+import { describeNode, readsData, valuesAbove } from "@favor/onnx/graph";
+import { allProducts, elementwiseOperators } from "@favor/onnx/semantics";
 import { countSteps } from "../context.ts";
 import { productAxes, type Factor } from "../product.ts";
 import type { WeightedSum } from "../site.ts";
@@ -29,6 +29,8 @@ export interface RowStep {
   readonly once: boolean;
 }
 
+const nothing: RowSource = { kind: "whole", value: "" };
+
 /** How rows of an attention's output are computed from rows of its queries. */
 export interface RowPlan {
   /** In graph order; the last makes the output. */
@@ -51,6 +53,9 @@ export function planRows(probes: RowProbes, sum: WeightedSum): RowPlan | { reado
   return new RowPlanner(probes).plan(sum);
 }
 
+/** Of ratios of sizes, which are no binary fractions. */
+const rounding = 1e-6;
+
 class NotByRows extends Error {}
 
 class RowPlanner {
@@ -60,12 +65,14 @@ class RowPlanner {
   readonly #steps: RowStep[] = [];
   /** By how much values of the size of the logits are larger at the longer probe. */
   #growth = 1;
+  #ofLogits: ReadonlySet<string> = new Set();
+  readonly #mixed = new Map<string, boolean>();
 
   constructor(probes: RowProbes) {
     this.#probes = probes;
   }
 
-  plan({ product, side }: WeightedSum): RowPlan | { readonly failure: string } {
+  plan({ product, side, made }: WeightedSum): RowPlan | { readonly failure: string } {
     const axes = productAxes(product);
     const factor = product[side];
     const own = axes?.[side];
@@ -79,6 +86,7 @@ class RowPlanner {
         (this.#probes.dims(value) ?? []).map((each) => each[axis]!),
       );
     };
+    this.#ofLogits = made;
     try {
       const rows = place(product.output, own);
       const [queries, keys] = [place(factor, own), place(factor, axes.contracted)];
@@ -117,8 +125,7 @@ class RowPlanner {
   #whole(value: string): RowSource {
     const { graph } = this.#probes.context;
     const isComputed = !graph.isConstant(value) && graph.owner(value)?.producer(value) !== undefined;
-    const growth = this.#probes.growth(value) ?? 1;
-    if (isComputed && this.#growth > 1 && growth >= this.#growth) {
+    if (isComputed && this.#hasLogitsSize(value)) {
       throw new NotByRows(`"${value}" has a number for each query and key, and all of it is needed for each query`);
     }
     return { kind: "whole", value };
@@ -153,7 +160,9 @@ class RowPlanner {
     const broadcasts = elementwiseOperators.has(node.opType);
     const inputs = node.input.map((name, index): RowSource => {
       const [own, other] = [sources.inputs[index], ofKeys?.[index]];
-      if (own === undefined) return this.#whole(name);
+      // The second input of CastLike is read for its type.
+      if (own === undefined)
+        return name === "" || (node.opType === "CastLike" && index === 1) ? nothing : this.#whole(name);
       const isAlike = broadcasts && isPlain(own) && this.#isAlike(name, own, other);
       return this.#source(name, own, other, once || isAlike);
     });
@@ -168,7 +177,7 @@ class RowPlanner {
   #followed(value: string, rows: Rows, keys: Rows | undefined): NodeProto | undefined {
     const { graph } = this.#probes.context;
     const node = graph.isConstant(value) ? undefined : graph.owner(value)?.producer(value);
-    return this.#isQuadratic(value, rows, keys) ? node : undefined;
+    return this.#isQuadratic(value, rows, keys) || this.#isMadeOfQuadratic(value) ? node : undefined;
   }
 
   /** Whether all rows of a value are the same, because no row of anything enters it. */
@@ -206,11 +215,40 @@ class RowPlanner {
     });
   }
 
+  /** Whether a value grows with the length as the logits do. */
+  #hasLogitsSize(value: string): boolean {
+    const growth = this.#probes.growth(value) ?? 1;
+    return this.#growth > 1 && growth > this.#growth * (1 - rounding);
+  }
+
   /** Whether what belongs to one row grows with the number of keys. */
   #isQuadratic(value: string, rows: Rows, keys: Rows | undefined): boolean {
     const growth = this.#probes.growth(value);
     const longer = this.#growthOf(rows);
-    return growth === undefined || longer === 1 ? keys !== undefined : growth > longer;
+    return growth === undefined || longer === 1 ? keys !== undefined : growth > longer * (1 + rounding);
+  }
+
+  /**
+   * Whether a value is made of one of the size of the logits without a product in between: a statistic of each row, say,
+   * which cannot be picked without computing all rows at once.
+   */
+  #isMadeOfQuadratic(value: string): boolean {
+    if (this.#ofLogits.has(value)) return true;
+    const known = this.#mixed.get(value);
+    if (known !== undefined) return known;
+    const { graph } = this.#probes.context;
+    const producer = (at: string): NodeProto | undefined => (graph.isConstant(at) ? undefined : graph.producer(at));
+    let found = false;
+    let left = mostSteps;
+    for (const [at, node] of valuesAbove([value], producer, (above) =>
+      allProducts.has(above.opType) ? [] : [...readsData(above)],
+    )) {
+      countSteps(this.#probes.context);
+      found = node !== undefined && this.#hasLogitsSize(at);
+      if (found || --left === 0) break;
+    }
+    this.#mixed.set(value, found);
+    return found;
   }
 }
 

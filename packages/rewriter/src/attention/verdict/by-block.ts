@@ -7,9 +7,11 @@ import type { Region } from "../wiring/region.ts";
  * Whether an attention can be computed by blocks of queries. Nothing is assumed of what lies between its two products but
  * that each row of the weights is made of its query's row: whether that is a softmax does not matter.
  */
-export function blockVerdict(probes: RowProbes, { output, probabilities, escapes }: Region): BlockVerdict {
+export function blockVerdict(probes: RowProbes, region: Region): BlockVerdict {
+  const { logits, output, probabilities, nodes, escapes } = region;
   if (escapes.length > 0) return { failure: `"${escapes[0]}", of the size of queries x keys, is needed elsewhere` };
-  const sum: WeightedSum = { product: output, side: probabilities.side };
+  const made = new Set([logits.output.value, ...nodes.flatMap((node) => node.output)]);
+  const sum: WeightedSum = { product: output, side: probabilities.side, made };
   const plan = planRows(probes, sum);
   return "failure" in plan ? plan : { sum };
 }
