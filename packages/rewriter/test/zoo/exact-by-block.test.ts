@@ -1,0 +1,195 @@
+import { Tensor } from "onnxruntime-node";
+import { describe, expect, test } from "vitest";
+import { convertAttention, findAttention } from "../../src/model-attention.ts";
+import { DataType, type ModelProto } from "@favor/onnx";
+import { bodies, Graph, probe, probePair, ShapeConflict } from "@favor/onnx/graph";
+import { openModel, writeModel } from "@favor/onnx/node";
+import { openSession, type Feeds } from "@favor/test-support/onnxruntime";
+import { folderOfEachTest } from "@favor/test-support/temporary-folder";
+import { coreZoo, sharedZoo, type ZooFolder } from "@favor/test-support/zoo/folder";
+import type { ZooEntry } from "@favor/test-support/zoo/manifest";
+import { readSample, validDifference } from "@favor/test-support/zoo/sample";
+
+/** Attention that linear attention may not replace, and that is exact by block all the same. */
+const negatives: ReadonlySet<string> = new Set([
+  "attop23-softcap",
+  "bloom-dy-eager-op18-dyn",
+  "deberta_v2-ts-eager-op14-dyn",
+  "gemma2-ts-eager-op14-dyn",
+  "gpt2-optimum-past",
+  "mpnet-ts-eager-op14-dyn",
+  "neg_mask3d-dy-op18-dyn",
+  "neg_qkbias-ts-op17-dyn",
+  "neg_segment-ts-op17-dyn",
+  "neg_talking-ts-op17-dyn",
+  "neg_topk-ts-op17-dyn",
+  "neg_window-dy-op18-dyn",
+  "swin-ts-eager-op14-dyn",
+  "t5_encoder-ts-eager-op14-dyn",
+  "xtrans_alibi-ts-op17-fix",
+]);
+/** Attention that is neither: its probabilities are outputs, or something between the products mixes queries. */
+const neither: ReadonlyMap<string, RegExp> = new Map([
+  ["bert_outatt-ts-eager-op14-dyn", /is needed elsewhere/],
+  ["deberta_v2-optimum", /^If ".*" does not compute the row of each query by itself/],
+  ["xlnet-ts-eager-op14-dyn", /^Reshape ".*" does not compute the row of each query by itself/],
+]);
+/** One half of its layers: those of the branch with a cache, whose mask is written by ScatterND, are neither. */
+const half = "bart-optimum-decoder_merged";
+/** onnxruntime has no kernels for it. */
+const notRunnable = new Set(["bert-ts113-eager-op16-bf16"]);
+
+const block = 16;
+const lengths = [1, 2, 15, 16, 17];
+/** As near to 55 as the position tables of the zoo allow. */
+const longest = [55, 50, 40, 30, 20];
+
+async function withModel<T>(folder: ZooFolder, entry: ZooEntry, use: (model: ModelProto) => T): Promise<T> {
+  const { model, close } = await openModel(folder.path(entry.model));
+  try {
+    return await use(model);
+  } finally {
+    close();
+  }
+}
+
+/** Inputs of a size of their own, padded at the end in every row but the first. */
+function feedsAt({ inputs }: ZooEntry, batch: number, length: number, isPadded: boolean): Feeds {
+  return Object.fromEntries(
+    inputs.map(({ name, elem_type, shape }) => {
+      const sizeOf = (part: string, axis: number): number => (part.includes("past") ? 3 : axis === 0 ? batch : length);
+      const dims = shape!.map((dim, axis) =>
+        typeof dim === "number"
+          ? dim
+          : (dim ?? "").split("+").reduce((sum, part) => sum + sizeOf(part.trim(), axis), 0),
+      );
+      const last = dims.at(-1) ?? 1;
+      const count = dims.reduce((product, dim) => product * dim, 1);
+      const rows = count / (dims[0] ?? 1);
+      const valueAt = (i: number): number => {
+        const [row, key] = [Math.floor(i / rows), i % last];
+        if (/position_ids/.test(name)) return i % last;
+        if (/mask/.test(name)) return isPadded && row > 0 && key >= Math.max(1, Math.floor(0.7 * last)) ? 0 : 1;
+        if (elem_type === DataType.FLOAT) return Math.sin(i * 1.7);
+        return /type|segment|n_layers|use_cache/.test(name) ? 1 : 3 + ((i * 7 + row * 5) % 20);
+      };
+      const values = Array.from({ length: count }, (_, i) => valueAt(i));
+      switch (elem_type) {
+        case DataType.INT64:
+          return [name, new Tensor("int64", BigInt64Array.from(values, BigInt), dims)];
+        case DataType.INT32:
+          return [name, new Tensor("int32", Int32Array.from(values), dims)];
+        case DataType.BOOL:
+          return [name, new Tensor("bool", Uint8Array.from(values), dims)];
+        default:
+          return [name, new Tensor("float32", Float32Array.from(values), dims)];
+      }
+    }),
+  );
+}
+
+/** The largest difference where the first outputs are finite. */
+function difference(before: Feeds, after: Feeds): number {
+  let worst = 0;
+  for (const [name, { data, dims, type }] of Object.entries(before)) {
+    if (type !== "float32") continue;
+    const other = after[name]!;
+    if (other.dims.join() !== dims.join()) return Infinity;
+    const [one, two] = [data as Float32Array, other.data as Float32Array];
+    for (let i = 0; i < one.length; i++) {
+      const found = Math.abs(one[i]! - two[i]!);
+      if (Number.isFinite(one[i]!) && !(found <= worst)) worst = found;
+    }
+  }
+  return worst;
+}
+
+/** Values that grow with the square of the length, in the graph and in the bodies of its nodes. */
+function quadratic(model: ModelProto): string[] {
+  const graph = Graph.of(model);
+  const pair = probePair(graph);
+  if ("conflict" in pair) throw new Error(pair.conflict.message);
+  const { first } = pair;
+  try {
+    const second = probe(graph, { ...first.sizes, length: 2 * first.sizes.length });
+    const graphs = [
+      { proto: model.graph, infos: [first.info, second.info] },
+      ...[...first.bodies].map(([proto, info]) => ({ proto, infos: [info, second.bodies.get(proto)] })),
+    ];
+    return graphs.flatMap(({ proto, infos }) =>
+      proto.node.flatMap((node) =>
+        node.output.filter((name) => {
+          const [one, two] = infos.map((info) => info?.get(name)?.dims.reduce((size, dim) => size * dim, 1));
+          return bodies(node).length === 0 && one !== undefined && two !== undefined && two / one > 2.6;
+        }),
+      ),
+    );
+  } catch (error) {
+    // The lengths are fixed.
+    if (error instanceof ShapeConflict) return [];
+    throw error;
+  }
+}
+
+function describeZoo(folder: ZooFolder, all: readonly ZooEntry[]): void {
+  const inFolder = folderOfEachTest();
+  const entries = all.filter((entry) => entry.attention_count > 0);
+
+  test.each(entries)("$name: what is possible", async (entry) => {
+    const { sites } = await withModel(folder, entry, (model) => findAttention(model));
+    const byBlock = sites.filter(({ possible }) => possible.includes("exact by block")).length;
+    const reason = neither.get(entry.name);
+    expect(byBlock).toBe(entry.name === half ? sites.length / 2 : reason === undefined ? sites.length : 0);
+    if (reason !== undefined) for (const { notByBlock } of sites) expect(notByBlock).toMatch(reason);
+    if (negatives.has(entry.name)) expect(sites.filter(({ possible }) => possible.includes("linear"))).toEqual([]);
+    else if (reason === undefined && entry.verdict.startsWith("refuse")) expect(entry.name).toBe(half);
+  });
+
+  const exact = entries.filter(({ name }) => !neither.has(name) && !notRunnable.has(name));
+  test.each(exact)("$name: by blocks of 16, no number for each query and key, and the same outputs", async (entry) => {
+    const file = inFolder(`${entry.name}.onnx`);
+    await withModel(folder, entry, async (model) => {
+      const { model: made } = convertAttention(model, { features: "exact", block });
+      await writeModel(made, file, { externalData: "inline" });
+      if (entry.name === half) return;
+      expect(quadratic(convertAttention(model, { features: "exact", block: 3 }).model)).toEqual([]);
+    });
+    const session = await openSession(file);
+    for (const sample of entry.samples.slice(0, entry.core ? 2 : 1)) {
+      const { feeds, expected, mask } = readSample(folder, sample);
+      const outputs = await session.run(feeds);
+      for (const [name, value] of expected) {
+        expect(validDifference(outputs[name]!, value, mask)).toBeLessThanOrEqual(entry.tol);
+      }
+    }
+    const original = await openSession(folder.path(entry.model));
+    /** False where the original does not run. */
+    const compare = async (batch: number, length: number, isPadded: boolean): Promise<boolean> => {
+      const feeds = feedsAt(entry, batch, length, isPadded);
+      let before: Feeds;
+      try {
+        before = await original.run(feeds);
+      } catch {
+        return false;
+      }
+      const found = difference(before, await session.run(feeds));
+      expect(found, `batch ${batch}, length ${length}`).toBeLessThanOrEqual(entry.tol);
+      return true;
+    };
+    if (entry.axes !== "dynamic") return;
+    for (const length of lengths) {
+      await compare(1, length, false);
+      await compare(3, length, true);
+    }
+    for (const length of longest) {
+      if ((await compare(1, length, false)) && (await compare(3, length, true))) break;
+    }
+  });
+}
+
+describe("exact by block: the core of the zoo", () => describeZoo(coreZoo, coreZoo.entries));
+
+const others = sharedZoo.entries.filter(({ core }) => !core);
+describe.skipIf(others.length === 0)("exact by block: the rest of the zoo (skipped if ../shared/zoo is absent)", () => {
+  describeZoo(sharedZoo, others);
+});
