@@ -54,7 +54,7 @@ export function reportSite(found: FoundSite): SiteReport {
     causal: of.causal,
     verdict: "site" in found ? "convert" : "refuse",
     possible: possibilities(found),
-    ...("failure" in found.blocks && { notByBlock: found.blocks.failure }),
+    ...("refused" in found && "failure" in found.blocks && { notByBlock: found.blocks.failure }),
     reasons: "site" in found ? [] : found.refused.reasons,
   };
 }

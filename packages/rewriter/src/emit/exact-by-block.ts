@@ -63,6 +63,7 @@ class BlockWriter {
 
   #read(source: RowSource): string {
     if (source.kind === "whole") return source.value;
+    if (source.kind === "first") return this.#scan.outer.slice(source.value, source.rows.axis, 0, 1);
     if (source.kind === "made") return this.#made.get(source.step)![source.output]!;
     const { value, rows } = source;
     const key = `${keyOfRows(rows)} ${value}`;
@@ -130,7 +131,7 @@ class BlockWriter {
   /** Takes the axis of the rows out of a Slice's bounds: its rows were chosen already. */
   #unslice(inputs: string[], source: RowSource): void {
     const build = this.#scan.outer;
-    const rows = source.kind === "made" ? source.step.rows : source.kind === "picked" ? source.rows : undefined;
+    const rows = source.kind === "made" ? source.step.rows : source.kind === "whole" ? undefined : source.rows;
     const { entry } = rows!.slices.at(-1)!;
     const isLong = this.#context.first.info.get(inputs[1]!)?.dataType !== DataType.INT32;
     const put = (at: number, number: number): void => {

@@ -4,6 +4,7 @@ import { allProducts, elementwiseOperators } from "@favor/onnx/semantics";
 import { countSteps } from "../context.ts";
 import { productAxes, type Factor } from "../product.ts";
 import type { WeightedSum } from "../site.ts";
+import { isAlwaysTrue } from "./always-true.ts";
 import type { RowProbes } from "./row-probes.ts";
 import { rowRules, type RowSources } from "./row-rules.ts";
 import { keyOfRows, wholeAxis, isPlain, type Rows } from "./rows.ts";
@@ -14,6 +15,8 @@ export type RowSource =
   | { readonly kind: "whole"; readonly value: string }
   /** Rows of a value that is computed outside, or given. */
   | { readonly kind: "picked"; readonly value: string; readonly rows: Rows }
+  /** The first row of such a value, whose rows are all the same. */
+  | { readonly kind: "first"; readonly value: string; readonly rows: Rows }
   /** An output of another node of the plan. */
   | { readonly kind: "made"; readonly step: RowStep; readonly output: number };
 
@@ -145,8 +148,11 @@ class RowPlanner {
   }
 
   #follow(value: string, rows: Rows, keys: Rows | undefined, once: boolean): RowSource {
+    const { graph } = this.#probes.context;
     countSteps(this.#probes.context);
     const node = this.#followed(value, rows, keys);
+    if (once && isAlwaysTrue(graph, value) && isPlain(rows) && node === undefined)
+      return { kind: "first", value, rows };
     if (node === undefined) {
       if (!isPickable(rows)) throw new NotByRows(`"${value}" has the queries and others on one axis`);
       return { kind: "picked", value, rows };
@@ -190,7 +196,8 @@ class RowPlanner {
     const output = node?.output.indexOf(value) ?? 0;
     const sources = node && this.#sources(node, output, rows, false);
     const ofKeys = node && keys && this.#sources(node, output, keys, true)?.inputs;
-    const found =
+    const isTrue = node === undefined && isPlain(rows) && isAlwaysTrue(this.#probes.context.graph, value);
+    const isMade =
       node !== undefined &&
       sources !== undefined &&
       sources.as !== "triangle" &&
@@ -198,8 +205,8 @@ class RowPlanner {
         const own = sources.inputs[i];
         return own === undefined || this.#isAlike(name, own, ofKeys?.[i]);
       });
-    this.#alike.set(key, found);
-    return found;
+    this.#alike.set(key, isTrue || isMade);
+    return isTrue || isMade;
   }
 
   #sources(node: NodeProto, output: number, rows: Rows, along: boolean): RowSources | undefined {
