@@ -1,4 +1,4 @@
-import type { NodeProto } from "@favor/onnx";
+import { DataType, type NodeProto } from "@favor/onnx";
 import { describeNode, readsData, valuesAbove } from "@favor/onnx/graph";
 import { allProducts, elementwiseOperators } from "@favor/onnx/semantics";
 import { countSteps } from "../context.ts";
@@ -148,11 +148,9 @@ class RowPlanner {
   }
 
   #follow(value: string, rows: Rows, keys: Rows | undefined, once: boolean): RowSource {
-    const { graph } = this.#probes.context;
     countSteps(this.#probes.context);
     const node = this.#followed(value, rows, keys);
-    if (once && isAlwaysTrue(graph, value) && isPlain(rows) && node === undefined)
-      return { kind: "first", value, rows };
+    if (once && node === undefined && this.#isTrue(value, rows)) return { kind: "first", value, rows };
     if (node === undefined) {
       if (!isPickable(rows)) throw new NotByRows(`"${value}" has the queries and others on one axis`);
       return { kind: "picked", value, rows };
@@ -186,6 +184,12 @@ class RowPlanner {
     return this.#isQuadratic(value, rows, keys) || this.#isMadeOfQuadratic(value) ? node : undefined;
   }
 
+  /** Whether a value is a condition that holds everywhere. */
+  #isTrue(value: string, rows: Rows): boolean {
+    const { graph, first } = this.#probes.context;
+    return isPlain(rows) && first.info.get(value)?.dataType === DataType.BOOL && isAlwaysTrue(graph, value);
+  }
+
   /** Whether all rows of a value are the same, because no row of anything enters it. */
   #isAlike(value: string, rows: Rows, keys: Rows | undefined): boolean {
     const key = `${keyOfRows(rows)} ${value}`;
@@ -196,7 +200,7 @@ class RowPlanner {
     const output = node?.output.indexOf(value) ?? 0;
     const sources = node && this.#sources(node, output, rows, false);
     const ofKeys = node && keys && this.#sources(node, output, keys, true)?.inputs;
-    const isTrue = node === undefined && isPlain(rows) && isAlwaysTrue(this.#probes.context.graph, value);
+    const isTrue = node === undefined && this.#isTrue(value, rows);
     const isMade =
       node !== undefined &&
       sources !== undefined &&
