@@ -62,6 +62,8 @@ export { hybridAttention } from "./attention/hybrid/reference.ts";
 export type { HybridAttentionOptions } from "./attention/hybrid/reference.ts";
 export { averagedQueries, keyDeviations } from "./attention/hybrid/selector.ts";
 export type {
+  AveragedQueriesOptions,
+  BlockCandidates,
   BlockSelector,
   KeyDeviationsOptions,
   SelectorKeys,

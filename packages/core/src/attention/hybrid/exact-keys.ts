@@ -17,7 +17,7 @@ export interface ExactKeysOptions {
   readonly near?: boolean;
   /** How many further blocks of keys are exact, chosen for each block of queries. Default 0. */
   readonly chosenBlocks?: number;
-  /** What chooses them. Default `averagedQueries(16)`. */
+  /** What chooses them. Default `averagedQueries()`. */
   readonly selector?: BlockSelector;
   /**
    * `[queries]`; 0 leaves a query out of choosing blocks. A padded query then has no part in what its neighbours attend
@@ -56,7 +56,7 @@ export function resolveExactKeys(
   const { window, chosenBlocks = 0, selector = averagedQueries() } = options;
   requireInteger("options.window", window, 0, 1 << 30);
   requireInteger("options.chosenBlocks", chosenBlocks, 0, 1 << 30);
-  requireObject("options.selector", selector, "averagedQueries(16)");
+  requireObject("options.selector", selector, "averagedQueries()");
   const near = window > 0 && (options.near ?? true);
   const { queries, keys } = rows;
   if (window === 0 && chosenBlocks > 0) {

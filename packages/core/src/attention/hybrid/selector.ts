@@ -1,4 +1,4 @@
-import { requireFinite, requireInteger, rowCount } from "../../checks.ts";
+import { requireFinite, requireInteger, requireObject, rowCount } from "../../checks.ts";
 import { ArgumentError } from "../../errors.ts";
 import { multiplyTransposed } from "../../linear-algebra/products.ts";
 
@@ -33,8 +33,25 @@ export interface BlockSelector {
    * finite, or -Infinity (or NaN) for a block that must not be chosen, such as one without a visible key.
    */
   prepare(keys: SelectorKeys): (queries: SelectorQueries) => Float64Array;
-  /** The group size, if the selector is {@link averagedQueries}: float32 attention then computes it in its kernels. */
-  readonly averaged?: number;
+  /** If the selector is {@link averagedQueries}: float32 attention then computes it in its kernels. */
+  readonly averaged?: { readonly group: number; readonly candidates?: BlockCandidates | undefined };
+}
+
+/** A cheap selector whose best blocks a dearer one chooses among. */
+export interface BlockCandidates {
+  readonly selector: BlockSelector;
+  /** How many blocks remain. */
+  readonly count: number;
+}
+
+export interface AveragedQueriesOptions {
+  /** How many queries are averaged. Default 16. */
+  readonly group?: number;
+  /**
+   * Looks only at the best blocks by another selector, near ones included, as if there were no others. The cost is then
+   * in proportion to the length. Default: looks at all.
+   */
+  readonly candidates?: BlockCandidates;
 }
 
 /**
@@ -42,28 +59,49 @@ export interface BlockSelector {
  *
  *     score_B = sum_g softmax_B(log sum_{j in B} m_j exp(mean_g . k_j))
  *
- * Groups are counted from the first row of the block of queries. Queries that the mask leaves out have no part in a
- * mean, and a group of such queries alone has none in the sum. Without any group all scores are 0, and the first blocks
- * are chosen. It costs L / group dot products per key.
+ * which is also the softmax over all keys, summed within blocks. Groups are counted from the first row of the block of
+ * queries. Queries that the mask leaves out have no part in a mean, and a group of such queries alone has none in the
+ * sum. Without any group all scores are 0, and the first blocks are chosen. It costs L / group dot products per key.
  *
- * @param group How many queries are averaged. Default 16.
- * @throws ArgumentError unless `group` is a whole number of at least 1.
+ * With candidates it compares with the keys of these blocks only: on a model of code at 4,096 tokens, means of 4 queries
+ * among 32 of 128 blocks choose as well as means of 4 among all, at the price of means of 16.
+ *
+ * @throws ArgumentError unless `group` and the number of candidates are whole numbers of at least 1.
  */
-export function averagedQueries(group = 16): BlockSelector {
-  requireInteger("group", group, 1, 1 << 20);
+export function averagedQueries({ group = 16, candidates }: AveragedQueriesOptions = {}): BlockSelector {
+  requireInteger("options.group", group, 1, 1 << 20);
+  if (candidates) {
+    requireObject("options.candidates.selector", candidates.selector, "keyDeviations({ directions })");
+    requireInteger("options.candidates.count", candidates.count, 1, 1 << 30);
+  }
   return {
-    averaged: group,
-    prepare({ dim, width, key, logMask }) {
+    averaged: { group, candidates },
+    prepare(keys) {
+      const { dim, width, key, logMask } = keys;
+      const candidateScores = candidates?.selector.prepare(keys);
       return (queries) => {
-        const keys = Math.min(logMask.length, queries.keyBlocks * width);
-        const seen = { key: key.subarray(0, keys * dim), logMask: logMask.subarray(0, keys) };
+        const count = Math.min(logMask.length, queries.keyBlocks * width);
+        const shown = logMask.slice(0, count);
+        if (candidates && candidateScores) {
+          hideOthers(
+            shown,
+            largestBlocks(candidateScores(queries), candidates.count, () => false),
+            width,
+          );
+        }
         const scores = sumOfGroups(queries, dim, group, (mean) =>
-          blockLogMasses(multiplyTransposed(seen.key, mean, keys, dim, 1), seen.logMask, width),
+          blockLogMasses(multiplyTransposed(key.subarray(0, count * dim), mean, count, dim, 1), shown, width),
         );
-        return hideEmpty(scores, seen.logMask, width);
+        return hideEmpty(scores, shown, width);
       };
     },
   };
+}
+
+/** Hides the keys of all blocks that are not in `among`. */
+function hideOthers(logMask: Float64Array, among: Int32Array, width: number): void {
+  const shown = new Set(among);
+  for (let j = 0; j < logMask.length; j++) if (!shown.has(Math.floor(j / width))) logMask[j] = -Infinity;
 }
 
 export interface KeyDeviationsOptions {

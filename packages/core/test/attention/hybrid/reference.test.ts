@@ -231,6 +231,6 @@ describe("hybrid attention in float64", () => {
     expect(attend({ featureMap: createFeatureMap({ version: 1, kind: "elu", dim }) })).toThrow("description.kind");
     expect(attend({ featureMap: createFeatureMap(kinds.landmark({ ...size, dim: 5 })) })).toThrow("featureMap.dim");
     expect(() => hybridAttention(query, key, value, { dim, valueDim, window: 0 })).toThrow("no key is exact");
-    expect(() => averagedQueries(0)).toThrow("group");
+    expect(() => averagedQueries({ group: 0 })).toThrow("group");
   });
 });

@@ -41,7 +41,7 @@ describe("selectors", () => {
     const expected = summed((mean, block) =>
       Math.log(keysOf(block).reduce((sum, j) => sum + Math.exp(logMask[j]! + inner(mean, row(key, j))), 0)),
     );
-    expect(relativeError(scoresOf(averagedQueries(4)), expected)).toBeLessThan(1e-12);
+    expect(relativeError(scoresOf(averagedQueries({ group: 4 })), expected)).toBeLessThan(1e-12);
   });
 
   it("deviations of keys are their definition", () => {
@@ -62,8 +62,22 @@ describe("selectors", () => {
     expect(relativeError(scoresOf(selector), expected)).toBeLessThan(1e-12);
   });
 
+  it("averaged queries among candidates are as if there were no other blocks", () => {
+    const cheap = keyDeviations({ directions, group: 4 });
+    const best = [...scoresOf(cheap).entries()].toSorted((a, b) => b[1] - a[1]).slice(0, 2);
+    const kept = best.map(([block]) => block);
+    const expected = summed((mean, block) =>
+      kept.includes(block)
+        ? Math.log(keysOf(block).reduce((sum, j) => sum + Math.exp(logMask[j]! + inner(mean, row(key, j))), 0))
+        : -Infinity,
+    ).map((score, block) => (kept.includes(block) ? score : -Infinity));
+    const scores = scoresOf(averagedQueries({ group: 4, candidates: { selector: cheap, count: 2 } }));
+    expect([...scores].map((score) => score > -Infinity)).toEqual(expected.map((score) => score > -Infinity));
+    for (const block of kept) expect(scores[block]).toBeCloseTo(expected[block]!, 12);
+  });
+
   it.each([
-    ["averaged queries", averagedQueries(4)],
+    ["averaged queries", averagedQueries({ group: 4 })],
     ["deviations of keys", keyDeviations({ directions, group: 4 })],
   ])("%s look at no later block, nor at hidden keys, and never choose a hidden block", (_, selector) => {
     const first = scoresOf(selector, 2);
@@ -96,6 +110,8 @@ describe("selectors", () => {
   });
 
   it("refuse numbers out of range", () => {
+    const none = { selector: averagedQueries(), count: 0 };
+    expect(() => averagedQueries({ candidates: none })).toThrow("options.candidates.count");
     expect(() => keyDeviations({ directions, group: 0 })).toThrow("options.group");
     expect(() => keyDeviations({ directions, deviations: -1 })).toThrow("options.deviations");
     expect(() => scoresOf(keyDeviations({ directions: new Float64Array(3) }))).toThrow("options.directions");

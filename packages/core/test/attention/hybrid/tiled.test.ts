@@ -71,7 +71,7 @@ const sizes = fc.record({
 const choices = fc.record({
   window: fc.constantFrom(1, 3, 8, 16, 70, 200),
   chosenBlocks: fc.constantFrom(0, 0, 1, 3, 100),
-  deviations: fc.boolean(),
+  choice: fc.constantFrom("averaged", "deviations", "candidates"),
 });
 
 describe.each(Object.keys(exponential) as (keyof typeof exponential)[])(
@@ -79,14 +79,19 @@ describe.each(Object.keys(exponential) as (keyof typeof exponential)[])(
   (kind) => {
     it.each(["both ways", "causal", "cross"] as const)("equals its float64 definition with all kernels, %s", (mode) => {
       fc.assert(
-        fc.property(sizes, choices, fc.boolean(), (size, { deviations, ...exact }, dropped) => {
+        fc.property(sizes, choices, fc.boolean(), (size, { choice, ...exact }, dropped) => {
           const keyRows = mode === "cross" ? size.keyRows : size.queryRows;
           const sample = draw({ ...size, keyRows }, mode === "causal", 0.7);
           const { query, key, value, shape } = sample;
           const near = mode !== "cross";
           if (!near && dropped && exact.chosenBlocks === 0) return;
           const directions = Float64Array.from({ length: size.dim }, (_, l) => (l === size.seed % size.dim ? 1 : 0));
-          const selector = deviations ? keyDeviations({ directions, group: 8 }) : averagedQueries(8);
+          const deviations = keyDeviations({ directions, group: 8 });
+          const candidates = { selector: deviations, count: 5 };
+          const selector =
+            choice === "deviations"
+              ? deviations
+              : averagedQueries({ group: 8, ...(choice === "candidates" && { candidates }) });
           const options = { ...sample.options, ...exact, near, scale, selector };
           const descriptions = describeHeads(kind, size);
           const features = dropped ? undefined : descriptions.map((each) => features32(each, scale));

@@ -1,4 +1,4 @@
-import { choosers, chooseBlocks, nearBlocks } from "../../hybrid/exact-keys.ts";
+import { choosers, nearBlocks } from "../../hybrid/exact-keys.ts";
 import type { ExactKeys } from "../../hybrid/exact-keys.ts";
 import { addSoftmax, largestBlocks } from "../../hybrid/selector.ts";
 import type { BlockSelector } from "../../hybrid/selector.ts";
@@ -6,36 +6,120 @@ import { NO_MAXIMUM, padded, TILE } from "../rows.ts";
 import { blockWidth } from "./blocks.ts";
 import type { KeyBlockSource } from "./blocks.ts";
 
+/** Gives the chosen blocks of every block of queries of a query head; `query` is `[heads, queryRows, dim]`. */
+type Chooser = (query: Float32Array, head: number) => Int32Array[];
+
 /**
- * The chosen blocks of every block of queries of one head. Averaged queries run in the kernels, a tile of 64 means
- * against one block of keys at a time; any other selector runs in float64.
+ * Prepares the choice of blocks for the keys of a head that {@link loadKeyBlocks} has loaded. Averaged queries run in the
+ * kernels: a tile of 64 means against one block of keys at a time, or one block's means against its candidates. All else
+ * runs in float64.
  *
- * @param query `[heads, queryRows, dim]`; scaled by `scale` it gives logits.
+ * @param scale Multiplies q.k.
  */
-export function chooseBlocks32(
+export function prepareChoice(
   source: KeyBlockSource,
-  query: Float32Array,
   key: Float32Array,
-  head: number,
   keyHead: number,
   scale: number,
   selector: BlockSelector,
-): Int32Array[] {
+): Chooser {
   const { exact, attention } = source;
   const { dim, queryRows, keyRows, logMask } = attention;
-  if (exact.chosenBlocks === 0) return Array.from({ length: exact.queryBlocks }, () => new Int32Array(0));
-  const group = selector.averaged;
-  if (group !== undefined) return chooseByMeans(source, query, head, scale, group);
-  const rows = (array: Float32Array, index: number, count: number, factor: number): Float64Array =>
-    Float64Array.from(array.subarray(index * count * dim, (index + 1) * count * dim), (x) => x * factor);
-  return chooseBlocks(
-    rows(query, head, queryRows, scale),
-    rows(key, keyHead, keyRows, 1),
+  if (exact.chosenBlocks === 0) return () => Array.from({ length: exact.queryBlocks }, () => new Int32Array(0));
+  const { averaged } = selector;
+  if (averaged && !averaged.candidates)
+    return (query, head) => chooseByMeans(source, query, head, scale, averaged.group);
+  const scoresOf = (averaged?.candidates?.selector ?? selector).prepare({
     dim,
-    exact,
-    Float64Array.from({ length: keyRows }, (_, j) => logMask?.[j] ?? 0),
-    selector,
-  );
+    width: exact.window,
+    key: Float64Array.from(key.subarray(keyHead * keyRows * dim, (keyHead + 1) * keyRows * dim)),
+    logMask: Float64Array.from({ length: keyRows }, (_, j) => logMask?.[j] ?? 0),
+  });
+  const count = averaged?.candidates?.count;
+  return (query, head) =>
+    Array.from({ length: exact.queryBlocks }, (_, block) => {
+      const choose = choosers(exact, block, queryRows);
+      if (!choose) return new Int32Array(0);
+      const start = (head * queryRows + choose.from) * dim;
+      const rows = query.subarray(start, start + (choose.to - choose.from) * dim);
+      const { queryMask } = exact;
+      let scores = scoresOf({
+        query: Float64Array.from(rows, (x) => x * scale),
+        queryMask:
+          queryMask && Array.from({ length: choose.to - choose.from }, (__, row) => queryMask[choose.from + row]!),
+        keyBlocks: choose.keyBlocks,
+      });
+      if (averaged && count !== undefined) {
+        const candidates = largestBlocks(scores, count, () => false);
+        const groups = groupsOf(exact, queryRows, averaged.group, block);
+        scores = scoresAmong(source, query, head, scale, groups, candidates, choose.keyBlocks);
+      }
+      return choose32(exact, block, scores);
+    });
+}
+
+/** The largest scores but for near blocks. */
+function choose32(exact: ExactKeys, block: number, scores: Float64Array): Int32Array {
+  const near = nearBlocks(exact, block);
+  return largestBlocks(scores, exact.chosenBlocks, (each) => each >= near.from && each < near.to);
+}
+
+/** Scores by the means of one block's groups, softmax over the keys of the candidates; -Infinity for all others. */
+function scoresAmong(
+  source: KeyBlockSource,
+  query: Float32Array,
+  head: number,
+  scale: number,
+  groups: readonly Group[],
+  candidates: Int32Array,
+  keyBlocks: number,
+): Float64Array {
+  const { heap, at } = source;
+  const { maximum, factors: sum } = at;
+  const scores = new Float64Array(keyBlocks).fill(-Infinity);
+  for (const block of candidates) scores[block] = 0;
+  const logMasses = new Float64Array(candidates.length);
+  for (let start = 0; start < groups.length; start += TILE) {
+    const tile = groups.slice(start, start + TILE);
+    const rows = tile.length;
+    loadMeans(source, query, head, scale, tile);
+    const tileMasses = Array.from({ length: rows }, () => logMasses.slice());
+    for (const [index, block] of candidates.entries()) {
+      massOfBlock(source, block, rows);
+      for (let row = 0; row < rows; row++) {
+        const total = heap[sum + row]!;
+        tileMasses[row]![index] = total === 0 ? -Infinity : heap[maximum + row]! + Math.log(total);
+      }
+    }
+    for (const masses of tileMasses) {
+      const shares = new Float64Array(candidates.length);
+      addSoftmax(masses, shares);
+      for (const [index, block] of candidates.entries()) scores[block]! += shares[index]!;
+    }
+  }
+  return scores;
+}
+
+/** Of the means in `queries`, `maximum` becomes the largest logit of a block, and `factors` sum_j m_j exp(logit - maximum). */
+function massOfBlock({ kernels, heap, at, attention, exact }: KeyBlockSource, block: number, rows: number): void {
+  const { maximum, rowShift, factors: sum } = at;
+  const [width, dimWidth] = [blockWidth(exact), padded(attention.dim)];
+  const shift = at.columnShift + block * width;
+  kernels.matmul({
+    out: at.scores,
+    left: at.queries,
+    right: at.keysTransposed + block * dimWidth * width,
+    rows,
+    cols: width,
+    depth: attention.dim,
+    leftRow: dimWidth,
+  });
+  heap.fill(NO_MAXIMUM, maximum, maximum + rows);
+  kernels.rowMaximum(maximum, at.scores, shift, rows, width);
+  for (let row = 0; row < rows; row++) heap[rowShift + row] = -heap[maximum + row]!;
+  kernels.expRows(at.scores, rowShift, shift, rows, width);
+  heap.fill(0, sum, sum + rows);
+  kernels.rowDots(sum, at.scores, at.ones, rows, width);
 }
 
 function chooseByMeans(
@@ -59,9 +143,8 @@ function chooseByMeans(
   }
   const visible = visibleBlocks(source);
   return scores.map((each, block) => {
-    const near = nearBlocks(exact, block);
     const hidden = each.map((score, keyBlock) => (visible[keyBlock] ? score : -Infinity));
-    return largestBlocks(hidden, exact.chosenBlocks, (keyBlock) => keyBlock >= near.from && keyBlock < near.to);
+    return choose32(exact, block, hidden);
   });
 }
 
@@ -73,9 +156,10 @@ interface Group {
   readonly keyBlocks: number;
 }
 
-function groupsOf(exact: ExactKeys, queryRows: number, size: number): Group[] {
+/** The groups of all blocks of queries, or of one. */
+function groupsOf(exact: ExactKeys, queryRows: number, size: number, only?: number): Group[] {
   const groups: Group[] = [];
-  for (let block = 0; block < exact.queryBlocks; block++) {
+  for (let block = only ?? 0; block < (only === undefined ? exact.queryBlocks : only + 1); block++) {
     const choose = choosers(exact, block, queryRows);
     if (!choose) continue;
     for (let from = choose.from; from < choose.to; from += size) {
@@ -117,29 +201,13 @@ function loadMeans(
 
 /** Adds the softmax over blocks of each mean's log masses to the scores of its block of queries. */
 function addTile(source: KeyBlockSource, groups: readonly Group[], scores: readonly Float64Array[]): void {
-  const { kernels, heap, at, attention, exact } = source;
-  const { maximum, rowShift, factors: sum } = at;
-  const [width, dimWidth] = [blockWidth(exact), padded(attention.dim)];
+  const { heap, at } = source;
+  const { maximum, factors: sum } = at;
   const end = groups.reduce((most, { keyBlocks }) => Math.max(most, keyBlocks), 0);
   const rows = groups.length;
   const logMasses = new Float64Array(rows * end).fill(-Infinity);
   for (let block = 0; block < end; block++) {
-    const shift = at.columnShift + block * width;
-    kernels.matmul({
-      out: at.scores,
-      left: at.queries,
-      right: at.keysTransposed + block * dimWidth * width,
-      rows,
-      cols: width,
-      depth: attention.dim,
-      leftRow: dimWidth,
-    });
-    heap.fill(NO_MAXIMUM, maximum, maximum + rows);
-    kernels.rowMaximum(maximum, at.scores, shift, rows, width);
-    for (let row = 0; row < rows; row++) heap[rowShift + row] = -heap[maximum + row]!;
-    kernels.expRows(at.scores, rowShift, shift, rows, width);
-    heap.fill(0, sum, sum + rows);
-    kernels.rowDots(sum, at.scores, at.ones, rows, width);
+    massOfBlock(source, block, rows);
     for (let row = 0; row < rows; row++) {
       if (heap[sum + row] !== 0) logMasses[row * end + block] = heap[maximum + row]! + Math.log(heap[sum + row]!);
     }

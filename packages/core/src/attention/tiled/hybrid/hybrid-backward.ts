@@ -11,7 +11,7 @@ import type { HeadInputs } from "../head-inputs.ts";
 import { Layout, padded, TILE } from "../rows.ts";
 import type { AttentionShape } from "../rows.ts";
 import { blockWidth, loadKeyBlocks } from "./blocks.ts";
-import { chooseBlocks32 } from "./choose.ts";
+import { prepareChoice } from "./choose.ts";
 import { HybridWorkspace, resolveHybrid } from "./workspace.ts";
 import type { BlockPlan, HybridCall, HybridOptions32 } from "./workspace.ts";
 
@@ -88,9 +88,9 @@ class HybridGradients {
     hybrid.startHead(inputs);
     hybrid.sums.clearGradients();
     this.#loadKeys(inputs);
-    const selector = call.selectors[keyHead]!;
+    const choose = prepareChoice(hybrid, key, keyHead, call.scale, call.selectors[keyHead]!);
     for (let head = keyHead * group; head < (keyHead + 1) * group; head++) {
-      for (const [block, chosen] of chooseBlocks32(hybrid, query, key, head, keyHead, call.scale, selector).entries()) {
+      for (const [block, chosen] of choose(query, head).entries()) {
         const plan = hybrid.plan(block, chosen);
         this.#startBlock(plan);
         const end = Math.min(queryRows, (block + 1) * exact.window);

@@ -6,7 +6,7 @@ import { Layout, TILE } from "../rows.ts";
 import type { AttentionShape } from "../rows.ts";
 import { FavorWorkspace } from "../workspace.ts";
 import { loadKeyBlocks } from "./blocks.ts";
-import { chooseBlocks32 } from "./choose.ts";
+import { prepareChoice } from "./choose.ts";
 import { HybridWorkspace, resolveHybrid } from "./workspace.ts";
 import type { HybridOptions32 } from "./workspace.ts";
 
@@ -56,9 +56,9 @@ export function hybridAttention32(
   for (let keyHead = 0; keyHead < keyHeads; keyHead++) {
     workspace.startHead({ query, key, value, keyHead, hasCore: call.features[keyHead]!.core !== undefined });
     loadKeyBlocks(workspace, key, value, keyHead, at.scratch);
-    const selector = call.selectors[keyHead]!;
+    const choose = prepareChoice(workspace, key, keyHead, scale, call.selectors[keyHead]!);
     for (let head = keyHead * group; head < (keyHead + 1) * group; head++) {
-      for (const [block, chosen] of chooseBlocks32(workspace, query, key, head, keyHead, scale, selector).entries()) {
+      for (const [block, chosen] of choose(query, head).entries()) {
         const plan = workspace.plan(block, chosen);
         if (plan.nodes.length > 0) workspace.loadFarField(plan);
         const end = Math.min(queryRows, (block + 1) * exact.window);

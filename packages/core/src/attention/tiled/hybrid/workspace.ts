@@ -18,7 +18,7 @@ import { blockWidth, FIRST_WIDTH, layOutHybrid } from "./blocks.ts";
 import type { HybridBlocks } from "./blocks.ts";
 
 export interface HybridOptions32 extends MaskOptions, Omit<ExactKeysOptions, "selector"> {
-  /** What chooses blocks: one selector for all heads, or one per key head. Default `averagedQueries(16)`. */
+  /** What chooses blocks: one selector for all heads, or one per key head. Default `averagedQueries()`. */
   readonly selector?: BlockSelector | readonly BlockSelector[];
   /**
    * Multiplies q.k of the exact keys. The features must have been prepared with the same scale. Default 1 / sqrt(dim).
