@@ -20,8 +20,8 @@ export interface Windows extends Omit<BlockWindows, "visible"> {
   readonly bias: string;
 }
 
-/** A block has a multiple of this many queries, at most the other: of much larger ones more keys would be hidden. */
-const blocks = { step: 32, most: 256 };
+/** A block has at most a multiple of this many queries. */
+const step = 32;
 
 /**
  * Cuts a sequence into n = ceil(L / block) blocks of ceil(L / n) queries. The block is about as long as the longer side
@@ -33,7 +33,7 @@ const blocks = { step: 32, most: 256 };
 export function windowsOf(build: NodeBuilder, length: string, band: Band, keep: string | undefined): BlockWindows {
   const { before, after, firstKeys } = band;
   const one = build.integers([1]);
-  const longest = Math.min(blocks.most, blocks.step * Math.max(1, Math.ceil(Math.max(before, after) / blocks.step)));
+  const longest = step * Math.max(1, Math.ceil(Math.max(before, after) / step));
   const ceil = (value: string, divisor: string): string =>
     build.op("Div", [build.op("Add", [value, build.op("Sub", [divisor, one])]), divisor]);
   const counted = ceil(length, build.integers([longest]));

@@ -1,11 +1,11 @@
 import type { Band } from "../attention/band.ts";
 import type { AttentionSite } from "../attention/site.ts";
 import type { NodeBuilder } from "@favor/onnx/graph";
+import { attended, lowest } from "./attended.ts";
+import { emitBandScan } from "./band-scan.ts";
 import { windowsOf, type Windows } from "./band-windows.ts";
 import type { SiteInputs } from "./site-inputs.ts";
 
-/** The value of masked logits: the lowest float32, so that a fully masked row stays finite. */
-const lowest = -3.4028234663852886e38;
 /** An end of Slice beyond every length. */
 const toTheEnd = 2 ** 31 - 1;
 
@@ -13,23 +13,43 @@ const toTheEnd = 2 ** 31 - 1;
 export type WindowCache = Map<string, Windows>;
 
 /**
+ * Positions on both sides, together, up to which all blocks are computed at once: at 128 that takes three quarters of the
+ * time of a Scan, at 1,024 it takes more, and seven times its memory.
+ */
+const narrow = 256;
+
+/**
  * Softmax attention within a band by blocks of queries: each block meets the keys from `before` positions in front of it
- * to `after` behind it, and no others. O(L (before + after)) in time and memory, and the same numbers as with a mask of
- * L x L. Up to the length at which that would compute no fewer logits, all queries are one block.
+ * to `after` behind it, and no others. O(L (before + after)) in time, and the same numbers as with a mask of L x L.
  *
- * Keys that all queries see are further columns of every block. Queries that see all keys are rows of their own.
+ * Blocks of a narrow band are computed at once, those of a wide one by a Scan. Keys that all queries see are further
+ * columns of every block. Queries that see all keys are rows of their own.
  *
  * @returns [batch, heads, queries, valueDim]
  */
 export function emitBand(
   build: NodeBuilder,
-  { logitScale, valueDim }: AttentionSite,
+  site: AttentionSite,
   inputs: SiteInputs,
   band: Band,
   cache: WindowCache,
 ): string {
-  const { keyColumns, value, keep } = inputs;
-  const query = build.op("Mul", [inputs.query, build.scalar(logitScale)]);
+  const scaled = { ...inputs, query: build.op("Mul", [inputs.query, build.scalar(site.logitScale)]) };
+  const rows =
+    band.before + band.after > narrow
+      ? emitBandScan(build, scaled, band)
+      : blocksAtOnce(build, scaled, band, site.valueDim, cache);
+  return band.firstQueries === 0 ? rows : withFirstQueries(build, scaled, rows, band.firstQueries);
+}
+
+/** Memory of O(L (before + after)). Up to the length at which blocks would have as many logits, all queries are one. */
+function blocksAtOnce(
+  build: NodeBuilder,
+  { query, keyColumns, value, keep }: SiteInputs,
+  band: Band,
+  valueDim: number,
+  cache: WindowCache,
+): string {
   const windows = windowsFor(build, query, band, keep, cache);
   const at = (of: string, positions: string): string => build.op("Gather", [of, positions], { axis: { int: 2 } });
   const queries = at(query, windows.queries); // [batch, heads, blocks, block, dim]
@@ -43,11 +63,9 @@ export function emitBand(
   );
   const all = build.op("Reshape", [sums, shape]);
   // Slice takes its bounds as inputs since opset 10.
-  const rows =
-    build.graph.opset >= 10
-      ? build.op("Slice", [all, build.integers([0]), windows.length, build.integers([2])])
-      : build.op("Gather", [all, build.range(windows.length)], { axis: { int: 2 } });
-  return band.firstQueries === 0 ? rows : withFirstQueries(build, { ...inputs, query }, rows, band.firstQueries);
+  return build.graph.opset >= 10
+    ? build.op("Slice", [all, build.integers([0]), windows.length, build.integers([2])])
+    : build.op("Gather", [all, build.range(windows.length)], { axis: { int: 2 } });
 }
 
 function windowsFor(
@@ -66,13 +84,6 @@ function windowsFor(
   const windows = { ...made, bias };
   if (key !== undefined) cache.set(key, windows);
   return windows;
-}
-
-/** softmax(logits) values, over the last axis. */
-function attended(build: NodeBuilder, logits: string, values: string, rank: number): string {
-  // Before opset 13 the axes from `axis` on are flattened together; for the last axis that is the same.
-  const axis = build.graph.opset >= 11 ? -1 : rank - 1;
-  return build.op("MatMul", [build.op("Softmax", [logits], { axis: { int: axis } }), values]);
 }
 
 /** The rows with those of the first queries replaced by attention to every key. */

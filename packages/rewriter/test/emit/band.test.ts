@@ -60,7 +60,26 @@ const cases: readonly Case[] = [
   },
 ];
 
+/** Wider than what is computed in blocks at once. */
+const wide: readonly Case[] = [
+  { name: "150 on both sides and padding", band: { before: 150, after: 150 }, padded: true, keep: near(150, 150) },
+  { name: "causal, 300 before, opset 13", band: { before: 300, after: 0 }, opset: 13, keep: near(300, 0) },
+  {
+    name: "causal, the first 4 keys and 280 before",
+    band: { before: 280, after: 0, firstKeys: 4 },
+    padded: true,
+    keep: (b) => b.op("And", [past(b), b.op("Or", [near(280, 0)(b), firstKeys(b, 4)])]),
+  },
+  {
+    name: "the first 2 tokens, as keys and as queries, and 140 on both sides",
+    band: { before: 140, after: 140, firstKeys: 2, firstQueries: 2 },
+    padded: true,
+    keep: (b) => b.op("Or", [near(140, 140)(b), b.op("Or", [firstKeys(b, 2), firstQueries(b, 2)])]),
+  },
+];
+
 const lengths = [1, 2, 5, 15, 16, 17, 31, 33, 64, 65, 100, 129, 193, 260];
+const longer = [1, 2, 3, 16, 150, 255, 256, 257, 301, 513, 700];
 
 function modelOf({ keep, padded = false, ...options }: Case): ModelProto {
   return layerModel(
@@ -100,20 +119,23 @@ async function difference(
 }
 
 describe("attention within a band", () => {
-  test.each(cases)("$name", async (made) => {
-    const { model, sites } = convertAttention(modelOf(made), { count: 16 });
-    expect(sites.map(({ state, mask }) => [state, mask.band])).toEqual([
-      ["band", { firstKeys: 0, firstQueries: 0, ...made.band }],
-    ]);
-    const [original, converted] = [
-      await openSession(encodeModel(modelOf(made))),
-      await openSession(encodeModel(model)),
-    ];
-    for (const length of lengths) {
-      for (const batch of [1, 3]) {
-        const feeds = feedsOf(batch, length, made.padded ?? false);
-        expect(await difference(original, converted, feeds)).toBeLessThan(1e-5);
+  test.each([...cases.map((made) => ({ ...made, lengths })), ...wide.map((made) => ({ ...made, lengths: longer }))])(
+    "$name",
+    async ({ lengths: tried, ...made }) => {
+      const { model, sites } = convertAttention(modelOf(made), { count: 16 });
+      expect(sites.map(({ state, mask }) => [state, mask.band])).toEqual([
+        ["band", { firstKeys: 0, firstQueries: 0, ...made.band }],
+      ]);
+      const [original, converted] = [
+        await openSession(encodeModel(modelOf(made))),
+        await openSession(encodeModel(model)),
+      ];
+      for (const length of tried) {
+        for (const batch of [1, 3]) {
+          const feeds = feedsOf(batch, length, made.padded ?? false);
+          expect(await difference(original, converted, feeds)).toBeLessThan(1e-5);
+        }
       }
-    }
-  });
+    },
+  );
 });
