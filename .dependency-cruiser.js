@@ -116,8 +116,9 @@ const layers = {
   },
   report: {
     record: [],
-    "summary.ts": ["record"],
-    pages: ["record", "summary.ts"],
+    "attention-cost.ts": ["record"],
+    "summary.ts": ["record", "attention-cost.ts"],
+    pages: ["record", "summary.ts", "attention-cost.ts"],
   },
 };
 

@@ -109,9 +109,14 @@ export function recoverySection(tuned) {
   const last = tuned[0].tuning.curve.at(-1).step;
   const level = 100 * original.accuracy.value;
   const lines = [
-    ...curves.map(({ name, curve }) => ({ name, points: curve.map(({ step, accuracy }) => [step, 100 * accuracy]) })),
+    ...curves.map(({ name, curve }, i) => ({
+      name,
+      points: curve.map(({ step, accuracy }) => [step, 100 * accuracy]),
+      color: i + 1, // as in the other charts, where softmax comes first
+    })),
     {
       name: "softmax (original)",
+      color: 0,
       points: [
         [0, level],
         [last, level],

@@ -24,10 +24,14 @@ export interface Presentation {
 }
 
 /**
- * Prints a result: the object with `--json`, otherwise the text. `text` gets the result with every character that a
+ * Prints a result: with `--json` the object, or what `json` makes of it; otherwise the text. `text` gets the result with every character that a
  * terminal would obey or hide written as `\u{1b}`, line ends included, so that a name in a model cannot forge lines.
  */
-export type Print = <Result extends object>(result: Result, text: (result: Result) => string) => void;
+export type Print = <Result extends object>(
+  result: Result,
+  text: (result: Result) => string,
+  json?: (result: Result) => object,
+) => void;
 
 /** A command-line tool. */
 export interface Program<Command extends Presentation> {
@@ -72,8 +76,9 @@ export async function runProgram<Command extends Presentation>(
     return await program.run(
       command,
       quiet === true ? warningsOn(stderr) : progressOn(stderr, environment),
-      (result, text) => {
-        stdout.write(`${json === true ? visibleJson(result) : visibleLines(text(visibleObject(result)))}\n`);
+      (result, text, view) => {
+        const shown = json === true ? visibleJson(view?.(result) ?? result) : visibleLines(text(visibleObject(result)));
+        stdout.write(`${shown}\n`);
       },
     );
   } catch (cause) {

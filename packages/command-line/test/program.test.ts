@@ -47,6 +47,17 @@ describe("names never command the terminal", () => {
     expect(JSON.parse(stdout)).toEqual({ name: hostile });
   });
 
+  test("as JSON of another form than the result", async () => {
+    const { stdout } = await answer(true, (_, print) =>
+      print(
+        { a: 1 },
+        () => "",
+        ({ a }) => ({ b: a }),
+      ),
+    );
+    expect(JSON.parse(stdout)).toEqual({ b: 1 });
+  });
+
   test("errors, known and unknown", async () => {
     const known = await answer(true, () => {
       throw new FavorError(`found ${hostile}`, { code: "x", details: { name: hostile } });

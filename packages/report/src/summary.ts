@@ -1,7 +1,52 @@
+import { attentionCost, siteCosts } from "./attention-cost.ts";
 import type { FavorFile, FavorSite } from "./record/favor-file.ts";
 import type { TuningRecord } from "./record/tuning-record.ts";
 import type { Evaluation, MaskedQuality } from "@favor/measure";
-import { counted, percent, percentWithInterval, short, withInterval } from "@favor/measure/numbers";
+import { counted, grouped, percent, percentWithInterval, short, withInterval } from "@favor/measure/numbers";
+
+/** Length in tokens at which the verdict names the cost. */
+const verdictLength = 2048;
+
+/** Says in one sentence whether the conversion is any good: how much quality is kept, and what the attention costs. */
+export function verdict(file: FavorFile): string {
+  const judged = judgement(file);
+  const [, softmax, converted] = attentionCost(siteCosts(file)).find(([length]) => length === verdictLength)!;
+  const ratio = converted === 0 ? 1 : softmax / converted;
+  if (file.options.features === "exact" || ratio === 1) return `${judged}.`;
+  const cost =
+    ratio > 1
+      ? `takes ${short(Number(ratio.toPrecision(2)))} times less computation`
+      : `takes ${short(Number((1 / ratio).toPrecision(2)))} times more computation`;
+  return `${judged}; at ${grouped(verdictLength)} tokens, attention ${cost} than softmax.`;
+}
+
+function judgement({ evaluation, tuning }: FavorFile): string {
+  if (tuning !== undefined) {
+    const { after, original, before } = tuning.measured;
+    if (original !== undefined) {
+      const kept = after.accuracy.value / original.accuracy.value;
+      return `${degree(kept)}: after tuning, the model has ${percent(kept)} of the original's masked accuracy`;
+    }
+    return (
+      `Tuning moved the masked accuracy from ${percent(before.accuracy.value)} to ${percent(after.accuracy.value)}; the original ` +
+      "was not measured, so it is not known how much is lost"
+    );
+  }
+  if (evaluation === undefined) return "Not measured: nothing is known yet of the quality that is left";
+  if (evaluation.kind === "output-cosine") {
+    const { value } = evaluation.cosine;
+    return `${degree(value)}: the outputs have a mean cosine of ${short(value)} with the original's`;
+  }
+  const kept = evaluation.accuracyKept.value;
+  return `${degree(kept)}: the model keeps ${percent(kept)} of the original's masked accuracy`;
+}
+
+/** A share of the quality in words. */
+function degree(kept: number): string {
+  if (kept >= 0.99) return "Almost nothing is lost";
+  if (kept >= 0.95) return "Little is lost";
+  return kept >= 0.8 ? "A good part is lost" : "Much is lost";
+}
 
 /** Sums up a conversion in one sentence, for the page, the model card and the terminal. */
 export function summary(file: FavorFile): string {
@@ -21,8 +66,14 @@ export function summary(file: FavorFile): string {
   return `${converted} of ${file.sites.length} attention sites ${what}${rest.length > 0 ? `; ${rest.join(", ")}` : ""}.`;
 }
 
+/** What {@link describeFeatures} describes. */
+interface Described {
+  readonly options: FavorFile["options"];
+  readonly calibration?: { readonly sequences: number } | undefined;
+}
+
 /** `256 positive features per head, orthogonal projection, calibrated on 200 sequences, best of 4 draws`. */
-export function describeFeatures({ options, calibration }: FavorFile): string {
+export function describeFeatures({ options, calibration }: Described): string {
   const { features, count, projection, seeds = 1, refine = 0 } = options;
   if (features === "exact") return "exact softmax";
   const isDirect = features === "elu1" || features === "squared-relu";

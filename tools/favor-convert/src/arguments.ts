@@ -48,6 +48,20 @@ function parseLayers(value: unknown): number[] {
   });
 }
 
+/** The longest length to measure the speed at: softmax takes 1 GiB per head there. */
+const longestSpeed = 16_384;
+
+/** Parses lengths such as `128,2048`, in tokens. */
+function parseLengths(value: unknown): number[] {
+  const parts = typeof value === "string" ? value.split(",") : [];
+  const lengths = parts.map((part) => (/^\s*\d{1,5}\s*$/.test(part) ? Number(part) : 0));
+  if (lengths.length > 0 && lengths.every((length) => length >= 1 && length <= longestSpeed)) return lengths;
+  throw new UsageError(
+    `--speed takes lengths in tokens such as 128,512,2048, each from 1 to ${longestSpeed}; found ${JSON.stringify(value)}.`,
+    { code: "bad-arguments" },
+  );
+}
+
 /** Which of a checkpoint's files to use. */
 const origin = {
   revision: textOf("revision", "a branch, tag or commit", "branch, tag or commit on the Hub [default: main]"),
@@ -93,6 +107,14 @@ function convertOptions(parser: Argv) {
       "evaluate-count": wholeNumber("evaluate-count", "sequences to compare on [default: 500]", 1, 1_000_000),
       column,
       truncate: flag("cut sequences that are too long"),
+    }),
+    ...grouped("Speed:", {
+      speed: {
+        string: true,
+        requiresArg: true,
+        describe: "measure time and memory of both models at these lengths in tokens: 128,512,2048",
+        coerce: parseLengths,
+      },
     }),
     ...grouped("What stays softmax:", {
       keep: {
@@ -151,7 +173,7 @@ export async function parseArguments(argv: readonly string[], columns?: number):
         convertOptions,
         ({ source, json, quiet, ...options }) => {
           const { output, features, count, projection, seed, seeds, refine, keep, budget, cross, target } = options;
-          const { stateful, maxLength, growth, calibrate, calibrateCount, evaluate, evaluateCount } = options;
+          const { stateful, maxLength, growth, speed, calibrate, calibrateCount, evaluate, evaluateCount } = options;
           const { column: field, truncate, threads: cores, force, dryRun, revision, file, dtype, task } = options;
           const given = defined({
             revision,
@@ -176,6 +198,7 @@ export async function parseArguments(argv: readonly string[], columns?: number):
             evaluateCount,
             column: field,
             threads: cores,
+            speed,
             truncate,
             force,
             dryRun,

@@ -1,5 +1,6 @@
 export { convert } from "./commands/convert.ts";
 export type { ConvertResult, DryRunResult } from "./commands/convert.ts";
+export type { Plan } from "./commands/plan.ts";
 export type { ConvertRequest } from "./commands/request.ts";
 export { evaluate } from "./commands/evaluate.ts";
 export type { EvaluateRequest } from "./commands/evaluate.ts";
@@ -20,6 +21,6 @@ export type { Progress } from "@favor/checkpoints";
 export { comparisonPage } from "@favor/report/pages";
 export type { ComparedModel } from "@favor/report/pages";
 export { favorFileSchema } from "@favor/report";
-export type { FavorFile, FavorOptions, FavorSite, SiteError } from "@favor/report";
+export type { FavorFile, FavorOptions, FavorSite, MeasuredSpeed, SiteError } from "@favor/report";
 export type { DataUse } from "@favor/measure/tokens";
 export type { Evaluation } from "@favor/measure";

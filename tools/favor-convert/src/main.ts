@@ -18,7 +18,7 @@ export async function main(argv: readonly string[], terminal: Terminal): Promise
 
 async function run(command: Command, progress: Progress, print: Print): Promise<number> {
   // Commands are loaded on demand, because onnxruntime and the charts are large.
-  const { conversionText, inspectionText, verificationText } = await import("./presentation.ts");
+  const { conversionJson, conversionText, inspectionText, verificationText } = await import("./presentation.ts");
   switch (command.command) {
     case "inspect": {
       const { inspect } = await import("./commands/inspect.ts");
@@ -35,7 +35,7 @@ async function run(command: Command, progress: Progress, print: Print): Promise<
     case "convert": {
       const { convert } = await import("./commands/convert.ts");
       const result = await convert(command.request, progress);
-      print(result, conversionText);
+      print(result, conversionText, conversionJson);
       return exitCode.done;
     }
   }

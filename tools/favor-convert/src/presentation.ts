@@ -1,11 +1,14 @@
 import { reasonLines } from "@favor/rewriter";
 
-import { wrapped } from "@favor/command-line";
+import { bytesText } from "@favor/checkpoints/node";
+import { duration, textTable, wrapped } from "@favor/command-line";
+import { counted, grouped, short } from "@favor/measure/numbers";
 import type { ConvertResult, DryRunResult } from "./commands/convert.ts";
 import type { Inspection } from "./commands/inspect.ts";
 import type { Verification } from "./commands/verify.ts";
-import type { FavorFile } from "@favor/report";
-import { describeEvaluation, summary } from "@favor/report";
+import type { Plan } from "./commands/plan.ts";
+import type { FavorFile, MeasuredSpeed } from "@favor/report";
+import { describeEvaluation, siteRecord, summary, verdict } from "@favor/report";
 import { siteTable } from "./site-lines.ts";
 
 /** The output of `inspect`. */
@@ -42,15 +45,65 @@ function withoutAttention(model: string, operators: Inspection["operators"]): st
 }
 
 /** The output of `convert`. */
-export function conversionText({ folder, sites, notes, favor }: ConvertResult | DryRunResult): string {
+export function conversionText(result: ConvertResult | DryRunResult): string {
+  const { folder, sites, notes, favor } = result;
   const lines = [siteTable(sites, "state", (site) => site.state), ...reasonLines(sites), ...notes];
-  if (favor !== undefined) {
-    lines.push(summary(favor));
-    if (favor.evaluation !== undefined) lines.push(describeEvaluation(favor.evaluation));
-    lines.push(...advice(favor));
-  }
-  lines.push(folder === undefined ? "Dry run: nothing was written." : `Wrote ${folder} (see report.html there).`);
+  if (favor === undefined) return [...lines, ...planLines(result.plan), "Dry run: nothing was written."].join("\n");
+  lines.push(summary(favor), verdict(favor));
+  if (favor.evaluation !== undefined) lines.push(describeEvaluation(favor.evaluation));
+  if (result.speed !== undefined) lines.push(speedTable(result.speed));
+  lines.push(...advice(favor), `Wrote ${folder} (see report.html there).`);
   return lines.join("\n");
+}
+
+/**
+ * The output of `convert --json`: the quality and the speed first, or null if they were not measured; the sites once, in
+ * `favor`, or on their own after a dry run.
+ */
+export function conversionJson(result: ConvertResult | DryRunResult): object {
+  const { folder, sites, notes, warnings, favor } = result;
+  if (favor === undefined) {
+    const records = sites.map((site) => siteRecord(site, undefined));
+    return { folder: null, quality: null, speed: null, plan: result.plan, notes, warnings, sites: records };
+  }
+  const { evaluation: quality = null } = favor;
+  return { folder, verdict: verdict(favor), quality, speed: result.speed ?? null, notes, warnings, favor };
+}
+
+function planLines({ features, weights, cost, seconds }: Plan): string[] {
+  const shown = cost.filter(({ length }) => [128, 512, 2048, 8192].includes(length));
+  const rows = shown.map(({ length, softmax, converted }) => [
+    grouped(length),
+    short(softmax / 1e9),
+    short(converted / 1e9),
+    short(Number((softmax / converted).toPrecision(2))),
+  ]);
+  return [
+    `Features: ${features}.`,
+    `Weights: ${bytesText(weights.before)} before, ${bytesText(weights.after)} after.`,
+    "Attention of one sequence, in billions of multiply-adds (computed):",
+    textTable(["tokens", "softmax", "linear", "times less"], rows),
+    seconds === undefined
+      ? "How long it will take is unknown: this model was not run."
+      : `It will take about ${duration(Math.max(1, seconds))} on this machine, if the sequences have about 128 tokens.`,
+  ];
+}
+
+function milliseconds(seconds: number): string {
+  return short(Number((seconds * 1000).toPrecision(3)));
+}
+
+function speedTable({ lengths, machine, threads }: MeasuredSpeed): string {
+  const table = textTable(
+    ["tokens", "original, ms", "converted, ms", "times as fast"],
+    lengths.map(({ length, original, converted }) => [
+      grouped(length),
+      milliseconds(original.seconds),
+      milliseconds(converted.seconds),
+      short(Number((original.seconds / converted.seconds).toPrecision(3))),
+    ]),
+  );
+  return `${table}\nMeasured with ${counted(threads, "thread")} on ${machine}.`;
 }
 
 /** Features that lose far more quality without `--calibrate`. */

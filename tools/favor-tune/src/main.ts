@@ -19,8 +19,8 @@ export async function main(argv: readonly string[], terminal: Terminal): Promise
 
 async function run({ request }: Command, progress: Progress, print: Print): Promise<number> {
   // Loaded on demand, because tfjs and onnxruntime are large.
-  const { tune, tuningText } = await import("./index.ts");
+  const { tune, tuningJson, tuningText } = await import("./index.ts");
   const result = await tune(request, progress);
-  print(result, tuningText);
+  print(result, tuningText, tuningJson);
   return exitCode.done;
 }

@@ -1,5 +1,5 @@
 import { textTable } from "@favor/command-line";
-import { describeTuning } from "@favor/report";
+import { describeTuning, verdict } from "@favor/report";
 
 import { distillationSummary, qualityRows } from "./report/tuning-section.ts";
 import type { TuneResult } from "./tune.ts";
@@ -16,4 +16,9 @@ export function tuningText({ folder, favor }: TuneResult): string {
     `Wrote ${folder} (see report.html there).`,
   ];
   return lines.filter((line) => line !== undefined).join("\n");
+}
+
+/** The output with `--json`: the quality first. */
+export function tuningJson({ folder, favor }: TuneResult): object {
+  return { folder, verdict: verdict(favor), quality: favor.tuning?.measured ?? null, favor };
 }

@@ -12,7 +12,7 @@ import { isThere, removal, removeEmptyFolders, renameFirmly } from "./file-syste
 import { replaceFolder } from "./replace-folder.ts";
 import { workFolderFor } from "./work-folder.ts";
 import type { WorkFolder } from "./work-folder.ts";
-import { filesIn } from "./written-files.ts";
+import { filesIn, lastingPart } from "./written-files.ts";
 import type { WrittenFile } from "./written-files.ts";
 import { writing } from "./writing.ts";
 
@@ -76,7 +76,8 @@ export class OutputFolder {
   async write(name: string, contents: string | Uint8Array): Promise<void> {
     const path = await this.pathFor(name);
     await writing(this.path, () => writeFile(path, contents));
-    this.hashed(path, createHash("sha256").update(contents).digest("hex"), Buffer.byteLength(contents));
+    const lasting = typeof contents === "string" ? lastingPart(name, contents) : contents;
+    this.hashed(path, createHash("sha256").update(lasting).digest("hex"), Buffer.byteLength(lasting));
   }
 
   /** Copies a file's contents, but not its permissions. A link is copied as the file it points to. */

@@ -10,8 +10,14 @@ import { Html, html, scrolling } from "./page.ts";
 
 use([BarChart, CustomChart, LineChart, GridComponent, LegendComponent, SVGRenderer]);
 
-/** Each colour has a contrast of at least 3:1 with the page, light or dark (WCAG 2.2, 1.4.11). */
+/**
+ * One colour for each method, the same in every chart of a page: softmax first. Each has a contrast of at least 3:1 with the
+ * page, light or dark (WCAG 2.2, 1.4.11).
+ */
 const palette = ["#4c6ef5", "#e8590c", "#2f9e44", "#ae3ec9", "#1098ad", "#868e96"];
+
+/** The methods of a conversion by the number of their colour. */
+export const methodColor = { original: 0, converted: 1, tuned: 2, control: 3 } as const;
 
 /** Lines also differ in their points, because many readers cannot rely on colour, nor can print. */
 const symbols = ["circle", "rect", "triangle", "diamond", "roundRect", "pin"];
@@ -19,12 +25,18 @@ const symbols = ["circle", "rect", "triangle", "diamond", "roundRect", "pin"];
 /** Text and lines take the colour of the surrounding page, light or dark. */
 const ink = "currentColor";
 
+/** Narrow, so that the text is still readable on a telephone, where charts shrink to the page. */
+const width = 480;
+const fontSize = 14;
+/** About how much a letter takes, in pixels. The font is unknown here. */
+const letter = 7.6;
+
 /** Space around the plot. The font of the labels is unknown here, so nothing is fitted to them. */
 const room = { right: 24, bottom: 46, outerBoundsMode: "none" };
 
 const axisLook = {
-  nameTextStyle: { color: ink, fontSize: 13 },
-  axisLabel: { color: ink, fontSize: 13 },
+  nameTextStyle: { color: ink, fontSize },
+  axisLabel: { color: ink, fontSize, hideOverlap: true },
   axisLine: { lineStyle: { color: ink, opacity: 0.5 } },
   axisTick: { lineStyle: { color: ink, opacity: 0.5 } },
   splitLine: { lineStyle: { color: ink, opacity: 0.15 } },
@@ -34,15 +46,36 @@ const across = { ...axisLook, nameLocation: "middle", nameGap: 30 };
 /** A vertical axis, with its name above it. */
 const upward = { ...axisLook, nameLocation: "end", nameTextStyle: { ...axisLook.nameTextStyle, align: "left" } };
 
-function legendOf(rows: number): object {
-  return {
-    top: 0,
-    left: 0,
-    selectedMode: false,
-    itemGap: 30,
-    height: 24 * rows,
-    textStyle: { color: ink, fontSize: 13 },
-  };
+/** Height of a row of the legend, in pixels. */
+const legendRow = 22;
+
+/** The names of the lines, each a legend of its own at its place: one for all would overprint where the font is wide. */
+function legendOf(lines: readonly Line[]): { legend: object[]; height: number } {
+  const [symbol, gap] = [36, 12];
+  let [left, row] = [0, 0];
+  const legend = lines.map(({ name }) => {
+    const needed = symbol + letter * name.length + gap;
+    if (left > 0 && left + needed > width) [left, row] = [0, row + 1];
+    const placed = {
+      data: [name],
+      top: legendRow * row,
+      left,
+      selectedMode: false,
+      textStyle: { color: ink, fontSize },
+    };
+    left += needed;
+    return placed;
+  });
+  return { legend, height: legendRow * (row + 1) };
+}
+
+/** The colour of the `index`-th method, unless the method has one already. */
+function colorOf({ color }: { readonly color?: number }, index: number): string {
+  return palette[(color ?? index) % palette.length]!;
+}
+
+function symbolOf({ color }: { readonly color?: number }, index: number): string {
+  return symbols[(color ?? index) % symbols.length]!;
 }
 
 /** A bar of a bar chart, with an optional interval. */
@@ -51,6 +84,8 @@ export interface Bar {
   readonly value: number;
   readonly low?: number;
   readonly high?: number;
+  /** The number of its method's colour; default: the bar's own number. */
+  readonly color?: number;
 }
 
 export interface ChartText {
@@ -69,7 +104,7 @@ export function barChart(bars: readonly Bar[], text: ChartText): string {
     return `${name} ${short(value)}${interval}`;
   });
   return figure(text, told, 60 + 40 * bars.length, {
-    grid: { ...room, left: 12 + 8 * Math.max(...bars.map((bar) => bar.name.length)), top: 6 },
+    grid: { ...room, left: 12 + letter * Math.max(...bars.map((bar) => bar.name.length)), top: 6 },
     xAxis: { ...across, type: "value", min: 0, name: text.axis },
     yAxis: { ...upward, type: "category", inverse: true, data: bars.map((bar) => bar.name), axisTick: { show: false } },
     series: [
@@ -77,7 +112,7 @@ export function barChart(bars: readonly Bar[], text: ChartText): string {
         type: "bar",
         silent: true,
         barWidth: 18,
-        data: bars.map((bar, i) => ({ value: bar.value, itemStyle: { color: palette[i % palette.length] } })),
+        data: bars.map((bar, i) => ({ value: bar.value, itemStyle: { color: colorOf(bar, i) } })),
       },
       whiskers(bars),
     ],
@@ -111,6 +146,8 @@ function whiskers(bars: readonly Bar[]): object {
 export interface Line {
   readonly name: string;
   readonly points: readonly (readonly [number, number])[];
+  /** The number of its method's colour; default: the line's own number. */
+  readonly color?: number;
 }
 
 /** Describes a line by its first and last point. */
@@ -123,16 +160,18 @@ function lineInWords({ name, points }: Line): string {
 /** A line chart with two logarithmic axes. Returns a `<figure>` with an `<svg>` and its caption. */
 export function lineChart(lines: readonly Line[], text: ChartText & { readonly across: string }): string {
   const ticks = lines[0]?.points.map(([x]) => String(x)) ?? [];
-  return figure(text, lines.map(lineInWords), 300, {
-    legend: legendOf(1),
-    grid: { ...room, left: 64, top: 58 },
+  const { legend, height } = legendOf(lines);
+  return figure(text, lines.map(lineInWords), 276 + height, {
+    legend,
+    grid: { ...room, left: 64, top: 34 + height },
     xAxis: { ...across, type: "category", data: ticks, name: text.across, boundaryGap: false },
     yAxis: { ...upward, type: "log", name: text.axis },
     series: lines.map((line, i) => ({
       type: "line",
       silent: true,
       name: line.name,
-      symbol: symbols[i % symbols.length],
+      color: colorOf(line, i),
+      symbol: symbolOf(line, i),
       symbolSize: 7,
       data: line.points.map(([, y]) => y),
     })),
@@ -144,11 +183,10 @@ export function lineChart(lines: readonly Line[], text: ChartText & { readonly a
  * `<figure>` with an `<svg>` and its caption.
  */
 export function curveChart(lines: readonly Line[], text: ChartText & { readonly across: string }): string {
-  // A row of the legend has room for three names.
-  const legendRows = Math.ceil(lines.length / 3);
-  return figure(text, lines.map(lineInWords), 280 + 24 * legendRows, {
-    legend: legendOf(legendRows),
-    grid: { ...room, left: 64, top: 34 + 24 * legendRows },
+  const { legend, height } = legendOf(lines);
+  return figure(text, lines.map(lineInWords), 280 + height, {
+    legend,
+    grid: { ...room, left: 64, top: 34 + height },
     xAxis: { ...across, type: "value", name: text.across },
     yAxis: { ...upward, type: "value", scale: true, name: text.axis },
     series: lines.map((line, i) => ({
@@ -156,7 +194,8 @@ export function curveChart(lines: readonly Line[], text: ChartText & { readonly 
       silent: true,
       name: line.name,
       showSymbol: line.points.length !== 2,
-      symbol: symbols[i % symbols.length],
+      color: colorOf(line, i),
+      symbol: symbolOf(line, i),
       symbolSize: 7,
       lineStyle: { type: line.points.length === 2 ? "dashed" : "solid" },
       data: line.points.map(([x, y]) => [x, y]),
@@ -181,13 +220,21 @@ export function cosineHistogram(values: readonly number[], text: ChartText): str
     grid: { ...room, left: 60, top: 34 },
     xAxis: { ...across, type: "category", data: edges, name: `${text.axis}, from` },
     yAxis: { ...upward, type: "value", minInterval: 1, name: "sequences" },
-    series: [{ type: "bar", silent: true, barCategoryGap: "5%", data: counts }],
+    series: [
+      {
+        type: "bar",
+        silent: true,
+        barCategoryGap: "5%",
+        data: counts,
+        itemStyle: { color: palette[methodColor.converted] },
+      },
+    ],
   });
 }
 
 /** The bar for an estimate. */
-export function barOf(name: string, estimate: Estimate, factor = 1): Bar {
-  return { name, value: estimate.value * factor, low: estimate.low * factor, high: estimate.high * factor };
+export function barOf(name: string, { value, low, high }: Estimate, factor = 1): Bar {
+  return { name, value: value * factor, low: low * factor, high: high * factor };
 }
 
 /** A chart with its caption. `told` describes it in words for screen readers. */
@@ -202,7 +249,7 @@ function figure({ title, id }: ChartText, told: readonly string[], height: numbe
 }
 
 function svg(id: string, height: number, option: EChartsCoreOption): string {
-  const chart = init(null, null, { renderer: "svg", ssr: true, width: 640, height });
+  const chart = init(null, null, { renderer: "svg", ssr: true, width, height });
   try {
     chart.setOption(option);
     // ECharts numbers elements per process, but a page must not depend on what was drawn before it.

@@ -1,4 +1,4 @@
-export { barChart, barOf, curveChart } from "./charts.ts";
+export { barChart, barOf, curveChart, methodColor } from "./charts.ts";
 export type { Bar, ChartText, Line } from "./charts.ts";
 export { comparisonPage } from "./comparison.ts";
 export type { ComparedModel } from "./comparison.ts";

@@ -105,12 +105,18 @@ th:last-child, td:last-child { padding-right: 0; }
 .facts th { white-space: nowrap; } .facts code, p code { overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; margin: .8rem 0; } .scroll td code { white-space: nowrap; } code { font-size: .9em; }
 .lead { font-size: 1.1em; } .muted { color: var(--muted); }
+.verdict { font-size: 1.2em; font-weight: 600; border-left: .3rem solid currentColor; padding-left: .8rem; }
+.map td { text-align: center; padding: .2rem .45rem; border: 1px solid var(--page); background: color-mix(in srgb, #e8590c calc(var(--error) * 100%), transparent); font-variant-numeric: tabular-nums; font-size: .85em; }
+.map th { font-weight: 400; padding: .2rem .45rem; border: 0; text-align: center; }
 .warning { background: var(--warn); border-left: .3rem solid var(--edge); padding: .1rem 1rem; }
-figure { margin: 1.4rem 0; } figcaption { font-weight: 600; } figure svg { display: block; width: 40rem; height: auto; }
-@media (max-width: 42rem) { figure svg { width: 30rem; } .facts th, .facts td { display: block; border: 0; padding: 0; } .facts td { padding-bottom: .6rem; } }
+figure { margin: 1.4rem 0; } figcaption { font-weight: 600; } figure svg { display: block; width: 30rem; max-width: 100%; height: auto; }
+@media (max-width: 42rem) { .facts th, .facts td { display: block; border: 0; padding: 0; } .facts td { padding-bottom: .6rem; } }
 @media print {
   :root { --ink: #000; --page: #fff; --muted: #444; --line: #bbb; --warn: #fff; }
-  body { font-size: 10pt; margin: 0; max-width: none; } figure, tr, .warning { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  body { font-size: 10pt; margin: 0; max-width: none; } figure, tr, .verdict { font-size: 1.2em; font-weight: 600; border-left: .3rem solid currentColor; padding-left: .8rem; }
+.map td { text-align: center; padding: .2rem .45rem; border: 1px solid var(--page); background: color-mix(in srgb, #e8590c calc(var(--error) * 100%), transparent); font-variant-numeric: tabular-nums; font-size: .85em; }
+.map th { font-weight: 400; padding: .2rem .45rem; border: 0; text-align: center; }
+.warning { break-inside: avoid; } h2, h3 { break-after: avoid; }
   .scroll { overflow: visible; } .scroll td code { white-space: normal; overflow-wrap: anywhere; } figure svg { max-width: 100%; }
 }
 `;

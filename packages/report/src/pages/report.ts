@@ -1,31 +1,35 @@
 import { reasonLines } from "@favor/rewriter";
 
-import { attentionCost } from "./attention-cost.ts";
-import { barChart, barOf, cosineHistogram, lineChart } from "./charts.ts";
+import { attentionCost, siteCosts } from "../attention-cost.ts";
+import { barChart, barOf, cosineHistogram, lineChart, methodColor } from "./charts.ts";
+import { errorMap } from "./error-map.ts";
+import { speedSection } from "./speed.ts";
 import type { FavorFile, FavorSite } from "../record/favor-file.ts";
-import type { Evaluation } from "@favor/measure";
+import type { MeasuredSpeed } from "../record/measured-speed.ts";
 import { counted, grouped, short } from "@favor/measure/numbers";
 import { Html, facts, html, page, table } from "./page.ts";
 import type { Cell } from "./page.ts";
-import { describeEvaluation, describeFeatures, evaluationMethod, summary } from "../summary.ts";
+import { describeEvaluation, describeFeatures, evaluationMethod, summary, verdict } from "../summary.ts";
 
 /**
  * Makes `report.html`, a page about the conversion with charts as SVG. It loads nothing.
  *
  * @param file - the record of the conversion.
  * @param first - sections to put before those of the conversion; default: none.
+ * @param speed - how long both models take; default: not measured.
  */
-export function reportPage(file: FavorFile, first: readonly Html[] = []): string {
+export function reportPage(file: FavorFile, first: readonly Html[] = [], speed?: MeasuredSpeed): string {
   return page(
     `${file.source.name} with linear attention`,
     html`<h1>${file.source.name} with linear attention</h1>
+      <p class="verdict">${verdict(file)}</p>
       <p class="lead">${summary(file)}</p>
-      ${warnings(file)} ${first} ${file.evaluation === undefined ? unmeasured(file) : quality(file.evaluation)}
-      ${cost(file)}
+      ${warnings(file)} ${first} ${file.evaluation === undefined ? unmeasured(file) : quality(file)}
+      ${speed === undefined ? "" : speedSection(speed)} ${cost(file)}
       <h2>Attention sites</h2>
       ${sites(file)}
       ${file.sites.some(({ error }) => error !== undefined) ? html`<p class="muted">${errorMethod}</p>` : ""}
-      ${whySoftmax(file)} ${file.notes.map((note) => html`<p>${note}</p>`)}
+      ${errorMap(file.sites)} ${whySoftmax(file)} ${file.notes.map((note) => html`<p>${note}</p>`)}
       <h2>How it was made</h2>
       ${facts(provenance(file))}`,
   );
@@ -43,7 +47,10 @@ function unmeasured({ tuning }: FavorFile): Html {
   return html`<p>The quality was not measured. To measure it, pass a data file with <code>--evaluate</code>.</p>`;
 }
 
-function quality(evaluation: Evaluation): Html {
+function quality({ evaluation, tuning }: FavorFile): Html {
+  if (evaluation === undefined) return html``;
+  const color = tuning === undefined ? methodColor.converted : methodColor.tuned;
+  const name = tuning === undefined ? "converted" : "tuned";
   if (evaluation.kind === "output-cosine") {
     return html`<h2>Quality</h2>
       <p>${describeEvaluation(evaluation)}</p>
@@ -58,14 +65,14 @@ function quality(evaluation: Evaluation): Html {
     <p>${describeEvaluation(evaluation)}</p>
     <p class="muted">${evaluationMethod}</p>
     ${new Html(
-      barChart([barOf("original", original.accuracy, 100), barOf("converted", converted.accuracy, 100)], {
+      barChart([barOf("original", original.accuracy, 100), { ...barOf(name, converted.accuracy, 100), color }], {
         title: "Masked accuracy, higher is better",
         axis: "masked accuracy, %",
         id: "accuracy",
       }),
     )}
     ${new Html(
-      barChart([barOf("original", original.perplexity), barOf("converted", converted.perplexity)], {
+      barChart([barOf("original", original.perplexity), { ...barOf(name, converted.perplexity), color }], {
         title: "Perplexity of the masked tokens, lower is better",
         axis: "perplexity",
         id: "perplexity",
@@ -74,13 +81,8 @@ function quality(evaluation: Evaluation): Html {
 }
 
 function cost(file: FavorFile): Html {
-  const costs = attentionCost(
-    file.sites.map((site) => ({
-      heads: site.heads,
-      headDim: site.headDim,
-      features: site.featureMap?.width ?? 0,
-    })),
-  );
+  const costs = attentionCost(siteCosts(file));
+  const color = file.tuning === undefined ? methodColor.converted : methodColor.tuned;
   return html`<h2>Cost of the attention</h2>
     <p class="muted">
       Computed, not measured: multiply-adds of attention for one sequence, without projections and feed-forward layers.
@@ -89,7 +91,11 @@ function cost(file: FavorFile): Html {
       lineChart(
         [
           { name: "softmax everywhere", points: costs.map(([length, softmax]) => [length, softmax / 1e9] as const) },
-          { name: "as converted", points: costs.map(([length, , converted]) => [length, converted / 1e9] as const) },
+          {
+            name: "as converted",
+            points: costs.map(([length, , converted]) => [length, converted / 1e9] as const),
+            color,
+          },
         ],
         {
           title: "Multiply-adds by sequence length",

@@ -1,6 +1,7 @@
 import { escapedJson } from "@favor/checkpoints";
 import type { OutputFolder } from "@favor/checkpoints/node";
 import type { FavorFile } from "../record/favor-file.ts";
+import type { MeasuredSpeed } from "../record/measured-speed.ts";
 import { modelCard } from "./model-card.ts";
 import type { Html } from "./page.ts";
 import { reportPage } from "./report.ts";
@@ -10,6 +11,7 @@ import { reportPage } from "./report.ts";
  *
  * @param favor - `files` is filled in with everything that the output holds by now, so write the rest before.
  * @param first - sections to put first on the page; default: none.
+ * @param speed - how long both models take; default: not measured. The files record nothing of it but the page.
  * @returns the contents of `favor.json`.
  * @throws {OutputError} `output-unwritable`.
  */
@@ -17,8 +19,9 @@ export async function writeReport(
   output: OutputFolder,
   favor: FavorFile,
   first: readonly Html[] = [],
+  speed?: MeasuredSpeed,
 ): Promise<FavorFile> {
-  await output.write("report.html", reportPage(favor, first));
+  await output.write("report.html", reportPage(favor, first, speed));
   await output.write("README.md", modelCard(favor));
   const listed = { ...favor, files: await output.files() };
   await output.write("favor.json", `${escapedJson(listed)}\n`);

@@ -18,6 +18,8 @@ import type { TuningRecord } from "./tuning-record.ts";
 export interface SiteError {
   readonly mean: number;
   readonly worst: number;
+  /** The error of each head. Older files have none. */
+  readonly heads?: readonly number[];
 }
 
 /** What `favor.json` leaves out of a site, or has in short. */
@@ -176,7 +178,7 @@ const site: z.ZodType<FavorSite> = z.object({
       folded: z.object({ query: z.boolean(), key: z.boolean() }).exactOptional(),
     })
     .exactOptional(),
-  error: z.object({ mean: z.number(), worst: z.number() }).exactOptional(),
+  error: z.object({ mean: z.number(), worst: z.number(), heads: z.array(z.number()).exactOptional() }).exactOptional(),
 });
 
 const file = z.object({ sha256: z.string(), bytes: count });

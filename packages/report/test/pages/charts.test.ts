@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { barChart, lineChart } from "../../src/pages/charts.ts";
+import { barChart, curveChart, lineChart, methodColor } from "../../src/pages/charts.ts";
 import { withInterval } from "@favor/measure/numbers";
 import { html, page, table } from "../../src/pages/page.ts";
 
@@ -92,4 +92,47 @@ test("an estimate and its interval have the same decimals", () => {
   expect(withInterval({ value: 2.77, low: 2.5382, high: 3.0521 })).toBe("2.770 (2.538 to 3.052)");
   expect(withInterval({ value: 123.456, low: 99.96, high: 1000 })).toBe("123.5 (100.0 to 1000.0)");
   expect(withInterval({ value: 2e-5, low: 1e-5, high: 3e-5 })).toBe("2.00e-5 (1.00e-5 to 3.00e-5)");
+});
+
+/** Where each name of a legend begins, in pixels of the chart. */
+function legendOf(figure: string): { name: string; x: number; y: number }[] {
+  const texts = figure.matchAll(/<text [^>]*translate\(([\d.]+) ([\d.]+)\)[^>]*>(method[^<]*)</g);
+  return [...texts].map(([, x, y, name]) => ({ name: name!, x: Number(x), y: Number(y) }));
+}
+
+test("the names of a legend do not overprint each other, nor the plot", () => {
+  const names = Array.from({ length: 6 }, (_, i) => `method ${"with a long name ".repeat(i % 3)}${i}`);
+  const lines = names.map((name) => ({
+    name,
+    points: [
+      [0, 1],
+      [1, 2],
+    ] as const,
+  }));
+  const drawn = curveChart(lines, { title: "t", axis: "the axis", across: "x", id: "many" });
+  const placed = legendOf(drawn);
+  expect(placed.map(({ name }) => name).toSorted()).toEqual(names.toSorted());
+  for (const one of placed) {
+    for (const other of placed) {
+      if (one === other || Math.abs(one.y - other.y) > 12) continue;
+      const [left, right] = one.x < other.x ? [one, other] : [other, one];
+      expect(right.x - left.x).toBeGreaterThan(7 * left.name.length);
+    }
+  }
+  const [, axis] = /<text [^>]*?translate\([\d.]+ ([\d.]+)\)[^>]*>the axis</.exec(drawn) ?? [];
+  expect(Number(axis)).toBeGreaterThan(Math.max(...placed.map(({ y }) => y)) + 12);
+});
+
+test("a method has the same colour in bars and lines, whatever its place", () => {
+  const color = methodColor.converted;
+  const bar = barChart([{ name: "converted", value: 1, color }], { title: "t", axis: "y", id: "a" });
+  const line = lineChart([{ name: "converted", points: [[1, 2]], color }], {
+    title: "t",
+    axis: "y",
+    across: "x",
+    id: "b",
+  });
+  expect(bar).toContain('fill="#e8590c"');
+  expect(line).toContain('stroke="#e8590c"');
+  expect(line).not.toContain("#4c6ef5");
 });

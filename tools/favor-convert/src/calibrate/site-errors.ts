@@ -58,6 +58,7 @@ export async function siteErrors(
       errors[site] = {
         mean: byHead.reduce((sum, error) => sum + error, 0) / byHead.length,
         worst: Math.max(...byHead),
+        heads: byHead,
       };
     }
   }

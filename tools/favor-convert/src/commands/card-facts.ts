@@ -43,7 +43,8 @@ export async function cardFacts(
   };
 }
 
-function weightBytes(model: ModelProto): number {
+/** Bytes of all weights of a model, wherever they lie. */
+export function weightBytes(model: ModelProto): number {
   let bytes = 0;
   for (const tensor of modelTensors(model)) {
     const type = elementType(tensor.dataType);

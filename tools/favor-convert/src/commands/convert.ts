@@ -11,7 +11,7 @@ import { OutputFolder, checkOutput, prepareOutput } from "@favor/checkpoints/nod
 import type { Comparison } from "@favor/measure";
 import { silent } from "@favor/checkpoints";
 import type { Progress } from "@favor/checkpoints";
-import type { FavorFile, FavorOptions } from "@favor/report";
+import type { FavorFile, FavorOptions, MeasuredSpeed } from "@favor/report";
 import type { DataWarning } from "@favor/measure/tokens";
 import type { Evaluation } from "@favor/measure";
 import { reportFiles, siteRecord } from "@favor/report";
@@ -32,6 +32,8 @@ import { versions } from "../versions.ts";
 import type { Activations } from "../calibrate/activations.ts";
 import { checkKept, maskOperations, optionsOf } from "./request.ts";
 import type { ConvertRequest } from "./request.ts";
+import { planOf } from "./plan.ts";
+import type { Plan } from "./plan.ts";
 import { withinBudget } from "./within-budget.ts";
 
 export interface ConvertResult {
@@ -43,6 +45,8 @@ export interface ConvertResult {
   readonly warnings: readonly DataWarning[];
   /** The contents of `favor.json`. */
   readonly favor: FavorFile;
+  /** Time and memory of both models, if `speed` was asked for. */
+  readonly speed?: MeasuredSpeed;
 }
 
 /** What a conversion would do. Nothing is written and no data file is read. */
@@ -52,6 +56,8 @@ export interface DryRunResult {
   readonly notes: readonly string[];
   readonly warnings: readonly [];
   readonly favor: undefined;
+  /** What the conversion would give, and take. */
+  readonly plan: Plan;
 }
 
 /**
@@ -80,6 +86,7 @@ export async function convert(
   progress: Progress = silent,
 ): Promise<ConvertResult | DryRunResult> {
   const options = optionsOf(request);
+  const began = performance.now();
   const source = await openSource(request.source, request, progress);
   if (request.dryRun !== true && request.output === undefined) {
     throw new UsageError("Name the folder to write with -o <dir>, or pass --dry-run to write nothing.", {
@@ -108,7 +115,11 @@ export async function convert(
       const converted = attention.convert(rewriteOptions(options, options.keep));
       const unread = request.calibrate === undefined && request.evaluate === undefined ? [] : [dataUnread];
       const all = [...notes, ...converted.notes, ...unread];
-      return { folder: undefined, sites: converted.sites, notes: all, warnings: [], favor: undefined };
+      const plan = await planOf(request, options, source, opened.model, converted, {
+        opened: performance.now() - began,
+        longestInput: attention.longestInput,
+      });
+      return { folder: undefined, sites: converted.sites, notes: all, warnings: [], favor: undefined, plan };
     }
     const data = await openData(request, source, attention, options.seed);
     for (const { message } of data.warnings) progress.warn(message);
@@ -116,7 +127,7 @@ export async function convert(
     try {
       const threads = request.threads ?? availableParallelism();
       const result = await writeConverted(
-        { options, source, opened, attention, data, output, threads, progress },
+        { options, source, opened, attention, data, output, threads, speed: request.speed, progress },
         notes,
       );
       await output.commit();
@@ -147,6 +158,8 @@ interface Job {
   readonly data: Data;
   readonly output: OutputFolder;
   readonly threads: number;
+  /** Lengths at which to measure the speed. */
+  readonly speed: readonly number[] | undefined;
   readonly progress: Progress;
 }
 
@@ -186,9 +199,17 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
     ...(data.calibration === undefined ? {} : { calibration: data.calibration.use }),
     ...(evaluation === undefined ? {} : { evaluation }),
   };
+  const speed = await measuredSpeed(job);
   const { writeReport } = await import("@favor/report/pages");
-  const written = await writeReport(output, favor);
-  return { sites: conversion.sites, notes, warnings: data.warnings, favor: written };
+  const written = await writeReport(output, favor, [], speed);
+  return { sites: conversion.sites, notes, warnings: data.warnings, favor: written, ...(speed && { speed }) };
+}
+
+async function measuredSpeed({ source, output, threads, speed, progress }: Job): Promise<MeasuredSpeed | undefined> {
+  if (speed === undefined) return undefined;
+  progress.stage("Measuring the speed of both models");
+  const { compareSpeed } = await import("../speed/speed.ts");
+  return compareSpeed(source, await output.pathFor(modelFile), { lengths: speed, threads });
 }
 
 /** A converted model on disk. */

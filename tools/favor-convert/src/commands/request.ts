@@ -51,6 +51,8 @@ export interface ConvertRequest extends SourceOptions {
   readonly column?: string;
   /** Cut sequences that are too long instead of refusing them. */
   readonly truncate?: boolean;
+  /** Lengths in tokens at which to measure time and memory of both models. Default: none. */
+  readonly speed?: readonly number[];
   /** Threads of onnxruntime and of the fit; default: one per core. */
   readonly threads?: number;
   /** Replace an output folder that an earlier run wrote. */

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
-import { availableParallelism, tmpdir } from "node:os";
+import { arch, availableParallelism, cpus, tmpdir, type } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -13,6 +13,8 @@ import { onnxFileOf, openSourceModel } from "@favor/checkpoints/node";
 import { openSource } from "@favor/checkpoints/node";
 import type { Source } from "@favor/checkpoints/node";
 import { runnerOptions } from "@favor/measure";
+import { counted } from "@favor/measure/numbers";
+import type { MeasuredSpeed, PassCost } from "@favor/report";
 import type { SpeedAnswer, SpeedTask } from "./speed-child.ts";
 
 export interface SpeedOptions {
@@ -37,7 +39,11 @@ export interface SpeedMeasurement extends SpeedAnswer {
  * @throws {InputError} `model-fails-to-run`, and what opening the source throws.
  */
 export async function measureSpeed(model: string, options: SpeedOptions): Promise<SpeedMeasurement[]> {
-  const source = await openSource(model);
+  return timeSource(await openSource(model), options);
+}
+
+/** {@link measureSpeed} of a checkpoint that is located already. */
+async function timeSource(source: Source, options: SpeedOptions): Promise<SpeedMeasurement[]> {
   const longest = Math.max(...options.lengths);
   const scratch = await mkdtemp(join(tmpdir(), "favor-speed-"));
   try {
@@ -57,6 +63,36 @@ export async function measureSpeed(model: string, options: SpeedOptions): Promis
   } finally {
     await rm(scratch, { recursive: true, force: true });
   }
+}
+
+/** Timed runs of a comparison at each length. */
+const comparedRuns = 3;
+
+/**
+ * Measures the original and the converted model at the same lengths, one after the other; see {@link measureSpeed}.
+ *
+ * @param original - the checkpoint that is converted.
+ * @param converted - the converted `.onnx` file, in its folder with its configuration.
+ */
+export async function compareSpeed(
+  original: Source,
+  converted: string,
+  { lengths, threads = availableParallelism() }: SpeedOptions,
+): Promise<MeasuredSpeed> {
+  const options = { lengths, threads, runs: comparedRuns };
+  const before = await timeSource(original, options);
+  const after = await measureSpeed(converted, options);
+  const [processor] = cpus();
+  return {
+    machine: `${processor?.model.trim() ?? "unknown processor"}, ${counted(availableParallelism(), "core")}, ${type()} ${arch()}`,
+    date: new Date().toISOString().slice(0, 10),
+    threads,
+    lengths: lengths.map((length, i) => ({ length, original: costOf(before[i]!), converted: costOf(after[i]!) })),
+  };
+}
+
+function costOf({ seconds, peakBytes }: SpeedMeasurement): PassCost {
+  return { seconds, peakBytes };
 }
 
 async function longEnough(source: Source, length: number, scratch: string): Promise<string> {

@@ -1,4 +1,4 @@
-import { Html, curveChart, facts, html, table } from "@favor/report/pages";
+import { Html, curveChart, facts, html, methodColor, table } from "@favor/report/pages";
 import { percentWithInterval, short, withInterval } from "@favor/measure/numbers";
 import type { MaskedQuality } from "@favor/measure";
 import { describeTuning } from "@favor/report";
@@ -126,12 +126,13 @@ function pointsOf(curve: readonly CurvePoint[]): [number, number][] {
 
 function curves({ curve, controlCurve, measured }: TuningRecord): Line[] {
   const end = Math.max(...[...curve, ...(controlCurve ?? [])].map(({ step }) => step));
-  const level = (name: string, quality: MaskedQuality | undefined): Line[] => {
+  const level = (name: string, color: number, quality: MaskedQuality | undefined): Line[] => {
     if (quality === undefined) return [];
     const height = 100 * quality.accuracy.value;
     return [
       {
         name,
+        color,
         points: [
           [0, height],
           [end, height],
@@ -140,9 +141,11 @@ function curves({ curve, controlCurve, measured }: TuningRecord): Line[] {
     ];
   };
   return [
-    { name: "converted, being tuned", points: pointsOf(curve) },
-    ...level("original", measured.original),
-    ...(controlCurve === undefined ? [] : [{ name: "control, being tuned", points: pointsOf(controlCurve) }]),
-    ...level("converted, not tuned", measured.before),
+    { name: "tuned", points: pointsOf(curve), color: methodColor.tuned },
+    ...level("original", methodColor.original, measured.original),
+    ...(controlCurve === undefined
+      ? []
+      : [{ name: "control", points: pointsOf(controlCurve), color: methodColor.control }]),
+    ...level("converted", methodColor.converted, measured.before),
   ];
 }

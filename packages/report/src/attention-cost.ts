@@ -1,3 +1,5 @@
+import type { FavorSite } from "./record/favor-file.ts";
+
 /** Sequence lengths at which the cost is shown. */
 const lengths = [128, 256, 512, 1024, 2048, 4096, 8192, 16384];
 
@@ -26,4 +28,9 @@ export function attentionCost(sites: readonly SiteCost[]): [length: number, soft
     }
     return [length, softmax, converted];
   });
+}
+
+/** The sites of a conversion, for {@link attentionCost}. */
+export function siteCosts({ sites }: { readonly sites: readonly FavorSite[] }): SiteCost[] {
+  return sites.map(({ heads, headDim, featureMap }) => ({ heads, headDim, features: featureMap?.width ?? 0 }));
 }
