@@ -37,7 +37,14 @@ function judgement({ evaluation, tuning }: FavorFile): string {
     const { value } = evaluation.cosine;
     return `${degree(value)}: the outputs have a mean cosine of ${short(value)} with the original's`;
   }
-  const kept = evaluation.accuracyKept.value;
+  if (evaluation.kind === "output-numbers") {
+    const { value } = evaluation.error;
+    // Of the variance of the original's numbers, this share is explained.
+    return `${degree(1 - value ** 2)}: the outputs differ from the original's by ${percent(value)} of their spread`;
+  }
+  const kept = evaluation.accuracyKept?.value;
+  if (kept === undefined)
+    return "The original is right about none of the masked tokens, so nothing can be said of what is kept";
   return `${degree(kept)}: the model keeps ${percent(kept)} of the original's masked accuracy`;
 }
 
