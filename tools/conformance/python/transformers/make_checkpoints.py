@@ -19,7 +19,7 @@ import torch
 import transformers as tf
 from safetensors.torch import save_file
 
-from architectures import draw
+from architectures import GENERATION, draw
 from on_disk import DTYPES, configuration_of, save_weights, weights_of
 
 OUTPUTS = ["prediction_logits", "logits", "seq_relationship_logits", "start_logits", "last_hidden_state"]
@@ -79,6 +79,21 @@ def reload(model_class, folder, inputs: dict, expected: torch.Tensor) -> str:
     return "equal" if torch.allclose(found, expected, atol=2e-4, rtol=1e-4, equal_nan=True) else "differs"
 
 
+def write(random, model, dtype: torch.dtype, drawn, folder: Path) -> list[str]:
+    """Writes the checkpoint as transformers does, or in another of its forms. The model may be of another type afterwards."""
+    if random.random() < 0.25:
+        size = random.choice(["1GB", "3KB"])
+        pickled = GENERATION == 4 and random.random() < 0.4
+        model.to(dtype).save_pretrained(folder, max_shard_size=size, **({"safe_serialization": False} if pickled else {}))
+        model.float()
+        return [f"save_pretrained, {'bin' if pickled else 'safetensors'} of {size}"]
+    state, names = weights_of(random, model, drawn.base_class)
+    files = save_weights(random, state, dtype, folder)
+    values, settings = configuration_of(random, model)
+    (folder / "config.json").write_text(json.dumps(values, indent=2))
+    return [*names, *files, *settings]
+
+
 def make(index: int, seed: int, out: Path) -> dict:
     random = randomness.Random(f"{seed}:{index}")
     torch.manual_seed(random.getrandbits(32))
@@ -96,16 +111,13 @@ def make(index: int, seed: int, out: Path) -> dict:
     key, output = run(model, inputs)
     folder = out / str(index)
     folder.mkdir(parents=True)
-    state, names = weights_of(random, model, drawn.base_class)
-    files = save_weights(random, state, DTYPES[dtype], folder)
-    values, settings = configuration_of(random, model)
-    (folder / "config.json").write_text(json.dumps(values, indent=2))
+    form = write(random, model, DTYPES[dtype], drawn, folder)
     arrays = {f"in.{name}": value.contiguous() for name, value in inputs.items()}
     save_file(arrays | {f"out.{key}": output.contiguous()}, folder / "expected.safetensors")
     return {
         "index": index,
         "class": drawn.model_class.__name__,
-        "form": [dtype, *names, *files, *settings],
+        "form": [dtype, *form],
         "reloaded": reload(drawn.model_class, folder, inputs, output),
     }
 
