@@ -132,7 +132,7 @@ function buildGraph(architecture: Architecture, building: Building, task: Checkp
 
 function requireVocabulary(config: Configuration, { embedding }: Architecture, backbone: Weights): void {
   const rows = backbone.dims(`${embedding}.weight`)?.[0];
-  const vocabulary = config.size("vocab_size", rows ?? 1);
+  const vocabulary = vocabularySize(config, backbone, embedding);
   if (rows === undefined || rows === vocabulary) return;
   const name = `${backbone.prefix}${embedding}.weight`;
   throw new CheckpointError(

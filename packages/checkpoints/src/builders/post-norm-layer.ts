@@ -89,7 +89,8 @@ export function summedEmbeddings(
   });
 }
 
-/** `vocab_size`, or the rows of the embedding if the configuration has none. */
+/** `vocab_size`, or the rows of the embedding if the configuration has none, or null. */
 export function vocabularySize(config: Building["config"], backbone: Weights, embeddingName: string): number {
-  return config.size("vocab_size", backbone.dims(`${embeddingName}.weight`)?.[0] ?? 1);
+  const rows = backbone.dims(`${embeddingName}.weight`)?.[0] ?? 1;
+  return config.raw("vocab_size") === undefined ? rows : config.size("vocab_size", rows);
 }

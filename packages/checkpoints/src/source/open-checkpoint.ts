@@ -1,6 +1,8 @@
-import { join } from "node:path";
+import { existsSync } from "node:fs";
+import { join, posix } from "node:path";
 import { buildModel } from "../builders/build-model.ts";
 import type { CheckpointTask } from "../builders/task.ts";
+import { messageOf } from "../errors.ts";
 import { CheckpointError } from "../formats/errors.ts";
 import { parseJson } from "../formats/json.ts";
 import { readPyTorch } from "../formats/pytorch.ts";
@@ -65,6 +67,7 @@ export async function openCheckpoint(folder: string, options: OpenCheckpointOpti
     const { model, close } = await openModel(join(folder, source));
     return { model, source, choice: `${source}, ${why}`, task: undefined, notes: [], close };
   }
+  requireConfig(folder, source);
   const opened: InputFile[] = [];
   const open = (name: string): InputFile => {
     const file = new InputFile(join(folder, name));
@@ -100,8 +103,32 @@ function readWeights(source: string, open: (name: string) => InputFile): StateDi
       { file: source },
     );
   }
-  return readShards(readJson(source, open), open, (range, name) =>
+  const shard = (name: string): InputFile => {
+    try {
+      return open(posix.join(posix.dirname(source), name));
+    } catch (cause) {
+      throw new CheckpointError(
+        "missing-weights",
+        `${source} names ${name}, which cannot be read (${messageOf(cause)}). Fetch that file: the checkpoint is incomplete.`,
+        { file: name },
+        cause,
+      );
+    }
+  };
+  return readShards(readJson(source, open), shard, (range, name) =>
     name.endsWith(".safetensors") ? readSafetensors(range, name) : readPyTorch(range, name),
+  );
+}
+
+/** Weights alone do not say what they are of. */
+function requireConfig(folder: string, source: string): void {
+  const name = configName(folder, source);
+  if (existsSync(join(folder, name))) return;
+  throw new CheckpointError(
+    "bad-config",
+    `${JSON.stringify(folder)} has ${source}, but no config.json, which says what model the weights are of. Copy that of ` +
+      "the checkpoint into the folder.",
+    { folder },
   );
 }
 

@@ -140,8 +140,10 @@ function modelIn(folder: string, options: SourceOptions): string {
 
 async function sourceIn(folder: string, modelName: string, { task }: SourceOptions): Promise<Source> {
   if (task !== undefined && modelName.endsWith(".onnx")) {
-    throw contradiction(
-      `--task chooses the head of a graph that is built from weights, but ${join(folder, modelName)} already is a graph.`,
+    throw new UsageError(
+      `--task chooses the head of a graph that is built from weights, but ${join(folder, modelName)} already is a graph. ` +
+        "Name the checkpoint's weights with --file, if it has any, or leave out --task.",
+      { code: "bad-arguments" },
     );
   }
   return {

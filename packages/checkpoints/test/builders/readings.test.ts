@@ -63,6 +63,7 @@ describe("settings under other names and in other forms", () => {
     ["modernbert-mlm", { local_attention: undefined, sliding_window: 3 }],
     ["modernbert-mlm", { layer_types: undefined, global_attn_every_n_layers: 3 }],
     ["bert-sequence", { id2label: undefined, num_labels: 3 }],
+    ["esm-mlm", { vocab_size: null, emb_layer_norm_before: null }],
     ["bert-mlm", { is_decoder: null, add_cross_attention: null, torch_dtype: "float16", pruned_heads: {} }],
   ])("%s: %j changes nothing", async (name, values) => {
     expect(await build(name, values)).toMatchObject({ ...equal, notes: [] });

@@ -78,6 +78,22 @@ describe("files that are something else", () => {
   });
 });
 
+it("weights without config.json, and an index without its shards", async () => {
+  put("model.safetensors", readFileSync(fixture("model.safetensors")));
+  expect(await failure()).toEqual({
+    code: "bad-config",
+    message: expect.stringContaining("has model.safetensors, but no config.json") as string,
+  });
+  copyFileSync(fixture("config.json"), inFolder("config.json"));
+  put("model.safetensors.index.json", '{"weight_map": {"a": "model-00001-of-00002.safetensors"}}');
+  expect(await failure(".", { file: "model.safetensors.index.json" })).toEqual({
+    code: "missing-weights",
+    message: expect.stringMatching(
+      /index\.json names model-00001-of-00002\.safetensors, which cannot be read/,
+    ) as string,
+  });
+});
+
 it("config.json may begin with a byte order mark", async () => {
   putCheckpoint(".");
   put("config.json", `\uFEFF${readFileSync(fixture("config.json"), "utf8")}`);
