@@ -6,6 +6,8 @@ import { z } from "zod";
 
 import { addedTokensOf } from "./added-tokens-of-settings.ts";
 import { byteLevelTokenizer } from "./byte-level-files.ts";
+import { fairseqTokenizer, isFairseqTokenizer } from "./fairseq-sentencepiece.ts";
+import { readSentencePiece } from "./sentencepiece-file.ts";
 import type { TokenizerSettings } from "./special-tokens.ts";
 import { saveTokenizer, tokenizerClassOf } from "./tokenizer-class.ts";
 import {
@@ -29,10 +31,12 @@ export interface MadeTokenizer {
 const limit = 32 * 1024 * 1024;
 const idsSchema = z.record(z.string(), z.int().nonnegative());
 
-/** Vocabularies that are read by transformers alone. */
+const fairseqFile = "sentencepiece.bpe.model";
+
+/** Vocabularies that are read by transformers alone, or for some classes only. */
 const otherVocabularies = [
   "spiece.model",
-  "sentencepiece.bpe.model",
+  fairseqFile,
   "sentencepiece.model",
   "spm.model",
   "tokenizer.model",
@@ -42,7 +46,8 @@ const otherVocabularies = [
 ];
 
 /**
- * Makes the tokenizer of a checkpoint without `tokenizer.json`: from `vocab.txt`, or `vocab.json` with `merges.txt`.
+ * Makes the tokenizer of a checkpoint without `tokenizer.json`: from `vocab.txt`, `vocab.json` with `merges.txt`, or
+ * `sentencepiece.bpe.model` of XLM-RoBERTa and CamemBERT.
  *
  * @throws {InputError} `tokenizer-missing`; `tokenizer-unsupported`, naming the file or the class; `tokenizer-malformed`;
  * `tokenizer-ambiguous`.
@@ -52,6 +57,14 @@ export async function tokenizerFromFiles(folder: string, settings: TokenizerSett
   const lines = await readText(folder, "vocab.txt");
   const ids = await readJson(join(folder, "vocab.json"), idsSchema, limit);
   const merges = await readText(folder, "merges.txt");
+  if (other === fairseqFile) {
+    const named = await tokenizerClassOf(folder, settings);
+    if (isFairseqTokenizer(named.name)) {
+      const path = join(folder, other);
+      const model = readSentencePiece((await readSmallFile(path, 2 * limit))!, path);
+      return { path, description: fairseqTokenizer(model, path, named.name, settings), specialIds: [] };
+    }
+  }
   if (other !== undefined) {
     throw new InputError(
       `${join(folder, other)} is a tokenizer that Favor does not read without tokenizer.json. ${saveTokenizer}`,
@@ -66,7 +79,10 @@ export async function tokenizerFromFiles(folder: string, settings: TokenizerSett
     );
   }
   const { name, family } = await tokenizerClassOf(folder, settings);
-  const needed = family === "byte-level" ? ids !== undefined && merges !== undefined : lines !== undefined;
+  const needed =
+    family === "byte-level"
+      ? ids !== undefined && merges !== undefined
+      : lines !== undefined && family !== "sentencepiece";
   if (!needed || (family === undefined && ids !== undefined)) {
     const found = lines === undefined ? "vocab.json" : "vocab.txt";
     throw new InputError(

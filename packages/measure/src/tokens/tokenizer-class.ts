@@ -7,7 +7,7 @@ import { z } from "zod";
 import type { TokenizerSettings } from "./special-tokens.ts";
 
 /** What a vocabulary without `tokenizer.json` can be made into. */
-type TokenizerFamily = "word-piece" | "residues" | "byte-level";
+type TokenizerFamily = "word-piece" | "residues" | "byte-level" | "sentencepiece";
 
 /** Classes of transformers that split words in the same way. Their names may end in "Fast". */
 const families: Readonly<Record<TokenizerFamily, readonly string[]>> = {
@@ -28,6 +28,7 @@ const families: Readonly<Record<TokenizerFamily, readonly string[]>> = {
     "DPRReaderTokenizer",
   ],
   residues: ["EsmTokenizer"],
+  sentencepiece: ["XLMRobertaTokenizer", "CamembertTokenizer"],
   "byte-level": ["RobertaTokenizer", "LongformerTokenizer", "BartTokenizer", "MvpTokenizer", "GPT2Tokenizer"],
 };
 
@@ -45,6 +46,8 @@ const classesOfModels: Readonly<Record<string, string>> = {
   funnel: "FunnelTokenizer",
   mpnet: "MPNetTokenizer",
   esm: "EsmTokenizer",
+  "xlm-roberta": "XLMRobertaTokenizer",
+  camembert: "CamembertTokenizer",
   roberta: "RobertaTokenizer",
   longformer: "LongformerTokenizer",
   bart: "BartTokenizer",
@@ -74,7 +77,7 @@ export async function tokenizerClassOf(folder: string, settings: TokenizerSettin
   const named = settings.tokenizer_class ?? config.tokenizer_class ?? undefined;
   const name = (named ?? (type === undefined ? undefined : classesOfModels[type]))?.replace(/Fast$/, "");
   if (name === undefined && type === undefined) return { name, family: undefined };
-  const family = (["word-piece", "residues", "byte-level"] as const).find((each) =>
+  const family = (["word-piece", "residues", "byte-level", "sentencepiece"] as const).find((each) =>
     families[each].includes(name ?? ""),
   );
   if (family !== undefined) return { name, family };

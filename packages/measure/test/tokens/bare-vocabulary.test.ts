@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { cp, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -5,7 +6,9 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 
 import { textRecord } from "../../src/data/record.ts";
+import type { InputError } from "@favor/checkpoints";
 import { loadTokenizer } from "../../src/tokens/load-tokenizer.ts";
+import { SequenceTokenizer } from "../../src/tokens/tokenizer.ts";
 import { temporaryFolder } from "@favor/test-support/temporary-folder";
 
 const fixtures = fileURLToPath(new URL("fixtures", import.meta.url));
@@ -51,6 +54,40 @@ describe("handed cases", () => {
     const bert = await loadTokenizer(await folderWith({ ...files, "config.json": { model_type: "bert" } }));
     expect(bert.encode(text("Ich"), "f").ids[0]).toBe(2);
   });
+});
+
+interface Case {
+  readonly name: string;
+  /** Text, or `base64:` and bytes. */
+  readonly files: Readonly<Record<string, string>>;
+  readonly texts: readonly string[];
+  readonly ids: readonly (readonly number[])[];
+}
+
+/** Written by tools/conformance/python/tokenizers/vocabulary_files.py --seed 9000 --count 40 --texts 8 --small. */
+const random = readFileSync(join(fixtures, "random-vocabularies.jsonl"), "utf8").trim().split("\n");
+
+test("random checkpoints without tokenizer.json, or with other settings, give the ids of transformers", async () => {
+  const opened: string[] = [];
+  const refused: string[] = [];
+  for (const line of random) {
+    const { name, files, texts, ids } = JSON.parse(line) as Case;
+    const kind = name.split(",")[0]!;
+    const folder = await temporaryFolder();
+    for (const [file, contents] of Object.entries(files)) {
+      const isBinary = contents.startsWith("base64:");
+      await writeFile(join(folder, file), isBinary ? Buffer.from(contents.slice(7), "base64") : contents);
+    }
+    const loaded = await loadTokenizer(folder).catch((error: unknown) => error);
+    if (!(loaded instanceof SequenceTokenizer)) {
+      refused.push(`${kind}: ${(loaded as InputError).code}`);
+      continue;
+    }
+    opened.push(kind);
+    for (const [at, each] of texts.entries()) expect([name, each, loaded.idsOf(each)]).toEqual([name, each, ids[at]]);
+  }
+  expect(new Set(opened)).toEqual(new Set(["wordpiece", "bytelevel", "unigram", "json"]));
+  expect(new Set(refused)).toEqual(new Set(["json: tokenizer-ambiguous", "unigram: tokenizer-unsupported"]));
 });
 
 const vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n[unused1]\nun\n##able\nthe\n東京\n京\n[\n]\nunused1\n";
@@ -112,13 +149,31 @@ describe("byte-level vocabularies", () => {
     [undefined, files],
     ["BertTokenizer", files],
     ["RobertaTokenizer", { "vocab.txt": vocabulary }],
-    ["XLMRobertaTokenizer", { "sentencepiece.bpe.model": "x" }],
+    ["XLMRobertaTokenizer", { "vocab.txt": vocabulary }],
+    ["MBartTokenizer", { "sentencepiece.bpe.model": "x" }],
     ["AlbertTokenizer", { "spiece.model": "x", "vocab.txt": vocabulary }],
     ["PhobertTokenizer", { "vocab.txt": vocabulary, "bpe.codes": "x" }],
   ])("of %s are refused by name", async (tokenizer_class, contents) => {
     const folder = await folderWith({ ...contents, "tokenizer_config.json": { tokenizer_class } });
     await expect(loadTokenizer(folder)).rejects.toMatchObject({ code: "tokenizer-unsupported" });
   });
+});
+
+test("a damaged model of SentencePiece, and one whose special tokens have other names, are refused by name", async () => {
+  const files = { "tokenizer_config.json": { tokenizer_class: "XLMRobertaTokenizer" } };
+  for (const contents of ["x", "\u0000\u0000\u0000", "", "version https://git-lfs.github.com/spec/v1\n"]) {
+    const folder = await folderWith({ ...files, "sentencepiece.bpe.model": contents });
+    await expect(loadTokenizer(folder)).rejects.toThrow(/sentencepiece\.bpe\.model is not a model of SentencePiece/);
+  }
+  const { files: real } = JSON.parse(random.find((line) => line.includes("sentencepiece.bpe.model"))!) as Case;
+  const folder = await folderWith({
+    "tokenizer_config.json": { tokenizer_class: "XLMRobertaTokenizer", mask_token: "[M]" },
+  });
+  await writeFile(
+    join(folder, "sentencepiece.bpe.model"),
+    Buffer.from(real["sentencepiece.bpe.model"]!.slice(7), "base64"),
+  );
+  await expect(loadTokenizer(folder)).rejects.toThrow("comes with another mask_token than <mask>");
 });
 
 describe("tokenizer.json and tokenizer_config.json", () => {

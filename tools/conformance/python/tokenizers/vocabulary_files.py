@@ -20,6 +20,7 @@ import transformers
 from random_tokenizers import WORDS, texts_from
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
+SMALL = False
 BERT = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 ROBERTA = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 
@@ -96,17 +97,18 @@ def with_json(r: random.Random) -> dict[str, str]:
 def unigram(r: random.Random) -> dict[str, str]:
     kinds = {
         "albert": ("spiece.model", "AlbertTokenizer", dict(pad_id=0, unk_id=1, bos_id=-1, eos_id=-1, user_defined_symbols=["[CLS]", "[SEP]", "[MASK]"], pad_piece="<pad>")),
+        "camembert": ("sentencepiece.bpe.model", "CamembertTokenizer", dict(unk_id=0, bos_id=1, eos_id=2)),
         "xlm-roberta": ("sentencepiece.bpe.model", "XLMRobertaTokenizer", dict(unk_id=0, bos_id=1, eos_id=2)),
         "deberta-v2": ("spm.model", "DebertaV2Tokenizer", dict(pad_id=0, bos_id=1, eos_id=2, unk_id=3, pad_piece="[PAD]", bos_piece="[CLS]", eos_piece="[SEP]", unk_piece="[UNK]")),
         "t5": ("spiece.model", "T5Tokenizer", dict(pad_id=0, eos_id=1, unk_id=2, bos_id=-1)),
     }
-    kind = r.choice(list(kinds))
+    kind = r.choice(["xlm-roberta", "camembert"] * 3 + list(kinds))
     name, tokenizer_class, ids = kinds[kind]
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(corpus(r)), model_writer=model, vocab_size=r.choice([150, 220]), model_type="unigram", minloglevel=2,
-        normalization_rule_name=r.choice(["nmt_nfkc", "nmt_nfkc", "nfkc", "nmt_nfkc_cf", "identity"]), hard_vocab_limit=False,
-        character_coverage=r.choice([0.9, 0.9995]), byte_fallback=r.random() < 0.1, **ids,
+        sentence_iterator=iter(corpus(r)), model_writer=model, vocab_size=r.choice([300, 500]), model_type="unigram", minloglevel=2,
+        normalization_rule_name=r.choice(["nmt_nfkc", "nmt_nfkc", "nfkc", "nmt_nfkc_cf", "identity"]) if not SMALL else "identity", hard_vocab_limit=False,
+        character_coverage=r.choice([0.98, 0.9995]), **ids,
     )
     settings: dict = {"tokenizer_class": tokenizer_class} if r.random() < 0.7 else {}
     if kind == "albert":
@@ -150,7 +152,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--texts", type=int, default=30)
     parser.add_argument("--kinds", default="wordpiece,bytelevel,json,unigram")
+    parser.add_argument("--small", action="store_true", help="without large character maps, for fixtures")
     options = parser.parse_args()
+    global SMALL
+    SMALL = options.small
     with open(options.file, "w") as file:
         for at in range(options.count):
             case = make(options.seed + at, options.kinds.split(","), options.texts)
