@@ -13,7 +13,7 @@ export interface SentencePieceModel {
   readonly hasByteFallback: boolean;
 }
 
-export interface SentencePiece {
+interface SentencePiece {
   readonly text: string;
   /** The logarithm of its probability. */
   readonly score: number;
