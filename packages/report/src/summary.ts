@@ -58,7 +58,10 @@ function degree(kept: number): string {
 /** Sums up a conversion in one sentence, for the page, the model card and the terminal. */
 export function summary(file: FavorFile): string {
   const count = (state: FavorSite["state"]): number => file.sites.filter((site) => site.state === state).length;
-  const [converted, band, kept, refused] = [count("converted"), count("band"), count("kept"), count("refused")];
+  const because = (why: FavorSite["because"]): number => file.sites.filter((site) => site.because === why).length;
+  const isExact = file.options.features === "exact";
+  const converted = count(isExact ? "exact by block" : "linear");
+  const [band, kept, refused] = [count("band"), because("kept"), because("refused")];
   const rest = [
     band > 0
       ? `${band} computed within ${band === 1 ? "its window" : "their windows"}, exactly and in linear time`
@@ -66,10 +69,9 @@ export function summary(file: FavorFile): string {
     kept > 0 ? `${kept} kept as softmax` : "",
     refused > 0 ? `${refused} left as softmax because they cannot be replaced` : "",
   ].filter((part) => part !== "");
-  const what =
-    file.options.features === "exact"
-      ? "rewritten as exact softmax attention"
-      : `replaced by linear attention (${describeFeatures(file)})`;
+  const what = isExact
+    ? "computed exactly by blocks of queries, in memory that grows with the length alone"
+    : `replaced by linear attention (${describeFeatures(file)})`;
   return `${converted} of ${file.sites.length} attention sites ${what}${rest.length > 0 ? `; ${rest.join(", ")}` : ""}.`;
 }
 

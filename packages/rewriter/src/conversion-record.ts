@@ -27,17 +27,17 @@ export function recordConversion(
   const { count, projection, seed } = settings;
   const kinds = new Set(sites.flatMap(({ featureMaps = [] }) => featureMaps.map(({ kind }) => kind)));
   const features = kinds.size === 0 ? settings.features : [...kinds].join(", ");
-  const inState = (state: ConvertedSite["state"]): number[] =>
-    sites.filter((site) => site.state === state).map((site) => site.site);
+  const where = (isWanted: (site: ConvertedSite) => boolean): number[] =>
+    sites.filter(isWanted).map(({ site }) => site);
   const record: ConversionRecord = {
     version: 1,
     features,
     count,
     projection,
     seed,
-    converted: inState("converted"),
-    band: inState("band"),
-    kept: inState("kept"),
+    converted: where(({ state }) => state === "linear" || state === "exact by block"),
+    band: where(({ state }) => state === "band"),
+    kept: where(({ because }) => because === "kept"),
   };
   model.metadataProps.push({ key, value: JSON.stringify(record) });
 }

@@ -58,14 +58,14 @@ export function convertFound({ normalised, found }: Fork, settings: Settings, ch
     }
     if (settings.features === "exact" && !settings.keep.includes(report.layer)) {
       if ("site" in entry) requireFiniteWeights(entry.context, entry.site, checked);
-      if (rewriteByBlock(writers.of(entry.context), entry, settings)) return { ...report, state: "converted" };
+      if (rewriteByBlock(writers.of(entry.context), entry, settings)) return { ...report, state: "exact by block" };
     }
-    if ("refused" in entry) return { ...report, state: "refused" };
+    if ("refused" in entry) return { ...report, state: "unchanged", because: "refused" };
     if (settings.keep.includes(entry.site.layer) || (entry.site.kind === "cross" && !settings.cross)) {
-      return { ...report, state: "kept" };
+      return { ...report, state: "unchanged", because: "kept" };
     }
     requireFiniteWeights(entry.context, entry.site, checked);
-    return { ...report, state: "converted", ...rewriteSite(writers.of(entry.context), entry.site, settings) };
+    return { ...report, state: "linear", ...rewriteSite(writers.of(entry.context), entry.site, settings) };
   });
   writers.commit();
   restoreFused(normalised.decomposed);
@@ -94,7 +94,9 @@ const targetUse = {
 /** Sentences on what the options leave unchanged, and on what they require of callers of the model. */
 function remarks(sites: readonly ConvertedSite[], settings: Settings, usesTarget: boolean): string[] {
   const { cross, keep, target, stateful } = settings;
-  const kept = sites.filter(({ kind, state, layer }) => kind === "cross" && state === "kept" && !keep.includes(layer));
+  const kept = sites.filter(
+    ({ kind, because, layer }) => kind === "cross" && because === "kept" && !keep.includes(layer),
+  );
   const many = kept.length > 1;
   return [
     ...(kept.length > 0 && !cross
@@ -119,13 +121,13 @@ function remarks(sites: readonly ConvertedSite[], settings: Settings, usesTarget
 
 /** Makes positions continue from one piece to the next as well, or refuses the model. */
 function continueFrom({ sites: found }: FoundAttention, sites: readonly ConvertedSite[], graph: Graph): void {
-  const other = sites.find((site) => site.kind === "self" && (site.state !== "converted" || !site.causal));
+  const other = sites.find((site) => site.kind === "self" && (site.state !== "linear" || !site.causal));
   if (other !== undefined) {
     const how =
       other.state === "band"
         ? "attends within a window, and Favor carries no keys from one piece to the next"
         : other.causal
-          ? `stays softmax (${other.state})`
+          ? `stays softmax (${other.because ?? other.state})`
           : "is not causal";
     throw cannotBeStateful(`attention ${other.site}, "${other.name}", ${how}`, { site: other.site });
   }

@@ -31,8 +31,13 @@ export interface SiteReport {
 
 /** One attention and its outcome. */
 export interface ConvertedSite extends SiteReport {
-  /** "band": exact attention within a window, written without the numbers outside of it. */
-  readonly state: "converted" | "band" | "kept" | "refused";
+  /**
+   * "linear": replaced by linear attention. "band": exact attention within a window, written without the numbers outside
+   * of it. "exact by block": the same attention without a tensor of queries x keys. "unchanged": as it was.
+   */
+  readonly state: "linear" | "band" | "exact by block" | "unchanged";
+  /** Why it is unchanged: an option keeps it, or it cannot be replaced. Absent otherwise. */
+  readonly because?: "kept" | "refused";
   /** One description per head; absent for exact attention and for sites that stay softmax. */
   readonly featureMaps?: readonly FeatureMapDescription[];
   /** Whether the calibration of query and key was folded into the projections' weights, at no cost at run time. */

@@ -91,7 +91,7 @@ async function convert(folder: string): Promise<void> {
   await hashing;
   opened.close();
   lap("rest of the hash");
-  const converted = sites.filter(({ state }) => state === "converted").length;
+  const converted = sites.filter(({ state }) => state === "linear").length;
   console.log(JSON.stringify({ laps, converted } satisfies Laps));
 }
 

@@ -111,7 +111,7 @@ const fitted: readonly string[] = ["positive", "oprf", "dense-exponential"];
 
 /** What the user should do after a conversion without data. */
 function advice({ options, calibration, evaluation, sites }: FavorFile): string[] {
-  const isConverted = sites.some(({ state }) => state === "converted");
+  const isConverted = sites.some(({ state }) => state === "linear");
   const isFitted = calibration !== undefined || !fitted.includes(options.features);
   const how =
     options.stateful === true

@@ -68,7 +68,7 @@ describe("a calibrated conversion with evaluation", () => {
       calibration: { file: "calibration.fasta", sequences: 60 },
     });
     expect(favor!.sites.map(({ state, layer }) => [state, layer])).toEqual(
-      [0, 1, 2, 3].map((layer) => ["converted", layer]),
+      [0, 1, 2, 3].map((layer) => ["linear", layer]),
     );
     expect(favor!.sites[3]!.featureMap).toMatchObject({
       kind: "calibrated",
@@ -142,7 +142,7 @@ test("exact attention passes verification with the original's outputs", async ()
 test("kept layers stay softmax", async () => {
   const output = await outputFolder();
   const { sites, favor } = await convert({ source: tiny, output, count: 16, keep: [3, 0, 3] });
-  expect(sites.map(({ state }) => state)).toEqual(["kept", "converted", "converted", "kept"]);
+  expect(sites.map(({ state }) => state)).toEqual(["unchanged", "linear", "linear", "unchanged"]);
   expect(favor!.options.keep).toEqual([0, 3]);
   expect(await readFile(join(output, "report.html"), "utf8")).toContain("kept on request");
 });

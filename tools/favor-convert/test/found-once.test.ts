@@ -44,6 +44,6 @@ test("attention is found and proved once, however many conversions a budget take
   const output = join(await temporaryFolder(), "linear");
   const { sites } = await convert({ source: tiny, output, ...data, features: "positive", seeds: 1, budget: 6 });
   // The budget keeps some of the four layers, so there was more than one conversion.
-  expect(sites.map(({ state }) => state)).toContain("kept");
+  expect(sites.map(({ because }) => because)).toContain("kept");
   expect(searches.state.count).toBe(1);
 });

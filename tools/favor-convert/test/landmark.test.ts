@@ -74,12 +74,12 @@ test("a budget keeps the layers of the largest errors, no more of them than it t
   const budget = loss(all) / 2;
   const some = (await convert({ ...plain, output: await output(), budget })).favor!;
   expect(loss(some)).toBeLessThanOrEqual(budget);
-  const softmax = some.sites.filter(({ state }) => state === "kept");
+  const softmax = some.sites.filter(({ because }) => because === "kept");
   expect(softmax.length).toBeGreaterThan(0);
   expect(softmax.length).toBeLessThan(4);
   const errors = all.sites.map(({ error }) => error!.mean);
   const least = Math.min(...softmax.map(({ site }) => errors[site]!));
-  const rest = some.sites.filter(({ state }) => state === "converted").map(({ site }) => errors[site]!);
+  const rest = some.sites.filter(({ state }) => state === "linear").map(({ site }) => errors[site]!);
   expect(Math.max(...rest)).toBeLessThanOrEqual(least);
 
   const answer = await favorConvert(

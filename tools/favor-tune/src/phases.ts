@@ -100,7 +100,7 @@ async function distilledSites(
     }
   };
   const [before, after] = [await errorsOf(converted.opened.model), await errorsOf(tuned)];
-  const layers = converted.favor.sites.filter(({ state }) => state === "converted").map(({ layer }) => layer);
+  const layers = converted.favor.sites.filter(({ state }) => state === "linear").map(({ layer }) => layer);
   return before.map(({ site, error }, i) => ({
     site,
     ...(layers.length === before.length && { layer: layers[i]! }),

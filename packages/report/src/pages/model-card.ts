@@ -79,7 +79,7 @@ function quality({ evaluation, tuning }: FavorFile): string[] {
 
 function useOf(file: FavorFile): string[] {
   const { target, stateful } = file.options;
-  const isCausal = file.sites.some(({ state, causal }) => state === "converted" && causal);
+  const isCausal = file.sites.some(({ state, causal }) => state === "linear" && causal);
   if (target === "onnx27" && isCausal) return opset27Use(file);
   if (stateful === true) return statefulUse(file);
   const parts = [onnxruntimeUse(file, target === "onnxruntime" && isCausal), pythonUse(file)];

@@ -122,14 +122,15 @@ const errorMethod =
 /** What computes an attention in the converted model. */
 function nowOf(state: FavorSite["state"], { options }: FavorFile): string {
   if (state === "band") return "softmax within its window";
-  return state === "converted" ? options.features : "softmax";
+  if (state === "exact by block") return "softmax by blocks";
+  return state === "linear" ? options.features : "softmax";
 }
 
 /** Lists why attention stayed softmax: each reason once, with its layers. */
 function whySoftmax(file: FavorFile): Html {
   const reasons = reasonLines(
     file.sites.map((site) =>
-      site.state === "kept" ? { ...site, reasons: [{ code: "softmax", message: `${keptWhy(site, file)}.` }] } : site,
+      site.because === "kept" ? { ...site, reasons: [{ code: "softmax", message: `${keptWhy(site, file)}.` }] } : site,
     ),
   );
   if (reasons.length === 0) return html``;

@@ -219,7 +219,7 @@ export function statefulUse(file: FavorFile): string[] {
 
 /** Lists the names and initial values of the state. */
 function states({ sites }: FavorFile): string[] {
-  const numbers = sites.filter(({ state }) => state === "converted").map(({ site }) => site);
+  const numbers = sites.filter(({ state }) => state === "linear").map(({ site }) => site);
   return [
     "| input | output | size | before the first token |",
     "| --- | --- | --- | --- |",

@@ -82,8 +82,8 @@ export interface FavorOptions {
 
 /** The contents of `favor.json`, which every converted folder has. */
 export interface FavorFile {
-  /** Version of the format; raised if a change would mislead older readers. */
-  readonly format: 1;
+  /** Version of the format; raised if a change would mislead older readers. What is read is brought to this version. */
+  readonly format: 2;
   readonly versions: Readonly<Record<string, string>>;
   /**
    * `revision`: the commit, if the source comes from the Hub. `task`: the head of a graph that was built from weights, if
@@ -166,7 +166,8 @@ const site: z.ZodType<FavorSite> = z.object({
     band: z.object({ before: count, after: count, firstKeys: count, firstQueries: count }).exactOptional(),
   }),
   causal: z.boolean(),
-  state: z.enum(["converted", "band", "kept", "refused"]),
+  state: z.enum(["linear", "band", "exact by block", "unchanged"]),
+  because: z.enum(["kept", "refused"]).exactOptional(),
   reasons: z.array(z.object({ code: z.string(), message: z.string() })),
   featureMap: z
     .object({
@@ -183,9 +184,32 @@ const site: z.ZodType<FavorSite> = z.object({
 
 const file = z.object({ sha256: z.string(), bytes: count });
 
-/** The schema of `favor.json`. Unknown keys are dropped. */
-export const favorFileSchema: z.ZodType<FavorFile> = z.object({
+/** The states of sites in format 1; "converted" was linear or exact, as the options say of the whole file. */
+const formerSite = z.looseObject({ state: z.enum(["converted", "band", "kept", "refused"]) });
+const formerFile = z.looseObject({
   format: z.literal(1),
+  options: z.looseObject({ features: z.string() }),
+  sites: z.array(formerSite),
+});
+
+/** Brings a file of format 1 to format 2; anything else stays as it is. */
+function upgraded(read: unknown): unknown {
+  const former = formerFile.safeParse(read);
+  if (!former.success) return read;
+  const { options, sites } = former.data;
+  const converted = options.features === "exact" ? "exact by block" : "linear";
+  return {
+    ...former.data,
+    format: 2,
+    sites: sites.map(({ state, ...rest }) => {
+      if (state === "kept" || state === "refused") return { ...rest, state: "unchanged", because: state };
+      return { ...rest, state: state === "band" ? state : converted };
+    }),
+  };
+}
+
+const currentFile: z.ZodType<FavorFile> = z.object({
+  format: z.literal(2),
   versions: z.record(z.string(), z.string()),
   source: file.extend({
     name: z.string(),
@@ -218,3 +242,6 @@ export const favorFileSchema: z.ZodType<FavorFile> = z.object({
   tuning: tuningRecordSchema.exactOptional(),
   files: z.array(file.extend({ file: z.string() })).exactOptional(),
 });
+
+/** The schema of `favor.json`, of format 1 or 2. Unknown keys are dropped. */
+export const favorFileSchema: z.ZodType<FavorFile> = z.preprocess(upgraded, currentFile);

@@ -5,7 +5,7 @@ import type { FavorSite, SiteError, WrittenSite } from "./favor-file.ts";
 
 /** A converted site as `favor.json` records it. */
 export function siteRecord(site: ConvertedSite, error: SiteError | undefined): WrittenSite {
-  const { layer, name, kind, heads, keyValueHeads, headDim, scale, mask, causal, state, reasons } = site;
+  const { layer, name, kind, heads, keyValueHeads, headDim, scale, mask, causal, state, because, reasons } = site;
   return {
     site: site.site,
     layer,
@@ -18,6 +18,7 @@ export function siteRecord(site: ConvertedSite, error: SiteError | undefined): W
     mask: { ...mask },
     causal,
     state,
+    ...(because !== undefined && { because }),
     reasons: reasons.map(({ code, message }) => ({ code, message })),
     ...featureMapRecord(site),
     ...(error !== undefined && { error }),

@@ -19,8 +19,8 @@ const crossing = () =>
 test("cross-attention that stays is named, with the option that converts it", () => {
   const { notes, sites } = convertAttention(crossing(), { count: 16 });
   expect(sites.map(({ kind, state }) => [kind, state])).toEqual([
-    ["self", "converted"],
-    ["cross", "kept"],
+    ["self", "linear"],
+    ["cross", "unchanged"],
   ]);
   expect(notes).toEqual([expect.stringMatching(/^1 cross-attention stays softmax.*"cross"/)]);
   expect(convertAttention(crossing(), { count: 16, cross: true }).notes).toEqual([]);

@@ -206,7 +206,7 @@ describe("MultiHeadAttention with packed inputs", () => {
       return b.merge(b.op("MatMul", [b.softmax(b.op("Add", [b.logits(q, k), b.paddingBias()])), v]));
     }, rawMask);
     const { model: converted, sites } = convertAttention(packedModel, { features: "exact" });
-    expect(sites.map(({ state, mask }) => [state, mask.kind])).toEqual([["converted", "padding"]]);
+    expect(sites.map(({ state, mask }) => [state, mask.kind])).toEqual([["exact by block", "padding"]]);
     expect(await outputDifference(plain, converted, true)).toBeLessThan(2e-6);
   });
 
@@ -221,7 +221,7 @@ describe("MultiHeadAttention with packed inputs", () => {
       return b.merge(b.op("MatMul", [b.softmax(b.logits(q, unpacked(b, mixed, 0))), unpacked(b, mixed, 1)]));
     }, lone);
     const { model: converted, sites } = convertAttention(packedModel, { features: "exact" });
-    expect(sites.map(({ state, mask }) => [state, mask.kind])).toEqual([["converted", "none"]]);
+    expect(sites.map(({ state, mask }) => [state, mask.kind])).toEqual([["exact by block", "none"]]);
     expect(await outputDifference(plain, converted, false)).toBeLessThan(2e-6);
   });
 });

@@ -229,7 +229,7 @@ function convertExactly(bytes: Uint8Array): Converted | NotConverted {
         ...reasons.map(({ code, message }) => `${code}: ${message}`),
       ].join(" "),
     );
-    const converted = sites.filter(({ state }) => state === "converted").length;
+    const converted = sites.filter(({ state }) => state !== "unchanged").length;
     return { bytes: encodeModel(model), sites: words.join("; "), converted };
   } catch (error) {
     if (FavorError.isInstance(error))

@@ -15,10 +15,11 @@ export async function checkProof(original: Source, favor: FavorFile): Promise<Ch
   const opened = await openSourceModel(original);
   try {
     const { sites } = findAttention(opened.model, { maskOperations });
-    const converted = favor.sites.filter(({ state }) => state === "converted" || state === "band");
-    const doubtful = converted.flatMap(({ site, layer, mask }) => {
+    const converted = favor.sites.filter(({ state }) => state !== "unchanged");
+    const doubtful = converted.flatMap(({ site, layer, mask, state }) => {
       const now = sites[site];
       if (now === undefined) return [`layer ${layer} is not found again`];
+      if (state === "exact by block" && now.possible.includes(state)) return [];
       if (now.verdict === "refuse") return [`layer ${layer}: ${now.reasons[0]?.message ?? "refused"}`];
       if (!isDeepStrictEqual(now.mask.band, mask.band)) return [`layer ${layer} has another window`];
       return now.mask.kind === mask.kind ? [] : [`layer ${layer} has the mask "${now.mask.kind}", not "${mask.kind}"`];

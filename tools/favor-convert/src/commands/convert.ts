@@ -180,7 +180,7 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
   const notCopied = await copyCompanions(source, output, changes);
   const notes = [...found, ...conversion.notes, ...uncalibrated, ...notCopied];
   const favor: FavorFile = {
-    format: 1,
+    format: 2,
     versions: { ...versions },
     source: {
       name: source.name,
@@ -275,7 +275,7 @@ async function keepWithin(
   const { lossInPoints } = await import("@favor/measure");
   const layers = new Map<number, number>();
   for (const { site, layer, state } of first.conversion.sites) {
-    if (state === "converted") layers.set(layer, Math.max(layers.get(layer) ?? 0, errors[site]?.mean ?? 0));
+    if (state === "linear") layers.set(layer, Math.max(layers.get(layer) ?? 0, errors[site]?.mean ?? 0));
   }
   const byError = [...layers].toSorted(([, a], [, b]) => b - a).map(([layer]) => layer);
   const judged = { loss: lossInPoints(first.evaluation), attempt: first, also: [] as readonly number[] };

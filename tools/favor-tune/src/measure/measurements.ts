@@ -38,7 +38,7 @@ export async function openMeasurements(job: Job, heldOut: HeldOut): Promise<Meas
   const before = await heldOut.scores(converted.source.modelPath);
   const original = teacher && (await heldOut.scores(teacher.path));
   if (original?.loss.some(Number.isNaN) === true) throw notFinite(job.request.teacher!);
-  const softmax = converted.favor.sites.filter(({ state }) => state === "kept" || state === "refused");
+  const softmax = converted.favor.sites.filter(({ state }) => state === "unchanged");
   const isHybrid = softmax.length > 0 && softmax.length < converted.favor.sites.length;
   const score = (model: ModelProto): Promise<MaskedScores> => scoreModel(model, job, heldOut);
   const ablated = (model: ModelProto): Promise<MaskedScores> =>
