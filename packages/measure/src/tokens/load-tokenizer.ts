@@ -7,7 +7,7 @@ import { z } from "zod";
 import { tokenizerFromFiles } from "./bare-vocabulary.ts";
 import type { MadeTokenizer } from "./bare-vocabulary.ts";
 import { runBounded } from "./bounded.ts";
-import { withSettings } from "./settings-and-description.ts";
+import { checkSurroundings, withSettings } from "./settings-and-description.ts";
 import { readTokenizerSettings } from "./special-tokens.ts";
 import { TokenPipeline } from "./steps/pipeline.ts";
 import { UnsupportedStep } from "./steps/step-error.ts";
@@ -40,6 +40,8 @@ export async function loadTokenizer(folder: string): Promise<SequenceTokenizer> 
   try {
     const loaded = runBounded(() => new TokenPipeline(made.description), loadLimit);
     if (loaded === undefined) throw tooSlow(file, `more than ${loadLimit / 1000} s to load`);
+    const { surroundings, vocabulary } = loaded.result;
+    if (description !== undefined) checkSurroundings(surroundings, settings, vocabulary, path);
     return new SequenceTokenizer(loaded.result, settings, file);
   } catch (error) {
     if (error instanceof InputError) throw error;

@@ -1,7 +1,9 @@
 import { InputError } from "@favor/checkpoints";
 import { z } from "zod";
 
-import { namedTokens, type TokenizerSettings } from "./special-tokens.ts";
+import { namedTokens, textOf } from "./special-tokens.ts";
+import type { NamedToken, TokenizerSettings } from "./special-tokens.ts";
+import type { Surroundings } from "./steps/post-processors.ts";
 
 /** A `tokenizer.json`, as far as its settings are compared. */
 interface Description {
@@ -16,7 +18,9 @@ const bertNormalizer = z.looseObject({
 });
 const byteLevel = z.looseObject({ type: z.literal("ByteLevel"), add_prefix_space: z.boolean() });
 const addedTokens = z.array(z.looseObject({ content: z.string() }));
-const vocabularyOf = z.looseObject({ vocab: z.record(z.string(), z.number()) });
+const modelSchema = z.looseObject({
+  vocab: z.union([z.record(z.string(), z.number()), z.array(z.tuple([z.string(), z.number()]))]),
+});
 
 /**
  * Combines a `tokenizer.json` with `tokenizer_config.json`, as transformers does: special tokens that the latter names and
@@ -72,22 +76,62 @@ function compare(
   );
 }
 
+/** The file's added tokens, those of the settings (which come after it, and win), and the special tokens of the vocabulary. */
 function withNamedTokens(description: Description, settings: TokenizerSettings): unknown {
   const parsed = addedTokens.safeParse(description["added_tokens"] ?? []);
-  const model = vocabularyOf.safeParse(description["model"]);
-  if (!parsed.success || !model.success) return description["added_tokens"];
-  const known = new Set(parsed.data.map(({ content }) => content));
-  const { vocab } = model.data;
-  const further = namedTokens(settings)
-    .filter((content) => !known.has(content) && Object.hasOwn(vocab, content))
-    .map((content) => ({
-      id: vocab[content],
-      content,
-      single_word: false,
-      lstrip: false,
-      rstrip: false,
-      normalized: false,
-      special: true,
-    }));
-  return [...parsed.data, ...further];
+  if (!parsed.success) return description["added_tokens"];
+  const tokens = new Map<string, object>(parsed.data.map((token) => [token.content, token]));
+  const vocab = vocabularyIn(description["model"]);
+  const named = namedTokens(settings);
+  for (const [id, { content, ...flags }] of Object.entries(settings.added_tokens_decoder ?? {})) {
+    const special = (flags.special ?? false) || named.includes(content);
+    tokens.set(content, { ...plain, normalized: !special, ...flags, id: Number(id), content, special });
+  }
+  for (const content of named) {
+    const id = vocab.get(content);
+    if (id !== undefined && !tokens.has(content)) {
+      tokens.set(content, { ...plain, normalized: false, id, content, special: true });
+    }
+  }
+  return [...tokens.values()];
+}
+
+const plain = { single_word: false, lstrip: false, rstrip: false };
+
+function vocabularyIn(model: unknown): ReadonlyMap<string, number> {
+  const { vocab } = modelSchema.safeParse(model).data ?? {};
+  if (vocab === undefined) return new Map();
+  return Array.isArray(vocab) ? new Map(vocab.map(([piece], id) => [piece, id])) : new Map(Object.entries(vocab));
+}
+
+/** Classes whose special tokens some versions of transformers set by `add_bos_token` and `add_eos_token`. */
+const plainClass =
+  /^(?:PreTrainedTokenizer|TokenizersBackend|GPT2Tokenizer|Qwen2Tokenizer|LlamaTokenizer|GemmaTokenizer)(?:Fast)?$/;
+
+/**
+ * Compares the special tokens around a text with `add_bos_token` and `add_eos_token` of the settings.
+ *
+ * @throws {InputError} `tokenizer-ambiguous` if they contradict each other.
+ */
+export function checkSurroundings(
+  { before, after }: Surroundings,
+  settings: TokenizerSettings,
+  vocabulary: ReadonlyMap<string, number>,
+  path: string,
+): void {
+  const { add_bos_token: withBegin, add_eos_token: withEnd, tokenizer_class: name } = settings;
+  if (typeof withBegin !== "boolean" && typeof withEnd !== "boolean") return;
+  if (!plainClass.test(name ?? "PreTrainedTokenizerFast")) return;
+  const ids = (isThere: boolean | null | undefined, token: NamedToken): (number | undefined)[] => {
+    const content = textOf(token);
+    return isThere === true && content !== undefined ? [vocabulary.get(content)] : [];
+  };
+  const expected = [ids(withBegin, settings.bos_token), ids(withEnd, settings.eos_token)];
+  if (JSON.stringify(expected) === JSON.stringify([before, after])) return;
+  throw new InputError(
+    `${path} puts the ids [${before.join(", ")}] before a text and [${after.join(", ")}] after it; "add_bos_token" and ` +
+      `"add_eos_token" of its tokenizer_config.json say otherwise. Which of the two counts depends on the version of ` +
+      `transformers: make them agree.`,
+    { code: "tokenizer-ambiguous", details: { path, before, after } },
+  );
 }

@@ -7,7 +7,7 @@ import { readJson } from "@favor/checkpoints/node";
 export type SpecialRole = "pad" | "unknown" | "begin" | "end" | "mask";
 
 /** A special token: its text, or an object with the text. */
-type NamedToken = string | { readonly content: string } | null | undefined;
+export type NamedToken = string | { readonly content: string } | null | undefined;
 
 /** The contents of `tokenizer_config.json` and `special_tokens_map.json`; we use the special tokens. */
 export interface TokenizerSettings {
@@ -19,6 +19,9 @@ export interface TokenizerSettings {
   readonly sep_token?: NamedToken;
   readonly eos_token?: NamedToken;
   readonly mask_token?: NamedToken;
+  readonly additional_special_tokens?: readonly NamedToken[] | null | undefined;
+  /** Or an object, of names that only programs use. */
+  readonly extra_special_tokens?: unknown;
   readonly tokenizer_class?: string | null | undefined;
   readonly do_lower_case?: boolean | null | undefined;
   readonly strip_accents?: boolean | null | undefined;
@@ -61,6 +64,8 @@ const settingsSchema: z.ZodType<TokenizerSettings> = z.looseObject({
   sep_token: tokenText,
   eos_token: tokenText,
   mask_token: tokenText,
+  additional_special_tokens: z.array(tokenText).nullish(),
+  extra_special_tokens: z.unknown().optional(),
   tokenizer_class: z.string().nullish(),
   do_lower_case: flag,
   strip_accents: flag,
@@ -84,11 +89,28 @@ export async function readTokenizerSettings(folder: string): Promise<TokenizerSe
 /** The tokens that the settings name, as texts. */
 export function namedTokens(settings: TokenizerSettings): string[] {
   const { pad_token: pad, unk_token: unknown, mask_token: mask } = settings;
-  const named = [pad, unknown, settings.cls_token, settings.bos_token, settings.sep_token, settings.eos_token, mask];
+  const extra = [...list(settings.additional_special_tokens), ...list(settings.extra_special_tokens)];
+  const named = [
+    pad,
+    unknown,
+    settings.cls_token,
+    settings.bos_token,
+    settings.sep_token,
+    settings.eos_token,
+    mask,
+    ...extra,
+  ];
   return [...new Set(named.map(textOf).filter((text) => text !== undefined))];
 }
 
-function textOf(token: NamedToken): string | undefined {
+const tokenList = z.union([z.array(tokenText), z.record(z.string(), tokenText).transform(Object.values)]);
+
+function list(tokens: unknown): readonly NamedToken[] {
+  return tokenList.safeParse(tokens).data ?? [];
+}
+
+/** The text of a token. */
+export function textOf(token: NamedToken): string | undefined {
   return typeof token === "object" ? token?.content : token;
 }
 

@@ -204,6 +204,22 @@ describe("tokenizer.json and tokenizer_config.json", () => {
     });
   });
 
+  test("special tokens around a text that the settings contradict are refused", async () => {
+    const plain = { ...json, normalizer: null, post_processor: null };
+    const settings = { add_eos_token: true, eos_token: "[SEP]" };
+    const files = { "tokenizer.json": plain, "tokenizer_config.json": settings };
+    await expect(loadTokenizer(await folderWith(files))).rejects.toThrow(
+      '"add_eos_token" of its tokenizer_config.json',
+    );
+    const around = {
+      single: [{ Sequence: { id: "A" } }, { SpecialToken: { id: "E" } }],
+      special_tokens: { E: { ids: [4] } },
+    };
+    const agreeing = { ...plain, post_processor: { type: "TemplateProcessing", pair: [], ...around } };
+    const folder = await folderWith({ ...files, "tokenizer.json": agreeing });
+    expect((await loadTokenizer(folder)).encode(text("a"), "f").ids).toEqual([1, 4]);
+  });
+
   test("special tokens that only the settings name are found in texts", async () => {
     const files = { "tokenizer.json": json, "tokenizer_config.json": { sep_token: "[SEP]", do_lower_case: true } };
     const tokenizer = await loadTokenizer(await folderWith(files));

@@ -91,6 +91,19 @@ def with_json(r: random.Random) -> dict[str, str]:
     keys = {"do_lower_case": [True, False, state["lowercase"]], "strip_accents": [None, True, state["strip_accents"]], "tokenize_chinese_chars": [True, state["handle_chinese_chars"]]}
     settings |= {key: r.choice(values) for key, values in keys.items() if r.random() < 0.6}
     settings |= {"cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]", "unk_token": "[UNK]", "pad_token": "[PAD]"}
+    if r.random() < 0.3:
+        settings |= {"add_bos_token": r.random() < 0.5, "bos_token": "[CLS]"}
+    if r.random() < 0.3:
+        settings |= {"add_eos_token": r.random() < 0.5, "eos_token": "[SEP]"}
+    if r.random() < 0.4:
+        flags = lambda: {key: r.random() < 0.3 for key in ("single_word", "lstrip", "rstrip", "normalized", "special")}
+        size = tokenizer.get_vocab_size()
+        known = r.choice(["[MASK]", "the"])
+        settings["added_tokens_decoder"] = {str(size): {"content": "<drug>", **flags()}}
+        if tokenizer.token_to_id(known) is not None:
+            settings["added_tokens_decoder"][str(tokenizer.token_to_id(known))] = {"content": known, **flags()}
+    if r.random() < 0.3 and tokenizer.token_to_id("the") is not None:
+        settings["additional_special_tokens"] = ["the"]
     return {"tokenizer.json": tokenizer.to_str(), "config.json": json.dumps({"model_type": "bert"}), "tokenizer_config.json": json.dumps(settings)}
 
 
