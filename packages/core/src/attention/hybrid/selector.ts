@@ -132,7 +132,7 @@ export function keyDeviations({ directions, group = 16, deviations = 2 }: KeyDev
   }
   return {
     prepare(keys) {
-      const { dim, width, logMask } = keys;
+      const { dim } = keys;
       const count = rowCount("options.directions", directions, dim);
       const { mean, variance, logMass } = blockMoments(keys, directions, count);
       return (queries) => {
@@ -143,7 +143,7 @@ export function keyDeviations({ directions, group = 16, deviations = 2 }: KeyDev
           const variances = multiplyTransposed(variance.subarray(0, blocks * count), along, blocks, count, 1);
           return centres.map((centre, block) => centre + deviations * Math.sqrt(variances[block]!) + logMass[block]!);
         });
-        return hideEmpty(scores, logMask.subarray(0, blocks * width), width);
+        return scores.map((score, block) => (logMass[block] === -Infinity ? -Infinity : score));
       };
     },
   };
@@ -159,25 +159,25 @@ function blockMoments(
   const mean = new Float64Array(blocks * dim);
   const variance = new Float64Array(blocks * count);
   const logMass = new Float64Array(blocks).fill(-Infinity);
+  const projected = multiplyTransposed(key, directions, logMask.length, dim, count);
   for (let block = 0; block < blocks; block++) {
     const logs = logMask.subarray(block * width, (block + 1) * width);
     logMass[block] = logSumExp(logs);
     if (logMass[block] === -Infinity) continue;
     const shares = logs.map((log) => Math.exp(log - logMass[block]!));
     const centre = mean.subarray(block * dim, (block + 1) * dim);
-    const rows = [...shares.keys()].filter((row) => shares[row]! > 0);
-    const keyOf = (row: number): Float64Array =>
-      key.subarray((block * width + row) * dim, (block * width + row + 1) * dim);
-    for (const row of rows) for (let l = 0; l < dim; l++) centre[l]! += shares[row]! * keyOf(row)[l]!;
-    for (const row of rows) {
-      const projected = multiplyTransposed(
-        directions,
-        keyOf(row).map((x, l) => x - centre[l]!),
-        count,
-        dim,
-        1,
-      );
-      for (let r = 0; r < count; r++) variance[block * count + r]! += shares[row]! * projected[r]! ** 2;
+    for (const [row, share] of shares.entries()) {
+      if (share === 0) continue; // a hidden key may be anything
+      const start = (block * width + row) * dim;
+      for (let l = 0; l < dim; l++) centre[l]! += share * key[start + l]!;
+    }
+    const projectedCentre = multiplyTransposed(directions, centre, count, dim, 1);
+    for (const [row, share] of shares.entries()) {
+      if (share === 0) continue;
+      const start = (block * width + row) * count;
+      for (let r = 0; r < count; r++) {
+        variance[block * count + r]! += share * (projected[start + r]! - projectedCentre[r]!) ** 2;
+      }
     }
   }
   return { mean, variance, logMass };
@@ -259,10 +259,16 @@ export function largestBlocks(
   count: number,
   excluded: (block: number) => boolean,
 ): Int32Array {
-  const candidates: number[] = [];
+  const best: number[] = [];
   for (let block = 0; block < scores.length; block++) {
-    if (scores[block]! > -Infinity && !excluded(block)) candidates.push(block);
+    const score = scores[block]!;
+    if (!(score > -Infinity) || excluded(block)) continue;
+    if (best.length >= count && !(score > scores[best.at(-1)!]!)) continue;
+    // sorted by score; equal ones stay in the order of blocks
+    let place = best.length;
+    while (place > 0 && score > scores[best[place - 1]!]!) place--;
+    best.splice(place, 0, block);
+    if (best.length > count) best.pop();
   }
-  candidates.sort((a, b) => scores[b]! - scores[a]! || a - b);
-  return Int32Array.from(candidates.slice(0, count)).toSorted();
+  return Int32Array.from(best).toSorted();
 }

@@ -32,7 +32,7 @@ export function prepareChoice(
   const scoresOf = (averaged?.candidates?.selector ?? selector).prepare({
     dim,
     width: exact.window,
-    key: Float64Array.from(key.subarray(keyHead * keyRows * dim, (keyHead + 1) * keyRows * dim)),
+    key: new Float64Array(key.subarray(keyHead * keyRows * dim, (keyHead + 1) * keyRows * dim)),
     logMask: Float64Array.from({ length: keyRows }, (_, j) => logMask?.[j] ?? 0),
   });
   const count = averaged?.candidates?.count;
@@ -44,7 +44,7 @@ export function prepareChoice(
       const rows = query.subarray(start, start + (choose.to - choose.from) * dim);
       const { queryMask } = exact;
       let scores = scoresOf({
-        query: Float64Array.from(rows, (x) => x * scale),
+        query: new Float64Array(rows).map((x) => x * scale),
         queryMask:
           queryMask && Array.from({ length: choose.to - choose.from }, (__, row) => queryMask[choose.from + row]!),
         keyBlocks: choose.keyBlocks,
