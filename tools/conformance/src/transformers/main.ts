@@ -8,7 +8,7 @@
  * --from, --to       the numbers of the cases
  * --case 17          one case, with its folder kept and its error in full
  * --verbose          prints every case
- * --environments DIR where the virtual environments are, or are made; default: ../../.venv
+ * --environments DIR where the virtual environments are, or are made; default: .venv of the repository
  *
  * Exit code 1 if a graph computes something else. Refusals are counted by their reason: they are no errors, but each
  * should be one that transformers has no answer to either, or a head that Favor does not build.
@@ -16,12 +16,11 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 import { compare } from "./compare.ts";
 import type { Outcome } from "./compare.ts";
-import { makeCheckpoints, pythonOf } from "./python.ts";
+import { defaultEnvironments, makeCheckpoints, pythonOf } from "./python.ts";
 import type { Generation, MadeCase } from "./python.ts";
 
 const { values } = parseArgs({
@@ -32,7 +31,7 @@ const { values } = parseArgs({
     case: { type: "string" },
     generation: { type: "string" },
     verbose: { type: "boolean", default: false },
-    environments: { type: "string", default: fileURLToPath(new URL("../../../.venv/", import.meta.url)) },
+    environments: { type: "string", default: defaultEnvironments },
   },
 });
 

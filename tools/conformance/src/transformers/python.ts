@@ -18,7 +18,14 @@ export interface MadeCase {
   readonly reloaded: string;
 }
 
-const scripts = fileURLToPath(new URL("../python/transformers/", import.meta.url));
+/** The folder of this package, seen from src/transformers/ and from dist/. */
+const root = ["../../", "../"]
+  .map((path) => fileURLToPath(new URL(path, import.meta.url)))
+  .find((folder) => existsSync(join(folder, "python")))!;
+const scripts = join(root, "python/transformers");
+
+/** Where the virtual environments are by default: `.venv` at the top of the repository. */
+export const defaultEnvironments: string = join(root, "../../.venv");
 
 /** The Python of a virtual environment with one generation of transformers, which is made if it is missing. */
 export function pythonOf(generation: Generation, folder: string): string {
