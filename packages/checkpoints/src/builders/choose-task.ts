@@ -1,6 +1,6 @@
 import { CheckpointError } from "../formats/errors.ts";
 import type { Configuration } from "./configuration.ts";
-import type { Head } from "./known-heads.ts";
+import { isFor, type Head } from "./known-heads.ts";
 import { chooseTask, type CheckpointTask } from "./task.ts";
 
 /** Tasks by the end of an architecture's name in transformers. */
@@ -51,7 +51,7 @@ export function taskOf(config: Configuration, heads: readonly Head[]): ChosenTas
 
 /** The class's task, unless its head is missing. */
 function byClass(task: CheckpointTask, classes: readonly string[], heads: readonly Head[]): ChosenTask {
-  if (task === "feature-extraction" || heads.some(({ tasks }) => tasks.includes(task))) return { task, notes: [] };
+  if (task === "feature-extraction" || heads.some((head) => isFor(task, head))) return { task, notes: [] };
   const [other] = heads;
   if (other !== undefined) {
     throw headError(

@@ -26,6 +26,14 @@ export function decode(
   const own = heads.within(decoder);
   const isTied = config.flag("tie_word_embeddings", true);
   const [kept, table] = [own.dims("weight"), backbone.dims(`${embedding}.weight`)];
+  if (!isTied && kept === undefined) {
+    throw new CheckpointError(
+      "missing-weights",
+      `config.json says that the decoder is not tied to the embedding (tie_word_embeddings is false), but the file has no ` +
+        `${own.prefix}weight. If it was left out because it equals the embedding, set tie_word_embeddings to true.`,
+      { missing: [`${own.prefix}weight`] },
+    );
+  }
   if (!isTied) return linear(graph, own, x, [width, vocabulary], false);
   if (kept !== undefined && table !== undefined) {
     const [matrix, embeddings] = [own.use("weight")!, backbone.use(`${embedding}.weight`)!];

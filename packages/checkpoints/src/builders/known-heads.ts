@@ -6,6 +6,8 @@ export interface Head {
   readonly name: string;
   /** What it can be for; empty if no graph can be built with it, several if its weights do not tell. */
   readonly tasks: readonly CheckpointTask[];
+  /** What it can be for if config.json says so. */
+  readonly rarely?: CheckpointTask;
   /** The names of its weights, without the heads' prefix. */
   readonly weights: RegExp;
 }
@@ -17,12 +19,24 @@ export function maskedLanguage(weights: RegExp): Head {
   return { name: "masked language modelling", tasks: ["fill-mask"], weights };
 }
 
+/** Whether a head can be for a task. */
+export const isFor = (task: CheckpointTask, { tasks, rarely }: Head): boolean =>
+  tasks.includes(task) || rarely === task;
+
 const tokens: Head = { name: "classifying tokens", tasks: ["token-classification"], weights: plainClassifier };
 
-/** BERT's two classifiers have the same names, but only that of sequences needs the backbone's pooler. */
+/**
+ * BERT's two classifiers have the same names, but only that of sequences needs the backbone's pooler. Token classifiers of
+ * before transformers 4 were saved with one that they do not use.
+ */
 export function pooledClassifiers(hasPooler: boolean): Head {
   return hasPooler
-    ? { name: "classifying sequences", tasks: ["text-classification"], weights: plainClassifier }
+    ? {
+        name: "classifying sequences",
+        tasks: ["text-classification"],
+        rarely: "token-classification",
+        weights: plainClassifier,
+      }
     : tokens;
 }
 

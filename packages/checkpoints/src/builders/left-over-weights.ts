@@ -1,6 +1,6 @@
 import { CheckpointError } from "../formats/errors.ts";
 import type { Architecture } from "./architecture.ts";
-import type { Head } from "./known-heads.ts";
+import { isFor, type Head } from "./known-heads.ts";
 import type { Places } from "./places.ts";
 import { chooseTask, type CheckpointTask } from "./task.ts";
 import { listed } from "./weights.ts";
@@ -31,7 +31,7 @@ export function leftOver(
     if (isInner && architecture.dispensable.test(name.slice(backbone.prefix.length))) continue;
     const local = name.startsWith(outer.prefix) ? name.slice(outer.prefix.length) : name;
     const owners = heads.filter(({ weights }) => weights.test(local));
-    const isOther = owners.length > 0 && !owners.some(({ tasks }) => tasks.includes(task));
+    const isOther = owners.length > 0 && !owners.some((head) => isFor(task, head));
     if (isOther) modules.add(name.slice(0, name.lastIndexOf(".")));
     else if (owners.length === 0 && !isInner) outside.push(name);
     else unexpected.push(name);

@@ -145,6 +145,13 @@ describe("flags and weights", () => {
     ]);
   });
 
+  it("an untied decoder that is not there is missed, and the flag named", () => {
+    const config = readConfiguration("bert-mlm", { tie_word_embeddings: false });
+    const error = failure(() => buildModel(config, readWeights("bert-mlm")));
+    expect([error.code, error.details["missing"]]).toEqual(["missing-weights", [decoder]]);
+    expect(error.message).toContain("tie_word_embeddings is false");
+  });
+
   it("a bias that the flags deny is no spare weight", () => {
     const error = failure(() =>
       buildModel(readConfiguration("modernbert-mlm", { decoder_bias: false }), readWeights("modernbert-mlm")),
@@ -197,6 +204,12 @@ describe("heads", () => {
       "unsupported-variant",
       expect.stringMatching(/--task.*text-classification, token-classification, feature-extraction/),
     ]);
+  });
+
+  it("a token classifier may have a pooler, as before transformers 4, if config.json says what it is", async () => {
+    const square: CheckpointTensor = { dataType: 1, dims: [8, 8], range: memoryRange(new Uint8Array(256)) };
+    const weights = edited("bert-token", (map) => map.set("bert.pooler.dense.weight", square));
+    expect(await build("bert-token", {}, weights)).toMatchObject({ ...equal, task: "token-classification", notes: [] });
   });
 
   it("a causal class that sees both sides computes what a masked one computes", async () => {
