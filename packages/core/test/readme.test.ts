@@ -18,8 +18,8 @@ const entries: Record<string, () => Promise<Record<string, unknown>>> = {
 const AsyncFunction = Object.getPrototypeOf(async () => undefined).constructor as FunctionConstructor;
 
 describe("the README's examples print what the README says", () => {
-  it("there are two", () => {
-    expect(examples.length).toBe(2);
+  it("there are three", () => {
+    expect(examples.length).toBe(3);
   });
 
   it.each(examples)("$imports.0.name", async ({ imports, body, printed }) => {
