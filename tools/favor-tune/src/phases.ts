@@ -115,6 +115,7 @@ async function openLogitTeacher({ converted, teacher, folder }: Job, threads: nu
   await writeModel(teacher!.opened.model, path);
   return LogitTeacher.open(path, converted.logits, {
     ...runnerOptions(converted.source.config, converted.tokenizer),
+    feeding: converted.feeding,
     threads,
   });
 }

@@ -128,9 +128,9 @@ async function trainAndWrite(
   stopWatching: () => void,
 ): Promise<TuneResult> {
   const { request, settings, converted, data, backend, folder, progress } = job;
-  const { tokenizer, logits } = converted;
+  const { tokenizer, logits, feeding } = converted;
   const threads = request.threads ?? availableParallelism();
-  const heldOut = new HeldOut(data.heldOut, { tokenizer, logits, seed: settings.seed, threads });
+  const heldOut = new HeldOut(data.heldOut, { tokenizer, logits, feeding, seed: settings.seed, threads });
   progress.stage(`Measuring on ${heldOut.maskedTokens} masked tokens of ${heldOut.sequences.length} sequences`);
   const measurements = await openMeasurements(job, heldOut);
   const store = new CheckpointStore(folder);

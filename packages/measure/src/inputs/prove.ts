@@ -1,5 +1,3 @@
-import type { Tensor } from "onnxruntime-node";
-
 import { stridesOf } from "@favor/onnx/evaluate";
 
 import { fedBy } from "./candidates.ts";
@@ -7,9 +5,10 @@ import type { InputCandidates } from "./candidates.ts";
 import { inputValues } from "./feeding.ts";
 import type { FedInput, Feeding, InputAxis, OutputLayout } from "./feeding.ts";
 
-type Outputs = Readonly<Record<string, Tensor>>;
+/** Outputs of a run by name. */
+export type Outputs = Readonly<Record<string, { readonly dims: readonly number[]; readonly data: Float32Array }>>;
 
-/** Runs the model and returns its float32 outputs of rank 2 and 3. */
+/** Runs the model and returns its outputs of floats and rank 2 or 3. */
 export type RunOnce = (
   inputs: readonly { readonly input: FedInput; readonly dims: readonly number[]; readonly data: Float64Array }[],
   batch: number,
@@ -250,12 +249,8 @@ function hideInFirstRow(
   for (let i = 0; i < data.length; i++) if (at("batch", i) === 0 && at("length", i) === key) data[i] = meaning.hides;
 }
 
-function floats(tensor: Tensor): Float32Array | undefined {
-  return tensor.data instanceof Float32Array ? tensor.data : undefined;
-}
-
 function isFinite(outputs: Outputs): boolean {
-  return Object.values(outputs).every((tensor) => floats(tensor)?.every(Number.isFinite) ?? true);
+  return Object.values(outputs).every(({ data }) => data.every(Number.isFinite));
 }
 
 function layouts(outputs: Outputs, { batch, length }: Sizes, inputs: readonly FedInput[]): Map<string, OutputLayout> {
@@ -263,8 +258,7 @@ function layouts(outputs: Outputs, { batch, length }: Sizes, inputs: readonly Fe
   const order: readonly OutputLayout[] =
     ids.axes[0] === "length" ? ["length first", "batch first"] : ["batch first", "length first"];
   const found = new Map<string, OutputLayout>();
-  for (const [name, { dims, type }] of Object.entries(outputs)) {
-    if (type !== "float32" || dims.length < 2 || dims.length > 3) continue;
+  for (const [name, { dims }] of Object.entries(outputs)) {
     const fits = (layout: OutputLayout): boolean => {
       const [first, second] = layout === "batch first" ? [batch, length] : [length, batch];
       return dims[0] === first && dims[1] === second;
@@ -297,7 +291,7 @@ function differences(
   const perOutput = new Map<string, number>();
   let [otherRows, all] = [0, 0];
   for (const [name, layout] of outputs) {
-    const [x, y] = [floats(a[name]!)!, floats(b[name]!)!];
+    const [x, y] = [a[name]!.data, b[name]!.data];
     const width = x.length / batch / (layout === "pooled" ? 1 : length);
     let own = 0;
     for (let i = 0; i < x.length; i++) {
@@ -375,7 +369,7 @@ async function paddingIdHides(
       batch,
     );
     return [...outputs].flatMap(([name, layout]) => {
-      const values = floats(found[name]!)!;
+      const values = found[name]!.data;
       const width = values.length / batch / (layout === "pooled" ? 1 : whole);
       const apart = layout === "length first" ? batch * width : width;
       const vectors = Array.from({ length: layout === "pooled" ? 1 : length }, (_, at) => at * apart);

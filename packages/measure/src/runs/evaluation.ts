@@ -13,7 +13,7 @@ import { compareCosine } from "./output-cosine.ts";
 import type { CosineComparison } from "./output-cosine.ts";
 import { compareNumbers, fewNumbers } from "./output-numbers.ts";
 import type { NumbersComparison } from "./output-numbers.ts";
-import { ModelRunner } from "./runner.ts";
+import { ModelRunner, notFinite } from "./runner.ts";
 import type { RunnerOptions } from "./runner.ts";
 import { runnerOptions } from "./runner-options.ts";
 
@@ -67,7 +67,7 @@ export class Comparison {
   /**
    * Opens and evaluates the original.
    *
-   * @throws {InputError} `model-fails-to-run`, `model-inputs-unknown`, `data-empty` (no token was chosen for masking).
+   * @throws {InputError} `model-fails-to-run`, also for outputs that are NaN; `model-inputs-unknown`, `data-empty` (no token was chosen for masking).
    */
   static async open(input: EvaluationInput, progress: Progress): Promise<Comparison> {
     const { source, tokenizer, sequences } = input;
@@ -81,6 +81,7 @@ export class Comparison {
       const masked = maskAll(input, maskId);
       progress.stage("Evaluating the original", masked.length);
       const before = await scoreMasked(original, masked, name, (done) => progress.advance(done));
+      requireFinite(original, name, before);
       return new Comparison(input, original, main, { sequences: masked, before }, progress);
     } catch (error) {
       await original.close();
@@ -108,6 +109,7 @@ export class Comparison {
       }
       const { sequences: masked, before } = this.#masked;
       const after = await scoreMasked(runner, masked, this.#output, tick);
+      requireFinite(runner, this.#output, after);
       return { kind: "masked-language", data: use, ...compareMasked(masked, before, after, use.seed) };
     } finally {
       await runner.close();
@@ -121,6 +123,11 @@ export class Comparison {
 
 function optionsOf({ source, threads, tokenizer }: EvaluationInput): RunnerOptions {
   return { ...runnerOptions(source.config, tokenizer), threads };
+}
+
+/** @throws {InputError} `model-fails-to-run` if logits were NaN or infinite. */
+function requireFinite(runner: ModelRunner, output: string, { loss }: MaskedScores): void {
+  if (!loss.every(Number.isFinite)) throw notFinite(runner, output);
 }
 
 function maskAll({ tokenizer, sequences, use }: EvaluationInput, maskId: number): MaskedSequence[] {

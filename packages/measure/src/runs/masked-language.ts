@@ -2,7 +2,6 @@ import { bootstrap } from "./bootstrap.ts";
 import type { Estimate } from "../numbers/intervals.ts";
 import { batchesOf } from "./batches.ts";
 import type { MaskedSequence } from "./masking.ts";
-import { notFinite } from "./runner.ts";
 import type { ModelRunner } from "./runner.ts";
 
 /** One model's scores on the masked tokens, per sequence. */
@@ -19,7 +18,7 @@ export interface MaskedScores {
  * @param sequences - from {@link maskSequence}.
  * @param output - name of the logits, `[batch, length, vocabulary]`.
  * @param tick - called after each batch with its number of sequences.
- * @throws {InputError} `model-fails-to-run`, also for logits that are NaN or infinite.
+ * @throws {InputError} `model-fails-to-run`.
  */
 export async function scoreMasked(
   runner: ModelRunner,
@@ -37,7 +36,6 @@ export async function scoreMasked(
       for (const [i, position] of positions.entries()) {
         const start = (row * length + position) * logits.width;
         const score = scoreToken(logits.data.subarray(start, start + logits.width), targets[i]!);
-        if (!Number.isFinite(score.loss)) throw notFinite(runner, output);
         if (score.correct) correct[index]!++;
         loss[index]! += score.loss;
       }

@@ -2,6 +2,7 @@ import { availableParallelism } from "node:os";
 
 import type { InferenceSession, Tensor } from "onnxruntime-node";
 
+import { DataType, makeTensor, tensorValues } from "@favor/onnx";
 import { InputError, messageOf } from "@favor/checkpoints";
 import { onnxruntime } from "./onnxruntime.ts";
 import { carriesState, emptyState, stateAfter } from "./carried-state.ts";
@@ -183,6 +184,8 @@ export class ModelRunner {
     const given = { rows, batch, length, padId: this.#options.padId, firstPosition };
     const feeds: Record<string, Tensor> = { ...state };
     for (const input of this.feeding.inputs) {
+      // A part of the original may do without some of its inputs.
+      if (!this.#session.inputNames.includes(input.name)) continue;
       const { dims, data } = inputValues(input, given);
       feeds[input.name] = tensorOf(input, dims, data);
     }
@@ -247,12 +250,25 @@ async function proved(
       // Ways to feed it that fail are expected: onnxruntime does not log them.
       const values = (await session.run(feeds, judging, { logSeverityLevel: 4 })) as Record<string, Tensor>;
       return Object.fromEntries(
-        Object.entries(values).filter(
-          ([, { type, dims }]) => type === "float32" && (dims.length === 2 || dims.length === 3),
-        ),
+        Object.entries(values).flatMap(([name, tensor]) => {
+          const data = floatsOf(tensor);
+          const { dims } = tensor;
+          return data === undefined || dims.length < 2 || dims.length > 3 ? [] : [[name, { dims, data }]];
+        }),
       );
     },
   });
+}
+
+/** The numbers of a tensor of float32 or float16. */
+function floatsOf({ type, dims, data }: Tensor): Float32Array | undefined {
+  if (data instanceof Float32Array) return data;
+  if (type !== "float16") return undefined;
+  const bits = data as Uint16Array;
+  const values = tensorValues(
+    makeTensor("", dims, DataType.FLOAT16, new Uint16Array(bits.buffer, bits.byteOffset, bits.length)),
+  );
+  return values.data as Float32Array;
 }
 
 function tensorOf({ type }: FedInput, dims: readonly number[], data: Float64Array): Tensor {

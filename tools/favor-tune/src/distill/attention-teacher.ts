@@ -6,7 +6,7 @@ import { tensorOf } from "@favor/onnx/evaluate";
 import { writeModel } from "@favor/onnx/node";
 import type { Feed } from "@favor/onnx-tfjs";
 import { ModelRunner } from "@favor/measure";
-import type { RunnerOptions } from "@favor/measure";
+import type { Feeding, RunnerOptions } from "@favor/measure";
 import type { Tensor } from "onnxruntime-node";
 
 import type { Difference, DifferingSite } from "./differing-sites.ts";
@@ -52,7 +52,8 @@ export class AttentionTeacher {
     const teacher = teacherModel(difference);
     const path = join(scratch, "teacher.onnx");
     await writeModel(teacher.model, path);
-    const runner = await ModelRunner.open(path, options);
+    const feeding = options.feeding ?? (await feedingOf(difference, scratch, options));
+    const runner = await ModelRunner.open(path, { ...options, feeding });
     return new AttentionTeacher(runner, teacher, difference.sites, options.heldBytes ?? 512 * 1024 * 1024);
   }
 
@@ -104,6 +105,15 @@ export class AttentionTeacher {
   async close(): Promise<void> {
     await this.#runner.close();
   }
+}
+
+/** How the original is fed: the teacher's own outputs, queries and keys, do not show it. */
+async function feedingOf({ original }: Difference, scratch: string, options: TeacherOptions): Promise<Feeding> {
+  const path = join(scratch, "original.onnx");
+  await writeModel(original.model, path);
+  const runner = await ModelRunner.open(path, options);
+  await runner.close();
+  return runner.feeding;
 }
 
 /** An upper bound: most operands are as large as the queries, some are smaller. */

@@ -1,3 +1,4 @@
+import type { Feeding } from "@favor/measure";
 import { maskSequence, maskedQuality, ordinaryIds, scoreMasked, ModelRunner } from "@favor/measure";
 import type { MaskedQuality, MaskedScores, MaskedSequence } from "@favor/measure";
 import type { SequenceTokenizer, TokenSequence } from "@favor/measure/tokens";
@@ -8,6 +9,8 @@ export interface HeldOutOptions {
   readonly tokenizer: SequenceTokenizer;
   /** Name of the logits. */
   readonly logits: string;
+  /** How every model of the run is fed, as proved on the converted one. */
+  readonly feeding: Feeding;
   readonly seed: number;
   readonly threads: number;
 }
@@ -47,8 +50,8 @@ export class HeldOut {
    * @throws {InputError} `model-fails-to-run`, `model-inputs-unknown`.
    */
   async scores(path: string): Promise<MaskedScores> {
-    const { tokenizer, threads, logits } = this.#options;
-    const runner = await ModelRunner.open(path, { threads, padId: tokenizer.padId, vocabulary: tokenizer.size });
+    const { tokenizer, threads, logits, feeding } = this.#options;
+    const runner = await ModelRunner.open(path, { threads, padId: tokenizer.padId, feeding });
     try {
       return await scoreMasked(runner, this.sequences, logits, () => {});
     } finally {

@@ -54,7 +54,6 @@ export async function openConverted(folder: string): Promise<ConvertedModel> {
   const opened = await openModel(source.modelPath);
   try {
     const { logits, feeding } = await logitsOf(source, tokenizer);
-    checkVocabulary(tokenizer, feeding.vocabulary, source.folder);
     return {
       source,
       favor,
@@ -78,6 +77,7 @@ async function logitsOf(
 ): Promise<{ readonly logits: string; readonly feeding: Feeding }> {
   const runner = await ModelRunner.open(modelPath, { ...runnerOptions(config, tokenizer), threads: 1 });
   try {
+    checkVocabulary(tokenizer, runner.feeding.vocabulary, folder);
     const ordinary = Array.from({ length: tokenizer.size }, (_, id) => id).find((id) => !tokenizer.specialIds.has(id));
     const ids = Array.from({ length: 4 }, () => ordinary ?? 0);
     const { name, isLogits } = await mainOutput(runner, ids, config.vocab_size ?? tokenizer.size);
