@@ -1,14 +1,17 @@
 import { InputError } from "@favor/checkpoints";
 import { parseFasta } from "./fasta.ts";
+import { refuseForeign } from "./foreign-formats.ts";
+import { readJsonArray } from "./json-array.ts";
 import { parseJsonLines } from "./json-lines.ts";
 import { readLines } from "./lines.ts";
 import type { Line } from "./lines.ts";
 import { readParquet } from "./parquet.ts";
 import type { DataRecord } from "./record.ts";
 import { openRegularFile } from "./regular-file.ts";
+import { readTable } from "./table.ts";
 import { parseText } from "./text.ts";
 
-type DataFormat = "fasta" | "text" | "json-lines";
+type DataFormat = "fasta" | "text" | "json-lines" | "json" | "csv" | "tsv";
 
 const extensions: Readonly<Record<string, DataFormat>> = {
   fasta: "fasta",
@@ -19,10 +22,14 @@ const extensions: Readonly<Record<string, DataFormat>> = {
   text: "text",
   jsonl: "json-lines",
   ndjson: "json-lines",
+  json: "json",
+  csv: "csv",
+  tsv: "tsv",
+  tab: "tsv",
 };
 
 export interface ReadOptions {
-  /** JSON Lines field or Parquet column with the text. Default: `text`; in Parquet files without it, `sequence`. */
+  /** JSON field, or CSV, TSV or Parquet column, with the text. Default: `text`; in files without it, `sequence`. */
   readonly column?: string | undefined;
 }
 
@@ -32,21 +39,28 @@ export function formatByName(path: string): DataFormat | undefined {
   return Object.hasOwn(extensions, extension) ? extensions[extension] : undefined;
 }
 
-/** The format according to the first line that is not blank: `>` is FASTA, `{` JSON Lines, anything else text. */
+/**
+ * The format according to the first line that is not blank: `>` is FASTA, `{` JSON Lines, `[` before an object, a string or
+ * nothing a JSON array, anything else text.
+ */
 function formatByFirstLine(text: string): DataFormat {
   if (text.startsWith(">")) return "fasta";
+  if (/^\s*\[\s*(?:[{"]|$)/.test(text)) return "json";
   return text.trimStart().startsWith("{") ? "json-lines" : "text";
 }
 
 /**
- * Streams the records of a data file: FASTA, text (one sequence per line) or JSON Lines, each plain or gzip-compressed,
- * or Parquet. Parquet is recognised by its first bytes, the others by their extension (`.fasta .fa .faa .fas`,
- * `.txt .text`, `.jsonl .ndjson`) or else by their first line.
+ * Streams the records of a data file: FASTA, text (one sequence per line), JSON Lines, a JSON array, CSV or TSV, each plain
+ * or gzip-compressed, or Parquet. Parquet is recognised by its first bytes, the others by their extension (`.fasta .fa .faa
+ * .fas`, `.txt .text`, `.jsonl .ndjson`, `.json`, `.csv`, `.tsv .tab`) or else by their first line. Other formats that are
+ * known are refused by name, so that their lines are not taken for texts.
  *
  * @throws {InputError} `file-unreadable`, `data-malformed`, `column-unknown`.
  */
 export async function* readRecords(path: string, options: ReadOptions = {}): AsyncGenerator<DataRecord, void> {
-  if (await isParquet(path)) {
+  const { handle, head } = await openRegularFile(path);
+  await handle.close();
+  if (head.subarray(0, 4).toString("latin1") === "PAR1") {
     yield* readParquet(path, options.column);
     return;
   }
@@ -57,22 +71,35 @@ export async function* readRecords(path: string, options: ReadOptions = {}): Asy
       { code: "data-malformed", details: { path } },
     );
   }
-  const lines = readLines(path);
-  const { first, all } = await peeked(lines);
-  const format = formatByName(path) ?? formatByFirstLine(first);
-  if (format === "fasta") yield* parseFasta(all, path);
+  refuseForeign(path, head);
+  const named = formatByName(path);
+  if (named === "csv" || named === "tsv") {
+    yield* readTable(path, named, options.column);
+    return;
+  }
+  const { first, all } = await peeked(readLines(path));
+  const found = formatByFirstLine(first);
+  // Many files named .json hold one object per line.
+  const format = named === "json" && found === "json-lines" && isJson(first) ? "json-lines" : (named ?? found);
+  if (format === "json") {
+    await all.return();
+    yield* readJsonArray(path, options.column);
+  } else if (format === "fasta") yield* parseFasta(all, path);
   else if (format === "json-lines") yield* parseJsonLines(all, path, options.column);
-  else yield* parseText(all);
+  else yield* parseText(all, path);
 }
 
-async function isParquet(path: string): Promise<boolean> {
-  const { handle, magic } = await openRegularFile(path);
-  await handle.close();
-  return magic.toString("latin1") === "PAR1";
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** The first line that is not blank, and all lines from it on. */
-async function peeked(lines: AsyncGenerator<Line, void>): Promise<{ first: string; all: AsyncIterable<Line> }> {
+async function peeked(lines: AsyncGenerator<Line, void>): Promise<{ first: string; all: AsyncGenerator<Line, void> }> {
   const { value } = await lines.next();
   return value === undefined ? { first: "", all: lines } : { first: value.text, all: prepended(value, lines) };
 }

@@ -1,3 +1,4 @@
+import { usualColumns } from "./columns.ts";
 import { malformed } from "./lines.ts";
 import type { Line } from "./lines.ts";
 import { textRecord } from "./record.ts";
@@ -6,14 +7,15 @@ import type { DataRecord } from "./record.ts";
 /**
  * Parses JSON Lines: one object per line, with a string field.
  *
- * @param column - the field's name; default `text`.
+ * @param column - the field's name. Default: `text`; in files whose first object lacks it, `sequence`.
  * @throws {InputError} `data-malformed`, naming the line.
  */
 export async function* parseJsonLines(
   lines: AsyncIterable<Line>,
   path: string,
-  column = "text",
+  column?: string,
 ): AsyncGenerator<DataRecord, void> {
+  let name = column;
   for await (const { text: line, number } of lines) {
     let value: unknown;
     try {
@@ -22,14 +24,15 @@ export async function* parseJsonLines(
       throw malformed(path, number, "this is not a JSON object");
     }
     const object = typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
-    const text = (object as Record<string, unknown>)[column];
+    const strings = Object.entries(object).flatMap(([key, each]) => (typeof each === "string" ? [key] : []));
+    name ??= usualColumns.find((usual) => strings.includes(usual)) ?? usualColumns[0]!;
+    const text = strings.includes(name) ? (object as Record<string, unknown>)[name] : undefined;
     if (typeof text !== "string") {
-      const others = Object.entries(object).flatMap(([name, each]) => (typeof each === "string" ? [name] : []));
       const advice =
-        others.length === 0 ? undefined : `Name the field with --column: ${others.slice(0, 8).join(", ")}.`;
-      throw malformed(path, number, `there is no string field "${column}"`, advice);
+        strings.length === 0 ? undefined : `Name the field with --column: ${strings.slice(0, 8).join(", ")}.`;
+      throw malformed(path, number, `there is no string field "${name}"`, advice);
     }
-    if (text.trim() === "") throw malformed(path, number, `the field "${column}" is empty`);
+    if (text.trim() === "") throw malformed(path, number, `the field "${name}" is empty`);
     yield textRecord(text, number);
   }
 }

@@ -4,14 +4,13 @@ import { parquetMetadataAsync, parquetReadObjects, parquetSchema } from "hyparqu
 import type { AsyncBuffer, ColumnMetaData, FileMetaData, RowGroup, SchemaElement } from "hyparquet";
 
 import { InputError, messageOf, systemCode } from "@favor/checkpoints";
+import { chooseColumn } from "./columns.ts";
 import { lineLimit, malformed } from "./lines.ts";
 import { checkPages, chunkLimit, compressors } from "./parquet-pages.ts";
 import { textRecord } from "./record.ts";
 import type { DataRecord } from "./record.ts";
 import { openRegularFile, unreadable } from "./regular-file.ts";
 
-/** Default columns: the first of these that the file has. */
-const usualColumns = ["text", "sequence"];
 /** The longest footer that is read, in bytes. */
 const footerLimit = 2 ** 25;
 /** Rows that are decoded at a time. */
@@ -101,14 +100,8 @@ function rangeOf(data: ColumnMetaData): [start: number, length: number] {
 function columnOf(path: string, metadata: FileMetaData, wanted: string | undefined): string {
   const columns = parquetSchema(metadata).children;
   const texts = columns.filter(({ element }) => isText(element)).map(({ element }) => element.name);
-  const found = (wanted === undefined ? usualColumns : [wanted]).find((name) => texts.includes(name));
-  if (found !== undefined) return found;
-  const names = columns.slice(0, 30).map(({ element }) => `${element.name}${isText(element) ? "" : " (not text)"}`);
-  const asked = wanted === undefined ? `of text named ${usualColumns.join(" or ")}` : `of text named ${wanted}`;
-  throw new InputError(
-    `${path} has no column ${asked}. Its columns: ${names.join(", ")}. Choose the one with the sequences with --column.`,
-    { code: "column-unknown", details: { path, column: wanted ?? null, columns: names } },
-  );
+  const shown = columns.map(({ element }) => `${element.name}${isText(element) ? "" : " (not text)"}`);
+  return chooseColumn(path, texts, wanted, shown);
 }
 
 function isText(element: SchemaElement): boolean {

@@ -3,14 +3,15 @@ import { open } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 
 import { InputError, messageOf } from "@favor/checkpoints";
+import { headBytes, readableFormats } from "./foreign-formats.ts";
 
 /** A data file, open for reading. */
 export interface RegularFile {
   readonly handle: FileHandle;
   /** In bytes. */
   readonly size: number;
-  /** The first four bytes, or fewer if the file is shorter. */
-  readonly magic: Buffer;
+  /** The first bytes, {@link headBytes} or all of a shorter file. */
+  readonly head: Buffer;
 }
 
 /**
@@ -24,13 +25,13 @@ export async function openRegularFile(path: string): Promise<RegularFile> {
     handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     const found = await handle.stat();
     if (!found.isFile()) {
-      throw new InputError(`${path} is not a regular file. Give a FASTA, text, JSON Lines or Parquet file.`, {
+      throw new InputError(`${path} is not a regular file. Give a file of ${readableFormats}.`, {
         code: "file-unreadable",
         details: { path },
       });
     }
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(4), 0, 4, 0);
-    return { handle, size: found.size, magic: buffer.subarray(0, bytesRead) };
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(headBytes), 0, headBytes, 0);
+    return { handle, size: found.size, head: buffer.subarray(0, bytesRead) };
   } catch (error) {
     await handle?.close();
     throw error instanceof InputError ? error : unreadable(path, error);

@@ -55,7 +55,7 @@ export async function loadSequences(
   const records = await sampleOf(readRecords(path, { column: options.column }), options.count, options.seed);
   if (records.length === 0) {
     throw new InputError(
-      `${path} contains no sequences. Give a FASTA, text, JSON Lines or Parquet file with at least one.`,
+      `${path} contains no sequences. Give a file of FASTA, text, JSON, CSV, TSV or Parquet with at least one.`,
       {
         code: "data-empty",
         details: { path },
