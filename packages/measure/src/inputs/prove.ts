@@ -6,7 +6,7 @@ import { inputValues } from "./feeding.ts";
 import type { FedInput, Feeding, InputAxis, OutputLayout } from "./feeding.ts";
 
 /** Outputs of a run by name. */
-export type Outputs = Readonly<Record<string, { readonly dims: readonly number[]; readonly data: Float32Array }>>;
+type Outputs = Readonly<Record<string, { readonly dims: readonly number[]; readonly data: Float32Array }>>;
 
 /** Runs the model and returns its outputs of floats and rank 2 or 3. */
 export type RunOnce = (
