@@ -102,7 +102,7 @@ export function requiredDataFile(name: string, purpose: string): RequiredTextOpt
 }
 
 function dataFileText(purpose: string): string {
-  return `FASTA, text, JSON Lines or Parquet file ${purpose}`;
+  return `FASTA, text, JSON, CSV, TSV or Parquet file ${purpose}`;
 }
 
 /** `--output`, or `-o`. */
@@ -114,7 +114,7 @@ export function outputFolder(describe: string): TextOption & { readonly alias: "
 export const column: TextOption = textOf(
   "column",
   "a name",
-  "JSON Lines field or Parquet column with the text [default: text]",
+  "JSON field, or CSV, TSV or Parquet column, with the text [default: text]",
 );
 
 /** `--threads`, for tools that run onnxruntime. */

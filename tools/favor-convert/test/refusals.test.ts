@@ -187,7 +187,7 @@ test("damaged and binary data files: what to do is not to correct a line", async
   const gzip = await refused(3, tiny, "--evaluate", await temporaryFile("x.fasta.gz", cut));
   expect(gzip).toMatch(/gzip stream is damaged or cut off.*Get or compress the file again\.\n$/);
   const binary = await refused(3, tiny, "--evaluate", await temporaryFile("x.txt", Uint8Array.of(65, 0, 66, 10)));
-  expect(binary).toMatch(/not a text file\. Give a FASTA, text, JSON Lines or Parquet file/);
+  expect(binary).toMatch(/not a text file\. Give a file of FASTA, text, JSON Lines, JSON, CSV, TSV or Parquet/);
   const latin = await refused(3, tiny, "--evaluate", await temporaryFile("x.txt", Uint8Array.of(65, 0xe9, 66, 10)));
   expect(latin).toMatch(/not UTF-8\. Save it as UTF-8/);
 });

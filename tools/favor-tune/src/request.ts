@@ -11,7 +11,7 @@ export type TrainedPart = "all" | "attention" | "features";
 export interface TuneRequest {
   /** The folder that favor-convert wrote. */
   readonly source: string;
-  /** FASTA, text, JSON Lines or Parquet to train on. */
+  /** FASTA, text, JSON, CSV, TSV or Parquet to train on. */
   readonly data: string;
   /** The folder to write; default: the source's name plus `-tuned`. */
   readonly output?: string;
@@ -61,7 +61,7 @@ export interface TuneRequest {
   readonly redraw?: boolean;
   /** Also tune the softmax original with the same data, order and masks, for comparison. */
   readonly control?: boolean;
-  /** JSON Lines field or Parquet column with the text. Default: "text"; in Parquet files without it, "sequence". */
+  /** JSON field, or CSV, TSV or Parquet column, with the text. Default: "text"; in files without it, "sequence". */
   readonly column?: string;
   /** Threads of onnxruntime; default: one per core. */
   readonly threads?: number;

@@ -77,12 +77,13 @@ export async function* readRecords(path: string, options: ReadOptions = {}): Asy
     yield* readTable(path, named, options.column);
     return;
   }
-  const { first, all } = await peeked(readLines(path));
+  const lines = readLines(path);
+  const { first, all } = await peeked(lines);
   const found = formatByFirstLine(first);
   // Many files named .json hold one object per line.
   const format = named === "json" && found === "json-lines" && isJson(first) ? "json-lines" : (named ?? found);
   if (format === "json") {
-    await all.return();
+    await lines.return();
     yield* readJsonArray(path, options.column);
   } else if (format === "fasta") yield* parseFasta(all, path);
   else if (format === "json-lines") yield* parseJsonLines(all, path, options.column);
@@ -99,7 +100,7 @@ function isJson(text: string): boolean {
 }
 
 /** The first line that is not blank, and all lines from it on. */
-async function peeked(lines: AsyncGenerator<Line, void>): Promise<{ first: string; all: AsyncGenerator<Line, void> }> {
+async function peeked(lines: AsyncGenerator<Line, void>): Promise<{ first: string; all: AsyncIterable<Line> }> {
   const { value } = await lines.next();
   return value === undefined ? { first: "", all: lines } : { first: value.text, all: prepended(value, lines) };
 }

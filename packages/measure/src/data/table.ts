@@ -82,8 +82,13 @@ async function* withLineFeeds(chunks: AsyncIterable<string>): AsyncGenerator<str
 }
 
 async function* prepended(head: string, rest: AsyncGenerator<string, void>): AsyncGenerator<string, void> {
-  yield head;
-  yield* rest;
+  try {
+    yield head;
+    yield* rest;
+  } finally {
+    // A parser that stops at the first chunk would leave the file open.
+    await rest.return();
+  }
 }
 
 const firstRow = (head: string): string => /^[^\n\r]*/.exec(head.trimStart())![0];

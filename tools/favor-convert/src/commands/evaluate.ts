@@ -16,9 +16,9 @@ export interface EvaluateRequest {
   readonly original: string;
   /** Converted folders or `.onnx` files. */
   readonly converted: readonly string[];
-  /** Data file: FASTA, text, JSON Lines or Parquet. */
+  /** Data file: FASTA, text, JSON, CSV, TSV or Parquet. */
   readonly data: string;
-  /** JSON Lines field or Parquet column with the text. Default: "text"; in Parquet files without it, "sequence". */
+  /** JSON field, or CSV, TSV or Parquet column, with the text. Default: "text"; in files without it, "sequence". */
   readonly column?: string;
   /** Number of sequences to draw from the file; default 500. */
   readonly count?: number;

@@ -47,7 +47,7 @@ export interface ConvertRequest extends SourceOptions {
   readonly evaluate?: string;
   /** Sequences to compare on; default 500. */
   readonly evaluateCount?: number;
-  /** JSON Lines field or Parquet column with the text. Default: "text"; in Parquet files without it, "sequence". */
+  /** JSON field, or CSV, TSV or Parquet column, with the text. Default: "text"; in files without it, "sequence". */
   readonly column?: string;
   /** Cut sequences that are too long instead of refusing them. */
   readonly truncate?: boolean;

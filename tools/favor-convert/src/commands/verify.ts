@@ -29,7 +29,7 @@ export interface VerifyRequest extends SourceOptions {
   readonly converted: string;
   /** Data file to compare both models on. */
   readonly data?: string;
-  /** JSON Lines field or Parquet column with the text. Default: "text"; in Parquet files without it, "sequence". */
+  /** JSON field, or CSV, TSV or Parquet column, with the text. Default: "text"; in files without it, "sequence". */
   readonly column?: string;
   readonly threads?: number;
 }
