@@ -6,19 +6,21 @@ import { requireFiniteWeights } from "./attention/verdict/finite-weights.ts";
 import { detachShapes } from "./emit/detach-shapes.ts";
 import { refusePositionMixing, cannotBeStateful } from "./stateful/position-mixing.ts";
 import { offsetPositions } from "./stateful/position-offset.ts";
-import { NodeBuilder } from "@favor/onnx/graph";
+import { describeNode, NodeBuilder } from "@favor/onnx/graph";
 import { raiseOpset } from "./emit/raise-opset.ts";
 import { rewriteBand, rewriteByBlock, rewriteSite, type SiteWriter } from "./emit/rewrite-site.ts";
 import type { Fork } from "./fork.ts";
+import { forwardMemory } from "./forward-memory.ts";
 import { GraphError } from "@favor/onnx/graph";
 import type { Graph } from "@favor/onnx/graph";
 import type { ModelProto } from "@favor/onnx";
 import { createMessage } from "@favor/onnx";
-import { restoreFused } from "./normalise/normalise.ts";
+import { restoreFused, type NormalisedModel } from "./normalise/normalise.ts";
 import type { Settings } from "./options.ts";
 import { growPositions } from "./positions/grow.ts";
 import { reasonLines } from "./reasons.ts";
 import { reportSite, type ConvertedSite } from "./report.ts";
+import { shownBytes, ValueSizes } from "./value-sizes.ts";
 
 export interface Conversion {
   readonly model: ModelProto;
@@ -45,7 +47,7 @@ export function requireUnconverted(model: ModelProto): void {
  */
 export function convertFound({ normalised, found }: Fork, settings: Settings, checked: Set<string>): Conversion {
   const { model, graph } = normalised;
-  requireConvertible(found, settings, normalised.notes);
+  requireConvertible(found, settings, normalised);
   requireOpset(graph);
   const writers = new SiteWriters();
   const sites = found.sites.map((entry): ConvertedSite => {
@@ -82,7 +84,25 @@ export function convertFound({ normalised, found }: Fork, settings: Settings, ch
     raiseOpset(model, graph, (value) => info.get(value)?.dims.length);
   }
   recordConversion(model, settings, sites);
-  return { model, sites, notes: [...grown, ...remarks(sites, settings, hasCausal || isFused)] };
+  const notes = [...grown, ...remarks(sites, settings, hasCausal || isFused), ...quadraticLeft(graph)];
+  return { model, sites, notes };
+}
+
+/** The length, in tokens, for which sizes of what is left are given. */
+const shownLength = 2048;
+
+/** What still grows with the square of the length, with its size. */
+function quadraticLeft(graph: Graph): string[] {
+  const sizes = ValueSizes.of(graph);
+  const left = (sizes?.quadratic() ?? []).map((entry) => ({ ...entry, bytes: sizes!.bytes(entry.value, shownLength) }));
+  if (left.length === 0) return [];
+  const shown = left.toSorted((a, b) => b.bytes - a.bytes).slice(0, 3);
+  const list = shown.map(({ node, bytes }) => `${describeNode(node)} (${shownBytes(bytes)})`).join(", ");
+  const many = left.length > 1;
+  return [
+    `${left.length} tensor${many ? "s" : ""} of the model still grow${many ? "" : "s"} with the square of the length` +
+      `${left.length > shown.length ? "; the largest" : ""}, with the size at ${shownLength} tokens and a batch of one: ${list}.`,
+  ];
 }
 
 /** Attention for which a target has operators of its own. */
@@ -202,11 +222,12 @@ function requireOpset({ opset }: Graph): void {
 }
 
 function requireConvertible(
-  { sites, notes: found }: FoundAttention,
+  found: FoundAttention,
   { features, rows }: Settings,
-  normalising: readonly string[],
+  { graph, notes: normalising }: NormalisedModel,
 ): void {
-  const notes = [...normalising, ...found];
+  const { sites } = found;
+  const notes = [...normalising, ...found.notes];
   if (sites.some((entry) => "site" in entry)) return;
   if (features === "exact" && rows === "graph" && sites.some(({ blocks }) => "sum" in blocks)) return;
   const reports = sites.map(reportSite);
@@ -217,5 +238,19 @@ function requireConvertible(
       : reports.length === 1
         ? "The model's one attention layer cannot be replaced."
         : `None of the ${reports.length} attention layers can be replaced.`;
-  throw new GraphError("nothing-convertible", [what, ...reasons, ...notes].join(" "), { sites: reports, notes });
+  const message = [what, ...reasons, ...notes, ...exactInstead(graph, found)].join(" ");
+  throw new GraphError("nothing-convertible", message, { sites: reports, notes });
+}
+
+/** What exact attention by blocks would save where linear attention is not possible. */
+function exactInstead(graph: Graph, found: FoundAttention): string[] {
+  const exact = found.sites.filter(({ blocks }) => "sum" in blocks).length;
+  if (exact === 0) return [];
+  const [memory] = forwardMemory(graph, found, [8192]);
+  const saved =
+    memory?.exact === undefined
+      ? ""
+      : `: one forward pass of 8,192 tokens then takes ${shownBytes(memory.exact)} instead of ${shownBytes(memory.original)} (computed)`;
+  const which = exact === found.sites.length ? "It can" : `${exact} of them can`;
+  return [`${which} be computed exactly by blocks of queries, with the features "exact" (--features exact)${saved}.`];
 }

@@ -1,5 +1,6 @@
 export type { Band } from "./attention/band.ts";
 export type { Conversion } from "./convert.ts";
+export type { ForwardMemory } from "./forward-memory.ts";
 export { featureChoices } from "./options.ts";
 export type { ConvertOptions, FeatureChoice, FindOptions } from "./options.ts";
 export { growModel, longestInputOf } from "./positions/grow-model.ts";

@@ -1,6 +1,7 @@
 import type { ModelProto } from "@favor/onnx";
 import type { FoundAttention } from "./attention/find.ts";
 import { convertFound, requireUnconverted, type Conversion } from "./convert.ts";
+import { forwardMemory, type ForwardMemory } from "./forward-memory.ts";
 import { forkAttention } from "./fork.ts";
 import { normaliseModel, type NormalisedModel } from "./normalise/normalise.ts";
 import { checkOptions, type ConvertOptions, type FindOptions } from "./options.ts";
@@ -38,6 +39,14 @@ export class ModelAttention {
   readonly #found: FoundAttention;
   /** Weights that were read and found finite. */
   readonly #checked = new Set<string>();
+
+  /**
+   * The memory of one forward pass, computed: as the model is, and with its attention exact by block or linear. Empty if
+   * the model takes inputs of one length alone. Lengths in tokens; default 512, 2,048 and 8,192.
+   */
+  memory(lengths: readonly number[] = [512, 2048, 8192]): ForwardMemory[] {
+    return forwardMemory(this.#normalised.graph, this.#found, lengths);
+  }
 
   /** @internal use {@link findAttention} */
   constructor(normalised: NormalisedModel, found: FoundAttention) {

@@ -12,16 +12,42 @@ import { describeEvaluation, siteRecord, summary, verdict } from "@favor/report"
 import { siteTable } from "./site-lines.ts";
 
 /** The output of `inspect`. */
-export function inspectionText({ model, sites, notes, operators }: Inspection): string {
+export function inspectionText({ model, sites, notes, memory, operators }: Inspection): string {
   if (sites.length === 0) return [...notes, withoutAttention(model, operators)].join("\n");
   const convertible = sites.filter((site) => site.verdict === "convert").length;
   const rest = convertible === 0 || convertible === sites.length ? "" : " The others stay softmax.";
   return [
-    siteTable(sites, "verdict", (site) => (site.mask.band ? "window" : site.verdict)),
+    siteTable(sites, "possible", ({ possible }) => (possible.length === 0 ? "nothing" : possible.join(", "))),
     ...reasonLines(sites),
+    ...notByBlock(sites),
     ...notes,
+    ...memoryTable(memory),
     `${model}: ${convertible} of ${sites.length} attention sites can be replaced.${rest}`,
   ].join("\n");
+}
+
+const cell = (bytes: number | undefined): string => (bytes === undefined ? "" : bytesText(bytes));
+
+/** Why attention cannot be computed by blocks of queries. */
+function notByBlock(sites: Inspection["sites"]): string[] {
+  const layers = sites.filter((site) => site.notByBlock !== undefined);
+  const [first] = layers;
+  if (first === undefined) return [];
+  return [
+    `${layers.length} of ${sites.length} sites are not exact by block either (the first, in layer ${first.layer}: ${first.notByBlock}).`,
+  ];
+}
+
+/** The memory of one forward pass as the model is, and with what is possible. */
+function memoryTable(memory: Inspection["memory"]): string[] {
+  if (memory.length === 0) return [];
+  return [
+    "Memory of one forward pass, a batch of one, without weights. Computed: runtimes take up to twice as much.",
+    textTable(
+      ["tokens", "as it is", "exact by block", "linear"],
+      memory.map(({ length, original, exact, linear }) => [grouped(length), cell(original), cell(exact), cell(linear)]),
+    ),
+  ];
 }
 
 /** Operators that only move or describe values, and say little about a model. */

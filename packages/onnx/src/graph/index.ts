@@ -17,7 +17,7 @@ export {
 } from "./node.ts";
 export type { AttributeValue } from "./node.ts";
 export { probe, probePair } from "./probe.ts";
-export type { Probe, ProbePair } from "./probe.ts";
+export type { Probe, ProbePair, ProbeSizes } from "./probe.ts";
 export { ShapeConflict } from "./shape-info.ts";
 export type { ShapeInfo } from "./shape-info.ts";
 export { bodies, nestedGraphs, reachable, valuesAbove, valuesRead } from "../model/walk.ts";

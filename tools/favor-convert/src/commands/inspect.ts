@@ -1,5 +1,5 @@
-import { inspectAttention } from "@favor/rewriter";
-import type { SiteReport } from "@favor/rewriter";
+import { findAttention } from "@favor/rewriter";
+import type { ForwardMemory, SiteReport } from "@favor/rewriter";
 
 import { silent } from "@favor/checkpoints";
 import type { Progress } from "@favor/checkpoints";
@@ -15,6 +15,8 @@ export interface Inspection {
   /** Every softmax attention of the graph, in the order of data flow. */
   readonly sites: readonly SiteReport[];
   readonly notes: readonly string[];
+  /** Memory of one forward pass at 512, 2,048 and 8,192 tokens, computed; empty for inputs of one length alone. */
+  readonly memory: readonly ForwardMemory[];
   /** Number of nodes of each operator, without those in bodies of If, Loop and Scan. */
   readonly operators: Readonly<Record<string, number>>;
 }
@@ -37,10 +39,17 @@ export async function inspect(
     const { model } = opened;
     const operators: Record<string, number> = {};
     for (const { opType } of model.graph?.node ?? []) operators[opType] = (operators[opType] ?? 0) + 1;
-    const { sites, notes } = inspectAttention(model, { maskOperations });
+    const found = findAttention(model, { maskOperations });
+    const { sites, notes } = found;
     const own = [...opened.notes, ...conversionNote(model.metadataProps)];
     const remarks = [...own, ...notes, ...checkConfiguration(source.config, sites)];
-    return { model: source.modelPath, sites, notes: remarks, operators };
+    return {
+      model: source.modelPath,
+      sites,
+      notes: remarks,
+      memory: sites.length === 0 ? [] : found.memory(),
+      operators,
+    };
   } finally {
     opened.close();
   }

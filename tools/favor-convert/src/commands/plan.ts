@@ -67,7 +67,7 @@ async function secondsOf(
   if (calibrate === undefined && evaluate === undefined) return once;
   const pass = await passSeconds(source, usual, threads);
   if (pass === undefined) return undefined;
-  const heads = sites.reduce((sum, site) => sum + (site.state === "converted" ? site.heads : 0), 0);
+  const heads = sites.reduce((sum, site) => sum + (site.state === "linear" ? site.heads : 0), 0);
   const fits = calibrate === undefined || options.features !== "landmark" ? 0 : heads * fitSeconds(options.count);
   // Calibration runs the original for statistics, and on a part for samples; evaluation runs both models.
   const passes =
