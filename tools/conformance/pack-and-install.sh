@@ -12,8 +12,8 @@ done
 
 cd "$scratch"
 echo '{ "name": "stranger", "private": true, "type": "module" }' > package.json
-# onnxruntime-node must not run its install script, which would download what a CPU does not need.
-npm install --silent --ignore-scripts --no-audit --no-fund --prefer-offline ./*.tgz
+# As the READMEs say: install scripts run, and onnxruntime-node's downloads nothing.
+ONNXRUNTIME_NODE_INSTALL=skip npm install --silent --no-ignore-scripts --no-audit --no-fund --prefer-offline ./*.tgz
 
 cat > use.mjs <<'JS'
 import { createFeatureMap } from "@favor/core";

@@ -139,13 +139,13 @@ export function describeTuning({ measured, stages }: TuningRecord): string {
       ({ name, steps: count }) =>
         `${counted(count, "step")} of ${name === "distill" ? "distillation" : "MLM fine-tuning"}`,
     );
-  const others = [
-    original === undefined ? "" : `the original has ${hundredths(original)}`,
-    control === undefined ? "" : `tuned in the same way, it has ${hundredths(control)}`,
-  ].filter((part) => part !== "");
+  const reference =
+    original === undefined
+      ? ""
+      : `; the original has ${hundredths(original)}${control === undefined ? "" : `, and ${hundredths(control)} when it is tuned in the same way`}`;
   return (
-    `Masked accuracy ${hundredths(before)} before and ${hundredths(after)} after ${steps.join(" and ")}` +
-    `${others.length > 0 ? `; ${others.join(", ")}` : ""} (${counted(measured.maskedTokens, "masked token")}).`
+    `Masked accuracy ${hundredths(before)} before and ${hundredths(after)} after ${steps.join(" and ")}${reference} ` +
+    `(${counted(measured.maskedTokens, "masked token")}).`
   );
 }
 

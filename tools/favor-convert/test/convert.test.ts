@@ -224,6 +224,9 @@ test("a dry run reports the sites and writes nothing", async () => {
   expect(answer.stdout).not.toContain("data files");
   const withData = await favorConvert(tiny, "-o", output, "--evaluate", validation, ...options);
   expect(withData.stdout).toContain("The data files were not read: a dry run fits and measures nothing.");
+  const missing = await favorConvert(tiny, "--calibrate", "/nowhere.fasta", "--dry-run", "--quiet");
+  expect(missing.status).toBe(3);
+  expect(missing.stderr).toMatch(/nowhere\.fasta cannot be read/);
   expect(existsSync(output)).toBe(false);
 });
 

@@ -183,7 +183,7 @@ async function beginning(
   store: CheckpointStore,
   curves: Pick<RunState, "curve" | "controlCurve">,
 ): Promise<Checkpoint> {
-  const { request, converted, teacher, data, settings, backend, folder } = job;
+  const { request, converted, teacher, data, settings, backend, folder, progress } = job;
   const evalData = request.evalData === undefined ? "" : await hashFile(request.evalData);
   const fingerprint: Record<string, string> = {
     // The number of parts may change after running out of memory: it only affects rounding.
@@ -201,6 +201,7 @@ async function beginning(
   };
   const found = request.resume === true ? await store.read() : undefined;
   if (found === undefined) {
+    if (request.resume === true) progress.note(`${folder} has no checkpoint to resume from: this is a new run.`);
     const start = { format: 1, fingerprint, phase: 0, step: 0, position: null, finished: [], seconds: 0 } as const;
     return { state: { ...start, ...curves, best: null, logLength: 0 }, tensors: new Map() };
   }

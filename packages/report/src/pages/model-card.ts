@@ -49,7 +49,7 @@ export function modelCard(file: FavorFile): string {
 const safe = /^[\w.-]+(\/[\w.-]+)?$/;
 
 /** The metadata that the Hub reads: what is not known is left out. */
-function frontMatter({ card, tuning }: FavorFile): string[] {
+function frontMatter({ card }: FavorFile): string[] {
   const { repository, license, pipeline, transformersJs } = card ?? {};
   const entries: [key: string, value: string | undefined][] = [
     ["base_model", repository],
@@ -58,8 +58,8 @@ function frontMatter({ card, tuning }: FavorFile): string[] {
     ["pipeline_tag", pipeline],
   ];
   const known = entries.filter(([, value]) => value !== undefined && safe.test(value));
-  const tags = ["favor", "linear-attention", "performer", "onnx", ...(tuning === undefined ? [] : ["distillation"])];
-  return ["---", ...known.map(([key, value]) => `${key}: ${value}`), `tags: [${tags.join(", ")}]`, "---"];
+  const tags = "tags: [favor, linear-attention, performer, onnx]";
+  return ["---", ...known.map(([key, value]) => `${key}: ${value}`), tags, "---"];
 }
 
 function quality({ evaluation, tuning }: FavorFile): string[] {

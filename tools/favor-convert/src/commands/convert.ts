@@ -23,6 +23,7 @@ import { onnxFileOf, openSourceModel } from "@favor/checkpoints/node";
 import type { OpenedSource } from "@favor/checkpoints/node";
 import { openSource } from "@favor/checkpoints/node";
 import type { Source } from "@favor/checkpoints/node";
+import { readRecords } from "@favor/measure/data";
 import { doubtsAbout } from "@favor/measure/tokens";
 import { checkVocabulary, loadSequences } from "@favor/measure/tokens";
 import type { LoadedSequences } from "@favor/measure/tokens";
@@ -49,7 +50,7 @@ export interface ConvertResult {
   readonly speed?: MeasuredSpeed;
 }
 
-/** What a conversion would do. Nothing is written and no data file is read. */
+/** What a conversion would do. Nothing is written, and of data files only the first record is read. */
 export interface DryRunResult {
   readonly folder: undefined;
   readonly sites: readonly ConvertedSite[];
@@ -112,6 +113,7 @@ export async function convert(
     checkKept(options.keep, new Set(attention.sites.map((site) => site.layer)));
     const notes = [...opened.notes, ...attention.notes, ...checkConfiguration(source.config, attention.sites)];
     if (request.dryRun === true) {
+      for (const path of [request.calibrate, request.evaluate]) await checkData(path, request.column);
       const converted = attention.convert(rewriteOptions(options, options.keep));
       const unread = request.calibrate === undefined && request.evaluate === undefined ? [] : [dataUnread];
       const all = [...notes, ...converted.notes, ...unread];
@@ -166,6 +168,12 @@ interface Job {
 const modelFile = "onnx/model.onnx";
 
 const dataUnread = "The data files were not read: a dry run fits and measures nothing.";
+
+/** Reads the first record of a data file, so that a dry run finds a file that is missing, or is no data. */
+async function checkData(path: string | undefined, column: string | undefined): Promise<void> {
+  if (path === undefined) return;
+  for await (const _ of readRecords(path, { column })) return;
+}
 
 /** Fills the output folder. */
 async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<ConvertResult, "folder">> {
