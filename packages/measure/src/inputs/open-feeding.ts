@@ -69,7 +69,7 @@ export async function openFeeding(session: OpenedSession): Promise<Feeding> {
       throw new InputError(
         `${path} gives NaN or infinity for ordinary tokens, so there is nothing to measure or to calibrate on. Check the ` +
           `model's weights, and whether it runs in float32.`,
-        { code: "model-fails-to-run", details: { path } },
+        { code: "model-fails-to-run", details: { path, found: "not finite" } },
       );
     case "does not run":
       throw new InputError(

@@ -1,6 +1,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 
+import { InputError } from "@favor/checkpoints";
 import type { ModelProto } from "@favor/onnx";
 import { writeModel } from "@favor/onnx/node";
 import type { MaskedScores } from "@favor/measure";
@@ -36,7 +37,12 @@ export interface Measurements {
 export async function openMeasurements(job: Job, heldOut: HeldOut): Promise<Measurements> {
   const { converted, teacher, settings, data } = job;
   const before = await heldOut.scores(converted.source.modelPath);
-  const original = teacher && (await heldOut.scores(teacher.path));
+  const original =
+    teacher &&
+    (await heldOut.scores(teacher.path).catch((error: unknown) => {
+      const isNotFinite = error instanceof InputError && error.details["found"] === "not finite";
+      throw isNotFinite ? notFinite(job.request.teacher!) : error;
+    }));
   if (original?.loss.some(Number.isNaN) === true) throw notFinite(job.request.teacher!);
   const softmax = converted.favor.sites.filter(({ state }) => state === "unchanged");
   const isHybrid = softmax.length > 0 && softmax.length < converted.favor.sites.length;

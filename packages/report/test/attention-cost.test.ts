@@ -1,0 +1,15 @@
+import { expect, test } from "vitest";
+
+import { attentionCost } from "../src/attention-cost.ts";
+
+test("multiply-adds: 2 L^2 d of softmax, 4 L M d of features, 2 L W d within a window", () => {
+  const site = { heads: 3, headDim: 8 };
+  const at = (length: number, cost: ReturnType<typeof attentionCost>) => cost.find(([each]) => each === length);
+  const linear = attentionCost([{ ...site, features: 16 }]);
+  expect(at(512, linear)).toEqual([512, 3 * 2 * 512 ** 2 * 8, 3 * 4 * 512 * 16 * 8]);
+  const window = attentionCost([{ ...site, features: 0, keys: 129 }]);
+  expect(at(512, window)).toEqual([512, 3 * 2 * 512 ** 2 * 8, 3 * 2 * 512 * 129 * 8]);
+  // A window longer than the sequence is the whole of it.
+  const [, softmax, converted] = at(128, window)!;
+  expect(converted).toBe(softmax);
+});
