@@ -144,7 +144,8 @@ export const refusalCodes: Readonly<Record<RefusalCode, RefusalMeaning>> = {
     remedy: withoutFusion,
   },
   "sliding-window": {
-    found: "A query attends only to the keys within a window of positions.",
+    found:
+      "A query attends only to the keys within a window that Favor cannot write: of a fused operator, of no one size, or too wide to be seen.",
     remedy: otherLayers,
   },
   "soft-capping": {

@@ -1,6 +1,7 @@
 import { RandomStream, streamPurpose } from "@favor/core";
-import { encodeModel, type ModelProto } from "@favor/onnx";
+import { DataType, encodeModel, type ModelProto } from "@favor/onnx";
 import {
+  dim,
   hidden,
   hiddenStates,
   layerModel,
@@ -13,6 +14,7 @@ import { Tensor, type InferenceSession } from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
 import type { Band } from "../../src/attention/band.ts";
 import { convertAttention } from "../../src/model-attention.ts";
+import type { ConvertOptions } from "../../src/options.ts";
 
 interface Case extends LayerOptions {
   readonly name: string;
@@ -118,6 +120,9 @@ async function difference(
   }, 0);
 }
 
+const stateOf = (options: ConvertOptions): string[] =>
+  convertAttention(modelOf(cases[0]!), options).sites.map(({ state }) => state);
+
 describe("attention within a band", () => {
   test.each([...cases.map((made) => ({ ...made, lengths })), ...wide.map((made) => ({ ...made, lengths: longer }))])(
     "$name",
@@ -138,4 +143,45 @@ describe("attention within a band", () => {
       }
     },
   );
+
+  test.each<[string, number, (b: Layer) => string]>([
+    [
+      "keys and values that all heads share",
+      1e-5,
+      (b) => {
+        const [query, key, value] = [b.project("x"), b.project("x", 1), b.project("x", 1)];
+        return b.merge(b.op("MatMul", [b.softmax(b.masked(near(9, 4)(b), b.logits(query, key))), value]));
+      },
+    ],
+    [
+      "half precision",
+      5e-3,
+      (b) => {
+        const half = (value: string): string => b.cast(value, DataType.FLOAT16);
+        const [query, key, value] = [half(b.project("x")), half(b.project("x")), half(b.project("x"))];
+        const logits = b.op("MatMul", [query, b.transpose(key, [0, 1, 3, 2])]);
+        const scaled = b.op("Mul", [logits, half(b.scalar(1 / Math.sqrt(dim)))]);
+        const probabilities = b.softmax(b.op("Where", [near(9, 4)(b), scaled, half(b.scalar(-65504))]));
+        return b.cast(b.merge(b.op("MatMul", [probabilities, value])), DataType.FLOAT);
+      },
+    ],
+  ])("%s", async (_, tolerance, write) => {
+    const made = (): ModelProto => layerModel(write, { inputs: [hiddenStates] });
+    const { model, sites } = convertAttention(made(), { count: 16 });
+    expect(sites.map(({ state }) => state)).toEqual(["band"]);
+    const [original, converted] = [await openSession(encodeModel(made())), await openSession(encodeModel(model))];
+    for (const length of [1, 14, 15, 47, 70]) {
+      expect(await difference(original, converted, feedsOf(2, length, false))).toBeLessThan(tolerance);
+    }
+  });
+
+  test("cannot be fed in pieces, and says why", () => {
+    const made = cases.find(({ name }) => name === "causal, 5 before")!;
+    expect(() => convertAttention(modelOf(made), { count: 16, stateful: true })).toThrow(/attends within a window/);
+  });
+
+  test("is computed within the window where softmax is written exactly, too, and stays if it is to be kept", () => {
+    expect(stateOf({ features: "exact" })).toEqual(["band"]);
+    expect(stateOf({ keep: [0] })).toEqual(["unchanged"]);
+  });
 });
