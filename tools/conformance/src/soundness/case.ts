@@ -17,6 +17,7 @@ import { changeAt, propertiesOf } from "./properties.ts";
 import { openSession } from "./runtime.ts";
 import { findSites } from "./sites.ts";
 import { compareRuns } from "./compare.ts";
+import { windowings } from "./windows.ts";
 import { synonyms } from "./synonyms.ts";
 import { sharpen } from "./sharpen.ts";
 
@@ -70,6 +71,8 @@ const families: readonly (readonly Mutation[])[] = [
   rewirings,
   rewirings,
   rewirings,
+  windowings,
+  windowings,
 ];
 /**
  * Tolerance, relative to the outputs' scale. Rounding to 16 or 8 bits enlarges the last digit of float32, and a mask
