@@ -4,7 +4,8 @@
  *
  *   npm run build && npm run lossless -w @favor/bench -- OUTPUT.json [MODEL.onnx...]
  *
- * Without a model, measures an encoder of BERT-base's shape with random weights. Memory is what one pass takes above the
+ * Without a model, measures an encoder of BERT-base's shape with random weights; with `--modernbert` one of
+ * ModernBERT-base's, whose windows are written as windows, and whose other layers are exact or linear. Memory is what one pass takes above the
  * loaded model, at its highest, in a process of its own (Linux only). Times are the shortest of several rounds; the
  * variants take turns within a round. Variants that need more than `--memory` GB are left out.
  */
@@ -18,6 +19,7 @@ import { RandomStream, streamPurpose } from "@favor/core";
 import { onnxruntime } from "@favor/measure/onnxruntime";
 import { openModel, writeModel } from "@favor/onnx/node";
 import { convertAttention, type ConvertOptions } from "@favor/rewriter";
+import { modernBert } from "./modernbert-model.ts";
 import { encoder, noise } from "./size-model.ts";
 
 const lengths = [16, 64, 128, 256, 512, 1024, 2048, 4096, 8192];
@@ -37,6 +39,13 @@ const variants: readonly Variant[] = [
   { name: "export", isQuadratic: true },
   { name: "exact, standard", options: { features: "exact" }, isQuadratic: false },
   { name: "exact, onnxruntime", options: { features: "exact", target: "onnxruntime" }, isQuadratic: false },
+];
+
+/** Of a model with windows. */
+const windowVariants: readonly Variant[] = [
+  { name: "export", isQuadratic: true },
+  { name: "windows, rest exact", options: { features: "exact" }, isQuadratic: false },
+  { name: "windows, rest 256 positive features", options: { features: "positive", count: 256 }, isQuadratic: false },
 ];
 
 interface Pass {
@@ -92,6 +101,20 @@ function passOf(model: string, length: number, threads: number): Pass | undefine
   return status === 0 ? (JSON.parse(stdout.trim().split("\n").at(-1)!) as Pass) : undefined;
 }
 
+/** A model to measure, and in which forms. */
+interface Subject {
+  readonly title: string;
+  readonly path: string;
+  readonly variants: readonly Variant[];
+  readonly lengths: readonly number[];
+}
+
+async function encoderOfModernBert(path: string): Promise<Subject> {
+  await writeModel(modernBert(), path);
+  const title = "encoder of ModernBERT-base's shape, random weights";
+  return { title, path, variants: windowVariants, lengths: [128, 512, 2048, 8192] };
+}
+
 async function encoderOfBertBase(path: string): Promise<string> {
   const size = { layers: 12, hidden: 768, heads: 12, vocabulary: 30_522 };
   await writeModel(
@@ -116,24 +139,39 @@ async function writeVariant(source: string, path: string, { options }: Variant, 
   return path;
 }
 
-async function measure(output: string, given: readonly string[], threads: number, mostGigabytes: number) {
+async function subjects(given: readonly string[], isModern: boolean, folder: string): Promise<Subject[]> {
+  if (isModern) return [await encoderOfModernBert(join(folder, "modernbert.onnx"))];
+  if (given.length > 0) return given.map((path) => ({ title: basename(path), path, variants, lengths }));
+  const path = await encoderOfBertBase(join(folder, "base.onnx"));
+  return [{ title: "BERT-base encoder, random weights", path, variants, lengths }];
+}
+
+interface Limits {
+  readonly threads: number;
+  readonly mostGigabytes: number;
+}
+
+async function measure(
+  output: string,
+  given: readonly string[],
+  isModern: boolean,
+  { threads, mostGigabytes }: Limits,
+) {
   const folder = mkdtempSync(join(tmpdir(), "favor-lossless-"));
   const results: Result[] = [];
   try {
-    const sources =
-      given.length > 0
-        ? given.map((path) => ({ title: basename(path), path }))
-        : [{ title: "BERT-base encoder, random weights", path: await encoderOfBertBase(join(folder, "base.onnx")) }];
-    for (const { title, path } of sources) {
+    for (const subject of await subjects(given, isModern, folder)) {
+      const { title, path } = subject;
       const paths: string[] = [];
-      for (const [i, variant] of variants.entries())
-        paths.push(await writeVariant(path, join(folder, `variant-${i}.onnx`), variant, lengths.at(-1)!));
-      for (const length of lengths) {
-        const best = variants.map((): Pass => ({ seconds: Infinity, megabytes: Infinity }));
+      for (const [i, variant] of subject.variants.entries())
+        paths.push(await writeVariant(path, join(folder, `variant-${i}.onnx`), variant, subject.lengths.at(-1)!));
+      for (const [at, length] of subject.lengths.entries()) {
+        const best = subject.variants.map((): Pass => ({ seconds: Infinity, megabytes: Infinity }));
         for (let round = 0; round < roundsAt(length); round++)
-          for (const [i, { isQuadratic }] of variants.entries()) {
+          for (const [i, { isQuadratic }] of subject.variants.entries()) {
             const before = results.findLast((entry) => entry.title === title)?.passes[i]?.megabytes ?? 0;
-            if (isQuadratic && 4 * before > 1024 * mostGigabytes) continue;
+            const growth = (length / (subject.lengths[at - 1] ?? length)) ** 2;
+            if (isQuadratic && growth * before > 1024 * mostGigabytes) continue;
             const pass = passOf(paths[i]!, length, threads);
             if (pass === undefined) continue;
             best[i] = {
@@ -141,7 +179,11 @@ async function measure(output: string, given: readonly string[], threads: number
               megabytes: Math.min(best[i]!.megabytes, pass.megabytes),
             };
           }
-        const entry = { title, length, passes: best.map((pass, i) => ({ variant: variants[i]!.name, ...pass })) };
+        const entry = {
+          title,
+          length,
+          passes: best.map((pass, i) => ({ variant: subject.variants[i]!.name, ...pass })),
+        };
         results.push(entry);
         process.stderr.write(`${JSON.stringify(entry)}\n`);
       }
@@ -157,6 +199,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     run: { type: "boolean", default: false },
+    modernbert: { type: "boolean", default: false },
     threads: { type: "string", default: "1" },
     memory: { type: "string", default: "16" },
   },
@@ -164,4 +207,8 @@ const { values, positionals } = parseArgs({
 const [first, ...others] = positionals;
 if (first === undefined) throw new Error("usage: lossless.js OUTPUT.json [MODEL.onnx...]");
 if (values.run) await run(first, Number(others[0]), Number(values.threads));
-else await measure(first, others, Number(values.threads), Number(values.memory));
+else
+  await measure(first, others, values.modernbert, {
+    threads: Number(values.threads),
+    mostGigabytes: Number(values.memory),
+  });
