@@ -7,7 +7,8 @@ const harmless: ReadonlySet<string> = new Set(
     "architectures model_type transformers_version _name_or_path name_or_path _commit_hash torch_dtype dtype",
     "use_bfloat16 torchscript tokenizer_class prefix license language problem_type finetuning_task",
     "task_specific_params id2label label2id num_labels _num_labels tf_legacy_loss use_tf xla_device",
-    "gradient_checkpointing transformers.js_config sentence_transformers model_max_length vocab_list",
+    "gradient_checkpointing transformers.js_config name max_seq_length max_seq_len sentence_transformers",
+    "sbert_ce_default_activation_function model_max_length vocab_list",
     "esmfold_config tie_weights_ tie_word_embeddings",
     // how attention is computed, not what
     "_attn_implementation attn_implementation _attn_implementation_autoset _attn_implementation_internal",
