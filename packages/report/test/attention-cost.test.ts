@@ -2,9 +2,12 @@ import { expect, test } from "vitest";
 
 import { attentionCost } from "../src/attention-cost.ts";
 
+function at(length: number, cost: ReturnType<typeof attentionCost>) {
+  return cost.find(([each]) => each === length);
+}
+
 test("multiply-adds: 2 L^2 d of softmax, 4 L M d of features, 2 L W d within a window", () => {
   const site = { heads: 3, headDim: 8 };
-  const at = (length: number, cost: ReturnType<typeof attentionCost>) => cost.find(([each]) => each === length);
   const linear = attentionCost([{ ...site, features: 16 }]);
   expect(at(512, linear)).toEqual([512, 3 * 2 * 512 ** 2 * 8, 3 * 4 * 512 * 16 * 8]);
   const window = attentionCost([{ ...site, features: 0, keys: 129 }]);
