@@ -98,6 +98,11 @@ describe("what is not carried out exactly is refused by name", () => {
     const added = (id: number): object => ({ added_tokens: [{ ...token, id, content: "new" }] });
     expect(make(added(5)).encode("new")).toEqual([5]);
     expect(() => make(added(9))).toThrow('the token "new" has the id 9, where 5 is expected');
+    const two = { ...added(5), normalizer: { type: "Lowercase" } };
+    const tokens = ["New", "new"].map((content, at) => ({ ...token, id: 5 + at, content, normalized: true }));
+    expect(() => make({ ...two, added_tokens: tokens })).toThrow(
+      '"new", of which the normalizer makes the same as of "New"',
+    );
   });
 });
 

@@ -182,8 +182,9 @@ def make(seed: int, texts: int) -> dict:
         corpus = [" ".join(r.choice(WORDS) for _ in range(8)) for _ in range(60)]
         try:
             trained(r, tokenizer, corpus, specials)
+            Tokenizer.from_str(tokenizer.to_str())
             break
-        except BaseException:  # a trainer may find no pieces, and panics
+        except BaseException:  # a trainer may find no pieces and panic, or give scores that are no numbers
             continue
     added = [
         AddedToken(content, single_word=r.random() < 0.3, lstrip=r.random() < 0.3, rstrip=r.random() < 0.3, normalized=r.random() < 0.5, special=r.random() < 0.3)
@@ -220,10 +221,9 @@ def main() -> None:
     options = parser.parse_args()
     global SMALL
     SMALL = options.small
-    cases = [make(options.seed + at, options.texts) for at in range(options.count)]
     with open(options.file, "w") as file:
-        for case in cases:
-            file.write(json.dumps(case, separators=(",", ":")) + "\n")
+        for at in range(options.count):
+            file.write(json.dumps(make(options.seed + at, options.texts), separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":

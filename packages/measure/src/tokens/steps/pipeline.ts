@@ -58,9 +58,10 @@ export class TokenPipeline {
     this.#verbatim = new AddedTokenFinder(
       added.filter(({ normalized }) => !normalized).map((token) => ({ text: token.content, token })),
     );
-    this.#normalized = new AddedTokenFinder(
-      added.filter(({ normalized }) => normalized).map((token) => ({ text: this.#normalize(token.content), token })),
-    );
+    const inNormalized = added.filter(({ normalized }) => normalized);
+    const texts = inNormalized.map((token) => ({ text: this.#normalize(token.content), token }));
+    checkDistinct(texts);
+    this.#normalized = new AddedTokenFinder(texts);
   }
 
   /**
@@ -89,6 +90,21 @@ function split(finder: AddedTokenFinder, text: string, isFirst = true): { id: Se
     id,
     piece: { text: text.slice(start, end), isFirst: isFirst && start === 0 },
   }));
+}
+
+/** Which of several tokens is found where the normaliser makes them one text depends on the library's inner order. */
+function checkDistinct(tokens: readonly { readonly text: string; readonly token: AddedToken }[]): void {
+  const seen = new Map<string, string>();
+  for (const { text, token } of tokens) {
+    const other = seen.get(text);
+    if (other !== undefined || text === "") {
+      const what = other === undefined ? "nothing" : `the same as of ${JSON.stringify(other)}`;
+      throw new UnsupportedStep(
+        `the added token ${JSON.stringify(token.content)}, of which the normalizer makes ${what}`,
+      );
+    }
+    seen.set(text, token.content);
+  }
 }
 
 /**
