@@ -143,10 +143,14 @@ export async function runCase(corpus: Corpus, seed: number, index: number): Prom
   if (hasDropout && differences(before, await runAll(bytes, trials), trials).error > 0) {
     return { name, mutations, result: "invalid", detail: "random", error: 0 };
   }
+  const tolerance = toleranceOf(model, await corpus.shapesOf(chosen));
+  const blocks = await differencesByBlock(bytes, before, trials);
+  if (blocks !== undefined && !(blocks.error <= tolerance)) {
+    return { name, mutations, result: "unsound", detail: `by blocks: ${blocks.detail}`, error: blocks.error };
+  }
   const made = convertExactly(bytes);
   if ("result" in made) return { name, mutations, ...made, error: 0 };
   const after = await runAll(made.bytes, trials);
-  const tolerance = toleranceOf(model, await corpus.shapesOf(chosen));
   let compared = differences(before, after, trials);
   if (!(compared.error <= tolerance)) {
     const attending = await attendingTrials(bytes, trials);
@@ -163,6 +167,17 @@ export async function runCase(corpus: Corpus, seed: number, index: number): Prom
   const broken = isEqual && tolerance === tolerances.single ? await brokenProperty(bytes, trials, seed, index) : "";
   const result = isEqual && broken === "" ? "equal" : "unsound";
   return { name, mutations, result, detail: `${broken}${detail}; ${made.sites}`, error };
+}
+
+/** How far the model is from itself by blocks of queries, refused attention included; undefined if none can be. */
+async function differencesByBlock(
+  bytes: Uint8Array,
+  before: readonly (Outputs | undefined)[],
+  trials: readonly Trial[],
+): Promise<ReturnType<typeof differences> | undefined> {
+  const made = convertExactly(bytes, "graph");
+  if ("result" in made) return made.result === "refused" ? undefined : { error: Infinity, detail: made.detail };
+  return differences(before, await runAll(made.bytes, trials), trials);
 }
 
 /**
@@ -220,10 +235,10 @@ export async function runSynonym(corpus: Corpus, seed: number, index: number): P
 type Converted = { readonly bytes: Uint8Array; readonly sites: string; readonly converted: number };
 type NotConverted = { readonly result: "refused" | "crash"; readonly detail: string };
 
-/** The model with its exact attention written again from what was proved, and a word about each of its sites. */
-function convertExactly(bytes: Uint8Array): Converted | NotConverted {
+/** The model with its exact attention written again, from what was proved or from its own nodes, and a word about each of its sites. */
+function convertExactly(bytes: Uint8Array, rows: "graph" | "proof" = "proof"): Converted | NotConverted {
   try {
-    const { model, sites } = convertAttention(decodeModel(bytes), { features: "exact", rows: "proof", cross: true });
+    const { model, sites } = convertAttention(decodeModel(bytes), { features: "exact", rows, block: 5, cross: true });
     const words = sites.map(({ state, mask, causal, reasons }) =>
       [
         state,
