@@ -127,7 +127,7 @@ function convertOptions(parser: Argv) {
       cross: flag("also convert cross-attention"),
     }),
     ...grouped("The model:", {
-      target: choice(["standard", "onnxruntime", "onnx27"], "operators for causal attention [default: standard]"),
+      target: choice(["standard", "onnxruntime", "onnx27"], "whose operators to write [default: standard]"),
       stateful: flag("pass a causal model's state as inputs and outputs"),
       "max-length": wholeNumber("max-length", "grow the position table to this many tokens", 1, 1 << 24),
       growth: choice(["tile", "interpolate"], "how to grow the position table [default: tile]"),
