@@ -45,6 +45,9 @@ const nearlyHidden = 0.1;
 /** The same where numbers are quantised by the range of the whole batch: every token changes the rounding of all. */
 const hiddenBelowRounding = 0.6;
 
+/** A way replaces a likelier one if it leaks so many times less: smaller differences are rounding. */
+const clearlyLess = 4;
+
 interface Sizes {
   readonly batch: number;
   readonly length: number;
@@ -93,7 +96,7 @@ export async function proveFeeding(question: ProofQuestion): Promise<Feeding | U
         if (trial === "no outputs") return { unproved: trial };
         if (trial !== "not finite") wasFinite = true;
         if (typeof trial === "string") continue;
-        if (best === undefined || trial.leak < best.leak) best = trial;
+        if (best === undefined || trial.leak < best.leak / clearlyLess) best = trial;
         if (trial.leak <= hidden) break;
       } catch (error) {
         failure ??= error;

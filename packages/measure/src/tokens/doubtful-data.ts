@@ -9,6 +9,7 @@ export const dataWarningCodes = [
   "tokens-unknown",
   "vocabulary-unseen",
   "evaluation-not-independent",
+  "original-at-chance",
 ] as const;
 
 /** A problem with the data files that the user should know before relying on the result. */

@@ -187,6 +187,7 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
   const changes = { maxLength: options.maxLength, externalData: attempt.hasExternalData };
   const notCopied = await copyCompanions(source, output, changes);
   const notes = [...found, ...conversion.notes, ...uncalibrated, ...notCopied];
+  const warnings = [...data.warnings, ...(await doubtsAfterwards(job, evaluation))];
   const favor: FavorFile = {
     format: 2,
     versions: { ...versions },
@@ -203,14 +204,14 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
     options,
     sites: conversion.sites.map((site) => siteRecord(site, errors[site.site])),
     notes,
-    ...(data.warnings.length > 0 && { warnings: data.warnings }),
+    ...(warnings.length > 0 && { warnings }),
     ...(data.calibration === undefined ? {} : { calibration: data.calibration.use }),
     ...(evaluation === undefined ? {} : { evaluation }),
   };
   const speed = await measuredSpeed(job);
   const { writeReport } = await import("@favor/report/pages");
   const written = await writeReport(output, favor, [], speed);
-  return { sites: conversion.sites, notes, warnings: data.warnings, favor: written, ...(speed && { speed }) };
+  return { sites: conversion.sites, notes, warnings, favor: written, ...(speed && { speed }) };
 }
 
 async function measuredSpeed({ source, output, threads, speed, progress }: Job): Promise<MeasuredSpeed | undefined> {
@@ -218,6 +219,20 @@ async function measuredSpeed({ source, output, threads, speed, progress }: Job):
   progress.stage("Measuring the speed of both models");
   const { compareSpeed } = await import("../speed/speed.ts");
   return compareSpeed(source, await output.pathFor(modelFile), { lengths: speed, threads });
+}
+
+/** Warns of a measurement that says nothing. */
+async function doubtsAfterwards(
+  { source, data, progress }: Job,
+  evaluation: Evaluation | undefined,
+): Promise<readonly DataWarning[]> {
+  const vocabulary = source.config.vocab_size ?? data.tokenizer?.size;
+  if (evaluation === undefined || vocabulary === undefined) return [];
+  const { doubtAboutOriginal } = await import("@favor/measure");
+  const doubt = doubtAboutOriginal(evaluation, vocabulary);
+  if (doubt === undefined) return [];
+  progress.warn(doubt.message);
+  return [doubt];
 }
 
 /** A converted model on disk. */
