@@ -234,21 +234,33 @@ function readOperands(
   const madeLabels = { length: outputAxes[probabilities.side], dim: valueDim };
   const made = operandOf(context, output.output, madeLabels, outputGrouped);
   if (!query || !key || !value || !made || valueDim.length !== 1) return undefined;
-  const areAlike =
-    agree(query, logits[orientation.query].labels, key, logits[keySide].labels) &&
-    agree(value, output[valueSide].labels, made, output.output.labels);
-  return areAlike ? { query, key, value, output: made } : undefined;
+  const sides = [
+    { roles: query.roles, labels: logits[orientation.query].labels, batch: orientation.labels.logits.batch },
+    { roles: key.roles, labels: logits[keySide].labels, batch: orientation.labels.logits.batch },
+    { roles: value.roles, labels: output[valueSide].labels, batch: orientation.labels.probabilities.batch },
+    { roles: made.roles, labels: output.output.labels, batch: orientation.labels.probabilities.batch },
+  ];
+  return agree(sides) ? { query, key, value, output: made } : undefined;
 }
 
-const headRoles: readonly (string | undefined)[] = ["head", "group"];
-const batchRoles: readonly (string | undefined)[] = ["batch", "batch-head"];
+const headRoles: ReadonlySet<string | undefined> = new Set(["head", "group"]);
+const batchRoles: ReadonlySet<string | undefined> = new Set(["batch", "batch-head"]);
 
-/** Whether no axis is the batch in one operand and heads in the other where a product gives both the same label. */
-function agree(one: Operand, oneLabels: string, other: Operand, otherLabels: string): boolean {
-  return [...oneLabels].every((label, axis) => {
-    const [role, counterpart] = [one.roles[axis], other.roles[otherLabels.indexOf(label)]];
-    const isExchanged = (a: typeof role, b: typeof role): boolean => batchRoles.includes(a) && headRoles.includes(b);
-    return !isExchanged(role, counterpart) && !isExchanged(counterpart, role);
+/** An operand's axes, and the labels of batch and heads of its product in the order in which the region keeps them. */
+interface Side {
+  readonly roles: Operand["roles"];
+  readonly labels: string;
+  readonly batch: string;
+}
+
+/**
+ * Whether no axis is the batch in one operand and heads in another where the products and the region between them take
+ * both for the same axis: their sizes may be equal by chance.
+ */
+function agree(sides: readonly Side[]): boolean {
+  return [...sides[0]!.batch].every((_, at) => {
+    const found = sides.map(({ roles, labels, batch }) => roles[labels.indexOf(batch[at]!)]);
+    return !(found.some((role) => headRoles.has(role)) && found.some((role) => batchRoles.has(role)));
   });
 }
 
