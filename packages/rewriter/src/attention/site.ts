@@ -24,6 +24,9 @@ export interface Operand {
   readonly groups?: readonly [heads: number, groups: number];
 }
 
+/** An additive mask keeps a key if it adds more than this. */
+export const leastAdded = -1;
+
 /** A value of size [batch, keys], axes of size 1 aside, that says which keys count. */
 export interface KeyMask {
   readonly value: string;

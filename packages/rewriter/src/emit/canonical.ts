@@ -1,4 +1,4 @@
-import type { AxisRole, KeyMask, Operand } from "../attention/site.ts";
+import { leastAdded, type AxisRole, type KeyMask, type Operand } from "../attention/site.ts";
 import { DataType } from "@favor/onnx";
 import type { NodeBuilder } from "@favor/onnx/graph";
 
@@ -169,7 +169,7 @@ export function keepKeys(build: NodeBuilder, mask: KeyMask): string {
   const spread = build.unsqueeze(squeezed, roles.includes("batch") ? [1, 2] : [0, 1, 2]);
   if (rule === "additive") {
     const float = mask.dataType === DataType.FLOAT ? spread : build.cast(spread, DataType.FLOAT);
-    return build.op("Greater", [float, build.scalar(-1)]);
+    return build.op("Greater", [float, build.scalar(leastAdded)]);
   }
   const boolean = mask.dataType === DataType.BOOL ? spread : build.cast(spread, DataType.BOOL);
   return rule === "zero keeps" ? build.op("Not", [boolean]) : boolean;

@@ -12,6 +12,7 @@ export type RefusalCode =
   | "kv-cache"
   | "layout-not-understood"
   | "mask-changes"
+  | "mask-from-data"
   | "mask-not-evaluated"
   | "mask-not-understood"
   | "memory-keys"
@@ -92,6 +93,10 @@ export const refusalCodes: Readonly<Record<RefusalCode, RefusalMeaning>> = {
   "mask-changes": {
     found: "At other lengths, batches or inputs, the mask or the scale differs from that of short inputs.",
     remedy: "Look at what the model does with the length or input that the message names. Favor cannot express it.",
+  },
+  "mask-from-data": {
+    found: "The mask is computed from what the model is fed in a way that Favor cannot prove for all inputs.",
+    remedy: "Export the model with a padding mask of zeros and ones, [batch, length], that nothing else changes.",
   },
   "mask-not-evaluated": {
     found: "The mask could not be evaluated: it takes too many operations, or an operator that Favor does not know.",

@@ -115,8 +115,9 @@ const cases: Case[] = [
     write: (b) => b.attend((s) => soft(b, b.op("Add", [b.op("Mul", [s, keepNumbers(b)]), b.paddingBias()]))),
   },
   {
-    name: "the logarithm of the mask",
+    name: "the logarithm of a mask of true and false",
     mask: "padding",
+    inputs: [hiddenStates, { ...paddingMask, dataType: DataType.BOOL }],
     write: (b) => b.attend((s) => soft(b, b.op("Add", [s, b.op("Log", [keepNumbers(b)])]))),
   },
   {

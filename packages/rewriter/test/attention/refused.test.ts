@@ -18,6 +18,12 @@ const past = (b: Layer): string => b.op("Not", [b.op("Greater", [b.distances(), 
 
 const cases: Case[] = [
   {
+    name: "the logarithm of a mask of whole numbers, which weighs keys of 2 twice",
+    code: "mask-from-data",
+    write: (b) =>
+      b.attend((s) => b.softmax(b.op("Add", [s, b.op("Log", [b.unsqueeze(b.cast("mask", DataType.FLOAT), [1, 2])])]))),
+  },
+  {
     name: "a scale that grows with the length beyond 512",
     code: "mask-changes",
     ...lone,

@@ -4,7 +4,7 @@ import { EvaluationLimitError, type Tensor } from "@favor/onnx/evaluate";
 import { ancestors, type Graph, type GraphProbe } from "@favor/onnx/graph";
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
 import { isWithin, widthOf, type Band } from "../band.ts";
-import { isCausal, type KeyMask, type MaskVerdict } from "../site.ts";
+import { isCausal, leastAdded, type KeyMask, type MaskVerdict } from "../site.ts";
 import { InputDraws, type Draw } from "./input-draws.ts";
 import { describeDifference } from "./mask-difference.ts";
 import type { OtherSizes } from "./other-sizes.ts";
@@ -24,6 +24,8 @@ export interface ShortVerdict {
 
 /** Queries that are looked at, at each size, besides those that a constant of the graph names. */
 const queriesSeen = 10;
+/** Logits of one head up to which all queries are looked at once. */
+const fewLogits = 2 ** 18;
 /** Constants of the graph that are taken for positions. */
 const constantsSeen = 8;
 /** Logits within +-4 of each other give every key a share; those within +-20 show a soft cap. */
@@ -53,6 +55,7 @@ export function contradiction(question: MaskQuestion, sizes: OtherSizes, verdict
   if (longest !== undefined) {
     confirmation.check(longest, [0, 1, 2]);
     confirmation.check(longest, [0], "all queries of few keys");
+    confirmation.check(longest, [0], "all queries of all keys");
   }
   others.forEach((probe, at) => confirmation.check(probe, at === 0 ? [0, 1, 2] : [2]));
   const { band } = verdict.mask;
@@ -66,7 +69,12 @@ export function contradiction(question: MaskQuestion, sizes: OtherSizes, verdict
 }
 
 /** What is seen of the probabilities of one size. */
-type Part = "few queries of all keys" | "few queries of few keys" | "all queries of few keys" | "everything";
+type Part =
+  | "few queries of all keys"
+  | "few queries of few keys"
+  | "all queries of few keys"
+  | "all queries of all keys"
+  | "everything";
 
 function tooManyOperations(allowed: unknown): Reason {
   const found = `Comparing the mask with longer inputs takes more than ${String(allowed)} operations.`;
@@ -120,15 +128,25 @@ class Confirmation {
     for (let i = 0; i < mostTableDraws && !this.#draws.hasDrawnAll; i++) this.check(probe, [0]);
   }
 
+  /** Whether one head has so few logits that all of them can be looked at. */
+  #isFew(probe: GraphProbe): boolean {
+    const { region, labels } = this.#question;
+    const { logits } = labels;
+    const dims = probe.info.get(region.logits.output.value)?.dims;
+    if (dims === undefined) return false;
+    return dims[logits.labels.indexOf(logits.query)]! * dims[logits.labels.indexOf(logits.key)]! <= fewLogits;
+  }
+
   #compare(probe: GraphProbe, draw: Draw, part: Part): Reason | undefined {
     const { context, region, random, batchAt } = this.#question;
     const { scale, mask, tolerance } = this.#verdict;
     const isSingle = tolerance === singleTolerance;
+    if (part === "all queries of all keys" && !this.#isFew(probe)) return undefined;
     const { read } = regionInputs(context, region, probe);
     const fed = mask.keyMask === undefined ? read : new Set([...read, ...readBy(context.graph, mask.keyMask.value)]);
     const named = namedPositions(this.#question);
     const isSparse = part.endsWith("few keys");
-    const isAll = part === "all queries of few keys";
+    const isAll = part.startsWith("all");
     const amplitude = (this.#looks++ % 2 === 0 ? this.#caps : amplitudes.shares) / Math.abs(scale);
     const seen = sampleRows(this.#question, probe, this.#draws.at(probe, fed, draw, random), {
       rows:
@@ -221,7 +239,12 @@ function endsOf({ before, after, firstKeys }: Band, query: number): number[] {
 
 /** 1 for each key that counts, [batch or 1, keys]. */
 function keptKeys({ rule }: KeyMask, { data }: Tensor): Uint8Array {
-  return Uint8Array.from(data as Float32Array, (entry) => ((entry !== 0) === (rule === "nonzero keeps") ? 1 : 0));
+  const counts = {
+    "nonzero keeps": (entry: number) => entry !== 0,
+    "zero keeps": (entry: number) => entry === 0,
+    additive: (entry: number) => entry > leastAdded,
+  }[rule];
+  return Uint8Array.from(data as Float32Array, (entry) => Number(counts(entry)));
 }
 
 /** The softmax of the keys that count; undefined where none does. */

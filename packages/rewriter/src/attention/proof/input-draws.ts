@@ -105,7 +105,8 @@ export class InputDraws {
       case "additive":
         return of((i) => (isPadded(i) ? additiveMask : 0));
       case "zero or one":
-        return of((i) => (isPadded(i) ? 0 : 1));
+        // A float hides a key as soon as it is less than one.
+        return of((i) => (!isPadded(i) ? 1 : draw === 2 && isFloat(dataType) ? [0, 0.25, 0.5][below(3)]! : 0));
       case "any":
         if (dataType === DataType.BOOL) return of((i) => (isPadded(i) ? 0 : 1));
         if (isInteger(dataType)) {
@@ -188,10 +189,10 @@ function meet(graph: Graph, input: string, way: ReadonlySet<NodeProto>, region: 
   const tables: number[] = [];
   const compared: number[] = [];
   let [hides, isAdded, isCounted, relates] = [false, false, false, false];
-  const pending = [{ value: input, isChanged: false, isHidden: false }];
+  const pending = [{ value: input, isChanged: false }];
   const seen = new Set([input]);
   for (let at = pending.pop(); at !== undefined && seen.size < mostValues; at = pending.pop()) {
-    const { value, isChanged, isHidden } = at;
+    const { value, isChanged } = at;
     for (const node of readersOf(graph, value)) {
       const { opType } = node;
       const numbers = node.input.flatMap((name) => {
@@ -204,12 +205,11 @@ function meet(graph: Graph, input: string, way: ReadonlySet<NodeProto>, region: 
       if (opType === "EmbedLayerNormalization" && node.input[7] === value) hides = true;
       if (opType === "Equal" || orderComparisons.has(opType)) compared.push(...numbers.filter(Number.isInteger));
       if (opType === "Add" && numbers.length === 0 && !isChanged) isAdded = true;
-      const hidesHere = opType === "Mul" && numbers.some((number) => Math.abs(number) >= hidesKeys);
-      if (hidesHere) hides = true;
+      if (opType === "Mul" && numbers.some((number) => Math.abs(number) >= hidesKeys)) hides = true;
       const isRelated = node.input.filter((name) => seen.has(name)).length > 1;
       if (
         divides.has(opType) ||
-        (bounds.has(opType) && isChanged && !isHidden) ||
+        (bounds.has(opType) && !numbers.some((number) => Math.abs(number) >= hidesKeys)) ||
         (isRelated && (opType === "Sub" || opType === "Equal" || orderComparisons.has(opType)))
       ) {
         relates = true;
@@ -223,7 +223,6 @@ function meet(graph: Graph, input: string, way: ReadonlySet<NodeProto>, region: 
         pending.push({
           value: output,
           isChanged: isChanged || (computes && opType !== "Cast"),
-          isHidden: isHidden || hidesHere,
         });
       }
     }

@@ -1,6 +1,6 @@
 import type { Graph } from "@favor/onnx/graph";
 import type { Tensor } from "@favor/onnx/evaluate";
-import { isSupportedType } from "@favor/onnx/evaluate";
+import { isFloat, isSupportedType } from "@favor/onnx/evaluate";
 import { varies, type AttentionContext } from "../context.ts";
 import type { KeyMask } from "../site.ts";
 
@@ -37,13 +37,21 @@ export function findKeyMask(
   const evaluated = new Set(
     [...samples[0]!.values.keys()].filter((value) => samples.every(({ values }) => values.has(value))),
   );
+  let fractional: KeyMask | undefined;
   for (const value of visibleValues(context.graph, evaluated)) {
     const roles = keyRoles(context, value, samples[0]!);
     if (roles === undefined) continue;
-    const rule = rules.find((candidate) => samples.every((sample) => explains(sample, value, candidate)));
-    if (rule !== undefined) return { value, roles, rule, dataType: samples[0]!.values.get(value)!.dataType };
+    const fitting = rules.filter((candidate) => samples.every((sample) => explains(sample, value, candidate)));
+    const [rule] = fitting;
+    if (rule === undefined) continue;
+    const found = { value, roles, rule, dataType: samples[0]!.values.get(value)!.dataType };
+    if (!isFloat(found.dataType)) return found;
+    // What is made of a float says better what becomes of its fractions: (1 - mask) * -1e4 hides a key at 0.5.
+    const isMade = context.graph.owner(value)?.producer(value) !== undefined;
+    if (isMade && fitting.includes("additive")) return { ...found, rule: "additive" };
+    fractional ??= found;
   }
-  return undefined;
+  return fractional;
 }
 
 /** Those of the values that are inputs of a graph or made in it or around it: outer ones first, inputs before the rest. */

@@ -14,6 +14,7 @@ import { reasonFor, type Reason } from "../../refusals/reason.ts";
 import { describeBand, widthOf, type Band } from "../band.ts";
 import type { MaskVerdict } from "../site.ts";
 import { sizeDependence } from "./shape-dependence.ts";
+import { unknownData } from "./mask-data.ts";
 import { largestOffset, softmaxLaw, type LawShape } from "./softmax-law.ts";
 import { wideBand } from "./wide-band.ts";
 import { hiddenWindow, lengthLogarithm, windowProbe, type MaskQuestion } from "./window-proof.ts";
@@ -101,6 +102,8 @@ export function proveMask(question: MaskQuestion, sizes: OtherSizes): MaskProof 
     const what = `The number "${dependence}", which the attention is computed with, depends on the length or the batch.`;
     return { scale, mask: found.mask, reasons: [reasonFor("mask-changes", what)] };
   }
+  const unknown = unknownData(question);
+  if (unknown !== undefined) return { scale, mask: found.mask, reasons: [unknown] };
   const rowsWithin = rowTolerance(typesOf(context, region));
   // The patches of an image are not as many as the text is long.
   const seen = context.first.sizes.side === undefined ? [...lengths, sizes.longest] : evaluated;
@@ -110,7 +113,7 @@ export function proveMask(question: MaskQuestion, sizes: OtherSizes): MaskProof 
     if (contradicted !== undefined) return { mask, reasons: [contradicted] };
     const beyond = mask.band === undefined ? [] : sizes.beyond(widthOf(mask.band));
     const longest = Math.max(...seen, ...beyond.map(({ sizes: { length } }) => length));
-    const window = hiddenWindow(question, longest, mask.band);
+    const window = hiddenWindow(question, { seen: longest, seenWhole: Math.max(...evaluated) }, mask.band);
     return window && { mask: { kind: "other", evidence: window.message }, reasons: [window] };
   };
   const contradicted = against(found.mask);

@@ -105,10 +105,14 @@ export function lengthLogarithm({ context, inputs }: MaskQuestion): NodeProto | 
  * when it is made narrow, or a constant mask that is not causal beyond what was seen. Undefined if there is none, or
  * the graph cannot run so long that it matters.
  *
- * @param seen longest length at which the mask was evaluated
+ * @param lengths the longest at which rows of the mask were evaluated, and the longest at which all of it was
  * @param band the window that the mask is known to have
  */
-export function hiddenWindow(question: MaskQuestion, seen: number, band?: Band): Reason | undefined {
+export function hiddenWindow(
+  question: MaskQuestion,
+  { seen, seenWhole }: { readonly seen: number; readonly seenWhole: number },
+  band?: Band,
+): Reason | undefined {
   const { context } = question;
   if (context.second === undefined) return undefined;
   for (const { node, value, size } of windowSizes(question)) {
@@ -118,11 +122,11 @@ export function hiddenWindow(question: MaskQuestion, seen: number, band?: Band):
       `The mask changes at a distance of ${size} positions (${describeNode(node)}): longer inputs meet a sliding window or blocks. Sums over keys cannot express it.`,
     );
   }
-  for (const value of constantMasks(question, seen)) {
+  for (const value of constantMasks(question, seenWhole)) {
     if (isKnownMask(context, value, band)) continue;
     return reasonFor(
       "sliding-window",
-      `The constant mask "${value}" is neither causal nor empty as a whole: beyond the first ${seen} positions it has a window, segments or a bias. Sums over keys cannot express that.`,
+      `The constant mask "${value}" is neither causal nor empty as a whole: beyond the first ${seenWhole} positions it has a window, segments or a bias. Sums over keys cannot express that.`,
     );
   }
   return undefined;
