@@ -20,7 +20,7 @@ export const input = (name: string, dataType: number, ...dims: (number | string)
   dataType,
   dims,
 });
-export const ids: LayerInput = input("ids", DataType.INT64, "batch", "length");
+const ids: LayerInput = input("ids", DataType.INT64, "batch", "length");
 export const types: LayerInput = input("types", DataType.INT64, "batch", "length");
 export const positionIds: LayerInput = input("positions", DataType.INT64, "batch", "length");
 
