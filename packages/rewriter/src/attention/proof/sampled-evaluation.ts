@@ -17,6 +17,9 @@ export type { Kept } from "./sampled-operators.ts";
 /** A value of more elements is not computed whole. */
 const largestWhole = 2 ** 22;
 
+/** Operators one behind the other that are followed: each asks the one before it, and the stack has an end. */
+const mostDepth = 500;
+
 /** A value that would have to be computed whole, and is too large for that, or made of what is given in part. */
 export class TooLargeToSample extends Error {}
 
@@ -34,6 +37,7 @@ export class SampledEvaluation {
   readonly #given = new Set<string>();
   readonly #known = new Map<string, Tensor>();
   readonly #positions = new Map<readonly number[], number>();
+  #depth = 0;
 
   /**
    * @param feeds inputs of the model, whole
@@ -74,9 +78,15 @@ export class SampledEvaluation {
     const key = this.#key(value, kept);
     const known = this.#known.get(key);
     if (known !== undefined) return known;
-    const made = this.#stored(value, kept) ?? this.#made(value, kept);
-    this.#known.set(key, made);
-    return made;
+    if (this.#depth === mostDepth) throw new TooLargeToSample(value);
+    this.#depth++;
+    try {
+      const made = this.#stored(value, kept) ?? this.#made(value, kept);
+      this.#known.set(key, made);
+      return made;
+    } finally {
+      this.#depth--;
+    }
   }
 
   #key(value: string, kept: Kept): string {
