@@ -86,7 +86,7 @@ const config = {
 
 /** Steps of Adam on one batch: processor time of the quickest, and what tfjs holds after the first and after the last. */
 async function train(count: number, report: (step: number, loss: number) => void): Promise<Training> {
-  const model = await OnnxModel.load(buildModel(config, checkpoint(), { task: "fill-mask" }));
+  const model = await OnnxModel.load(buildModel(config, checkpoint(), { task: "fill-mask" }).model);
   const dims = [batch, length];
   const tokens = Int32Array.from({ length: batch * length }, (_, i) => (i * 7919) % vocabulary);
   const feeds = {
