@@ -55,7 +55,7 @@ export function convertFound({ normalised, found }: Fork, settings: Settings, ch
     const isCross = report.kind === "cross" && !settings.cross && settings.features !== "exact";
     if ("site" in entry && report.mask.band && !isCross && !settings.keep.includes(report.layer)) {
       requireFiniteWeights(entry.context, entry.site, checked);
-      rewriteBand(writers.of(entry.context), entry.site, report.mask.band);
+      rewriteBand(writers.of(entry.context), entry.site, report.mask.band, settings);
       return { ...report, state: "band" };
     }
     if (settings.features === "exact" && !settings.keep.includes(report.layer)) {

@@ -5,20 +5,18 @@ import { attended, lowest } from "./attended.ts";
 import { BlockScan } from "./block-scan.ts";
 import type { SiteInputs } from "./site-inputs.ts";
 
-/** The most queries per block. */
-const blockLength = 256;
-
 /**
  * Attention within a wide band, one block of queries after another. Each takes the keys and values that one of its
  * queries may see from outside, as a slice: memory of O(L) and of one block's logits.
  *
  * @param inputs with queries that are scaled
+ * @param block the most queries per block
  * @returns [batch, heads, queries, valueDim]
  */
-export function emitBandScan(build: NodeBuilder, inputs: SiteInputs, band: Band): string {
+export function emitBandScan(build: NodeBuilder, inputs: SiteInputs, band: Band, block: number): string {
   const { before, after, firstKeys } = band;
   const length = build.dimension(inputs.query, 2);
-  const scan = new BlockScan(build, length, blockLength);
+  const scan = new BlockScan(build, length, block);
   const { inner, index } = scan;
   const first = inner.op("Sub", [inner.slice(index, 0, 0, 1), build.integers([before])]);
   const start = inner.extreme("Max", [first, build.integers([firstKeys])]);

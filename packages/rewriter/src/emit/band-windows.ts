@@ -20,7 +20,7 @@ export interface Windows extends Omit<BlockWindows, "visible"> {
   readonly bias: string;
 }
 
-/** A block has at most a multiple of this many queries. */
+/** The longest block is a multiple of this. */
 const step = 32;
 
 /**
@@ -28,12 +28,19 @@ const step = 32;
  * of the band, so that at least half of the keys that a block reads are seen by each of its queries.
  *
  * @param length a list of one integer
+ * @param most queries per block
  * @param keep booleans [batch, heads or 1, 1, keys], or undefined if every key counts
  */
-export function windowsOf(build: NodeBuilder, length: string, band: Band, keep: string | undefined): BlockWindows {
+export function windowsOf(
+  build: NodeBuilder,
+  length: string,
+  band: Band,
+  most: number,
+  keep: string | undefined,
+): BlockWindows {
   const { before, after, firstKeys } = band;
   const one = build.integers([1]);
-  const longest = step * Math.max(1, Math.ceil(Math.max(before, after) / step));
+  const longest = Math.min(most, step * Math.max(1, Math.ceil(Math.max(before, after) / step)));
   const ceil = (value: string, divisor: string): string =>
     build.op("Div", [build.op("Add", [value, build.op("Sub", [divisor, one])]), divisor]);
   const counted = ceil(length, build.integers([longest]));

@@ -25,6 +25,7 @@ const narrow = 256;
  * Blocks of a narrow band are computed at once, those of a wide one by a Scan. Keys that all queries see are further
  * columns of every block. Queries that see all keys are rows of their own.
  *
+ * @param block the most queries per block
  * @returns [batch, heads, queries, valueDim]
  */
 export function emitBand(
@@ -32,13 +33,14 @@ export function emitBand(
   site: AttentionSite,
   inputs: SiteInputs,
   band: Band,
+  block: number,
   cache: WindowCache,
 ): string {
   const scaled = { ...inputs, query: build.op("Mul", [inputs.query, build.scalar(site.logitScale)]) };
   const rows =
     band.before + band.after > narrow
-      ? emitBandScan(build, scaled, band)
-      : blocksAtOnce(build, scaled, band, site.valueDim, cache);
+      ? emitBandScan(build, scaled, band, block)
+      : blocksAtOnce(build, scaled, band, block, site.valueDim, cache);
   return band.firstQueries === 0 ? rows : withFirstQueries(build, scaled, rows, band.firstQueries);
 }
 
@@ -47,10 +49,11 @@ function blocksAtOnce(
   build: NodeBuilder,
   { query, keyColumns, value, keep }: SiteInputs,
   band: Band,
+  block: number,
   valueDim: number,
   cache: WindowCache,
 ): string {
-  const windows = windowsFor(build, query, band, keep, cache);
+  const windows = windowsFor(build, query, band, block, keep, cache);
   const at = (of: string, positions: string): string => build.op("Gather", [of, positions], { axis: { int: 2 } });
   const queries = at(query, windows.queries); // [batch, heads, blocks, block, dim]
   const keys = at(build.transpose(keyColumns, [0, 1, 3, 2]), windows.keys); // [batch, heads, blocks, width, dim]
@@ -72,6 +75,7 @@ function windowsFor(
   build: NodeBuilder,
   query: string,
   band: Band,
+  block: number,
   keep: string | undefined,
   cache: WindowCache,
 ): Windows {
@@ -79,7 +83,7 @@ function windowsFor(
   const key = keep === undefined ? undefined : `${JSON.stringify(band)} ${keep}`;
   const known = key === undefined ? undefined : cache.get(key);
   if (known !== undefined) return known;
-  const made = windowsOf(build, build.dimension(query, 2), band, keep);
+  const made = windowsOf(build, build.dimension(query, 2), band, block, keep);
   const bias = build.op("Where", [made.visible, build.scalar(0), build.scalar(lowest)]);
   const windows = { ...made, bias };
   if (key !== undefined) cache.set(key, windows);

@@ -55,9 +55,9 @@ export function rewriteByBlock(writer: SiteWriter, found: FoundSite, settings: S
 }
 
 /** Writes one site's attention within its band and replaces its old output node. */
-export function rewriteBand(writer: SiteWriter, site: AttentionSite, band: Band): void {
+export function rewriteBand(writer: SiteWriter, site: AttentionSite, band: Band, { block }: Settings): void {
   const { build, keeps, windows, removed } = writer;
-  const output = emitBand(build, site, readSite(build, site, keeps), band, windows);
+  const output = emitBand(build, site, readSite(build, site, keeps), band, block, windows);
   removed.add(site.outputNode);
   writeSite(build, site, output);
 }
