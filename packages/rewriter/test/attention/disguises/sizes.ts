@@ -316,6 +316,12 @@ const probabilities: readonly Disguise[] = [
     ),
   },
   {
+    name: "a window at 777 tokens alone",
+    attend: hideUnless((b) =>
+      b.op("Or", [b.op("Not", [byWhole(b, "Equal", wholeLength(b), 777)]), byWhole(b, "Less", distance(b), 9)]),
+    ),
+  },
+  {
     name: "the diagonal hidden beyond 100 tokens",
     attend: hideUnless((b) =>
       b.op("Or", [byWhole(b, "Greater", distance(b), 0), byWhole(b, "Less", wholeLength(b), 100)]),
