@@ -43,8 +43,7 @@ function judgement({ evaluation, tuning }: FavorFile): string {
     return `${degree(1 - value ** 2)}: the outputs differ from the original's by ${percent(value)} of their spread`;
   }
   const kept = evaluation.accuracyKept?.value;
-  if (kept === undefined)
-    return "The original is right about none of the masked tokens, so nothing can be said of what is kept";
+  if (kept === undefined) return "The original is right about too few of the masked tokens to say what is kept";
   return `${degree(kept)}: the model keeps ${percent(kept)} of the original's masked accuracy`;
 }
 

@@ -66,6 +66,23 @@ describe("CSV and TSV", () => {
     expect(await textsOf("x.txt", "a\tb\nc\nd\ne\n")).toHaveLength(4);
   });
 
+  test.each([
+    ['id,text,label\n1,a b,0\n2,"c, d",1\n', /each line has 3 fields separated by commas.*Name the file \.csv/],
+    [Array.from({ length: 9 }, (_, i) => `${i} a,b\n`).join(""), /2 fields separated by commas/],
+    ["1\ta b\t0\n2\tc\t1\n", /3 fields separated by tabs.*Name the file \.tsv/],
+    [">one\nEVQLV\n>two\nQVQ\n", /as in FASTA\. Name the file \.fasta/],
+  ])("neither is another format: %j", async (contents, message) => {
+    await expect(read("x.txt", contents)).rejects.toThrow(message);
+    await expect(read("x.text", contents)).rejects.toThrow(message);
+  });
+
+  test.each(["yes, no\nno, yes\nwell, well\n", "> quoted\n> words\n", "a\tb\n", "one, two\nthree\n"])(
+    "prose is text: %j",
+    async (contents) => {
+      expect(await textsOf("x.txt", contents)).toHaveLength(contents.trim().split("\n").length);
+    },
+  );
+
   test("a file without rows has no records", async () => {
     expect(await read("x.csv", "text\n")).toEqual([]);
     expect(await read("x.csv", "")).toEqual([]);
