@@ -52,10 +52,8 @@ export class ValueSizes {
     if ("conflict" in pair) return undefined;
     const { sizes } = pair.first;
     for (const batch of new Set([1, sizes.batch])) {
-      const short = attempt(graph, { ...sizes, batch });
-      if (short === undefined) continue;
-      const long = attempt(graph, { ...sizes, batch, length: sizes.length + 8 });
-      if (long === undefined) continue;
+      const [short, long] = twoLengths(graph, { ...sizes, batch });
+      if (short === undefined || long === undefined) continue;
       const isFree = graph.inputs.some(
         ({ name }) => long.info.get(name)?.dims.join() !== short.info.get(name)?.dims.join(),
       );
@@ -89,6 +87,15 @@ export class ValueSizes {
         : node.output.flatMap((value) => (value !== "" && this.isQuadratic(value) ? [{ value, node }] : [])),
     );
   }
+}
+
+/** Short inputs are one block or one window, and grow as its square: longer ones say how a value grows, if the model takes them. */
+function twoLengths(graph: Graph, sizes: ProbeSizes): readonly (GraphProbe | undefined)[] {
+  for (const length of [1024, 256]) {
+    const long = attempt(graph, { ...sizes, length: 2 * length });
+    if (long !== undefined) return [attempt(graph, { ...sizes, length }), long];
+  }
+  return [attempt(graph, sizes), attempt(graph, { ...sizes, length: sizes.length + 8 })];
 }
 
 function attempt(graph: Graph, sizes: ProbeSizes): GraphProbe | undefined {

@@ -61,8 +61,8 @@ export interface ConvertRequest extends SourceOptions {
   readonly dryRun?: boolean;
 }
 
-/** About half a minute of evaluating masks: enough for 2,048 positions in models with a fixed length. */
-export const maskOperations = 2e9;
+/** Some seconds of evaluating masks: enough for 4,096 positions in models with a fixed length. */
+export const maskOperations = 6e8;
 
 /** Default of `seeds`. */
 const defaultSeeds = 4;

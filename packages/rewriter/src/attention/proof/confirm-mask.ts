@@ -2,6 +2,7 @@ import { FavorError } from "@favor/core";
 import { DataType } from "@favor/onnx";
 import { EvaluationLimitError, type Tensor } from "@favor/onnx/evaluate";
 import { ancestors, type Graph, type GraphProbe } from "@favor/onnx/graph";
+import type { AttentionContext } from "../context.ts";
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
 import { isWithin, widthOf, type Band } from "../band.ts";
 import { isCausal, leastAdded, type KeyMask, type MaskVerdict } from "../site.ts";
@@ -27,14 +28,16 @@ const queriesSeen = 10;
 /** Logits of one head up to which all queries are looked at once. */
 const fewLogits = 2 ** 18;
 /** Constants of the graph that are taken for positions. */
-const constantsSeen = 8;
+const constantsSeen = 16;
+/** Numbers of a constant that names positions; longer ones are tables. */
+const mostNamed = 16;
 /** Logits within +-4 of each other give every key a share; those within +-20 show a soft cap. */
 const amplitudes = { shares: 4, caps: 20 };
 const boundingOperators = new Set(["Clip", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min"]);
 /** Logits of more than this arise nowhere, and float32 rounds them by more than a probability may differ. */
 const largestBound = 1e3;
 /** Tolerance of a probability in float32. */
-const singleTolerance = 5e-4;
+const singleTolerance = 5e-5;
 /** Smaller shares of a row are not looked at one by one. */
 const leastShare = 1e-9;
 /** Extra inputs so that every row of the largest table is looked up. */
@@ -212,11 +215,21 @@ function namedPositions({ context, inputs }: MaskQuestion): number[] {
   const found = new Set<number>();
   // Those that positions are compared with as well, whatever follows from the length alone.
   for (const value of allRead(inputs.values, ancestors(context.graph, inputs.values))) {
-    const constant = context.graph.constant(value);
-    if (constant === undefined || constant.data.length > 16) continue;
+    const constant = context.graph.constant(value) ?? steadyValue(context, value);
+    if (constant === undefined || constant.data.length > mostNamed) continue;
     for (const entry of constant.data) if (entry > 2 && entry < 2 ** 24) found.add(Math.floor(entry));
   }
-  return [...found].slice(0, constantsSeen).flatMap((at) => [at - 1, at, at + 1]);
+  return [...found]
+    .toSorted((a, b) => a - b)
+    .slice(-constantsSeen)
+    .flatMap((at) => [at - 1, at, at + 1]);
+}
+
+/** A value that is computed from constants, or is the same at both sizes of the inputs. */
+function steadyValue({ first, second }: AttentionContext, value: string): Tensor | undefined {
+  const known = first.info.get(value)?.value;
+  if (known === undefined || known.data.length > mostNamed) return undefined;
+  return known.data.join() === second?.info.get(value)?.value?.data.join() ? known : undefined;
 }
 
 /** The first and the last positions, those in the middle, those that are given, and some others. */

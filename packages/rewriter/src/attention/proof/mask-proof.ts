@@ -13,7 +13,7 @@ import { RegionEvaluation, regionInputs, uniformWeights } from "./region-evaluat
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
 import { describeBand, widthOf, type Band } from "../band.ts";
 import type { MaskVerdict } from "../site.ts";
-import { sizeDependence } from "./shape-dependence.ts";
+import { comparedPosition, sizeDependence } from "./shape-dependence.ts";
 import { unknownData } from "./mask-data.ts";
 import { largestOffset, softmaxLaw, type LawShape } from "./softmax-law.ts";
 import { wideBand } from "./wide-band.ts";
@@ -100,6 +100,11 @@ export function proveMask(question: MaskQuestion, sizes: OtherSizes): MaskProof 
   const dependence = sizeDependence(question);
   if (dependence !== undefined) {
     const what = `The number "${dependence}", which the attention is computed with, depends on the length or the batch.`;
+    return { scale, mask: found.mask, reasons: [reasonFor("mask-changes", what)] };
+  }
+  const position = comparedPosition(question);
+  if (position !== undefined) {
+    const what = `The mask compares single positions with ${position}, beyond those that Favor looks at one by one.`;
     return { scale, mask: found.mask, reasons: [reasonFor("mask-changes", what)] };
   }
   const unknown = unknownData(question);
