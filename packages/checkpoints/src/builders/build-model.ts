@@ -61,11 +61,17 @@ export function buildModel(config: unknown, weights: StateDict, options: BuildOp
   const { architecture, config: configuration } = architectureOf(new Configuration(config));
   const foreign = refuseForeign(configuration, weights);
   const places = placesOf(architecture, configuration, weights);
-  const { backbone, heads } = places;
+  const { backbone } = places;
   requireVocabulary(configuration, architecture, backbone);
-  const found = headsIn(architecture, backbone, heads);
+  const found = headsIn(architecture, backbone, places.heads);
   const chosen = task === undefined ? taskOf(configuration, found) : { task, notes: [] };
-  const building: Building = { graph: new GraphWriter(), config: configuration, backbone, heads, notes: [] };
+  const building: Building = {
+    graph: new GraphWriter(),
+    config: configuration,
+    backbone,
+    heads: places.heads,
+    notes: [],
+  };
   const graph = explained(configuration, () => buildGraph(architecture, building, chosen.task));
   backbone.requireAll();
   const left = leftOver(architecture, places, found, chosen.task);
@@ -75,6 +81,10 @@ export function buildModel(config: unknown, weights: StateDict, options: BuildOp
   const notes = [...foreign, ...chosen.notes, ...building.notes];
   if (task === undefined && left.heads.length > 0) notes.push(leftOut("of other heads", left.heads));
   if (onlyEncoder && left.outside.length > 0) notes.push(leftOut("outside of the encoder", left.outside));
+  const heads = configuration.defaulted().find((name) => headCounts.includes(name) && !configuration.has(name));
+  if (heads !== undefined) {
+    notes.push(`config.json does not give ${heads}, and the weights do not show it: transformers' default was taken.`);
+  }
   notes.push(...unreadKeys(configuration, architecture.ignored(configuration)));
   const model = createMessage("ModelProto", {
     irVersion: Long.fromNumber(irVersion),
@@ -84,6 +94,9 @@ export function buildModel(config: unknown, weights: StateDict, options: BuildOp
   });
   return { model, task: chosen.task, notes };
 }
+
+/** Names of the number of attention heads. */
+const headCounts: readonly string[] = ["num_attention_heads", "n_heads"];
 
 function leftOut(what: string, names: readonly string[]): string {
   return `The checkpoint has weights ${what}, which the graph leaves out: ${listed(names)}.`;

@@ -16,7 +16,8 @@ export function headDim({ hidden, heads }: AttentionSizes): number {
   if (hidden % heads === 0) return hidden / heads;
   throw new CheckpointError(
     "bad-config",
-    `config.json: the hidden size ${hidden} is not a multiple of ${heads} heads.`,
+    `The hidden size ${hidden} is not a multiple of ${heads} heads. Both are from config.json, or transformers' ` +
+      "defaults where it does not give them: restore the checkpoint's original file.",
     {
       hidden,
       heads,

@@ -71,6 +71,7 @@ describe("settings under other names and in other forms", () => {
 
   it.each<[name: string, values: Record<string, unknown>, code: string, says: RegExp]>([
     ["distilbert-mlm", { n_heads: 2, num_attention_heads: 1 }, "bad-config", /n_heads is 2, but num_attention_heads/],
+    ["bert-mlm", { num_attention_heads: undefined }, "bad-config", /12 heads.*defaults where it does not give/],
     ["modernbert-mlm", { global_rope_theta: 5 }, "bad-config", /contradicts itself.*global_rope_theta is 5/],
     ["modernbert-mlm", { local_attention: 6, sliding_window: 4 }, "bad-config", /contradicts itself.*sliding_window/],
     ["modernbert-mlm", { global_attn_every_n_layers: 2 }, "bad-config", /contradicts itself.*layer_types/],
