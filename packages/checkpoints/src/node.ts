@@ -5,6 +5,7 @@ export { checkOutput, prepareOutput } from "./folder/check-output.ts";
 export type { OutputFolderOptions, OutputPlace } from "./folder/check-output.ts";
 export { removeEmptyFolders } from "./folder/file-system.ts";
 export { OutputFolder } from "./folder/output-folder.ts";
+export { makeScratchFolder } from "./source/owned-folders.ts";
 export type { WrittenFile } from "./folder/written-files.ts";
 export { companionsIn, findCompanions } from "./source/companions.ts";
 export type { Companion, FoundCompanions } from "./source/companions.ts";

@@ -1,6 +1,5 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { rm, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { ModelFormatError, TensorError } from "@favor/onnx";
@@ -9,6 +8,7 @@ import { hashFile, openModel, writeModel } from "@favor/onnx/node";
 import { openCheckpoint } from "./open-checkpoint.ts";
 
 import { InputError, messageOf } from "../errors.ts";
+import { makeScratchFolder } from "./owned-folders.ts";
 import { removeOnInterrupt } from "./interruption.ts";
 import type { Source } from "./located-source.ts";
 
@@ -74,7 +74,7 @@ export async function onnxFileOf(source: Source, path: string): Promise<string> 
  */
 export async function withOnnxFile<T>(source: Source, action: (path: string) => Promise<T>): Promise<T> {
   if (isOnnx(source)) return action(source.modelPath);
-  const folder = mkdtempSync(join(tmpdir(), "favor-model-"));
+  const folder = makeScratchFolder("model");
   const stopWatching = removeOnInterrupt(() => rmSync(folder, { recursive: true, force: true }));
   try {
     return await action(await onnxFileOf(source, join(folder, "model.onnx")));

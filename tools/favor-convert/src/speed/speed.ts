@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
-import { arch, availableParallelism, cpus, tmpdir, type } from "node:os";
+import { rm } from "node:fs/promises";
+import { arch, availableParallelism, cpus, type } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -8,7 +8,7 @@ import { growModel, longestInputOf } from "@favor/rewriter";
 import { writeModel } from "@favor/onnx/node";
 
 import { InputError } from "@favor/checkpoints";
-import { maximumTokens } from "@favor/checkpoints/node";
+import { makeScratchFolder, maximumTokens } from "@favor/checkpoints/node";
 import { onnxFileOf, openSourceModel } from "@favor/checkpoints/node";
 import { openSource } from "@favor/checkpoints/node";
 import type { Source } from "@favor/checkpoints/node";
@@ -45,7 +45,7 @@ export async function measureSpeed(model: string, options: SpeedOptions): Promis
 /** {@link measureSpeed} of a checkpoint that is located already. */
 async function timeSource(source: Source, options: SpeedOptions): Promise<SpeedMeasurement[]> {
   const longest = Math.max(...options.lengths);
-  const scratch = await mkdtemp(join(tmpdir(), "favor-speed-"));
+  const scratch = makeScratchFolder("speed");
   try {
     const path = await longEnough(source, longest, scratch);
     const measurements: SpeedMeasurement[] = [];
