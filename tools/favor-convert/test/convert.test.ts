@@ -220,7 +220,7 @@ test("a dry run reports the sites and writes nothing", async () => {
   const answer = await favorConvert(tiny, "-o", output, ...options);
   expect(answer.status).toBe(0);
   expect(answer.stdout).toContain("Dry run: nothing was written.");
-  expect(answer.stdout.match(/converted/g)).toHaveLength(3);
+  expect(answer.stdout.match(/│ padding │ linear +│/g)).toHaveLength(3);
   expect(answer.stdout).not.toContain("data files");
   const withData = await favorConvert(tiny, "-o", output, "--evaluate", validation, ...options);
   expect(withData.stdout).toContain("The data files were not read: a dry run fits and measures nothing.");

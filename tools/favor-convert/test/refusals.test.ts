@@ -63,7 +63,9 @@ describe("damaged models: exit code 3, one paragraph, no output", () => {
     await writeFile(join(folder, "b.onnx"), "");
     expect(await refused(3, folder)).toContain("holds 2 ONNX models (a.onnx, b.onnx)");
     await writeFile(join(folder, "model.safetensors"), "");
-    expect(await refused(3, folder)).toMatch(/: model\.safetensors /);
+    expect(await refused(3, folder)).toMatch(/has model\.safetensors, but no config\.json/);
+    await writeFile(join(folder, "config.json"), '{"model_type":"bert"}');
+    expect(await refused(3, folder)).toMatch(/model\.safetensors has only 0 bytes/);
     expect(await refused(3, join(folder, "none"))).toContain("does not exist");
   });
 

@@ -22,9 +22,10 @@ test("cross-attention that stays is named, with the option that converts it", ()
     ["self", "linear"],
     ["cross", "unchanged"],
   ]);
-  expect(notes).toEqual([expect.stringMatching(/^1 cross-attention stays softmax.*"cross"/)]);
+  const quadratic = expect.stringMatching(/^3 tensors of the model still grow with the square of the length/) as string;
+  expect(notes).toEqual([expect.stringMatching(/^1 cross-attention stays softmax.*"cross"/), quadratic]);
   expect(convertAttention(crossing(), { count: 16, cross: true }).notes).toEqual([]);
-  expect(convertAttention(crossing(), { count: 16, keep: [1] }).notes).toEqual([]);
+  expect(convertAttention(crossing(), { count: 16, keep: [1] }).notes).toEqual([quadratic]);
 });
 
 test.each(["onnxruntime", "onnx27"] as const)("the target %s without causal attention changes nothing", (target) => {

@@ -179,8 +179,8 @@ class Confirmation {
       const item = keeps?.length === keys ? 0 : Math.floor((g * batchAt(probe)) / groups);
       const keep = keeps?.subarray(item * keys, (item + 1) * keys);
       for (const [r, query] of rows.entries()) {
-        // Rows of padding attend to what they like.
-        if (queries === keys && keep?.[query] === 0) continue;
+        // Rows of padding attend to what they like. Where nothing is padding, a mask may hide keys of its own accord.
+        if (draw !== 0 && queries === keys && keep?.[query] === 0) continue;
         const at = (g * rows.length + r) * width;
         const visible = isOrdered ? query + keys - queries + 1 : keys;
         const isSeen = (key: number): boolean => (band === undefined ? key < visible : isWithin(band, query, key));
