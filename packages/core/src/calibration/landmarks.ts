@@ -1,6 +1,6 @@
 import type { ExactKeysOptions } from "../attention/hybrid/exact-keys.ts";
 import { requireInteger, requireLength, requireObject } from "../checks.ts";
-import { ArgumentError, FavorError } from "../errors.ts";
+import { FavorError } from "../errors.ts";
 import { plainCoordinates } from "../features/coordinates.ts";
 import { descriptionVersion } from "../features/description.ts";
 import type { LandmarkDescription } from "../features/description.ts";
@@ -28,7 +28,7 @@ export interface FitLandmarksOptions extends CoreFitOptions {
    * count neither in the loss nor in the weights of k-means. Inputs whose keys are all exact are left out. Default: none.
    */
   readonly exactKeys?: ExactKeysOptions;
-  /** With `exactKeys`: query i attends only to the keys 0..i. Default false. */
+  /** With `exactKeys`: query i attends only to the keys 0..i. Without them, P covers all keys all the same. Default false. */
   readonly causal?: boolean;
 }
 
@@ -62,10 +62,10 @@ export function fitLandmarks(
   options: FitLandmarksOptions,
 ): LandmarkDescription {
   requireObject("options", options, "{ count: 128, seed: 0 }");
-  const { count, seed, layer = 0, head = 0, rows = 2560, exactKeys, causal = false } = options;
+  const { count, seed, layer = 0, head = 0, rows = 2560, exactKeys } = options;
+  const causal = exactKeys !== undefined && (options.causal ?? false);
   requireInteger("options.count", count, 1, 1 << 14);
   requireInteger("options.rows", rows, 1, 1 << 30);
-  if (causal && !exactKeys) throw new ArgumentError("options.causal", "exactKeys with it", "none");
   const { dim } = moments;
   checkInputs(inputs, dim);
   const balanced = balance(moments);
