@@ -1,8 +1,7 @@
-import { batchesOf } from "./batches.ts";
 import { bootstrap } from "./bootstrap.ts";
 import type { Estimate } from "../numbers/intervals.ts";
-import { notFinite } from "./runner.ts";
-import type { BatchOutput, ModelRunner } from "./runner.ts";
+import { pairedOutputs } from "./paired-outputs.ts";
+import type { ModelRunner } from "./runner.ts";
 
 /** How similar the outputs of two models are on the same inputs. */
 export interface CosineComparison {
@@ -30,19 +29,10 @@ export async function compareCosine(
   tick: (done: number) => void,
 ): Promise<CosineComparison> {
   const sums = new Float64Array(sequences.length * 2);
-  for (const { indices, length } of batchesOf(sequences, original)) {
-    const rows = indices.map((index) => sequences[index]!.ids);
-    const a = await original.run(rows, output, length);
-    const b = await converted.run(rows, output, length);
-    for (const [row, index] of indices.entries()) {
-      const vectors = a.perToken ? rows[row]!.length : 1;
-      let sum = 0;
-      if (!allFinite(a, row, vectors)) throw notFinite(original, output);
-      if (!allFinite(b, row, vectors)) throw notFinite(converted, output);
-      for (let at = 0; at < vectors; at++) sum += cosine(a.data, b.data, (row * a.length + at) * a.width, a.width);
-      sums.set([vectors, sum], index * 2);
-    }
-    tick(indices.length);
+  for await (const { index, before, after, width } of pairedOutputs(original, converted, sequences, output, tick)) {
+    let sum = 0;
+    for (let start = 0; start < before.length; start += width) sum += cosine(before, after, start, width);
+    sums.set([before.length / width, sum], index * 2);
   }
   const perSequence = sequences.map((_, index) => sums[index * 2 + 1]! / sums[index * 2]!);
   return {
@@ -51,10 +41,6 @@ export async function compareCosine(
     cosine: bootstrap(sums, 2, (totals) => totals[1]! / totals[0]!, seed),
     perSequence,
   };
-}
-
-function allFinite({ data, length, width }: BatchOutput, row: number, vectors: number): boolean {
-  return data.subarray(row * length * width, (row * length + vectors) * width).every(Number.isFinite);
 }
 
 /** Cosine of two vectors of `width` values at `start`; 1 if both are zero, 0 if only one is. */

@@ -1,9 +1,8 @@
 import { InputError } from "@favor/checkpoints";
 
-import { batchesOf } from "./batches.ts";
 import { bootstrap } from "./bootstrap.ts";
 import type { Estimate } from "../numbers/intervals.ts";
-import { notFinite } from "./runner.ts";
+import { pairedOutputs } from "./paired-outputs.ts";
 import type { ModelRunner } from "./runner.ts";
 
 /**
@@ -49,19 +48,9 @@ export async function compareNumbers(
     length: sequences.length,
   });
   let width = 0;
-  for (const { indices, length } of batchesOf(sequences, original)) {
-    const rows = indices.map((index) => sequences[index]!.ids);
-    const [a, b] = [await original.run(rows, output, length), await converted.run(rows, output, length)];
-    width = a.width;
-    for (const [row, index] of indices.entries()) {
-      const start = row * a.length * width;
-      const end = start + (a.perToken ? rows[row]!.length : 1) * width;
-      const [before, after] = [a.data.slice(start, end), b.data.slice(start, end)];
-      if (!before.every(Number.isFinite)) throw notFinite(original, output);
-      if (!after.every(Number.isFinite)) throw notFinite(converted, output);
-      pairs[index] = { before, after };
-    }
-    tick(indices.length);
+  for await (const pair of pairedOutputs(original, converted, sequences, output, tick)) {
+    width = pair.width;
+    pairs[pair.index] = { before: pair.before.slice(), after: pair.after.slice() };
   }
   const column = (values: "before" | "after", at: number): number[] =>
     pairs.flatMap((pair) => [...pair[values]].filter((_, i) => i % width === at));
