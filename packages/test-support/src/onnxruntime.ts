@@ -40,18 +40,23 @@ export function longFeeds(entry: ZooEntry, length: number, token: (position: num
       return /type|segment/.test(name) ? 0 : 1;
     };
     const values = Array.from({ length: count }, (_, i) => value(i));
-    switch (elem_type) {
-      case DataType.INT64:
-        return [name, new Tensor("int64", BigInt64Array.from(values, BigInt), dims)];
-      case DataType.INT32:
-        return [name, new Tensor("int32", Int32Array.from(values), dims)];
-      case DataType.BOOL:
-        return [name, new Tensor("bool", Uint8Array.from(values), dims)];
-      default:
-        return [name, new Tensor("float32", Float32Array.from(values), dims)];
-    }
+    return [name, feedOf(elem_type, values, dims)];
   });
   return Object.fromEntries(feeds);
+}
+
+/** An input of an ONNX data type: int64, int32, bool, or else float32. */
+export function feedOf(dataType: number, values: readonly number[], dims: readonly number[]): Tensor {
+  switch (dataType) {
+    case DataType.INT64:
+      return new Tensor("int64", BigInt64Array.from(values, BigInt), dims);
+    case DataType.INT32:
+      return new Tensor("int32", Int32Array.from(values), dims);
+    case DataType.BOOL:
+      return new Tensor("bool", Uint8Array.from(values), dims);
+    default:
+      return new Tensor("float32", Float32Array.from(values), dims);
+  }
 }
 
 /** The floating-point outputs of a run by name. */

@@ -1,12 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { convertAttention, inspectAttention } from "../../src/model-attention.ts";
-import type { ModelProto, ValueInfoProto } from "@favor/onnx";
+import type { ValueInfoProto } from "@favor/onnx";
 import type { SiteReport } from "../../src/report.ts";
-import { openModel } from "@favor/onnx/node";
 import { writeModel } from "@favor/onnx/node";
 import { folderOfEachTest } from "@favor/test-support/temporary-folder";
 import { openSession } from "@favor/test-support/onnxruntime";
 import { coreZoo, sharedZoo, type ZooFolder } from "@favor/test-support/zoo/folder";
+import { withModel } from "@favor/test-support/zoo/model";
 import { readSample, validDifference } from "@favor/test-support/zoo/sample";
 import type { ZooAttention, ZooEntry } from "@favor/test-support/zoo/manifest";
 
@@ -24,15 +24,6 @@ const notRunnable = new Set(["bert-ts113-eager-op16-bf16"]);
 
 /** Every refusal says what becomes of the layer, or what a person can do. */
 const effectOrAdvice = /stays (softmax|as it is)|[Ee]xport the model|Convert the float model/;
-
-async function withModel<T>(folder: ZooFolder, entry: ZooEntry, use: (model: ModelProto) => T): Promise<T> {
-  const { model, close } = await openModel(folder.path(entry.model));
-  try {
-    return await use(model);
-  } finally {
-    close();
-  }
-}
 
 const isRefused = (entry: ZooEntry): boolean => entry.verdict.startsWith("refuse") && !windows.has(entry.name);
 

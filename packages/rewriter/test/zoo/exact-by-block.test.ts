@@ -1,13 +1,14 @@
-import { Tensor } from "onnxruntime-node";
+import type { Tensor } from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
 import { convertAttention, findAttention } from "../../src/model-attention.ts";
 import { DataType, type ModelProto } from "@favor/onnx";
 import { bodies, Graph, probe, probePair, ShapeConflict } from "@favor/onnx/graph";
-import { openModel, writeModel } from "@favor/onnx/node";
-import { openSession, type Feeds } from "@favor/test-support/onnxruntime";
+import { writeModel } from "@favor/onnx/node";
+import { feedOf, openSession, type Feeds } from "@favor/test-support/onnxruntime";
 import { folderOfEachTest } from "@favor/test-support/temporary-folder";
 import { coreZoo, sharedZoo, type ZooFolder } from "@favor/test-support/zoo/folder";
 import type { ZooEntry } from "@favor/test-support/zoo/manifest";
+import { withModel } from "@favor/test-support/zoo/model";
 import { readSample, validDifference } from "@favor/test-support/zoo/sample";
 
 /** Attention that linear attention may not replace, and that is exact by block all the same. */
@@ -44,15 +45,6 @@ const lengths = [1, 2, 15, 16, 17];
 /** As near to 55 as the position tables of the zoo allow. */
 const longest = [55, 50, 40, 30, 20];
 
-async function withModel<T>(folder: ZooFolder, entry: ZooEntry, use: (model: ModelProto) => T): Promise<T> {
-  const { model, close } = await openModel(folder.path(entry.model));
-  try {
-    return await use(model);
-  } finally {
-    close();
-  }
-}
-
 /** What stands for a free dimension: its terms' sizes. */
 const freeSize = (name: string, own: number): number =>
   name.split("+").reduce((sum, part) => sum + (part.includes("past") ? 3 : own), 0);
@@ -75,16 +67,7 @@ function feedsAt({ inputs }: ZooEntry, batch: number, length: number, isPadded: 
         return /type|segment|n_layers|use_cache/.test(name) ? 1 : 3 + ((i * 7 + row * 5) % 20);
       };
       const values = Array.from({ length: count }, (_, i) => valueAt(i));
-      switch (elem_type) {
-        case DataType.INT64:
-          return [name, new Tensor("int64", BigInt64Array.from(values, BigInt), dims)];
-        case DataType.INT32:
-          return [name, new Tensor("int32", Int32Array.from(values), dims)];
-        case DataType.BOOL:
-          return [name, new Tensor("bool", Uint8Array.from(values), dims)];
-        default:
-          return [name, new Tensor("float32", Float32Array.from(values), dims)];
-      }
+      return [name, feedOf(elem_type, values, dims)];
     }),
   );
 }
