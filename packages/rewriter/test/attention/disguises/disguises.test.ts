@@ -5,9 +5,11 @@ import { Tensor } from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
 import { convertAttention, inspectAttention } from "../../../src/model-attention.ts";
 import { genuine } from "./genuine.ts";
-import { inputsThatMatter } from "./inputs.ts";
+import { fedFloats } from "./floats.ts";
 import { by, type Disguise, disguisedModel, input, type Normalise, ofKeys } from "./layers.ts";
+import { fedNumbers } from "./numbers.ts";
 import { probabilitiesThatMatter, sizesThatMatter } from "./sizes.ts";
+import { fedTokens } from "./tokens.ts";
 import { windows } from "./windows.ts";
 
 // All of these are softmax attention with padding or causal order on short inputs of zeros and ones.
@@ -53,7 +55,7 @@ describe("attention that changes", () => {
     expect.unreachable("the model runs at one of these lengths");
   });
 
-  test.each(inputsThatMatter)("with what is fed: $name", (disguise) => {
+  test.each([...fedNumbers, ...fedTokens, ...fedFloats])("with what is fed: $name", (disguise) => {
     expect(verdicts(disguise)).toEqual(["refuse"]);
   });
 

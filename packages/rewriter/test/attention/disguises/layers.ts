@@ -79,6 +79,8 @@ export const ofKeys = (b: Layer, value: string): string => b.unsqueeze(value, [1
 export const same = (b: Layer, value: string): string => b.op("Equal", [ofQueries(b, value), ofKeys(b, value)]);
 /** Positions of queries and keys, [length, 1] and [length]. */
 export const positionsApart = (b: Layer, at: string): [query: string, key: string] => [b.unsqueeze(at, [1]), at];
+/** Key before query, or at its place, [length, length]. */
+export const causal = (b: Layer): string => byWhole(b, "LessOrEqual", b.distances(), 0);
 /** Far below zero where a number is above zero. */
 export const hiding = (b: Layer, value: string): string => by(b, "Mul", value, -1e9);
 export const table = (b: Layer, size: number, of: (i: number) => number): string =>
@@ -93,3 +95,5 @@ export const reduced = (b: Layer, opType: string, value: string, axis: number = 
   opType === "ReduceSum"
     ? b.op(opType, [value, b.integers([axis])], { keepdims: { int: 0 } })
     : b.op(opType, [value], { axes: { ints: [axis] }, keepdims: { int: 0 } });
+/** A number for each key, added to the logits of a padded attention. */
+export const onLogits = (of: (b: Layer) => string): Normalise => padded(plus((b) => ofKeys(b, of(b))));

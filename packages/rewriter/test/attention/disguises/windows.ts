@@ -13,10 +13,10 @@ import {
   table,
   whole,
   wholeLength,
+  causal,
 } from "./layers.ts";
 import type { Layer } from "@favor/test-support/layer";
 
-const causal = (b: Layer): string => byWhole(b, "LessOrEqual", b.distances(), 0);
 const beyond = (b: Layer, bound: number): string => b.op("Relu", [by(b, "Sub", floatDistance(b), bound)]);
 const sameBlock = (of: (b: Layer, at: string) => string): Disguise["attend"] =>
   hideUnless((b) => b.op("Equal", positionsApart(b, of(b, b.positions()))));
