@@ -6,7 +6,8 @@ import { productAxes, type Factor } from "../product.ts";
 import type { WeightedSum } from "../site.ts";
 import { isAlwaysTrue } from "./always-true.ts";
 import type { RowProbes } from "./row-probes.ts";
-import { rowRules, type RowSources } from "./row-rules.ts";
+import type { RowSources } from "./row-call.ts";
+import { rowRules } from "./row-rules.ts";
 import { keyOfRows, wholeAxis, isPlain, type Rows } from "./rows.ts";
 
 /** Where a node of a plan takes an input from. */

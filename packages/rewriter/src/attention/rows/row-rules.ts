@@ -1,46 +1,21 @@
-import type { NodeProto } from "@favor/onnx";
 import { elementCount } from "@favor/onnx/evaluate";
-import { intAttribute, intsAttribute, isStandard, parseEinsum, stringAttribute } from "@favor/onnx/graph";
+import { intAttribute, intsAttribute, isStandard, stringAttribute } from "@favor/onnx/graph";
 import { elementwiseOperators } from "@favor/onnx/semantics";
-import { asProduct } from "../product.ts";
+import { multiplied, summed } from "./product-rules.ts";
+import {
+  isOne,
+  isPresent,
+  isSame,
+  outputDims,
+  positive,
+  sizesOf,
+  whole,
+  type Dims,
+  type RowCall,
+  type RowRule,
+  type RowSources,
+} from "./row-call.ts";
 import { isPlain, onAxis, throughReshape, wholeAxis, type Rows } from "./rows.ts";
-
-/** One node of whose output some rows are wanted. */
-interface RowCall {
-  readonly node: NodeProto;
-  /** Which output. */
-  readonly output: number;
-  readonly rows: Rows;
-  readonly opset: number;
-  /** Whether the axis may be one that the node works along: it is asked where the axis comes from, not for its rows. */
-  readonly along: boolean;
-  readonly dims: (value: string) => readonly (readonly number[])[] | undefined;
-  readonly numbers: (value: string) => readonly (readonly number[])[] | undefined;
-}
-
-/** What rows of a node's output are made of. */
-export interface RowSources {
-  /** For each input: its rows, or all of it (undefined). */
-  readonly inputs: readonly (Rows | undefined)[];
-  /** The input that says how long the output is along the axis of the rows, and the place of that number in it. */
-  readonly shape?: { readonly input: number; readonly entry: number };
-  /** What becomes of a node whose copy would not do. */
-  readonly as?: "triangle" | "unsliced";
-}
-
-/** Undefined: the rows of the output do not follow from rows of the inputs. */
-type RowRule = (call: RowCall) => RowSources | undefined;
-
-type Dims = readonly (readonly number[])[];
-
-const whole = undefined;
-const isOne = (dims: Dims, axis: number): boolean => dims.every((each) => each[axis] === 1);
-const isSame = (one: Dims, axis: number, other: Dims, otherAxis: number): boolean =>
-  one.every((each, probe) => each[axis] === other[probe]![otherAxis]);
-const sizesOf = (dims: Dims, axis: number): number[] => dims.map((each) => each[axis]!);
-const outputDims = ({ node, output, dims }: RowCall): Dims | undefined => dims(node.output[output] ?? "");
-const positive = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);
-const isPresent = (name: string | undefined): name is string => name !== undefined && name !== "";
 
 /** The rows of an input that numpy's broadcasting aligns with the output: its own, or all of it if it has no such axis. */
 function broadcastSource(call: RowCall, value: string, out: Dims): Rows | "whole" | undefined {
@@ -313,58 +288,6 @@ const convolved: RowRule = (call) => {
   const isPadded = (pads?.[at] ?? 0) !== 0 || (pads?.[at + spatial] ?? 0) !== 0;
   return isPointwise && !isPadded ? firstInput(call) : undefined;
 };
-
-/** MatMul and its like, by the labels of their axes. */
-const multiplied: RowRule = (call) => {
-  const { node, rows } = call;
-  const product = asProduct(node, (value) => call.dims(value)?.[0]!.length);
-  const out = outputDims(call);
-  if (product === undefined || out === undefined) return undefined;
-  const factors = new Map([product.left, product.right].map(({ value, labels }) => [value, labels]));
-  return labelled(call, out, product.output.labels[rows.axis]!, (value) => factors.get(value));
-};
-
-const summed: RowRule = (call) => {
-  const { node, rows } = call;
-  const out = outputDims(call);
-  const ranks = node.input.map((value) => call.dims(value)?.[0]!.length);
-  const equation = parseEinsum(stringAttribute(node, "equation") ?? "", ranks);
-  if (equation === undefined || out === undefined) return undefined;
-  const label = equation.output[rows.axis]!;
-  // One value may be several operands.
-  const inputs = equation.inputs.map((labels, index) => labelSource(call, out, label, node.input[index]!, labels));
-  return inputs.includes("unknown") ? undefined : { inputs: inputs as (Rows | undefined)[] };
-};
-
-function labelled(
-  call: RowCall,
-  out: Dims,
-  label: string,
-  labelsOf: (value: string) => string | undefined,
-): RowSources | undefined {
-  const inputs = call.node.input.map((value): Rows | undefined | "unknown" => {
-    const labels = labelsOf(value);
-    if (labels !== undefined) return labelSource(call, out, label, value, labels);
-    // Scales and zero points of quantised products: one number each.
-    const dims = value === "" ? [] : call.dims(value);
-    return dims?.every((each) => elementCount(each) === 1) ? whole : "unknown";
-  });
-  return inputs.includes("unknown") ? undefined : { inputs: inputs as (Rows | undefined)[] };
-}
-
-function labelSource(
-  call: RowCall,
-  out: Dims,
-  label: string,
-  value: string,
-  labels: string,
-): Rows | undefined | "unknown" {
-  const axis = labels.indexOf(label);
-  const dims = call.dims(value);
-  if (dims === undefined) return "unknown";
-  if (axis < 0 || isOne(dims, axis)) return whole;
-  return isSame(dims, axis, out, call.rows.axis) ? onAxis(call.rows, axis) : "unknown";
-}
 
 const named = (names: string, rule: RowRule): [string, RowRule][] => names.split(" ").map((name) => [name, rule]);
 
