@@ -84,7 +84,7 @@ export function convertFound({ normalised, found }: Fork, settings: Settings, ch
     raiseOpset(model, graph, (value) => info.get(value)?.dims.length);
   }
   recordConversion(model, settings, sites);
-  const notes = [...grown, ...remarks(sites, settings, hasCausal || isFused), ...quadraticLeft(graph)];
+  const notes = [...grown, ...remarks(sites, settings, hasCausal || isFused), ...quadraticLeft(graph, found)];
   return { model, sites, notes };
 }
 
@@ -92,8 +92,8 @@ export function convertFound({ normalised, found }: Fork, settings: Settings, ch
 const shownLength = 2048;
 
 /** What still grows with the square of the length, with its size. */
-function quadraticLeft(graph: Graph): string[] {
-  const sizes = ValueSizes.of(graph);
+function quadraticLeft(graph: Graph, { sites }: FoundAttention): string[] {
+  const sizes = ValueSizes.of(graph, sites[0]?.context.first.sizes);
   const left = (sizes?.quadratic() ?? []).map((entry) => ({ ...entry, bytes: sizes!.bytes(entry.value, shownLength) }));
   if (left.length === 0) return [];
   const shown = left.toSorted((a, b) => b.bytes - a.bytes).slice(0, 3);

@@ -29,7 +29,7 @@ const [features, block] = [256, 128];
  * @returns nothing if the graph takes inputs of one length alone
  */
 export function forwardMemory(graph: Graph, { sites }: FoundAttention, lengths: readonly number[]): ForwardMemory[] {
-  const sizes = ValueSizes.of(graph);
+  const sizes = ValueSizes.of(graph, sites[0]?.context.first.sizes);
   if (sizes === undefined) return [];
   const own = sites.filter(({ context }) => context.graph === graph);
   const made = ownValues(own);

@@ -45,12 +45,12 @@ export class ValueSizes {
   /**
    * Probes a main graph with a batch of one, if it takes that.
    *
+   * @param known sizes at which the graph runs, if they were found before; default: they are searched for
    * @returns undefined if it takes inputs of one length alone
    */
-  static of(graph: Graph): ValueSizes | undefined {
-    const pair = probePair(graph);
-    if ("conflict" in pair) return undefined;
-    const { sizes } = pair.first;
+  static of(graph: Graph, known?: ProbeSizes): ValueSizes | undefined {
+    const sizes = known ?? sizesOf(graph);
+    if (sizes === undefined) return undefined;
     for (const batch of new Set([1, sizes.batch])) {
       const [short, long] = twoLengths(graph, { ...sizes, batch });
       if (short === undefined || long === undefined) continue;
@@ -87,6 +87,11 @@ export class ValueSizes {
         : node.output.flatMap((value) => (value !== "" && this.isQuadratic(value) ? [{ value, node }] : [])),
     );
   }
+}
+
+function sizesOf(graph: Graph): ProbeSizes | undefined {
+  const pair = probePair(graph);
+  return "conflict" in pair ? undefined : pair.first.sizes;
 }
 
 /** Short inputs are one block or one window, and grow as its square: longer ones say how a value grows, if the model takes them. */
