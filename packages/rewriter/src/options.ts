@@ -69,8 +69,9 @@ export interface ConvertOptions extends FindOptions {
   /** Longest input, in tokens: position tables are grown to it. Default: as exported. */
   readonly maxLength?: number;
   /**
-   * The operators for causal attention: "standard" ones (a chunked prefix sum), "onnxruntime"'s own LinearAttention, or
-   * the standard LinearAttention of "onnx27", which raises the model's opset. Default "standard".
+   * The operators to write: "standard" ones; "onnxruntime"'s own LinearAttention for causal linear attention, and
+   * MultiHeadAttention for exact attention that is not causal; or the standard LinearAttention of "onnx27" for causal linear
+   * attention, which raises the model's opset. Default "standard".
    */
   readonly target?: "standard" | "onnxruntime" | "onnx27";
   /**
