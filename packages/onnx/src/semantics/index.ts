@@ -25,6 +25,7 @@ export {
   layoutOperators,
   matrixProducts,
   movingOperators,
+  comparisons,
   orderComparisons,
   allProducts,
   quantisation,

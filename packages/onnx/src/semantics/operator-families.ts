@@ -68,3 +68,6 @@ export const quantisation: OperatorFamily = family("QuantizeLinear DynamicQuanti
 
 /** Compare which of two numbers is larger. */
 export const orderComparisons: OperatorFamily = family("Less LessOrEqual Greater GreaterOrEqual");
+
+/** Compare two numbers. */
+export const comparisons: OperatorFamily = family("Equal", orderComparisons);

@@ -1,4 +1,5 @@
 import type { GraphProto, NodeProto } from "@favor/onnx";
+import type { Tensor } from "@favor/onnx/evaluate";
 import { GraphError } from "@favor/onnx/graph";
 import { graphProbe, type GraphProbe } from "@favor/onnx/graph";
 import { readsData } from "@favor/onnx/graph";
@@ -124,4 +125,11 @@ export function varies(context: AttentionContext, value: string, axis: number): 
   const one = dimsOf(context, value)?.[axis];
   const two = context.second?.info.get(value)?.dims[axis];
   return one !== undefined && two !== undefined && one !== two;
+}
+
+/** A value that the sizes of the inputs decide, if it is the same at both probes. Undefined without a second probe. */
+export function steadyValue({ first, second }: AttentionContext, value: string): Tensor | undefined {
+  const [one, two] = [first, second].map((probe) => probe?.info.get(value)?.value);
+  if (one === undefined || two === undefined || one.data.length !== two.data.length) return undefined;
+  return one.data.every((entry, i) => entry === two.data[i]) ? one : undefined;
 }

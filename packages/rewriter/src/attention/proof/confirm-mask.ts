@@ -2,7 +2,7 @@ import { FavorError } from "@favor/core";
 import { DataType } from "@favor/onnx";
 import { EvaluationLimitError, type Tensor } from "@favor/onnx/evaluate";
 import { ancestors, type Graph, type GraphProbe } from "@favor/onnx/graph";
-import type { AttentionContext } from "../context.ts";
+import { steadyValue } from "../context.ts";
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
 import { isWithin, widthOf, type Band } from "../band.ts";
 import { isCausal, leastAdded, type KeyMask, type MaskVerdict } from "../site.ts";
@@ -223,13 +223,6 @@ function namedPositions({ context, inputs }: MaskQuestion): number[] {
     .toSorted((a, b) => a - b)
     .slice(-constantsSeen)
     .flatMap((at) => [at - 1, at, at + 1]);
-}
-
-/** A value that is computed from constants, or is the same at both sizes of the inputs. */
-function steadyValue({ first, second }: AttentionContext, value: string): Tensor | undefined {
-  const known = first.info.get(value)?.value;
-  if (known === undefined || known.data.length > mostNamed) return undefined;
-  return known.data.join() === second?.info.get(value)?.value?.data.join() ? known : undefined;
 }
 
 /** The first and the last positions, those in the middle, those that are given, and some others. */

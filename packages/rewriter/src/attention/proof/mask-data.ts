@@ -1,7 +1,7 @@
 import { DataType, type NodeProto } from "@favor/onnx";
 import { isInteger } from "@favor/onnx/evaluate";
 import { describeNode, readsData, type GraphProbe } from "@favor/onnx/graph";
-import { copyingOperators, orderComparisons } from "@favor/onnx/semantics";
+import { comparisons, copyingOperators } from "@favor/onnx/semantics";
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
 import { countSteps } from "../context.ts";
 import type { MaskQuestion } from "./window-proof.ts";
@@ -17,7 +17,6 @@ interface Data {
 type OfValue = (value: string) => Data | undefined;
 
 const set = (names: string): ReadonlySet<string> => new Set(names.split(" "));
-const comparisons = new Set([...orderComparisons, "Equal"]);
 const logic = set("And Or Xor Not IsNaN IsInf");
 /** What masks are made with out of numbers, besides comparisons: `(1 - mask) * -1e4`. */
 const affine = set("Add Sub Mul Neg Cast CastLike Where");

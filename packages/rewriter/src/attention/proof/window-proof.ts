@@ -8,7 +8,7 @@ import type { NodeProto } from "@favor/onnx";
 import { ancestors } from "@favor/onnx/graph";
 import { graphProbe, type GraphProbe } from "@favor/onnx/graph";
 import { isWithin, type Band } from "../band.ts";
-import { type AttentionContext } from "../context.ts";
+import { steadyValue, type AttentionContext } from "../context.ts";
 import { drawInputs } from "./probing-inputs.ts";
 import type { Region, RegionLabels } from "../wiring/region.ts";
 import { allRead, RegionEvaluation, uniformWeights, type RegionInputs } from "./region-evaluation.ts";
@@ -48,11 +48,9 @@ function windowSizes({ context, inputs }: MaskQuestion): WindowSize[] {
   for (const node of ancestors(context.graph, inputs.values)) {
     if (!windowOperators.has(node.opType)) continue;
     for (const value of node.input) {
-      const known = context.first.info.get(value)?.value;
+      const known = context.second === undefined ? context.first.info.get(value)?.value : steadyValue(context, value);
       const size = Math.abs(known?.data[0] ?? 0);
-      if (known?.data.length !== 1 || !Number.isInteger(size) || size < narrow + 1) continue;
-      const again = context.second === undefined ? known : context.second.info.get(value)?.value;
-      if (again?.data[0] === known.data[0]) sizes.push({ node, value, size });
+      if (known?.data.length === 1 && Number.isInteger(size) && size > narrow) sizes.push({ node, value, size });
     }
   }
   return sizes;
