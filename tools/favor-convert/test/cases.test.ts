@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 
 import { ModelRunner } from "@favor/measure";
+import type { FavorFile } from "@favor/report";
 import { temporaryFolder } from "@favor/test-support/temporary-folder";
 import { readNpz } from "@favor/test-support/zoo/npz";
 
@@ -19,6 +20,13 @@ async function converted(name: string, options: Partial<Parameters<typeof conver
   const output = join(await temporaryFolder(), "converted");
   await convert({ source: caseFolder(name), output, ...options, dryRun: false });
   return output;
+}
+
+/** Converts a case, calibrated and evaluated on its own data. */
+async function measured(source: string, data: string): Promise<{ favor: FavorFile; output: string }> {
+  const output = join(await temporaryFolder(), "converted");
+  const { favor } = await convert({ source, output, calibrate: data, evaluate: data, count: 16, dryRun: false });
+  return { favor, output };
 }
 
 describe("mask-true-is-padding", () => {
@@ -55,15 +63,7 @@ describe("mask-true-is-padding", () => {
   });
 
   test("calibration and evaluation see the same", async () => {
-    const output = join(await temporaryFolder(), "converted");
-    const { favor } = await convert({
-      source: original,
-      output,
-      calibrate: data,
-      evaluate: data,
-      count: 16,
-      dryRun: false,
-    });
+    const { favor, output } = await measured(original, data);
     expect(favor.evaluation).toMatchObject({ kind: "masked-language" });
     // Random weights: the measurement says so.
     expect(favor.warnings?.map(({ code }) => code)).toContain("original-at-chance");
@@ -111,15 +111,7 @@ describe("one-score-output", () => {
   const data = join(original, "data.txt");
 
   test("scores are compared by their distance and their order, not by a cosine", async () => {
-    const output = join(await temporaryFolder(), "converted");
-    const { favor } = await convert({
-      source: original,
-      output,
-      calibrate: data,
-      evaluate: data,
-      count: 16,
-      dryRun: false,
-    });
+    const { favor, output } = await measured(original, data);
     expect(favor.evaluation).toMatchObject({ kind: "output-numbers", output: "logits", width: 1, vectors: 60 });
     const { checks, evaluation } = await verify({ original, converted: output, data });
     expect(checks.filter((check) => !check.passed)).toEqual([]);

@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { shared } from "@favor/test-support/shared-folder";
 import { temporaryFolder } from "@favor/test-support/temporary-folder";
 import { favorConvert } from "./favor-convert.ts";
+import { forgetHubSettings } from "./hub-environment.ts";
 
 const cases = fileURLToPath(new URL("cases", shared));
 
@@ -21,9 +22,7 @@ function inFolders(folder: string): Record<string, string> {
 }
 
 beforeEach(() => {
-  for (const name of Object.keys(process.env)) {
-    if (/^(?:HF_|HUGGING|XDG_|.*_proxy$)/i.test(name)) vi.stubEnv(name, undefined);
-  }
+  forgetHubSettings();
 });
 afterEach(() => {
   vi.unstubAllEnvs();

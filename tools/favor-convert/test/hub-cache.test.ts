@@ -8,6 +8,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from "vi
 import { tiny } from "@favor/test-support/antibody";
 import { temporaryFolder } from "@favor/test-support/temporary-folder";
 import { favorConvert } from "./favor-convert.ts";
+import { forgetHubSettings } from "./hub-environment.ts";
 
 const files = folderFiles(tiny);
 const { "onnx/model.onnx": onnx, "model.safetensors": weights, ...around } = files;
@@ -31,9 +32,7 @@ afterAll(() => server.close());
 
 beforeEach(async () => {
   home = await temporaryFolder();
-  for (const name of Object.keys(process.env)) {
-    if (/^(?:HF_|HUGGING|XDG_|.*_proxy$)/i.test(name)) vi.stubEnv(name, undefined);
-  }
+  forgetHubSettings();
   vi.stubEnv("HF_ENDPOINT", server.endpoint);
   vi.stubEnv("HF_HOME", home);
 });

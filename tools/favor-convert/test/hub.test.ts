@@ -11,6 +11,7 @@ import type { FavorFile } from "@favor/report";
 import { tiny, validation } from "@favor/test-support/antibody";
 import { temporaryFolder } from "@favor/test-support/temporary-folder";
 import { favorConvert } from "./favor-convert.ts";
+import { forgetHubSettings } from "./hub-environment.ts";
 
 const files = folderFiles(tiny);
 const { "onnx/model.onnx": onnx, "model.safetensors": weights, ...around } = files;
@@ -33,10 +34,7 @@ afterAll(() => server.close());
 
 beforeEach(async () => {
   home = await temporaryFolder();
-  // Nothing of whoever runs the tests: their cache, token, time limits or proxy.
-  for (const name of Object.keys(process.env)) {
-    if (/^(?:HF_|HUGGING|XDG_|.*_proxy$)/i.test(name)) vi.stubEnv(name, undefined);
-  }
+  forgetHubSettings();
   vi.stubEnv("HF_ENDPOINT", server.endpoint);
   vi.stubEnv("HF_HOME", home);
   vi.stubEnv("HF_TOKEN", "");
