@@ -23,7 +23,7 @@ export interface Architecture {
   readonly embedding: string;
   /** A matrix of the first layer, which the backbone of every checkpoint has. */
   readonly firstMatrix: string;
-  /** The weight of a decoder of its own, among the heads. */
+  /** The weight of the decoder, among the heads, where it is not tied to the embedding. */
   readonly decoder: string;
   readonly hasTokenTypes: boolean;
   /** Other names of its settings in config.json. */

@@ -8,7 +8,7 @@ import type { Weights } from "./weights.ts";
 /** Logits over the vocabulary without their bias, and where the matrix comes from. */
 interface Decoder {
   readonly embedding: string;
-  /** The module with a matrix of its own. */
+  /** The module that holds the matrix of an untied decoder. */
   readonly decoder: string;
 }
 

@@ -181,7 +181,7 @@ describe("shards", () => {
     expect([...read({ a: first, tied: second, b: second }).keys()].toSorted()).toEqual(["a", "b"]);
   });
 
-  it("a tensor of two files, with values of its own in each, is refused if the index names neither", () => {
+  it("refuses a tensor that two files hold with different values, if the index names neither", () => {
     const error = failure(() => read({ b: second, x: first }));
     expect([error.code, error.details["files"]]).toEqual(["malformed", [second, first]]);
   });

@@ -75,7 +75,7 @@ describe("checkpoints as people have them", () => {
     expect([largest < 1e-4, modelName]).toEqual([true, "model.safetensors"]);
   });
 
-  it("a decoder of its own counts, whatever the flag says, with a note", async () => {
+  it("uses the decoder in the file, even where the flag ties it, and says so", async () => {
     const { largest, notes } = await outcomeOf("tied-flag-untied-weights");
     expect(largest).toBeLessThan(1e-4);
     expect(notes).toEqual([expect.stringMatching(/cls\.predictions\.decoder\.weight and bert\.embeddings/) as string]);

@@ -102,7 +102,7 @@ it("config.json may begin with a byte order mark", async () => {
   expect(opened.model.graph.output[0]!.name).toBe("logits");
 });
 
-it("weights in a folder with a configuration of its own are read by that", async () => {
+it("weights in a subfolder are read with the configuration in that subfolder", async () => {
   putCheckpoint("sub");
   put("config.json", '{"model_type": "gpt2"}');
   const opened = await openSource(inFolder(), { file: "sub/model.safetensors" }).then(openSourceModel);

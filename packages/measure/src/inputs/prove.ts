@@ -76,9 +76,9 @@ export type Unproved =
   | { readonly unproved: "does not run"; readonly failure: unknown };
 
 /**
- * Finds the way to feed a model that its own outputs bear out. One token is replaced. It may change no other sequence of
- * the batch, it must change other positions of its own, and where a mask hides it, it may change nothing but the output
- * at its own position.
+ * Finds the way to feed a model that its outputs bear out, by replacing one token. The other sequences of the batch must stay
+ * as they are, and other positions of the same sequence must change. If a mask hides the token, only the output at its
+ * position may change.
  *
  * @returns the likeliest way that is borne out
  */

@@ -159,7 +159,7 @@ describe("inputs that are looked up", () => {
   });
 });
 
-describe("what is not proved is refused by name", () => {
+describe("refuses by name any input that it cannot prove", () => {
   const refused: readonly (readonly [string, SmallAttention, string])[] = [
     ["a cache", { others: [valueInfo("past_key_values.0.key", FLOAT, ["b", 2, "p", 16])] }, "past_key_values.0.key"],
     ["a temperature", { others: [valueInfo("temperature", FLOAT, [])] }, "temperature"],

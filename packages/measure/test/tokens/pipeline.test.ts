@@ -66,7 +66,7 @@ function make(parts: object): TokenPipeline {
   return new TokenPipeline({ added_tokens: [], model: words, ...parts });
 }
 
-describe("what is not carried out exactly is refused by name", () => {
+describe("refuses by name any step that it cannot carry out exactly", () => {
   test.each([
     ["normalizer", { type: "NFKC_Casefold" }, 'the normalizer "NFKC_Casefold"'],
     [

@@ -256,7 +256,7 @@ const imageSides: readonly number[] = (
 function attemptsFor(graph: Graph): ProbeSizes[] {
   const ranks = graph.inputs.map((input) => input.type?.tensorType?.shape?.dim.length ?? 0);
   if (!ranks.some((rank) => rank >= imageRank)) return [...attempts];
-  // A text that is fed with the image has a length of its own.
+  // A text that is fed with the image has another length.
   const sized = (side: number): ProbeSizes =>
     ranks.every((rank) => rank >= imageRank)
       ? { batch: 3, length: side, distinct: false }

@@ -49,7 +49,7 @@ const upward = { ...axisLook, nameLocation: "end", nameTextStyle: { ...axisLook.
 /** Height of a row of the legend, in pixels. */
 const legendRow = 22;
 
-/** The names of the lines, each a legend of its own at its place: one for all would overprint where the font is wide. */
+/** One legend per line, each at its place: a single legend would overprint where the font is wide. */
 function legendOf(lines: readonly Line[]): { legend: object[]; height: number } {
   const [symbol, gap] = [36, 12];
   let [left, row] = [0, 0];

@@ -48,7 +48,7 @@ export function modelCard(file: FavorFile): string {
 /** What can stand in YAML without quotes. */
 const safe = /^[\w.-]+(\/[\w.-]+)?$/;
 
-/** The metadata that the Hub reads: what is not known is left out. */
+/** The metadata that the Hub reads, without the entries that Favor does not know. */
 function frontMatter({ card }: FavorFile): string[] {
   const { repository, license, pipeline, transformersJs } = card ?? {};
   const entries: [key: string, value: string | undefined][] = [

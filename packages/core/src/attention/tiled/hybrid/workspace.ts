@@ -82,7 +82,7 @@ export function resolveHybrid(
   };
 }
 
-/** A map that is never used, so that attention without a far field needs no code of its own. */
+/** A map that is never used, so that attention without a far field takes the same path. */
 function standIn(dim: number): FeatureMap32 {
   const projection = new Float64Array(dim);
   return {
