@@ -8,14 +8,17 @@ export interface SiteCost {
   readonly heads: number;
   readonly headDim: number;
   readonly features: number;
-  /** Keys that a query sees, for attention that is computed within a window. */
+  /** Keys that a query sees exactly, for attention that is computed within a window or has exact keys beside features. */
   readonly keys?: number;
+  /** Queries that are averaged to choose blocks of keys, if any are. */
+  readonly group?: number;
 }
 
 /**
  * Counts the multiply-adds of the attention of all sites by sequence length L, without projections and feed-forward
  * layers. Softmax: QK^T and PV, 2 L^2 d per head. Linear: Omega.Q and Omega.K, phi(K)^T [V 1] and phi(Q) times that,
- * 4 L M d per head (Choromanski et al. 2020, section 2.2). Within a window of W keys: 2 L W d per head.
+ * 4 L M d per head (Choromanski et al. 2020, section 2.2). Within a window of W keys, and for W exact keys beside features:
+ * 2 L W d per head. Choosing blocks of keys by means of g queries: L^2 d / g per head.
  *
  * @returns for each length: [length, multiply-adds with softmax everywhere, multiply-adds as converted].
  */
@@ -23,10 +26,12 @@ export function attentionCost(sites: readonly SiteCost[]): [length: number, soft
   return lengths.map((length) => {
     let softmax = 0;
     let converted = 0;
-    for (const { heads, headDim, features, keys = length } of sites) {
+    for (const { heads, headDim, features, keys = features === 0 ? length : 0, group } of sites) {
       softmax += 2 * heads * length * length * headDim;
       const seen = Math.min(keys, length);
-      converted += heads * length * headDim * (features === 0 ? 2 * seen : 4 * features);
+      // If all keys are exact, none are left to choose among or to estimate.
+      const rest = seen === length ? 0 : 4 * features + (group === undefined ? 0 : length / group);
+      converted += heads * length * headDim * (2 * seen + rest);
     }
     return [length, softmax, converted];
   });
@@ -34,10 +39,20 @@ export function attentionCost(sites: readonly SiteCost[]): [length: number, soft
 
 /** The sites of a conversion, for {@link attentionCost}. */
 export function siteCosts({ sites }: { readonly sites: readonly FavorSite[] }): SiteCost[] {
-  return sites.map(({ heads, headDim, featureMap, state, mask: { band } }) => ({
+  return sites.map(({ heads, headDim, featureMap, state, mask: { band }, ...site }) => ({
     heads,
     headDim,
     features: featureMap?.width ?? 0,
     ...(state === "band" && band !== undefined && { keys: band.before + 1 + band.after }),
+    ...(site.exactKeys !== undefined && exactKeysCost(site.exactKeys, site)),
   }));
+}
+
+/** The near field is three blocks, in causal attention two; cross-attention has none. */
+function exactKeysCost(
+  { window, chosenBlocks, group }: NonNullable<FavorSite["exactKeys"]>,
+  { kind, causal }: Pick<FavorSite, "kind" | "causal">,
+): Pick<SiteCost, "keys" | "group"> {
+  const near = kind === "cross" ? 0 : causal ? 2 : 3;
+  return { keys: (near + chosenBlocks) * window, ...(chosenBlocks > 0 && { group }) };
 }

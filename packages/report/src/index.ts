@@ -8,4 +8,11 @@ export { siteRecord } from "./record/site-record.ts";
 export { curveSchema, stageSchema } from "./record/tuning-record.ts";
 export type { CurvePoint, DistilledSite, TuningRecord, TuningStage } from "./record/tuning-record.ts";
 export { reportFiles } from "./record/report-files.ts";
-export { describeEvaluation, describeFeatures, describeTuning, summary, verdict } from "./summary.ts";
+export {
+  describeEvaluation,
+  describeExactKeys,
+  describeFeatures,
+  describeTuning,
+  summary,
+  verdict,
+} from "./summary.ts";

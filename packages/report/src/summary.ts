@@ -1,6 +1,7 @@
 import { attentionCost, siteCosts } from "./attention-cost.ts";
 import type { FavorFile, FavorSite } from "./record/favor-file.ts";
 import type { TuningRecord } from "./record/tuning-record.ts";
+import type { SiteExactKeys } from "@favor/rewriter";
 import type { Evaluation, MaskedQuality } from "@favor/measure";
 import { counted, grouped, percent, percentWithInterval, short, withInterval } from "@favor/measure/numbers";
 
@@ -82,7 +83,7 @@ interface Described {
 
 /** `256 positive features per head, orthogonal projection, calibrated on 200 sequences, best of 4 draws`. */
 export function describeFeatures({ options, calibration }: Described): string {
-  const { features, count, projection, seeds = 1, refine = 0 } = options;
+  const { features, count, projection, seeds = 1, refine = 0, window = 0, chosenBlocks = 0 } = options;
   if (features === "exact") return "exact softmax";
   const isDirect = features === "elu1" || features === "squared-relu";
   const parts = [isDirect ? `${features} features` : `${counted(count, `${features} feature`)} per head`];
@@ -96,6 +97,7 @@ export function describeFeatures({ options, calibration }: Described): string {
   }
   if (seeds > 1) parts.push(`best of ${seeds} draws`);
   if (refine > 0) parts.push(`refined in ${counted(refine, "step")}`);
+  if (window > 0) parts.push(`beside exact keys (${describeExactKeys({ window, chosenBlocks })})`);
   return parts.join(", ");
 }
 
@@ -127,6 +129,11 @@ export function describeEvaluation(evaluation: Evaluation): string {
     `${kept}; perplexity ${short(original.perplexity.value)} before, ` +
     `${short(converted.perplexity.value)} after (${counted(evaluation.maskedTokens, "masked token")} of ${counted(data.sequences, "sequence")}).`
   );
+}
+
+/** `blocks of 64: near and 8 chosen` */
+export function describeExactKeys({ window, chosenBlocks }: Pick<SiteExactKeys, "window" | "chosenBlocks">): string {
+  return `blocks of ${window}: near${chosenBlocks > 0 ? ` and ${chosenBlocks} chosen` : ""}`;
 }
 
 /** Sums up in one sentence what tuning recovered. */

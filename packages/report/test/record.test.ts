@@ -29,9 +29,9 @@ const former = (features: string) => ({
 test.each([
   ["positive", "linear"],
   ["exact", "exact by block"],
-])("format 1 with %s features is read as format 2", (features, state) => {
+])("format 1 with %s features is read as format 3", (features, state) => {
   const { format, sites } = favorFileSchema.parse(former(features));
-  expect(format).toBe(2);
+  expect(format).toBe(3);
   expect(sites.map((each) => [each.state, each.because])).toEqual([
     [state, undefined],
     ["unchanged", "kept"],
@@ -39,8 +39,15 @@ test.each([
   ]);
 });
 
-test("format 2 has one state per site, and no other", () => {
+test("format 2 is read as format 3, with one state per site and no other", () => {
   const file = { ...former("positive"), format: 2, sites: [site("linear")] };
-  expect(favorFileSchema.parse(file).sites[0]!.state).toBe("linear");
+  const { format, sites } = favorFileSchema.parse(file);
+  expect([format, sites[0]!.state]).toEqual([3, "linear"]);
   expect(favorFileSchema.safeParse({ ...file, sites: [site("converted")] }).success).toBe(false);
+});
+
+test("format 3 has a site's exact keys", () => {
+  const exactKeys = { window: 64, chosenBlocks: 8, group: 16 };
+  const file = { ...former("positive"), format: 3, sites: [{ ...site("linear"), exactKeys }] };
+  expect(favorFileSchema.parse(file).sites[0]!.exactKeys).toEqual(exactKeys);
 });

@@ -11,7 +11,7 @@ const data = { file: "a", sha256: "b", sequences: 1, tokens: 1, unknown: 0, trun
 function file(changes: Partial<FavorFile>): FavorFile {
   const hash = { sha256: "0".repeat(64), bytes: 1 };
   return {
-    format: 2,
+    format: 3,
     versions: {},
     source: { name: "model", model: "model.onnx", ...hash },
     model: { file: "onnx/model.onnx", ...hash },

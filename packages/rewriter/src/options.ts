@@ -45,6 +45,24 @@ export interface FindOptions {
   readonly maskOperations?: number;
 }
 
+/**
+ * Which keys of an attention are exact, beside an estimate of all others by features; `hybridAttention` of @favor/core is
+ * the definition. Blocks are counted from the first position.
+ */
+export interface ExactKeys {
+  /**
+   * The width of a block of queries or keys, a multiple of 16; 0: no key is exact. In self-attention each query sees its own
+   * block exactly, the two around it (causal: the one before), and the first key that the mask shows. Cross-attention has
+   * chosen blocks only.
+   */
+  readonly window: number;
+  /**
+   * How many further blocks of keys are exact, chosen for each block of queries by `averagedQueries` of @favor/core. Default
+   * 0.
+   */
+  readonly chosenBlocks?: number;
+}
+
 export interface ConvertOptions extends FindOptions {
   /** Default "positive". */
   readonly features?: FeatureChoice;
@@ -63,9 +81,15 @@ export interface ConvertOptions extends FindOptions {
   readonly moments?: readonly (readonly HeadMoments[] | undefined)[];
   /**
    * Feature maps per site and head, made elsewhere (`calibrate`, `fitLandmarks`). They take precedence over `features`
-   * and `moments`. Sites without any are converted as the other options say.
+   * and `moments`. Sites without any are converted as the other options say. An empty list is for a site with exact keys
+   * that is to attend to nothing else.
    */
   readonly featureMaps?: readonly (readonly FeatureMapDescription[] | undefined)[];
+  /**
+   * Keys that are exact beside the features, which must have an exponential form: for all sites, or a list by site
+   * (`undefined`: none). Default none.
+   */
+  readonly exactKeys?: ExactKeys | readonly (ExactKeys | undefined)[];
   /** Longest input, in tokens: position tables are grown to it. Default: as exported. */
   readonly maxLength?: number;
   /**
@@ -93,7 +117,7 @@ export interface ConvertOptions extends FindOptions {
   readonly growth?: "tile" | "interpolate";
 }
 
-type Given = "moments" | "featureMaps" | "maxLength" | "maskOperations";
+type Given = "moments" | "featureMaps" | "exactKeys" | "maxLength" | "maskOperations";
 /** Options with their defaults. */
 export type Settings = Required<Omit<ConvertOptions, Given>> & Pick<ConvertOptions, Given>;
 
@@ -117,6 +141,7 @@ export function checkOptions(options: ConvertOptions): Settings {
   if (options.stateful === true && features === "exact") {
     throw new ArgumentError("options.features", "linear attention if options.stateful is set", features);
   }
+  checkExactKeys(options, features);
   const { block = 128, rows = "graph" } = options;
   if (!Number.isInteger(block) || block < 1 || block > 65_536) {
     throw new ArgumentError("options.block", "an integer from 1 to 65536", block);
@@ -139,3 +164,44 @@ export function checkOptions(options: ConvertOptions): Settings {
     rows,
   };
 }
+
+/** Features whose estimate of exp(q.k) has no absolute scale, which exact keys need beside them. */
+const withoutScale: readonly FeatureChoice[] = featureChoices.filter(
+  (choice) => !["positive", "hyperbolic", "oprf", "dense-exponential"].includes(choice),
+);
+
+function checkExactKeys({ exactKeys, featureMaps, stateful }: ConvertOptions, features: FeatureChoice): void {
+  const given = exactKeysList(exactKeys);
+  for (const { window, chosenBlocks = 0 } of given) {
+    if (!Number.isInteger(window) || window < 0 || window > 65_536 || window % 16 !== 0) {
+      throw new ArgumentError("options.exactKeys.window", "0 or a multiple of 16 up to 65536", window);
+    }
+    if (!Number.isInteger(chosenBlocks) || chosenBlocks < 0 || chosenBlocks > 65_536) {
+      throw new ArgumentError("options.exactKeys.chosenBlocks", "an integer from 0 to 65536", chosenBlocks);
+    }
+    if (window === 0 && chosenBlocks > 0) {
+      throw new ArgumentError("options.exactKeys.window", "the width of the chosen blocks, at least 16", window);
+    }
+  }
+  if (given.every(({ window }) => window === 0)) return;
+  if (stateful === true) {
+    throw new ArgumentError("options.exactKeys", "no exact keys if options.stateful is set", exactKeys);
+  }
+  if (features === "exact" || (featureMaps === undefined && withoutScale.includes(features))) {
+    throw new ArgumentError("options.features", "features with an exponential form beside exact keys", features);
+  }
+}
+
+/** The exact keys that options give, of all sites. */
+function exactKeysList(exactKeys: ConvertOptions["exactKeys"]): readonly ExactKeys[] {
+  if (exactKeys === undefined) return [];
+  return isList(exactKeys) ? exactKeys.filter((each) => each !== undefined) : [exactKeys];
+}
+
+/** The exact keys that options give for a site; undefined for none. */
+export function exactKeysOf({ exactKeys }: Pick<ConvertOptions, "exactKeys">, site: number): ExactKeys | undefined {
+  const given = exactKeys !== undefined && isList(exactKeys) ? exactKeys[site] : exactKeys;
+  return given === undefined || given.window === 0 ? undefined : given;
+}
+
+const isList = <T>(given: T | readonly T[]): given is readonly T[] => Array.isArray(given);

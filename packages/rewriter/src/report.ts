@@ -1,6 +1,7 @@
 import type { FeatureMapDescription } from "@favor/core";
 import type { Band } from "./attention/band.ts";
 import type { AttentionSite, FoundSite, MaskVerdict, Possibility } from "./attention/site.ts";
+import type { ExactKeys } from "./options.ts";
 import type { Reason } from "./refusals/reason.ts";
 
 /** The report on one attention of a model. Plain JSON. */
@@ -29,6 +30,12 @@ export interface SiteReport {
   readonly reasons: readonly Reason[];
 }
 
+/** The exact keys of a site, see {@link ExactKeys}. */
+export interface SiteExactKeys extends Required<ExactKeys> {
+  /** How many queries are averaged to choose blocks. */
+  readonly group: number;
+}
+
 /** One attention and its outcome. */
 export interface ConvertedSite extends SiteReport {
   /**
@@ -38,10 +45,12 @@ export interface ConvertedSite extends SiteReport {
   readonly state: "linear" | "band" | "exact by block" | "unchanged";
   /** Why it is unchanged: an option keeps it, or it cannot be replaced. Absent otherwise. */
   readonly because?: "kept" | "refused";
-  /** One description per head; absent for exact attention and for sites that stay softmax. */
+  /** One description per head, none if exact keys are all; absent for exact attention and for sites that stay softmax. */
   readonly featureMaps?: readonly FeatureMapDescription[];
   /** Whether the calibration of query and key was folded into the projections' weights, at no cost at run time. */
   readonly folded?: { readonly query: boolean; readonly key: boolean };
+  /** Which keys are exact beside the features; absent if none are. */
+  readonly exactKeys?: SiteExactKeys;
 }
 
 export function reportSite(found: FoundSite): SiteReport {

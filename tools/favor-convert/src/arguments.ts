@@ -100,6 +100,20 @@ function convertOptions(parser: Argv) {
       seeds: wholeNumber("seeds", "draws of positive features to choose from by calibration [default: 4]", 1, 1024),
       refine: wholeNumber("refine", "gradient-descent steps on the landmarks [default: 0]", 0, 10_000),
     }),
+    ...grouped("Exact keys:", {
+      window: wholeNumber(
+        "window",
+        "width of the blocks of keys that are exact: own and neighbours [default: 0]",
+        0,
+        65536,
+      ),
+      "chosen-blocks": wholeNumber(
+        "chosen-blocks",
+        "further exact blocks for each block of queries [default: 0]",
+        0,
+        65536,
+      ),
+    }),
     ...grouped("Data:", {
       calibrate: dataFile("calibrate", "to fit the features to"),
       "calibrate-count": wholeNumber("calibrate-count", "sequences to fit to [default: 200]", 1, 1_000_000),
@@ -173,6 +187,7 @@ export async function parseArguments(argv: readonly string[], columns?: number):
         convertOptions,
         ({ source, json, quiet, ...options }) => {
           const { output, features, count, projection, seed, seeds, refine, keep, budget, cross, target } = options;
+          const { window, chosenBlocks } = options;
           const { stateful, maxLength, growth, speed, calibrate, calibrateCount, evaluate, evaluateCount } = options;
           const { column: field, truncate, threads: cores, force, dryRun, revision, file, dtype, task } = options;
           const given = defined({
@@ -187,6 +202,8 @@ export async function parseArguments(argv: readonly string[], columns?: number):
             seed,
             seeds,
             refine,
+            window,
+            chosenBlocks,
             keep,
             budget,
             target,

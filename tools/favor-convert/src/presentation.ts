@@ -1,4 +1,5 @@
 import { reasonLines } from "@favor/rewriter";
+import type { ConvertedSite } from "@favor/rewriter";
 
 import { bytesText } from "@favor/checkpoints/node";
 import { duration, textTable, wrapped } from "@favor/command-line";
@@ -8,7 +9,7 @@ import type { Inspection } from "./commands/inspect.ts";
 import type { Verification } from "./commands/verify.ts";
 import type { Plan } from "./commands/plan.ts";
 import type { FavorFile, MeasuredSpeed } from "@favor/report";
-import { describeEvaluation, siteRecord, summary, verdict } from "@favor/report";
+import { describeEvaluation, describeExactKeys, siteRecord, summary, verdict } from "@favor/report";
 import { siteTable } from "./site-lines.ts";
 
 /** The output of `inspect`. */
@@ -70,10 +71,15 @@ function withoutAttention(model: string, operators: Inspection["operators"]): st
   );
 }
 
+/** What a site has become, in a few words. */
+function stateOf({ state, exactKeys }: ConvertedSite): string {
+  return exactKeys === undefined ? state : `${state} beside exact keys (${describeExactKeys(exactKeys)})`;
+}
+
 /** The output of `convert`. */
 export function conversionText(result: ConvertResult | DryRunResult): string {
   const { folder, sites, notes, favor } = result;
-  const lines = [siteTable(sites, "state", (site) => site.state), ...reasonLines(sites), ...notes];
+  const lines = [siteTable(sites, "state", stateOf), ...reasonLines(sites), ...notes];
   if (favor === undefined) return [...lines, ...planLines(result.plan), "Dry run: nothing was written."].join("\n");
   lines.push(summary(favor), verdict(favor));
   if (favor.evaluation !== undefined) lines.push(describeEvaluation(favor.evaluation));

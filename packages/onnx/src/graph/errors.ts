@@ -24,6 +24,8 @@ export type GraphErrorCode =
   | "non-finite-weights"
   /** The model cannot be fed in pieces. */
   | "cannot-be-stateful"
+  /** An attention cannot have exact keys beside features. */
+  | "cannot-have-exact-keys"
   /** The model's opset is too old, or cannot be raised to the one of the target. */
   | "cannot-raise-opset"
   /** Statistics or feature maps belong to another site or model. */

@@ -9,7 +9,14 @@ import type { MeasuredSpeed } from "../record/measured-speed.ts";
 import { counted, grouped, short } from "@favor/measure/numbers";
 import { Html, facts, html, page, table } from "./page.ts";
 import type { Cell } from "./page.ts";
-import { describeEvaluation, describeFeatures, evaluationMethod, summary, verdict } from "../summary.ts";
+import {
+  describeEvaluation,
+  describeExactKeys,
+  describeFeatures,
+  evaluationMethod,
+  summary,
+  verdict,
+} from "../summary.ts";
 
 /**
  * Makes `report.html`, a page about the conversion with charts as SVG. It loads nothing.
@@ -120,10 +127,13 @@ const errorMethod =
   "own norm, on activations of the original model.";
 
 /** What computes an attention in the converted model. */
-function nowOf(state: FavorSite["state"], { options }: FavorFile): string {
+function nowOf({ state, exactKeys, featureMap }: FavorSite, { options }: FavorFile): string {
   if (state === "band") return "softmax within its window";
   if (state === "exact by block") return "softmax by blocks";
-  return state === "linear" ? options.features : "softmax";
+  if (state !== "linear") return "softmax";
+  if (exactKeys === undefined) return options.features;
+  const exact = describeExactKeys(exactKeys);
+  return featureMap === undefined ? exact : `${exact}; ${options.features} (${featureMap.width})`;
 }
 
 /** Lists why attention stayed softmax: each reason once, with its layers. */
@@ -152,7 +162,7 @@ function sites(file: FavorFile): Html {
     ["head dim", ({ headDim }) => headDim],
     ["scale", ({ scale }) => short(scale)],
     ["mask", ({ mask }) => mask.kind],
-    ["now", ({ state }) => nowOf(state, file)],
+    ["now", (site) => nowOf(site, file)],
     ["error, mean", ({ error }) => error?.mean.toFixed(4) ?? ""],
     ["error, worst head", ({ error }) => error?.worst.toFixed(4) ?? ""],
     ["site", ({ name }) => html`<code>${name}</code>`],

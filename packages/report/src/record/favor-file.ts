@@ -73,6 +73,9 @@ export interface FavorOptions {
   /** The allowed loss, in points. */
   readonly budget?: number;
   readonly cross?: true;
+  /** Width of the blocks of exact keys, and how many are chosen besides the near ones; absent: none. */
+  readonly window?: number;
+  readonly chosenBlocks?: number;
   readonly target?: NonNullable<ConvertOptions["target"]>;
   readonly stateful?: true;
   /** Length in tokens that the position table was grown to. */
@@ -83,7 +86,7 @@ export interface FavorOptions {
 /** The contents of `favor.json`, which every converted folder has. */
 export interface FavorFile {
   /** Version of the format; raised if a change would mislead older readers. What is read is brought to this version. */
-  readonly format: 2;
+  readonly format: 3;
   readonly versions: Readonly<Record<string, string>>;
   /**
    * `revision`: the commit, if the source comes from the Hub. `task`: the head of a graph that was built from weights, if
@@ -179,6 +182,7 @@ const site: z.ZodType<FavorSite> = z.object({
       folded: z.object({ query: z.boolean(), key: z.boolean() }).exactOptional(),
     })
     .exactOptional(),
+  exactKeys: z.object({ window: count, chosenBlocks: count, group: count }).exactOptional(),
   error: z.object({ mean: z.number(), worst: z.number(), heads: z.array(z.number()).exactOptional() }).exactOptional(),
 });
 
@@ -192,15 +196,20 @@ const formerFile = z.looseObject({
   sites: z.array(formerSite),
 });
 
-/** Brings a file of format 1 to format 2; anything else stays as it is. */
+/** Format 2 had no exact keys; otherwise it is format 3. */
+const withoutExactKeys = z.looseObject({ format: z.literal(2) });
+
+/** Brings a file of format 1 or 2 to format 3; anything else stays as it is. */
 function upgraded(read: unknown): unknown {
+  const second = withoutExactKeys.safeParse(read);
+  if (second.success) return { ...second.data, format: 3 };
   const former = formerFile.safeParse(read);
   if (!former.success) return read;
   const { options, sites } = former.data;
   const converted = options.features === "exact" ? "exact by block" : "linear";
   return {
     ...former.data,
-    format: 2,
+    format: 3,
     sites: sites.map(({ state, ...rest }) => {
       if (state === "kept" || state === "refused") return { ...rest, state: "unchanged", because: state };
       return { ...rest, state: state === "band" ? state : converted };
@@ -209,7 +218,7 @@ function upgraded(read: unknown): unknown {
 }
 
 const currentFile: z.ZodType<FavorFile> = z.object({
-  format: z.literal(2),
+  format: z.literal(3),
   versions: z.record(z.string(), z.string()),
   source: file.extend({
     name: z.string(),
@@ -229,6 +238,8 @@ const currentFile: z.ZodType<FavorFile> = z.object({
     keep: z.array(count),
     budget: z.number().exactOptional(),
     cross: z.literal(true).exactOptional(),
+    window: count.exactOptional(),
+    chosenBlocks: count.exactOptional(),
     target: z.enum(["standard", "onnxruntime", "onnx27"]).exactOptional(),
     stateful: z.literal(true).exactOptional(),
     maxLength: count.exactOptional(),
@@ -243,5 +254,5 @@ const currentFile: z.ZodType<FavorFile> = z.object({
   files: z.array(file.extend({ file: z.string() })).exactOptional(),
 });
 
-/** The schema of `favor.json`, of format 1 or 2. Unknown keys are dropped. */
+/** The schema of `favor.json`, of format 1 to 3. Unknown keys are dropped. */
 export const favorFileSchema: z.ZodType<FavorFile> = z.preprocess(upgraded, currentFile);

@@ -5,7 +5,8 @@ import type { FavorSite, SiteError, WrittenSite } from "./favor-file.ts";
 
 /** A converted site as `favor.json` records it. */
 export function siteRecord(site: ConvertedSite, error: SiteError | undefined): WrittenSite {
-  const { layer, name, kind, heads, keyValueHeads, headDim, scale, mask, causal, state, because, reasons } = site;
+  const { layer, name, kind, heads, keyValueHeads, headDim, scale, mask, causal, state, because, reasons, exactKeys } =
+    site;
   return {
     site: site.site,
     layer,
@@ -21,6 +22,7 @@ export function siteRecord(site: ConvertedSite, error: SiteError | undefined): W
     ...(because !== undefined && { because }),
     reasons: reasons.map(({ code, message }) => ({ code, message })),
     ...featureMapRecord(site),
+    ...(exactKeys !== undefined && { exactKeys: { ...exactKeys } }),
     ...(error !== undefined && { error }),
   };
 }

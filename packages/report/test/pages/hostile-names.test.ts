@@ -8,7 +8,7 @@ import type { FavorFile } from "../../src/record/favor-file.ts";
 const hostile = "model\u202Egnp\u200B\u001B[31m\n\n# Verified <script>";
 
 const file: FavorFile = {
-  format: 2,
+  format: 3,
   versions: { [hostile]: hostile },
   source: { name: hostile, model: hostile, sha256: "0".repeat(64), bytes: 1 },
   model: { file: "onnx/model.onnx", sha256: "0".repeat(64), bytes: 1 },

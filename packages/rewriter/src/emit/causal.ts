@@ -108,7 +108,8 @@ function joinRows({ build, chunks, chunk }: Chunks, value: string, length: strin
     : build.op("Gather", [joined, build.range(length)], { axis: { int: 2 } });
 }
 
-function pad(build: NodeBuilder, value: string, axis: number, extra: string, filler: number): string {
+/** Appends `extra` entries of a value on one of four axes. */
+export function pad(build: NodeBuilder, value: string, axis: number, extra: string, filler: number): string {
   if (build.graph.opset < 11) {
     // Pad takes its widths as inputs since opset 11.
     const shape = build.op("Shape", [value]);

@@ -11,13 +11,15 @@ import { GraphError } from "@favor/onnx/graph";
 import type { Settings } from "../options.ts";
 
 /**
- * The feature map of every head of a site, as requested by the options; undefined for exact attention.
+ * The feature map of every head of a site, as requested by the options; undefined for exact attention, none for a site
+ * whose exact keys are all.
  *
  * @throws GraphError "calibration-mismatch" for statistics or feature maps that belong to another site
  */
 export function describeFeatures(site: AttentionSite, settings: Settings): FeatureMapDescription[] | undefined {
   if (settings.features === "exact") return undefined;
   const given = settings.featureMaps?.[site.index];
+  if (given?.length === 0) return [];
   if (given !== undefined) {
     checkCalibration(site, "feature maps", given, given.map(dimensionOf));
     checkAlike(site, given);

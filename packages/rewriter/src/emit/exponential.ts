@@ -22,6 +22,7 @@ export interface FoldedSides {
  * positive: nothing overflows, and every key keeps at least one feature.
  *
  * @param forms one per head
+ * @param scaled whether the scale of each query is wanted, too; then nothing is folded
  */
 export function exponentialFeatures(
   build: NodeBuilder,
@@ -29,6 +30,7 @@ export function exponentialFeatures(
   inputs: SiteInputs,
   forms: readonly ExponentialForm[],
   folded: FoldedSides,
+  scaled: boolean = false,
 ): LinearFeatures {
   const { count, dim } = forms[0]!;
   const heads = forms.length;
@@ -47,7 +49,9 @@ export function exponentialFeatures(
   }
 
   // Keys: |k'|^2 needs k' itself, unless A_k is a multiple of the identity.
-  const keys = keyVectors(build, forms, inputs.keyColumns, folded.key ? 1 : scales.key, folded.key);
+  const keys = folded.key
+    ? { value: inputs.keyColumns, scale: 1 }
+    : affine(build, forms, inputs.keyColumns, scales.key, "key");
   const keyWeights = stack(forms.map((form) => times(form.keyProjection, keys.scale)));
   const key = (site.causal ? columnFeatures : rowFeatures)(build, keyWeights, [heads, count, dim], keys.value);
 
@@ -64,16 +68,74 @@ export function exponentialFeatures(
     const product = build.op("MatMul", [build.floats("weight_key", [heads, 1, dim], stack(linear)), inputs.keyColumns]);
     logWeight = build.op("Add", [logWeight, product]);
   }
+  const core = stateCore(build, forms, isWide);
+  const queryFeatures = build.softmax(query);
+  const queryLog = scaled
+    ? queryScale(build, forms, inputs.query, scales.query, {
+        exponents: query,
+        features: queryFeatures,
+        constants: forms.map((form, head) => core.logScales[head]! - dot(form.keyWeight, form.keyMean)),
+      })
+    : undefined;
   return {
     count,
-    query: build.softmax(query),
+    query: queryFeatures,
     keyColumns: key.columns,
     logWeight,
     value: inputs.value,
     keep: inputs.keep,
     positive: true,
-    ...stateCore(build, forms, isWide),
+    ...(core.core && { core: core.core }),
+    ...(queryLog !== undefined && { queryLog }),
   };
+}
+
+/** What the scale of a query is made of. */
+interface QueryScale {
+  /** log phi(q), [batch, heads, queries, M], and its softmax. */
+  readonly exponents: string;
+  readonly features: string;
+  /** One number per head. */
+  readonly constants: readonly number[];
+}
+
+/**
+ * log of what a softmax of the exponents leaves out, q.keyMean - |q'|^2/2 and a constant: const(q) of the form, and more.
+ * Returns [batch, heads, queries, 1].
+ */
+function queryScale(
+  build: NodeBuilder,
+  forms: readonly ExponentialForm[],
+  query: string,
+  scale: number,
+  { exponents, features, constants }: QueryScale,
+): string {
+  const { dim, subtractNorms } = forms[0]!;
+  const heads = forms.length;
+  let log = logSumExp(build, exponents, features);
+  const linear = stack(forms.map(({ keyMean }) => times(keyMean, scale)));
+  if (linear.some((weight) => weight !== 0)) {
+    log = build.op("Add", [log, build.op("MatMul", [query, build.floats("mean_key", [heads, dim, 1], linear)])]);
+  }
+  if (subtractNorms) {
+    const columns = build.transpose(query, [0, 1, 3, 2]);
+    const { value, scale: own } = affine(build, forms, columns, scale, "query");
+    const half = build.floats("norm_query", [heads, dim, 1], new Float64Array(heads * dim).fill(own ** 2 / 2));
+    const rows = build.transpose(value, [0, 1, 3, 2]);
+    log = build.op("Sub", [log, build.op("MatMul", [build.op("Mul", [rows, rows]), half])]);
+  }
+  return build.op("Add", [log, build.floats("log_scale", [heads, 1, 1], constants)]);
+}
+
+/** The log of the sum of exponentials over the last axis: max e - log max softmax(e), and that is at least 1 / M. */
+function logSumExp(build: NodeBuilder, exponents: string, softmax: string): string {
+  return build.op("Sub", [build.reduceMax(exponents, 3), build.op("Log", [build.reduceMax(softmax, 3)])]);
+}
+
+function dot(a: Float64Array, b: Float64Array): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
+  return sum;
 }
 
 /** P_q A_q (scale q - mean) as a matrix [count, dim] and a bias [count]; P_q alone where A_q is folded. */
@@ -96,36 +158,37 @@ function queryMap(form: ExponentialForm, scale: number | undefined): { matrix: F
   return { matrix, bias };
 }
 
-interface KeyVectors {
-  /** [batch, heads or 1, dim, keys] */
+interface AffineVectors {
+  /** [batch, heads or 1, dim, length] */
   readonly value: string;
-  /** k' is this times the value. */
+  /** x' is this times the value. */
   readonly scale: number;
 }
 
-function keyVectors(
+/** x' = A (scale x - mean) of queries or keys, given as columns. */
+function affine(
   build: NodeBuilder,
   forms: readonly ExponentialForm[],
   columns: string,
   scale: number,
-  folded: boolean,
-): KeyVectors {
-  if (folded) return { value: columns, scale: 1 };
-  if (forms.every(({ keyMean, keyMatrix }) => isPlain(keyMean, keyMatrix))) return { value: columns, scale };
+  side: "query" | "key",
+): AffineVectors {
+  const sides = forms.map((form) => ({ mean: form[`${side}Mean`], matrix: form[`${side}Matrix`] }));
+  if (sides.every(({ mean, matrix }) => isPlain(mean, matrix))) return { value: columns, scale };
   const { dim } = forms[0]!;
   const heads = forms.length;
-  const matrix = stack(forms.map((form) => form.keyMatrix.map((a) => a * scale)));
+  const scaled = stack(sides.map(({ matrix }) => matrix.map((a) => a * scale)));
   const shift = stack(
-    forms.map(({ keyMatrix, keyMean }) =>
+    sides.map(({ matrix, mean }) =>
       Float64Array.from({ length: dim }, (_, i) => {
         let sum = 0;
-        for (let j = 0; j < dim; j++) sum -= keyMatrix[i * dim + j]! * keyMean[j]!;
+        for (let j = 0; j < dim; j++) sum -= matrix[i * dim + j]! * mean[j]!;
         return sum;
       }),
     ),
   );
-  const rotated = build.op("MatMul", [build.floats("balance_key", [heads, dim, dim], matrix), columns]);
-  const value = build.op("Add", [rotated, build.floats("shift_key", [heads, dim, 1], shift)]);
+  const rotated = build.op("MatMul", [build.floats(`balance_${side}`, [heads, dim, dim], scaled), columns]);
+  const value = build.op("Add", [rotated, build.floats(`shift_${side}`, [heads, dim, 1], shift)]);
   return { value, scale: 1 };
 }
 
@@ -190,7 +253,7 @@ function columnFeatures(build: NodeBuilder, weights: Float64Array, sizes: Sizes,
 
 /**
  * The same by a softmax of rows, which runtimes compute in one pass where exp(e - max e) takes three; the transposition
- * becomes part of the product that reads it. log sum exp e = max e - log max softmax(e), and that is at least 1 / M.
+ * becomes part of the product that reads it.
  * Measured against {@link columnFeatures}: 8 to 24 % off the time of the whole attention (8 heads of 64, 512 to 8192
  * keys, onnxruntime on one thread).
  */
@@ -199,7 +262,7 @@ function rowFeatures(build: NodeBuilder, weights: Float64Array, sizes: Sizes, co
   const omega = build.floats("omega_key", [heads, dim, count], transposeLast(weights, heads, count, dim));
   const exponents = build.op("MatMul", [build.transpose(columns, [0, 1, 3, 2]), omega]);
   const features = build.softmax(exponents);
-  const logScale = build.op("Sub", [build.reduceMax(exponents, 3), build.op("Log", [build.reduceMax(features, 3)])]);
+  const logScale = logSumExp(build, exponents, features);
   return {
     columns: build.transpose(features, [0, 1, 3, 2]),
     logScale: build.transpose(logScale, [0, 1, 3, 2]),
@@ -221,31 +284,36 @@ function spread(values: Float64Array): number {
 /** Numbers below this are slow in many processors, and negligible next to the largest entry, which is 1. */
 const leastNormal = 1.2e-38;
 
+/** C with the weights of features, and the log of what each head's was divided by. */
+interface StateCore extends Pick<LinearFeatures, "core"> {
+  readonly logScales: readonly number[];
+}
+
 /**
  * diag(exp(logWeight)) C per head, relative to its largest weight, because the scale of a head cancels. If one head has a
  * core, heads without one get the identity.
  *
  * @param weighted whether the queries' exponents hold logWeight already
  */
-function stateCore(
-  build: NodeBuilder,
-  forms: readonly ExponentialForm[],
-  weighted: boolean,
-): Pick<LinearFeatures, "core"> {
+function stateCore(build: NodeBuilder, forms: readonly ExponentialForm[], weighted: boolean): StateCore {
   const { count } = forms[0]!;
   const heads = forms.length;
-  const factors = forms.map(({ logWeight }) => {
-    const largest = logWeight.reduce((a, b) => Math.max(a, b), -Infinity);
-    return logWeight.map((log) => (weighted ? 1 : Math.exp(log - largest)));
-  });
+  const largestLogs = forms.map(({ logWeight }) =>
+    weighted ? 0 : logWeight.reduce((a, b) => Math.max(a, b), -Infinity),
+  );
+  const factors = forms.map(({ logWeight }, h) =>
+    logWeight.map((log) => (weighted ? 1 : Math.exp(log - largestLogs[h]!))),
+  );
   if (forms.some((form) => form.core !== undefined)) {
-    const cores = forms.map((form, h) => {
-      const scaled = coreMatrix(form).map((c, i) => c * factors[h]![Math.floor(i / count)]!);
-      const largest = scaled.reduce((a, b) => Math.max(a, b), 0) || 1;
-      return scaled.map((c) => (c / largest < leastNormal ? 0 : c / largest));
-    });
-    return { core: { value: build.floats("core", [heads, count, count], stack(cores)), kind: "matrix" } };
+    const cores = forms.map((form, h) => coreMatrix(form).map((c, i) => c * factors[h]![Math.floor(i / count)]!));
+    const largest = cores.map((core) => core.reduce((a, b) => Math.max(a, b), 0) || 1);
+    const relative = cores.map((core, h) => core.map((c) => (c / largest[h]! < leastNormal ? 0 : c / largest[h]!)));
+    return {
+      core: { value: build.floats("core", [heads, count, count], stack(relative)), kind: "matrix" },
+      logScales: largestLogs.map((log, h) => log + Math.log(largest[h]!)),
+    };
   }
-  if (factors.every((factor) => factor.every((f) => f === 1))) return {};
-  return { core: { value: build.floats("weight_state", [heads, count, 1], stack(factors)), kind: "factor" } };
+  if (factors.every((factor) => factor.every((f) => f === 1))) return { logScales: largestLogs };
+  const core = { value: build.floats("weight_state", [heads, count, 1], stack(factors)), kind: "factor" } as const;
+  return { core, logScales: largestLogs };
 }

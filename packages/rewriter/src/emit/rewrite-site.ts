@@ -1,4 +1,10 @@
-import { exponentialForm, trigonometricForm, type ExponentialForm, type FeatureMapDescription } from "@favor/core";
+import {
+  ArgumentError,
+  exponentialForm,
+  trigonometricForm,
+  type ExponentialForm,
+  type FeatureMapDescription,
+} from "@favor/core";
 import type { AttentionContext } from "../attention/context.ts";
 import { RowProbes } from "../attention/rows/row-probes.ts";
 import type { Band } from "../attention/band.ts";
@@ -14,6 +20,8 @@ import { emitByBlock } from "./exact-by-block.ts";
 import { emitExact } from "./exact.ts";
 import { exponentialFeatures, isPlain, type FoldedSides } from "./exponential.ts";
 import { foldCalibration } from "./fold.ts";
+import { emitHybrid } from "./hybrid/hybrid.ts";
+import { siteExactKeys } from "./hybrid/site-exact-keys.ts";
 import { emitFusedExact, isFusable } from "./fused-exact.ts";
 import { emitLinearOperator } from "./linear-operator.ts";
 import { emitLinear, type LinearFeatures } from "./linear.ts";
@@ -67,8 +75,16 @@ export function rewriteSite(
   { context, build, keeps, removed }: SiteWriter,
   site: AttentionSite,
   settings: Settings,
-): Pick<ConvertedSite, "featureMaps" | "folded"> {
+): Pick<ConvertedSite, "featureMaps" | "folded" | "exactKeys"> {
   const descriptions = describeFeatures(site, settings);
+  const exactKeys = descriptions && siteExactKeys(site, settings, build.graph.opset);
+  if (exactKeys !== undefined) {
+    const inputs = readSite(build, site, keeps);
+    const features = farFeatures(build, site, inputs, descriptions!);
+    removed.add(site.outputNode);
+    writeSite(build, site, emitHybrid(build, site, inputs, features, exactKeys));
+    return { featureMaps: descriptions!, exactKeys };
+  }
   const maps = descriptions && mapsOf(descriptions);
   // Weights are folded before anything reads the operands that they make.
   const folded =
@@ -84,6 +100,23 @@ export function rewriteSite(
   writeSite(build, site, output);
   if (descriptions === undefined) return {};
   return { featureMaps: descriptions, ...(maps?.kind === "exponential" && { folded }) };
+}
+
+/** Features of the keys that are not exact; undefined if they are left out. */
+function farFeatures(
+  build: NodeBuilder,
+  site: AttentionSite,
+  inputs: SiteInputs,
+  descriptions: readonly FeatureMapDescription[],
+): LinearFeatures | undefined {
+  if (descriptions.length === 0) return undefined;
+  const maps = mapsOf(descriptions);
+  if (maps.kind === "exponential") return exponentialFeatures(build, site, inputs, maps.forms, unfolded, true);
+  throw new ArgumentError(
+    `features of site ${site.index}`,
+    "features with an exponential form beside exact keys",
+    descriptions[0]!.kind,
+  );
 }
 
 const unfolded: FoldedSides = { query: false, key: false };

@@ -16,6 +16,8 @@ export interface AttentionModel {
   /** An input `mask` [batch, length]: 0 hides a key. */
   readonly padding?: boolean;
   readonly causal?: boolean;
+  /** Queries, keys and values are parts of one input `rows`, [batch, heads, length, 2 dim + valueDim]. */
+  readonly self?: boolean;
   readonly opset?: number;
 }
 
@@ -24,9 +26,11 @@ export interface AttentionModel {
  * [batch, heads, length, dim or valueDim].
  */
 export function attentionModel(options: AttentionModel): ModelProto {
-  const { heads, dim, valueDim = dim, padding = false, causal = false, opset = 17 } = options;
+  const { heads, dim, valueDim = dim, padding = false, causal = false, self = false, opset = 17 } = options;
   const rows = (name: string, width: number) => valueInfo(name, DataType.FLOAT, ["batch", heads, "length", width]);
+  const parts: NodeProto[] = self ? [node("Split", ["rows", "widths"], ["query", "key", "value"], { axis: 3 })] : [];
   const nodes: NodeProto[] = [
+    ...parts,
     node("Transpose", ["key"], ["key_columns"], { perm: [0, 1, 3, 2] }),
     node("MatMul", ["query", "key_columns"], ["products"]),
     node("Mul", ["products", "scale"], ["scaled"]),
@@ -62,6 +66,7 @@ export function attentionModel(options: AttentionModel): ModelProto {
     low: float32([], [-1e9]),
     axes: list(1, 2),
     last: list(1),
+    ...(self && { widths: list(dim, dim, valueDim) }),
     zero: int64([], [0]),
     one: int64([], [1]),
     two: int64([], [2]),
@@ -73,9 +78,9 @@ export function attentionModel(options: AttentionModel): ModelProto {
       name: "attention",
       node: nodes,
       input: [
-        rows("query", dim),
-        rows("key", dim),
-        rows("value", valueDim),
+        ...(self
+          ? [rows("rows", 2 * dim + valueDim)]
+          : [rows("query", dim), rows("key", dim), rows("value", valueDim)]),
         ...(padding ? [valueInfo("mask", DataType.FLOAT, ["batch", "length"])] : []),
       ],
       output: [rows("out", valueDim)],
@@ -102,15 +107,28 @@ export function openAttention(model: ModelProto): Promise<InferenceSession> {
 /** `out` of an attention model. */
 export async function runAttention(
   session: InferenceSession,
-  { heads, dim, valueDim = dim }: AttentionModel,
+  { heads, dim, valueDim = dim, self = false }: AttentionModel,
   { batch, length, query, key, value, mask }: AttentionInputs,
 ): Promise<Float32Array> {
   const rows = (values: Float32Array, width: number) => new Tensor("float32", values, [batch, heads, length, width]);
   const { out } = await session.run({
-    query: rows(query, dim),
-    key: rows(key, dim),
-    value: rows(value, valueDim),
+    ...(self
+      ? { rows: rows(joined([query, dim], [key, dim], [value, valueDim]), 2 * dim + valueDim) }
+      : { query: rows(query, dim), key: rows(key, dim), value: rows(value, valueDim) }),
     ...(mask && { mask: new Tensor("float32", mask, [batch, length]) }),
   });
   return out!.data as Float32Array;
+}
+
+/** Rows of several widths side by side. */
+function joined(...parts: readonly [values: Float32Array, width: number][]): Float32Array {
+  const width = parts.reduce((sum, [, each]) => sum + each, 0);
+  const count = parts[0]![0].length / parts[0]![1];
+  const out = new Float32Array(count * width);
+  let at = 0;
+  for (const [values, own] of parts) {
+    for (let row = 0; row < count; row++) out.set(values.subarray(row * own, (row + 1) * own), row * width + at);
+    at += own;
+  }
+  return out;
 }

@@ -189,7 +189,7 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
   const notes = [...found, ...conversion.notes, ...uncalibrated, ...notCopied];
   const warnings = [...data.warnings, ...(await doubtsAfterwards(job, evaluation))];
   const favor: FavorFile = {
-    format: 2,
+    format: 3,
     versions: { ...versions },
     source: {
       name: source.name,
@@ -336,7 +336,8 @@ async function convertTo(
 
 /** What the rewriter is asked for. Landmarks are feature maps made here: it sees the positive features they are. */
 function rewriteOptions(options: FavorOptions, keep: readonly number[]): Omit<ConvertOptions, "maskOperations"> {
-  const { features, count, seed, projection, cross, target, stateful, maxLength, growth } = options;
+  const { features, count, seed, projection, cross, target, stateful, maxLength, growth, window, chosenBlocks } =
+    options;
   return {
     features: features === "landmark" ? "positive" : features,
     count,
@@ -344,6 +345,7 @@ function rewriteOptions(options: FavorOptions, keep: readonly number[]): Omit<Co
     keep,
     ...(projection !== undefined && { projection }),
     ...(cross === true && { cross }),
+    ...(window !== undefined && { exactKeys: { window, ...(chosenBlocks !== undefined && { chosenBlocks }) } }),
     ...(target !== undefined && { target }),
     ...(stateful === true && { stateful }),
     ...(maxLength !== undefined && { maxLength }),

@@ -29,6 +29,13 @@ export interface ConvertRequest extends SourceOptions {
    * layers as possible are kept as softmax, those with the largest error first.
    */
   readonly budget?: number;
+  /**
+   * Width of the blocks of keys that are exact beside the features, a multiple of 16: each query sees its own block, the two
+   * around it and the first key exactly. Default 0: none.
+   */
+  readonly window?: number;
+  /** How many further blocks are exact, chosen for each block of queries; default 0. */
+  readonly chosenBlocks?: number;
   /** Also convert cross-attention. */
   readonly cross?: boolean;
   /** Operators for causal attention; default "standard". */
@@ -69,6 +76,9 @@ const defaultSeeds = 4;
 
 /** Features that can be calibrated on the statistics of queries and keys. */
 const calibratedFeatures: readonly string[] = ["landmark", "positive", "oprf", "dense-exponential"];
+
+/** Features that estimate exp(q.k) itself, so that exact keys can stand beside them. */
+const featuresWithScale: readonly string[] = ["landmark", "positive", "hyperbolic", "oprf", "dense-exponential"];
 
 /**
  * Checks a request's options and fills in defaults.
@@ -126,6 +136,20 @@ export function optionsOf(request: ConvertRequest): FavorOptions {
     request.stateful === true && request.evaluate !== undefined,
     "--evaluate feeds whole sequences without a state: measure a conversion without --stateful, which computes the same.",
   );
+  const { window = 0, chosenBlocks = 0 } = request;
+  refuseIf(window % 16 !== 0, `--window takes 0 or a multiple of 16, such as 32 or 64; found ${window}.`);
+  refuseIf(
+    chosenBlocks > 0 && window === 0,
+    "--chosen-blocks needs the width of a block: pass --window 32, or another multiple of 16.",
+  );
+  refuseIf(
+    window > 0 && !featuresWithScale.includes(features),
+    `--window needs features whose estimates have a scale (${featuresWithScale.join(", ")}); ${features} has none. Remove one of the two.`,
+  );
+  refuseIf(
+    window > 0 && request.stateful === true,
+    "--window keeps keys that --stateful has no state for. Remove one of the two.",
+  );
   return {
     features,
     count,
@@ -134,6 +158,7 @@ export function optionsOf(request: ConvertRequest): FavorOptions {
     ...(isLandmark ? { refine: request.refine ?? 0 } : { projection: request.projection ?? "orthogonal" }),
     ...(isSelected && { seeds: request.seeds ?? defaultSeeds }),
     ...(budget !== undefined && { budget }),
+    ...(window > 0 && { window, chosenBlocks }),
     ...(request.cross === true && { cross: true }),
     ...(request.target !== undefined && { target: request.target }),
     ...(request.stateful === true && { stateful: true }),
