@@ -20,6 +20,8 @@ export { openCheckpoint } from "./source/open-checkpoint.ts";
 export type { OpenCheckpointOptions, OpenedCheckpoint } from "./source/open-checkpoint.ts";
 export { onnxFileOf, openSourceModel, withOnnxFile } from "./source/open-source-model.ts";
 export type { OpenedSource } from "./source/open-source-model.ts";
+export { poolingModes, readPooling } from "./source/pooling.ts";
+export type { Pooling, PoolingMode } from "./source/pooling.ts";
 export { readSmallFile } from "./source/read-file.ts";
 export { openSource } from "./source/source.ts";
 export type { Source, SourceOptions } from "./source/located-source.ts";

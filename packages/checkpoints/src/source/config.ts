@@ -21,6 +21,10 @@ export interface ModelConfig {
   readonly type_vocab_size?: number | null | undefined;
   readonly position_embedding_type?: string | null | undefined;
   readonly pad_token_id?: number | null | undefined;
+  /** The names of its classes in transformers. */
+  readonly architectures?: readonly string[] | null | undefined;
+  /** What the numbers of a classifier's head are: `regression`, `single_label_classification` or `multi_label_classification`. */
+  readonly problem_type?: string | null | undefined;
 }
 
 const configSchema: z.ZodType<ModelConfig> = z.object({
@@ -33,6 +37,8 @@ const configSchema: z.ZodType<ModelConfig> = z.object({
   type_vocab_size: z.int().nullish(),
   position_embedding_type: z.string().nullish(),
   pad_token_id: z.int().nullish(),
+  architectures: z.array(z.string()).nullish(),
+  problem_type: z.string().nullish(),
 });
 
 const configLimit = 4 * 1024 * 1024;
