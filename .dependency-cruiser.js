@@ -113,12 +113,14 @@ const layers = {
     tokens: ["data", "numbers"],
     inputs: [],
     runs: ["inputs", "tokens", "numbers"],
+    judgement: ["runs", "tokens", "numbers"],
   },
   report: {
     record: [],
     "attention-cost.ts": ["record"],
-    "summary.ts": ["record", "attention-cost.ts"],
-    pages: ["record", "summary.ts", "attention-cost.ts"],
+    "describe-evaluation.ts": [],
+    "summary.ts": ["record", "attention-cost.ts", "describe-evaluation.ts"],
+    pages: ["record", "summary.ts", "attention-cost.ts", "describe-evaluation.ts"],
   },
 };
 

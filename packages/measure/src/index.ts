@@ -1,6 +1,7 @@
 export { bootstrap } from "./runs/bootstrap.ts";
 export type { Estimate } from "./numbers/intervals.ts";
-export { Comparison, compareModels, lossInPoints } from "./runs/evaluation.ts";
+export type { LengthBin } from "./runs/by-length.ts";
+export { Comparison, compareModels } from "./runs/evaluation.ts";
 export { doubtAboutOriginal } from "./runs/doubtful-original.ts";
 export type { Evaluation } from "./runs/evaluation.ts";
 export { mainOutput } from "./runs/main-output.ts";

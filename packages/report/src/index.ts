@@ -8,11 +8,6 @@ export { siteRecord } from "./record/site-record.ts";
 export { curveSchema, stageSchema } from "./record/tuning-record.ts";
 export type { CurvePoint, DistilledSite, TuningRecord, TuningStage } from "./record/tuning-record.ts";
 export { reportFiles } from "./record/report-files.ts";
-export {
-  describeEvaluation,
-  describeExactKeys,
-  describeFeatures,
-  describeTuning,
-  summary,
-  verdict,
-} from "./summary.ts";
+export { describeEvaluation, lengthTable, meaningOf } from "./describe-evaluation.ts";
+export type { LengthTable } from "./describe-evaluation.ts";
+export { describeExactKeys, describeFeatures, describeTuning, summary, verdict } from "./summary.ts";

@@ -2,8 +2,11 @@ import { attentionCost, siteCosts } from "./attention-cost.ts";
 import type { FavorFile, FavorSite } from "./record/favor-file.ts";
 import type { TuningRecord } from "./record/tuning-record.ts";
 import type { SiteExactKeys } from "@favor/rewriter";
-import type { Evaluation, MaskedQuality } from "@favor/measure";
-import { counted, grouped, percent, percentWithInterval, short, withInterval } from "@favor/measure/numbers";
+import type { MaskedQuality } from "@favor/measure";
+import { judgementOf, thresholds } from "@favor/measure/judgement";
+import type { Degree } from "@favor/measure/judgement";
+import { counted, grouped, percent, short } from "@favor/measure/numbers";
+import { describeKept } from "./describe-evaluation.ts";
 
 /** Length in tokens at which the verdict names the cost. */
 const verdictLength = 2048;
@@ -34,25 +37,19 @@ function judgement({ evaluation, tuning }: FavorFile): string {
     );
   }
   if (evaluation === undefined) return "Not measured: nothing is known yet of the quality that is left";
-  if (evaluation.kind === "output-cosine") {
-    const { value } = evaluation.cosine;
-    return `${degree(value)}: the outputs have a mean cosine of ${short(value)} with the original's`;
-  }
-  if (evaluation.kind === "output-numbers") {
-    const { value } = evaluation.error;
-    // Of the variance of the original's numbers, this share is explained.
-    return `${degree(1 - value ** 2)}: the outputs differ from the original's by ${percent(value)} of their spread`;
-  }
-  const kept = evaluation.accuracyKept?.value;
-  if (kept === undefined) return "The original is right about too few of the masked tokens to say what is kept";
-  return `${degree(kept)}: the model keeps ${percent(kept)} of the original's masked accuracy`;
+  const judged = judgementOf(evaluation);
+  if (judged === undefined) return "The original is right about too few of the tokens to say what is kept";
+  return `${inWords(judged.degree)}: ${describeKept(evaluation)}`;
 }
 
-/** A share of the quality in words. */
+/** A share of the masked accuracy in words. */
 function degree(kept: number): string {
-  if (kept >= 0.99) return "Almost nothing is lost";
-  if (kept >= 0.95) return "Little is lost";
-  return kept >= 0.8 ? "A good part is lost" : "Much is lost";
+  const rank = thresholds["share of the accuracy kept"].findIndex((least) => kept >= least);
+  return inWords((["almost nothing", "little", "a good part"] as const)[rank] ?? "much");
+}
+
+function inWords(lost: Degree): string {
+  return `${lost[0]!.toUpperCase()}${lost.slice(1)} is lost`;
 }
 
 /** Sums up a conversion in one sentence, for the page, the model card and the terminal. */
@@ -101,36 +98,6 @@ export function describeFeatures({ options, calibration }: Described): string {
   return parts.join(", ");
 }
 
-/** Describes the outcome of a comparison in one sentence. */
-export function describeEvaluation(evaluation: Evaluation): string {
-  const { data } = evaluation;
-  if (evaluation.kind === "output-cosine") {
-    return (
-      `Mean cosine of the output "${evaluation.output}" between original and converted: ` +
-      `${withInterval(evaluation.cosine)} over ${counted(evaluation.vectors, "vector")} of ${counted(data.sequences, "sequence")}.`
-    );
-  }
-  if (evaluation.kind === "output-numbers") {
-    const { output, width, vectors, error, rankCorrelation } = evaluation;
-    const what = width === 1 ? `The number "${output}"` : `The ${width} numbers "${output}"`;
-    const order =
-      rankCorrelation === undefined ? "" : `; rank correlation with the original's ${short(rankCorrelation)}`;
-    return (
-      `${what} of the converted model ${width === 1 ? "differs" : "differ"} from the original's by ` +
-      `${percentWithInterval(error)} of their spread (root mean square by standard deviation; 0 % is equal, 100 % is no ` +
-      `better than their mean)${order} (${counted(vectors, width === 1 ? "number" : "vector")} of ` +
-      `${counted(data.sequences, "sequence")}).`
-    );
-  }
-  const { original, converted, accuracyKept } = evaluation;
-  const kept = accuracyKept === undefined ? "" : `: ${percent(accuracyKept.value)} of the original`;
-  return (
-    `Masked accuracy ${percentWithInterval(original.accuracy)} before, ${percentWithInterval(converted.accuracy)} after` +
-    `${kept}; perplexity ${short(original.perplexity.value)} before, ` +
-    `${short(converted.perplexity.value)} after (${counted(evaluation.maskedTokens, "masked token")} of ${counted(data.sequences, "sequence")}).`
-  );
-}
-
 /** `blocks of 64: near and 8 chosen` */
 export function describeExactKeys({ window, chosenBlocks }: Pick<SiteExactKeys, "window" | "chosenBlocks">): string {
   return `blocks of ${window}: near${chosenBlocks > 0 ? ` and ${chosenBlocks} chosen` : ""}`;
@@ -157,8 +124,3 @@ export function describeTuning({ measured, stages }: TuningRecord): string {
 
 /** Tuning changes so little that a tenth of a point would hide it. */
 const hundredths = (quality: MaskedQuality): string => `${(100 * quality.accuracy.value).toFixed(2)} %`;
-
-/** How the numbers and their intervals were measured. */
-export const evaluationMethod: string =
-  "Both models see the same inputs: 15 % of the tokens are chosen (of these 80 % masked, 10 % replaced at random, " +
-  "10 % left), seeded. Intervals are 95 % percentile bootstraps over whole sequences.";

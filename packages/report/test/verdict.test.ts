@@ -41,7 +41,15 @@ function file(changes: Partial<FavorFile>): FavorFile {
 function kept(share: number): FavorFile {
   const [original, converted] = [quality(0.8), quality(0.8 * share)];
   return file({
-    evaluation: { kind: "masked-language", data, maskedTokens: 9, original, converted, accuracyKept: estimate(share) },
+    evaluation: {
+      kind: "masked-language",
+      data,
+      maskedTokens: 9,
+      original,
+      converted,
+      accuracyKept: estimate(share),
+      byLength: [],
+    },
   });
 }
 

@@ -23,6 +23,7 @@ import type { HelpText, Presentation } from "@favor/command-line";
 import type { ConvertRequest } from "./commands/request.ts";
 import type { VerifyRequest } from "./commands/verify.ts";
 import { UsageError, checkpointTasks } from "@favor/checkpoints";
+import { poolingModes } from "@favor/checkpoints/node";
 import type { SourceOptions } from "@favor/checkpoints/node";
 import { version } from "./versions.ts";
 
@@ -121,6 +122,7 @@ function convertOptions(parser: Argv) {
       "evaluate-count": wholeNumber("evaluate-count", "sequences to compare on [default: 500]", 1, 1_000_000),
       column,
       truncate: flag("cut sequences that are too long"),
+      pooling: choice(poolingModes, "how embeddings are made, to compare them [default: as the checkpoint says]"),
     }),
     ...grouped("Speed:", {
       speed: {
@@ -189,7 +191,18 @@ export async function parseArguments(argv: readonly string[], columns?: number):
           const { output, features, count, projection, seed, seeds, refine, keep, budget, cross, target } = options;
           const { window, chosenBlocks } = options;
           const { stateful, maxLength, growth, speed, calibrate, calibrateCount, evaluate, evaluateCount } = options;
-          const { column: field, truncate, threads: cores, force, dryRun, revision, file, dtype, task } = options;
+          const {
+            column: field,
+            truncate,
+            pooling,
+            threads: cores,
+            force,
+            dryRun,
+            revision,
+            file,
+            dtype,
+            task,
+          } = options;
           const given = defined({
             revision,
             file,
@@ -214,6 +227,7 @@ export async function parseArguments(argv: readonly string[], columns?: number):
             evaluate,
             evaluateCount,
             column: field,
+            pooling,
             threads: cores,
             speed,
             truncate,

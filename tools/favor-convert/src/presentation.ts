@@ -3,13 +3,22 @@ import type { ConvertedSite } from "@favor/rewriter";
 
 import { bytesText } from "@favor/checkpoints/node";
 import { duration, textTable, wrapped } from "@favor/command-line";
+import type { Evaluation } from "@favor/measure";
 import { counted, grouped, short } from "@favor/measure/numbers";
 import type { ConvertResult, DryRunResult } from "./commands/convert.ts";
 import type { Inspection } from "./commands/inspect.ts";
 import type { Verification } from "./commands/verify.ts";
 import type { Plan } from "./commands/plan.ts";
 import type { FavorFile, MeasuredSpeed } from "@favor/report";
-import { describeEvaluation, describeExactKeys, siteRecord, summary, verdict } from "@favor/report";
+import {
+  describeEvaluation,
+  describeExactKeys,
+  lengthTable,
+  meaningOf,
+  siteRecord,
+  summary,
+  verdict,
+} from "@favor/report";
 import { siteTable } from "./site-lines.ts";
 
 /** The output of `inspect`. */
@@ -82,7 +91,7 @@ export function conversionText(result: ConvertResult | DryRunResult): string {
   const lines = [siteTable(sites, "state", stateOf), ...reasonLines(sites), ...notes];
   if (favor === undefined) return [...lines, ...planLines(result.plan), "Dry run: nothing was written."].join("\n");
   lines.push(summary(favor), verdict(favor));
-  if (favor.evaluation !== undefined) lines.push(describeEvaluation(favor.evaluation));
+  if (favor.evaluation !== undefined) lines.push(...evaluationLines(favor.evaluation));
   if (result.speed !== undefined) lines.push(speedTable(result.speed));
   lines.push(...advice(favor), `Wrote ${folder} (see report.html there).`);
   return lines.join("\n");
@@ -100,6 +109,17 @@ export function conversionJson(result: ConvertResult | DryRunResult): object {
   }
   const { evaluation: quality = null } = favor;
   return { folder, verdict: verdict(favor), quality, speed: result.speed ?? null, notes, warnings, favor };
+}
+
+/** What was measured, what it means, and the quality by length. */
+function evaluationLines(evaluation: Evaluation): string[] {
+  const lengths = lengthTable(evaluation);
+  const isOne = lengths === undefined || lengths.rows.length === 1;
+  return [
+    describeEvaluation(evaluation),
+    meaningOf(evaluation),
+    ...(isOne ? [] : [textTable(lengths.headings, lengths.rows)]),
+  ];
 }
 
 function planLines({ features, weights, cost, seconds }: Plan): string[] {
@@ -164,7 +184,7 @@ export function verificationText({ passed, checks, evaluation }: Verification): 
   const lines = checks.map((check) =>
     wrapped(`${check.passed ? "ok    " : "FAILED"}  ${check.name}: ${check.found}`, " ".repeat(8)),
   );
-  if (evaluation !== undefined) lines.push(describeEvaluation(evaluation));
+  if (evaluation !== undefined) lines.push(...evaluationLines(evaluation));
   lines.push(passed ? "Verified." : "Verification failed.");
   return lines.join("\n");
 }

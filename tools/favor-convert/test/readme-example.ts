@@ -5,9 +5,9 @@ console.log(`${favor.sites.length} attentions`);
 
 const qualities = await evaluate({ original: "checkpoint", converted: ["linear"], data: "val.fasta" });
 for (const quality of qualities) {
-  // A masked language model is measured by its accuracy, any other by the cosine between the outputs, few numbers by their error.
+  // What is measured depends on the model: `kind` is one of six.
   if (quality.kind === "masked-language") console.log(`accuracy: ${quality.converted.accuracy.value}`);
-  if (quality.kind === "output-cosine") console.log(`cosine: ${quality.cosine.value}`);
+  if (quality.kind === "embedding") console.log(`cosine of the embeddings: ${quality.cosine.value}`);
   if (quality.kind === "output-numbers") console.log(`error: ${quality.error.value}`);
 }
 

@@ -39,3 +39,8 @@ export function bootstrap(
   const at = (share: number): number => values[Math.min(resamples - 1, Math.floor(share * resamples))]!;
   return { value, low: at(0.025), high: at(0.975) };
 }
+
+/** The second sum by the first: a mean, if the first counts what the second adds up. For {@link bootstrap}. */
+export function ratio(totals: Float64Array): number {
+  return totals[1]! / totals[0]!;
+}

@@ -1,17 +1,24 @@
 import { InputError } from "@favor/checkpoints";
 import type { Progress } from "@favor/checkpoints";
 import type { DataUse } from "../tokens/load-sequences.ts";
-import type { Source } from "@favor/checkpoints/node";
+import { readPooling } from "@favor/checkpoints/node";
+import type { PoolingMode, Source } from "@favor/checkpoints/node";
 import type { SequenceTokenizer, TokenSequence } from "../tokens/tokenizer.ts";
-import { mainOutput } from "./main-output.ts";
-import type { MainOutput } from "./main-output.ts";
+import { chooseMeasure } from "./choose-measure.ts";
+import type { Measure } from "./choose-measure.ts";
+import { compareDecisions } from "./classification.ts";
+import type { ClassificationComparison } from "./classification.ts";
+import { compareEmbeddings } from "./embedding.ts";
+import type { EmbeddingComparison } from "./embedding.ts";
 import { maskSequence, ordinaryIds } from "./masking.ts";
 import type { MaskedSequence } from "./masking.ts";
 import { compareMasked, scoreMasked } from "./masked-language.ts";
 import type { MaskedComparison, MaskedScores } from "./masked-language.ts";
+import { nextTokens } from "./next-token.ts";
+import type { NextTokenComparison } from "./next-token.ts";
 import { compareCosine } from "./output-cosine.ts";
 import type { CosineComparison } from "./output-cosine.ts";
-import { compareNumbers, fewNumbers } from "./output-numbers.ts";
+import { compareNumbers } from "./output-numbers.ts";
 import type { NumbersComparison } from "./output-numbers.ts";
 import { ModelRunner, notFinite } from "./runner.ts";
 import type { RunnerOptions } from "./runner.ts";
@@ -20,6 +27,9 @@ import { runnerOptions } from "./runner-options.ts";
 /** Original and converted model on the same inputs. */
 export type Evaluation =
   | ({ readonly kind: "masked-language"; readonly data: DataUse } & MaskedComparison)
+  | ({ readonly kind: "next-token"; readonly data: DataUse } & NextTokenComparison)
+  | ({ readonly kind: "embedding"; readonly data: DataUse } & EmbeddingComparison)
+  | ({ readonly kind: "classification"; readonly data: DataUse } & ClassificationComparison)
   | ({ readonly kind: "output-cosine"; readonly data: DataUse } & CosineComparison)
   | ({ readonly kind: "output-numbers"; readonly data: DataUse } & NumbersComparison);
 
@@ -32,57 +42,63 @@ interface EvaluationInput {
   readonly sequences: readonly TokenSequence[];
   readonly use: DataUse;
   readonly threads: number;
+  /** How the vectors of a text's tokens become its embedding; default: as the checkpoint says, if it does. */
+  readonly pooling?: PoolingMode | undefined;
+}
+
+/** Sequences with tokens to predict, and the original's scores on them. */
+interface Predicted {
+  readonly sequences: readonly MaskedSequence[];
+  readonly before: MaskedScores;
 }
 
 /**
- * Compares converted models with their original on the same inputs: by masked accuracy and perplexity if they are masked
- * language models, otherwise by the cosine of their outputs, or by the numbers themselves if they are few. The original is evaluated only once. Close the comparison
- * with {@link Comparison.close}.
+ * Compares converted models with their original on the same inputs, by what the model is used for; see {@link Measure}. The
+ * original predicts tokens only once. Close the comparison with {@link Comparison.close}.
  */
 export class Comparison {
   readonly #input: EvaluationInput;
   readonly #original: ModelRunner;
-  readonly #output: string;
-  /** Numbers per vector of the output. */
-  readonly #width: number;
-  /** For a masked language model, the masked sequences and the original's scores on them. */
-  readonly #masked: { readonly sequences: readonly MaskedSequence[]; readonly before: MaskedScores } | undefined;
+  readonly #measure: Measure;
+  /** Of models that predict tokens. */
+  readonly #predicted: Predicted | undefined;
   readonly #progress: Progress;
 
   private constructor(
     input: EvaluationInput,
     original: ModelRunner,
-    { name, width }: MainOutput,
-    masked: { sequences: readonly MaskedSequence[]; before: MaskedScores } | undefined,
+    measure: Measure,
+    predicted: Predicted | undefined,
     progress: Progress,
   ) {
     this.#input = input;
     this.#original = original;
-    this.#output = name;
-    this.#width = width;
-    this.#masked = masked;
+    this.#measure = measure;
+    this.#predicted = predicted;
     this.#progress = progress;
   }
 
   /**
-   * Opens and evaluates the original.
+   * Opens the original, and evaluates it if it predicts tokens.
    *
-   * @throws {InputError} `model-fails-to-run`, also for outputs that are NaN; `model-inputs-unknown`, `data-empty` (no token was chosen for masking).
+   * @throws {InputError} `model-fails-to-run`, also for outputs that are NaN; `model-inputs-unknown`, `data-empty` (no
+   * token is to be predicted), `config-malformed` (how the checkpoint pools).
+   * @throws {UsageError} `bad-arguments` for a pooling of a model without vectors of tokens.
    */
   static async open(input: EvaluationInput, progress: Progress): Promise<Comparison> {
-    const { source, tokenizer, sequences } = input;
+    const { source } = input;
+    const pooling = await readPooling(source.folder, input.pooling);
     const original = await ModelRunner.open(input.original, optionsOf(input));
     try {
-      const vocabulary = source.config.vocab_size ?? tokenizer.size;
-      const main = await mainOutput(original, sequences[0]!.ids, vocabulary);
-      const { name, isLogits } = main;
-      const { maskId } = tokenizer;
-      if (!isLogits || maskId === undefined) return new Comparison(input, original, main, undefined, progress);
-      const masked = maskAll(input, maskId);
-      progress.stage("Evaluating the original", masked.length);
-      const before = await scoreMasked(original, masked, name, (done) => progress.advance(done));
-      requireFinite(original, name, before);
-      return new Comparison(input, original, main, { sequences: masked, before }, progress);
+      const poolingIsChosen = input.pooling !== undefined;
+      const known = { ...input, config: source.config, task: source.task, pooling, poolingIsChosen };
+      const measure = await chooseMeasure(original, known);
+      const sequences = toPredict(measure, input);
+      if (sequences === undefined) return new Comparison(input, original, measure, undefined, progress);
+      progress.stage("Evaluating the original", sequences.length);
+      const before = await scoreMasked(original, sequences, measure.output, (done) => progress.advance(done));
+      requireFinite(original, measure.output, before);
+      return new Comparison(input, original, measure, { sequences, before }, progress);
     } catch (error) {
       await original.close();
       throw error;
@@ -96,30 +112,52 @@ export class Comparison {
   async compare(path: string): Promise<Evaluation> {
     const { sequences, use } = this.#input;
     const runner = await ModelRunner.open(path, { ...optionsOf(this.#input), feeding: this.#original.feeding });
-    const tick = (done: number): void => this.#progress.advance(done);
     try {
       this.#progress.stage("Evaluating the converted model", sequences.length);
-      if (this.#masked === undefined && this.#width < fewNumbers) {
-        const found = await compareNumbers(this.#original, runner, sequences, this.#output, use.seed, tick);
-        return { kind: "output-numbers", data: use, ...found };
-      }
-      if (this.#masked === undefined) {
-        const found = await compareCosine(this.#original, runner, sequences, this.#output, use.seed, tick);
-        return { kind: "output-cosine", data: use, ...found };
-      }
-      const { sequences: masked, before } = this.#masked;
-      const after = await scoreMasked(runner, masked, this.#output, tick);
-      requireFinite(runner, this.#output, after);
-      return { kind: "masked-language", data: use, ...compareMasked(masked, before, after, use.seed) };
+      return { data: use, ...(await this.#comparedWith(runner)) };
     } finally {
       await runner.close();
     }
+  }
+
+  async #comparedWith(runner: ModelRunner): Promise<WithoutData<Evaluation>> {
+    const { sequences, use } = this.#input;
+    const measure = this.#measure;
+    const tick = (done: number): void => this.#progress.advance(done);
+    const given = [this.#original, runner, sequences] as const;
+    switch (measure.kind) {
+      case "embedding": {
+        const { kind, ...from } = measure;
+        return { kind, ...(await compareEmbeddings(...given, from, use.seed, tick)) };
+      }
+      case "classification":
+        return { kind: measure.kind, ...(await compareDecisions(...given, measure, use.seed, tick)) };
+      case "output-numbers":
+        return { kind: measure.kind, ...(await compareNumbers(...given, measure.output, use.seed, tick)) };
+      case "output-cosine":
+        return { kind: measure.kind, ...(await compareCosine(...given, measure.output, use.seed, tick)) };
+      case "masked-language":
+        return { kind: measure.kind, ...(await this.#predictions(runner, measure.output, tick)) };
+      case "next-token": {
+        const { maskedTokens, ...rest } = await this.#predictions(runner, measure.output, tick);
+        return { kind: measure.kind, predictedTokens: maskedTokens, ...rest };
+      }
+    }
+  }
+
+  async #predictions(runner: ModelRunner, output: string, tick: (done: number) => void): Promise<MaskedComparison> {
+    const { sequences, before } = this.#predicted!;
+    const after = await scoreMasked(runner, sequences, output, tick);
+    requireFinite(runner, output, after);
+    return compareMasked(sequences, before, after, this.#input.use.seed);
   }
 
   async close(): Promise<void> {
     await this.#original.close();
   }
 }
+
+type WithoutData<T> = T extends unknown ? Omit<T, "data"> : never;
 
 function optionsOf({ source, threads, tokenizer }: EvaluationInput): RunnerOptions {
   return { ...runnerOptions(source.config, tokenizer), threads };
@@ -130,15 +168,24 @@ function requireFinite(runner: ModelRunner, output: string, { loss }: MaskedScor
   if (!loss.every(Number.isFinite)) throw notFinite(runner, output);
 }
 
-function maskAll({ tokenizer, sequences, use }: EvaluationInput, maskId: number): MaskedSequence[] {
+/** The sequences with the tokens that a model is to predict; undefined if it predicts none. */
+function toPredict({ kind }: Measure, { tokenizer, sequences, use }: EvaluationInput): MaskedSequence[] | undefined {
+  if (kind !== "masked-language" && kind !== "next-token") return undefined;
   const replacements = ordinaryIds(tokenizer);
-  const special = { specialIds: tokenizer.specialIds, maskId };
-  const masked = sequences.map(({ ids }, index) => maskSequence(ids, index, use.seed, special, replacements));
-  if (masked.some(({ positions }) => positions.length > 0)) return masked;
-  throw new InputError(
-    `${use.file}: none of its ${use.tokens} tokens was chosen for masking, which chooses 15 %. Give more data to evaluate on.`,
-    { code: "data-empty", details: { tokens: use.tokens } },
+  const special = { specialIds: tokenizer.specialIds, maskId: tokenizer.maskId! };
+  const predicted = sequences.map((sequence, index) =>
+    kind === "next-token" ? nextTokens(sequence) : maskSequence(sequence.ids, index, use.seed, special, replacements),
   );
+  if (predicted.some(({ positions }) => positions.length > 0)) return predicted;
+  const what =
+    kind === "next-token"
+      ? "has a second token, which would be predicted from the first"
+      : `was chosen for masking, which chooses 15 %`;
+  const which = kind === "next-token" ? `${use.sequences} sequences` : `${use.tokens} tokens`;
+  throw new InputError(`${use.file}: none of its ${which} ${what}. Give more data to evaluate on.`, {
+    code: "data-empty",
+    details: { tokens: use.tokens },
+  });
 }
 
 /**
@@ -160,20 +207,5 @@ export async function compareModels(
     return results;
   } finally {
     await comparison.close();
-  }
-}
-
-/**
- * The loss of the converted model, in points of masked accuracy, of the cosine (1 is 100 points), or of the spread of the
- * original's numbers.
- */
-export function lossInPoints(evaluation: Evaluation): number {
-  switch (evaluation.kind) {
-    case "masked-language":
-      return 100 * (evaluation.original.accuracy.value - evaluation.converted.accuracy.value);
-    case "output-cosine":
-      return 100 * (1 - evaluation.cosine.value);
-    case "output-numbers":
-      return 100 * evaluation.error.value;
   }
 }

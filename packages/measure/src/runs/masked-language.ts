@@ -1,4 +1,6 @@
-import { bootstrap } from "./bootstrap.ts";
+import { bootstrap, ratio } from "./bootstrap.ts";
+import { byLength } from "./by-length.ts";
+import type { LengthBin } from "./by-length.ts";
 import type { Estimate } from "../numbers/intervals.ts";
 import { batchesOf } from "./batches.ts";
 import type { MaskedSequence } from "./masking.ts";
@@ -71,6 +73,8 @@ export interface MaskedComparison {
    * original predicts so few tokens that some resamples have none.
    */
   readonly accuracyKept?: Estimate | undefined;
+  /** The accuracy kept, and the original's accuracy. */
+  readonly byLength: readonly LengthBin[];
 }
 
 /** Sums up one model's scores, with bootstrap intervals over sequences. */
@@ -80,7 +84,7 @@ export function maskedQuality(sequences: readonly MaskedSequence[], scores: Mask
     sums.set([positions.length, scores.correct[index]!, scores.loss[index]!], index * 3);
   }
   return {
-    accuracy: bootstrap(sums, 3, (totals) => totals[1]! / totals[0]!, seed),
+    accuracy: bootstrap(sums, 3, ratio, seed),
     perplexity: bootstrap(sums, 3, (totals) => Math.exp(totals[2]! / totals[0]!), seed),
   };
 }
@@ -92,13 +96,22 @@ export function compareMasked(
   converted: MaskedScores,
   seed: number,
 ): MaskedComparison {
-  const sums = new Float64Array(sequences.length * 2);
-  for (const index of sequences.keys()) sums.set([original.correct[index]!, converted.correct[index]!], index * 2);
-  const kept = bootstrap(sums, 2, (totals) => totals[1]! / totals[0]!, seed);
+  const sums = new Float64Array(sequences.length * 3);
+  for (const [index, { positions }] of sequences.entries()) {
+    sums.set([original.correct[index]!, converted.correct[index]!, positions.length], index * 3);
+  }
+  const kept = bootstrap(sums, 3, ratio, seed);
+  const lengths = sequences.map(({ ids }) => ids.length);
   return {
     maskedTokens: sequences.reduce((sum, { positions }) => sum + positions.length, 0),
     original: maskedQuality(sequences, original, seed),
     converted: maskedQuality(sequences, converted, seed),
     ...([kept.value, kept.low, kept.high].every(Number.isFinite) && { accuracyKept: kept }),
+    byLength: byLength(lengths, { sums, width: 3, statistic: ratio, original: accuracyBefore }, seed),
   };
+}
+
+/** Of the sums of correct tokens before and after, and of all tokens. */
+function accuracyBefore(totals: Float64Array): number {
+  return totals[0]! / totals[2]!;
 }

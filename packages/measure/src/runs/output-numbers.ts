@@ -1,8 +1,11 @@
 import { InputError } from "@favor/checkpoints";
 
 import { bootstrap } from "./bootstrap.ts";
+import { byLength } from "./by-length.ts";
+import type { LengthBin } from "./by-length.ts";
 import type { Estimate } from "../numbers/intervals.ts";
 import { pairedOutputs } from "./paired-outputs.ts";
+import { rankCorrelation } from "./rank-correlation.ts";
 import type { ModelRunner } from "./runner.ts";
 
 /**
@@ -25,6 +28,8 @@ export interface NumbersComparison {
   readonly error: Estimate;
   /** Spearman's rank correlation of the two models' numbers, the mean over the columns; undefined for fewer than three. */
   readonly rankCorrelation?: number | undefined;
+  /** The error by the spread of all the original's numbers, so that ranges can be compared. */
+  readonly byLength: readonly LengthBin[];
 }
 
 /**
@@ -80,6 +85,10 @@ export async function compareNumbers(
       { code: "data-empty", details: { output, sequences: pairs.length } },
     );
   }
+  // Of vectors of one range of lengths, by the mean squared deviation of all.
+  const spread = columns.reduce((sum, [before], at) => sum + variance(before, means[at]!), 0);
+  const statistic = (totals: Float64Array): number => Math.sqrt(totals[1]! / (totals[0]! * spread));
+  const lengths = sequences.map(({ ids }) => ids.length);
   const high = Number.isFinite(found.high) ? found.high : found.value;
   const correlations = columns.flatMap(([before, after]) => rankCorrelation(before, after) ?? []);
   return {
@@ -90,28 +99,10 @@ export async function compareNumbers(
     ...(correlations.length === width && {
       rankCorrelation: correlations.reduce((sum, value) => sum + value, 0) / width,
     }),
+    byLength: byLength(lengths, { sums, width: 2 + 2 * width, statistic }, seed),
   };
 }
 
-/** Spearman's rank correlation, with mean ranks for ties; undefined for fewer than three pairs, or if all are equal. */
-export function rankCorrelation(a: readonly number[], b: readonly number[]): number | undefined {
-  if (a.length < 3) return undefined;
-  const [x, y] = [ranks(a), ranks(b)];
-  const mean = (a.length - 1) / 2;
-  const product = (u: readonly number[], v: readonly number[]): number =>
-    u.reduce((sum, value, i) => sum + (value - mean) * (v[i]! - mean), 0);
-  const scale = Math.sqrt(product(x, x) * product(y, y));
-  return scale === 0 ? undefined : product(x, y) / scale;
-}
-
-function ranks(values: readonly number[]): number[] {
-  const order = values.map((value, index) => ({ value, index })).toSorted((p, q) => p.value - q.value);
-  const found = values.map(() => 0);
-  for (let start = 0; start < order.length;) {
-    let end = start + 1;
-    while (end < order.length && order[end]!.value === order[start]!.value) end++;
-    for (let i = start; i < end; i++) found[order[i]!.index] = (start + end - 1) / 2;
-    start = end;
-  }
-  return found;
+function variance(values: readonly number[], mean: number): number {
+  return values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length;
 }

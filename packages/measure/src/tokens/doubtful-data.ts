@@ -3,13 +3,18 @@ import { counted, grouped, percent } from "../numbers/counts.ts";
 import type { LoadedSequences } from "./load-sequences.ts";
 import type { SequenceTokenizer } from "./tokenizer.ts";
 
-/** Reasons to doubt data files. */
+/** Reasons to doubt data files, a measurement, or the quality that it finds. */
 export const dataWarningCodes = [
   "calibration-small",
   "tokens-unknown",
   "vocabulary-unseen",
   "evaluation-not-independent",
   "original-at-chance",
+  "quality-low",
+  "quality-low-at-length",
+  "decisions-one-sided",
+  "pooling-disagrees",
+  "pooling-incomplete",
 ] as const;
 
 /** A problem with the data files that the user should know before relying on the result. */

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 
 import { bootstrap } from "../../src/runs/bootstrap.ts";
 import { compareMasked, scoreToken } from "../../src/runs/masked-language.ts";
-import { rankCorrelation } from "../../src/runs/output-numbers.ts";
+import { rankCorrelation } from "../../src/runs/rank-correlation.ts";
 import { maskSequence, ordinaryIds } from "../../src/runs/masking.ts";
 
 const tokenizer = { size: 25, specialIds: new Set([0, 1, 2, 3, 4]), maskId: 4 };

@@ -3,7 +3,7 @@ import { barChart, barOf } from "./charts.ts";
 import type { Bar } from "./charts.ts";
 import { percentWithInterval, short, withInterval } from "@favor/measure/numbers";
 import { Html, html, page, table } from "./page.ts";
-import { evaluationMethod } from "../summary.ts";
+import { evaluationMethod } from "../describe-evaluation.ts";
 
 /** One model of a comparison. */
 export interface ComparedModel {

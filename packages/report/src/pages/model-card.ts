@@ -2,7 +2,8 @@ import { visibleLines, visibleText } from "@favor/checkpoints";
 import { bytesText } from "@favor/checkpoints/node";
 
 import type { FavorFile } from "../record/favor-file.ts";
-import { describeEvaluation, describeTuning, evaluationMethod, summary } from "../summary.ts";
+import { describeEvaluation, evaluationMethod, meaningOf } from "../describe-evaluation.ts";
+import { describeTuning, summary } from "../summary.ts";
 import { onnxruntimeUse, opset27Use, pythonUse, statefulUse, transformersJsUse } from "./use.ts";
 
 /** Escapes text for Markdown, on one line. */
@@ -69,7 +70,9 @@ function quality({ evaluation, tuning }: FavorFile): string[] {
       `Tuned with favor-tune. ${plain(describeTuning(tuning))} Measured on ` +
         `${plain(tuning.measured.file)}, on sequences that were not trained on.`,
     );
-  } else if (evaluation !== undefined) measured.push(plain(describeEvaluation(evaluation)));
+  } else if (evaluation !== undefined) {
+    measured.push(`${plain(describeEvaluation(evaluation))} ${plain(meaningOf(evaluation))}`);
+  }
   if (measured.length === 0) {
     return ["Not measured. Run favor-convert with `--evaluate` and data like yours before you rely on this model."];
   }

@@ -1,7 +1,7 @@
 import { reasonLines } from "@favor/rewriter";
 
 import { attentionCost, siteCosts } from "../attention-cost.ts";
-import { barChart, barOf, cosineHistogram, lineChart, methodColor } from "./charts.ts";
+import { lineChart, methodColor } from "./charts.ts";
 import { errorMap } from "./error-map.ts";
 import { speedSection } from "./speed.ts";
 import type { FavorFile, FavorSite } from "../record/favor-file.ts";
@@ -9,14 +9,8 @@ import type { MeasuredSpeed } from "../record/measured-speed.ts";
 import { counted, grouped, short } from "@favor/measure/numbers";
 import { Html, facts, html, page, table } from "./page.ts";
 import type { Cell } from "./page.ts";
-import {
-  describeEvaluation,
-  describeExactKeys,
-  describeFeatures,
-  evaluationMethod,
-  summary,
-  verdict,
-} from "../summary.ts";
+import { qualitySection } from "./quality.ts";
+import { describeExactKeys, describeFeatures, summary, verdict } from "../summary.ts";
 
 /**
  * Makes `report.html`, a page about the conversion with charts as SVG. It loads nothing.
@@ -31,7 +25,7 @@ export function reportPage(file: FavorFile, first: readonly Html[] = [], speed?:
     html`<h1>${file.source.name} with linear attention</h1>
       <p class="verdict">${verdict(file)}</p>
       <p class="lead">${summary(file)}</p>
-      ${warnings(file)} ${first} ${file.evaluation === undefined ? unmeasured(file) : quality(file)}
+      ${warnings(file)} ${first} ${file.evaluation === undefined ? unmeasured(file) : qualitySection(file)}
       ${speed === undefined ? "" : speedSection(speed)} ${cost(file)}
       <h2>Attention sites</h2>
       ${sites(file)}
@@ -52,39 +46,6 @@ function warnings({ warnings: found = [] }: FavorFile): Html {
 function unmeasured({ tuning }: FavorFile): Html {
   if (tuning !== undefined) return html``;
   return html`<p>The quality was not measured. To measure it, pass a data file with <code>--evaluate</code>.</p>`;
-}
-
-function quality({ evaluation, tuning }: FavorFile): Html {
-  if (evaluation === undefined) return html``;
-  const color = tuning === undefined ? methodColor.converted : methodColor.tuned;
-  const name = tuning === undefined ? "converted" : "tuned";
-  if (evaluation.kind === "output-cosine") {
-    return html`<h2>Quality</h2>
-      <p>${describeEvaluation(evaluation)}</p>
-      ${new Html(cosineHistogram(evaluation.perSequence, { title: "Mean cosine by sequence, 1 is the original", axis: "mean cosine", id: "cosine" }))}`;
-  }
-  if (evaluation.kind === "output-numbers") {
-    return html`<h2>Quality</h2>
-      <p>${describeEvaluation(evaluation)}</p>`;
-  }
-  const { original, converted } = evaluation;
-  return html`<h2>Quality</h2>
-    <p>${describeEvaluation(evaluation)}</p>
-    <p class="muted">${evaluationMethod}</p>
-    ${new Html(
-      barChart([barOf("original", original.accuracy, 100), { ...barOf(name, converted.accuracy, 100), color }], {
-        title: "Masked accuracy, higher is better",
-        axis: "masked accuracy, %",
-        id: "accuracy",
-      }),
-    )}
-    ${new Html(
-      barChart([barOf("original", original.perplexity), { ...barOf(name, converted.perplexity), color }], {
-        title: "Perplexity of the masked tokens, lower is better",
-        axis: "perplexity",
-        id: "perplexity",
-      }),
-    )}`;
 }
 
 function cost(file: FavorFile): Html {

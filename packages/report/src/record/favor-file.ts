@@ -1,6 +1,7 @@
 import { checkpointTasks } from "@favor/checkpoints";
 import type { CheckpointTask } from "@favor/checkpoints";
-import type { WrittenFile } from "@favor/checkpoints/node";
+import { poolingModes } from "@favor/checkpoints/node";
+import type { PoolingMode, WrittenFile } from "@favor/checkpoints/node";
 import type { Band, ConvertOptions, ConvertedSite, FeatureChoice } from "@favor/rewriter";
 import { featureChoices } from "@favor/rewriter";
 import { z } from "zod";
@@ -10,7 +11,8 @@ import { dataWarningCodes } from "@favor/measure/tokens";
 import type { DataUse, DataWarning } from "@favor/measure/tokens";
 import { cardFactsSchema } from "./card-facts.ts";
 import type { CardFacts } from "./card-facts.ts";
-import { count, estimateSchema, qualitySchema } from "./quality-schema.ts";
+import { dataUseSchema, evaluationSchema } from "./evaluation-schema.ts";
+import { count } from "./quality-schema.ts";
 import { tuningRecordSchema } from "./tuning-record.ts";
 import type { TuningRecord } from "./tuning-record.ts";
 
@@ -72,6 +74,8 @@ export interface FavorOptions {
   readonly keep: readonly number[];
   /** The allowed loss, in points. */
   readonly budget?: number;
+  /** How the embeddings were made that the models were compared by, if the user said it. */
+  readonly pooling?: PoolingMode;
   readonly cross?: true;
   /** Width of the blocks of exact keys, and how many are chosen besides the near ones; absent: none. */
   readonly window?: number;
@@ -115,44 +119,6 @@ export interface FavorFile {
   /** Every other file of the folder that Favor wrote, by name: what `--force` may replace. Older files have none. */
   readonly files?: readonly WrittenFile[];
 }
-
-const dataUse: z.ZodType<DataUse> = z.object({
-  file: z.string(),
-  sha256: z.string(),
-  sequences: count,
-  tokens: count,
-  unknown: count,
-  truncated: count,
-  seed: count,
-});
-
-const evaluation: z.ZodType<Evaluation> = z.union([
-  z.object({
-    kind: z.literal("masked-language"),
-    data: dataUse,
-    maskedTokens: count,
-    original: qualitySchema,
-    converted: qualitySchema,
-    accuracyKept: estimateSchema.optional(),
-  }),
-  z.object({
-    kind: z.literal("output-cosine"),
-    data: dataUse,
-    output: z.string(),
-    vectors: count,
-    cosine: estimateSchema,
-    perSequence: z.array(z.number()),
-  }),
-  z.object({
-    kind: z.literal("output-numbers"),
-    data: dataUse,
-    output: z.string(),
-    vectors: count,
-    width: count,
-    error: estimateSchema,
-    rankCorrelation: z.number().optional(),
-  }),
-]);
 
 const site: z.ZodType<FavorSite> = z.object({
   site: count,
@@ -237,6 +203,7 @@ const currentFile: z.ZodType<FavorFile> = z.object({
     refine: count.exactOptional(),
     keep: z.array(count),
     budget: z.number().exactOptional(),
+    pooling: z.enum(poolingModes).exactOptional(),
     cross: z.literal(true).exactOptional(),
     window: count.exactOptional(),
     chosenBlocks: count.exactOptional(),
@@ -248,8 +215,8 @@ const currentFile: z.ZodType<FavorFile> = z.object({
   sites: z.array(site),
   notes: z.array(z.string()),
   warnings: z.array(z.object({ code: z.enum(dataWarningCodes), message: z.string() })).exactOptional(),
-  calibration: dataUse.exactOptional(),
-  evaluation: evaluation.exactOptional(),
+  calibration: dataUseSchema.exactOptional(),
+  evaluation: evaluationSchema.exactOptional(),
   tuning: tuningRecordSchema.exactOptional(),
   files: z.array(file.extend({ file: z.string() })).exactOptional(),
 });

@@ -14,6 +14,7 @@ import type { Progress } from "@favor/checkpoints";
 import type { FavorFile, FavorOptions, MeasuredSpeed } from "@favor/report";
 import type { DataWarning } from "@favor/measure/tokens";
 import type { Evaluation } from "@favor/measure";
+import { lossInPoints, warningsAbout } from "@favor/measure/judgement";
 import { reportFiles, siteRecord } from "@favor/report";
 import { cardFacts } from "./card-facts.ts";
 import { checkConfiguration } from "./check-configuration.ts";
@@ -221,7 +222,7 @@ async function measuredSpeed({ source, output, threads, speed, progress }: Job):
   return compareSpeed(source, await output.pathFor(modelFile), { lengths: speed, threads });
 }
 
-/** Warns of a measurement that says nothing. */
+/** Warns of a measurement that says nothing, and of a quality that is low. */
 async function doubtsAfterwards(
   { source, data, progress }: Job,
   evaluation: Evaluation | undefined,
@@ -230,9 +231,10 @@ async function doubtsAfterwards(
   if (evaluation === undefined || vocabulary === undefined) return [];
   const { doubtAboutOriginal } = await import("@favor/measure");
   const doubt = doubtAboutOriginal(evaluation, vocabulary);
-  if (doubt === undefined) return [];
-  progress.warn(doubt.message);
-  return [doubt];
+  // What is kept of a quality by chance says nothing.
+  const doubts = doubt === undefined ? warningsAbout(evaluation) : [doubt];
+  for (const { message } of doubts) progress.warn(message);
+  return doubts;
 }
 
 /** A converted model on disk. */
@@ -276,13 +278,20 @@ async function rewrite(job: Job): Promise<Rewritten> {
   }
 }
 
-async function openComparison({ source, data, output, threads, progress }: Job): Promise<Comparison | undefined> {
+async function openComparison({
+  options,
+  source,
+  data,
+  output,
+  threads,
+  progress,
+}: Job): Promise<Comparison | undefined> {
   const { tokenizer, evaluation } = data;
   if (tokenizer === undefined || evaluation === undefined) return undefined;
   const { Comparison } = await import("@favor/measure");
   const scratch = await output.scratch();
   const original = await output.fill(() => onnxFileOf(source, join(scratch.path, "original.onnx")));
-  return Comparison.open({ source, original, tokenizer, threads, ...evaluation }, progress);
+  return Comparison.open({ source, original, tokenizer, threads, pooling: options.pooling, ...evaluation }, progress);
 }
 
 /** The first attempt if its loss is within the budget, otherwise one that keeps the layers with the largest errors. */
@@ -295,7 +304,6 @@ async function keepWithin(
   comparison: Comparison | undefined,
 ): Promise<Attempt> {
   if (budget === undefined || first.evaluation === undefined) return first;
-  const { lossInPoints } = await import("@favor/measure");
   const layers = new Map<number, number>();
   for (const { site, layer, state } of first.conversion.sites) {
     if (state === "linear") layers.set(layer, Math.max(layers.get(layer) ?? 0, errors[site]?.mean ?? 0));

@@ -5,6 +5,7 @@ import { silent } from "@favor/checkpoints";
 import type { Progress } from "@favor/checkpoints";
 import type { Evaluation } from "@favor/measure";
 import { maximumTokens } from "@favor/checkpoints/node";
+import type { PoolingMode } from "@favor/checkpoints/node";
 import { withOnnxFile } from "@favor/checkpoints/node";
 import { openSource } from "@favor/checkpoints/node";
 import { longestInputOfSource } from "./longest-input.ts";
@@ -26,6 +27,8 @@ export interface EvaluateRequest {
   readonly seed?: number;
   /** Cut sequences that are too long instead of refusing them. */
   readonly truncate?: boolean;
+  /** How an embedding is made of the vectors of a text's tokens. Default: as the original's checkpoint says. */
+  readonly pooling?: PoolingMode;
   /** Threads of onnxruntime; default: one per core. */
   readonly threads?: number;
 }
@@ -51,7 +54,7 @@ export async function evaluate(request: EvaluateRequest, progress: Progress = si
   });
   const threads = request.threads ?? availableParallelism();
   const evaluations = await withOnnxFile(source, (original) =>
-    compareModels(converted, { source, original, tokenizer, threads, ...loaded }, progress),
+    compareModels(converted, { source, original, tokenizer, threads, pooling: request.pooling, ...loaded }, progress),
   );
   progress.end();
   return evaluations;

@@ -2,7 +2,7 @@ import type { ConvertOptions, FeatureChoice } from "@favor/rewriter";
 
 import { refuseIf } from "@favor/command-line";
 import type { FavorOptions } from "@favor/report";
-import type { SourceOptions } from "@favor/checkpoints/node";
+import type { PoolingMode, SourceOptions } from "@favor/checkpoints/node";
 
 /** What to convert and how; the command line's options, one for one. */
 export interface ConvertRequest extends SourceOptions {
@@ -54,6 +54,8 @@ export interface ConvertRequest extends SourceOptions {
   readonly evaluate?: string;
   /** Sequences to compare on; default 500. */
   readonly evaluateCount?: number;
+  /** How an embedding is made of the vectors of a text's tokens, for the comparison. Default: as the checkpoint says. */
+  readonly pooling?: PoolingMode;
   /** JSON field, or CSV, TSV or Parquet column, with the text. Default: "text"; in files without it, "sequence". */
   readonly column?: string;
   /** Cut sequences that are too long instead of refusing them. */
@@ -129,6 +131,10 @@ export function optionsOf(request: ConvertRequest): FavorOptions {
     "--truncate cuts sequences of a data file: pass one with --calibrate or --evaluate.",
   );
   refuseIf(
+    request.pooling !== undefined && request.evaluate === undefined,
+    "--pooling says how the embeddings are made that both models are compared by: pass a file of texts with --evaluate.",
+  );
+  refuseIf(
     budget !== undefined && request.evaluate === undefined,
     "--budget limits the loss on evaluation data: pass a file of it with --evaluate.",
   );
@@ -159,6 +165,7 @@ export function optionsOf(request: ConvertRequest): FavorOptions {
     ...(isSelected && { seeds: request.seeds ?? defaultSeeds }),
     ...(budget !== undefined && { budget }),
     ...(window > 0 && { window, chosenBlocks }),
+    ...(request.pooling !== undefined && { pooling: request.pooling }),
     ...(request.cross === true && { cross: true }),
     ...(request.target !== undefined && { target: request.target }),
     ...(request.stateful === true && { stateful: true }),

@@ -11,6 +11,7 @@ import { silent } from "@favor/checkpoints";
 import type { Progress } from "@favor/checkpoints";
 import type { FavorFile } from "@favor/report";
 import type { Evaluation } from "@favor/measure";
+import { qualityOf } from "@favor/measure/judgement";
 import { readFavorFile } from "@favor/report";
 import { maximumTokens } from "@favor/checkpoints/node";
 import { withOnnxFile } from "@favor/checkpoints/node";
@@ -142,26 +143,16 @@ async function evaluateAgain(
     truncate: true,
     column: data.column,
   });
-  const input = { source: original, original: path, tokenizer, threads, ...loaded };
+  const { pooling } = favor.options;
+  const input = { source: original, original: path, tokenizer, threads, pooling, ...loaded };
   const [evaluation] = await compareModels([converted.modelPath], input, progress);
   return evaluation!;
-}
-
-function quality(evaluation: Evaluation): readonly [what: string, value: number] {
-  switch (evaluation.kind) {
-    case "masked-language":
-      return ["masked accuracy", evaluation.converted.accuracy.value];
-    case "output-cosine":
-      return ["mean cosine", evaluation.cosine.value];
-    case "output-numbers":
-      return ["error by the spread of the original's numbers", evaluation.error.value];
-  }
 }
 
 /** The data of the recorded evaluation must reproduce its outcome; for other data there is nothing to check. */
 function checkEvaluation(found: Evaluation, recorded: Evaluation | undefined): Check[] {
   if (recorded === undefined || recorded.kind !== found.kind || recorded.data.sha256 !== found.data.sha256) return [];
-  const [[what, now], [, then]] = [quality(found), quality(recorded)];
+  const [{ what, value: now }, { value: then }] = [qualityOf(found), qualityOf(recorded)];
   const passed = Math.abs(now - then) <= evaluationTolerance;
   return [
     {
