@@ -3,6 +3,7 @@ import { defineConfig } from "tsdown";
 export default defineConfig({
   entry: [
     "src/attention.ts",
+    "src/hybrid.ts",
     "src/lossless.ts",
     "src/readme-picture.ts",
     "src/selectors.ts",

@@ -61,6 +61,8 @@ export interface ExactKeys {
    * 0.
    */
   readonly chosenBlocks?: number;
+  /** How many queries are averaged to choose blocks; it divides the window. Default 16. */
+  readonly group?: number;
 }
 
 export interface ConvertOptions extends FindOptions {
@@ -172,12 +174,15 @@ const withoutScale: readonly FeatureChoice[] = featureChoices.filter(
 
 function checkExactKeys({ exactKeys, featureMaps, stateful }: ConvertOptions, features: FeatureChoice): void {
   const given = exactKeysList(exactKeys);
-  for (const { window, chosenBlocks = 0 } of given) {
+  for (const { window, chosenBlocks = 0, group = 16 } of given) {
     if (!Number.isInteger(window) || window < 0 || window > 65_536 || window % 16 !== 0) {
       throw new ArgumentError("options.exactKeys.window", "0 or a multiple of 16 up to 65536", window);
     }
     if (!Number.isInteger(chosenBlocks) || chosenBlocks < 0 || chosenBlocks > 65_536) {
       throw new ArgumentError("options.exactKeys.chosenBlocks", "an integer from 0 to 65536", chosenBlocks);
+    }
+    if (!Number.isInteger(group) || group < 1 || window % group !== 0) {
+      throw new ArgumentError("options.exactKeys.group", `a number that divides the window (${window})`, group);
     }
     if (window === 0 && chosenBlocks > 0) {
       throw new ArgumentError("options.exactKeys.window", "the width of the chosen blocks, at least 16", window);

@@ -30,11 +30,8 @@ export interface SiteReport {
   readonly reasons: readonly Reason[];
 }
 
-/** The exact keys of a site, see {@link ExactKeys}. */
-export interface SiteExactKeys extends Required<ExactKeys> {
-  /** How many queries are averaged to choose blocks. */
-  readonly group: number;
-}
+/** The exact keys of a site. */
+export type SiteExactKeys = Required<ExactKeys>;
 
 /** One attention and its outcome. */
 export interface ConvertedSite extends SiteReport {

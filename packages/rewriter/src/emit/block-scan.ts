@@ -1,12 +1,10 @@
-import { createMessage, DataType, type GraphProto, type ValueInfoProto } from "@favor/onnx";
+import { createMessage, DataType, type GraphProto } from "@favor/onnx";
 import { NodeBuilder } from "@favor/onnx/graph";
+import { valueInfo, type BodyValue } from "./body-value.ts";
 
 /** What a block computes: its rows lie on `axis`. */
-export interface BlockOutput {
+export interface BlockOutput extends BodyValue {
   readonly axis: number;
-  readonly rank: number;
-  /** ONNX data type. */
-  readonly dataType: number;
 }
 
 /**
@@ -58,8 +56,8 @@ export class BlockScan {
     const { outer: build, inner } = this;
     this.#body.node = [...inner.nodes];
     this.#body.initializer = [...inner.initializers];
-    this.#body.input = [valueInfo(this.index, DataType.INT64, 1)];
-    this.#body.output = [valueInfo(value, dataType, rank)];
+    this.#body.input = [valueInfo(this.index, { dataType: DataType.INT64, rank: 1 })];
+    this.#body.output = [valueInfo(value, { dataType, rank })];
     inner.graph.reindex();
     const joined = build.op("Scan", [this.#rows], {
       body: { graph: this.#body },
@@ -79,10 +77,4 @@ export class BlockScan {
       ? build.op("Slice", [merged, build.integers([0]), this.length, build.integers([axis])], {}, named)
       : build.op("Gather", [merged, build.range(this.length)], { axis: { int: axis } }, named);
   }
-}
-
-function valueInfo(name: string, elemType: number, rank: number): ValueInfoProto {
-  const dim = Array.from({ length: rank }, () => createMessage("DimensionProto", {}));
-  const tensorType = { elemType, shape: createMessage("TensorShapeProto", { dim }) };
-  return createMessage("ValueInfoProto", { name, type: { tensorType, denotation: "" } });
 }

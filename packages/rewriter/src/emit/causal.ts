@@ -66,7 +66,7 @@ function atLeast(build: NodeBuilder, logs: string): string {
 }
 
 /** Applies the core to the query's features, so that the state stays a sum over keys. */
-export function applyCore(build: NodeBuilder, { query, core }: LinearFeatures): string {
+export function applyCore(build: NodeBuilder, { query, core }: Pick<LinearFeatures, "query" | "core">): string {
   if (core === undefined) return query;
   if (core.kind === "matrix") return build.op("MatMul", [query, core.value]);
   return build.op("Mul", [query, build.transpose(build.unsqueeze(core.value, [0]), [0, 1, 3, 2])]);

@@ -5,7 +5,8 @@ import type { AttentionSite } from "../attention/site.ts";
 import type { Graph } from "@favor/onnx/graph";
 import { DataType } from "@favor/onnx";
 import { makeTensor, tensorValues } from "@favor/onnx";
-import { isBalanced, type FoldedSides } from "./exponential.ts";
+import type { FoldedSides } from "./exponential.ts";
+import { isBalanced } from "./side-maps.ts";
 import { standardScales } from "./scales.ts";
 
 /**

@@ -18,11 +18,6 @@ export interface LinearFeatures {
   readonly keep: string | undefined;
   /** Applied to the state from the left: [heads, M, 1] as a factor, or [heads, M, M] as a matrix. */
   readonly core?: { readonly value: string; readonly kind: "factor" | "matrix" };
-  /**
-   * [batch, heads, queries, 1]: the log of what the estimate of exp(q.k) has besides phi(q) core phi(k) and the key's weight.
-   * It cancels unless other weights are beside it, and is there if it was asked for.
-   */
-  readonly queryLog?: string;
   /** Whether features are positive and of order 1 at the heaviest key: then a normaliser near 0 means no key at all. */
   readonly positive: boolean;
 }

@@ -1,6 +1,7 @@
 import { makeNode } from "@favor/onnx/graph";
 import { DataType, type NodeProto, type ValueInfoProto } from "@favor/onnx";
 import { createMessage } from "@favor/onnx";
+import { valueInfo } from "./body-value.ts";
 import { maskedLog } from "../stateful/log-range.ts";
 import type { NodeBuilder } from "@favor/onnx/graph";
 import type { CarriedState } from "../stateful/state.ts";
@@ -79,8 +80,4 @@ function scan(build: NodeBuilder, step: Step, state: string, inputs: readonly st
 }
 
 /** A state, or one chunk's part of an input: float32 of rank 4, which onnxruntime does not always infer itself. */
-function float(name: string): ValueInfoProto {
-  const dim = Array.from({ length: 4 }, () => createMessage("DimensionProto", {}));
-  const tensorType = { elemType: DataType.FLOAT, shape: createMessage("TensorShapeProto", { dim }) };
-  return createMessage("ValueInfoProto", { name, type: { tensorType, denotation: "" } });
-}
+const float = (name: string): ValueInfoProto => valueInfo(name, { rank: 4, dataType: DataType.FLOAT });

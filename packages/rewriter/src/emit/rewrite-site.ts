@@ -18,9 +18,10 @@ import { describeFeatures } from "./describe-features.ts";
 import { directFeatures, isDirect } from "./direct.ts";
 import { emitByBlock } from "./exact-by-block.ts";
 import { emitExact } from "./exact.ts";
-import { exponentialFeatures, isPlain, type FoldedSides } from "./exponential.ts";
+import { exponentialFeatures, type FoldedSides } from "./exponential.ts";
 import { foldCalibration } from "./fold.ts";
 import { emitHybrid } from "./hybrid/hybrid.ts";
+import { scaledFeatures, type ScaledFeatures } from "./hybrid/scaled-features.ts";
 import { siteExactKeys } from "./hybrid/site-exact-keys.ts";
 import { emitFusedExact, isFusable } from "./fused-exact.ts";
 import { emitLinearOperator } from "./linear-operator.ts";
@@ -29,6 +30,7 @@ import type { NodeProto } from "@favor/onnx";
 import type { NodeBuilder } from "@favor/onnx/graph";
 import { readSite, writeSite, type KeepCache, type SiteInputs } from "./site-inputs.ts";
 import { declarePast, declarePresent } from "../stateful/state.ts";
+import { isPlain } from "./side-maps.ts";
 import { trigonometricFeatures } from "./trigonometric.ts";
 
 /** The nodes built for the sites of one graph, and the masks that they share. */
@@ -82,7 +84,7 @@ export function rewriteSite(
     const inputs = readSite(build, site, keeps);
     const features = farFeatures(build, site, inputs, descriptions!);
     removed.add(site.outputNode);
-    writeSite(build, site, emitHybrid(build, site, inputs, features, exactKeys));
+    writeSite(build, site, emitHybrid(build, site, inputs, features, exactKeys, settings.block));
     return { featureMaps: descriptions!, exactKeys };
   }
   const maps = descriptions && mapsOf(descriptions);
@@ -108,10 +110,10 @@ function farFeatures(
   site: AttentionSite,
   inputs: SiteInputs,
   descriptions: readonly FeatureMapDescription[],
-): LinearFeatures | undefined {
+): ScaledFeatures | undefined {
   if (descriptions.length === 0) return undefined;
   const maps = mapsOf(descriptions);
-  if (maps.kind === "exponential") return exponentialFeatures(build, site, inputs, maps.forms, unfolded, true);
+  if (maps.kind === "exponential") return scaledFeatures(build, site, inputs, maps.forms);
   throw new ArgumentError(
     `features of site ${site.index}`,
     "features with an exponential form beside exact keys",

@@ -16,7 +16,7 @@ export interface AttentionModel {
   /** An input `mask` [batch, length]: 0 hides a key. */
   readonly padding?: boolean;
   readonly causal?: boolean;
-  /** Queries, keys and values are parts of one input `rows`, [batch, heads, length, 2 dim + valueDim]. */
+  /** Queries, keys and values are parts of one input `packed`, [batch, heads, length, 2 dim + valueDim]. */
   readonly self?: boolean;
   readonly opset?: number;
 }
@@ -28,7 +28,7 @@ export interface AttentionModel {
 export function attentionModel(options: AttentionModel): ModelProto {
   const { heads, dim, valueDim = dim, padding = false, causal = false, self = false, opset = 17 } = options;
   const rows = (name: string, width: number) => valueInfo(name, DataType.FLOAT, ["batch", heads, "length", width]);
-  const parts: NodeProto[] = self ? [node("Split", ["rows", "widths"], ["query", "key", "value"], { axis: 3 })] : [];
+  const parts: NodeProto[] = self ? [node("Split", ["packed", "widths"], ["query", "key", "value"], { axis: 3 })] : [];
   const nodes: NodeProto[] = [
     ...parts,
     node("Transpose", ["key"], ["key_columns"], { perm: [0, 1, 3, 2] }),
@@ -79,7 +79,7 @@ export function attentionModel(options: AttentionModel): ModelProto {
       node: nodes,
       input: [
         ...(self
-          ? [rows("rows", 2 * dim + valueDim)]
+          ? [rows("packed", 2 * dim + valueDim)]
           : [rows("query", dim), rows("key", dim), rows("value", valueDim)]),
         ...(padding ? [valueInfo("mask", DataType.FLOAT, ["batch", "length"])] : []),
       ],
@@ -113,7 +113,7 @@ export async function runAttention(
   const rows = (values: Float32Array, width: number) => new Tensor("float32", values, [batch, heads, length, width]);
   const { out } = await session.run({
     ...(self
-      ? { rows: rows(joined([query, dim], [key, dim], [value, valueDim]), 2 * dim + valueDim) }
+      ? { packed: rows(joined([query, dim], [key, dim], [value, valueDim]), 2 * dim + valueDim) }
       : { query: rows(query, dim), key: rows(key, dim), value: rows(value, valueDim) }),
     ...(mask && { mask: new Tensor("float32", mask, [batch, length]) }),
   });

@@ -1,16 +1,10 @@
-import {
-  type ElementwiseFunction,
-  type FeatureMapDescription,
-  type LinearExponentialDescription,
-  type ProjectionDescription,
-  type ProjectionKind,
-} from "@favor/core";
-import { calibrate, fitLandmarks, MomentAccumulator } from "@favor/core/calibration";
+import { type ElementwiseFunction, type FeatureMapDescription } from "@favor/core";
 import { describe, expect, test } from "vitest";
 import { convertAttention } from "../../src/model-attention.ts";
 import { featureChoices, type ConvertOptions } from "../../src/options.ts";
 import { attentionModel, openAttention, runAttention, type AttentionModel } from "./attention-model.ts";
-import { gaussians, randomInputs, referenceAttention } from "./reference.ts";
+import { learned, made, momentsOf, projection } from "./made-features.ts";
+import { randomInputs, referenceAttention } from "./reference.ts";
 
 const shape = { heads: 2, dim: 8, valueDim: 5 };
 const length = 70; // More than a chunk of the causal form, and no multiple of it.
@@ -48,56 +42,6 @@ const nameOf = ({ padding, causal }: AttentionModel): string =>
 /** Features of either sign: their normaliser passes through 0, where no two precisions agree. Tested apart. */
 const signed: readonly string[] = ["trigonometric", "cos", "gelu", "identity", "tanh"];
 
-const projection = (head: number, kind: ProjectionKind = "orthogonal"): ProjectionDescription => ({
-  kind,
-  count: 24,
-  dim: shape.dim,
-  seed: 11,
-  head,
-});
-
-function momentsOf(head: number) {
-  const moments = new MomentAccumulator(shape.dim);
-  const rows = (seed: number) => Float64Array.from(gaussians(200 * shape.dim, seed), (x, i) => x * 0.6 + (i % 3) * 0.2);
-  moments.add(rows(20 + head), rows(30 + head));
-  return { moments: moments.moments(), samples: [{ query: rows(20 + head), key: rows(30 + head) }] };
-}
-
-/** Learned features: no matrix is the inverse of another, and the two sides differ in everything. */
-function learned(head: number): LinearExponentialDescription {
-  const { dim } = shape;
-  const numbers = (count: number, seed: number, scale: number): number[] =>
-    Array.from(gaussians(count, 100 * head + seed, scale));
-  return {
-    version: 1,
-    kind: "linear-exponential",
-    dim,
-    count: 24,
-    queryMean: numbers(dim, 1, 0.5),
-    keyMean: numbers(dim, 2, 0.5),
-    queryMatrix: numbers(dim * dim, 3, 0.4),
-    keyMatrix: numbers(dim * dim, 4, 0.4),
-    keyWeight: numbers(dim, 5, 0.5),
-    queryProjection: numbers(24 * dim, 6, 1),
-    keyProjection: numbers(24 * dim, 7, 1),
-    logWeight: numbers(24, 8, 2),
-    subtractNorms: true,
-  };
-}
-
-const made: Readonly<Record<string, (head: number) => FeatureMapDescription>> = {
-  calibrated: (head) => calibrate(momentsOf(head).moments, { count: 24, seed: 1, head }),
-  landmark: (head) => {
-    const { moments, samples } = momentsOf(head);
-    return fitLandmarks(samples, moments, { count: 12, seed: 1, head });
-  },
-  learned,
-  "learned, one head with a core": (head) => {
-    const map = learned(head);
-    return head === 0 ? map : { ...map, core: Array.from(gaussians(map.count ** 2, 9, 1), Math.abs) };
-  },
-};
-
 describe.each(forms.map((form): [string, AttentionModel] => [nameOf(form), form]))("%s", (_, form) => {
   const targets: readonly ConvertOptions[] = form.causal ? [{}, { target: "onnxruntime" }] : [{}];
 
@@ -109,7 +53,7 @@ describe.each(forms.map((form): [string, AttentionModel] => [nameOf(form), form]
   );
 
   test.each(Object.keys(made))("%s feature maps made elsewhere equal the float64 reference", async (kind) => {
-    const featureMaps = [[0, 1].map((head) => made[kind]!(head))];
+    const featureMaps = [[0, 1].map((head) => made[kind]!(shape.dim, head))];
     for (const target of targets) expect(await differenceOf(form, { featureMaps, ...target })).toBeLessThan(1e-4);
   });
 
@@ -119,7 +63,7 @@ describe.each(forms.map((form): [string, AttentionModel] => [nameOf(form), form]
         version: 1,
         kind: "trigonometric",
         variant,
-        projection: projection(head),
+        projection: projection(shape.dim, head),
       })),
     ];
     // Small queries: all attention is about even, and the normaliser far from 0.
@@ -134,7 +78,7 @@ describe.each(forms.map((form): [string, AttentionModel] => [nameOf(form), form]
 
 /** An epsilon that lifts features of either sign above 0. */
 function generalized(name: ElementwiseFunction, head: number): FeatureMapDescription {
-  return { version: 1, kind: "generalized", function: name, epsilon: 12, projection: projection(head) };
+  return { version: 1, kind: "generalized", function: name, epsilon: 12, projection: projection(shape.dim, head) };
 }
 
 test.each(["orthogonal", "iid", "hadamard", "givens"] as const)("%s projections", async (kind) => {
@@ -143,13 +87,18 @@ test.each(["orthogonal", "iid", "hadamard", "givens"] as const)("%s projections"
 
 test("weights of features that span more than float32 does", async () => {
   const featureMaps = [
-    [0, 1].map((head): FeatureMapDescription => ({ version: 1, kind: "oprf", projection: projection(head), a: -4 })),
+    [0, 1].map((head): FeatureMapDescription => ({
+      version: 1,
+      kind: "oprf",
+      projection: projection(shape.dim, head),
+      a: -4,
+    })),
   ];
   for (const form of forms) expect(await differenceOf(form, { featureMaps }, 3)).toBeLessThan(1e-4);
 });
 
 test("statistics choose the exponents of FAVOR++ and FAVOR#", () => {
-  const moments = [[momentsOf(0).moments, momentsOf(1).moments]];
+  const moments = [[momentsOf(shape.dim, 0).moments, momentsOf(shape.dim, 1).moments]];
   for (const features of ["oprf", "dense-exponential"] as const) {
     const { sites } = convertAttention(attentionModel(shape), { features, moments, cross: true });
     const exponents = sites[0]!.featureMaps!.map((map) => ("a" in map ? [map.a].flat() : []));
@@ -175,12 +124,12 @@ const convert = (options: ConvertOptions) => () => convertAttention(attentionMod
 const positive = (count: number): FeatureMapDescription => ({
   version: 1,
   kind: "positive",
-  projection: { ...projection(0), count },
+  projection: { ...projection(shape.dim, 0), count },
 });
 
 describe("refused", () => {
   test("feature maps of another number of heads or another dimension", () => {
-    expect(convert({ featureMaps: [[learned(0)]] })).toThrow(
+    expect(convert({ featureMaps: [[learned(shape.dim, 0)]] })).toThrow(
       expect.objectContaining({ code: "calibration-mismatch", message: expect.stringContaining("2 heads of 8") }),
     );
     const narrow: FeatureMapDescription = { version: 1, kind: "elu", dim: 4 };
@@ -188,7 +137,9 @@ describe("refused", () => {
   });
 
   test("heads of one site with different kinds or widths", () => {
-    expect(convert({ featureMaps: [[positive(8), learned(1)]] })).toThrow(/head 0 has positive 8, head 1 has linear/);
+    expect(convert({ featureMaps: [[positive(8), learned(shape.dim, 1)]] })).toThrow(
+      /head 0 has positive 8, head 1 has linear/,
+    );
     expect(convert({ featureMaps: [[positive(8), positive(16)]] })).toThrow(/positive 8, head 1 has positive 16/);
   });
 

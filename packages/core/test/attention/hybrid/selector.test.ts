@@ -44,6 +44,21 @@ describe("selectors", () => {
     expect(relativeError(scoresOf(averagedQueries({ group: 4 })), expected)).toBeLessThan(1e-12);
   });
 
+  it("averaged keys count as their mean, with the sum of their masks", () => {
+    const expected = summed((mean, block) => {
+      const means = [0, 2, 4].map((from) =>
+        keysOf(block).filter((j) => j - block * width >= from && j - block * width < from + 2),
+      );
+      const terms = means.map((group) => {
+        const total = group.reduce((sum, j) => sum + Math.exp(logMask[j]!), 0);
+        const logit = group.reduce((sum, j) => sum + (Math.exp(logMask[j]!) / total) * inner(mean, row(key, j)), 0);
+        return total === 0 ? 0 : total * Math.exp(logit);
+      });
+      return Math.log(terms.reduce((a, b) => a + b, 0));
+    });
+    expect(relativeError(scoresOf(averagedQueries({ group: 4, keyGroup: 2 })), expected)).toBeLessThan(1e-12);
+  });
+
   it("deviations of keys are their definition", () => {
     const expected = summed((mean, block) => {
       const weights = keysOf(block).map((j) => Math.exp(logMask[j]!));
@@ -78,6 +93,7 @@ describe("selectors", () => {
 
   it.each([
     ["averaged queries", averagedQueries({ group: 4 })],
+    ["averaged queries and keys", averagedQueries({ group: 4, keyGroup: 2 })],
     ["deviations of keys", keyDeviations({ directions, group: 4 })],
   ])("%s look at no later block, nor at hidden keys, and never choose a hidden block", (_, selector) => {
     const first = scoresOf(selector, 2);

@@ -1,44 +1,26 @@
 import type { NodeBuilder } from "@favor/onnx/graph";
 import { pad } from "../causal.ts";
 
-/**
- * Queries are averaged in groups of so many to choose blocks. The width of blocks is a multiple of it, except that of one
- * block alone.
- */
-export const group = 16;
-
-/** Rows cut into blocks at multiples of a width, the last one padded. All sizes are lists of one integer. */
+/** Rows cut into blocks at multiples of a width; the last one is padded. Sizes in the graph are lists of one integer. */
 export interface Blocks {
   /** Rows without padding. */
   readonly length: string;
-  readonly width: string;
-  /** At least 1. */
+  readonly width: number;
   readonly count: string;
   /** count x width. */
   readonly rows: string;
 }
 
-/** Cuts rows into blocks of `window`. Fewer rows than that are one block, as wide as they need. */
-export function cutBlocks(build: NodeBuilder, length: string, window: number): Blocks {
-  const whole = build.extreme("Max", [length, build.integers([1])]);
-  const groups = divideUp(build, whole, group);
-  const width = build.extreme("Min", [build.op("Mul", [groups, build.integers([group])]), build.integers([window])]);
-  const count = divideUp(build, whole, window);
-  return { length, width, count, rows: build.op("Mul", [count, width]) };
-}
-
-/** ceil(value / divisor) */
-export function divideUp(build: NodeBuilder, value: string, divisor: number): string {
-  return build.op("Div", [build.op("Add", [value, build.integers([divisor - 1])]), build.integers([divisor])]);
+export function cutBlocks(build: NodeBuilder, length: string, width: number): Blocks {
+  const less = build.op("Add", [length, build.integers([width - 1])]);
+  const count = build.op("Div", [less, build.integers([width])]);
+  return { length, width, count, rows: build.op("Mul", [count, build.integers([width])]) };
 }
 
 /** [batch, heads, length, width] to [batch, heads, blocks, rows per block, width]. */
 export function inBlocks(build: NodeBuilder, value: string, blocks: Blocks, filler: number = 0): string {
-  const padded = padRows(build, value, blocks, filler);
-  return build.op("Reshape", [
-    padded,
-    build.concat([build.integers([0, 0]), blocks.count, blocks.width, build.integers([-1])], 0),
-  ]);
+  const shape = [build.integers([0, 0]), blocks.count, build.integers([blocks.width, -1])];
+  return build.op("Reshape", [padRows(build, value, blocks, filler), build.concat(shape, 0)]);
 }
 
 /** Pads the rows of [batch, heads, length, width] to whole blocks. */
@@ -46,13 +28,12 @@ export function padRows(build: NodeBuilder, value: string, { rows, length }: Blo
   return pad(build, value, 2, build.op("Sub", [rows, length]), filler);
 }
 
-/** The numbers of blocks, int64 [1, 1, blocks, 1] for queries, or [1, 1, 1, blocks] for keys. */
-export function numbers(build: NodeBuilder, { count }: Blocks, axis: 2 | 3): string {
-  return build.unsqueeze(build.range(count), axis === 2 ? [0, 1, 3] : [0, 1, 2]);
+/** [batch, heads, 1, length] to [batch, heads, length, 1]. */
+export function asColumn(build: NodeBuilder, row: string): string {
+  return build.transpose(row, [0, 1, 3, 2]);
 }
 
-/** Booleans [1, 1, query blocks, key blocks]: whether two blocks of the same rows touch, or are one. */
-export function areNear(build: NodeBuilder, blocks: Blocks): string {
-  const distance = build.op("Abs", [build.op("Sub", [numbers(build, blocks, 3), numbers(build, blocks, 2)])]);
-  return build.op("Less", [distance, build.integers([2])]);
+/** The numbers of blocks, int64: [1, 1, blocks, 1] for queries, or [1, 1, 1, blocks] for keys. */
+export function numbers(build: NodeBuilder, { count }: Blocks, axis: 2 | 3): string {
+  return build.unsqueeze(build.range(count), axis === 2 ? [0, 1, 3] : [0, 1, 2]);
 }

@@ -1,76 +1,100 @@
 import { DataType } from "@favor/onnx";
 import type { NodeBuilder } from "@favor/onnx/graph";
 import { maskedLog } from "../../stateful/log-range.ts";
-import type { SiteInputs } from "../site-inputs.ts";
-import { padRows, type Blocks } from "./blocks.ts";
+import { asColumn, padRows, type Blocks } from "./blocks.ts";
+import { farTail, keyTail, widenKeys, widening } from "./widened.ts";
 
-/**
- * Columns that widen each head, q.k as a product of q' and k'. A multiple of 8 keeps rows aligned for vectors.
- *
- *     column    q'                              k'
- *     far       the far field's logit           1 for the far field, otherwise 0
- *     bias      1                               0, or far below zero where a key is hidden
- *     apart     0, or far below zero            1 for the first key and the far field, otherwise 0
- */
-const column = { far: 0, bias: 1, apart: 2, count: 8 };
-export const widening: number = column.count;
-/** Rows that follow the blocks: the first key, the far field, and hidden ones. */
-const added = { first: 0, far: 1, count: 16 };
 /** Rows that are gathered together. Blocks are multiples of it. */
 export const piece = 8;
-
-/** All keys and values that can be exact, as rows from which each block of queries gathers its own. */
-export interface ExactTable {
-  /** [batch, key heads, rows + 16, dim + 8] */
-  readonly keys: string;
-  /** [batch, key heads, rows + 16, valueDim]; 0 where hidden. */
-  readonly values: string;
-  /** Booleans [batch or 1, heads or 1, 1, keys]: which keys count in their blocks; undefined: all. */
-  readonly inBlocks: string | undefined;
-}
-
-/** Positions in a softmax over gathered rows whose last 8 are the first ones after the blocks. */
-export const farFromEnd: number = piece - added.far;
-
-/** Numbers of pieces after those of the blocks. */
+/** Rows after those of the blocks: a piece with the first key, the far field and hidden rows, and a hidden piece. */
+const added = { first: 0, far: 1, count: 2 * piece };
+/** Pieces after those of the blocks. */
 export const afterBlocks: { readonly apart: number; readonly hidden: number; readonly count: number } = {
   apart: 0,
   hidden: 1,
   count: added.count / piece,
 };
+/** Where the far field is among the rows of its piece, from the end. */
+export const farFromEnd: number = piece - added.far;
 
-/** @param withFirst whether the first key that the mask shows is exact for all */
+/** Keys and values as they lie in the graph, and which of them count. */
+export interface Keys {
+  /** [batch, heads or 1, keys, dim] */
+  readonly key: string;
+  /** [batch, heads or 1, keys, valueDim]; 0 where hidden. */
+  readonly value: string;
+  /** Booleans [batch, heads or 1, 1, keys]; undefined if all count. */
+  readonly keep: string | undefined;
+}
+
+/** All keys and values that can be exact, as rows from which each block of queries gathers its own. */
+export interface ExactTable {
+  /** k' of the blocks, [batch, key heads, rows, dim + 8]. */
+  readonly blocks: string;
+  /** These, and 16 rows more. */
+  readonly keys: string;
+  /** [batch, key heads, rows + 16, valueDim] */
+  readonly values: string;
+  /** Booleans [batch or 1, heads or 1, 1, keys]: which keys count in their blocks; undefined: all. */
+  readonly inBlocks: string | undefined;
+}
+
+/** @param first whether the first key that the mask shows is exact for all, and in no block */
 export function exactTable(
   build: NodeBuilder,
-  { keyColumns, value, keep }: SiteInputs,
+  given: Keys,
+  dim: number,
   blocks: Blocks,
-  withFirst: boolean,
+  hasFirst: boolean,
 ): ExactTable {
-  const first = withFirst ? firstKey(build, keep) : undefined;
-  const inBlocks = first === undefined ? keep : countsInBlock(build, keep, first, blocks);
-  const visible = keep === undefined ? value : build.op("Where", [asColumn(build, keep), value, build.scalar(0)]);
-  const key = build.transpose(keyColumns, [0, 1, 3, 2]);
-  const rows = (given: string): string => {
-    const padded = padRows(build, given, blocks);
-    const shape = build.op("Shape", [padded]);
-    const sizes = (count: number): string =>
-      build.concat([build.slice(shape, 0, 0, 2), build.integers([count]), build.slice(shape, 0, 3, 4)], 0);
-    const zeros = (count: number): string => build.op("Expand", [build.scalar(0), sizes(count)]);
-    if (first === undefined) return build.concat([padded, zeros(added.count)], 2);
-    return build.concat([padded, rowOf(build, given, first), zeros(added.count - 1)], 2);
+  const { key, value, keep } = given;
+  const first = hasFirst ? firstKey(build, keep) : undefined;
+  const counts = first === undefined ? keep : countsInBlock(build, keep, first, blocks);
+  const wide = widenKeys(build, padRows(build, key, blocks), biases(build, counts, blocks));
+  const outer = build.slice(build.op("Shape", [key]), 0, 0, 2);
+  const rows = (count: number, width: number, values: readonly number[]): string => {
+    const shape = build.concat([outer, build.integers([count, width])], 0);
+    const constant = build.floats("rows", [1, 1, values.length / width, width], values);
+    return build.op("Expand", [constant, shape]);
   };
-  const keys = rows(key);
+  const hidden = [...zeros(dim), ...keyTail(maskedLog)];
+  const afterFirst = rows(added.count - 1, dim + widening, [
+    ...zeros(dim),
+    ...farTail,
+    ...Array.from({ length: added.count - 2 }, () => hidden).flat(),
+  ]);
+  const firstKeyRow =
+    first === undefined
+      ? rows(1, dim + widening, hidden)
+      : build.concat([rowOf(build, key, first), rows(1, widening, keyTail(0))], 3);
+  const valueDim = build.dimension(value, 3);
+  const zeroValues = (count: number): string =>
+    build.op("Expand", [build.scalar(0), build.concat([outer, build.integers([count]), valueDim], 0)]);
+  const firstValue = first === undefined ? zeroValues(1) : rowOf(build, value, first);
   return {
-    keys: build.concat([keys, keyTail(build, keys, inBlocks, blocks, withFirst)], 3),
-    values: rows(visible),
-    inBlocks,
+    blocks: wide,
+    keys: build.concat([wide, firstKeyRow, afterFirst], 2),
+    values: build.concat([padRows(build, value, blocks), firstValue, zeroValues(added.count - 1)], 2),
+    inBlocks: counts,
   };
 }
 
-/** The number of the first key that counts, int64 [batch, heads or 1, 1, 1]; undefined: 0. */
+const zeros = (count: number): number[] => Array.from({ length: count }, () => 0);
+
+/** 0 where a key counts and far below where not, padding included: [batch or 1, heads or 1, rows, 1]. */
+function biases(build: NodeBuilder, counts: string | undefined, blocks: Blocks): string {
+  const shown = build.scalar(0);
+  const column =
+    counts === undefined
+      ? build.op("Expand", [shown, build.concat([build.integers([1, 1]), blocks.length, build.integers([1])], 0)])
+      : asColumn(build, build.op("Where", [counts, shown, build.scalar(maskedLog)]));
+  return padRows(build, column, blocks, maskedLog);
+}
+
+/** The number of the first key that counts, int64 [batch, heads or 1, 1, 1]; or 0 for all. */
 type First = string | 0;
 
-function firstKey(build: NodeBuilder, keep: string | undefined): First {
+export function firstKey(build: NodeBuilder, keep: string | undefined): First {
   if (keep === undefined) return 0;
   return build.op("ArgMax", [build.cast(keep, DataType.FLOAT)], { axis: { int: 3 }, keepdims: { int: 1 } });
 }
@@ -80,10 +104,9 @@ function rowOf(build: NodeBuilder, value: string, first: First): string {
   if (first === 0) return build.slice(value, 2, 0, 1);
   const shape = build.op("Shape", [value]);
   const outer = build.slice(shape, 0, 0, 2);
-  const length = build.slice(shape, 0, 2, 3);
   const count = build.op("Mul", [build.slice(shape, 0, 0, 1), build.slice(shape, 0, 1, 2)]);
-  const starts = build.op("Reshape", [build.op("Mul", [build.range(count), length]), outer]);
-  const at = build.op("Add", [starts, build.squeeze(first, [2, 3])]);
+  const starts = build.op("Mul", [build.range(count), build.slice(shape, 0, 2, 3)]);
+  const at = build.op("Add", [build.op("Reshape", [starts, outer]), build.squeeze(first, [2, 3])]);
   const flat = build.op("Reshape", [value, build.concat([build.integers([-1]), build.slice(shape, 0, 3, 4)], 0)]);
   return build.unsqueeze(build.op("Gather", [flat, at], { axis: { int: 0 } }), [2]);
 }
@@ -94,70 +117,4 @@ function countsInBlock(build: NodeBuilder, keep: string | undefined, first: Firs
   const isFirst = build.op("Equal", [positions, first === 0 ? build.integers([0]) : first]);
   const isOther = build.op("Not", [isFirst]);
   return keep === undefined ? isOther : build.op("And", [isOther, keep]);
-}
-
-export function asColumn(build: NodeBuilder, row: string): string {
-  return build.transpose(row, [0, 1, 3, 2]);
-}
-
-/** What widens the keys: [batch, key heads, rows + 16, 8]. */
-function keyTail(
-  build: NodeBuilder,
-  keys: string,
-  inBlocks: string | undefined,
-  blocks: Blocks,
-  withFirst: boolean,
-): string {
-  const bias =
-    inBlocks === undefined
-      ? build.op("Expand", [
-          build.scalar(0),
-          build.concat([build.integers([1, 1]), blocks.length, build.integers([1])], 0),
-        ])
-      : asColumn(build, build.op("Where", [inBlocks, build.scalar(0), build.scalar(maskedLog)]));
-  const padded = padRows(build, bias, blocks, maskedLog);
-  const unit = new Float64Array(column.count);
-  unit[column.bias] = 1;
-  const tail = build.op("Mul", [padded, build.floats("bias_column", [1, 1, 1, column.count], unit)]);
-  const last = new Float64Array(added.count * column.count);
-  for (let row = 0; row < added.count; row++) {
-    const isShown = row === added.far || (row === added.first && withFirst);
-    last[row * column.count + column.bias] = isShown ? 0 : maskedLog;
-    last[row * column.count + column.apart] = 1;
-  }
-  last[added.far * column.count + column.far] = 1;
-  const outer = build.slice(build.op("Shape", [keys]), 0, 0, 2);
-  const spread = (rows: string, count: string): string =>
-    build.op("Expand", [rows, build.concat([outer, count, build.integers([column.count])], 0)]);
-  const lastRows = build.floats("added_rows", [1, 1, added.count, column.count], last);
-  return build.concat([spread(tail, blocks.rows), spread(lastRows, build.integers([added.count]))], 2);
-}
-
-/**
- * q' of queries [batch, heads, blocks, rows per block, dim].
- *
- * @param farLog [batch, heads, blocks, rows per block, 1]; undefined without far field
- */
-export function widenQueries(build: NodeBuilder, query: string, farLog: string | undefined): string {
-  const tail = new Float64Array(column.count);
-  tail[column.bias] = 1;
-  if (farLog === undefined) {
-    tail[column.far] = maskedLog;
-    return build.concat([query, spreadRow(build, query, tail)], 4);
-  }
-  return build.concat([query, farLog, spreadRow(build, query, tail.slice(1))], 4);
-}
-
-/** q' of queries, also of rank 5, that see neither the first key nor the far field. */
-export function widenForBlocks(build: NodeBuilder, query: string): string {
-  const tail = new Float64Array(column.count);
-  tail[column.bias] = 1;
-  tail[column.apart] = maskedLog;
-  return build.concat([query, spreadRow(build, query, tail)], 4);
-}
-
-function spreadRow(build: NodeBuilder, value: string, row: Float64Array): string {
-  const outer = build.slice(build.op("Shape", [value]), 0, 0, 4);
-  const shape = build.concat([outer, build.integers([row.length])], 0);
-  return build.op("Expand", [build.floats("query_columns", [1, 1, 1, 1, row.length], row), shape]);
 }

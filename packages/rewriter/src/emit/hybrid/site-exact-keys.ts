@@ -3,7 +3,6 @@ import { GraphError } from "@favor/onnx/graph";
 import type { AttentionSite } from "../../attention/site.ts";
 import { exactKeysOf, type Settings } from "../../options.ts";
 import type { SiteExactKeys } from "../../report.ts";
-import { group } from "./blocks.ts";
 
 /** The first opset with all operators: TopK with a computed count came with 10, ScatterElements and Range with 11. */
 const oldest = 11;
@@ -12,12 +11,12 @@ const oldest = 11;
  * The exact keys of a site as the options give them; undefined for none. Cross-attention has no near field, and so none
  * without chosen blocks.
  *
- * @throws GraphError "cannot-have-exact-keys" for causal attention, and below opset 11
+ * @throws GraphError "cannot-have-exact-keys" below opset 11
  * @throws ArgumentError if the site is to have neither exact keys nor features
  */
 export function siteExactKeys(site: AttentionSite, settings: Settings, opset: number): SiteExactKeys | undefined {
   const given = exactKeysOf(settings, site.index);
-  const { chosenBlocks = 0 } = given ?? {};
+  const { chosenBlocks = 0, group = 16 } = given ?? {};
   if (given === undefined || (site.kind === "cross" && chosenBlocks === 0)) {
     if (settings.featureMaps?.[site.index]?.length !== 0) return undefined;
     throw new ArgumentError(
@@ -29,7 +28,6 @@ export function siteExactKeys(site: AttentionSite, settings: Settings, opset: nu
   if (opset < oldest) {
     throw cannot(site, `the model has opset ${opset}, and they need ${oldest}`, "Export the model with a newer opset.");
   }
-  if (site.causal) throw cannot(site, "it is causal", "Convert it without exact keys.");
   return { window: given.window, chosenBlocks, group };
 }
 
