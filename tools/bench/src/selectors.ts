@@ -51,6 +51,7 @@ const selectors: readonly Selector[] = [
   averaged(8, 1),
   averaged(16, 1),
   averaged(32, 1),
+  averaged(16, 2),
   averaged(16, 4),
   averaged(8, 4),
   averaged(4, 8),
