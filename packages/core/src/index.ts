@@ -46,6 +46,8 @@ export { favorAttention } from "./attention/bidirectional.ts";
 export type { FavorAttentionOptions } from "./attention/bidirectional.ts";
 export { favorCausalAttention, startFavor } from "./attention/causal-favor.ts";
 export type { FavorCausalOptions } from "./attention/causal-favor.ts";
+export { alibiLinearAttention } from "./attention/alibi.ts";
+export type { AlibiAttentionOptions } from "./attention/alibi.ts";
 export type { LinearInput, LinearShape } from "./attention/linear-shape.ts";
 export { linearAttention } from "./attention/linear.ts";
 export { linearAttentionBackward } from "./attention/linear-backward.ts";

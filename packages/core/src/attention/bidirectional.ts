@@ -1,6 +1,7 @@
 import { requireInteger, requireLength, rowCount } from "../checks.ts";
 import { requireFeatureMap } from "../features/feature-map.ts";
 import type { FeatureMap } from "../features/feature-map.ts";
+import { alibiLinearAttention, requireSlope } from "./alibi.ts";
 import { linearAttention } from "./linear.ts";
 
 export interface FavorAttentionOptions {
@@ -11,6 +12,11 @@ export interface FavorAttentionOptions {
    * `[keys]`; multiplies phi(K), in the numerator and the denominator: 0 hides a key, 1 shows it. Default: all shown.
    */
   readonly keyMask?: ArrayLike<number>;
+  /**
+   * The slope m of ALiBi (2108.12409), at least 0: the weight of key j is multiplied by exp(-m |i - j|). Needs as many
+   * queries as keys. Default 0: none.
+   */
+  readonly slope?: number;
 }
 
 /**
@@ -34,7 +40,7 @@ export function favorAttention(
   options: FavorAttentionOptions,
 ): Float64Array {
   requireFeatureMap("options.featureMap", options?.featureMap);
-  const { featureMap, keyMask } = options;
+  const { featureMap, keyMask, slope = 0 } = options;
   const { dim, count } = featureMap;
   const { valueDim = dim } = options;
   requireInteger("options.valueDim", valueDim, 1, 1 << 20);
@@ -43,14 +49,14 @@ export function favorAttention(
   requireLength("value", value, keyRows * valueDim);
   if (keyMask !== undefined) requireLength("options.keyMask", keyMask, keyRows);
   const keys = featureMap.keyStabilized(key, { scope: "row", ...(keyMask && { mask: keyMask }) });
-  return linearAttention(
-    {
-      query: featureMap.queryStabilized(query).features,
-      key: keys.features,
-      keyLogScale: keys.logScale,
-      value,
-      ...(keyMask && { keyMask }),
-    },
-    { heads: 1, queryRows, keyRows, count, valueDim },
-  );
+  const input = {
+    query: featureMap.queryStabilized(query).features,
+    key: keys.features,
+    keyLogScale: keys.logScale,
+    value,
+    ...(keyMask && { keyMask }),
+  };
+  const shape = { heads: 1, queryRows, keyRows, count, valueDim };
+  requireSlope("options.slope", slope);
+  return slope === 0 ? linearAttention(input, shape) : alibiLinearAttention(input, shape, { slopes: [slope] });
 }

@@ -2,7 +2,7 @@ import { headShape } from "./head-shape.ts";
 import type { ExactAttentionOptions } from "./head-shape.ts";
 
 /**
- * Softmax attention in float64, the reference implementation: softmax(scale Q K^T) V. Takes O(queries keys (dim +
+ * Softmax attention in float64, the reference implementation: softmax(scale Q K^T - slope |i - j|) V. Takes O(queries keys (dim +
  * valueDim)) time and O(keys) memory. A query that sees no key gives 0. Hidden keys and values are never read.
  *
  * @param query `[queries, dim]`, row-major.
@@ -17,7 +17,7 @@ export function exactAttention(
   value: Float64Array,
   options: ExactAttentionOptions,
 ): Float64Array {
-  const { dim, valueDim, scale, queries, keys } = headShape(query, key, value, options);
+  const { dim, valueDim, scale, slope, queries, keys } = headShape(query, key, value, options);
   const { keyMask, causal = false } = options;
   const out = new Float64Array(queries * valueDim);
   const logits = new Float64Array(keys);
@@ -28,7 +28,7 @@ export function exactAttention(
       if (keyMask?.[j] === 0) continue;
       let logit = 0;
       for (let l = 0; l < dim; l++) logit += query[i * dim + l]! * key[j * dim + l]!;
-      logits[j] = scale * logit;
+      logits[j] = scale * logit - slope * Math.abs(i + keys - queries - j);
       largest = Math.max(largest, logits[j]!);
     }
     if (largest === -Infinity) continue;

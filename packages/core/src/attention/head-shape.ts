@@ -1,5 +1,6 @@
 import { requireInteger, requireLength, requireMask, requireObject, requirePositive, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
+import { requireSlope } from "./alibi.ts";
 
 export interface ExactAttentionOptions {
   /** d, the width of a query and a key. */
@@ -12,6 +13,11 @@ export interface ExactAttentionOptions {
   readonly keyMask?: ArrayLike<number>;
   /** Query i sees the keys 0 to i + (keys - queries). Needs at least as many keys as queries. Default false. */
   readonly causal?: boolean;
+  /**
+   * The slope m of ALiBi (2108.12409), at least 0: the logits get -m times the distance between query and key, the last query
+   * standing at the last key. Needs as many queries as keys unless `causal`. Default 0: none.
+   */
+  readonly slope?: number;
 }
 
 /** Sizes of one head's attention in float64, read from its arrays. */
@@ -19,6 +25,7 @@ export interface HeadShape {
   readonly dim: number;
   readonly valueDim: number;
   readonly scale: number;
+  readonly slope: number;
   readonly queries: number;
   readonly keys: number;
 }
@@ -35,7 +42,7 @@ export function headShape(
   options: ExactAttentionOptions,
 ): HeadShape {
   requireObject("options", options, "{ dim: 64 }");
-  const { dim, valueDim = dim, scale = 1, keyMask, causal = false } = options;
+  const { dim, valueDim = dim, scale = 1, keyMask, causal = false, slope = 0 } = options;
   requireInteger("options.dim", dim, 1, 1 << 20);
   requireInteger("options.valueDim", valueDim, 1, 1 << 20);
   requirePositive("options.scale", scale);
@@ -44,5 +51,7 @@ export function headShape(
   requireLength("value", value, keys * valueDim);
   if (keyMask !== undefined) requireMask("options.keyMask", keyMask, keys);
   if (causal && keys < queries) throw new ArgumentError("key", `at least ${queries} rows in causal attention`, keys);
-  return { dim, valueDim, scale, queries, keys };
+  requireSlope("options.slope", slope);
+  if (slope > 0 && !causal && keys !== queries) throw new ArgumentError("key", `${queries} rows with a slope`, keys);
+  return { dim, valueDim, scale, slope, queries, keys };
 }

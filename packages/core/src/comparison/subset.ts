@@ -5,7 +5,7 @@ import { ArgumentError } from "../errors.ts";
 /**
  * {@link headShape} for the attentions of this folder, whose causal form needs as many keys as queries.
  *
- * @throws ArgumentError if shapes disagree.
+ * @throws ArgumentError if shapes disagree, or there is a slope.
  */
 export function subsetShape(
   query: Float64Array,
@@ -15,6 +15,7 @@ export function subsetShape(
 ): HeadShape {
   const shape = headShape(query, key, value, options);
   const { queries, keys } = shape;
+  if (shape.slope > 0) throw new ArgumentError("options.slope", "0: these attentions have no ALiBi", shape.slope);
   if (options.causal === true && keys !== queries) {
     throw new ArgumentError("key", `${queries} rows in causal attention`, keys);
   }
