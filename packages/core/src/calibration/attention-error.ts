@@ -40,6 +40,7 @@ export function attentionError(featureMap: FeatureMap, sample: ExactSample): Pic
 
 function bidirectionalError(featureMap: FeatureMap, sample: BidirectionalSample): AttentionError {
   const { dim, count } = featureMap;
+  const { slope } = sample;
   let squares = 0;
   let norm = 0;
   let misplaced = 0;
@@ -49,7 +50,10 @@ function bidirectionalError(featureMap: FeatureMap, sample: BidirectionalSample)
     const keys = key.length / dim;
     requireLength("attention", attention, queries * keys);
     const phiQuery = featureMap.queryStabilized(query).features;
-    const estimate = multiplyTransposed(phiQuery, featureMap.keyStabilized(key).features, queries, count, keys);
+    // One scale for all keys would make those that only their neighbours see vanish.
+    const phiKey = featureMap.keyStabilized(key, { scope: slope > 0 ? "row" : "all" });
+    const estimate = multiplyTransposed(phiQuery, phiKey.features, queries, count, keys);
+    if (slope > 0) fadeRows(estimate, phiKey.logScale, slope);
     rows += queries;
     for (let start = 0; start < estimate.length; start += keys) {
       let total = 0;
@@ -66,11 +70,22 @@ function bidirectionalError(featureMap: FeatureMap, sample: BidirectionalSample)
   return { relative: Math.sqrt(squares / norm), misplaced: misplaced / rows };
 }
 
-function causalError(featureMap: FeatureMap, { inputs }: CausalSample): Pick<AttentionError, "relative"> {
+/** Multiplies each row by exp(logScale_j - m |i - j|), relative to the largest of these. */
+function fadeRows(estimate: Float64Array, logScale: Float64Array, slope: number): void {
+  const keys = logScale.length;
+  for (let i = 0; i * keys < estimate.length; i++) {
+    const row = estimate.subarray(i * keys, (i + 1) * keys);
+    const logs = logScale.map((scale, j) => scale - slope * Math.abs(i - j));
+    const largest = logs.reduce((a, b) => Math.max(a, b), -Infinity);
+    for (let j = 0; j < keys; j++) row[j]! *= Math.exp(logs[j]! - largest);
+  }
+}
+
+function causalError(featureMap: FeatureMap, { slope, inputs }: CausalSample): Pick<AttentionError, "relative"> {
   let squares = 0;
   let norm = 0;
   for (const { query, key, value, output } of inputs) {
-    const estimate = favorCausalAttention(query, key, value, { featureMap });
+    const estimate = favorCausalAttention(query, key, value, { featureMap, slope });
     for (let i = 0; i < output.length; i++) {
       squares += (estimate[i]! - output[i]!) ** 2;
       norm += output[i]! ** 2;

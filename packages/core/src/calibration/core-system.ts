@@ -1,4 +1,6 @@
 import { addTransposedProduct, multiplyTransposed, transpose } from "../linear-algebra/products.ts";
+import { fadingPrediction } from "./fading-prediction.ts";
+import type { FadingInput } from "./fading-prediction.ts";
 import { remainderPrediction } from "./remainder.ts";
 import type { RemainderInput } from "./remainder.ts";
 import type { CoreSystem } from "./non-negative-core.ts";
@@ -10,7 +12,8 @@ import type { SampledAttention } from "./sample-attention.ts";
  * of softmax's normaliser) and of Phi_k, `[rows, count]` per input. The columns are scaled to unit mean square by the
  * factors exp(-queryLogScale_m) and exp(-keyLogScale_n).
  *
- * Where keys are exact, only the other entries of P count, on both sides of the fit.
+ * Where keys are exact, only the other entries of P count, on both sides of the fit. With ALiBi the fit is that of P ~ D o
+ * (Phi_q C Phi_k^T), D = exp(-m |i - j|).
  */
 export function coreSystem(
   sample: readonly SampledAttention[],
@@ -25,7 +28,8 @@ export function coreSystem(
   const target = new Float64Array(count * count);
   let norm = 0;
   const remainders: RemainderInput[] = [];
-  for (const [i, { attention: whole, exact, attended, rowWeight }] of sample.entries()) {
+  const fading: FadingInput[] = [];
+  for (const [i, { attention: whole, exact, attended, fade, rowWeight }] of sample.entries()) {
     const attention = exact ? withoutExact(whole, exact, attended, rowWeight) : whole;
     const phiQuery = logQueries[i]!.map((value, at) => Math.exp(value - queryLogScale[at % count]!));
     if (exact) scaleRows(phiQuery, count, rowWeight);
@@ -34,10 +38,12 @@ export function coreSystem(
     const keys = phiKey.length / count;
     addTransposedProduct(phiQuery, phiQuery, queries, count, count, queryGram);
     addTransposedProduct(phiKey, phiKey, keys, count, count, keyGram);
-    const attendedKeys = multiplyTransposed(attention, transpose(phiKey, keys, count), queries, keys, count);
+    const targets = fade ? attention.map((p, at) => p * fade[at]!) : attention;
+    const attendedKeys = multiplyTransposed(targets, transpose(phiKey, keys, count), queries, keys, count);
     addTransposedProduct(phiQuery, attendedKeys, queries, count, count, target);
     norm += attention.reduce((sum, value) => sum + value * value, 0);
     if (exact) remainders.push({ phiQuery, phiKey, exact, attended });
+    if (fade) fading.push({ phiQuery, phiKey, fade });
   }
   const inputs = sample.length;
   const mean = (sums: Float64Array): Float64Array => sums.map((value) => value / inputs);
@@ -49,6 +55,7 @@ export function coreSystem(
       target: mean(target),
       norm: norm / inputs,
       ...(remainders.length > 0 && { predict: remainderPrediction(remainders, count) }),
+      ...(fading.length > 0 && { predict: fadingPrediction(fading, count) }),
     },
     queryLogScale,
     keyLogScale,

@@ -1,3 +1,4 @@
+import { requireSlope } from "../attention/alibi.ts";
 import { exactAttention } from "../attention/exact.ts";
 import { requireInteger, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
@@ -10,6 +11,8 @@ import type { AttentionInput } from "./sample-attention.ts";
 export interface BidirectionalSample {
   readonly dim: number;
   readonly causal: false;
+  /** ALiBi's slope m; 0: none. */
+  readonly slope: number;
   /** Per input, besides its query and key, P `[queries, keys]`: softmax attention, whose rows sum to 1. */
   readonly inputs: readonly (AttentionInput & { readonly attention: Float64Array })[];
 }
@@ -18,6 +21,8 @@ export interface BidirectionalSample {
 export interface CausalSample {
   readonly dim: number;
   readonly causal: true;
+  /** ALiBi's slope m; 0: none. */
+  readonly slope: number;
   /** Per input, besides its query and key, Gaussian values V and the output P V, both `[rows, dim]`. */
   readonly inputs: readonly (AttentionInput & { readonly value: Float64Array; readonly output: Float64Array })[];
 }
@@ -34,35 +39,38 @@ export type ExactSample = BidirectionalSample | CausalSample;
  * @param inputs One per sequence: query `[rows, dim]` and key `[rows, dim]`, both scaled by d^(-1/4), unpadded. Empty
  * inputs are left out.
  * @param options.causal Query i sees the keys 0..i only, which needs as many keys as queries. Default false.
+ * @param options.slope ALiBi's m: the logits get -m |i - j|, which needs as many keys as queries. Default 0.
  * @throws ArgumentError if shapes disagree, or no input has queries and keys.
  */
 export function exactSample(
   inputs: readonly AttentionInput[],
   dim: number,
-  options?: { readonly causal?: false },
+  options?: { readonly causal?: false; readonly slope?: number },
 ): BidirectionalSample;
 export function exactSample(
   inputs: readonly AttentionInput[],
   dim: number,
-  options: { readonly causal: true },
+  options: { readonly causal: true; readonly slope?: number },
 ): CausalSample;
 export function exactSample(
   inputs: readonly AttentionInput[],
   dim: number,
-  options?: { readonly causal?: boolean },
+  options?: { readonly causal?: boolean; readonly slope?: number },
 ): ExactSample;
 export function exactSample(
   inputs: readonly AttentionInput[],
   dim: number,
-  { causal = false }: { readonly causal?: boolean } = {},
+  { causal = false, slope = 0 }: { readonly causal?: boolean; readonly slope?: number } = {},
 ): ExactSample {
   requireInteger("dim", dim, 1, 1 << 20);
   requireInputs(inputs);
+  requireSlope("options.slope", slope);
   const filled = inputs.flatMap(({ query, key }, i) => {
     const queries = rowCount(`inputs[${i}].query`, query, dim);
     const keys = rowCount(`inputs[${i}].key`, key, dim);
-    if (causal && queries !== keys) {
-      throw new ArgumentError(`inputs[${i}].key`, `as many keys as queries, ${queries}, for causal attention`, keys);
+    if ((causal || slope > 0) && queries !== keys) {
+      const why = causal ? "causal attention" : "ALiBi";
+      throw new ArgumentError(`inputs[${i}].key`, `as many keys as queries, ${queries}, for ${why}`, keys);
     }
     return queries === 0 || keys === 0 ? [] : [{ query, key, queries, keys }];
   });
@@ -73,16 +81,22 @@ export function exactSample(
     const stream = new RandomStream({ seed: 0, purpose: streamPurpose.trials });
     const withOutputs = filled.map(({ query, key }) => {
       const value = stream.gaussians(key.length);
-      return { query, key, value, output: exactAttention(query, key, value, { dim, causal: true }) };
+      return { query, key, value, output: exactAttention(query, key, value, { dim, causal: true, slope }) };
     });
-    return { dim, causal, inputs: withOutputs };
+    return { dim, causal, slope, inputs: withOutputs };
   }
   const withAttention = filled.map(({ query, key, queries, keys }) => {
     const attention = multiplyTransposed(query, key, queries, dim, keys);
+    if (slope > 0) addBias(attention, keys, slope);
     for (let row = 0; row < queries; row++) softmax(attention.subarray(row * keys, (row + 1) * keys));
     return { query, key, attention };
   });
-  return { dim, causal, inputs: withAttention };
+  return { dim, causal, slope, inputs: withAttention };
+}
+
+/** -m |i - j| on top of logits [keys, keys]. */
+function addBias(logits: Float64Array, keys: number, slope: number): void {
+  for (let at = 0; at < logits.length; at++) logits[at]! -= slope * Math.abs(Math.floor(at / keys) - (at % keys));
 }
 
 function softmax(row: Float64Array): void {

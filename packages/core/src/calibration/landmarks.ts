@@ -12,7 +12,7 @@ import { kMeans } from "./k-means.ts";
 import type { HeadMoments } from "./moments.ts";
 import { fitCore } from "./non-negative-core.ts";
 import type { CoreFitOptions } from "./non-negative-core.ts";
-import { checkInputs, sampleAttention } from "./sample-attention.ts";
+import { checkInputs, checkSlope, sampleAttention } from "./sample-attention.ts";
 import type { AttentionInput, SampledAttention } from "./sample-attention.ts";
 
 export interface FitLandmarksOptions extends CoreFitOptions {
@@ -21,7 +21,10 @@ export interface FitLandmarksOptions extends CoreFitOptions {
   readonly seed: number;
   readonly layer?: number;
   readonly head?: number;
-  /** How many query rows to use, over all inputs. Default 2560. Further inputs are left out at random. */
+  /**
+   * How many query rows to use, over all inputs. Default 2560, and 640 with a slope, with which each update writes out their
+   * attention. Further inputs are left out at random.
+   */
   readonly rows?: number;
   /**
    * Which keys hybrid attention serves exactly. The features are then fitted to the remaining entries of P: the others
@@ -30,6 +33,11 @@ export interface FitLandmarksOptions extends CoreFitOptions {
   readonly exactKeys?: ExactKeysOptions;
   /** With `exactKeys`: query i attends only to the keys 0..i. Without them, P covers all keys all the same. Default false. */
   readonly causal?: boolean;
+  /**
+   * ALiBi's slope m: P is the softmax of q.k - m |i - j|, and its estimate is multiplied by exp(-m |i - j|). Needs as many
+   * queries as keys, and no `exactKeys`. Default 0: none.
+   */
+  readonly slope?: number;
 }
 
 /** The most rows that k-means sees, and its iterations: more gained nothing measurable. */
@@ -45,7 +53,7 @@ const lloydIterations = 4;
  * P_ij^2, so that centres lie where attention is.
  *
  * The result fits the data that it saw and is not an unbiased estimate: test it on other data, at the lengths that you
- * will use. P covers all keys even if attention is causal: the sums of the fit have no order, and rows that are
+ * will use. P covers all keys even if attention is causal, with a slope, too: the sums of the fit have no order, and rows that are
  * normalised over fewer keys than they multiply make the core twice as inaccurate. {@link refineLandmarks} then fits
  * the causal P. With `exactKeys`, entries can be left out of both sides of the fit, and so `causal` leaves out those
  * of later keys.
@@ -62,16 +70,18 @@ export function fitLandmarks(
   options: FitLandmarksOptions,
 ): LandmarkDescription {
   requireObject("options", options, "{ count: 128, seed: 0 }");
-  const { count, seed, layer = 0, head = 0, rows = 2560, exactKeys } = options;
+  const { count, seed, layer = 0, head = 0, exactKeys, slope = 0 } = options;
+  const { rows = slope > 0 ? 640 : 2560 } = options;
   const causal = exactKeys !== undefined && (options.causal ?? false);
+  checkSlope(slope, exactKeys);
   requireInteger("options.count", count, 1, 1 << 14);
   requireInteger("options.rows", rows, 1, 1 << 30);
   const { dim } = moments;
-  checkInputs(inputs, dim);
+  checkInputs(inputs, dim, causal, slope);
   const balanced = balance(moments);
   const address = { seed, layer, head };
   const sampling = new RandomStream({ ...address, purpose: streamPurpose.sampling });
-  const sample = sampleAttention(inputs, balanced, rows, sampling, { causal, exactKeys });
+  const sample = sampleAttention(inputs, balanced, rows, sampling, { causal, exactKeys, slope });
   if (sample.length === 0) {
     throw new FavorError(
       `All keys of all ${inputs.length} inputs are exact with blocks of ${exactKeys?.window}, so that nothing remains to ` +

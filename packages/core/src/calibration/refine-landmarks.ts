@@ -5,7 +5,7 @@ import type { LandmarkDescription } from "../features/description.ts";
 import { addTransposedProduct, multiply, multiplyTransposed, transpose } from "../linear-algebra/products.ts";
 import { RandomStream, streamPurpose } from "../random/stream.ts";
 import { Adam } from "./adam.ts";
-import { checkInputs, forEachOther, sampleAttention } from "./sample-attention.ts";
+import { checkInputs, checkSlope, forEachOther, sampleAttention } from "./sample-attention.ts";
 import type { AttentionInput, SampledAttention } from "./sample-attention.ts";
 
 export interface RefineLandmarksOptions {
@@ -25,6 +25,8 @@ export interface RefineLandmarksOptions {
    * from landmarks that were fitted with the same keys. Default: none.
    */
   readonly exactKeys?: ExactKeysOptions;
+  /** ALiBi's slope m, as for {@link fitLandmarks}. Default 0: none. */
+  readonly slope?: number;
 }
 
 /** Steps over which the learning rate rises. */
@@ -40,7 +42,7 @@ const coreFloor = 30;
  *
  *     P_hat_ij = A_ij / sum_j A_ij,   A = Phi_q C Phi_k^T,   dKL_i/dA_ij = 1 / sum_j A_ij - P_ij / A_ij,
  *
- * with j over the keys that i attends to. Where keys are exact, A_ij is exp(q.k) / softmax's normaliser for these, and
+ * with j over the keys that i attends to. With ALiBi, A is exp(-m |i - j|) Phi_q C Phi_k^T. Where keys are exact, A_ij is exp(q.k) / softmax's normaliser for these, and
  * the estimate of that for all others, whose gradient is the same.
  *
  * Each head learns alone, from its own queries and keys: nothing is propagated through the model, and no model weight
@@ -57,11 +59,13 @@ export function refineLandmarks(
 ): LandmarkDescription {
   requireObject("options", options, "{ seed: 0 }");
   const { seed, layer = 0, head = 0, steps = 60, rows = 512, learningRate = 0.05, causal = false, exactKeys } = options;
+  const { slope = 0 } = options;
+  checkSlope(slope, exactKeys);
   requireInteger("options.steps", steps, 1, 1 << 20);
   requireInteger("options.rows", rows, 1, 1 << 30);
   requirePositive("options.learningRate", learningRate);
   const { count, dim } = description;
-  checkInputs(inputs, dim, causal);
+  checkInputs(inputs, dim, causal, slope);
   const coordinates = coordinatesOf(description);
   const stream = new RandomStream({ seed, layer, head, purpose: streamPurpose.refinement });
   const parameters: Parameters = {
@@ -76,7 +80,7 @@ export function refineLandmarks(
   };
   for (let step = 1; step <= steps; step++) {
     const rate = learningRate * Math.min(1, step / warmUp) * 0.5 * (1 + Math.cos((Math.PI * (step - 1)) / steps));
-    const sample = sampleAttention(inputs, coordinates, rows, stream, { causal, exactKeys });
+    const sample = sampleAttention(inputs, coordinates, rows, stream, { causal, exactKeys, slope });
     // every key of these inputs is exact
     if (sample.length === 0) continue;
     const { gradient } = attentionLoss(parameters, sample, dim, count);
@@ -128,7 +132,7 @@ export function attentionLoss(
   const core = parameters.logCore.map((value) => Math.exp(value - largest));
   const transposedCore = transpose(core, count, count);
   let loss = 0;
-  for (const { query, key, keyLogWeight, attended, attention, exact, logNormaliser } of sample) {
+  for (const { query, key, keyLogWeight, attended, attention, fade, exact, logNormaliser } of sample) {
     const queries = query.length / dim;
     const keys = key.length / dim;
     const phiQuery = multiplyTransposed(query, parameters.keyLandmarks, queries, dim, count);
@@ -144,10 +148,12 @@ export function attentionLoss(
 
     const joined = multiplyTransposed(phiQuery, transposedCore, queries, count, count);
     const estimate = multiplyTransposed(joined, phiKey, queries, count, keys);
+    if (fade) for (let at = 0; at < estimate.length; at++) estimate[at]! *= fade[at]!;
     loss += exact
       ? remainingDivergence(estimate, attention, attended, exact, Math.exp(logScale)) / total
       : divergence(estimate, attention, attended, keys) / total;
-    // `estimate` holds the gradient with respect to A now.
+    // `estimate` holds the gradient with respect to A now, and then that without the fade.
+    if (fade) for (let at = 0; at < estimate.length; at++) estimate[at]! *= fade[at]!;
     const towardsJoined = multiply(estimate, phiKey, queries, keys, count);
     const towardsQuery = multiplyTransposed(towardsJoined, core, queries, count, count);
     const towardsKey = multiply(transpose(estimate, queries, keys), joined, keys, queries, count);

@@ -1,3 +1,4 @@
+import { requireSlope } from "../attention/alibi.ts";
 import { blockLogMask, chooseBlocks, exactRanges, resolveExactKeys } from "../attention/hybrid/exact-keys.ts";
 import type { ExactKeysOptions } from "../attention/hybrid/exact-keys.ts";
 import { requireFinite, requireObject, rowCount } from "../checks.ts";
@@ -27,6 +28,8 @@ export interface SampledAttention {
   readonly attended: Uint32Array;
   /** P, [queries, keys]; rows sum to 1, and are 0 from `attended` on. */
   readonly attention: Float64Array;
+  /** ALiBi's exp(-m |i - j|), 0 from `attended` on, [queries, keys]; undefined without a slope. P has it in. */
+  readonly fade: Float64Array | undefined;
   /** Per query the keys that are exact, as ranges [from, to, ...] below `attended`; undefined: none. */
   readonly exact: readonly (readonly number[])[] | undefined;
   /** log sum_j exp(q'.k'_j + keyLogWeight_j) over the attended keys, [queries] */
@@ -52,13 +55,14 @@ export function requireInputs(inputs: readonly AttentionInput[]): void {
  * @throws ArgumentError, naming the input, if its width is not `dim`, a value is not finite, or it has not as many keys
  * as queries in causal attention; also if all inputs are empty.
  */
-export function checkInputs(inputs: readonly AttentionInput[], dim: number, causal = false): void {
+export function checkInputs(inputs: readonly AttentionInput[], dim: number, causal = false, slope = 0): void {
   requireInputs(inputs);
   for (const [i, { query, key }] of inputs.entries()) {
     const queries = rowCount(`inputs[${i}].query`, query, dim);
     const keys = rowCount(`inputs[${i}].key`, key, dim);
-    if (causal && queries !== keys) {
-      throw new ArgumentError(`inputs[${i}].key`, `as many keys as queries, ${queries}, for causal attention`, keys);
+    if ((causal || slope > 0) && queries !== keys) {
+      const why = causal ? "causal attention" : "ALiBi";
+      throw new ArgumentError(`inputs[${i}].key`, `as many keys as queries, ${queries}, for ${why}`, keys);
     }
     requireFinite(`inputs[${i}].query`, query);
     requireFinite(`inputs[${i}].key`, key);
@@ -66,6 +70,13 @@ export function checkInputs(inputs: readonly AttentionInput[], dim: number, caus
   if (!inputs.some(({ query, key }) => query.length > 0 && key.length > 0)) {
     throw new ArgumentError("inputs", "at least one input with queries and keys", `${inputs.length} empty ones`);
   }
+}
+
+/** @throws ArgumentError unless the slope is finite and not negative, and no keys are exact besides. */
+export function checkSlope(slope: number, exactKeys: ExactKeysOptions | undefined): void {
+  requireSlope("options.slope", slope);
+  if (slope > 0 && exactKeys)
+    throw new ArgumentError("options.exactKeys", "none with a slope: hybrid attention has no ALiBi", exactKeys);
 }
 
 /** The most queries taken from one input: more inputs tell more than more rows of a long one. */
@@ -76,6 +87,8 @@ export interface SamplingOptions {
   readonly causal?: boolean;
   /** Which keys are exact. Inputs that have no others are left out. Default: none. */
   readonly exactKeys?: ExactKeysOptions | undefined;
+  /** ALiBi's slope m, with as many queries as keys. Default 0: none. */
+  readonly slope?: number;
 }
 
 /**
@@ -88,7 +101,7 @@ export function sampleAttention(
   coordinates: HeadCoordinates,
   rows: number,
   stream: RandomStream,
-  { causal = false, exactKeys }: SamplingOptions = {},
+  { causal = false, exactKeys, slope = 0 }: SamplingOptions = {},
 ): SampledAttention[] {
   const dim = coordinates.queryMean.length;
   const sample: SampledAttention[] = [];
@@ -108,7 +121,7 @@ export function sampleAttention(
     const exact = exactKeys && rangesOfRows(query, key, dim, chosen, { ...exactKeys, causal });
     if (exact?.every((ranges, i) => ranges[0] === 0 && ranges[1] === attended[i])) continue;
     taken += chosen.length;
-    sample.push(attend(selected, key, attended, exact, coordinates));
+    sample.push(attend(selected, key, { attended, exact, fade: fadeOf(slope, chosen, attended, keys) }, coordinates));
   }
   return sample;
 }
@@ -131,11 +144,20 @@ function rangesOfRows(
   });
 }
 
+/** exp(-m |i - j|) of the chosen rows i and the keys j that they attend to, [rows, keys]. */
+function fadeOf(slope: number, rows: Uint32Array, attended: Uint32Array, keys: number): Float64Array | undefined {
+  if (slope === 0) return undefined;
+  const fade = new Float64Array(rows.length * keys);
+  for (const [i, row] of rows.entries()) {
+    for (let j = 0; j < attended[i]!; j++) fade[i * keys + j] = Math.exp(-slope * Math.abs(row - j));
+  }
+  return fade;
+}
+
 function attend(
   query: Float64Array,
   key: Float64Array,
-  attended: Uint32Array,
-  exact: readonly (readonly number[])[] | undefined,
+  { attended, exact, fade }: Pick<SampledAttention, "attended" | "exact" | "fade">,
   coordinates: HeadCoordinates,
 ): SampledAttention {
   const { queryMean, keyMean, queryMatrix, keyMatrix } = coordinates;
@@ -161,6 +183,7 @@ function attend(
     let largest = -Infinity;
     for (let j = 0; j < end; j++) {
       row[j]! += keyLogWeight[j]!;
+      if (fade) row[j]! += Math.log(fade[i * keys + j]!);
       largest = Math.max(largest, row[j]!);
     }
     let total = 0;
@@ -183,6 +206,7 @@ function attend(
     keyLogWeight,
     attended,
     attention,
+    fade,
     exact,
     logNormaliser,
     rowWeight,

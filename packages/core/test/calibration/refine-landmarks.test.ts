@@ -60,7 +60,7 @@ function causalError(description: FeatureMapDescription, inputs: readonly Attent
 describe("attentionLoss", () => {
   const stream = new RandomStream({ seed: 0, purpose: streamPurpose.trials });
   const exactKeys = { window: 4, chosenBlocks: 1 };
-  const samples = [{}, { causal: true }, { exactKeys }, { exactKeys, causal: true }].map((options) =>
+  const samples = [{}, { causal: true }, { exactKeys }, { exactKeys, causal: true }, { slope: 0.2 }].map((options) =>
     sampleAttention(train.slice(0, 3), balance(moments), 90, stream, options),
   );
   const sample = samples[0]!;
@@ -72,7 +72,9 @@ describe("attentionLoss", () => {
 
   it.each(
     (["keyLandmarks", "queryLandmarks", "logCore"] as const).flatMap((name) =>
-      samples.map((over, i) => [name, ["", ", causal", ", exact keys", ", causal, exact keys"][i]!, over] as const),
+      samples.map(
+        (over, i) => [name, ["", ", causal", ", exact keys", ", causal, exact keys", ", ALiBi"][i]!, over] as const,
+      ),
     ),
   )("its gradient in %s is right%s", (name, _, over) => {
     const { gradient } = attentionLoss(parameters, over, dim, count);
