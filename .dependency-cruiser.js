@@ -126,8 +126,8 @@ const layers = {
 
 /** Layers whose files lie in a folder with others. */
 const paths = {
-  "rewriter/attention/site": "attention/(site|band|context|product|mask-origins|first-above)\\.ts$",
-  "rewriter/attention": "attention/(?!(site|band|context|product|mask-origins|first-above)\\.ts$)[^/]+\\.ts$",
+  "rewriter/attention/site": "attention/(site|alibi|band|context|product|mask-origins|first-above)\\.ts$",
+  "rewriter/attention": "attention/(?!(site|alibi|band|context|product|mask-origins|first-above)\\.ts$)[^/]+\\.ts$",
 };
 
 const escaped = (text) => text.replaceAll(".", "\\.");

@@ -1,3 +1,4 @@
+export type { Alibi } from "./attention/alibi.ts";
 export type { Band } from "./attention/band.ts";
 export type { Conversion } from "./convert.ts";
 export type { ForwardMemory } from "./forward-memory.ts";

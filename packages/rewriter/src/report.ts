@@ -1,5 +1,4 @@
 import type { FeatureMapDescription } from "@favor/core";
-import type { Band } from "./attention/band.ts";
 import type { AttentionSite, FoundSite, MaskVerdict, Possibility } from "./attention/site.ts";
 import type { ExactKeys } from "./options.ts";
 import type { Reason } from "./refusals/reason.ts";
@@ -18,7 +17,7 @@ export interface SiteReport {
   readonly headDim: number;
   /** The factor of q.k, with q and k as projected: usually d^(-1/2). */
   readonly scale: number;
-  readonly mask: { readonly kind: MaskVerdict["kind"]; readonly evidence: string; readonly band?: Band };
+  readonly mask: Pick<MaskVerdict, "kind" | "evidence" | "band" | "alibi">;
   readonly causal: boolean;
   /** Whether linear attention may replace it. */
   readonly verdict: "convert" | "refuse";
@@ -61,7 +60,12 @@ export function reportSite(found: FoundSite): SiteReport {
     keyValueHeads: of.keyValueHeads,
     headDim: of.headDim,
     scale: "site" in found ? logitScaleOf(found.site) : found.refused.scale,
-    mask: { kind: of.mask.kind, evidence: of.mask.evidence, ...(of.mask.band && { band: of.mask.band }) },
+    mask: {
+      kind: of.mask.kind,
+      evidence: of.mask.evidence,
+      ...(of.mask.band && { band: of.mask.band }),
+      ...(of.mask.alibi && { alibi: of.mask.alibi }),
+    },
     causal: of.causal,
     verdict: "site" in found ? "convert" : "refuse",
     possible: possibilities(found),

@@ -30,6 +30,8 @@ export interface SampleTap {
   readonly dim: number;
   /** Whether query i attends only to the keys up to i. */
   readonly causal: boolean;
+  /** ALiBi's slope of each head; absent without ALiBi. */
+  readonly slopes?: readonly number[];
   /** [batch, heads, positions, dim]; the batch includes what the graph folds into it, such as frames or windows. */
   readonly query: string;
   /** [batch, heads, positions, dim] */
@@ -82,6 +84,7 @@ export function tapSamples(fork: Fork): TappedModel<SampleTap> {
       heads: site.heads,
       dim: site.headDim,
       causal: site.causal,
+      ...(site.mask.alibi && { slopes: site.mask.alibi.slopes }),
       query,
       key: build.transpose(keyColumns, [0, 1, 3, 2]),
     }),

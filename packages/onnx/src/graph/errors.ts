@@ -28,6 +28,8 @@ export type GraphErrorCode =
   | "cannot-have-exact-keys"
   /** The model's opset is too old, or cannot be raised to the one of the target. */
   | "cannot-raise-opset"
+  /** A layer has ALiBi, and the features are none that estimate exp(q.k) by positive numbers. */
+  | "features-cannot-fade"
   /** Statistics or feature maps belong to another site or model. */
   | "calibration-mismatch";
 

@@ -1,3 +1,4 @@
+import { withSlopesOf } from "./alibi.ts";
 import { hasHeadsSlowest } from "./operands/batch-order.ts";
 import { channelAxes } from "./operands/channel-axes.ts";
 import { dimsOf, type AttentionContext } from "./context.ts";
@@ -22,7 +23,7 @@ export function separateHeads(context: AttentionContext, site: AttentionSite): E
   if (site.heads !== 1) return site;
   const [heads, ...others] = [site.query, site.key, site.value].map((operand) => headsJoined(context, operand));
   if (heads === undefined || others.some((other) => other !== heads)) return site;
-  return { ...site, heads, keyValueHeads: heads, joinedHeads: heads };
+  return { ...site, heads, keyValueHeads: heads, joinedHeads: heads, mask: withSlopesOf(heads, site.mask) };
 }
 
 function headsJoined(context: AttentionContext, { value, roles }: Operand): number | undefined {

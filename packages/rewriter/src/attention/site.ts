@@ -1,5 +1,6 @@
 import type { NodeProto } from "@favor/onnx";
 import type { Reason } from "../refusals/reason.ts";
+import type { Alibi } from "./alibi.ts";
 import type { Band } from "./band.ts";
 import type { AttentionContext } from "./context.ts";
 import type { Product } from "./product.ts";
@@ -49,6 +50,8 @@ export interface MaskVerdict {
   readonly keyMask?: KeyMask;
   /** For a band: its ends. */
   readonly band?: Band;
+  /** A bias that lies over the mask: keys fade with their distance from the query. */
+  readonly alibi?: Alibi;
 }
 
 /** Whether no query attends to a key behind it. */
@@ -57,7 +60,7 @@ export function isCausal({ kind, band }: MaskVerdict): boolean {
 }
 
 /**
- * One softmax attention, independent of its exporter: out = softmax(logitScale * Q K^T + mask) V. Matchers make it and
+ * One softmax attention, independent of its exporter: out = softmax(logitScale * Q K^T + mask) V, the mask with its bias. Matchers make it and
  * emitters consume it; neither knows the other.
  */
 export interface AttentionSite {

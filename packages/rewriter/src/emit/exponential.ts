@@ -80,6 +80,7 @@ export function exponentialFeatures(
     logWeight,
     value: inputs.value,
     keep: inputs.keep,
+    ...(site.mask.alibi && { alibi: site.mask.alibi }),
     positive: true,
     ...(core && { core }),
   };

@@ -10,12 +10,12 @@ const maskColumns = 8;
 
 /**
  * Whether a site can be one MultiHeadAttention that onnxruntime runs tile by tile. Its CPU kernel does so in float32 only,
- * without a mask or a bias input, and not for causal attention. The operator does not broadcast over the batch either, as
+ * without a mask or a bias input (ALiBi would be one), and not for causal attention. The operator does not broadcast over the batch either, as
  * learned queries would need.
  */
-export function isFusable({ causal, dataType, query, key, value }: AttentionSite): boolean {
+export function isFusable({ causal, dataType, mask, query, key, value }: AttentionSite): boolean {
   const batches = [query, key, value].map(({ roles }) => !roles.includes("batch") && !roles.includes("batch-head"));
-  return !causal && dataType === DataType.FLOAT && new Set(batches).size === 1;
+  return !causal && mask.alibi === undefined && dataType === DataType.FLOAT && new Set(batches).size === 1;
 }
 
 /**

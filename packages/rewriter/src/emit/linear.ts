@@ -1,5 +1,6 @@
 import { DataType } from "@favor/onnx";
 import { leastNormaliser, maskedLog } from "../stateful/log-range.ts";
+import type { Alibi } from "../attention/alibi.ts";
 import type { NodeBuilder } from "@favor/onnx/graph";
 
 /** Features of a site, ready for the linear product. */
@@ -18,6 +19,8 @@ export interface LinearFeatures {
   readonly keep: string | undefined;
   /** Applied to the state from the left: [heads, M, 1] as a factor, or [heads, M, M] as a matrix. */
   readonly core?: { readonly value: string; readonly kind: "factor" | "matrix" };
+  /** Lets keys fade with their distance from the query: {@link emitLinear} does not know of it. */
+  readonly alibi?: Alibi;
   /** Whether features are positive and of order 1 at the heaviest key: then a normaliser near 0 means no key at all. */
   readonly positive: boolean;
 }

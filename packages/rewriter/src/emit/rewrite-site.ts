@@ -27,10 +27,11 @@ import { emitFusedExact, isFusable } from "./fused-exact.ts";
 import { emitLinearOperator } from "./linear-operator.ts";
 import { emitLinear, type LinearFeatures } from "./linear.ts";
 import type { NodeProto } from "@favor/onnx";
-import type { NodeBuilder } from "@favor/onnx/graph";
+import { GraphError, type NodeBuilder } from "@favor/onnx/graph";
 import { readSite, writeSite, type KeepCache, type SiteInputs } from "./site-inputs.ts";
 import { declarePast, declarePresent } from "../stateful/state.ts";
 import { isPlain } from "./side-maps.ts";
+import { emitTwoScans } from "./two-scans.ts";
 import { trigonometricFeatures } from "./trigonometric.ts";
 
 /** The nodes built for the sites of one graph, and the masks that they share. */
@@ -72,7 +73,11 @@ export function rewriteBand(writer: SiteWriter, site: AttentionSite, band: Band,
   writeSite(build, site, output);
 }
 
-/** Emits one site and replaces its old output node. */
+/**
+ * Emits one site and replaces its old output node.
+ *
+ * @throws GraphError "features-cannot-fade" for ALiBi and features without an exponential form
+ */
 export function rewriteSite(
   { context, build, keeps, removed }: SiteWriter,
   site: AttentionSite,
@@ -88,6 +93,7 @@ export function rewriteSite(
     return { featureMaps: descriptions!, exactKeys };
   }
   const maps = descriptions && mapsOf(descriptions);
+  if (site.mask.alibi !== undefined && maps?.kind === "other") throw cannotFade(site, descriptions![0]!.kind);
   // Weights are folded before anything reads the operands that they make.
   const folded =
     maps?.kind === "exponential" && maps.forms.some(hasAffineMap)
@@ -118,6 +124,15 @@ function farFeatures(
     `features of site ${site.index}`,
     "features with an exponential form beside exact keys",
     descriptions[0]!.kind,
+  );
+}
+
+function cannotFade({ index, layer }: AttentionSite, kind: FeatureMapDescription["kind"]): GraphError {
+  return new GraphError(
+    "features-cannot-fade",
+    `Layer ${layer} has ALiBi, whose weights exp(-m |i - j|) need positive features that estimate exp(q.k), and "${kind}" ` +
+      "features are none. Choose positive or landmark features, or keep the layer.",
+    { site: index, layer, features: kind },
   );
 }
 
@@ -167,10 +182,13 @@ function linearAttention(
   { target, stateful }: Settings,
 ): string {
   const { heads, valueDim } = site;
-  if (!site.causal) return emitLinear(build, features, valueDim);
+  const { alibi } = features;
+  if (!site.causal) {
+    return alibi === undefined ? emitLinear(build, features, valueDim) : emitTwoScans(build, features, alibi, valueDim);
+  }
   const past = stateful ? declarePast(build.graph, site, features.count) : undefined;
   const { output, state } =
-    target === "standard"
+    target === "standard" || alibi !== undefined
       ? emitCausal(build, features, valueDim, past)
       : emitLinearOperator(build, features, heads, valueDim, target, past);
   if (stateful) declarePresent(build, site, features.count, state);

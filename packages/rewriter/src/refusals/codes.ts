@@ -50,7 +50,8 @@ export const refusalCodes: Readonly<Record<RefusalCode, RefusalMeaning>> = {
     remedy: otherPositions,
   },
   alibi: {
-    found: "The logits get an ALiBi bias, linear in the distance between query and key.",
+    found:
+      "The logits get a bias that is linear in the distance between query and key, but not ALiBi's, which falls by one slope per head.",
     remedy: otherPositions,
   },
   "attention-sink": {

@@ -107,12 +107,12 @@ const cases: Case[] = [
       }),
   },
   {
-    name: "ALiBi",
+    name: "a bias that grows with the distance",
     code: "alibi",
     ...lone,
     write: (b) =>
       b.attend((s) => {
-        const slope = b.op("Mul", [b.cast(b.op("Abs", [b.distances()]), DataType.FLOAT), b.scalar(-0.1)]);
+        const slope = b.op("Mul", [b.cast(b.op("Abs", [b.distances()]), DataType.FLOAT), b.scalar(0.1)]);
         return b.softmax(b.op("Add", [s, slope]));
       }),
   },

@@ -18,6 +18,8 @@ export interface AttentionModel {
   readonly causal?: boolean;
   /** Queries, keys and values are parts of one input `packed`, [batch, heads, length, 2 dim + valueDim]. */
   readonly self?: boolean;
+  /** ALiBi's slope for each head. */
+  readonly slopes?: readonly number[];
   readonly opset?: number;
 }
 
@@ -26,7 +28,7 @@ export interface AttentionModel {
  * [batch, heads, length, dim or valueDim].
  */
 export function attentionModel(options: AttentionModel): ModelProto {
-  const { heads, dim, valueDim = dim, padding = false, causal = false, self = false, opset = 17 } = options;
+  const { heads, dim, valueDim = dim, padding = false, causal = false, self = false, slopes, opset = 17 } = options;
   const rows = (name: string, width: number) => valueInfo(name, DataType.FLOAT, ["batch", heads, "length", width]);
   const parts: NodeProto[] = self ? [node("Split", ["packed", "widths"], ["query", "key", "value"], { axis: 3 })] : [];
   const nodes: NodeProto[] = [
@@ -36,6 +38,24 @@ export function attentionModel(options: AttentionModel): ModelProto {
     node("Mul", ["products", "scale"], ["scaled"]),
   ];
   let logits = "scaled";
+  if (causal || slopes) {
+    nodes.push(
+      node("Shape", ["query"], ["shape"]),
+      node("Gather", ["shape", "two"], ["length"]),
+      node("Range", ["zero", "length", "one"], ["positions"]),
+      node("Unsqueeze", ["positions", "last"], ["rows"]),
+    );
+  }
+  if (slopes) {
+    nodes.push(
+      node("Sub", ["rows", "positions"], ["apart"]),
+      node("Abs", ["apart"], ["distances"]),
+      node("Cast", ["distances"], ["float_distances"], { to: DataType.FLOAT }),
+      node("Mul", ["float_distances", "slopes"], ["fading"]),
+      node("Sub", [logits, "fading"], ["faded"]),
+    );
+    logits = "faded";
+  }
   if (padding) {
     nodes.push(
       node("Unsqueeze", ["mask", "axes"], ["mask_4d"]),
@@ -46,14 +66,7 @@ export function attentionModel(options: AttentionModel): ModelProto {
     logits = "padded";
   }
   if (causal) {
-    nodes.push(
-      node("Shape", ["query"], ["shape"]),
-      node("Gather", ["shape", "two"], ["length"]),
-      node("Range", ["zero", "length", "one"], ["positions"]),
-      node("Unsqueeze", ["positions", "last"], ["rows"]),
-      node("Less", ["rows", "positions"], ["future"]),
-      node("Where", ["future", "low", logits], ["visible"]),
-    );
+    nodes.push(node("Less", ["rows", "positions"], ["future"]), node("Where", ["future", "low", logits], ["visible"]));
     logits = "visible";
   }
   nodes.push(
@@ -70,6 +83,7 @@ export function attentionModel(options: AttentionModel): ModelProto {
     zero: int64([], [0]),
     one: int64([], [1]),
     two: int64([], [2]),
+    ...(slopes && { slopes: float32([heads, 1, 1], slopes) }),
   };
   return createMessage("ModelProto", {
     irVersion: Long.fromNumber(9),

@@ -2,6 +2,7 @@ import {
   causalLinearAttention,
   createFeatureMap,
   favorAttention,
+  favorCausalAttention,
   RandomStream,
   streamPurpose,
   type FeatureMapDescription,
@@ -33,7 +34,7 @@ export function randomInputs(
 
 /** What `@favor/core` computes in float64 for the inputs of an attention model, a feature map for every head. */
 export function referenceAttention(
-  { heads, dim, valueDim = dim, causal = false }: AttentionModel,
+  { heads, dim, valueDim = dim, causal = false, slopes }: AttentionModel,
   { batch, length, query, key, value, mask }: AttentionInputs,
   descriptions: readonly FeatureMapDescription[],
 ): Float64Array {
@@ -46,6 +47,12 @@ export function referenceAttention(
     const masked = keyMask && { mask: keyMask };
     const [q, k] = [part(query, at, dim, dim ** -0.25), part(key, at, dim, dim ** -0.25)];
     const v = part(value, at, valueDim, 1);
+    const slope = slopes?.[at % heads];
+    if (slope !== undefined) {
+      const attend = causal ? favorCausalAttention : favorAttention;
+      out.set(attend(q, k, v, { featureMap, valueDim, slope, ...(keyMask && { keyMask }) }), at * v.length);
+      continue;
+    }
     if (!causal) {
       out.set(favorAttention(q, k, v, { featureMap, valueDim, ...(keyMask && { keyMask }) }), at * v.length);
       continue;

@@ -17,6 +17,11 @@ const windows: ReadonlyMap<string, number> = new Map([
   ["neg_window-dy-op18-dyn", 3],
   ["modernbert-ts-eager-op14-dyn", 4],
 ]);
+/** ALiBi, which the manifest says linear attention must refuse: keys fade with their distance. */
+const alibi: ReadonlyMap<string, readonly number[]> = new Map([
+  ["bloom-dy-eager-op18-dyn", [0.0625, 0.00390625]],
+  ["xtrans_alibi-ts-op17-fix", [0.0625, 0.00390625]],
+]);
 /** Entries that the manifest lets a tool convert or refuse: quantisation stands inside the attention. */
 const eitherWay = /qdq/;
 /** onnxruntime has no kernels for it. */
@@ -25,7 +30,8 @@ const notRunnable = new Set(["bert-ts113-eager-op16-bf16"]);
 /** Every refusal says what becomes of the layer, or what a person can do. */
 const effectOrAdvice = /stays (softmax|as it is)|[Ee]xport the model|Convert the float model/;
 
-const isRefused = (entry: ZooEntry): boolean => entry.verdict.startsWith("refuse") && !windows.has(entry.name);
+const isRefused = (entry: ZooEntry): boolean =>
+  entry.verdict.startsWith("refuse") && !windows.has(entry.name) && !alibi.has(entry.name);
 
 const signature = (values: readonly ValueInfoProto[]): unknown =>
   values.map(({ name, type }) => [
@@ -75,6 +81,8 @@ function describeZoo(folder: ZooFolder, entries: readonly ZooEntry[]): void {
     const bands = sites.flatMap(({ mask }) => mask.band ?? []);
     expect(bands.length > 0).toBe(windows.has(entry.name));
     for (const { before, after } of bands) expect([before, after]).toEqual(Array(2).fill(windows.get(entry.name)));
+    const slopes = sites.flatMap(({ mask }) => (mask.alibi ? [mask.alibi.slopes] : []));
+    expect(slopes).toEqual(alibi.has(entry.name) ? sites.map(() => alibi.get(entry.name)) : []);
     const told = isRefused(entry) || mixedLayers.has(entry.name) || eitherWay.test(entry.name) ? [] : entry.attention;
     expect(sites.slice(0, told.length).map(factsOf)).toMatchObject(told.map(expectedFacts));
   });

@@ -4,6 +4,7 @@ import { EvaluationLimitError, type Tensor } from "@favor/onnx/evaluate";
 import { ancestors, type Graph, type GraphProbe } from "@favor/onnx/graph";
 import { steadyValue } from "../context.ts";
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
+import { alibiPositions, type Alibi } from "../alibi.ts";
 import { isWithin, widthOf, type Band } from "../band.ts";
 import { isCausal, leastAdded, type KeyMask, type MaskVerdict } from "../site.ts";
 import { InputDraws, type Draw } from "./input-draws.ts";
@@ -38,6 +39,10 @@ const boundingOperators = new Set(["Clip", "Greater", "GreaterOrEqual", "Less", 
 const largestBound = 1e3;
 /** Tolerance of a probability in float32. */
 const singleTolerance = 5e-5;
+/** float32 rounds a bias of slope times distance, and the logits beside it, by so much of the largest. */
+const singleRounding = 2 ** -21;
+/** Where 16 bits hold a bias beyond this for all keys of a row that are looked at, they round it by more than tells anything. */
+const largestHalfBias = 16;
 /** Smaller shares of a row are not looked at one by one. */
 const leastShare = 1e-9;
 /** Extra inputs so that every row of the largest table is looked up. */
@@ -171,13 +176,16 @@ class Confirmation {
     this.compared++;
     const { queries, keys, groups, rows, columns, logits, probabilities } = seen;
     const keeps = mask.keyMask && keptKeys(mask.keyMask, seen.whole(mask.keyMask.value));
-    const { band } = mask;
+    const { band, alibi } = mask;
     const isOrdered = isCausal(mask);
     const width = columns?.length ?? keys;
+    const slopes = alibi && slopesOf(alibi, groups / batchAt(probe));
     for (let g = 0; g < groups; g++) {
       // Heads of one item of the batch follow each other; a mask may be one for all items.
       const item = keeps?.length === keys ? 0 : Math.floor((g * batchAt(probe)) / groups);
       const keep = keeps?.subarray(item * keys, (item + 1) * keys);
+      const positions = alibi && alibiPositions(alibi, keys, keep);
+      const distance = (query: number, key: number): number => Math.abs(positions![query]! - positions![key]!);
       for (const [r, query] of rows.entries()) {
         // Rows of padding attend to what they like. Where nothing is padding, a mask may hide keys of its own accord.
         if (draw !== 0 && queries === keys && keep?.[query] === 0) continue;
@@ -185,11 +193,15 @@ class Confirmation {
         const visible = isOrdered ? query + keys - queries + 1 : keys;
         const isSeen = (key: number): boolean => (band === undefined ? key < visible : isWithin(band, query, key));
         const counts = (key: number): boolean => isSeen(key) && keep?.[key] !== 0;
-        const row = logits.subarray(at, at + width);
+        const slope = slopes?.[g % slopes.length] ?? 0;
+        const row = biased(logits.subarray(at, at + width), slope / scale, (k) => distance(query, columns?.[k] ?? k));
         const expected = softmaxRow(row, scale, (k) => counts(columns?.[k] ?? k));
         if (expected === undefined) continue;
+        if (!isSingle && columns && slope * nearestOf(columns.filter(counts), query) > largestHalfBias) continue;
         const actual = probabilities.subarray(at, at + width);
-        if (difference(actual, expected) <= tolerance && !(isSingle && misweighs(actual, expected))) continue;
+        const rounding = isSingle ? singleRounding * slope * keys : 0;
+        if (difference(actual, expected) <= tolerance + rounding && !(isSingle && misweighs(actual, expected)))
+          continue;
         const place = { keys, query, batch: probe.sizes.batch, draw, keyAt: (k: number) => columns?.[k] ?? k };
         return describeDifference(mask, place, expected, actual);
       }
@@ -251,6 +263,21 @@ function keptKeys({ rule }: KeyMask, { data }: Tensor): Uint8Array {
     additive: (entry: number) => entry > leastAdded,
   }[rule];
   return Uint8Array.from(data as Float32Array, (entry) => Number(counts(entry)));
+}
+
+/** The slope of each head that is looked at: one stands for all where they are treated alike. */
+function slopesOf({ slopes }: Alibi, heads: number): readonly number[] {
+  return slopes.length === heads || slopes.length === 1 ? slopes : slopes.slice(0, heads);
+}
+
+/** The distance of the key that is nearest to a query. */
+function nearestOf(keys: readonly number[], query: number): number {
+  return keys.reduce((least, key) => Math.min(least, Math.abs(key - query)), Infinity);
+}
+
+/** Logits less the slope times the distance of their keys. */
+function biased(logits: Float64Array, slope: number, distance: (k: number) => number): Float64Array {
+  return slope === 0 ? logits : logits.map((logit, k) => logit - slope * distance(k));
 }
 
 /** The softmax of the keys that count; undefined where none does. */

@@ -1,9 +1,10 @@
 import { DataType, type NodeProto } from "@favor/onnx";
 import { isInteger } from "@favor/onnx/evaluate";
-import { describeNode, readsData, type GraphProbe } from "@favor/onnx/graph";
+import { describeNode, readsData, type Graph, type GraphProbe } from "@favor/onnx/graph";
 import { comparisons, copyingOperators } from "@favor/onnx/semantics";
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
 import { countSteps } from "../context.ts";
+import type { KeyMask, MaskVerdict } from "../site.ts";
 import type { MaskQuestion } from "./window-proof.ts";
 
 /** What a value on the way to a mask holds of what the model is fed. */
@@ -47,9 +48,10 @@ const hidesKeys = 1e3;
  * no evaluation has seen. So it may where one number for a whole sequence has a say, such as the mean of its tokens or the
  * first of them, unless it is held against positions, as lengths are.
  *
+ * @param mask what was found: a position may be multiplied by whether its key counts, as in BLOOM
  * @returns the first part of the mask that is neither; undefined if there is none
  */
-export function unknownData(question: MaskQuestion): Reason | undefined {
+export function unknownData(question: MaskQuestion, { keyMask, alibi }: MaskVerdict): Reason | undefined {
   const { context, inputs } = question;
   const { graph, dynamic, first } = context;
   const isOfItem = itemTest(question);
@@ -73,7 +75,7 @@ export function unknownData(question: MaskQuestion): Reason | undefined {
       found.set(value, { isFlag: isBoolean, isOfItem: isOfItem(value) });
       continue;
     }
-    const reason = unknownEffect(question, node, of, isOfItem);
+    const reason = unknownEffect(question, node, of, isOfItem, alibi && keyMask);
     if (reason !== undefined) return reason;
     const data = read.map((name) => of(name)!);
     const moves = elementwise.has(node.opType) || copyingOperators.has(node.opType);
@@ -99,11 +101,14 @@ function unknownEffect(
   node: NodeProto,
   of: OfValue,
   isOfItem: (value: string) => boolean,
+  keyMask: KeyMask | undefined,
 ): Reason | undefined {
   const { opType } = node;
   const data = [...readsData(node)].flatMap((name) => of(name) ?? []);
   const areItems = data.every((one) => one.isOfItem);
-  if (!isKnown(question, node, of) || multipliesNumbers(question, node, of)) {
+  const isMasking =
+    keyMask !== undefined && node.input.some((value) => isCopyOf(question.context.graph, value, keyMask.value));
+  if (!isKnown(question, node, of) || (!isMasking && multipliesNumbers(question, node, of))) {
     const found = `${describeNode(node)} computes the mask from what the model is fed, and Favor does not know its effect for all inputs.`;
     return reasonFor("mask-from-data", found);
   }
@@ -132,6 +137,14 @@ function multipliesNumbers({ context: { first } }: MaskQuestion, { opType, input
   if (opType !== "Mul" || !one || !two || [one, two].some((data) => data.isFlag || data.isOfItem)) return false;
   const [left, right] = input.map((name) => first.info.get(name)?.dims ?? []);
   return left!.some((size, axis) => size > 1 && size !== first.sizes.batch && right!.at(axis - left!.length) === size);
+}
+
+/** Whether a value is another one, moved or cast. */
+function isCopyOf(graph: Graph, value: string, other: string): boolean {
+  const node = graph.owner(value)?.producer(value);
+  if (value === other || node === undefined) return value === other;
+  const isCopy = copyingOperators.has(node.opType) && node.opType !== "Concat" && node.opType !== "Gather";
+  return (isCopy || node.opType === "Cast") && isCopyOf(graph, node.input[0]!, other);
 }
 
 /** A sum of whole numbers, as of a position and an offset. */

@@ -115,7 +115,10 @@ function classifyBias(samples: readonly MaskSample[], tolerance: number): MaskPa
   }
   if (samples.every((sample) => dependsOnDistance(sample, tolerance))) {
     return samples.every((sample) => isLinear(sample, tolerance))
-      ? other("alibi", "the logits get an ALiBi bias, linear in the distance between query and key")
+      ? other(
+          "alibi",
+          "the logits get a bias that is linear in the distance between query and key, as in ALiBi, but it does not fall on both sides alike, by one slope per head",
+        )
       : other("relative-position-bias", "the logits get a bias that depends on the distance between query and key");
   }
   return other(

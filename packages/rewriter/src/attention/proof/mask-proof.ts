@@ -5,14 +5,17 @@ import { ancestors, readsData, type GraphProbe } from "@favor/onnx/graph";
 import { findKeyMask, type KeyMaskSample } from "./key-mask.ts";
 import { classifyMask, type MaskKindFound } from "./mask-pattern.ts";
 import type { MaskSample } from "./mask-sample.ts";
+import { findAlibi, type AlibiPattern } from "./alibi-pattern.ts";
+import { preciseSlopes } from "./alibi-slopes.ts";
 import type { Region } from "../wiring/region.ts";
 import { contradiction, rowTolerance } from "./confirm-mask.ts";
 import type { OtherSizes } from "./other-sizes.ts";
 import { drawInputs, type DrawMode } from "./probing-inputs.ts";
 import { RegionEvaluation, regionInputs, uniformWeights } from "./region-evaluation.ts";
 import { reasonFor, type Reason } from "../../refusals/reason.ts";
+import { describeAlibi } from "../alibi.ts";
 import { describeBand, widthOf, type Band } from "../band.ts";
-import type { MaskVerdict } from "../site.ts";
+import type { KeyMask, MaskVerdict } from "../site.ts";
 import { comparedPosition, sizeDependence } from "./shape-dependence.ts";
 import { unknownData } from "./mask-data.ts";
 import { largestOffset, softmaxLaw, type LawShape } from "./softmax-law.ts";
@@ -93,7 +96,7 @@ export function proveMask(question: MaskQuestion, sizes: OtherSizes): MaskProof 
   const failureBeyond = longer && affordably(context, () => proveAt(longer));
   if (failureBeyond !== undefined) return { failure: failureBeyond };
   const evidence = `evaluated on ${samples.length} inputs with ${evaluated.join(", ")} keys`;
-  const found = verdict(question, samples, evidence, tolerance);
+  const found = precise(question, sizes, verdict(question, samples, evidence, tolerance));
   // After the masks that have a name: the buckets of T5's bias are logarithms of distances.
   if (found.reasons.length === 0 && lengthLogarithm(question) !== undefined) return { failure: unsteadyScale };
   if (found.reasons.length > 0) return { scale, ...found };
@@ -107,7 +110,7 @@ export function proveMask(question: MaskQuestion, sizes: OtherSizes): MaskProof 
     const what = `The mask compares single positions with ${position}, beyond those that Favor looks at one by one.`;
     return { scale, mask: found.mask, reasons: [reasonFor("mask-changes", what)] };
   }
-  const unknown = unknownData(question);
+  const unknown = unknownData(question, found.mask);
   if (unknown !== undefined) return { scale, mask: found.mask, reasons: [unknown] };
   const rowsWithin = rowTolerance(typesOf(context, region));
   // The patches of an image are not as many as the text is long.
@@ -118,15 +121,30 @@ export function proveMask(question: MaskQuestion, sizes: OtherSizes): MaskProof 
     if (contradicted !== undefined) return { mask, reasons: [contradicted] };
     const beyond = mask.band === undefined ? [] : sizes.beyond(widthOf(mask.band));
     const longest = Math.max(...seen, ...beyond.map(({ sizes: { length } }) => length));
-    const window = hiddenWindow(question, { seen: longest, seenWhole: Math.max(...evaluated) }, mask.band);
+    const window = hiddenWindow(question, { seen: longest, seenWhole: Math.max(...evaluated) }, mask);
     return window && { mask: { kind: "other", evidence: window.message }, reasons: [window] };
   };
   const contradicted = against(found.mask);
   if (contradicted === undefined) return { scale, ...found };
-  const band = found.mask.band === undefined ? wideBand(question, sizes) : undefined;
+  const isPlain = found.mask.band === undefined && found.mask.alibi === undefined;
+  const band = isPlain ? wideBand(question, sizes) : undefined;
   const windowed = band && withBand(found.mask, band, evidence);
   if (windowed !== undefined && against(windowed) === undefined) return { scale, mask: windowed, reasons: [] };
   return { scale, ...contradicted };
+}
+
+interface Verdict {
+  readonly mask: MaskVerdict;
+  readonly reasons: readonly Reason[];
+}
+
+/** A verdict whose slopes, if it has any, have the digits that a long input shows. */
+function precise(question: MaskQuestion, sizes: OtherSizes, found: Verdict): Verdict {
+  const { alibi } = found.mask;
+  if (alibi === undefined) return found;
+  sizes.reach(question.region.output.node);
+  const slopes = preciseSlopes(question, alibi, sizes.probes[0]);
+  return { ...found, mask: { ...found.mask, alibi: { ...alibi, slopes } } };
 }
 
 /** The mask of short inputs with the window that longer ones show. */
@@ -214,12 +232,8 @@ function toleranceOf(context: AttentionContext, { logits, nodes }: Region): numb
   return types.has(DataType.FLOAT16) ? 2e-2 : singleTolerance;
 }
 
-function verdict(
-  { context, batchAt }: MaskQuestion,
-  all: readonly Sample[],
-  evidence: string,
-  tolerance: number,
-): { mask: MaskVerdict; reasons: Reason[] } {
+function verdict(question: MaskQuestion, all: readonly Sample[], evidence: string, tolerance: number): Verdict {
+  const { batchAt } = question;
   const telling = all.filter(isTelling);
   const hiding = telling.filter(({ mask }) => mask.weights.some((weight) => !(weight > 1 - 1e-6)));
   const samples = hiding.length > 0 ? hiding : telling;
@@ -232,11 +246,14 @@ function verdict(
       return { mask: { kind: "none", evidence: `every query attends to every key, ${evidence}` }, reasons: [] };
     case "causal":
       return { mask: { kind: "causal", evidence: `query i attends to the keys up to i, ${evidence}` }, reasons: [] };
-    case "other":
+    case "other": {
+      const withAlibi = alibiVerdict(question, telling, evidence, tolerance);
+      if (withAlibi !== undefined) return withAlibi;
       return {
         mask: { kind: "other", evidence: `${pattern.message}, ${evidence}` },
         reasons: [reasonFor(pattern.found, sentences(pattern.found, pattern.message))],
       };
+    }
     case "band":
       return {
         mask: { kind: "band", evidence: `${describeBand(pattern.band)}, ${evidence}`, band: pattern.band },
@@ -245,16 +262,12 @@ function verdict(
     case "padding":
     case "padding and causal":
     case "padding and band": {
-      const keySamples = samples.map((sample, i) => keySampleOf(sample, pattern.keep[i]!, batchAt));
-      const dropping = keySamples.filter(({ keep }) => keep.includes(0) && keep.includes(1));
-      // What holds the mask also says so where a random input happens to drop nothing: no causal mask hides that.
-      const full = keySamples.filter(({ keep }, i) => samples[i]!.mode === "mixed" && !keep.includes(0));
       const free = telling.filter((sample) => sample.mode === "mixed" && !hiding.includes(sample));
       const keeping = free.map((sample) => {
         const { groups, keys } = sample.mask;
         return keySampleOf(sample, new Uint8Array(groups * keys).fill(1), batchAt);
       });
-      const keyMask = findKeyMask(context, dropping, [...full, ...keeping]);
+      const keyMask = keyMaskOf(question, samples, pattern.keep, keeping);
       const who = {
         padding: "the same keys count for every query",
         "padding and causal": "query i attends to those keys up to i that count",
@@ -267,10 +280,57 @@ function verdict(
         ...("band" in pattern && { band: pattern.band }),
       };
       if (keyMask !== undefined) return { mask, reasons: [] };
-      const found = "The mask depends on the key alone, but no value of shape [batch, length] in the graph holds it.";
-      return { mask, reasons: [reasonFor("key-mask-not-found", found)] };
+      return { mask, reasons: [noKeyMask()] };
     }
   }
+}
+
+/** Where the graph holds which keys count, by what each sample keeps and by others that keep everything. */
+function keyMaskOf(
+  { context, batchAt }: MaskQuestion,
+  samples: readonly Sample[],
+  keep: readonly Uint8Array[],
+  keeping: readonly KeyMaskSample[] = [],
+): KeyMask | undefined {
+  const keySamples = samples.map((sample, i) => keySampleOf(sample, keep[i]!, batchAt));
+  const dropping = keySamples.filter((sample) => sample.keep.includes(0) && sample.keep.includes(1));
+  // What holds the mask also says so where a random input happens to drop nothing: no causal mask hides that.
+  const full = keySamples.filter((sample, i) => samples[i]!.mode === "mixed" && !sample.keep.includes(0));
+  return findKeyMask(context, dropping, [...full, ...keeping]);
+}
+
+/** ALiBi over one of the masks that linear attention knows; undefined if the bias is none. */
+function alibiVerdict(
+  question: MaskQuestion,
+  samples: readonly Sample[],
+  evidence: string,
+  tolerance: number,
+): Verdict | undefined {
+  const given = samples.map(({ mask, probe, mode }) => ({
+    mask,
+    batch: question.batchAt(probe),
+    isMixed: mode === "mixed",
+  }));
+  const pattern: AlibiPattern | undefined = findAlibi(given, tolerance);
+  if (pattern === undefined) return undefined;
+  const { alibi, causal, keep } = pattern;
+  const isPadded = keep.some((kept) => kept.includes(0));
+  const kind = isPadded ? (causal ? "padding and causal" : "padding") : causal ? "causal" : "none";
+  const keyMask = isPadded ? keyMaskOf(question, samples, keep) : undefined;
+  const who = `${describeAlibi(alibi)}${keyMask ? `, of keys that count as "${keyMask.value}" says (${keyMask.rule})` : ""}`;
+  const mask: MaskVerdict = {
+    kind,
+    evidence: `${who}; ${causal ? "query i attends to the keys up to i, " : ""}${evidence}`,
+    ...(keyMask && { keyMask }),
+    alibi,
+  };
+  if (isPadded && keyMask === undefined) return { mask, reasons: [noKeyMask()] };
+  return { mask, reasons: [] };
+}
+
+function noKeyMask(): Reason {
+  const found = "The mask depends on the key alone, but no value of shape [batch, length] in the graph holds it.";
+  return reasonFor("key-mask-not-found", found);
 }
 
 function keySampleOf(

@@ -4,11 +4,12 @@ import { EvaluationError } from "@favor/onnx/evaluate";
 import { probe } from "@favor/onnx/graph";
 import { ShapeConflict } from "@favor/onnx/graph";
 import { describeNode } from "@favor/onnx/graph";
-import type { NodeProto } from "@favor/onnx";
+import { DataType, type NodeProto } from "@favor/onnx";
 import { ancestors } from "@favor/onnx/graph";
 import { graphProbe, type GraphProbe } from "@favor/onnx/graph";
-import { isWithin, type Band } from "../band.ts";
+import { isWithin } from "../band.ts";
 import { steadyValue, type AttentionContext } from "../context.ts";
+import { isCausal, type MaskVerdict } from "../site.ts";
 import { drawInputs } from "./probing-inputs.ts";
 import type { Region, RegionLabels } from "../wiring/region.ts";
 import { allRead, RegionEvaluation, uniformWeights, type RegionInputs } from "./region-evaluation.ts";
@@ -104,12 +105,12 @@ export function lengthLogarithm({ context, inputs }: MaskQuestion): NodeProto | 
  * the graph cannot run so long that it matters.
  *
  * @param lengths the longest at which rows of the mask were evaluated, and the longest at which all of it was
- * @param band the window that the mask is known to have
+ * @param known the mask as it is known
  */
 export function hiddenWindow(
   question: MaskQuestion,
   { seen, seenWhole }: { readonly seen: number; readonly seenWhole: number },
-  band?: Band,
+  known: MaskVerdict,
 ): Reason | undefined {
   const { context } = question;
   if (context.second === undefined) return undefined;
@@ -121,7 +122,7 @@ export function hiddenWindow(
     );
   }
   for (const value of constantMasks(question, seenWhole)) {
-    if (isKnownMask(context, value, band)) continue;
+    if (isKnownMask(context, value, known)) continue;
     return reasonFor(
       "sliding-window",
       `The constant mask "${value}" is neither causal nor empty as a whole: beyond the first ${seenWhole} positions it has a window, segments or a bias. Sums over keys cannot express that.`,
@@ -185,11 +186,16 @@ function constantMasks({ context, region, inputs }: MaskQuestion, seen: number):
   });
 }
 
-/** Whether a constant mask keeps, for every query, all keys or those up to it, or those of the band; in either polarity. */
-function isKnownMask({ graph }: AttentionContext, value: string, band: Band | undefined): boolean {
+/**
+ * Whether a constant mask keeps, for every query, all keys or those up to it, or those of the band; in either polarity. With
+ * ALiBi it may hold distances, too.
+ */
+function isKnownMask({ graph }: AttentionContext, value: string, known: MaskVerdict): boolean {
+  const { band, alibi } = known;
   const dims = graph.initializerShape(value)!.dims;
   if (dims.reduce((a, b) => a * b, 1) > largestConstant) return false;
-  const { data } = decodeTensor(graph.constantProto(value)!);
+  const table = decodeTensor(graph.constantProto(value)!);
+  const { data } = table;
   const [rows, columns] = dims.slice(-2) as [number, number];
   const [low, high] = [data[columns - 1]!, data[(rows - 1) * columns]!];
   const allEqual = data.every((entry) => entry === low);
@@ -197,7 +203,34 @@ function isKnownMask({ graph }: AttentionContext, value: string, band: Band | un
   const keeps = (kept: number, hidden: number, isKept: (query: number, key: number) => boolean): boolean =>
     data.every((entry, i) => entry === (isKept(Math.floor(i / columns) % rows, i % columns) ? kept : hidden));
   if (keeps(high, low, (query, key) => key <= query)) return true;
+  if (alibi !== undefined) return holdsDistances(table, rows, isCausal(known));
   const inside = band && data[0]!;
   const outside = band && data.find((entry) => entry !== inside);
   return band !== undefined && keeps(inside!, outside!, (query, key) => isWithin(band, query, key));
+}
+
+/**
+ * Whether each [n, n] of a table is linear in the distance between query and key, with a factor of its own; in causal
+ * attention, only up to the query, behind which other numbers may hide keys.
+ */
+function holdsDistances({ data, dataType }: Tensor, n: number, causal: boolean): boolean {
+  for (let from = 0; from < data.length; from += n * n) {
+    const factor = data[from + n]! - data[from + n + 1]!;
+    const rounding = tableRounding(dataType) * Math.abs(factor) * n;
+    for (let query = 0; query < n; query++) {
+      const row = from + query * n;
+      const own = data[row + query]!;
+      for (let key = 0; key < (causal ? query : n); key++) {
+        const expected = factor * Math.abs(query - key);
+        if (!(Math.abs(data[row + key]! - own - expected) <= rounding)) return false;
+      }
+    }
+  }
+  return true;
+}
+
+/** A type rounds a table of distances by less than so much of its largest entry. */
+function tableRounding(dataType: number): number {
+  if (dataType === DataType.BFLOAT16) return 2 ** -7;
+  return dataType === DataType.FLOAT16 ? 2 ** -10 : 2 ** -21;
 }

@@ -1,6 +1,7 @@
 import { RandomStream, streamPurpose, type FavorError } from "@favor/core";
 import { EvaluationLimitError } from "@favor/onnx/evaluate";
 import { describeNode, GraphError } from "@favor/onnx/graph";
+import { withSlopesOf } from "../alibi.ts";
 import { cacheReason } from "../../refusals/cache-reason.ts";
 import { cacheInput } from "../operands/key-value-cache.ts";
 import { channelAxes } from "../operands/channel-axes.ts";
@@ -123,6 +124,7 @@ export function examineRegion(
       ...foldedQueryReasons(context, region, orientation.labels, proof.reasons),
       ...cached,
       ...(cached.length === 0 && built?.causal ? memoryReasons(context, built) : []),
+      ...(built ? slopeReasons(context, built) : []),
       ...escapeReasons(context, region),
     ];
     if (built === undefined || reasons.length > 0) {
@@ -168,6 +170,17 @@ function memoryReasons(context: AttentionContext, { query, key }: AttentionSite)
   if (extra === 0) return [];
   const found = `The attention is causal and has ${Math.abs(extra)} ${extra > 0 ? "more" : "fewer"} keys than queries: learned memory keys, or a state that is carried along. Prefix sums over the queries' positions cannot express that.`;
   return [reasonFor("memory-keys", found)];
+}
+
+/** Slopes that are not those of the site's heads, or distances between two sequences. */
+function slopeReasons(context: AttentionContext, { query, key, heads, mask: { alibi } }: AttentionSite): Reason[] {
+  if (alibi === undefined) return [];
+  if (sizeOf(context, query, "length") !== sizeOf(context, key, "length")) {
+    return [reasonFor("alibi", "The logits get an ALiBi bias between two sequences of different lengths.")];
+  }
+  if (alibi.slopes.length === heads) return [];
+  const found = `The logits get an ALiBi bias with ${alibi.slopes.length} slopes for ${heads} heads.`;
+  return [reasonFor("alibi", found)];
 }
 
 /**
@@ -272,10 +285,11 @@ function buildSite(
   mask: MaskVerdict,
   named: { index: number; layer: number; name: string },
 ): AttentionSite {
+  const heads = headsOf(context, query);
   return {
     ...named,
     kind: haveOneSource(context, query.value, key.value) ? "self" : "cross",
-    heads: headsOf(context, query),
+    heads,
     keyValueHeads: Math.min(headsOf(context, key), headsOf(context, value)),
     headDim: sizeOf(context, query, "dim"),
     valueDim: sizeOf(context, value, "dim"),
@@ -287,7 +301,7 @@ function buildSite(
     logitScale: scale * logits.alpha,
     queryScale: scaleAbove(context, query.value),
     keyScale: scaleAbove(context, key.value),
-    mask,
+    mask: withSlopesOf(heads, mask),
     causal: isCausal(mask),
     outputNode,
   };

@@ -1,5 +1,5 @@
 import type { NodeBuilder } from "@favor/onnx/graph";
-import { pad } from "../causal.ts";
+import { pad } from "../chunks.ts";
 
 /** Rows cut into blocks at multiples of a width; the last one is padded. Sizes in the graph are lists of one integer. */
 export interface Blocks {

@@ -11,7 +11,7 @@ const oldest = 11;
  * The exact keys of a site as the options give them; undefined for none. Cross-attention has no near field, and so none
  * without chosen blocks.
  *
- * @throws GraphError "cannot-have-exact-keys" below opset 11
+ * @throws GraphError "cannot-have-exact-keys" for ALiBi, and below opset 11
  * @throws ArgumentError if the site is to have neither exact keys nor features
  */
 export function siteExactKeys(site: AttentionSite, settings: Settings, opset: number): SiteExactKeys | undefined {
@@ -27,6 +27,9 @@ export function siteExactKeys(site: AttentionSite, settings: Settings, opset: nu
   }
   if (opset < oldest) {
     throw cannot(site, `the model has opset ${opset}, and they need ${oldest}`, "Export the model with a newer opset.");
+  }
+  if (site.mask.alibi) {
+    throw cannot(site, "its keys fade with their distance (ALiBi)", "Convert it without exact keys.");
   }
   return { window: given.window, chosenBlocks, group };
 }
