@@ -3,6 +3,7 @@ export type { CardFacts } from "./record/card-facts.ts";
 export { favorFileSchema } from "./record/favor-file.ts";
 export type { FavorFile, FavorOptions, FavorSite, SiteError, WrittenSite } from "./record/favor-file.ts";
 export type { MeasuredSpeed, PassCost } from "./record/measured-speed.ts";
+export { maskName } from "./record/mask-name.ts";
 export { readFavorFile } from "./record/read-favor-file.ts";
 export { siteRecord } from "./record/site-record.ts";
 export { curveSchema, stageSchema } from "./record/tuning-record.ts";

@@ -1,4 +1,5 @@
 import { textTable } from "@favor/command-line";
+import { maskName } from "@favor/report";
 import { short } from "@favor/measure/numbers";
 import type { SiteReport } from "@favor/rewriter";
 
@@ -20,7 +21,7 @@ export function siteTable<T extends SiteReport>(
       site.heads === site.keyValueHeads ? site.heads : `${site.heads}/${site.keyValueHeads}`,
       site.headDim,
       short(site.scale),
-      site.mask.kind,
+      maskName(site.mask),
       outcome(site),
     ]),
   );

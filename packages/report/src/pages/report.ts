@@ -4,6 +4,7 @@ import { attentionCost, siteCosts } from "../attention-cost.ts";
 import { lineChart, methodColor } from "./charts.ts";
 import { errorMap } from "./error-map.ts";
 import { speedSection } from "./speed.ts";
+import { maskName } from "../record/mask-name.ts";
 import type { FavorFile, FavorSite } from "../record/favor-file.ts";
 import type { MeasuredSpeed } from "../record/measured-speed.ts";
 import { counted, grouped, short } from "@favor/measure/numbers";
@@ -122,7 +123,7 @@ function sites(file: FavorFile): Html {
     ["key heads", ({ keyValueHeads }) => (isGrouped ? keyValueHeads : "")],
     ["head dim", ({ headDim }) => headDim],
     ["scale", ({ scale }) => short(scale)],
-    ["mask", ({ mask }) => mask.kind],
+    ["mask", ({ mask }) => maskName(mask)],
     ["now", (site) => nowOf(site, file)],
     ["error, mean", ({ error }) => error?.mean.toFixed(4) ?? ""],
     ["error, worst head", ({ error }) => error?.worst.toFixed(4) ?? ""],

@@ -2,7 +2,7 @@ import { checkpointTasks } from "@favor/checkpoints";
 import type { CheckpointTask } from "@favor/checkpoints";
 import { poolingModes } from "@favor/checkpoints/node";
 import type { PoolingMode, WrittenFile } from "@favor/checkpoints/node";
-import type { Band, ConvertOptions, ConvertedSite, FeatureChoice } from "@favor/rewriter";
+import type { Alibi, Band, ConvertOptions, ConvertedSite, FeatureChoice } from "@favor/rewriter";
 import { featureChoices } from "@favor/rewriter";
 import { z } from "zod";
 
@@ -32,7 +32,7 @@ type NotRecorded = "verdict" | "possible" | "notByBlock" | "mask" | "reasons" | 
  * mask and of the reasons are plain text, so that a file by another version can be read.
  */
 export interface FavorSite extends Omit<ConvertedSite, NotRecorded> {
-  readonly mask: { readonly kind: string; readonly evidence: string; readonly band?: Band };
+  readonly mask: { readonly kind: string; readonly evidence: string; readonly band?: Band; readonly alibi?: Alibi };
   readonly reasons: readonly { readonly code: string; readonly message: string }[];
   readonly featureMap?: {
     readonly kind: string;
@@ -133,6 +133,7 @@ const site: z.ZodType<FavorSite> = z.object({
     kind: z.string(),
     evidence: z.string(),
     band: z.object({ before: count, after: count, firstKeys: count, firstQueries: count }).exactOptional(),
+    alibi: z.object({ slopes: z.array(z.number()), positions: z.enum(["all", "kept"]) }).exactOptional(),
   }),
   causal: z.boolean(),
   state: z.enum(["linear", "band", "exact by block", "unchanged"]),

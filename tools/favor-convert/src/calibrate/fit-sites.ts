@@ -43,9 +43,9 @@ export async function fitSites(
   const isLandmark = features === "landmark";
   const fitted = firstRows(inputs, isLandmark ? fittedRows : selectionRows);
   const heldOut = isLandmark ? firstRows(inputs.slice(fitted.length), selectionRows) : [];
-  const causal = new Set(taps.filter((tap) => tap.causal).map(({ site }) => site));
   for await (const group of gatherSamples(runner, taps, [...fitted, ...heldOut])) {
     const jobs = group.map(async ({ site, heads }) => {
+      const { causal, slopes } = taps.find((tap) => tap.site === site)!;
       const addressed = heads.map((sample, head) => ({
         inputs: sample.slice(0, fitted.length).flat(),
         heldOut: sample.slice(fitted.length).flat(),
@@ -54,19 +54,13 @@ export async function fitSites(
         seed,
         layer: site,
         head,
+        causal,
+        slope: slopes?.[head] ?? 0,
       }));
       featureMaps[site] = isLandmark
-        ? nearer(
-            await Promise.all(
-              addressed.map((head) =>
-                run({ ...head, kind: "landmark", refine, causal: causal.has(site) }, pool, progress),
-              ),
-            ),
-          )
+        ? nearer(await Promise.all(addressed.map((head) => run({ ...head, kind: "landmark", refine }, pool, progress))))
         : await Promise.all(
-            addressed.map((head) =>
-              run({ ...head, kind: "selection", projection, draws, causal: causal.has(site) }, pool, progress),
-            ),
+            addressed.map((head) => run({ ...head, kind: "selection", projection, draws }, pool, progress)),
           );
     });
     await Promise.all(jobs);

@@ -18,8 +18,15 @@ interface HeadAddress {
   readonly head: number;
 }
 
+/** The attention that features are fitted to and compared in. */
+interface Attention {
+  readonly causal: boolean;
+  /** ALiBi's slope. Default 0: none. */
+  readonly slope?: number;
+}
+
 /** Landmark features: k-means and a fitted core, then `refine` steps of gradient descent. */
-interface LandmarkJob extends HeadAddress {
+interface LandmarkJob extends HeadAddress, Attention {
   readonly kind: "landmark";
   readonly inputs: readonly AttentionInput[];
   /** Inputs that the fit does not see, on which landmarks and random features are compared. */
@@ -27,8 +34,6 @@ interface LandmarkJob extends HeadAddress {
   readonly moments: HeadMoments;
   readonly count: number;
   readonly refine: number;
-  /** Whether the attention is causal; refinement and comparisons use the features as they will be used. */
-  readonly causal: boolean;
 }
 
 /** Fitted landmarks and as many calibrated random features, with their errors on the held-out inputs. */
@@ -41,23 +46,20 @@ export interface LandmarkFit {
 }
 
 /** Calibrated random features: the best of several draws on the sample. */
-interface SelectionJob extends HeadAddress {
+interface SelectionJob extends HeadAddress, Attention {
   readonly kind: "selection";
   readonly inputs: readonly AttentionInput[];
   readonly moments: HeadMoments;
   readonly count: number;
   readonly projection: ProjectionKind;
   readonly draws: number;
-  /** Whether the attention is causal; draws are compared as they will be used. */
-  readonly causal: boolean;
 }
 
 /** How far the features of one head are from softmax on a sample. */
-interface ErrorJob {
+interface ErrorJob extends Attention {
   readonly kind: "error";
   readonly inputs: readonly AttentionInput[];
   readonly description: FeatureMapDescription;
-  readonly causal: boolean;
 }
 
 /** The work on one head, which is the unit that threads share. */
@@ -92,8 +94,7 @@ function fitHead(job: LandmarkJob): LandmarkFit {
   const refined = refine === 0 ? fitted : refineLandmarks(fitted, inputs, { ...job, steps: refine });
   const random = calibrate(moments, job);
   if (heldOut.length === 0) return { landmark: refined, random, landmarkError: 0, randomError: 0 };
-  const error = (description: FeatureMapDescription): number =>
-    errorOf({ description, inputs: heldOut, causal: job.causal });
+  const error = (description: FeatureMapDescription): number => errorOf({ ...job, description, inputs: heldOut });
   const [before, after] = [error(fitted), refine === 0 ? Infinity : error(refined)];
   // Refinement follows each query's own distribution and may worsen the whole: then the fit is kept.
   const isNearer = after < before;
@@ -106,7 +107,7 @@ function fitHead(job: LandmarkJob): LandmarkFit {
 }
 
 /** |P_hat - P|_F / |P|_F over the sample. */
-function errorOf({ description, inputs, causal }: Omit<ErrorJob, "kind">): number {
+function errorOf({ description, inputs, causal, slope = 0 }: Omit<ErrorJob, "kind">): number {
   const featureMap = createFeatureMap(description);
-  return attentionError(featureMap, exactSample(inputs, featureMap.dim, { causal })).relative;
+  return attentionError(featureMap, exactSample(inputs, featureMap.dim, { causal, slope })).relative;
 }

@@ -43,6 +43,7 @@ export async function siteErrors(
   for await (const group of gatherSamples(runner, measured, firstRows(inputs, measuredRows))) {
     for (const { site, heads } of group) {
       const { featureMaps, causal } = sites.find((each) => each.site === site)!;
+      const { slopes } = measured.find((tap) => tap.site === site)!;
       const byHead = await Promise.all(
         heads.map(async (sample, head) => {
           const error = await pool.run({
@@ -50,6 +51,7 @@ export async function siteErrors(
             inputs: sample.flat(),
             description: featureMaps[head]!,
             causal,
+            slope: slopes?.[head] ?? 0,
           });
           progress.advance(1);
           return error;

@@ -22,6 +22,7 @@ export async function checkProof(original: Source, favor: FavorFile): Promise<Ch
       if (state === "exact by block" && now.possible.includes(state)) return [];
       if (now.verdict === "refuse") return [`layer ${layer}: ${now.reasons[0]?.message ?? "refused"}`];
       if (!isDeepStrictEqual(now.mask.band, mask.band)) return [`layer ${layer} has another window`];
+      if (!isDeepStrictEqual(now.mask.alibi, mask.alibi)) return [`layer ${layer} has other ALiBi slopes`];
       return now.mask.kind === mask.kind ? [] : [`layer ${layer} has the mask "${now.mask.kind}", not "${mask.kind}"`];
     });
     const count = `${converted.length} of ${converted.length}`;
