@@ -2,6 +2,7 @@ import { defineConfig } from "tsdown";
 
 export default defineConfig({
   entry: [
+    "src/alibi.ts",
     "src/attention.ts",
     "src/hybrid.ts",
     "src/lossless.ts",

@@ -7,18 +7,11 @@
  * The first window gives the directions of spread; the others are measured, 16 blocks of queries of each. Prints a
  * Markdown table. The cost is in multiplications, as a share of those of Q K^T.
  */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { Tokenizer } from "@huggingface/tokenizers";
-import { openSource, openSourceModel } from "@favor/checkpoints/node";
 import { RandomStream, streamPurpose } from "@favor/core";
-import { onnxruntime } from "@favor/measure/onnxruntime";
-import { writeModel } from "@favor/onnx/node";
-import { findAttention } from "@favor/rewriter";
 import { averaged, clustered, hierarchical, means, spreadOfKeys, spreadOfQueries } from "./selector-scores.ts";
 import type { Selector } from "./selector-scores.ts";
+import { tappedHeads } from "./tapped-heads.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -76,58 +69,6 @@ const farMass = settings.map(() => 0);
 const rowsOf = settings.map(() => 0);
 const random = new RandomStream({ seed: 0, purpose: streamPurpose.sampling });
 
-/** Queries and keys of every head of every site, `[length, dim]`. */
-type Heads = readonly { readonly query: Float64Array; readonly key: Float64Array; readonly dim: number }[];
-
-async function tapped(): Promise<Heads[]> {
-  const source = await openSource(modelPath!);
-  const opened = await openSourceModel(source);
-  const folder = mkdtempSync(join(tmpdir(), "favor-selectors-"));
-  try {
-    const { model, taps } = findAttention(opened.model).tapSamples();
-    await writeModel(model, join(folder, "model.onnx"));
-    const session = await onnxruntime.InferenceSession.create(join(folder, "model.onnx"), { intraOpNumThreads: 1 });
-    const read = (name: string) => JSON.parse(readFileSync(join(source.folder, name), "utf8")) as object;
-    const tokenizer = new Tokenizer(read("tokenizer.json"), read("tokenizer_config.json"));
-    const texts = readFileSync(documents!, "utf8").split("\n").filter(Boolean);
-    const windows: Heads[] = [];
-    for (const line of texts) {
-      if (windows.length === Number(values.windows)) break;
-      const { text } = JSON.parse(line) as { text: string };
-      const ids: readonly number[] = tokenizer.encode(text).ids.slice(0, length);
-      if (ids.length < length) continue;
-      const tensor = (of: (id: number) => number) =>
-        new onnxruntime.Tensor(
-          "int64",
-          BigInt64Array.from(ids, (id) => BigInt(of(id))),
-          [1, length],
-        );
-      const feeds = Object.fromEntries(
-        session.inputNames.map((name) => [name, tensor((id) => (/mask/.test(name) ? 1 : /type/.test(name) ? 0 : id))]),
-      );
-      const outputs = await session.run(
-        feeds,
-        taps.flatMap(({ query, key }) => [query, key]),
-      );
-      windows.push(
-        taps.flatMap(({ heads, dim, query, key }) =>
-          Array.from({ length: heads }, (_, head) => {
-            const rows = (name: string) => {
-              const data = outputs[name]!.data as Float32Array;
-              return Float64Array.from(data.subarray(head * length * dim, (head + 1) * length * dim));
-            };
-            return { query: rows(query), key: rows(key), dim };
-          }),
-        ),
-      );
-    }
-    return windows;
-  } finally {
-    opened.close();
-    rmSync(folder, { recursive: true });
-  }
-}
-
 /** The `count` directions of the largest spread of x around the means of groups, by subspace iteration. */
 function directions(x: Float64Array, dim: number, group: number, count: number): Float64Array {
   const centre = means(x, dim, group);
@@ -178,7 +119,7 @@ function masses(query: Float64Array, key: Float64Array, dim: number, width: numb
   return sums;
 }
 
-const windows = await tapped();
+const windows = await tappedHeads(modelPath!, documents, { windows: Number(values.windows), length });
 for (const [head, { dim, query: q0, key: k0 }] of windows[0]!.entries()) {
   const queryDirections = directions(q0, dim, 16, 16);
   for (const [s, { width, chosen }] of settings.entries()) {
