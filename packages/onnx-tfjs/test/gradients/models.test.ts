@@ -67,6 +67,7 @@ const cases: readonly [string, string, number, ConvertOptions][] = [
   ["positive features", "bert-ts-eager-op17-dyn", 12, {}],
   ["features of a ReLU", "bert-ts-eager-op17-dyn", 12, { features: "relu" }],
   ["causal, chunks and Scan", "gpt2-ts113-eager-op14-dyn", 70, { maxLength: 80 }],
+  ["ALiBi, a Scan to each side", "xtrans_alibi-ts-op17-fix", 12, {}],
   ["causal, LinearAttention", "gpt2-ts113-eager-op14-dyn", 70, { maxLength: 80, target: "onnxruntime" }],
 ];
 
