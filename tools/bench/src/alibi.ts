@@ -2,10 +2,10 @@
  * How far FAVOR with ALiBi is from softmax with ALiBi, by length, on queries and keys like those of a model's heads.
  *
  *   npm run build && npm run alibi -w @favor/bench -- MODEL DOCUMENTS.jsonl [--count 128] [--lengths 512,4096,65536]
- *     [--slopes 0.5,0.0625,0.00390625] [--heads 0,8] [--features landmark]
+ *     [--slopes 0.5,0.0625,0.00390625] [--heads 0,8] [--features landmark] [--inputs documents]
  *
  * The model's own queries and keys of eight documents of 512 tokens give means and covariances, and landmarks. Inputs are then
- * Gaussian with these means and covariances, of any length. Prints a Markdown table: |out_hat - out| / |out| over 64 random
+ * Gaussian with these means and covariances, of any length; or, at 512 tokens, those of a ninth document. Prints a Markdown table: |out_hat - out| / |out| over 64 random
  * queries, for values that are independent and Gaussian, which is |P_hat - P|_F / |P|_F but for chance. Mean over heads.
  */
 import { parseArgs } from "node:util";
@@ -23,6 +23,7 @@ const { values, positionals } = parseArgs({
     slopes: { type: "string", default: "0.5,0.0625,0.00390625" },
     heads: { type: "string", default: "0,8" },
     features: { type: "string", default: "" },
+    inputs: { type: "string", default: "gaussian" },
   },
 });
 const [modelPath, documents] = positionals;
@@ -96,15 +97,16 @@ interface Head {
   readonly dim: number;
   readonly moments: HeadMoments;
   readonly inputs: readonly AttentionInput[];
+  readonly heldOut: AttentionInput;
 }
 
-const windows = await tappedHeads(modelPath!, documents, { windows: 8, length: 512 });
+const windows = await tappedHeads(modelPath!, documents, { windows: 9, length: 512 });
 const heads: Head[] = windows[0]!.flatMap(({ dim }, head) => {
   if (!wanted.includes(head)) return [];
-  const inputs = windows.map((window) => window[head]!);
+  const inputs = windows.slice(0, 8).map((window) => window[head]!);
   const accumulator = new MomentAccumulator(dim);
   for (const { query, key } of inputs) accumulator.add(query, key);
-  return [{ dim, moments: accumulator.moments(), inputs }];
+  return [{ dim, moments: accumulator.moments(), inputs, heldOut: windows[8]![head]! }];
 });
 
 /** The feature maps to compare, for a head and a slope. */
@@ -130,10 +132,13 @@ for (const [number, head] of heads.entries()) {
   const described = slopes.map((slope) => maps.map(([, of]) => createFeatureMap(of(head, number, slope))));
   for (const length of lengths) {
     const { dim, moments } = head;
-    const input = {
-      query: gaussian(moments.queryMean, moments.queryCovariance, length, random),
-      key: gaussian(moments.keyMean, moments.keyCovariance, length, random),
-    };
+    const input =
+      values.inputs === "documents"
+        ? head.heldOut
+        : {
+            query: gaussian(moments.queryMean, moments.queryCovariance, length, random),
+            key: gaussian(moments.keyMean, moments.keyCovariance, length, random),
+          };
     const value = random.gaussians(length * valueDim);
     const rows = Array.from({ length: measuredQueries }, () => random.integer(length));
     for (const causal of [false, true]) {
