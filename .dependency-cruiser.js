@@ -118,9 +118,10 @@ const layers = {
   report: {
     record: [],
     "attention-cost.ts": ["record"],
+    "crossing.ts": ["record"],
     "describe-evaluation.ts": [],
     "summary.ts": ["record", "attention-cost.ts", "describe-evaluation.ts"],
-    pages: ["record", "summary.ts", "attention-cost.ts", "describe-evaluation.ts"],
+    pages: ["record", "summary.ts", "attention-cost.ts", "describe-evaluation.ts", "crossing.ts"],
   },
 };
 

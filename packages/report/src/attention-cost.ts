@@ -23,18 +23,47 @@ export interface SiteCost {
  * @returns for each length: [length, multiply-adds with softmax everywhere, multiply-adds as converted].
  */
 export function attentionCost(sites: readonly SiteCost[]): [length: number, softmax: number, converted: number][] {
-  return lengths.map((length) => {
-    let softmax = 0;
-    let converted = 0;
-    for (const { heads, headDim, features, keys = features === 0 ? length : 0, group } of sites) {
-      softmax += 2 * heads * length * length * headDim;
-      const seen = Math.min(keys, length);
-      // If all keys are exact, none are left to choose among or to estimate.
-      const rest = seen === length ? 0 : 4 * features + (group === undefined ? 0 : length / group);
-      converted += heads * length * headDim * (2 * seen + rest);
-    }
-    return [length, softmax, converted];
-  });
+  return lengths.map((length) => costAt(sites, length));
+}
+
+function costAt(sites: readonly SiteCost[], length: number): [length: number, softmax: number, converted: number] {
+  let softmax = 0;
+  let converted = 0;
+  for (const { heads, headDim, features, keys = features === 0 ? length : 0, group } of sites) {
+    softmax += 2 * heads * length * length * headDim;
+    const seen = Math.min(keys, length);
+    // If all keys are exact, none are left to choose among or to estimate.
+    const rest = seen === length ? 0 : 4 * features + (group === undefined ? 0 : length / group);
+    converted += heads * length * headDim * (2 * seen + rest);
+  }
+  return [length, softmax, converted];
+}
+
+/** No model takes as many tokens. */
+const longestSearched = 1 << 24;
+
+/**
+ * The length in tokens from which the converted attention takes fewer multiply-adds than softmax; see
+ * {@link attentionCost}. Times depend on the machine and on the runtime, and may cross elsewhere.
+ *
+ * @returns undefined if it takes as many at every length, as exact attention does.
+ */
+export function breakEvenLength(sites: readonly SiteCost[]): number | undefined {
+  const isLess = (length: number): boolean => {
+    const [, softmax, converted] = costAt(sites, length);
+    return converted < softmax;
+  };
+  // Hybrid attention costs as much as softmax while all keys are near, then more, then less: the last crossing counts.
+  let over = longestSearched;
+  if (!isLess(over)) return undefined;
+  while (over > 1 && isLess(over / 2)) over /= 2;
+  let under = over / 2;
+  while (over - under > 1) {
+    const middle = Math.floor((over + under) / 2);
+    if (isLess(middle)) over = middle;
+    else under = middle;
+  }
+  return over;
 }
 
 /** The sites of a conversion, for {@link attentionCost}. */

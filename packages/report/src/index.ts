@@ -1,4 +1,6 @@
-export { attentionCost, siteCosts } from "./attention-cost.ts";
+export { attentionCost, breakEvenLength, siteCosts } from "./attention-cost.ts";
+export type { SiteCost } from "./attention-cost.ts";
+export { describeCrossing } from "./crossing.ts";
 export type { CardFacts } from "./record/card-facts.ts";
 export { favorFileSchema } from "./record/favor-file.ts";
 export type { FavorFile, FavorOptions, FavorSite, SiteError, WrittenSite } from "./record/favor-file.ts";

@@ -5,12 +5,16 @@ import { bytesText } from "@favor/checkpoints/node";
 import { duration, textTable, wrapped } from "@favor/command-line";
 import type { Evaluation } from "@favor/measure";
 import { counted, grouped, short } from "@favor/measure/numbers";
+import { describeBreakEven, doubtAboutGain } from "./commands/break-even.ts";
+import type { BreakEven } from "./commands/break-even.ts";
+import { defaultCount } from "./commands/request.ts";
 import type { ConvertResult, DryRunResult } from "./commands/convert.ts";
 import type { Inspection } from "./commands/inspect.ts";
 import type { Verification } from "./commands/verify.ts";
 import type { Plan } from "./commands/plan.ts";
 import type { FavorFile, MeasuredSpeed } from "@favor/report";
 import {
+  describeCrossing,
   describeEvaluation,
   describeExactKeys,
   lengthTable,
@@ -22,7 +26,7 @@ import {
 import { siteTable } from "./site-lines.ts";
 
 /** The output of `inspect`. */
-export function inspectionText({ model, sites, notes, memory, operators }: Inspection): string {
+export function inspectionText({ model, sites, notes, memory, breakEven, operators }: Inspection): string {
   if (sites.length === 0) return [...notes, withoutAttention(model, operators)].join("\n");
   const convertible = sites.filter((site) => site.verdict === "convert").length;
   const rest = convertible === 0 || convertible === sites.length ? "" : " The others stay softmax.";
@@ -32,8 +36,16 @@ export function inspectionText({ model, sites, notes, memory, operators }: Inspe
     ...notByBlock(sites),
     ...notes,
     ...memoryTable(memory),
+    ...(breakEven === undefined ? [] : breakEvenLines(breakEven)),
     `${model}: ${convertible} of ${sites.length} attention sites can be replaced.${rest}`,
   ].join("\n");
+}
+
+/** Where attention of the default number of features breaks even, and whether the model's inputs are long enough. */
+function breakEvenLines(breakEven: BreakEven): string[] {
+  const doubt = doubtAboutGain(breakEven);
+  const what = `linear attention with ${defaultCount} features per head`;
+  return [describeBreakEven(breakEven, what), ...(doubt === undefined ? [] : [`Warning: ${doubt.message}`])];
 }
 
 const cell = (bytes: number | undefined): string => (bytes === undefined ? "" : bytesText(bytes));
@@ -91,6 +103,7 @@ export function conversionText(result: ConvertResult | DryRunResult): string {
   const lines = [siteTable(sites, "state", stateOf), ...reasonLines(sites), ...notes];
   if (favor === undefined) return [...lines, ...planLines(result.plan), "Dry run: nothing was written."].join("\n");
   lines.push(summary(favor), verdict(favor));
+  if (result.breakEven !== undefined) lines.push(describeBreakEven(result.breakEven));
   if (favor.evaluation !== undefined) lines.push(...evaluationLines(favor.evaluation));
   if (result.speed !== undefined) lines.push(speedTable(result.speed));
   lines.push(...advice(favor), `Wrote ${folder} (see report.html there).`);
@@ -108,7 +121,8 @@ export function conversionJson(result: ConvertResult | DryRunResult): object {
     return { folder: null, quality: null, speed: null, plan: result.plan, notes, warnings, sites: records };
   }
   const { evaluation: quality = null } = favor;
-  return { folder, verdict: verdict(favor), quality, speed: result.speed ?? null, notes, warnings, favor };
+  const { breakEven = null } = result;
+  return { folder, verdict: verdict(favor), quality, speed: result.speed ?? null, breakEven, notes, warnings, favor };
 }
 
 /** What was measured, what it means, and the quality by length. */
@@ -122,7 +136,7 @@ function evaluationLines(evaluation: Evaluation): string[] {
   ];
 }
 
-function planLines({ features, weights, cost, seconds }: Plan): string[] {
+function planLines({ features, weights, cost, breakEven, seconds }: Plan): string[] {
   const shown = cost.filter(({ length }) => [128, 512, 2048, 8192].includes(length));
   const rows = shown.map(({ length, softmax, converted }) => [
     grouped(length),
@@ -135,6 +149,7 @@ function planLines({ features, weights, cost, seconds }: Plan): string[] {
     `Weights: ${bytesText(weights.before)} before, ${bytesText(weights.after)} after.`,
     "Attention of one sequence, in billions of multiply-adds (computed):",
     textTable(["tokens", "softmax", "linear", "times less"], rows),
+    ...(breakEven === undefined ? [] : [describeBreakEven(breakEven)]),
     seconds === undefined
       ? "How long it will take is unknown: this model was not run."
       : `It will take about ${duration(Math.max(1, seconds))} on this machine, if the sequences have about 128 tokens.`,
@@ -155,7 +170,7 @@ function speedTable({ lengths, machine, threads }: MeasuredSpeed): string {
       short(Number((original.seconds / converted.seconds).toPrecision(3))),
     ]),
   );
-  return `${table}\nMeasured with ${counted(threads, "thread")} on ${machine}.`;
+  return `${table}\n${describeCrossing({ lengths })} Measured with ${counted(threads, "thread")} on ${machine}.`;
 }
 
 /** Features that lose far more quality without `--calibrate`. */

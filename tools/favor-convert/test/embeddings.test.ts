@@ -49,7 +49,7 @@ test("the mean of the hidden states is compared, as it is computed token by toke
   expect(evaluation).toMatchObject({ output: "last_hidden_state", width: 128, pooling: { modes: ["mean"] } });
 
   const tokenizer = await loadTokenizer(source);
-  const drawn = { count: evaluateCount, seed: 0, maximumTokens: undefined, truncate: false };
+  const drawn = { count: evaluateCount, seed: 0, maximumTokens: undefined, truncate: false, withLongest: true };
   const { sequences } = await loadSequences(validation, tokenizer, drawn);
   const embeddings = async (path: string): Promise<number[][]> => {
     const runner = await ModelRunner.open(path, { threads: 1 });

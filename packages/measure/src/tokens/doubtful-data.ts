@@ -15,6 +15,7 @@ export const dataWarningCodes = [
   "decisions-one-sided",
   "pooling-disagrees",
   "pooling-incomplete",
+  "break-even-beyond-positions",
 ] as const;
 
 /** A problem with the data files that the user should know before relying on the result. */

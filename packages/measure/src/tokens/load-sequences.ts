@@ -4,7 +4,8 @@ import { hashFile } from "@favor/onnx/node";
 
 import { readRecords } from "../data/data-file.ts";
 import { malformed, unitOf } from "../data/lines.ts";
-import { sampleOf } from "../data/sample.ts";
+import type { DataRecord } from "../data/record.ts";
+import { sampleOf, sampleWithLongest } from "../data/sample.ts";
 import { InputError } from "@favor/checkpoints";
 
 import type { SequenceTokenizer, TokenSequence } from "./tokenizer.ts";
@@ -19,6 +20,8 @@ export interface DataUse {
   readonly unknown: number;
   /** How many sequences were cut to fit the position table. */
   readonly truncated: number;
+  /** How many were not drawn, but added because they are the longest of the file; absent: none. */
+  readonly longest?: number;
   /** Seed of the draw and of the masks. */
   readonly seed: number;
 }
@@ -32,6 +35,8 @@ export interface SequenceOptions {
   readonly maximumTokens: number | undefined;
   /** Cut longer sequences (keeping the final special token) instead of refusing them. */
   readonly truncate: boolean;
+  /** Whether the longest records of the file are among those that are drawn, as 2 % of them; default: by chance. */
+  readonly withLongest?: boolean;
   /** See `readRecords`. */
   readonly column?: string | undefined;
 }
@@ -52,7 +57,7 @@ export async function loadSequences(
   tokenizer: SequenceTokenizer,
   options: SequenceOptions,
 ): Promise<LoadedSequences> {
-  const records = await sampleOf(readRecords(path, { column: options.column }), options.count, options.seed);
+  const { records, added } = await drawRecords(path, options);
   if (records.length === 0) {
     throw new InputError(
       `${path} contains no sequences. Give a file of FASTA, text, JSON, CSV, TSV or Parquet with at least one.`,
@@ -88,8 +93,27 @@ export async function loadSequences(
   }
   const sha256 = await hashFile(path);
   const { seed } = options;
-  const use = { file: basename(path), sha256, sequences: sequences.length, tokens, unknown, truncated, seed };
+  const use = {
+    file: basename(path),
+    sha256,
+    sequences: sequences.length,
+    tokens,
+    unknown,
+    truncated,
+    ...(added > 0 && { longest: added }),
+    seed,
+  };
   return { sequences, use };
+}
+
+async function drawRecords(
+  path: string,
+  { column, count, seed, withLongest = false }: SequenceOptions,
+): Promise<{ readonly records: readonly DataRecord[]; readonly added: number }> {
+  const all = readRecords(path, { column });
+  if (!withLongest) return { records: await sampleOf(all, count, seed), added: 0 };
+  const { sample, added } = await sampleWithLongest(all, count, ({ text }) => text.length, seed);
+  return { records: sample, added };
 }
 
 /** Cuts a sequence to `maximum` tokens, keeping a final special token. */

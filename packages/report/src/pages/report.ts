@@ -1,8 +1,8 @@
 import { reasonLines } from "@favor/rewriter";
 
-import { attentionCost, siteCosts } from "../attention-cost.ts";
+import { attentionCost, breakEvenLength, siteCosts } from "../attention-cost.ts";
 import { lineChart, methodColor } from "./charts.ts";
-import { errorMap } from "./error-map.ts";
+import { errorDetails } from "./error-map.ts";
 import { speedSection } from "./speed.ts";
 import { maskName } from "../record/mask-name.ts";
 import type { FavorFile, FavorSite } from "../record/favor-file.ts";
@@ -29,9 +29,7 @@ export function reportPage(file: FavorFile, first: readonly Html[] = [], speed?:
       ${warnings(file)} ${first} ${file.evaluation === undefined ? unmeasured(file) : qualitySection(file)}
       ${speed === undefined ? "" : speedSection(speed)} ${cost(file)}
       <h2>Attention sites</h2>
-      ${sites(file)}
-      ${file.sites.some(({ error }) => error !== undefined) ? html`<p class="muted">${errorMethod}</p>` : ""}
-      ${errorMap(file.sites)} ${whySoftmax(file)} ${file.notes.map((note) => html`<p>${note}</p>`)}
+      ${sites(file)} ${errorDetails(file.sites)} ${whySoftmax(file)} ${file.notes.map((note) => html`<p>${note}</p>`)}
       <h2>How it was made</h2>
       ${facts(provenance(file))}`,
   );
@@ -52,9 +50,11 @@ function unmeasured({ tuning }: FavorFile): Html {
 function cost(file: FavorFile): Html {
   const costs = attentionCost(siteCosts(file));
   const color = file.tuning === undefined ? methodColor.converted : methodColor.tuned;
+  const breakEven = breakEvenLength(siteCosts(file));
   return html`<h2>Cost of the attention</h2>
     <p class="muted">
       Computed, not measured: multiply-adds of attention for one sequence, without projections and feed-forward layers.
+      ${breakEven === undefined ? "" : `From ${grouped(breakEven)} tokens on, the converted attention takes fewer than softmax.`}
     </p>
     ${new Html(
       lineChart(
@@ -82,11 +82,6 @@ function keptWhy({ layer, kind }: FavorSite, { options }: FavorFile): string {
     ? "cross-attention, which is converted only with --cross"
     : "kept for the budget";
 }
-
-/** What the error column means. */
-const errorMethod =
-  "Error: the Frobenius norm of the difference between each head's attention matrix and softmax's, relative to softmax's " +
-  "own norm, on activations of the original model.";
 
 /** What computes an attention in the converted model. */
 function nowOf({ state, exactKeys, featureMap }: FavorSite, { options }: FavorFile): string {
@@ -125,8 +120,6 @@ function sites(file: FavorFile): Html {
     ["scale", ({ scale }) => short(scale)],
     ["mask", ({ mask }) => maskName(mask)],
     ["now", (site) => nowOf(site, file)],
-    ["error, mean", ({ error }) => error?.mean.toFixed(4) ?? ""],
-    ["error, worst head", ({ error }) => error?.worst.toFixed(4) ?? ""],
     ["site", ({ name }) => html`<code>${name}</code>`],
   ];
   const shown = columns.filter(([, cell]) => file.sites.some((site) => cell(site) !== ""));

@@ -1,5 +1,6 @@
 import { short } from "@favor/measure/numbers";
 
+import { describeCrossing } from "../crossing.ts";
 import type { MeasuredSpeed } from "../record/measured-speed.ts";
 import { lineChart, methodColor } from "./charts.ts";
 import { Html, html, table } from "./page.ts";
@@ -35,6 +36,7 @@ export function speedSection({ machine, date, threads, lengths }: MeasuredSpeed)
         Math.round(converted.peakBytes / 1e6),
       ]),
       "Time and peak memory of the process, model and runtime included.",
-    )}`;
+    )}
+    <p>${describeCrossing({ lengths })}</p>`;
   return new Html(`<!-- measured -->${section.text}<!-- /measured -->`);
 }

@@ -13,6 +13,7 @@ export const dataUseSchema: z.ZodType<DataUse> = z.object({
   tokens: count,
   unknown: count,
   truncated: count,
+  longest: count.exactOptional(),
   seed: count,
 });
 

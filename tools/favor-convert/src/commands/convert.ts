@@ -14,8 +14,11 @@ import type { Progress } from "@favor/checkpoints";
 import type { FavorFile, FavorOptions, MeasuredSpeed } from "@favor/report";
 import type { DataWarning } from "@favor/measure/tokens";
 import type { Evaluation } from "@favor/measure";
-import { lossInPoints, warningsAbout } from "@favor/measure/judgement";
-import { reportFiles, siteRecord } from "@favor/report";
+import { lossInPoints } from "@favor/measure/judgement";
+import { reportFiles, siteCosts, siteRecord } from "@favor/report";
+import { breakEvenOf, doubtAboutGain } from "./break-even.ts";
+import type { BreakEven } from "./break-even.ts";
+import { conversionDoubts } from "./conversion-doubts.ts";
 import { cardFacts } from "./card-facts.ts";
 import { checkConfiguration } from "./check-configuration.ts";
 import { maximumTokens } from "@favor/checkpoints/node";
@@ -35,6 +38,7 @@ import type { Activations } from "../calibrate/activations.ts";
 import { checkKept, maskOperations, optionsOf } from "./request.ts";
 import type { ConvertRequest } from "./request.ts";
 import { planOf } from "./plan.ts";
+import { unknownLengths } from "./unknown-lengths.ts";
 import type { Plan } from "./plan.ts";
 import { withinBudget } from "./within-budget.ts";
 
@@ -47,6 +51,8 @@ export interface ConvertResult {
   readonly warnings: readonly DataWarning[];
   /** The contents of `favor.json`. */
   readonly favor: FavorFile;
+  /** From which length on attention takes less computation; absent if it never does. */
+  readonly breakEven?: BreakEven;
   /** Time and memory of both models, if `speed` was asked for. */
   readonly speed?: MeasuredSpeed;
 }
@@ -56,7 +62,7 @@ export interface DryRunResult {
   readonly folder: undefined;
   readonly sites: readonly ConvertedSite[];
   readonly notes: readonly string[];
-  readonly warnings: readonly [];
+  readonly warnings: readonly DataWarning[];
   readonly favor: undefined;
   /** What the conversion would give, and take. */
   readonly plan: Plan;
@@ -122,7 +128,9 @@ export async function convert(
         opened: performance.now() - began,
         longestInput: attention.longestInput,
       });
-      return { folder: undefined, sites: converted.sites, notes: all, warnings: [], favor: undefined, plan };
+      const warnings = [doubtAboutGain(plan.breakEven)].filter((doubt) => doubt !== undefined);
+      for (const { message } of warnings) progress.warn(message);
+      return { folder: undefined, sites: converted.sites, notes: all, warnings, favor: undefined, plan };
     }
     const data = await openData(request, source, attention, options.seed);
     for (const { message } of data.warnings) progress.warn(message);
@@ -178,7 +186,7 @@ async function checkData(path: string | undefined, column: string | undefined): 
 
 /** Fills the output folder. */
 async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<ConvertResult, "folder">> {
-  const { options, source, opened, data, output, progress } = job;
+  const { options, source, opened, attention, data, output, progress } = job;
   // The source is hashed while its attention is rewritten and the result written.
   const hashing = opened.sha256();
   hashing.catch(() => undefined);
@@ -187,8 +195,14 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
   progress.stage("Writing the folder");
   const changes = { maxLength: options.maxLength, externalData: attempt.hasExternalData };
   const notCopied = await copyCompanions(source, output, changes);
-  const notes = [...found, ...conversion.notes, ...uncalibrated, ...notCopied];
-  const warnings = [...data.warnings, ...(await doubtsAfterwards(job, evaluation))];
+  const sites = conversion.sites.map((site) => siteRecord(site, errors[site.site]));
+  const longest = options.maxLength ?? maximumTokens(source.config, attention.longestInput);
+  const short = unknownLengths(data, longest);
+  const notes = [...found, ...conversion.notes, ...uncalibrated, ...short, ...notCopied];
+  const breakEven = breakEvenOf(siteCosts({ sites }), longest);
+  const vocabulary = source.config.vocab_size ?? data.tokenizer?.size;
+  const doubts = await conversionDoubts({ evaluation, vocabulary, breakEven }, progress);
+  const warnings = [...data.warnings, ...doubts];
   const favor: FavorFile = {
     format: 3,
     versions: { ...versions },
@@ -203,7 +217,7 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
     model: { file: modelFile, sha256, bytes },
     card: await cardFacts(source, opened.model, conversion.model, evaluation?.kind === "masked-language"),
     options,
-    sites: conversion.sites.map((site) => siteRecord(site, errors[site.site])),
+    sites,
     notes,
     ...(warnings.length > 0 && { warnings }),
     ...(data.calibration === undefined ? {} : { calibration: data.calibration.use }),
@@ -212,7 +226,14 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
   const speed = await measuredSpeed(job);
   const { writeReport } = await import("@favor/report/pages");
   const written = await writeReport(output, favor, [], speed);
-  return { sites: conversion.sites, notes, warnings, favor: written, ...(speed && { speed }) };
+  return {
+    sites: conversion.sites,
+    notes,
+    warnings,
+    favor: written,
+    ...(breakEven && { breakEven }),
+    ...(speed && { speed }),
+  };
 }
 
 async function measuredSpeed({ source, output, threads, speed, progress }: Job): Promise<MeasuredSpeed | undefined> {
@@ -220,21 +241,6 @@ async function measuredSpeed({ source, output, threads, speed, progress }: Job):
   progress.stage("Measuring the speed of both models");
   const { compareSpeed } = await import("../speed/speed.ts");
   return compareSpeed(source, await output.pathFor(modelFile), { lengths: speed, threads });
-}
-
-/** Warns of a measurement that says nothing, and of a quality that is low. */
-async function doubtsAfterwards(
-  { source, data, progress }: Job,
-  evaluation: Evaluation | undefined,
-): Promise<readonly DataWarning[]> {
-  const vocabulary = source.config.vocab_size ?? data.tokenizer?.size;
-  if (evaluation === undefined || vocabulary === undefined) return [];
-  const { doubtAboutOriginal } = await import("@favor/measure");
-  const doubt = doubtAboutOriginal(evaluation, vocabulary);
-  // What is kept of a quality by chance says nothing.
-  const doubts = doubt === undefined ? warningsAbout(evaluation) : [doubt];
-  for (const { message } of doubts) progress.warn(message);
-  return doubts;
 }
 
 /** A converted model on disk. */
@@ -373,7 +379,11 @@ async function openData(
   }
   const tokenizer = await loadTokenizer(source.folder);
   checkVocabulary(tokenizer, source.config.vocab_size ?? undefined, source.folder);
-  const load = async (path: string | undefined, count: number): Promise<LoadedSequences | undefined> =>
+  const load = async (
+    path: string | undefined,
+    count: number,
+    withLongest: boolean,
+  ): Promise<LoadedSequences | undefined> =>
     path === undefined
       ? undefined
       : loadSequences(path, tokenizer, {
@@ -382,10 +392,11 @@ async function openData(
           maximumTokens: maximumTokens(source.config, attention.longestInput),
           truncate: request.truncate ?? false,
           column: request.column,
+          withLongest,
         });
   const calibrateCount = request.calibrateCount ?? 200;
-  const calibration = await load(request.calibrate, calibrateCount);
-  const evaluation = await load(request.evaluate, request.evaluateCount ?? 500);
+  const calibration = await load(request.calibrate, calibrateCount, false);
+  const evaluation = await load(request.evaluate, request.evaluateCount ?? 500, true);
   const warnings = doubtsAbout({ tokenizer, calibration, evaluation, calibrateCount });
   return { tokenizer, calibration, evaluation, warnings };
 }

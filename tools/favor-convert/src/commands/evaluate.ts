@@ -51,6 +51,7 @@ export async function evaluate(request: EvaluateRequest, progress: Progress = si
     maximumTokens: maximumTokens(source.config, await longestInputOfSource(source)),
     truncate: request.truncate ?? false,
     column: request.column,
+    withLongest: true,
   });
   const threads = request.threads ?? availableParallelism();
   const evaluations = await withOnnxFile(source, (original) =>

@@ -3,11 +3,14 @@ import type { ForwardMemory, SiteReport } from "@favor/rewriter";
 
 import { silent } from "@favor/checkpoints";
 import type { Progress } from "@favor/checkpoints";
+import type { SiteCost } from "@favor/report";
+import { breakEvenOf } from "./break-even.ts";
+import type { BreakEven } from "./break-even.ts";
 import { checkConfiguration } from "./check-configuration.ts";
-import { openSourceModel } from "@favor/checkpoints/node";
+import { maximumTokens, openSourceModel } from "@favor/checkpoints/node";
 import { openSource } from "@favor/checkpoints/node";
 import type { SourceOptions } from "@favor/checkpoints/node";
-import { maskOperations } from "./request.ts";
+import { defaultCount, maskOperations } from "./request.ts";
 
 export interface Inspection {
   /** The model's file, absolute. */
@@ -17,6 +20,8 @@ export interface Inspection {
   readonly notes: readonly string[];
   /** Memory of one forward pass at 512, 2,048 and 8,192 tokens, computed; empty for inputs of one length alone. */
   readonly memory: readonly ForwardMemory[];
+  /** Of attention that is converted with 256 features per head, or within its windows; absent if none can be. */
+  readonly breakEven?: BreakEven;
   /** Number of nodes of each operator, without those in bodies of If, Loop and Scan. */
   readonly operators: Readonly<Record<string, number>>;
 }
@@ -43,16 +48,26 @@ export async function inspect(
     const { sites, notes } = found;
     const own = [...opened.notes, ...conversionNote(model.metadataProps)];
     const remarks = [...own, ...notes, ...checkConfiguration(source.config, sites)];
+    const breakEven = breakEvenOf(sites.map(costOf), maximumTokens(source.config, found.longestInput));
     return {
       model: source.modelPath,
       sites,
       notes: remarks,
+      ...(breakEven !== undefined && { breakEven }),
       memory: sites.length === 0 ? [] : found.memory(),
       operators,
     };
   } finally {
     opened.close();
   }
+}
+
+/** What a site would cost if it were converted with the default number of features. */
+function costOf({ heads, headDim, possible, mask: { band } }: SiteReport): SiteCost {
+  if (band !== undefined && possible.includes("band")) {
+    return { heads, headDim, features: 0, keys: band.before + 1 + band.after };
+  }
+  return { heads, headDim, features: possible.includes("linear") ? defaultCount : 0 };
 }
 
 /** Explains why a converted model has fewer softmax attentions. */

@@ -8,6 +8,8 @@ import { attentionCost, describeFeatures, siteCosts, siteRecord } from "@favor/r
 import type { FavorOptions } from "@favor/report";
 import type { Conversion, ModelAttention } from "@favor/rewriter";
 
+import { breakEvenOf } from "./break-even.ts";
+import type { BreakEven } from "./break-even.ts";
 import { weightBytes } from "./card-facts.ts";
 import type { ConvertRequest } from "./request.ts";
 
@@ -17,6 +19,8 @@ export interface Plan {
   readonly features: string;
   /** Bytes of all weights, before and after. */
   readonly weights: { readonly before: number; readonly after: number };
+  /** Absent if attention takes as much computation as softmax at every length. */
+  readonly breakEven?: BreakEven;
   /** Multiply-adds of the attention of one sequence, without projections, by its length in tokens. */
   readonly cost: readonly { readonly length: number; readonly softmax: number; readonly converted: number }[];
   /** About how long the conversion would take on this machine, in seconds; undefined if the model was not run. */
@@ -43,13 +47,16 @@ export async function planOf(
   const sites = conversion.sites.map((site) => siteRecord(site, undefined));
   const { calibrateCount = 200 } = request;
   const calibration = request.calibrate === undefined ? undefined : { sequences: calibrateCount };
+  const longest = maximumTokens(source.config, longestInput);
+  const breakEven = breakEvenOf(siteCosts({ sites }), options.maxLength ?? longest);
   return {
     features: describeFeatures({ options, calibration }),
     weights: { before: weightBytes(original), after: weightBytes(conversion.model) },
+    ...(breakEven !== undefined && { breakEven }),
     cost: attentionCost(siteCosts({ sites })).map(([length, softmax, converted]) => ({ length, softmax, converted })),
     seconds: await secondsOf(request, options, source, conversion, {
       rewriting: opened / 1000,
-      usual: Math.min(usualLength, maximumTokens(source.config, longestInput) ?? usualLength),
+      usual: Math.min(usualLength, longest ?? usualLength),
     }),
   };
 }

@@ -73,6 +73,9 @@ export interface ConvertRequest extends SourceOptions {
 /** Some seconds of evaluating masks: enough for 4,096 positions in models with a fixed length. */
 export const maskOperations = 6e8;
 
+/** Default of `count`, features per head. */
+export const defaultCount = 256;
+
 /** Default of `seeds`. */
 const defaultSeeds = 4;
 
@@ -88,7 +91,7 @@ const featuresWithScale: readonly string[] = ["landmark", "positive", "hyperboli
  * @throws {UsageError} `bad-arguments` for options that contradict each other.
  */
 export function optionsOf(request: ConvertRequest): FavorOptions {
-  const { calibrate, maxLength, budget, count = 256, seed = 0, keep = [] } = request;
+  const { calibrate, maxLength, budget, count = defaultCount, seed = 0, keep = [] } = request;
   const features = request.features ?? (calibrate === undefined ? "positive" : "landmark");
   const isLandmark = features === "landmark";
   const isSelected = features === "positive" && calibrate !== undefined;

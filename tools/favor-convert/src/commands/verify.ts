@@ -158,6 +158,7 @@ async function evaluateAgain(
     maximumTokens: limit,
     truncate: true,
     column: data.column,
+    withLongest: recorded?.longest !== undefined,
   });
   const { pooling } = favor.options;
   const input = { source: original, original: path, tokenizer, threads, pooling, ...loaded };
