@@ -7,12 +7,12 @@ import type { ExactTable, Keys } from "./exact-table.ts";
 import { widenKeys } from "./widened.ts";
 
 /** The most keys, or means of keys, that queries are compared with to choose blocks. */
-export const mostMeans = 8192;
-/** Lengths up to which 2, 4, 8 and 16 keys are averaged, and how many more that is each time. */
+const mostMeans = 4096;
+/** Beyond so many times that length, as many more keys are averaged: 2, 4, 8, at last 16. */
 const doublings = [1, 2, 4, 8];
 
 /**
- * What averaged queries are compared with: every key of the blocks; from 8,193 positions on means of 2, 4, 8 or 16
+ * What averaged queries are compared with: every key of the blocks; from 4,097 positions on means of 2, 4, 8 or 16
  * consecutive ones that count, so that choosing blocks stays a small part of the whole.
  *
  * @returns k' as columns, [batch, key heads, dim + 8, rows / keys per mean]
