@@ -8,7 +8,7 @@ import {
   hybridAttention32,
   type FeatureMapDescription,
 } from "@favor/core";
-import { encodeModel } from "@favor/onnx";
+import { decodeModel, encodeModel } from "@favor/onnx";
 import { describe, expect, test } from "vitest";
 import { convertAttention } from "../../src/model-attention.ts";
 import type { ConvertOptions, ExactKeys } from "../../src/options.ts";
@@ -19,6 +19,7 @@ import {
   type AttentionInputs,
   type AttentionModel,
 } from "./attention-model.ts";
+import { hasSharedZoo, sharedZoo } from "@favor/test-support/zoo/folder";
 import { made } from "./made-features.ts";
 import { randomInputs } from "./reference.ts";
 
@@ -260,6 +261,14 @@ describe("refused", () => {
       /features of site 0: .*exponential form/,
     ],
   ])("%j", (options, message) => expect(convert(options)).toThrow(message));
+
+  test.skipIf(!hasSharedZoo)("attention with ALiBi (skipped if ../shared/zoo is absent)", () => {
+    const model = decodeModel(sharedZoo.read("bloom-dy-eager-op18-dyn.onnx"));
+    expect(() => convertAttention(model, { count: 8, exactKeys: { window: 16 } })).toThrow(
+      expect.objectContaining({ code: "cannot-have-exact-keys", message: expect.stringContaining("ALiBi") }),
+    );
+    expect(() => convertAttention(model, { count: 8, exactKeys: [] })).not.toThrow();
+  });
 
   test("below opset 11", () => {
     expect(convert({ exactKeys: { window: 16 } }, { ...shape, self: false, opset: 10 })).not.toThrow();

@@ -25,6 +25,10 @@ export function siteExactKeys(site: AttentionSite, settings: Settings, opset: nu
       [],
     );
   }
+  if (site.mask.alibi !== undefined) {
+    const advice = "Leave this site out of exactKeys, or convert without exact keys.";
+    throw cannot(site, "it has ALiBi, whose bias the features of far blocks do not have", advice);
+  }
   if (opset < oldest) {
     throw cannot(site, `the model has opset ${opset}, and they need ${oldest}`, "Export the model with a newer opset.");
   }
