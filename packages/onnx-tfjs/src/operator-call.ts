@@ -13,8 +13,21 @@ export interface OperatorContext {
   readonly opset: ReadonlyMap<string, number>;
   /** Runs the body of an If, Loop or Scan: values for its inputs in, one value for each of its outputs out. */
   readonly runBody: (body: GraphProto, inputs: readonly (Value | null)[]) => Value[];
+  /** A body that can run again when the frame around it is gone, as a backward pass must. */
+  readonly detachBody: (body: GraphProto) => DetachedBody;
   /** The tensor on the device; the run owns it, and uploads no tensor twice. */
   readonly upload: (tensor: HostTensor) => tf.Tensor;
+}
+
+/** A body apart from the frame around it. */
+export interface DetachedBody {
+  /** What it reads from outside, by name; null: an optional value that was left out. */
+  readonly captured: ReadonlyMap<string, Value | null>;
+  /**
+   * Computes some of its values. All that it reads has to be given: its inputs, and what it captures. A value that one of
+   * its nodes computes may be given as well.
+   */
+  readonly run: (values: ReadonlyMap<string, Value | null>, wanted: readonly string[]) => Value[];
 }
 
 /**

@@ -3,12 +3,12 @@ import { evaluateNode, MissingValueError, UnsupportedOperatorError as NotEvaluat
 import { type FunctionProto, type GraphProto, type NodeProto } from "@favor/onnx";
 import * as tf from "@tensorflow/tfjs";
 import { OperatorError, UnsupportedOperatorError } from "../errors.ts";
-import { hostLimits, OperatorCall, type Operator } from "../operator-call.ts";
+import { hostLimits, OperatorCall, type DetachedBody, type Operator } from "../operator-call.ts";
 import { findOperator, supportedOperators } from "../operators/registry.ts";
 import { isDevice, type Value } from "../value.ts";
-import { bodies } from "@favor/onnx/graph";
+import { bodies, valuesRead } from "@favor/onnx/graph";
 import type { Plan } from "./plan.ts";
-import type { Run } from "./run.ts";
+import { Run } from "./run.ts";
 
 /** Bodies and functions in each other, beyond which a model is not an honest one. */
 const deepest = 64;
@@ -137,6 +137,7 @@ export class Frame {
     const call = new OperatorCall(node, inputs, {
       opset: this.#opset,
       runBody: (body, values) => this.#body(node, body, values),
+      detachBody: (body) => this.#detachedBody(node, body),
       upload: this.#run.upload,
     });
     let outputs: readonly Value[] = [];
@@ -149,17 +150,41 @@ export class Frame {
 
   #body(node: NodeProto, body: GraphProto, inputs: readonly (Value | null)[]): Value[] {
     const { program } = this.#run;
-    const initializers = new Map(body.initializer.map((tensor) => [tensor.name, tensor]));
-    const stored = (name: string): Value | undefined => {
-      const tensor = initializers.get(name);
-      return tensor === undefined ? undefined : program.initializers.constant(tensor);
-    };
+    const stored = this.#storedIn(body);
     const frame = new Frame(this.#run, program.planOf(body), this.#opset, stored, this, this.#deeper(node));
     for (const [i, { name }] of body.input.entries()) frame.give(name, inputs[i] ?? null);
     return frame.execute(
       body.output.map(({ name }) => name),
       node,
     );
+  }
+
+  #storedIn(body: GraphProto): (name: string) => Value | undefined {
+    const { initializers } = this.#run.program;
+    const own = new Map(body.initializer.map((tensor) => [tensor.name, tensor]));
+    return (name) => (own.has(name) ? initializers.constant(own.get(name)!) : undefined);
+  }
+
+  #detachedBody(node: NodeProto, body: GraphProto): DetachedBody {
+    const { program } = this.#run;
+    const [opset, depth, stored] = [this.#opset, this.#deeper(node), this.#storedIn(body)];
+    const names = [...valuesRead({ ...node, input: [] })];
+    return {
+      captured: new Map(names.map((name) => [name, this.#read(name, node)])),
+      run(values, wanted) {
+        const run = new Run(program, [], new Map());
+        try {
+          const frame = new Frame(run, program.planOf(body), opset, stored, null, depth);
+          for (const [name, value] of values) {
+            if (value !== null) run.pin(value);
+            frame.give(name, value);
+          }
+          return frame.execute(wanted, node);
+        } finally {
+          run.end();
+        }
+      },
+    };
   }
 
   #call(fn: FunctionProto, node: NodeProto, inputs: readonly (Value | null)[]): Value[] {

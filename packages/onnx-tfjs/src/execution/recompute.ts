@@ -1,5 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 import { isDevice, type Value } from "../value.ts";
+import { gradientsOf, isDeviceFloat, packed, unpacked } from "./packed.ts";
 import type { Segment } from "./segments.ts";
 
 /** Computes the values `wanted` of a segment from what it reads; variables are those given, in place of the model's. */
@@ -26,7 +27,7 @@ export function recomputed(
   const made = segment.alive.filter((name) => !values.has(name));
   const reads = new Map(segment.reads.flatMap((name) => (values.has(name) ? [[name, values.get(name)!]] : [])));
   const device = [...reads].flatMap(([name, value]) => (isDevice(value) ? [[name, value] as const] : []));
-  const floats = device.filter(([, value]) => isFloat(value));
+  const floats = device.filter(([, value]) => isDeviceFloat(value));
   // Tied initializers share a variable.
   const weights = [...new Set(variables.values())];
   const kept: tf.Tensor[] = [];
@@ -37,7 +38,7 @@ export function recomputed(
     save(device.map(([, value]) => value));
     const value = packed(outputs);
     // Others than floats have no gradient: they leave the scope of this function as they are.
-    for (const output of outputs) if (isDevice(output) && !isFloat(output)) kept.push(tf.keep(output));
+    for (const output of outputs) if (isDevice(output) && !isDeviceFloat(output)) kept.push(tf.keep(output));
     return {
       value,
       gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
@@ -50,41 +51,4 @@ export function recomputed(
   const results = unpacked(forward, outputs);
   const alive = new Map(segment.alive.map((name) => [name, values.get(name) ?? results[made.indexOf(name)]!]));
   return { alive, kept };
-}
-
-/** The gradients of `f` in `xs` for that of its result; zeros where it does not depend on them. */
-function gradientsOf(f: () => tf.Tensor, xs: readonly tf.Tensor[], dy: tf.Tensor): tf.Tensor[] {
-  const { state } = tf.engine();
-  // A tape inside a backward pass would take the place of the outer one, whose saved tensors are still to be freed.
-  const outer = state.activeTape;
-  try {
-    const { value, grads } = tf.engine().gradients(f, [...xs], dy, true);
-    value.dispose();
-    return grads.map((gradient, i) => gradient ?? tf.zerosLike(xs[i]!));
-  } finally {
-    state.activeTape = outer;
-  }
-}
-
-function isFloat(value: Value): value is tf.Tensor {
-  return isDevice(value) && value.dtype === "float32";
-}
-
-/** The floats on the device as one tensor, for a gradient function has one result: itself, or all in a row. */
-function packed(outputs: readonly Value[]): tf.Tensor {
-  const floats = outputs.filter(isFloat);
-  if (floats.length === 0) return tf.scalar(0);
-  if (floats.length === 1) return tf.clone(floats[0]!);
-  return tf.concat(floats.map((tensor) => tf.reshape(tensor, [tensor.size])));
-}
-
-function unpacked(value: tf.Tensor, outputs: readonly Value[]): Value[] {
-  if (outputs.filter(isFloat).length === 1) return outputs.map((output) => (isFloat(output) ? value : output));
-  let begin = 0;
-  return outputs.map((output) => {
-    if (!isFloat(output)) return output;
-    const part = tf.reshape(tf.slice(value, [begin], [output.size]), output.shape);
-    begin += output.size;
-    return part;
-  });
 }
