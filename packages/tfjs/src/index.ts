@@ -1,6 +1,9 @@
 export { detached } from "./ops/detached.ts";
 export { favorAttention } from "./ops/favor-attention.ts";
 export type { FavorAttentionOptions } from "./ops/favor-attention.ts";
+export { hybridAttention } from "./ops/hybrid-attention.ts";
+export type { HybridAttentionOptions } from "./ops/hybrid-attention.ts";
+export type { ExactKeys } from "./ops/hybrid/exact-keys.ts";
 export { softmaxAttention } from "./ops/softmax-attention.ts";
 export type { SoftmaxAttentionOptions } from "./ops/softmax-attention.ts";
 export type { AttentionOptions } from "./attention-inputs.ts";

@@ -1,5 +1,11 @@
-import { ArgumentError } from "@favor/core";
+import { ArgumentError, exponentialForm } from "@favor/core";
 import type { FeatureMapDescription } from "@favor/core";
+import type * as tf from "@tensorflow/tfjs";
+import { favorAttention } from "../ops/favor-attention.ts";
+import type { FavorAttentionOptions } from "../ops/favor-attention.ts";
+import { hybridAttention } from "../ops/hybrid-attention.ts";
+import { requireExactKeys } from "../ops/hybrid/exact-keys.ts";
+import type { ExactKeys } from "../ops/hybrid/exact-keys.ts";
 import type { FeatureMaps } from "../ops/feature-parameters.ts";
 import { describedDim, listDescriptions } from "../ops/feature-parameters.ts";
 
@@ -40,4 +46,30 @@ export function attentionOfLayer(attention: AttentionKind, layer: number): Atten
       ? { ...map, projection: { ...map.projection, layer: (map.projection.layer ?? 0) + layer } }
       : map;
   return Array.isArray(attention) ? attention.map(ofLayer) : ofLayer(attention as FeatureMapDescription);
+}
+
+/**
+ * Checks a layer's `exactKeys` when it is made.
+ *
+ * @throws ArgumentError if they are not what `hybridAttention` takes, or the attention is softmax or a feature map without
+ * an exponential form.
+ */
+export function requireLayerExactKeys(exactKeys: ExactKeys | undefined, attention: AttentionKind): void {
+  if (exactKeys === undefined) return;
+  requireExactKeys(exactKeys);
+  if (attention === "softmax") {
+    throw new ArgumentError("exactKeys", "none with softmax, in which all keys are exact", exactKeys);
+  }
+  const [first] = Array.isArray(attention) ? (attention as readonly FeatureMapDescription[]) : [attention];
+  if (exactKeys.window > 0) exponentialForm(first as FeatureMapDescription);
+}
+
+/** FAVOR, or hybrid attention if there are exact keys. */
+export function linearAttentionOf(
+  q: tf.Tensor,
+  k: tf.Tensor,
+  v: tf.Tensor,
+  { exactKeys, ...options }: FavorAttentionOptions & { readonly exactKeys: ExactKeys | undefined },
+): tf.Tensor4D {
+  return exactKeys ? hybridAttention(q, k, v, { ...options, exactKeys }) : favorAttention(q, k, v, options);
 }

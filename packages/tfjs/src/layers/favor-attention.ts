@@ -1,10 +1,10 @@
 import { ArgumentError } from "@favor/core";
 import type { FeatureMapDescription } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
-import { favorAttention } from "../ops/favor-attention.ts";
+import type { ExactKeys } from "../ops/hybrid/exact-keys.ts";
 import { softmaxAttention } from "../ops/softmax-attention.ts";
 import { attentionCall, attentionShapes, firstMask } from "./attention-call.ts";
-import { mapsOfHeads } from "./attention-maps.ts";
+import { linearAttentionOf, mapsOfHeads, requireLayerExactKeys } from "./attention-maps.ts";
 import type { AttentionKind } from "./attention-maps.ts";
 import { baseLayerArgs, ownConfig } from "./layer-args.ts";
 import type { LayerArgs } from "./layer-args.ts";
@@ -14,6 +14,8 @@ import { ProjectionWeight } from "./projection-weight.ts";
 export interface FavorAttentionArgs extends LayerArgs {
   /** FAVOR with a feature map description whose dim is the query's width, or "softmax". */
   readonly attention: AttentionKind;
+  /** Keys that are exact for each query, next to FAVOR for all others; see `hybridAttention`. Default: none. */
+  readonly exactKeys?: ExactKeys;
   /** Multiplies q.k. Default width^(-1/2); 1 is what Keras' Attention does. */
   readonly scale?: number;
   /** Query i sees the keys 0..i. Default false. */
@@ -41,6 +43,7 @@ export class FavorAttention extends tf.layers.Layer {
     this.supportsMasking = true;
     const { attention, scale = 1 } = args;
     if (!(scale > 0 && scale < Infinity)) throw new ArgumentError("scale", "a finite number greater than 0", scale);
+    requireLayerExactKeys(args.exactKeys, attention);
     if (attention !== "softmax") this.#projection = new ProjectionWeight(mapsOfHeads(attention, 1));
   }
 
@@ -67,11 +70,12 @@ export class FavorAttention extends tf.layers.Layer {
     return tf.tidy(() => {
       const { query, key, value, mask } = attentionCall(inputs, kwargs);
       const [q, k, v] = [query, key, value].map((x) => tf.expandDims(x, 1)) as [tf.Tensor, tf.Tensor, tf.Tensor];
-      const options = { mask, causal: this.args.useCausalMask, scale: this.args.scale };
+      const { useCausalMask: causal, scale, exactKeys } = this.args;
+      const options = { mask, causal, scale };
       if (!this.#projection) return tf.squeeze(softmaxAttention(q, k, v, options), [1]);
       const { maps } = this.#projection;
-      const favor = favorAttention(q, k, v, { ...options, featureMap: maps, projection: this.#projection.read() });
-      return tf.squeeze(favor, [1]);
+      const linear = { ...options, exactKeys, featureMap: maps, projection: this.#projection.read() };
+      return tf.squeeze(linearAttentionOf(q, k, v, linear), [1]);
     });
   }
 

@@ -1,10 +1,10 @@
 import { ArgumentError } from "@favor/core";
 import type { FeatureMapDescription } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
-import { favorAttention } from "../ops/favor-attention.ts";
 import { softmaxAttention } from "../ops/softmax-attention.ts";
+import type { ExactKeys } from "../ops/hybrid/exact-keys.ts";
 import { attentionCall, attentionShapes, firstMask, listShapes } from "./attention-call.ts";
-import { mapsOfHeads } from "./attention-maps.ts";
+import { linearAttentionOf, mapsOfHeads, requireLayerExactKeys } from "./attention-maps.ts";
 import type { AttentionKind } from "./attention-maps.ts";
 import { baseLayerArgs, ownConfig, requireDropout, requirePositive } from "./layer-args.ts";
 import type { LayerArgs } from "./layer-args.ts";
@@ -23,6 +23,8 @@ export interface MultiHeadAttentionArgs extends LayerArgs {
    * "softmax" (default), or FAVOR with a feature map description of dim `keyDim`: one for all heads, or one per head.
    */
   readonly attention?: AttentionKind;
+  /** Keys that are exact for each query, next to FAVOR for all others; see `hybridAttention`. Default: none. */
+  readonly exactKeys?: ExactKeys;
   /** Fraction of attention weights to drop in training; softmax only. Default 0. */
   readonly dropout?: number;
   /** Default true. */
@@ -78,6 +80,7 @@ export class MultiHeadAttention extends tf.layers.Layer {
     requirePositive({ numHeads, keyDim, valueDim, outputDim });
     const { attention = "softmax", dropout = 0, returnAttentionScores = false } = args;
     requireDropout(dropout);
+    requireLayerExactKeys(args.exactKeys, attention);
     if (attention !== "softmax") {
       const only = "(only softmax has attention weights)";
       if (dropout > 0) throw new ArgumentError("dropout", `0 with FAVOR ${only}`, dropout);
@@ -133,8 +136,9 @@ export class MultiHeadAttention extends tf.layers.Layer {
           const expected = "none with FAVOR, which cannot honour a mask per query (useCausalMask, or softmax)";
           throw new ArgumentError("attentionMask", expected, `[${attentionMask.shape}]`);
         }
-        const options = { mask, causal: this.args.useCausalMask, projection: this.#projection.read() };
-        return this.#join(favorAttention(...heads, { featureMap: this.#projection.maps, ...options }));
+        const { useCausalMask: causal, exactKeys } = this.args;
+        const options = { mask, causal, exactKeys, projection: this.#projection.read() };
+        return this.#join(linearAttentionOf(...heads, { featureMap: this.#projection.maps, ...options }));
       }
       return this.#softmax(heads, mask, attentionMask, kwargs["training"] === true);
     });

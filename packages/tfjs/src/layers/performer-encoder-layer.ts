@@ -1,6 +1,7 @@
 import { ArgumentError } from "@favor/core";
 import type { FeatureMapDescription } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
+import type { ExactKeys } from "../ops/hybrid/exact-keys.ts";
 import type { AttentionKind } from "./attention-maps.ts";
 import { CompositeLayer } from "./composite-layer.ts";
 import { baseLayerArgs, ownConfig, requireDropout, requirePositive } from "./layer-args.ts";
@@ -16,6 +17,8 @@ export interface PerformerEncoderLayerArgs extends LayerArgs {
   readonly feedForwardDim: number;
   /** "softmax" (default), or FAVOR with a feature map description of dim modelDim / numHeads. */
   readonly attention?: AttentionKind;
+  /** Keys that are exact for each query, next to FAVOR for all others; see `hybridAttention`. Default: none. */
+  readonly exactKeys?: ExactKeys;
   /** Fraction of what attention and the feed-forward network add to drop in training. Default 0. */
   readonly dropout?: number;
   /** Default "gelu". */
@@ -52,9 +55,16 @@ export class PerformerEncoderLayer extends CompositeLayer {
     requirePositive({ modelDim, numHeads, feedForwardDim });
     if (modelDim % numHeads !== 0) throw new ArgumentError("modelDim", `a multiple of ${numHeads} heads`, modelDim);
     requireDropout(dropout);
-    const { attention = "softmax", useCausalMask = false } = args;
+    const { attention = "softmax", exactKeys, useCausalMask = false } = args;
     const keyDim = modelDim / numHeads;
-    this.#attention = new MultiHeadAttention({ name: "attention", numHeads, keyDim, attention, useCausalMask });
+    this.#attention = new MultiHeadAttention({
+      name: "attention",
+      numHeads,
+      keyDim,
+      attention,
+      useCausalMask,
+      ...(exactKeys && { exactKeys }),
+    });
     this.#attentionNorm = tf.layers.layerNormalization({ name: "attention_norm", epsilon });
     this.#forwardNorm = tf.layers.layerNormalization({ name: "feed_forward_norm", epsilon });
     this.#hidden = tf.layers.dense({ name: "hidden", units: feedForwardDim, activation: activation as "relu" });

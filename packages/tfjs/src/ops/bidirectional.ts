@@ -2,15 +2,8 @@ import * as tf from "@tensorflow/tfjs";
 import type { FeatureParameters } from "./feature-parameters.ts";
 import { keyFeatures, queryFeatures, sumsThroughCore } from "./features.ts";
 import { detached } from "./detached.ts";
+import type { GroupedInputs } from "./grouped-inputs.ts";
 import { recomputed } from "./recompute.ts";
-
-/** Query, key, value `[groups, length, width]` and the key weights `[groups, keys]`, 0 for a hidden key. */
-export interface GroupedInputs {
-  readonly q: tf.Tensor;
-  readonly k: tf.Tensor;
-  readonly v: tf.Tensor;
-  readonly weights: tf.Tensor;
-}
 
 /** Below every relevant exponent, and far enough from the limits of float32 for a difference of two. */
 export const lowest = -1e30;

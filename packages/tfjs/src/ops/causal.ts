@@ -1,10 +1,10 @@
 import * as tf from "@tensorflow/tfjs";
 import { causalLinearAttention } from "../kernels/causal-linear-attention.ts";
 import { constantOf, lowest, normalized, weightedValues } from "./bidirectional.ts";
-import type { GroupedInputs } from "./bidirectional.ts";
 import type { FeatureParameters } from "./feature-parameters.ts";
 import { keyFeatures, queriesThroughCore, queryFeatures } from "./features.ts";
 import { detached } from "./detached.ts";
+import type { GroupedInputs } from "./grouped-inputs.ts";
 import { recomputed } from "./recompute.ts";
 
 /**

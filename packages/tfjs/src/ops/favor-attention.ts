@@ -1,11 +1,11 @@
-import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
-import { attentionSizes, requireShape } from "../attention-inputs.ts";
-import type { AttentionOptions, AttentionSizes } from "../attention-inputs.ts";
+import { attentionSizes } from "../attention-inputs.ts";
+import type { AttentionOptions } from "../attention-inputs.ts";
 import { bidirectionalFavor } from "./bidirectional.ts";
 import { causalFavor } from "./causal.ts";
 import { featureParameters, listDescriptions } from "./feature-parameters.ts";
 import type { FeatureMaps } from "./feature-parameters.ts";
+import { groupInputs } from "./grouped-inputs.ts";
 
 export interface FavorAttentionOptions extends AttentionOptions {
   /** Any feature map of @favor/core: one for all heads, or one per head. Its `dim` is that of a query. */
@@ -34,51 +34,10 @@ export interface FavorAttentionOptions extends AttentionOptions {
  */
 export function favorAttention(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options: FavorAttentionOptions): tf.Tensor4D {
   const sizes = attentionSizes(q, k, v, options ?? {});
-  const { batch, heads, queries, keys, dim, valueDim, scale } = sizes;
-  const descriptions = listDescriptions(options?.featureMap, heads);
-  if (options.mask) requireKeyMask(options.mask, sizes);
+  const descriptions = listDescriptions(options?.featureMap, sizes.heads);
   return tf.tidy(() => {
     const parameters = featureParameters(descriptions, options.projection);
-    const { maps } = parameters;
-    if (parameters.dim !== dim) throw new ArgumentError("featureMap", `a map of dim ${dim}, as q`, parameters.dim);
-    if (maps !== 1 && maps !== heads) throw new ArgumentError("projection", `one for each of ${heads} heads`, maps);
-    // groups are ordered by map first: one matrix product serves all sequences of a map
-    const byHead = maps > 1;
-    const fold = (x: tf.Tensor): tf.Tensor => {
-      const ordered = byHead ? tf.transpose(x, [1, 0, 2, 3]) : x;
-      return tf.reshape(ordered, [batch * heads, x.shape[2]!, x.shape[3]!]);
-    };
-    const mask = options.mask && foldMask(options.mask, sizes, byHead);
-    const show = (x: tf.Tensor): tf.Tensor => {
-      if (!mask) return x;
-      const shown = tf.greater(tf.mul(tf.expandDims(mask, 2), tf.ones([1, 1, x.shape[2]!])), 0);
-      return tf.where(shown, x, tf.zerosLike(x));
-    };
-    const root = Math.sqrt(scale);
-    const inputs = {
-      q: tf.mul(fold(q), root),
-      k: tf.mul(show(fold(k)), root),
-      v: show(fold(v)),
-      weights: mask ?? tf.ones([batch * heads, keys]),
-    };
-    const out = options.causal ? causalFavor(inputs, parameters) : bidirectionalFavor(inputs, parameters);
-    const [outer, inner] = byHead ? [heads, batch] : [batch, heads];
-    const unfolded = tf.reshape(out, [outer, inner, queries, valueDim]);
-    return (byHead ? tf.transpose(unfolded, [1, 0, 2, 3]) : unfolded) as tf.Tensor4D;
+    const { inputs, unfold } = groupInputs(q, k, v, sizes, options.mask, parameters);
+    return unfold(options.causal ? causalFavor(inputs, parameters) : bidirectionalFavor(inputs, parameters));
   });
-}
-
-/** Refuses a mask per query, which would need the whole attention matrix that linear attention never forms. */
-function requireKeyMask(mask: tf.Tensor, { batch, keys }: AttentionSizes): void {
-  if (mask.rank > 2) {
-    const expected = `a padding mask [${batch}, ${keys}]: FAVOR has no masks per query (use causal: true, or softmax)`;
-    throw new ArgumentError("mask", expected, `[${mask.shape}]`);
-  }
-  requireShape("mask", mask, [batch, keys]);
-}
-
-/** `[batch, keys]` to `[groups, keys]` in float32. */
-function foldMask(mask: tf.Tensor, { batch, heads, keys }: AttentionSizes, byHead: boolean): tf.Tensor {
-  const weights = tf.expandDims(tf.cast(mask, "float32"), byHead ? 0 : 1);
-  return tf.reshape(tf.mul(weights, tf.ones(byHead ? [heads, 1, 1] : [1, heads, 1])), [batch * heads, keys]);
 }

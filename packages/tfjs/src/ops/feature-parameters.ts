@@ -211,13 +211,14 @@ function exponentialTensors(
 
 /**
  * The parts of the form that depend on the projection W, b_l w_ml and 2 sum_l a_l w_ml^2 (2302.00787, section 3.2), as
- * functions that tfjs differentiates. A constant common to all features cancels in the normaliser and is left out.
+ * functions that tfjs differentiates.
  */
 function projectedTensors(descriptions: readonly FeatureMapDescription[], w: tf.Tensor): Record<string, tf.Tensor> {
-  const [maps, , dim] = w.shape as [number, number, number];
+  const [maps, count, dim] = w.shape as [number, number, number];
   if (descriptions[0]!.kind === "hyperbolic") {
     const both = transposed(tf.concat([w, tf.neg(w)], 1));
-    return { queryProjection: both, keyProjection: both, logWeight: tf.zeros([maps, 1, both.shape[2]!]) };
+    const logWeight = tf.mul(tf.ones([maps, 1, 2 * count]), -Math.log(2 * count));
+    return { queryProjection: both, keyProjection: both, logWeight };
   }
   const exponents = descriptions.map((description) => {
     const a = "a" in description ? description.a : 0;
@@ -225,7 +226,9 @@ function projectedTensors(descriptions: readonly FeatureMapDescription[], w: tf.
   });
   const a = repeated(tf.stack(exponents), maps);
   const scaled = transposed(tf.mul(w, tf.sqrt(tf.sub(1, tf.mul(4, a)))));
-  const logWeight = tf.expandDims(tf.sum(tf.mul(tf.mul(2, a), tf.square(w)), 2), 1);
+  const squares = tf.sum(tf.mul(tf.mul(2, a), tf.square(w)), 2);
+  const constant = tf.sub(tf.mul(0.5, tf.sum(tf.log(tf.sub(1, tf.mul(4, a))), 2)), Math.log(count));
+  const logWeight = tf.expandDims(tf.add(squares, constant), 1);
   return { queryProjection: scaled, keyProjection: scaled, logWeight };
 }
 

@@ -4,7 +4,7 @@ import * as tf from "@tensorflow/tfjs";
 import type { FeatureParameters } from "./feature-parameters.ts";
 import { detached } from "./detached.ts";
 
-/** Features of keys and the exponents taken out of them: phi(k) = features * exp(logWeight), up to a common factor. */
+/** Features and the exponents taken out of each row: phi = features * exp(logWeight). */
 export interface WeightedFeatures {
   /** [groups, length, count] */
   readonly features: tf.Tensor;
@@ -42,9 +42,30 @@ export function queryFeatures(
   t: Readonly<Record<string, tf.Tensor>>,
 ): tf.Tensor {
   if (!isExponential(parameters)) return directFeatures(x, parameters, t);
-  let transformed = centred(x, t["queryMean"]);
-  if (t["queryMatrix"]) transformed = project(transformed, t["queryMatrix"]);
-  return tf.softmax(project(transformed, t["queryProjection"]!));
+  return tf.softmax(project(transformedQueries(x, t), t["queryProjection"]!));
+}
+
+function transformedQueries(x: tf.Tensor, t: Readonly<Record<string, tf.Tensor>>): tf.Tensor {
+  const difference = centred(x, t["queryMean"]);
+  return t["queryMatrix"] ? project(difference, t["queryMatrix"]) : difference;
+}
+
+/**
+ * phi(q) with its factor, const(q) of `ExponentialForm` in @favor/core included: next to exact keys it does not cancel.
+ * Only for exponential maps.
+ */
+export function scaledQueryFeatures(
+  x: tf.Tensor,
+  parameters: FeatureParameters,
+  t: Readonly<Record<string, tf.Tensor>>,
+): WeightedFeatures {
+  const transformed = transformedQueries(x, t);
+  const logFeatures = project(transformed, t["queryProjection"]!);
+  const largest = detached(() => tf.max(logFeatures, 2, true));
+  let logWeight = tf.squeeze(largest, [2]);
+  if (subtractsNorms(parameters)) logWeight = tf.sub(logWeight, halfNorms(transformed));
+  if (t["keyMean"]) logWeight = tf.add(logWeight, tf.sum(tf.mul(x, perGroup(t["keyMean"], x.shape[0]!)), 2));
+  return { features: tf.exp(tf.sub(logFeatures, largest)), logWeight };
 }
 
 /** phi(k) of x `[groups, length, dim]`, with the largest exponent of each row taken out (docs/adr/0002). */
@@ -66,8 +87,7 @@ export function keyFeatures(
   const largest = detached(() => tf.max(logFeatures, 2, true));
   const features = tf.exp(tf.sub(logFeatures, largest));
   let logWeight = tf.squeeze(largest, [2]);
-  if (parameters.kind !== "landmark" && !isWithoutNorms(parameters))
-    logWeight = tf.sub(logWeight, halfNorms(transformed));
+  if (subtractsNorms(parameters)) logWeight = tf.sub(logWeight, halfNorms(transformed));
   if (t["keyWeight"]) logWeight = tf.add(logWeight, tf.squeeze(project(difference, t["keyWeight"]), [2]));
   return { features, logWeight };
 }
@@ -100,8 +120,8 @@ function isExponential({ kind }: FeatureParameters): boolean {
   return kind !== "trigonometric" && kind !== "generalized" && kind !== "elu" && kind !== "squared-relu";
 }
 
-function isWithoutNorms({ description }: FeatureParameters): boolean {
-  return description.kind === "linear-exponential" && !description.subtractNorms;
+function subtractsNorms({ description }: FeatureParameters): boolean {
+  return description.kind !== "landmark" && (description.kind !== "linear-exponential" || description.subtractNorms);
 }
 
 /** |x|^2 / 2 of each row, `[groups, length]`. */

@@ -2,8 +2,9 @@
 // Results are awaited (`data`), for webgpu has no other way.
 import { exactAttention } from "@favor/core";
 import type { FeatureMapDescription } from "@favor/core";
-import { causalLinearAttention, favorAttention, softmaxAttention } from "@favor/tfjs";
+import { causalLinearAttention, favorAttention, hybridAttention, softmaxAttention } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
+import { hybridReference } from "../ops/hybrid-samples.ts";
 import { everyMap, gaussians, reference, relativeError, sample, tensors } from "../ops/samples.ts";
 import type { Sample } from "../ops/samples.ts";
 
@@ -44,6 +45,12 @@ async function equalsCore(featureMap: FeatureMapDescription): Promise<void> {
   }
 }
 
+function requireDifference(what: string, actual: number, at: (t: number) => number, step: number): void {
+  const expected = (at(step) - at(-step)) / (2 * step);
+  if (Math.abs(actual - expected) <= 2e-3 * (1 + Math.abs(expected))) return;
+  throw new Error(`${what}: ${actual}, by differences ${expected}`);
+}
+
 /** Along one direction per input, the gradient against differences of @favor/core in float64. */
 async function gradientsEqualDifferences(featureMap: FeatureMapDescription): Promise<void> {
   const step = 1e-5;
@@ -57,11 +64,30 @@ async function gradientsEqualDifferences(featureMap: FeatureMapDescription): Pro
         const moved: Sample = { ...inputs, [name]: Float64Array.from(inputs[name], (x, l) => x + t * direction[l]!) };
         return dot(upstream, reference(moved, shape, [featureMap], { mask: keyMask, causal }));
       };
-      const expected = (at(step) - at(-step)) / (2 * step);
-      const actual = dot(await gradients[i]!.data(), direction);
-      if (!(Math.abs(actual - expected) <= 2e-3 * (1 + Math.abs(expected)))) {
-        throw new Error(`d${name}, causal ${causal}: ${actual}, by differences ${expected}`);
-      }
+      requireDifference(`d${name}, causal ${causal}`, dot(await gradients[i]!.data(), direction), at, step);
+    }
+  }
+}
+
+/** Values and gradients of hybrid attention, with blocks chosen. */
+async function hybridEqualsCore(featureMap: FeatureMapDescription | undefined): Promise<void> {
+  const exactKeys = { window: 16, chosenBlocks: 1 };
+  const estimating = featureMap ? [featureMap] : [];
+  const step = 1e-5;
+  for (const causal of [false, true]) {
+    const options = { featureMap, exactKeys, mask: mask(), causal };
+    const given = { exactKeys, maps: estimating, mask: keyMask, causal };
+    const out = hybridAttention(...tensors(inputs, shape), options);
+    requireClose(`causal ${causal}`, await out.data(), hybridReference(inputs, shape, given), 1e-4);
+    const dy = tf.tensor(upstream, [shape.batch, shape.heads, shape.length, shape.valueDim]);
+    const gradients = tf.grads((q, k, v) => hybridAttention(q!, k!, v!, options))(tensors(inputs, shape), dy);
+    for (const [i, name] of (["q", "k", "v"] as const).entries()) {
+      const direction = gaussians(inputs[name].length, 50 + i);
+      const at = (t: number): number => {
+        const moved: Sample = { ...inputs, [name]: Float64Array.from(inputs[name], (x, l) => x + t * direction[l]!) };
+        return dot(upstream, hybridReference(moved, shape, given));
+      };
+      requireDifference(`d${name}, causal ${causal}`, dot(await gradients[i]!.data(), direction), at, step);
     }
   }
 }
@@ -210,6 +236,10 @@ export const checks: readonly Check[] = [
   ...Object.entries(maps).map(([name, map]) => ({
     name: `${name}: gradients equal differences`,
     run: () => gradientsEqualDifferences(map),
+  })),
+  ...["landmark", "calibrated", "none"].map((name) => ({
+    name: `hybrid attention, ${name} features: values and gradients equal core`,
+    run: () => hybridEqualsCore(maps[name]),
   })),
   { name: "causal: later keys change no bit", run: laterKeysChangeNothing },
   { name: "a hidden key and its value change no bit", run: hiddenKeysChangeNothing },

@@ -3,7 +3,9 @@ import { describe, expect, it } from "vitest";
 import {
   FavorAttention,
   favorAttention,
+  hybridAttention,
   MultiHeadAttention,
+  PerformerEncoder,
   redrawProjections,
   softmaxAttention,
 } from "../../src/index.ts";
@@ -20,6 +22,9 @@ const mask = tf.tensor2d(
 );
 const first = (x: tf.Tensor): Float32Array => x.slice([0, 0, 0], [2, 4, 4]).dataSync<"float32">();
 const heads = (x: tf.Tensor): tf.Tensor => tf.expandDims(x, 1);
+
+const stackOf = (more: object): PerformerEncoder =>
+  new PerformerEncoder({ modelDim: 8, numHeads: 2, feedForwardDim: 4, numLayers: 2, ...more });
 
 onEveryBackend("FavorAttention", () => {
   it("is the operation over one head: query, value, key and mask, with and without a scale", () => {
@@ -40,6 +45,38 @@ onEveryBackend("FavorAttention", () => {
       ]) as tf.Tensor;
       const softmax = softmaxAttention(heads(query), heads(key), heads(value), { mask, ...options });
       expect(relativeError(exact.dataSync(), softmax.dataSync())).toBeLessThan(1e-6);
+    }
+  });
+
+  it("with exact keys is hybrid attention, in every layer that has them", () => {
+    const exactKeys = { window: 2, chosenBlocks: 1 };
+    const layer = new FavorAttention({ attention, exactKeys, useCausalMask: true });
+    const options = { featureMap: attention, exactKeys, causal: true };
+    const expected = hybridAttention(heads(key), heads(key), heads(key), options);
+    expect(relativeError((layer.apply(key) as tf.Tensor).dataSync(), expected.dataSync())).toBeLessThan(1e-6);
+    expect(layer.getConfig()["exactKeys"]).toEqual(exactKeys);
+
+    // a near field as wide as the input is softmax; the encoder hands it on to its layers
+    const [exact, all] = [stackOf({}), stackOf({ attention, exactKeys: { window: 7 } })];
+    const x = tensor([2, 7, 8], 5);
+    for (const stack of [exact, all]) stack.apply(x);
+    for (const [i, weight] of exact.trainableWeights.entries()) {
+      const values = tensor(weight.shape as number[], 20 + i);
+      weight.write(values);
+      all.trainableWeights[i]!.write(values);
+    }
+    const [expectedStack, found] = [exact, all].map((stack) => (stack.apply(x) as tf.Tensor).dataSync());
+    expect(relativeError(found!, expectedStack!)).toBeLessThan(1e-5);
+  });
+
+  it("refuses exact keys with softmax, other names, and maps without an exponential form", () => {
+    const wrong: readonly [object, string][] = [
+      [{ attention: "softmax", exactKeys: { window: 2 } }, "exactKeys"],
+      [{ attention, exactKeys: { window: 2, blocks: 1 } }, "exactKeys.blocks"],
+      [{ attention: everyMap(4, 16)["elu"]!, exactKeys: { window: 2 } }, "kind"],
+    ];
+    for (const [args, argument] of wrong) {
+      expect(() => new FavorAttention(args as ConstructorParameters<typeof FavorAttention>[0])).toThrow(argument);
     }
   });
 

@@ -74,6 +74,18 @@ onEveryBackend("save and load in another process gives equal bits", (backend) =>
     expect(there).toBe(here);
   });
 
+  it("of layers with exact keys", async () => {
+    const exactKeys = { window: 2, chosenBlocks: 1 };
+    const attention = everyMap(4, 16)["landmark"]!;
+    const model = tf.sequential();
+    model.add(tf.layers.embedding({ inputDim: 11, outputDim: 8, maskZero: true, inputLength: 6 }));
+    const sizes = { modelDim: 8, numHeads: 2, feedForwardDim: 16 };
+    model.add(new PerformerEncoderLayer({ ...sizes, attention, exactKeys, useCausalMask: true }));
+    model.add(new FavorAttention({ attention: everyMap(8, 16)["positive"]!, exactKeys }));
+    const { here, there } = await outputs(model, backend);
+    expect(there).toBe(here);
+  });
+
   it("of a whole masked language model, redrawn, with the projection of each layer and head", async () => {
     const attention = everyMap(4, 16)["positive"]!;
     const sizes = { vocabularySize: 11, maxLength: 9, numLayers: 3, modelDim: 8, numHeads: 2, feedForwardDim: 16 };
