@@ -1,6 +1,5 @@
 import * as tf from "@tensorflow/tfjs";
 import { addInSevens } from "./add-n.ts";
-import { batchedGather } from "./batched-gather.ts";
 import { castToBool } from "./cast-to-bool.ts";
 import { cumulativeByReversal } from "./cumulative.ts";
 import { einsum } from "./einsum.ts";
@@ -8,8 +7,9 @@ import { maxGradient } from "./max-gradient.ts";
 import { segmentSum } from "./segment-sum.ts";
 import { tileGradient } from "./tile-gradient.ts";
 import { guardAllocation } from "./wasm-allocation.ts";
+import { gatherSlices } from "./wasm-gather.ts";
 import { itemwiseMatMul } from "./wasm-matmul.ts";
-import { sliceInPlace } from "./wasm-slice.ts";
+import { sliceInPlace, splitInPlace } from "./wasm-slice.ts";
 import { tileByRuns } from "./wasm-tile.ts";
 
 interface Repair {
@@ -29,9 +29,10 @@ const repairs: readonly Repair[] = [
   { backend: "wasm", kernel: "UnsortedSegmentSum", repair: () => segmentSum },
   { backend: "wasm", kernel: "BatchMatMul", repair: around(itemwiseMatMul) },
   { backend: "wasm", kernel: "Slice", repair: around(sliceInPlace) },
+  { backend: "wasm", kernel: "SplitV", repair: around(splitInPlace) },
   { backend: "wasm", kernel: "Tile", repair: around(tileByRuns) },
   { backend: "wasm", kernel: "Einsum", repair: () => einsum },
-  { backend: "wasm", kernel: "GatherV2", repair: around(batchedGather) },
+  { backend: "wasm", kernel: "GatherV2", repair: around(gatherSlices) },
   { backend: "wasm", kernel: "Cast", repair: around(castToBool) },
   { backend: "webgpu", kernel: "Cumsum", repair: around(cumulativeByReversal) },
   { backend: "webgpu", kernel: "Cumprod", repair: around(cumulativeByReversal) },
@@ -50,7 +51,8 @@ const inPlace = new Map<string, tf.KernelFunc>();
  *
  * - `UnsortedSegmentSum` is missing on wasm, where no embedding trains without it; on cpu it takes segments x size memory.
  * - `BatchMatMul` on wasm is several times slower on transposed or batched operands than on others.
- * - `Slice` on wasm copies all of its input for any part of it; `Tile` on wasm is slow in layer normalisation.
+ * - `Slice` and `SplitV` on wasm copy all of their input for any part of it; `Tile` on wasm is slow in layer normalisation, and `GatherV2`
+ *   for long slices.
  * - `Einsum` is missing on wasm; `GatherV2` on wasm is wrong with `batchDims` above 1; `Cast` on wasm turns numbers below 1
  *   and multiples of 256 into false.
  * - `Cumsum` and `Cumprod` on webgpu are wrong when reversed (as in the gradient) from the second length on; `AddN` on

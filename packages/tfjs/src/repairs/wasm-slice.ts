@@ -18,6 +18,28 @@ export function sliceInPlace(original: tf.KernelFunc): tf.KernelFunc {
   };
 }
 
+/**
+ * SplitV on wasm, the gradient of concat among others, as a {@link sliceInPlace} for each part. The original copies all of its
+ * input for each, and goes number by number if it has more than four axes.
+ */
+export function splitInPlace(original: tf.KernelFunc): tf.KernelFunc {
+  return (call) => {
+    const { x } = call.inputs as { x: tf.Tensor };
+    const { numOrSizeSplits, axis } = call.attrs as { numOrSizeSplits: number | number[]; axis: number };
+    if (x.dtype !== "float32" && x.dtype !== "int32" && x.dtype !== "bool") return original(call);
+    const backend = call.backend as WasmBackend;
+    const at = tf.util.parseAxisParam(axis, x.shape)[0]!;
+    const begin = x.shape.map(() => 0);
+    return tf.backend_util.prepareSplitSize(x, numOrSizeSplits, at).map((length) => {
+      const shape = x.shape.map((whole, l) => (l === at ? length : whole));
+      const out = backend.makeOutput(shape, x.dtype);
+      copyRuns(backend.typedArrayFromHeap(out), backend.typedArrayFromHeap(x), x.shape, begin, shape);
+      begin[at]! += length;
+      return out;
+    });
+  };
+}
+
 type Numbers = Float32Array | Int32Array | Uint8Array;
 
 /** Below this, a loop is faster than a memory copy. */

@@ -30,6 +30,7 @@ describe("repairBackend", () => {
       "UnsortedSegmentSum",
       "BatchMatMul",
       "Slice",
+      "SplitV",
       "Tile",
       "Einsum",
       "GatherV2",
