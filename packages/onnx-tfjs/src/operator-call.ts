@@ -23,6 +23,8 @@ export interface OperatorContext {
 export interface DetachedBody {
   /** What it reads from outside, by name; null: an optional value that was left out. */
   readonly captured: ReadonlyMap<string, Value | null>;
+  /** Whether no gradient reaches a value from around it. */
+  readonly isConstant: (value: Value) => boolean;
   /**
    * Computes some of its values. All that it reads has to be given: its inputs, and what it captures. A value that one of
    * its nodes computes may be given as well.

@@ -1,6 +1,7 @@
 import { FavorError } from "@favor/core";
 import { evaluateNode, MissingValueError, UnsupportedOperatorError as NotEvaluated } from "@favor/onnx/evaluate";
 import { type FunctionProto, type GraphProto, type NodeProto } from "@favor/onnx";
+import { detached } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { OperatorError, UnsupportedOperatorError } from "../errors.ts";
 import { hostLimits, OperatorCall, type DetachedBody, type Operator } from "../operator-call.ts";
@@ -77,6 +78,7 @@ export class Frame {
     const stored = this.#stored(name);
     if (stored === undefined) return this.#outer === null ? undefined : this.#outer.#find(name);
     this.#run.pin(stored);
+    if (!(stored instanceof tf.Variable)) this.#run.addConstant(stored);
     return stored;
   }
 
@@ -88,7 +90,7 @@ export class Frame {
       return;
     }
     const inputs = node.input.map((name) => (name === "" ? null : this.#read(name, node)));
-    const outputs = this.#outputs(node, inputs);
+    const { constant, outputs } = this.#computed(node, inputs);
     const fold = folds && isFoldable(node, inputs, (value) => initializers.isConstant(value));
     for (const [i, name] of node.output.entries()) {
       if (name === "") continue;
@@ -100,8 +102,27 @@ export class Frame {
         folded.set(name, value);
         initializers.addConstant(value);
       }
+      if (constant) this.#run.addConstant(value);
       this.#set(name, value);
     }
+  }
+
+  /** The outputs, and whether no gradient reaches them: then a tape need not know of them. */
+  #computed(
+    node: NodeProto,
+    inputs: readonly (Value | null)[],
+  ): { readonly constant: boolean; readonly outputs: readonly Value[] } {
+    const constant =
+      bodies(node).length === 0 &&
+      this.#run.program.calledFunction(node) === undefined &&
+      inputs.every((value) => this.#run.isConstant(value));
+    let outputs: readonly Value[] = [];
+    const compute = (): void => {
+      outputs = this.#outputs(node, inputs);
+    };
+    if (constant) detached(compute);
+    else compute();
+    return { constant, outputs };
   }
 
   #set(name: string, value: Value): void {
@@ -171,6 +192,7 @@ export class Frame {
     const names = [...valuesRead({ ...node, input: [] })];
     return {
       captured: new Map(names.map((name) => [name, this.#read(name, node)])),
+      isConstant: (value) => this.#run.isConstant(value),
       run(values, wanted) {
         const run = new Run(program, [], new Map());
         try {

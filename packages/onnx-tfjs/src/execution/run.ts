@@ -60,6 +60,8 @@ export class Run {
   /** Feeds, variables, constants, uploads: not for nodes to free. */
   readonly #pinned = new WeakSet<tf.Tensor>();
   readonly #uploads = new Map<HostTensor, tf.Tensor>();
+  /** Tensors that depend on no variable and on no tensor that was fed. */
+  readonly #constants = new WeakSet<tf.Tensor>();
 
   /** Whether values that depend on constants alone are taken from earlier runs: no constant is replaced in this one. */
   readonly folds: boolean;
@@ -80,6 +82,15 @@ export class Run {
 
   isPinned(tensor: tf.Tensor): boolean {
     return this.#pinned.has(tensor);
+  }
+
+  /** Whether no gradient reaches a value: it depends on no variable, and on no tensor that was fed. */
+  isConstant(value: Value | null): boolean {
+    return value === null || !isDevice(value) || this.#constants.has(value);
+  }
+
+  addConstant(value: Value): void {
+    if (isDevice(value)) this.#constants.add(value);
   }
 
   hold(value: Value | null): void {
@@ -106,6 +117,7 @@ export class Run {
     if (initializers.isConstant(tensor)) {
       const constant = initializers.upload(tensor);
       this.#pinned.add(constant);
+      this.#constants.add(constant);
       return constant;
     }
     let uploaded = this.#uploads.get(tensor);
@@ -114,6 +126,7 @@ export class Run {
       uploaded = tf.keep(toDevice(tensor));
       this.#uploads.set(tensor, uploaded);
       this.#pinned.add(uploaded);
+      this.#constants.add(uploaded);
     }
     return uploaded;
   };

@@ -14,7 +14,7 @@ import type { ScanSteps } from "./scan.ts";
 export function independentSteps(call: OperatorCall, steps: ScanSteps): Value[] {
   const body = call.context.detachBody(steps.body);
   const device = [...body.captured].filter((entry): entry is [string, tf.Tensor] => isDeviceTensor(entry[1]));
-  const floats = device.filter(([, value]) => isDeviceFloat(value));
+  const floats = device.filter(([, value]) => isDeviceFloat(value) && !body.isConstant(value));
   const sliced = steps.slices.flat().filter(isDeviceFloat);
   const xs = [...floats.map(([, value]) => value), ...sliced];
   if (xs.length === 0) return outputsOf(call, body, steps);
@@ -33,7 +33,7 @@ export function independentSteps(call: OperatorCall, steps: ScanSteps): Value[] 
           isDeviceFloat(gradient) ? steps.split(gradient, i) : undefined,
         );
         const names = floats.map(([name]) => name);
-        return gradientsOfSteps({ run: body.run, captured }, { ...steps, slices }, names, upstream);
+        return gradientsOfSteps({ ...body, captured }, { ...steps, slices }, names, upstream);
       },
     };
   })(...xs);

@@ -66,7 +66,7 @@ export const scan = (call: OperatorCall): Value[] => {
       return stacked(call, isReversed(output) ? parts.toReversed() : parts, axis);
     },
     split(joined, output) {
-      const parts = tf.unstack(joined, call.axis(outputAxes[output]!, joined.rank));
+      const parts = unstacked(joined, call.axis(outputAxes[output]!, joined.rank));
       return isReversed(output) ? parts.toReversed() : parts;
     },
   };
@@ -79,6 +79,16 @@ export const scan = (call: OperatorCall): Value[] => {
     ),
   ];
 };
+
+/** The slices of x along an axis, outside of a tape. Not tf.unstack, which copies all of x for each on wasm. */
+function unstacked(x: tf.Tensor, axis: number): tf.Tensor[] {
+  const count = x.shape[axis]!;
+  const before = tf.util.sizeFromShape(x.shape.slice(0, axis));
+  const after = tf.util.sizeFromShape(x.shape.slice(axis + 1));
+  const rows = tf.reshape(x, [before, count, after]);
+  const shape = [...x.shape.slice(0, axis), ...x.shape.slice(axis + 1)];
+  return Array.from({ length: count }, (_, i) => tf.reshape(tf.slice(rows, [0, i, 0], [before, 1, after]), shape));
+}
 
 /** Steps that hand a state on; a gradient tape keeps all that they compute. */
 function carriedSteps(
