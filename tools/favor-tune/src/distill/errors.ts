@@ -8,8 +8,6 @@ export type DistillErrorCode =
   | "opset-differs"
   /** The converted model takes inputs that the original does not have. */
   | "inputs-differ"
-  /** A feature map depends on a body of If, Loop or Scan. */
-  | "operand-in-body"
   /** An attention's output is not [batch, heads, queries, dim] over the positions of the tokens. */
   | "attention-of-other-shape";
 

@@ -1,6 +1,6 @@
 import { createMessage } from "@favor/onnx";
-import type { ModelProto, NodeProto, OperatorSetIdProto, TensorProto } from "@favor/onnx";
-import { valuesRead } from "@favor/onnx/graph";
+import type { GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto } from "@favor/onnx";
+import { bodies, valuesRead } from "@favor/onnx/graph";
 
 import type { ComparedModel, Difference } from "./differing-sites.ts";
 import { DistillError } from "./errors.ts";
@@ -20,7 +20,7 @@ export interface TeacherModel {
  * the original's activations, independent of earlier students. Nodes that no output needs, such as the head, are
  * left out.
  *
- * @throws {DistillError} `inputs-differ`, `opset-differs`, `operand-in-body`.
+ * @throws {DistillError} `inputs-differ`, `opset-differs`.
  */
 export function teacherModel(difference: Difference): TeacherModel {
   const { original, converted, sites } = difference;
@@ -122,18 +122,46 @@ class FrozenPart {
   }
 
   #copy(node: NodeProto): void {
-    if ([...valuesRead(node)].some((value) => !node.input.includes(value))) {
-      throw new DistillError(
-        `The ${node.opType} node "${node.name}" of the converted model reads outer values in its body, so the features ` +
-          `that depend on it cannot be distilled. Keep that layer as softmax (favor-convert --keep).`,
-        { code: "operand-in-body", details: { node: node.name } },
-      );
-    }
-    const input = node.input.map((value) => (value === "" ? "" : this.#valueOf(value)));
+    const names = new Map([...valuesRead(node)].map((value) => [value, this.#valueOf(value)]));
+    const input = node.input.map((value) => (value === "" ? "" : names.get(value)!));
     const output = node.output.map((value) => (value === "" ? "" : fresh(value)));
     for (const [at, value] of node.output.entries()) this.#values.set(value, output[at]!);
-    this.nodes.push({ ...node, name: fresh(node.name), input, output });
+    this.nodes.push({ ...withCaptured(node, names), name: fresh(node.name), input, output });
   }
+}
+
+/**
+ * A node whose bodies read other values from around it. All that the bodies compute gets names of its own, because a name in
+ * a body must not be one of the graph around it.
+ */
+function withCaptured(node: NodeProto, outer: ReadonlyMap<string, string>): NodeProto {
+  if (bodies(node).length === 0) return node;
+  const attribute = node.attribute.map((each) => ({
+    ...each,
+    g: each.g && renamed(each.g, outer),
+    graphs: each.graphs.map((graph) => renamed(graph, outer)),
+  }));
+  return { ...node, attribute };
+}
+
+function renamed(graph: GraphProto, outer: ReadonlyMap<string, string>): GraphProto {
+  const own = [...graph.input, ...graph.initializer].map(({ name }) => name);
+  const made = graph.node.flatMap(({ output }) => output.filter((name) => name !== ""));
+  const names = new Map([...outer, ...[...own, ...made].map((name) => [name, fresh(name)] as const)]);
+  const of = (name: string): string => names.get(name) ?? name;
+  return {
+    ...graph,
+    node: graph.node.map((node) => ({
+      ...withCaptured(node, names),
+      name: fresh(node.name),
+      input: node.input.map(of),
+      output: node.output.map(of),
+    })),
+    input: graph.input.map((value) => ({ ...value, name: of(value.name) })),
+    initializer: graph.initializer.map((tensor) => ({ ...tensor, name: of(tensor.name) })),
+    output: graph.output.map((value) => ({ ...value, name: of(value.name) })),
+    valueInfo: graph.valueInfo.map((value) => ({ ...value, name: of(value.name) })),
+  };
 }
 
 /** A name that the original does not use: exporters do not write this prefix. */
