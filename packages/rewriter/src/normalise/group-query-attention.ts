@@ -8,14 +8,11 @@ import { mergeHeads, splitColumns, splitHeads, writeSoftmaxAttention } from "./s
 
 /**
  * Writes out onnxruntime's GroupQueryAttention without a past: query, key, value [batch, length, heads x dim], or the
- * three packed in the last axis; causal; the number of tokens of each row, less one; rotary positions in the operator.
+ * three packed in the last axis; causal, within a window or not; the number of tokens of each row, less one; rotary positions in the operator.
  */
 export const writeGroupQueryAttention: Writer = (build, operator) => {
   const { node, has, input } = operator;
   if (has(3) || has(4)) return operatorCacheReason(node);
-  if (intAttribute(node, "local_window_size", -1) > 0) {
-    return reasonFor("sliding-window", `${describeNode(node)} lets a query attend only to a window of keys.`);
-  }
   if (intAttribute(node, "smooth_softmax", 0) > 0 || has(11)) {
     return reasonFor("attention-sink", `${describeNode(node)} adds a constant to the normaliser (an attention sink).`);
   }
@@ -33,6 +30,7 @@ export const writeGroupQueryAttention: Writer = (build, operator) => {
   const [q, k, value] = parts.map((part, i) => splitHeads(build, part, counts[i]!)) as [string, string, string];
   const rotates = intAttribute(node, "do_rotary", 0) !== 0;
   const key = rotates ? rotate(build, operator, k) : k;
+  const window = intAttribute(node, "local_window_size", -1);
   // The number of tokens less one, [batch] or [batch, 1].
   const last = build.op("Reshape", [build.cast(node.input[5]!, DataType.INT64), build.integers([-1])]);
   const made = writeSoftmaxAttention(
@@ -46,7 +44,10 @@ export const writeGroupQueryAttention: Writer = (build, operator) => {
       scale: floatAttribute(node, "scale", 0) || 1 / Math.sqrt(dim),
       softcap: floatAttribute(node, "softcap", 0),
       biases: has(10) ? [node.input[10]!] : [],
-      keeps: [lengthMask(build, build.op("Add", [last, build.integer(1)]), key, 2)],
+      keeps: [
+        lengthMask(build, build.op("Add", [last, build.integer(1)]), key, 2),
+        ...(window > 0 ? [windowMask(build, key, window)] : []),
+      ],
       causal: "end",
       dataType: query.dataType,
     },
@@ -58,6 +59,13 @@ export const writeGroupQueryAttention: Writer = (build, operator) => {
   });
   return { product: made.product };
 };
+
+/** Whether a key is less than `window` positions in front of a query, booleans [queries, keys]; there is no past. */
+function windowMask(build: NodeBuilder, key: string, window: number): string {
+  const positions = build.range(build.dimension(key, 2));
+  const first = build.op("Sub", [build.unsqueeze(positions, [1]), build.integers([window])]);
+  return build.op("Less", [first, build.unsqueeze(positions, [0])]);
+}
 
 /** Rotary positions of [batch, heads, length, dim]: the given ones, or 0, 1, ... */
 function rotate(build: NodeBuilder, { node, has }: FusedOperator, value: string): string {

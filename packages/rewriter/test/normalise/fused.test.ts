@@ -229,9 +229,14 @@ describe("MultiHeadAttention with packed inputs", () => {
 const rotaryWidth = 16;
 
 /** One key and value head for all queries; half of the tokens of the second row count. */
-function groupedQueries(b: Layer, isPacked: boolean, rotates: boolean): string {
+function groupedQueries(b: Layer, isPacked: boolean, rotates: boolean, window?: number): string {
   const width = heads * rotaryWidth;
-  const attributes = { ...count, kv_num_heads: { int: 1 }, ...(rotates && { do_rotary: { int: 1 } }) };
+  const attributes = {
+    ...count,
+    kv_num_heads: { int: 1 },
+    ...(rotates && { do_rotary: { int: 1 } }),
+    ...(window !== undefined && { local_window_size: { int: window } }),
+  };
   const tokens = isPacked
     ? [b.linear("x", width + 2 * rotaryWidth), "", ""]
     : [b.linear("x", width), b.linear("x", rotaryWidth), b.linear("x", rotaryWidth)];
@@ -255,6 +260,13 @@ describe("grouped queries without a past are causal, padded by their lengths", (
     expect(sites.flatMap(({ reasons }) => reasons)).toEqual([]);
     expect(sites).toMatchObject([{ heads, headDim: rotaryWidth, mask: { kind: "padding and causal" } }]);
     expect(await reEmissionDifference(made, true)).toBeLessThan(2e-6);
+  });
+
+  test.each([4, 5])("within a window of %d: a band, with the operator's own numbers", async (window) => {
+    const made = () => layerModel((b) => groupedQueries(b, false, true, window), lengths);
+    const { model: converted, sites } = convertAttention(made());
+    expect(sites).toMatchObject([{ state: "band", mask: { band: { before: window - 1, after: 0 } } }]);
+    expect(await outputDifference(made(), converted, true)).toBeLessThan(2e-6);
   });
 });
 

@@ -74,15 +74,6 @@ export const refusedOperators: (LayerOptions & { name: string; code: RefusalCode
     },
   },
   {
-    name: "grouped queries in a window",
-    code: "sliding-window",
-    inputs: [hiddenStates, int32("last", ["batch"]), int32("total", [])],
-    write: (b) => {
-      const attributes = { ...count, kv_num_heads: { int: heads }, local_window_size: { int: 4 } };
-      return b.op("GroupQueryAttention", [...projected(b), "", "", "last", "total"], attributes, { domain: microsoft });
-    },
-  },
-  {
     name: "grouped queries with a sink",
     code: "attention-sink",
     inputs: [hiddenStates, int32("last", ["batch"]), int32("total", [])],
