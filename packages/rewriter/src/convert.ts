@@ -3,12 +3,13 @@ import type { AttentionContext } from "./attention/context.ts";
 import type { FoundAttention } from "./attention/find.ts";
 import { conversionOf, recordConversion } from "./conversion-record.ts";
 import { requireFiniteWeights } from "./attention/verdict/finite-weights.ts";
+import { feedForwardBlock } from "./emit/block-scan.ts";
 import { detachShapes } from "./emit/detach-shapes.ts";
 import { refusePositionMixing, cannotBeStateful } from "./stateful/position-mixing.ts";
 import { offsetPositions } from "./stateful/position-offset.ts";
 import { describeNode, NodeBuilder } from "@favor/onnx/graph";
 import { raiseOpset } from "./emit/raise-opset.ts";
-import { rewriteBand, rewriteByBlock, rewriteSite, type SiteWriter } from "./emit/rewrite-site.ts";
+import { rewriteBand, rewriteByBlock, rewriteFeedForwards, rewriteSite, type SiteWriter } from "./emit/rewrite-site.ts";
 import type { Fork } from "./fork.ts";
 import { forwardMemory } from "./forward-memory.ts";
 import { GraphError } from "@favor/onnx/graph";
@@ -69,6 +70,8 @@ export function convertFound({ normalised, found }: Fork, settings: Settings, ch
     requireFiniteWeights(entry.context, entry.site, checked);
     return { ...report, state: "linear", ...rewriteSite(writers.of(entry.context), entry.site, settings) };
   });
+  const feedForwards =
+    settings.features === "exact" && settings.rows === "graph" ? writers.rewriteFeedForwards(settings) : 0;
   writers.commit();
   restoreFused(normalised.decomposed);
   writers.removeDead();
@@ -84,7 +87,12 @@ export function convertFound({ normalised, found }: Fork, settings: Settings, ch
     raiseOpset(model, graph, (value) => info.get(value)?.dims.length);
   }
   recordConversion(model, settings, sites);
-  const notes = [...grown, ...remarks(sites, settings, hasCausal || isFused), ...quadraticLeft(graph, found)];
+  const notes = [
+    ...grown,
+    ...inBlocks(feedForwards, settings),
+    ...remarks(sites, settings, hasCausal || isFused),
+    ...quadraticLeft(graph, found),
+  ];
   return { model, sites, notes };
 }
 
@@ -102,6 +110,15 @@ function quadraticLeft(graph: Graph, { sites }: FoundAttention): string[] {
   return [
     `${left.length} tensor${many ? "s" : ""} of the model still grow${many ? "" : "s"} with the square of the length` +
       `${left.length > shown.length ? "; the largest" : ""}, with the size at ${shownLength} tokens and a batch of one: ${list}.`,
+  ];
+}
+
+/** Says that feed-forward layers changed as well. */
+function inBlocks(feedForwards: number, { block }: Settings): string[] {
+  if (feedForwards === 0) return [];
+  const layers = feedForwards === 1 ? "1 feed-forward layer is" : `${feedForwards} feed-forward layers are`;
+  return [
+    `${layers} computed by blocks of at most ${block === "auto" ? feedForwardBlock : block} positions: the same numbers in less memory.`,
   ];
 }
 
@@ -184,6 +201,11 @@ class SiteWriters {
     };
     this.#writers.set(graph, writer);
     return writer;
+  }
+
+  /** Returns how many feed-forward layers the graphs with sites have. */
+  rewriteFeedForwards(settings: Settings): number {
+    return [...this.#writers.values()].reduce((sum, writer) => sum + rewriteFeedForwards(writer, settings), 0);
   }
 
   commit(): void {

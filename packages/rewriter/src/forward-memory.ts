@@ -1,7 +1,9 @@
 import type { FoundAttention } from "./attention/find.ts";
+import { planFeedForwards } from "./attention/rows/feed-forward.ts";
 import { RowProbes } from "./attention/rows/row-probes.ts";
 import type { FoundSite } from "./attention/site.ts";
 import { planOf } from "./attention/verdict/by-block.ts";
+import { autoBlock, feedForwardBlock } from "./emit/block-scan.ts";
 import { layoutOperators } from "@favor/onnx/semantics";
 import { valuesRead, type Graph } from "@favor/onnx/graph";
 import { ValueSizes } from "./value-sizes.ts";
@@ -18,8 +20,8 @@ export interface ForwardMemory {
   readonly linear?: number;
 }
 
-/** Features per head, queries per block: the defaults. */
-const [features, block] = [256, 128];
+/** Features per head: the default. */
+const features = 256;
 
 /**
  * Computes the memory of one forward pass by following which values are alive after each node, in the order of the
@@ -36,9 +38,12 @@ export function forwardMemory(graph: Graph, { sites }: FoundAttention, lengths: 
   const peak = (bytes: (value: string) => number): number => peakOf(graph, bytes);
   return lengths.map((length): ForwardMemory => {
     const whole = (value: string): number => sizes.bytes(value, length);
-    const perBlock = Math.ceil(length / Math.ceil(length / block)) / length;
-    const inBlocks = (value: string): number =>
-      whole(value) * (made.exact.has(value) && sizes.isQuadratic(value) ? perBlock : 1);
+    const inBlocks = (value: string): number => {
+      const isCut = made.feedForward.has(value) || (made.exact.has(value) && sizes.isQuadratic(value));
+      if (!isCut) return whole(value);
+      const most = made.feedForward.has(value) ? feedForwardBlock : autoBlock(length);
+      return (whole(value) * Math.ceil(length / Math.ceil(length / most))) / length;
+    };
     const withFeatures = (value: string): number => {
       const heads = made.linear.get(value);
       if (heads === undefined || !sizes.isQuadratic(value)) return whole(value);
@@ -53,21 +58,31 @@ export function forwardMemory(graph: Graph, { sites }: FoundAttention, lengths: 
   });
 }
 
-/** The values between the products of the sites: those that blocks cut, and those that features replace, with their heads. */
-function ownValues(sites: readonly FoundSite[]): { exact: Set<string>; linear: Map<string, number> } {
-  const exact = new Set<string>();
-  const linear = new Map<string, number>();
+interface OwnValues {
+  /** Values between the products of attention: those that blocks cut. */
+  readonly exact: Set<string>;
+  /** Values within feed-forward layers, which blocks of positions cut. */
+  readonly feedForward: Set<string>;
+  /** Values that features replace, with their heads. */
+  readonly linear: Map<string, number>;
+}
+
+function ownValues(sites: readonly FoundSite[]): OwnValues {
+  const own: OwnValues = { exact: new Set(), feedForward: new Set(), linear: new Map() };
   const probes = sites[0] && new RowProbes(sites[0].context);
   for (const found of sites) {
     if ("failure" in found.blocks) continue;
     for (const { node } of planOf(probes!, found.blocks.sum).steps) {
       for (const value of node.output) {
-        exact.add(value);
-        if ("site" in found) linear.set(value, found.site.heads);
+        own.exact.add(value);
+        if ("site" in found) own.linear.set(value, found.site.heads);
       }
     }
   }
-  return { exact, linear };
+  for (const { steps, output } of probes ? planFeedForwards(probes) : []) {
+    for (const { node } of steps) if (node !== output.node) node.output.forEach((value) => own.feedForward.add(value));
+  }
+  return own;
 }
 
 /** The largest sum of values that are alive at the same time. */

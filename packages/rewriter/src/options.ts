@@ -107,8 +107,11 @@ export interface ConvertOptions extends FindOptions {
   readonly stateful?: boolean;
   /** Also convert cross-attention. Default false: it stays, with a note. */
   readonly cross?: boolean;
-  /** For "exact" features: the most queries per block. Default 128. */
-  readonly block?: number;
+  /**
+   * The most queries per block, of "exact" features and of windows. Default "auto": 256 for up to 2,048 queries and 96
+   * for more, and 128 in windows. Small blocks take less memory and more time.
+   */
+  readonly block?: number | "auto";
   /**
    * For "exact" features: what the weights are computed from. "graph", the default, takes the graph's own nodes between
    * the two products, whatever they are, where they compute each query's row by itself. "proof" takes nothing but the
@@ -144,9 +147,9 @@ export function checkOptions(options: ConvertOptions): Settings {
     throw new ArgumentError("options.features", "linear attention if options.stateful is set", features);
   }
   checkExactKeys(options, features);
-  const { block = 128, rows = "graph" } = options;
-  if (!Number.isInteger(block) || block < 1 || block > 65_536) {
-    throw new ArgumentError("options.block", "an integer from 1 to 65536", block);
+  const { block = "auto", rows = "graph" } = options;
+  if (block !== "auto" && (!Number.isInteger(block) || block < 1 || block > 65_536)) {
+    throw new ArgumentError("options.block", 'an integer from 1 to 65536 or "auto"', block);
   }
   if (rows !== "graph" && rows !== "proof") throw new ArgumentError("options.rows", '"graph" or "proof"', rows);
   const bad = keep.find((layer) => !Number.isInteger(layer) || layer < 0);

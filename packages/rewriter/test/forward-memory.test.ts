@@ -23,7 +23,8 @@ test("the logits and probabilities are most of a long input's memory, and blocks
 
 test("memory is proportional to the length where attention is exact by block", async () => {
   const [, middle, long] = findAttention(await open("t5_encoder-ts-eager-op14-dyn")).memory();
-  expect(long!.exact! / middle!.exact!).toBeCloseTo(4, 1);
+  // Blocks of long inputs are smaller.
+  expect(long!.exact! / middle!.exact!).toBeLessThan(4.05);
   expect(long!.original / middle!.original).toBeGreaterThan(12);
   expect(long!.linear).toBeUndefined();
 });
@@ -54,5 +55,7 @@ test("what is left of the size of queries x keys is listed with its size", async
   expect(notes.join(" ")).toMatch(
     /tensors of the model still grow with the square of the length; .*MatMul ".*" \(\d+ MB\)/,
   );
-  expect(convertAttention(await open("mixed-ts-op17-dyn"), { features: "exact" }).notes).toEqual([]);
+  expect(convertAttention(await open("mixed-ts-op17-dyn"), { features: "exact" }).notes).toEqual([
+    "3 feed-forward layers are computed by blocks of at most 512 positions: the same numbers in less memory.",
+  ]);
 });

@@ -1,28 +1,33 @@
 import { DataType, type NodeProto } from "@favor/onnx";
 import { intAttribute, type NodeBuilder } from "@favor/onnx/graph";
 import type { AttentionContext } from "../attention/context.ts";
+import type { RowProbes } from "../attention/rows/row-probes.ts";
 import type { RowPlan, RowSource, RowStep } from "../attention/rows/row-plan.ts";
 import { isPlain, keyOfRows, type Rows, type RowSlice } from "../attention/rows/rows.ts";
-import { BlockScan } from "./block-scan.ts";
+import { BlockScan, type BlockSize } from "./block-scan.ts";
 
 /** Bounds of a Slice that mean "to the end". */
 const toTheEnd = { int64: Number.MAX_SAFE_INTEGER, int32: 2 ** 31 - 1 };
 
 /**
- * Writes an attention's output again by blocks of queries ({@link BlockScan}). The body has the graph's own nodes between
- * the queries and the output, on the rows of one block. Keys, values and everything else that does not depend on the
- * query are read from outside. Rows that are all the same are computed outside, once.
+ * Writes an attention's output again by blocks of queries ({@link BlockScan}), or a feed-forward layer's by blocks of
+ * positions. The body has the graph's own nodes on the rows of one block: those between the queries and the output. Keys,
+ * values and everything else that does not depend on the query are read from outside. Rows that are all the same are
+ * computed outside, once.
  *
- * @param block the most queries per block
+ * @param most rows per block
  */
-export function emitByBlock(build: NodeBuilder, context: AttentionContext, plan: RowPlan, block: number): void {
+export function emitByBlock(build: NodeBuilder, probes: RowProbes, plan: RowPlan, most: BlockSize): void {
+  const { context } = probes;
   const { value, axis } = plan.counted;
-  const scan = new BlockScan(build, build.dimension(value, axis), block);
+  const scan = new BlockScan(build, build.dimension(value, axis), most);
   const { node, rows } = plan.output;
   const output = node.output[0]!;
   const { dims, dataType } = context.first.info.get(output)!;
   const made = new BlockWriter(scan, context).write(plan);
-  scan.finish(made, { axis: rows.axis, rank: dims.length, dataType }, output);
+  const behind = probes.dims(output)!.map((each) => each.slice(rows.axis + 1));
+  const isSteady = behind.every((each) => each.join() === behind[0]!.join());
+  scan.finish(made, { axis: rows.axis, rank: dims.length, dataType, ...(isSteady && { behind: behind[0]! }) }, output);
 }
 
 class BlockWriter {

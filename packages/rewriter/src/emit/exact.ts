@@ -2,7 +2,7 @@ import { DataType } from "@favor/onnx";
 import type { NodeBuilder } from "@favor/onnx/graph";
 import type { Alibi } from "../attention/alibi.ts";
 import type { AttentionSite } from "../attention/site.ts";
-import { BlockScan } from "./block-scan.ts";
+import { BlockScan, type BlockSize } from "./block-scan.ts";
 import type { SiteInputs } from "./site-inputs.ts";
 
 /** The value of masked logits: the lowest float32, so that a fully masked row stays finite. */
@@ -12,12 +12,12 @@ const lowest = -3.4028234663852886e38;
  * Writes softmax(scale Q K^T + mask) V again, by blocks of queries, from what was proved of the site alone. This shows
  * that the site was understood, and serves where the graph's own nodes do not compute each query by itself.
  *
- * @param block the most queries per block
+ * @param most queries per block
  * @returns [batch, heads, queries, valueDim]
  */
-export function emitExact(build: NodeBuilder, site: AttentionSite, inputs: SiteInputs, block: number): string {
+export function emitExact(build: NodeBuilder, site: AttentionSite, inputs: SiteInputs, most: BlockSize): string {
   const length = build.dimension(inputs.query, 2);
-  const scan = new BlockScan(build, length, block);
+  const scan = new BlockScan(build, length, most);
   const { inner } = scan;
   const product = inner.op("MatMul", [scan.rowsOf(inputs.query, 2), inputs.keyColumns]);
   let logits = inner.op("Mul", [product, build.scalar(site.logitScale)]);

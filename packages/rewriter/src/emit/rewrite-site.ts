@@ -6,12 +6,14 @@ import {
   type FeatureMapDescription,
 } from "@favor/core";
 import type { AttentionContext } from "../attention/context.ts";
+import { planFeedForwards } from "../attention/rows/feed-forward.ts";
 import { RowProbes } from "../attention/rows/row-probes.ts";
 import type { Band } from "../attention/band.ts";
 import type { AttentionSite, FoundSite } from "../attention/site.ts";
 import { planOf } from "../attention/verdict/by-block.ts";
 import type { Settings } from "../options.ts";
 import type { ConvertedSite } from "../report.ts";
+import { feedForwardBlock } from "./block-scan.ts";
 import { emitBand, type WindowCache } from "./band.ts";
 import { emitCausal } from "./causal.ts";
 import { describeFeatures } from "./describe-features.ts";
@@ -59,16 +61,43 @@ export function rewriteByBlock(writer: SiteWriter, found: FoundSite, settings: S
     if ("site" in found) rewriteSite(writer, found.site, settings);
     return "site" in found;
   }
-  const plan = planOf((writer.rows ??= new RowProbes(context)), found.blocks.sum);
+  const probes = (writer.rows ??= new RowProbes(context));
+  const plan = planOf(probes, found.blocks.sum);
   writer.removed.add(found.blocks.sum.product.node);
-  emitByBlock(build, context, plan, settings.block);
+  emitByBlock(build, probes, plan, settings.block);
   return true;
 }
+
+/**
+ * Emits the feed-forward layers of a graph by blocks of positions: with exact attention by block, what they hold between
+ * their two products is most of a model's memory.
+ *
+ * @returns how many there are
+ */
+export function rewriteFeedForwards(writer: SiteWriter, { block }: Settings): number {
+  const probes = (writer.rows ??= new RowProbes(writer.context));
+  const plans = planFeedForwards(probes);
+  for (const plan of plans) {
+    writer.removed.add(plan.output.node);
+    emitByBlock(writer.build, probes, plan, block === "auto" ? feedForwardBlock : block);
+  }
+  return plans.length;
+}
+
+/** Most queries per block of a window where nothing else is said. */
+const bandBlock = 128;
 
 /** Writes one site's attention within its band and replaces its old output node. */
 export function rewriteBand(writer: SiteWriter, site: AttentionSite, band: Band, { block }: Settings): void {
   const { build, keeps, windows, removed } = writer;
-  const output = emitBand(build, site, readSite(build, site, keeps), band, block, windows);
+  const output = emitBand(
+    build,
+    site,
+    readSite(build, site, keeps),
+    band,
+    block === "auto" ? bandBlock : block,
+    windows,
+  );
   removed.add(site.outputNode);
   writeSite(build, site, output);
 }

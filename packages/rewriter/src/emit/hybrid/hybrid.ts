@@ -3,6 +3,7 @@ import type { NodeBuilder } from "@favor/onnx/graph";
 import type { AttentionSite } from "../../attention/site.ts";
 import type { SiteExactKeys } from "../../report.ts";
 import { branch } from "../branch.ts";
+import type { BlockSize } from "../block-scan.ts";
 import { emitExact } from "../exact.ts";
 import type { SiteInputs } from "../site-inputs.ts";
 import { attend } from "./attend.ts";
@@ -29,7 +30,7 @@ export function emitHybrid(
   inputs: SiteInputs,
   features: ScaledFeatures | undefined,
   exact: SiteExactKeys,
-  block: number,
+  block: BlockSize,
 ): string {
   const { keep, keyColumns } = inputs;
   const key = build.transpose(keyColumns, [0, 1, 3, 2]);
