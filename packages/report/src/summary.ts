@@ -24,7 +24,8 @@ export function verdict(file: FavorFile): string {
   return `${judged}; at ${grouped(verdictLength)} tokens, attention ${cost} than softmax.`;
 }
 
-function judgement({ evaluation, tuning }: FavorFile): string {
+function judgement(file: FavorFile): string {
+  const { evaluation, tuning } = file;
   if (tuning !== undefined) {
     const { after, original, before } = tuning.measured;
     if (original !== undefined) {
@@ -36,11 +37,17 @@ function judgement({ evaluation, tuning }: FavorFile): string {
       "was not measured, so it is not known how much is lost"
     );
   }
+  if (evaluation === undefined && isLossless(file)) {
+    return "Nothing is lost: every layer computes what it did before, up to rounding (favor-convert verify measures it)";
+  }
   if (evaluation === undefined) return "Not measured: nothing is known yet of the quality that is left";
   const judged = judgementOf(evaluation);
   if (judged === undefined) return "The original is right about too few of the tokens to say what is kept";
   return `${inWords(judged.degree)}: ${describeKept(evaluation)}`;
 }
+
+/** Whether no attention was replaced by an approximation. */
+export const isLossless = ({ sites }: FavorFile): boolean => sites.every(({ state }) => state !== "linear");
 
 /** A share of the masked accuracy in words. */
 function degree(kept: number): string {

@@ -88,6 +88,14 @@ test("what was not measured, and what tuning made", () => {
   );
 });
 
+test.each(["exact by block", "band", "unchanged"] as const)("attention that is %s loses nothing", (state) => {
+  const exact = file({ options: { features: "exact", count: 64, seed: 0, keep: [] } });
+  const [site] = exact.sites;
+  const { featureMap: _, ...rest } = site!;
+  expect(verdict({ ...exact, sites: [{ ...rest, state }] })).toMatch(/^Nothing is lost: every layer computes/);
+  expect(verdict({ ...exact, sites: [{ ...rest, state }, site!] })).toMatch(/^Not measured/);
+});
+
 test("softmax as before costs as before", () => {
   expect(verdict(file({ options: { features: "exact", count: 64, seed: 0, keep: [] } }))).not.toContain("computation");
 });

@@ -144,6 +144,7 @@ function convertOptions(parser: Argv) {
     }),
     ...grouped("The model:", {
       target: choice(["standard", "onnxruntime", "onnx27"], "whose operators to write [default: standard]"),
+      block: wholeNumber("block", "most queries per block of exact attention [default: by the length]", 1, 65_536),
       stateful: flag("pass a causal model's state as inputs and outputs"),
       "max-length": wholeNumber("max-length", "grow the position table to this many tokens", 1, 1 << 24),
       growth: choice(["tile", "interpolate"], "how to grow the position table [default: tile]"),
@@ -188,7 +189,8 @@ export async function parseArguments(argv: readonly string[], columns?: number):
         "convert a checkpoint",
         convertOptions,
         ({ source, json, quiet, ...options }) => {
-          const { output, features, count, projection, seed, seeds, refine, keep, budget, cross, target } = options;
+          const { output, features, count, projection, seed, seeds, refine, keep, budget, cross, target, block } =
+            options;
           const { window, chosenBlocks } = options;
           const { stateful, maxLength, growth, speed, calibrate, calibrateCount, evaluate, evaluateCount } = options;
           const {
@@ -220,6 +222,7 @@ export async function parseArguments(argv: readonly string[], columns?: number):
             keep,
             budget,
             target,
+            block,
             maxLength,
             growth,
             calibrate,

@@ -190,7 +190,7 @@ function advice({ options, calibration, evaluation, sites }: FavorFile): string[
           "The features were not calibrated. Uncalibrated features lose far more quality: pass a file of your sequences with --calibrate.",
         ]
       : []),
-    ...(evaluation === undefined ? [`The quality was not measured: ${how}`] : []),
+    ...(evaluation === undefined && isConverted ? [`The quality was not measured: ${how}`] : []),
   ];
 }
 

@@ -120,6 +120,8 @@ describe("usage: exit code 2", () => {
     [["--count", "many"], /--count takes a whole number/],
     [["--seed", "-1"], /--seed takes a whole number/],
     [["--seed", "1.5"], /--seed takes a whole number/],
+    [["--block", "64"], /--block sets how many queries .* Leave it out, or convert with --features exact/],
+    [["--block", "0", "--features", "exact"], /--block/],
     [["--keep", "first"], /--keep takes layers such as 0,1/],
     [["--keep", "2-1"], /--keep takes layers such as 0,1/],
     [["--keep", "0,4"], /--keep names layer 4, but the model's attention is in layers 0 to 3/],

@@ -3,7 +3,7 @@ import { bytesText } from "@favor/checkpoints/node";
 
 import type { FavorFile } from "../record/favor-file.ts";
 import { describeEvaluation, evaluationMethod, meaningOf } from "../describe-evaluation.ts";
-import { describeTuning, summary } from "../summary.ts";
+import { describeTuning, isLossless, summary } from "../summary.ts";
 import { onnxruntimeUse, opset27Use, pythonUse, statefulUse, transformersJsUse } from "./use.ts";
 
 /** Escapes text for Markdown, on one line. */
@@ -63,7 +63,8 @@ function frontMatter({ card }: FavorFile): string[] {
   return ["---", ...known.map(([key, value]) => `${key}: ${value}`), tags, "---"];
 }
 
-function quality({ evaluation, tuning }: FavorFile): string[] {
+function quality(file: FavorFile): string[] {
+  const { evaluation, tuning } = file;
   const measured: string[] = [];
   if (tuning !== undefined) {
     measured.push(
@@ -72,6 +73,9 @@ function quality({ evaluation, tuning }: FavorFile): string[] {
     );
   } else if (evaluation !== undefined) {
     measured.push(`${plain(describeEvaluation(evaluation))} ${plain(meaningOf(evaluation))}`);
+  }
+  if (measured.length === 0 && isLossless(file)) {
+    return ["Every layer computes what it did before, up to rounding. `favor-convert verify` compares both models."];
   }
   if (measured.length === 0) {
     return ["Not measured. Run favor-convert with `--evaluate` and data like yours before you rely on this model."];

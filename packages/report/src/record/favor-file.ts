@@ -76,6 +76,8 @@ export interface FavorOptions {
   readonly budget?: number;
   /** How the embeddings were made that the models were compared by, if the user said it. */
   readonly pooling?: PoolingMode;
+  /** Most queries per block of exact attention and of windows, if it was chosen. */
+  readonly block?: number;
   readonly cross?: true;
   /** Width of the blocks of exact keys, and how many are chosen besides the near ones; absent: none. */
   readonly window?: number;
@@ -205,6 +207,7 @@ const currentFile: z.ZodType<FavorFile> = z.object({
     keep: z.array(count),
     budget: z.number().exactOptional(),
     pooling: z.enum(poolingModes).exactOptional(),
+    block: count.exactOptional(),
     cross: z.literal(true).exactOptional(),
     window: count.exactOptional(),
     chosenBlocks: count.exactOptional(),

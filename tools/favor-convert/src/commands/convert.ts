@@ -35,7 +35,7 @@ import { loadTokenizer } from "@favor/measure/tokens";
 import type { SequenceTokenizer } from "@favor/measure/tokens";
 import { versions } from "../versions.ts";
 import type { Activations } from "../calibrate/activations.ts";
-import { checkKept, maskOperations, optionsOf } from "./request.ts";
+import { checkBlock, checkKept, maskOperations, optionsOf } from "./request.ts";
 import type { ConvertRequest } from "./request.ts";
 import { planOf } from "./plan.ts";
 import { unknownLengths } from "./unknown-lengths.ts";
@@ -118,6 +118,7 @@ export async function convert(
     checkWeights(model, source.modelPath);
     const attention = findAttention(model, { maskOperations });
     checkKept(options.keep, new Set(attention.sites.map((site) => site.layer)));
+    checkBlock(options, attention.sites);
     const notes = [...opened.notes, ...attention.notes, ...checkConfiguration(source.config, attention.sites)];
     if (request.dryRun === true) {
       for (const path of [request.calibrate, request.evaluate]) await checkData(path, request.column);
@@ -350,7 +351,7 @@ async function convertTo(
 
 /** What the rewriter is asked for. Landmarks are feature maps made here: it sees the positive features they are. */
 function rewriteOptions(options: FavorOptions, keep: readonly number[]): Omit<ConvertOptions, "maskOperations"> {
-  const { features, count, seed, projection, cross, target, stateful, maxLength, growth, window, chosenBlocks } =
+  const { features, count, seed, projection, cross, target, stateful, maxLength, growth, window, chosenBlocks, block } =
     options;
   return {
     features: features === "landmark" ? "positive" : features,
@@ -358,6 +359,7 @@ function rewriteOptions(options: FavorOptions, keep: readonly number[]): Omit<Co
     seed,
     keep,
     ...(projection !== undefined && { projection }),
+    ...(block !== undefined && { block }),
     ...(cross === true && { cross }),
     ...(window !== undefined && { exactKeys: { window, ...(chosenBlocks !== undefined && { chosenBlocks }) } }),
     ...(target !== undefined && { target }),

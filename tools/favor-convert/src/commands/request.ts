@@ -1,4 +1,4 @@
-import type { ConvertOptions, FeatureChoice } from "@favor/rewriter";
+import type { ConvertOptions, FeatureChoice, SiteReport } from "@favor/rewriter";
 
 import { refuseIf } from "@favor/command-line";
 import type { FavorOptions } from "@favor/report";
@@ -22,6 +22,8 @@ export interface ConvertRequest extends SourceOptions {
   readonly seeds?: number;
   /** Gradient-descent steps on each head's landmarks after their fit; default 0. */
   readonly refine?: number;
+  /** The most queries per block of exact attention and of windows; default: by the length of the input. */
+  readonly block?: number;
   /** Layers to keep as softmax, counted from 0. */
   readonly keep?: readonly number[];
   /**
@@ -169,11 +171,26 @@ export function optionsOf(request: ConvertRequest): FavorOptions {
     ...(budget !== undefined && { budget }),
     ...(window > 0 && { window, chosenBlocks }),
     ...(request.pooling !== undefined && { pooling: request.pooling }),
+    ...(request.block !== undefined && { block: request.block }),
     ...(request.cross === true && { cross: true }),
     ...(request.target !== undefined && { target: request.target }),
     ...(request.stateful === true && { stateful: true }),
     ...(maxLength !== undefined && { maxLength, growth: request.growth ?? "tile" }),
   };
+}
+
+/** Checks that --block changes something: that attention is computed by blocks at all. */
+export function checkBlock({ block, features, keep }: FavorOptions, sites: readonly SiteReport[]): void {
+  const hasBlocks = sites.some(
+    ({ layer, possible }) =>
+      !keep.includes(layer) &&
+      (possible.includes("band") || (features === "exact" && possible.includes("exact by block"))),
+  );
+  refuseIf(
+    block !== undefined && sites.length > 0 && !hasBlocks,
+    "--block sets how many queries a block of exact attention or of a window has, but this conversion has neither. " +
+      (features === "exact" ? "Leave it out." : "Leave it out, or convert with --features exact."),
+  );
 }
 
 /** Checks that the model has the layers of --keep. */
