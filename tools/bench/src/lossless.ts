@@ -7,18 +7,20 @@
  * Without a model, measures an encoder of BERT-base's shape with random weights; with `--modernbert` one of
  * ModernBERT-base's, whose windows are written as windows, and whose other layers are exact or linear. Memory is what one pass takes above the
  * loaded model, at its highest, in a process of its own (Linux only). Times are the shortest of several rounds; the
- * variants take turns within a round. Variants that need more than `--memory` GB are left out.
+ * variants take turns within a round. Variants that need more than `--memory` GB are left out. `--lengths 512,2048` measures
+ * at these lengths alone.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { RandomStream, streamPurpose } from "@favor/core";
 import { onnxruntime } from "@favor/measure/onnxruntime";
 import { openModel, writeModel } from "@favor/onnx/node";
 import { convertAttention, type ConvertOptions } from "@favor/rewriter";
+import type { LosslessResult } from "./lossless-table.ts";
 import { modernBert } from "./modernbert-model.ts";
 import { encoder, noise } from "./size-model.ts";
 
@@ -48,16 +50,11 @@ const windowVariants: readonly Variant[] = [
   { name: "windows, rest 256 positive features", options: { features: "positive", count: 256 }, isQuadratic: false },
 ];
 
+/** One form of a model at one length. */
 interface Pass {
   readonly seconds: number;
   /** Above the loaded model. */
   readonly megabytes: number;
-}
-
-interface Result {
-  readonly title: string;
-  readonly length: number;
-  readonly passes: readonly (Pass & { readonly variant: string })[];
 }
 
 const megabytesOf = (field: string): number =>
@@ -139,9 +136,12 @@ async function writeVariant(source: string, path: string, { options }: Variant, 
   return path;
 }
 
+/** The file's name after its folder's. */
+const titleOf = (path: string): string => `${basename(dirname(resolve(path)))}/${basename(path)}`;
+
 async function subjects(given: readonly string[], isModern: boolean, folder: string): Promise<Subject[]> {
   if (isModern) return [await encoderOfModernBert(join(folder, "modernbert.onnx"))];
-  if (given.length > 0) return given.map((path) => ({ title: basename(path), path, variants, lengths }));
+  if (given.length > 0) return given.map((path) => ({ title: titleOf(path), path, variants, lengths }));
   const path = await encoderOfBertBase(join(folder, "base.onnx"));
   return [{ title: "BERT-base encoder, random weights", path, variants, lengths }];
 }
@@ -149,28 +149,31 @@ async function subjects(given: readonly string[], isModern: boolean, folder: str
 interface Limits {
   readonly threads: number;
   readonly mostGigabytes: number;
+  /** Undefined for the subject's own. */
+  readonly lengths: readonly number[] | undefined;
 }
 
 async function measure(
   output: string,
   given: readonly string[],
   isModern: boolean,
-  { threads, mostGigabytes }: Limits,
+  { threads, mostGigabytes, lengths: chosen }: Limits,
 ) {
   const folder = mkdtempSync(join(tmpdir(), "favor-lossless-"));
-  const results: Result[] = [];
+  const results: LosslessResult[] = [];
   try {
     for (const subject of await subjects(given, isModern, folder)) {
       const { title, path } = subject;
+      const at = chosen ?? subject.lengths;
       const paths: string[] = [];
       for (const [i, variant] of subject.variants.entries())
-        paths.push(await writeVariant(path, join(folder, `variant-${i}.onnx`), variant, subject.lengths.at(-1)!));
-      for (const [at, length] of subject.lengths.entries()) {
+        paths.push(await writeVariant(path, join(folder, `variant-${i}.onnx`), variant, at.at(-1)!));
+      for (const [place, length] of at.entries()) {
         const best = subject.variants.map((): Pass => ({ seconds: Infinity, megabytes: Infinity }));
         for (let round = 0; round < roundsAt(length); round++)
           for (const [i, { isQuadratic }] of subject.variants.entries()) {
             const before = results.findLast((entry) => entry.title === title)?.passes[i]?.megabytes ?? 0;
-            const growth = (length / (subject.lengths[at - 1] ?? length)) ** 2;
+            const growth = (length / (at[place - 1] ?? length)) ** 2;
             if (isQuadratic && growth * before > 1024 * mostGigabytes) continue;
             const pass = passOf(paths[i]!, length, threads);
             if (pass === undefined) continue;
@@ -202,6 +205,7 @@ const { values, positionals } = parseArgs({
     modernbert: { type: "boolean", default: false },
     threads: { type: "string", default: "1" },
     memory: { type: "string", default: "16" },
+    lengths: { type: "string" },
   },
 });
 const [first, ...others] = positionals;
@@ -211,4 +215,5 @@ else
   await measure(first, others, values.modernbert, {
     threads: Number(values.threads),
     mostGigabytes: Number(values.memory),
+    lengths: values.lengths?.split(",").map(Number),
   });
