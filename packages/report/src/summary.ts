@@ -87,10 +87,13 @@ interface Described {
 
 /** `256 positive features per head, orthogonal projection, calibrated on 200 sequences, best of 4 draws`. */
 export function describeFeatures({ options, calibration }: Described): string {
-  const { features, count, projection, seeds = 1, refine = 0, window = 0, chosenBlocks = 0 } = options;
+  const { features, count, projection, seeds = 1, refine = 0, window = 0, chosenBlocks = 0, chosen = [] } = options;
   if (features === "exact") return "exact softmax";
   const isDirect = features === "elu1" || features === "squared-relu";
-  const parts = [isDirect ? `${features} features` : `${counted(count, `${features} feature`)} per head`];
+  const number = chosen.includes("count")
+    ? `${features} features, as many as calibration chose for each layer`
+    : `${counted(count, `${features} feature`)} per head`;
+  const parts = [isDirect ? `${features} features` : number];
   if (projection !== undefined && !isDirect) parts.push(`${projection} projection`);
   if (calibration !== undefined) {
     parts.push(
@@ -101,7 +104,9 @@ export function describeFeatures({ options, calibration }: Described): string {
   }
   if (seeds > 1) parts.push(`best of ${seeds} draws`);
   if (refine > 0) parts.push(`refined in ${counted(refine, "step")}`);
-  if (window > 0) parts.push(`beside exact keys (${describeExactKeys({ window, chosenBlocks })})`);
+  const isChosen = chosen.includes("window") || chosen.includes("chosenBlocks");
+  if (isChosen) parts.push("beside exact keys that calibration chose for each layer");
+  else if (window > 0) parts.push(`beside exact keys (${describeExactKeys({ window, chosenBlocks })})`);
   return parts.join(", ");
 }
 

@@ -87,6 +87,25 @@ export class ModelAttention {
   tapSamples(): TappedModel<SampleTap> {
     return tapSamples(forkAttention(this.#normalised, this.#found));
   }
+
+  /**
+   * A copy of the model with the outputs of both, so that calibration runs it once.
+   *
+   * @param byBlock for long inputs: attention is computed exactly, but in memory that grows with the length alone, and
+   *   position tables grow to `maxLength` if that is given. Uses an operator of onnxruntime's where it can.
+   * @throws GraphError "positions-cannot-grow"
+   */
+  tapCalibration(
+    byBlock?: Pick<ConvertOptions, "maxLength" | "growth">,
+  ): TappedModel<SampleTap> & { readonly sums: readonly MomentTap[] } {
+    const fork = forkAttention(this.#normalised, this.#found);
+    const samples = tapSamples(fork);
+    const both = { ...samples, sums: tapMoments(fork).taps };
+    if (byBlock === undefined || both.taps.length === 0) return both;
+    // Taps are outputs by now: what they read stays.
+    const settings = checkOptions({ ...byBlock, features: "exact", target: "onnxruntime" });
+    return { ...both, model: convertFound(fork, settings, this.#checked).model };
+  }
 }
 
 /** The sites and notes of {@link findAttention}. */

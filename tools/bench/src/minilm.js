@@ -11,14 +11,18 @@ import { convert } from "favor-convert";
 import { progressOn } from "@favor/command-line";
 import { onnxruntime } from "@favor/measure/onnxruntime";
 
+import { dropFarField } from "./drop-far-field.js";
+
 const counts = [64, 128, 256];
-const variants = Object.fromEntries(
-  counts.flatMap((count) => [
+const variants = Object.fromEntries([
+  ["chosen by calibration", { calibrate: true }],
+  ["chosen by calibration, far field dropped", { calibrate: true, dropped: "chosen by calibration" }],
+  ...counts.flatMap((count) => [
     [`positive ${count}`, { features: "positive", count }],
     [`positive ${count}, calibrated`, { features: "positive", count, calibrate: true }],
     [`landmark ${count}`, { features: "landmark", count, calibrate: true }],
   ]),
-);
+]);
 
 /** Texts by their length in tokens, the two around them included: how many of each to compare, from and to. */
 const groups = [
@@ -126,11 +130,15 @@ function similarityKept(before, after) {
   return (n * xy - x * y) / Math.sqrt((n * xx - x * x) * (n * yy - y * y));
 }
 
-async function convertOnce(name, { calibrate, ...request }) {
+async function convertOnce(name, { calibrate, dropped, ...request }) {
   const folder = join(output, name.replaceAll(/[^a-z0-9]+/g, "-"));
-  const path = join(folder, "onnx", "model.onnx");
+  const path = dropped === undefined ? join(folder, "onnx", "model.onnx") : `${folder}.onnx`;
   if (existsSync(path)) return path;
   process.stderr.write(`Converting: ${name} ...\n`);
+  if (dropped !== undefined) {
+    await dropFarField(model, join(output, dropped.replaceAll(" ", "-")), path);
+    return path;
+  }
   const texts = calibrate === true ? { calibrate: join(output, "calibration.txt") } : {};
   await convert({ ...request, ...texts, source: model, output: folder }, progressOn(process.stderr, process.env));
   return path;
@@ -140,6 +148,7 @@ async function compareAll() {
   const texts = compared.flat();
   const tokens = texts.reduce((sum, { ids }) => sum + ids.length, 0);
   const original = await embed(await convertOnce("exact", { features: "exact" }), texts);
+  const results = [];
   console.log(`${texts.length} texts (${compared.map(({ length }) => length).join(", ")}), ${tokens} tokens.\n`);
   console.log(`| attention | ${groups.map(({ name }) => name).join(" | ")} | lowest | nearest text kept, % | r |`);
   console.log(`|---${"|---".repeat(groups.length)}|---|---|---|`);
@@ -150,12 +159,16 @@ async function compareAll() {
     let at = 0;
     const means = compared.map(({ length }) => {
       const part = cosines.slice(at, (at += length));
-      return (part.reduce((sum, value) => sum + value, 0) / length).toFixed(4);
+      return part.reduce((sum, value) => sum + value, 0) / length;
     });
     const [before, after] = [nearest(original), nearest(converted)];
     const kept = (100 * before.filter((index, i) => index === after[i]).length) / texts.length;
     const lowest = Math.min(...cosines).toFixed(3);
-    const r = similarityKept(original, converted).toFixed(4);
-    console.log(`| ${name} | ${means.join(" | ")} | ${lowest} | ${kept.toFixed(1)} | ${r} |`);
+    const r = similarityKept(original, converted);
+    const shown = means.map((mean) => mean.toFixed(4)).join(" | ");
+    console.log(`| ${name} | ${shown} | ${lowest} | ${kept.toFixed(1)} | ${r.toFixed(4)} |`);
+    const byGroup = Object.fromEntries(means.map((mean, i) => [groups[i].name, mean]));
+    results.push({ name, cosines: byGroup, nearestKept: kept, r });
   }
+  writeFileSync(join(output, "results.json"), JSON.stringify(results));
 }

@@ -49,6 +49,15 @@ function parseLayers(value: unknown): number[] {
   });
 }
 
+/** Parses the width of a block, or `auto`. */
+function parseWindow(value: unknown): number | "auto" {
+  if (value === "auto") return "auto";
+  if (typeof value === "string" && /^\d{1,5}$/.test(value) && Number(value) <= 65_536) return Number(value);
+  throw new UsageError(`--window takes a whole number from 0 to 65536, or auto; found ${JSON.stringify(value)}.`, {
+    code: "bad-arguments",
+  });
+}
+
 /** The longest length to measure the speed at: softmax takes 1 GiB per head there. */
 const longestSpeed = 16_384;
 
@@ -102,12 +111,14 @@ function convertOptions(parser: Argv) {
       refine: wholeNumber("refine", "gradient-descent steps on the landmarks [default: 0]", 0, 10_000),
     }),
     ...grouped("Exact keys:", {
-      window: wholeNumber(
-        "window",
-        "width of the blocks of keys that are exact: own and neighbours [default: 0]",
-        0,
-        65536,
-      ),
+      window: {
+        string: true,
+        requiresArg: true,
+        describe:
+          "width of the blocks of keys that are exact: own and neighbours; auto lets calibration choose, for each layer " +
+          "[default: auto with --calibrate, without --count and --chosen-blocks; else 0]",
+        coerce: parseWindow,
+      },
       "chosen-blocks": wholeNumber(
         "chosen-blocks",
         "further exact blocks for each block of queries [default: 0]",
@@ -121,7 +132,7 @@ function convertOptions(parser: Argv) {
       evaluate: dataFile("evaluate", "to compare both models on"),
       "evaluate-count": wholeNumber("evaluate-count", "sequences to compare on [default: 500]", 1, 1_000_000),
       column,
-      truncate: flag("cut sequences that are too long"),
+      truncate: flag("take the beginnings of sequences that are too long, instead of windows"),
       pooling: choice(poolingModes, "how embeddings are made, to compare them [default: as the checkpoint says]"),
     }),
     ...grouped("Speed:", {
@@ -146,7 +157,12 @@ function convertOptions(parser: Argv) {
       target: choice(["standard", "onnxruntime", "onnx27"], "whose operators to write [default: standard]"),
       block: wholeNumber("block", "most queries per block of exact attention [default: by the length]", 1, 65_536),
       stateful: flag("pass a causal model's state as inputs and outputs"),
-      "max-length": wholeNumber("max-length", "grow the position table to this many tokens", 1, 1 << 24),
+      "max-length": wholeNumber(
+        "max-length",
+        "grow the position table to this many tokens; data is read in windows of at most as many",
+        1,
+        1 << 24,
+      ),
       growth: choice(["tile", "interpolate"], "how to grow the position table [default: tile]"),
     }),
     ...grouped("The checkpoint:", { ...origin, ...built }),

@@ -76,18 +76,29 @@ describe("gpt2-n-positions", () => {
   const original = caseFolder("gpt2-n-positions");
   const data = join(original, "data.txt");
 
-  test("a line longer than the position table is refused by its line", async () => {
-    const { status, stderr } = await favorConvert(
-      original,
-      "-o",
-      join(await temporaryFolder(), "o"),
-      "--evaluate",
-      data,
-    );
-    expect(status).toBe(3);
+  test("a line longer than the position table gives windows, which the report and verify know", async () => {
+    const output = join(await temporaryFolder(), "o");
+    const { status, stderr } = await favorConvert(original, "-o", output, "--evaluate", data);
+    expect(status).toBe(0);
     expect(stderr).toMatch(
-      /data\.txt, line 1: the sequence has 42 tokens, but the model's position table holds only 24/,
+      /Evaluation data: 1 of the \d+ sequences? of data\.txt .*windows of 24 tokens.*--max-length.*--truncate/,
     );
+    const favor = JSON.parse(await readFile(join(output, "favor.json"), "utf8")) as FavorFile;
+    expect(favor.evaluation?.data).toMatchObject({ windows: 1, windowTokens: 24, truncated: 0 });
+    expect(await readFile(join(output, "report.html"), "utf8")).toContain("1 window of longer ones");
+    const { checks } = await verify({ original, converted: output, data });
+    expect(checks.filter((check) => !check.passed)).toEqual([]);
+  });
+
+  test("--max-length makes the windows shorter", async () => {
+    const { favor } = await convert({
+      source: original,
+      output: join(await temporaryFolder(), "o"),
+      count: 8,
+      evaluate: data,
+      maxLength: 10,
+    });
+    expect(favor?.evaluation?.data).toMatchObject({ windowTokens: 10 });
   });
 
   test("or cut, and verify cuts its probes as well", async () => {

@@ -49,7 +49,13 @@ test("the mean of the hidden states is compared, as it is computed token by toke
   expect(evaluation).toMatchObject({ output: "last_hidden_state", width: 128, pooling: { modes: ["mean"] } });
 
   const tokenizer = await loadTokenizer(source);
-  const drawn = { count: evaluateCount, seed: 0, maximumTokens: undefined, truncate: false, withLongest: true };
+  const drawn = {
+    count: evaluateCount,
+    seed: 0,
+    maximumTokens: undefined,
+    longer: "refuse" as const,
+    withLongest: true,
+  };
   const { sequences } = await loadSequences(validation, tokenizer, drawn);
   const embeddings = async (path: string): Promise<number[][]> => {
     const runner = await ModelRunner.open(path, { threads: 1 });
@@ -107,7 +113,7 @@ test("a decoder is measured by the next token: accuracy and perplexity are those
   const { favor } = await convert({ source, output, count: 16, evaluate, truncate: true });
   const { evaluation } = favor;
   if (evaluation?.kind !== "next-token") throw new Error("not measured as a decoder");
-  const drawn = { count: 500, seed: 0, maximumTokens: 24, truncate: true };
+  const drawn = { count: 500, seed: 0, maximumTokens: 24, longer: "cut" as const };
   const { sequences } = await loadSequences(evaluate, await loadTokenizer(source), drawn);
   const runner = await ModelRunner.open(join(source, "onnx", "model.onnx"), { threads: 1 });
   let [correct, loss, count] = [0, 0, 0];

@@ -8,7 +8,7 @@ import { openModel, writeModel } from "@favor/onnx/node";
 import Long from "long";
 import { expect, test } from "vitest";
 
-import { gatherMoments, gatherUnpaddedMoments } from "../src/calibrate/moments.ts";
+import { MomentSums, gatherUnpaddedMoments } from "../src/calibrate/moments.ts";
 import { ModelRunner } from "@favor/measure";
 import { loadSequences } from "@favor/measure/tokens";
 import { loadTokenizer } from "@favor/measure/tokens";
@@ -16,7 +16,7 @@ import { calibration, tiny } from "@favor/test-support/antibody";
 import { temporaryFolder } from "@favor/test-support/temporary-folder";
 
 async function someSequences(): Promise<(readonly number[])[]> {
-  const settings = { count: 3, seed: 0, maximumTokens: 160, truncate: true, column: undefined };
+  const settings = { count: 3, seed: 0, maximumTokens: 160, longer: "cut" as const, column: undefined };
   const { sequences } = await loadSequences(calibration, await loadTokenizer(tiny), settings);
   return sequences.map(({ ids }) => ids);
 }
@@ -54,7 +54,10 @@ test("sums of the graph, queries and keys themselves, and those of a padded mode
   const found = findAttention(opened.model);
   const [{ taps }, { taps: samples }] = [found.tapMoments(), found.tapSamples()];
   opened.close();
-  const summed = await gatherMoments(await runnerOf((model) => findAttention(model).tapMoments()), taps, ids, () => {});
+  const sums = new MomentSums(taps);
+  const summing = await runnerOf((model) => findAttention(model).tapMoments());
+  for (const each of ids) sums.add(await summing.runAll([each], sums.names));
+  const summed = sums.moments();
   const whole = await gatherUnpaddedMoments(
     await runnerOf((model) => findAttention(model).tapSamples()),
     samples,

@@ -6,7 +6,7 @@ export interface RemainderInput {
   readonly phiQuery: Float64Array;
   /** `[keys, count]`. */
   readonly phiKey: Float64Array;
-  /** Per query the exact keys, as ranges [from, to, ...]. */
+  /** Per query the exact keys, as ranges [from, to, ...]. Consecutive queries that share an array are computed together. */
   readonly exact: readonly (readonly number[])[];
   /** How many keys each query attends to. */
   readonly attended: Uint32Array;
@@ -60,17 +60,22 @@ function addExcluded(
   const keys = phiKey.length / count;
   const joined = multiply(phiQuery, core, queries, count, count);
   const predicted = new Float64Array(queries * count);
-  const addRange = (i: number, from: number, to: number): void => {
-    const row = i * count;
-    for (let key = from * count; key < to * count; key += count) {
-      let weight = 0;
-      for (let m = 0; m < count; m++) weight += joined[row + m]! * phiKey[key + m]!;
-      for (let m = 0; m < count; m++) predicted[row + m]! += weight * phiKey[key + m]!;
-    }
+  /** Adds what the rows first..last get from the keys from..to. */
+  const addRange = (first: number, last: number, from: number, to: number): void => {
+    if (from === to) return;
+    const [rows, width] = [last - first, to - from];
+    const features = phiKey.subarray(from * count, to * count);
+    const weights = multiplyTransposed(joined.subarray(first * count, last * count), features, rows, count, width);
+    const sum = multiply(weights, features, rows, width, count);
+    for (let at = 0; at < sum.length; at++) predicted[first * count + at]! += sum[at]!;
   };
-  for (const [i, ranges] of exact.entries()) {
-    for (let at = 0; at < ranges.length; at += 2) addRange(i, ranges[at]!, ranges[at + 1]!);
-    addRange(i, attended[i]!, keys);
+  for (let first = 0; first < queries;) {
+    const ranges = exact[first]!;
+    let last = first + 1;
+    while (last < queries && exact[last] === ranges && attended[last] === attended[first]) last++;
+    for (let at = 0; at < ranges.length; at += 2) addRange(first, last, ranges[at]!, ranges[at + 1]!);
+    addRange(first, last, attended[first]!, keys);
+    first = last;
   }
   addTransposedProduct(phiQuery, predicted, queries, count, count, sums);
 }

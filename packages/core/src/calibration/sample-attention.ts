@@ -1,7 +1,7 @@
 import { requireSlope } from "../attention/alibi.ts";
-import { blockLogMask, chooseBlocks, exactRanges, resolveExactKeys } from "../attention/hybrid/exact-keys.ts";
+import { blockChooser, blockLogMask, exactRanges, resolveExactKeys } from "../attention/hybrid/exact-keys.ts";
 import type { ExactKeysOptions } from "../attention/hybrid/exact-keys.ts";
-import { requireFinite, requireObject, rowCount } from "../checks.ts";
+import { requireFinite, requireLength, requireObject, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import type { HeadCoordinates } from "../features/coordinates.ts";
 import { multiplyTransposed } from "../linear-algebra/products.ts";
@@ -11,6 +11,11 @@ import type { RandomStream } from "../random/stream.ts";
 export interface AttentionInput {
   readonly query: Float64Array;
   readonly key: Float64Array;
+  /**
+   * `[rows of query]`, ascending: where the queries stand among the keys, if only some of them are given. Exact keys need
+   * whole blocks of queries, in causal attention also the block before each. Default: queries 0, 1, 2, ...
+   */
+  readonly positions?: Uint32Array;
 }
 
 /** The exact attention of some queries of one input, in the balanced coordinates. */
@@ -57,10 +62,20 @@ export function requireInputs(inputs: readonly AttentionInput[]): void {
  */
 export function checkInputs(inputs: readonly AttentionInput[], dim: number, causal = false, slope = 0): void {
   requireInputs(inputs);
-  for (const [i, { query, key }] of inputs.entries()) {
+  for (const [i, { query, key, positions }] of inputs.entries()) {
     const queries = rowCount(`inputs[${i}].query`, query, dim);
     const keys = rowCount(`inputs[${i}].key`, key, dim);
-    if ((causal || slope > 0) && queries !== keys) {
+    if (positions !== undefined) {
+      requireLength(`inputs[${i}].positions`, positions, queries);
+      const wrong = positions.findIndex((at, row) => at >= keys || (row > 0 && at <= positions[row - 1]!));
+      if (wrong >= 0) {
+        throw new ArgumentError(
+          `inputs[${i}].positions[${wrong}]`,
+          `above the one before and below ${keys}`,
+          positions[wrong],
+        );
+      }
+    } else if ((causal || slope > 0) && queries !== keys) {
       const why = causal ? "causal attention" : "ALiBi";
       throw new ArgumentError(`inputs[${i}].key`, `as many keys as queries, ${queries}, for ${why}`, keys);
     }
@@ -80,7 +95,10 @@ export function checkSlope(slope: number, exactKeys: ExactKeysOptions | undefine
 }
 
 /** The most queries taken from one input: more inputs tell more than more rows of a long one. */
-const queriesPerInput = 256;
+const queriesPerInput = 128;
+
+/** With exact keys, of how many blocks of queries they are: choosing blocks of keys is what takes time. */
+const queryBlocksPerInput = 8;
 
 export interface SamplingOptions {
   /** Query i attends only to the keys 0..i. Default false. */
@@ -110,37 +128,76 @@ export function sampleAttention(
     if (taken >= rows) break;
     const { query, key } = inputs[index]!;
     if (query.length === 0 || key.length === 0) continue;
-    const queries = query.length / dim;
-    const chosen = permutation(queries, stream).subarray(0, queriesPerInput).toSorted();
+    const { positions = Uint32Array.from({ length: query.length / dim }, (_, i) => i) } = inputs[index]!;
+    const isHybrid = exactKeys !== undefined && exactKeys.window > 0;
+    const chosen = isHybrid
+      ? rowsOfBlocks(positions, exactKeys.window, stream)
+      : permutation(positions.length, stream).subarray(0, queriesPerInput).toSorted();
     const selected = new Float64Array(chosen.length * dim);
     for (const [target, row] of chosen.entries()) {
       selected.set(query.subarray(row * dim, (row + 1) * dim), target * dim);
     }
     const keys = key.length / dim;
-    const attended = causal ? chosen.map((row) => row + 1) : new Uint32Array(chosen.length).fill(keys);
-    const exact = exactKeys && rangesOfRows(query, key, dim, chosen, { ...exactKeys, causal });
+    const places = chosen.map((row) => positions[row]!);
+    const attended = causal ? places.map((place) => place + 1) : new Uint32Array(chosen.length).fill(keys);
+    const exact = exactKeys && rangesOfRows({ query, key, positions }, dim, places, { ...exactKeys, causal });
     if (exact?.every((ranges, i) => ranges[0] === 0 && ranges[1] === attended[i])) continue;
     taken += chosen.length;
-    sample.push(attend(selected, key, { attended, exact, fade: fadeOf(slope, chosen, attended, keys) }, coordinates));
+    sample.push(attend(selected, key, { attended, exact, fade: fadeOf(slope, places, attended, keys) }, coordinates));
   }
   return sample;
 }
 
-/** The exact keys of some queries, cut at the query in causal attention. */
+/** Some rows of some blocks of queries, as numbers into `positions`, ascending. */
+function rowsOfBlocks(positions: Uint32Array, window: number, stream: RandomStream): Uint32Array {
+  const byBlock = new Map<number, number[]>();
+  for (const [row, position] of positions.entries()) {
+    const block = Math.floor(position / window);
+    const rows = byBlock.get(block);
+    if (rows === undefined) byBlock.set(block, [row]);
+    else rows.push(row);
+  }
+  const blocks = [...byBlock.values()];
+  const perBlock = Math.ceil(queriesPerInput / Math.min(queryBlocksPerInput, blocks.length));
+  const taken: number[] = [];
+  for (const index of permutation(blocks.length, stream)) {
+    if (taken.length >= queriesPerInput) break;
+    const rows = blocks[index]!;
+    for (const at of permutation(rows.length, stream).subarray(0, perBlock)) taken.push(rows[at]!);
+  }
+  return Uint32Array.from(taken).toSorted();
+}
+
+/** The exact keys of the queries at some places, cut at the query in causal attention. Rows of a block share theirs. */
 function rangesOfRows(
-  query: Float64Array,
-  key: Float64Array,
+  { query, key, positions }: Required<AttentionInput>,
   dim: number,
-  rows: Uint32Array,
+  places: Uint32Array,
   { causal, ...options }: ExactKeysOptions & { readonly causal: boolean },
 ): (readonly number[])[] {
-  const [queries, keys] = [query.length / dim, key.length / dim];
+  const keys = key.length / dim;
+  const isNear = options.near ?? true;
+  const queries = isNear || causal ? keys : positions.length;
   const exact = resolveExactKeys(options, { queries, keys }, undefined, causal);
-  if (exact.window === 0) return Array.from(rows, () => []);
-  const chosen = chooseBlocks(query, key, dim, exact, blockLogMask(keys, undefined, exact.first));
-  return Array.from(rows, (row) => {
-    const block = Math.floor(row / exact.window);
-    return exactRanges(exact, chosen[block], block, causal ? row + 1 : keys);
+  if (exact.window === 0) return Array.from(places, () => []);
+  const choose = blockChooser(key, dim, exact, blockLogMask(keys, undefined, exact.first));
+  const rowsAt = (from: number, to: number): Float64Array => {
+    const first = positions.indexOf(from);
+    if (first < 0 || positions[first + to - from - 1] !== to - 1) {
+      throw new ArgumentError(
+        "inputs.positions",
+        `all of the queries ${from} to ${to - 1}, which choose blocks`,
+        positions,
+      );
+    }
+    return query.subarray(first * dim, (first + to - from) * dim);
+  };
+  const known = new Map<number, readonly number[]>();
+  return Array.from(places, (place) => {
+    const block = Math.floor(place / exact.window);
+    const ranges = known.get(block) ?? exactRanges(exact, choose(block, queries, rowsAt), block, keys);
+    known.set(block, ranges);
+    return causal ? cutAt(ranges, place + 1) : ranges;
   });
 }
 
@@ -152,6 +209,15 @@ function fadeOf(slope: number, rows: Uint32Array, attended: Uint32Array, keys: n
     for (let j = 0; j < attended[i]!; j++) fade[i * keys + j] = Math.exp(-slope * Math.abs(row - j));
   }
   return fade;
+}
+
+/** The parts of ascending ranges below `end`. */
+function cutAt(ranges: readonly number[], end: number): readonly number[] {
+  const cut: number[] = [];
+  for (let at = 0; at < ranges.length && ranges[at]! < end; at += 2) {
+    cut.push(ranges[at]!, Math.min(end, ranges[at + 1]!));
+  }
+  return cut;
 }
 
 function attend(

@@ -69,3 +69,18 @@ export async function sampleWithLongest<T>(
 async function* asStream<T>(items: readonly T[]): AsyncGenerator<T, void> {
   yield* items;
 }
+
+/** Number of the stream for items that are all in memory, so that it does not repeat the draw from their file. */
+const heldStream = 2;
+
+/** Like {@link sampleOf}, of items that are all in memory. */
+export function sampleOfAll<T>(items: readonly T[], count: number, seed: number): T[] {
+  const random = new RandomStream({ seed, purpose: streamPurpose.sampling, layer: heldStream });
+  let taken = 0;
+  // Selection sampling: exactly `count`, every subset equally likely.
+  return items.filter((_, index) => {
+    if (random.uniform() * (items.length - index) >= count - taken) return false;
+    taken++;
+    return true;
+  });
+}

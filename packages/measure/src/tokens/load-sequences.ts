@@ -5,10 +5,11 @@ import { hashFile } from "@favor/onnx/node";
 import { readRecords } from "../data/data-file.ts";
 import { malformed, unitOf } from "../data/lines.ts";
 import type { DataRecord } from "../data/record.ts";
-import { sampleOf, sampleWithLongest } from "../data/sample.ts";
+import { sampleOf, sampleOfAll, sampleWithLongest } from "../data/sample.ts";
 import { InputError } from "@favor/checkpoints";
 
 import type { SequenceTokenizer, TokenSequence } from "./tokenizer.ts";
+import { windowsOf } from "./windows.ts";
 
 /** A data file and what was read from it. */
 export interface DataUse {
@@ -18,23 +19,30 @@ export interface DataUse {
   readonly tokens: number;
   /** How many tokens the tokenizer did not know. */
   readonly unknown: number;
-  /** How many sequences were cut to fit the position table. */
+  /** How many sequences were cut to the longest length. */
   readonly truncated: number;
   /** How many were not drawn, but added because they are the longest of the file; absent: none. */
   readonly longest?: number;
+  /** How many of the sequences are windows of longer ones. Older records have none, as those without windows. */
+  readonly windows?: number;
+  /** Tokens of a window. */
+  readonly windowTokens?: number;
   /** Seed of the draw and of the masks. */
   readonly seed: number;
 }
 
 export interface SequenceOptions {
-  /** Largest number of records to draw from the file. */
+  /** Largest number of records to draw from the file, and of sequences. */
   readonly count: number;
   /** Seed of the draw. */
   readonly seed: number;
-  /** The longest sequence that the model accepts, in tokens; undefined: no limit. */
+  /** The longest sequence, in tokens; undefined: no limit. */
   readonly maximumTokens: number | undefined;
-  /** Cut longer sequences (keeping the final special token) instead of refusing them. */
-  readonly truncate: boolean;
+  /**
+   * What becomes of longer ones: "windows" of the longest length, spread over the sequence, from which the sequences are
+   * drawn; "cut" keeps the beginning and the final special token; "refuse" throws.
+   */
+  readonly longer: "windows" | "cut" | "refuse";
   /** Whether the longest records of the file are among those that are drawn, as 2 % of them; default: by chance. */
   readonly withLongest?: boolean;
   /** See `readRecords`. */
@@ -67,27 +75,11 @@ export async function loadSequences(
       },
     );
   }
-  const { maximumTokens = Infinity } = options;
-  let truncated = 0;
-  const sequences = records.map((record) => {
-    const sequence = tokenizer.encode(record, path);
-    if (sequence.ids.length <= maximumTokens) return sequence;
-    if (!options.truncate) {
-      throw new InputError(
-        `${path}, ${unitOf(path)} ${sequence.line}: the sequence has ${sequence.ids.length} tokens, but the model's position ` +
-          `table holds only ${maximumTokens}. Shorten or remove it, or pass --truncate to cut such sequences.`,
-        {
-          code: "sequence-too-long",
-          details: { path, line: sequence.line, tokens: sequence.ids.length, maximumTokens },
-        },
-      );
-    }
-    truncated++;
-    return cutSequence(sequence, maximumTokens, tokenizer);
-  });
+  const encoded = records.map((record) => tokenizer.encode(record, path));
+  const { sequences, ...longer } = fitted(encoded, path, tokenizer, options);
   const tokens = sequences.reduce((sum, { ids }) => sum + ids.length, 0);
   const unknown = sequences.reduce((sum, sequence) => sum + sequence.unknown, 0);
-  const first = sequences.find((sequence) => sequence.unknown * 2 > sequence.ids.length);
+  const first = encoded.find((sequence) => sequence.unknown * 2 > sequence.ids.length);
   if (first !== undefined) {
     throw malformed(path, first.line, `${first.unknown} of ${first.ids.length} tokens are unknown to the tokenizer`);
   }
@@ -99,7 +91,7 @@ export async function loadSequences(
     sequences: sequences.length,
     tokens,
     unknown,
-    truncated,
+    ...longer,
     ...(added > 0 && { longest: added }),
     seed,
   };
@@ -114,6 +106,49 @@ async function drawRecords(
   if (!withLongest) return { records: await sampleOf(all, count, seed), added: 0 };
   const { sample, added } = await sampleWithLongest(all, count, ({ text }) => text.length, seed);
   return { records: sample, added };
+}
+
+type Fitted = { readonly sequences: readonly TokenSequence[] } & Pick<
+  DataUse,
+  "truncated" | "windows" | "windowTokens"
+>;
+
+/** Sequences of at most `maximumTokens`. */
+function fitted(
+  encoded: readonly TokenSequence[],
+  path: string,
+  tokenizer: SequenceTokenizer,
+  { maximumTokens = Infinity, longer, count, seed }: SequenceOptions,
+): Fitted {
+  const isLonger = ({ ids }: TokenSequence): boolean => ids.length > maximumTokens;
+  const first = encoded.find(isLonger);
+  if (first === undefined) return { sequences: encoded, truncated: 0 };
+  if (longer === "refuse") throw tooLong(path, first, maximumTokens);
+  if (longer === "cut") {
+    const sequences = encoded.map((each) => (isLonger(each) ? cutSequence(each, maximumTokens, tokenizer) : each));
+    return { sequences, truncated: encoded.filter(isLonger).length };
+  }
+  const all = encoded.flatMap((sequence, number) =>
+    isLonger(sequence)
+      ? windowsOf(sequence, maximumTokens, tokenizer, { seed, number }).map((part) => ({ part, isWindow: true }))
+      : [{ part: sequence, isWindow: false }],
+  );
+  const drawn = sampleOfAll(all, count, seed);
+  return {
+    sequences: drawn.map(({ part }) => part),
+    truncated: 0,
+    windows: drawn.filter(({ isWindow }) => isWindow).length,
+    windowTokens: maximumTokens,
+  };
+}
+
+function tooLong(path: string, { ids, line }: TokenSequence, maximumTokens: number): InputError {
+  return new InputError(
+    `${path}, ${unitOf(path)} ${line}: the sequence has ${ids.length} tokens, but the longest that is read here has ` +
+      `${maximumTokens}: what the model's position table holds, or --max-length. Shorten or remove it, or pass --truncate ` +
+      "to cut such sequences.",
+    { code: "sequence-too-long", details: { path, line, tokens: ids.length, maximumTokens } },
+  );
 }
 
 /** Cuts a sequence to `maximum` tokens, keeping a final special token. */

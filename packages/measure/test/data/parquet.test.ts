@@ -77,7 +77,7 @@ test("a row that is null, blank or too long is named", async () => {
 test("sequences are drawn from it; what is too long is named by its row", async () => {
   const path = await written([{ name: "seq", data: ["QVQL", "EVQLVQ"] }]);
   const tokenizer = await loadTokenizer(tiny);
-  const options = { count: 2, seed: 0, maximumTokens: 8, truncate: false, column: "seq" };
+  const options = { count: 2, seed: 0, maximumTokens: 8, longer: "refuse" as const, column: "seq" };
   const { sequences } = await loadSequences(path, tokenizer, options);
   expect(sequences.map(({ ids, line }) => [ids.length, line])).toEqual([
     [6, 1],

@@ -26,7 +26,7 @@ async function doubts(fitted: string, measured?: string, calibrateCount = 200): 
       count: calibrateCount,
       seed: 0,
       maximumTokens: undefined,
-      truncate: false,
+      longer: "refuse" as const,
     });
   const found = doubtsAbout({
     tokenizer,
@@ -95,7 +95,7 @@ test("codes of ambiguous residues and gaps are no part of the alphabet that data
     count: 60,
     seed: 0,
     maximumTokens: undefined,
-    truncate: false,
+    longer: "refuse" as const,
   });
   const data = { tokenizer, calibration: loaded, evaluation: undefined, calibrateCount: 60 };
   expect(doubtsAbout(data)).toEqual([]);

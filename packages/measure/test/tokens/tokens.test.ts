@@ -110,7 +110,7 @@ describe("hostile and missing files", () => {
 });
 
 describe("loading sequences", () => {
-  const options = { count: 100, seed: 0, maximumTokens: 512, truncate: false };
+  const options = { count: 100, seed: 0, maximumTokens: 512, longer: "refuse" as const };
 
   test("counts what it read", async () => {
     const tokenizer = await loadTokenizer(tiny);
@@ -125,11 +125,39 @@ describe("loading sequences", () => {
     const tokenizer = await loadTokenizer(tiny);
     const path = await temporaryFile("x.fasta", `>a\nACD\n>b\n${"A".repeat(20)}\n`);
     await expect(loadSequences(path, tokenizer, { ...options, maximumTokens: 10 })).rejects.toThrow(
-      /x\.fasta, line 3: the sequence has 22 tokens, but the model's position table holds only 10\..*--truncate/,
+      /x\.fasta, line 3: the sequence has 22 tokens, but the longest that is read here has 10: .*--max-length.*--truncate/,
     );
-    const { sequences, use } = await loadSequences(path, tokenizer, { ...options, maximumTokens: 10, truncate: true });
+    const { sequences, use } = await loadSequences(path, tokenizer, {
+      ...options,
+      maximumTokens: 10,
+      longer: "cut" as const,
+    });
     expect(sequences[1]!.ids).toEqual([2, 5, 5, 5, 5, 5, 5, 5, 5, 3]);
     expect(use.truncated).toBe(1);
+  });
+
+  test("longer ones give windows that do not overlap, with special tokens at both ends", async () => {
+    const tokenizer = await loadTokenizer(tiny);
+    const letters = "ACDEFGHIKLMNPQRSTVWY";
+    const long = Array.from({ length: 61 }, (_, i) => letters[(i * i + 3 * i) % 20]).join("");
+    const path = await temporaryFile("x.fasta", `>a\nACD\n>b\n${long}\n`);
+    const windows = { ...options, maximumTokens: 12, longer: "windows" as const };
+    const { sequences, use } = await loadSequences(path, tokenizer, windows);
+    const whole = (await loadSequences(path, tokenizer, options)).sequences[1]!.ids.slice(1, -1);
+    expect(use).toMatchObject({ sequences: 7, windows: 6, windowTokens: 12, truncated: 0 });
+    let end = 0;
+    for (const { ids, line } of sequences.slice(1)) {
+      expect([ids.length, ids[0], ids.at(-1), line]).toEqual([12, 2, 3, 3]);
+      const part = ids.slice(1, -1).join(" ");
+      const start = whole.findIndex((_, at) => at >= end && whole.slice(at, at + 10).join(" ") === part);
+      expect(start).toBeGreaterThanOrEqual(end);
+      end = start + 10;
+    }
+    expect((await loadSequences(path, tokenizer, windows)).sequences).toEqual(sequences);
+    const few = (await loadSequences(path, tokenizer, { ...windows, count: 2 })).sequences;
+    expect(few).toHaveLength(2);
+    const moved = (await loadSequences(path, tokenizer, { ...windows, seed: 1 })).sequences;
+    expect(moved).not.toEqual(sequences);
   });
 
   test("an empty file, and sequences that are mostly unknown, are refused", async () => {

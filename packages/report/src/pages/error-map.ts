@@ -8,16 +8,25 @@ const meaning =
   "alone, and says which layers and heads are hard, not how good the model is: outputs average over many keys, and large " +
   "errors can leave them almost as they were. The quality above is what counts.";
 
+/** Where keys are exact, what each part brings: the error with the others left out. */
+const parts = ["error of near keys alone", "with chosen blocks, no features"];
+
 /** The errors of the attention matrices, folded away with what they mean; nothing if none was measured. */
 export function errorDetails(sites: readonly FavorSite[]): Html {
   const measured = sites.filter(({ error }) => error !== undefined);
   if (measured.length === 0) return html``;
+  const hasParts = measured.some(({ error }) => error!.parts !== undefined);
   return html`<details>
     <summary>Errors of the attention matrices, by layer and head</summary>
     <p class="muted">${meaning}</p>
     ${table(
-      ["layer", "error, mean", "error, worst head"],
-      measured.map(({ layer, error }) => [layer, error!.mean.toFixed(4), error!.worst.toFixed(4)]),
+      ["layer", "error, mean", "error, worst head", ...(hasParts ? parts : [])],
+      measured.map(({ layer, error }) => [
+        layer,
+        error!.mean.toFixed(4),
+        error!.worst.toFixed(4),
+        ...(hasParts ? [error!.parts?.near.toFixed(4) ?? "", error!.parts?.chosen.toFixed(4) ?? ""] : []),
+      ]),
       "Relative error of the attention matrices.",
     )}
     ${errorMap(sites)}

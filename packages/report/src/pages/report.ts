@@ -157,6 +157,7 @@ function provenance(file: FavorFile): [string, string | Html][] {
     const odd = [
       use.unknown > 0 ? `${counted(use.unknown, "token")} unknown to the tokenizer` : "",
       use.truncated > 0 ? `${counted(use.truncated, "sequence")} cut` : "",
+      (use.windows ?? 0) > 0 ? `${counted(use.windows!, "window")} of longer ones` : "",
     ].filter((part) => part !== "");
     const notes = odd.length > 0 ? `; ${odd.join(", ")}` : "";
     rows.push([

@@ -14,6 +14,8 @@ export const dataUseSchema: z.ZodType<DataUse> = z.object({
   unknown: count,
   truncated: count,
   longest: count.exactOptional(),
+  windows: count.exactOptional(),
+  windowTokens: count.exactOptional(),
   seed: count,
 });
 

@@ -22,6 +22,8 @@ export interface SiteError {
   readonly worst: number;
   /** The error of each head. Older files have none. */
   readonly heads?: readonly number[];
+  /** Mean errors of the near field alone, and with the chosen blocks; only where keys are exact. */
+  readonly parts?: { readonly near: number; readonly chosen: number };
 }
 
 /** What `favor.json` leaves out of a site, or has in short. */
@@ -82,6 +84,8 @@ export interface FavorOptions {
   /** Width of the blocks of exact keys, and how many are chosen besides the near ones; absent: none. */
   readonly window?: number;
   readonly chosenBlocks?: number;
+  /** What calibration chose for each layer; the sites tell it. */
+  readonly chosen?: readonly ("window" | "chosenBlocks" | "count")[];
   readonly target?: NonNullable<ConvertOptions["target"]>;
   readonly stateful?: true;
   /** Length in tokens that the position table was grown to. */
@@ -152,7 +156,14 @@ const site: z.ZodType<FavorSite> = z.object({
     })
     .exactOptional(),
   exactKeys: z.object({ window: count, chosenBlocks: count, group: count }).exactOptional(),
-  error: z.object({ mean: z.number(), worst: z.number(), heads: z.array(z.number()).exactOptional() }).exactOptional(),
+  error: z
+    .object({
+      mean: z.number(),
+      worst: z.number(),
+      heads: z.array(z.number()).exactOptional(),
+      parts: z.object({ near: z.number(), chosen: z.number() }).exactOptional(),
+    })
+    .exactOptional(),
 });
 
 const file = z.object({ sha256: z.string(), bytes: count });
@@ -211,6 +222,7 @@ const currentFile: z.ZodType<FavorFile> = z.object({
     cross: z.literal(true).exactOptional(),
     window: count.exactOptional(),
     chosenBlocks: count.exactOptional(),
+    chosen: z.array(z.enum(["window", "chosenBlocks", "count"])).exactOptional(),
     target: z.enum(["standard", "onnxruntime", "onnx27"]).exactOptional(),
     stateful: z.literal(true).exactOptional(),
     maxLength: count.exactOptional(),

@@ -1,5 +1,4 @@
-import type { HeadMoments } from "@favor/core/calibration";
-import type { ConvertOptions, ConvertedSite, ModelAttention, SampleTap } from "@favor/rewriter";
+import type { ConvertedSite, ModelAttention } from "@favor/rewriter";
 
 import { UsageError } from "@favor/checkpoints";
 import type { OutputFolder } from "@favor/checkpoints/node";
@@ -11,9 +10,10 @@ import type { Source } from "@favor/checkpoints/node";
 import type { LoadedSequences } from "@favor/measure/tokens";
 import type { SequenceTokenizer } from "@favor/measure/tokens";
 import { calibrationInputs } from "./calibration-inputs.ts";
+import type { Fixed } from "./candidates.ts";
 import { fitSites } from "./fit-sites.ts";
+import type { Fitted } from "./fit-sites.ts";
 import { HeadPool } from "./head-pool.ts";
-import { gatherMoments, gatherUnpaddedMoments } from "./moments.ts";
 import { siteErrors } from "./site-errors.ts";
 import { openTapped } from "./tapped-model.ts";
 import type { TappedModel } from "./tapped-model.ts";
@@ -23,6 +23,8 @@ export interface ActivationsInput {
   readonly options: FavorOptions;
   readonly source: Source;
   readonly attention: ModelAttention;
+  /** The model's version of the standard operators. */
+  readonly opset: number;
   readonly tokenizer: SequenceTokenizer;
   readonly calibration: LoadedSequences | undefined;
   readonly evaluation: LoadedSequences | undefined;
@@ -31,19 +33,25 @@ export interface ActivationsInput {
   readonly progress: Progress;
 }
 
+/** The first opset with the operators of exact keys. */
+const oldestOpset = 11;
+
+/** Inputs of more tokens than this are run in memory that grows with their length alone. */
+const longInput = 1024;
+
 /**
  * The original model's queries and keys on the user's sequences. Feature maps are fitted to them and compared with softmax
  * on them. Close with {@link Activations.close}.
  */
 export class Activations {
   readonly #input: ActivationsInput;
-  readonly #samples: TappedModel<SampleTap>;
+  readonly #tapped: TappedModel;
   readonly #pool: HeadPool;
   readonly #isMaskedModel: boolean;
 
-  private constructor(input: ActivationsInput, samples: TappedModel<SampleTap>, isMaskedModel: boolean) {
+  private constructor(input: ActivationsInput, tapped: TappedModel, isMaskedModel: boolean) {
     this.#input = input;
-    this.#samples = samples;
+    this.#tapped = tapped;
     this.#isMaskedModel = isMaskedModel;
     this.#pool = new HeadPool(input.threads);
   }
@@ -54,75 +62,73 @@ export class Activations {
    */
   static async open(input: ActivationsInput): Promise<Activations> {
     const { attention, source, tokenizer, output, calibration, evaluation, progress } = input;
-    const samples = await openTapped("samples.onnx", attention.tapSamples(), output, optionsOf(input));
+    const isLong = [calibration, evaluation].some((data) => data?.sequences.some(({ ids }) => ids.length > longInput));
+    const model = attention.tapCalibration(isLong ? {} : undefined);
+    const tapped = await openTapped(model, output, optionsOf(input));
     try {
-      if (calibration !== undefined && samples.taps.length === 0) throw cannotCalibrate(samples.notes, attention);
-      for (const note of samples.notes) progress.note(note);
+      if (calibration !== undefined && tapped.taps.length === 0) throw cannotCalibrate(tapped.notes, attention);
+      for (const note of tapped.notes) progress.note(note);
       const names = attention.outputs;
       const [first] = (calibration ?? evaluation!).sequences;
       const vocabulary = source.config.vocab_size ?? tokenizer.size;
-      const { isLogits } = await mainOutput(samples.runner, first!.ids, vocabulary, names);
-      return new Activations(input, samples, isLogits);
+      const { isLogits } = await mainOutput(tapped.runner, first!.ids, vocabulary, names);
+      return new Activations(input, tapped, isLogits);
     } catch (error) {
-      await samples.runner.close();
+      await tapped.runner.close();
       throw error;
     }
   }
 
   /** Notes on attention that cannot be calibrated, because it is inside a body of If, Loop or Scan. */
   get notes(): readonly string[] {
-    return this.#samples.notes;
+    return this.#tapped.notes;
   }
 
   /** Statistics and feature maps for `convertAttention`; none without calibration data. */
-  async fit(): Promise<Pick<ConvertOptions, "moments" | "featureMaps">> {
+  async fit(): Promise<Partial<Fitted>> {
     const { calibration, options, progress } = this.#input;
-    if (calibration === undefined || this.#samples.taps.length === 0) return {};
-    const inputs = this.#inputsOf(calibration);
-    progress.stage("Calibrating", inputs.length);
-    const moments = await this.#moments(inputs);
-    const isFitted = options.features === "landmark" || (options.seeds ?? 1) > 1;
-    if (!isFitted) return { moments };
-    const featureMaps = await fitSites(
-      this.#samples.runner,
-      this.#samples.taps,
-      moments,
-      inputs,
-      options,
-      this.#pool,
-      progress,
-    );
-    return { moments, featureMaps };
+    if (calibration === undefined || this.#tapped.taps.length === 0) return {};
+    const fixedOf = (site: number): Fixed | undefined => (this.#hasExactKeys(site) ? fixed : undefined);
+    const chosen = new Set(options.chosen);
+    const fixed = {
+      window: chosen.has("window") ? undefined : options.window,
+      chosenBlocks: chosen.has("chosenBlocks") ? undefined : options.chosenBlocks,
+      count: chosen.has("count") ? undefined : options.count,
+    };
+    return fitSites(this.#tapped, this.#inputsOf(calibration), options, fixedOf, this.#pool, progress);
   }
 
-  async #moments(inputs: readonly (readonly number[])[]): Promise<(HeadMoments[] | undefined)[]> {
-    const { attention, output, progress } = this.#input;
-    const tick = (done: number): void => progress.advance(done);
-    const { runner: whole, taps: sampled } = this.#samples;
-    if (whole.fixedLength !== undefined || whole.fixedBatch !== undefined) {
-      return gatherUnpaddedMoments(whole, sampled, inputs, tick);
-    }
-    const options = { ...optionsOf(this.#input), feeding: whole.feeding };
-    const { runner, taps } = await openTapped("moments.onnx", attention.tapMoments(), output, options);
-    return gatherMoments(runner, taps, inputs, tick).finally(() => runner.close());
+  /** Whether exact keys can stand beside a site's features, and are asked for or left to choose. */
+  #hasExactKeys(site: number): boolean {
+    const { options, attention, opset } = this.#input;
+    const { window = 0, chosen = [], features, stateful = false } = options;
+    if (features !== "landmark" || (window === 0 && !chosen.includes("window"))) return false;
+    // What the user asks for is tried, so that a refusal names its reason.
+    if (!chosen.includes("window")) return attention.sites[site]!.kind === "self";
+    const { kind, causal } = attention.sites[site]!;
+    const { slopes } = this.#tapped.taps.find((tap) => tap.site === site)!;
+    if (slopes !== undefined) return false;
+    return kind === "self" && !causal && !stateful && opset >= oldestOpset;
   }
 
   /** Errors by site number, measured on evaluation data if there is any, because the fit has not seen it. */
   async errors(sites: readonly ConvertedSite[]): Promise<(SiteError | undefined)[]> {
     const { calibration, evaluation, progress } = this.#input;
     const inputs = evaluation === undefined ? this.#inputsOf(calibration!).toReversed() : this.#inputsOf(evaluation);
-    const tapped = new Set(this.#samples.taps.map(({ site }) => site));
-    const measured = sites.flatMap(({ site, causal, featureMaps }) =>
-      featureMaps === undefined || !tapped.has(site) ? [] : [{ site, causal, featureMaps }],
+    const tapped = new Set(this.#tapped.taps.map(({ site }) => site));
+    const measured = sites.flatMap(({ site, causal, featureMaps, exactKeys }) =>
+      (featureMaps === undefined && exactKeys === undefined) || !tapped.has(site)
+        ? []
+        : [{ site, causal, featureMaps: featureMaps ?? [], exactKeys }],
     );
     if (measured.length === 0) return [];
-    return siteErrors(this.#samples.runner, this.#samples.taps, measured, inputs, this.#pool, progress);
+    return siteErrors(this.#tapped, measured, inputs, this.#pool, progress);
   }
 
   /** Ends the threads and removes temporary files. */
   async close(): Promise<void> {
     await this.#pool.close();
-    await this.#samples.runner.close();
+    await this.#tapped.runner.close();
     await (await this.#input.output.scratch()).remove();
   }
 

@@ -1,84 +1,128 @@
 import type { FeatureMapDescription } from "@favor/core";
 import type { HeadMoments } from "@favor/core/calibration";
-import type { SampleTap } from "@favor/rewriter";
+import type { ConvertOptions, ExactKeys } from "@favor/rewriter";
 
-import type { ModelRunner } from "@favor/measure";
 import type { Progress } from "@favor/checkpoints";
 import type { FavorOptions } from "@favor/report";
-import type { HeadJob, HeadResult, LandmarkFit } from "./head-job.ts";
+import type { Fixed } from "./candidates.ts";
+import { fitAlone, fitBeside } from "./fit-site.ts";
+import type { Run } from "./fit-site.ts";
 import type { HeadPool } from "./head-pool.ts";
-import { firstRows, gatherSamples } from "./samples.ts";
+import { MomentSums, gatherUnpaddedMoments } from "./moments.ts";
+import { splitInputs } from "./sampled-rows.ts";
+import { gatherSamples } from "./samples.ts";
+import type { SiteSample } from "./samples.ts";
+import type { TappedModel } from "./tapped-model.ts";
 
 /** Approximate number of queries per fit. `fitLandmarks` uses 2560 of them; refinement uses others at every step. */
 const fittedRows = 3072;
 
-/** Approximate number of queries on which each draw is compared with softmax. */
+/** Approximate number of queries on which each draw is compared with softmax, and each fit with others. */
 const selectionRows = 512;
 
+/** Moments of all calibration data, and feature maps, both by site number; `undefined` for sites without a tap. */
+export type Fitted = Required<Pick<ConvertOptions, "moments">> & Pick<ConvertOptions, "featureMaps" | "exactKeys">;
+
 /**
- * Fits the feature map of every head of the tapped sites to a sample of its queries and keys. Heads are fitted separately,
- * in threads; the result does not depend on the number of threads. If calibrated random features suit a site better than
- * landmarks, it gets those.
+ * Runs the model on the calibration data, and fits the feature map of every head of the tapped sites to a sample of its
+ * queries and keys. Heads are fitted separately, in threads; the result does not depend on the number of threads. If
+ * calibrated random features suit a site better than landmarks, it gets those.
  *
- * @param runner - the model with the outputs of `tapSamples`.
- * @param moments - moments of all calibration data, by site.
- * @returns by site number; `undefined` for sites without a tap.
- * @throws {InputError} `model-fails-to-run`; FavorError "degenerate-fit".
+ * @param fixedOf - for a site that gets exact keys, what is fixed of them; the rest is chosen.
+ * @throws {InputError} `model-fails-to-run`, `weights-not-finite`; FavorError "degenerate-fit".
  */
 export async function fitSites(
-  runner: ModelRunner,
-  taps: readonly SampleTap[],
-  moments: readonly (readonly HeadMoments[] | undefined)[],
+  tapped: TappedModel,
   inputs: readonly (readonly number[])[],
   options: FavorOptions,
+  fixedOf: (site: number) => Fixed | undefined,
   pool: HeadPool,
   progress: Progress,
-): Promise<(FeatureMapDescription[] | undefined)[]> {
-  const { features, count, seed, projection = "orthogonal", refine = 0, seeds: draws = 1 } = options;
-  const featureMaps: (FeatureMapDescription[] | undefined)[] = [];
-  progress.stage(
-    features === "landmark" ? "Fitting landmarks, by head" : "Choosing among draws, by head",
-    taps.reduce((sum, { heads }) => sum + heads, 0),
+): Promise<Fitted> {
+  const { taps } = tapped;
+  const isLandmark = options.features === "landmark";
+  const isFitted = isLandmark || (options.seeds ?? 1) > 1;
+  const lengths = inputs.map(({ length }) => length);
+  const split = splitInputs(
+    lengths,
+    !isFitted ? 0 : isLandmark ? fittedRows : selectionRows,
+    isLandmark ? selectionRows : 0,
   );
-  const isLandmark = features === "landmark";
-  const fitted = firstRows(inputs, isLandmark ? fittedRows : selectionRows);
-  const heldOut = isLandmark ? firstRows(inputs.slice(fitted.length), selectionRows) : [];
-  for await (const group of gatherSamples(runner, taps, [...fitted, ...heldOut])) {
-    const jobs = group.map(async ({ site, heads }) => {
-      const { causal, slopes } = taps.find((tap) => tap.site === site)!;
-      const addressed = heads.map((sample, head) => ({
-        inputs: sample.slice(0, fitted.length).flat(),
-        heldOut: sample.slice(fitted.length).flat(),
-        moments: moments[site]![head]!,
-        count,
-        seed,
-        layer: site,
-        head,
-        causal,
-        slope: slopes?.[head] ?? 0,
-      }));
-      featureMaps[site] = isLandmark
-        ? nearer(await Promise.all(addressed.map((head) => run({ ...head, kind: "landmark", refine }, pool, progress))))
-        : await Promise.all(
-            addressed.map((head) => run({ ...head, kind: "selection", projection, draws }, pool, progress)),
-          );
-    });
-    await Promise.all(jobs);
+  const { fitted } = split;
+  progress.stage("Calibrating", inputs.length);
+  const { runner } = tapped;
+  const isPadded = runner.fixedLength !== undefined || runner.fixedBatch !== undefined;
+  const sums = isPadded ? undefined : new MomentSums(tapped.sums);
+  const sampled = [...fitted, ...split.heldOut];
+  const gathered = await gatherMoments(tapped, inputs, sampled, sums, progress);
+  if (!isFitted) return { moments: gathered ?? sums!.moments() };
+
+  const featureMaps: (FeatureMapDescription[] | undefined)[] = [];
+  const exactKeys: (ExactKeys | undefined)[] = [];
+  let moments = gathered;
+  const longest = Math.max(0, ...fitted.map((index) => lengths[index]!));
+  const counted: Run = async (job) => {
+    const result = await pool.run(job);
+    if (job.kind !== "survey" && job.kind !== "beside") progress.advance(1);
+    return result;
+  };
+  const fitSite = async ({ site, heads }: SiteSample): Promise<void> => {
+    const { causal, slopes } = taps.find((tap) => tap.site === site)!;
+    const addressed = heads.map((sample, head) => ({
+      inputs: sample.slice(0, fitted.length).flat(),
+      heldOut: sample.slice(fitted.length).flat(),
+      moments: moments![site]![head]!,
+      seed: options.seed,
+      layer: site,
+      head,
+      causal,
+      slope: slopes?.[head] ?? 0,
+    }));
+    const fixed = fixedOf(site);
+    const fit =
+      fixed === undefined
+        ? await fitAlone(addressed, options, counted)
+        : await fitBeside(addressed, fixed, longest, options.refine ?? 0, counted);
+    if (fixed !== undefined) progress.advance(heads.length);
+    featureMaps[site] = fit.featureMaps;
+    exactKeys[site] = fit.exactKeys;
+  };
+  const sequences = sampled.map((index) => inputs[index]!);
+  const window = taps.some(({ site }) => fixedOf(site) !== undefined) ? (options.window ?? 0) : 0;
+  const gathering = {
+    seed: options.seed,
+    window,
+    ...(sums && { sums }),
+    tick: (done: number) => progress.advance(done),
+  };
+  for await (const group of gatherSamples(runner, taps, sequences, gathering)) {
+    // The first group completes the sums.
+    if (moments === undefined) {
+      moments = sums!.moments();
+      progress.stage(
+        isLandmark ? "Fitting landmarks, by head" : "Choosing among draws, by head",
+        taps.reduce((sum, { heads }) => sum + heads, 0),
+      );
+    }
+    await Promise.all(group.map(fitSite));
   }
-  return Array.from(featureMaps);
+  return { moments: moments!, featureMaps: Array.from(featureMaps), exactKeys: Array.from(exactKeys) };
 }
 
-/**
- * Chooses landmarks, unless random features fit the held-out inputs better, which happens where attention is nearly
- * uniform. All heads of a site get the same kind, so their mean error decides.
- */
-function nearer(fits: readonly LandmarkFit[]): FeatureMapDescription[] {
-  const excess = fits.reduce((sum, { landmarkError, randomError }) => sum + landmarkError - randomError, 0);
-  return fits.map(({ landmark, random }) => (excess > 0 ? random : landmark));
-}
-
-async function run<Job extends HeadJob>(job: Job, pool: HeadPool, progress: Progress): Promise<HeadResult<Job>> {
-  const result = await pool.run(job);
-  progress.advance(1);
-  return result;
+/** Sums up the inputs that are not sampled; in a model of fixed size, computes all moments. */
+async function gatherMoments(
+  { runner, taps }: TappedModel,
+  inputs: readonly (readonly number[])[],
+  sampled: readonly number[],
+  sums: MomentSums | undefined,
+  progress: Progress,
+): Promise<readonly (readonly HeadMoments[] | undefined)[] | undefined> {
+  if (sums === undefined) return gatherUnpaddedMoments(runner, taps, inputs, (done) => progress.advance(done));
+  const known = new Set(sampled);
+  for (const [index, ids] of inputs.entries()) {
+    if (known.has(index)) continue;
+    sums.add(await runner.runAll([ids], sums.names));
+    progress.advance(1);
+  }
+  return undefined;
 }

@@ -8,10 +8,15 @@ import {
   refineLandmarks,
   selectSeed,
 } from "@favor/core/calibration";
-import type { AttentionInput, HeadMoments } from "@favor/core/calibration";
+import type { ExactSample, HeadMoments } from "@favor/core/calibration";
+
+import { errorsOfParts, fitBeside, survey } from "./beside-exact-keys.ts";
+import type { BesideFit, BesideJob, PartErrors, PartsJob, SurveyJob } from "./beside-exact-keys.ts";
+import { inFloat64 } from "./samples.ts";
+import type { HeadInput } from "./samples.ts";
 
 /** Identifies a head; its features are drawn from the streams with these numbers. */
-interface HeadAddress {
+export interface HeadAddress {
   readonly seed: number;
   /** The site's number. */
   readonly layer: number;
@@ -28,9 +33,9 @@ interface Attention {
 /** Landmark features: k-means and a fitted core, then `refine` steps of gradient descent. */
 interface LandmarkJob extends HeadAddress, Attention {
   readonly kind: "landmark";
-  readonly inputs: readonly AttentionInput[];
+  readonly inputs: readonly HeadInput[];
   /** Inputs that the fit does not see, on which landmarks and random features are compared. */
-  readonly heldOut: readonly AttentionInput[];
+  readonly heldOut: readonly HeadInput[];
   readonly moments: HeadMoments;
   readonly count: number;
   readonly refine: number;
@@ -48,7 +53,7 @@ export interface LandmarkFit {
 /** Calibrated random features: the best of several draws on the sample. */
 interface SelectionJob extends HeadAddress, Attention {
   readonly kind: "selection";
-  readonly inputs: readonly AttentionInput[];
+  readonly inputs: readonly HeadInput[];
   readonly moments: HeadMoments;
   readonly count: number;
   readonly projection: ProjectionKind;
@@ -58,38 +63,57 @@ interface SelectionJob extends HeadAddress, Attention {
 /** How far the features of one head are from softmax on a sample. */
 interface ErrorJob extends Attention {
   readonly kind: "error";
-  readonly inputs: readonly AttentionInput[];
+  readonly inputs: readonly HeadInput[];
   readonly description: FeatureMapDescription;
 }
 
 /** The work on one head, which is the unit that threads share. */
-export type HeadJob = LandmarkJob | SelectionJob | ErrorJob;
+export type HeadJob = LandmarkJob | SelectionJob | ErrorJob | SurveyJob | BesideJob | PartsJob;
 
-/** Fitted landmarks, a feature map, or for an {@link ErrorJob} the relative error. */
-export type HeadResult<Job extends HeadJob> = Job extends LandmarkJob
-  ? LandmarkFit
-  : Job extends ErrorJob
-    ? number
-    : FeatureMapDescription;
+/** What each kind of job gives. */
+interface Results {
+  readonly landmark: LandmarkFit;
+  readonly selection: FeatureMapDescription;
+  /** The relative error. */
+  readonly error: number;
+  /** The relative error of each candidate. */
+  readonly survey: number[];
+  readonly beside: BesideFit;
+  readonly parts: PartErrors;
+}
+
+export type HeadResult<Job extends HeadJob> = Results[Job["kind"]];
 
 /**
  * Runs one job. The result depends only on the job.
  *
  * @throws FavorError "degenerate-fit", ArgumentError for invalid inputs.
  */
-export function runHeadJob(job: HeadJob): LandmarkFit | FeatureMapDescription | number {
+export function runHeadJob<Job extends HeadJob>(job: Job): HeadResult<Job> {
+  return resultOf(job) as HeadResult<Job>;
+}
+
+function resultOf(job: HeadJob): Results[HeadJob["kind"]] {
   switch (job.kind) {
     case "landmark":
       return fitHead(job);
     case "selection":
-      return selectSeed(job.moments, exactSample(job.inputs, job.moments.dim, job), job).description;
+      return selectSeed(job.moments, sampleOf(job.inputs, job.moments.dim, job.causal, job.slope ?? 0), job)
+        .description;
     case "error":
       return errorOf(job);
+    case "survey":
+      return survey(job);
+    case "beside":
+      return fitBeside(job);
+    case "parts":
+      return errorsOfParts(job);
   }
 }
 
 function fitHead(job: LandmarkJob): LandmarkFit {
-  const { inputs, heldOut, moments, refine } = job;
+  const { heldOut, moments, refine } = job;
+  const inputs = job.inputs.map(inFloat64);
   const fitted = fitLandmarks(inputs, moments, job);
   const refined = refine === 0 ? fitted : refineLandmarks(fitted, inputs, { ...job, steps: refine });
   const random = calibrate(moments, job);
@@ -109,5 +133,29 @@ function fitHead(job: LandmarkJob): LandmarkFit {
 /** |P_hat - P|_F / |P|_F over the sample. */
 function errorOf({ description, inputs, causal, slope = 0 }: Omit<ErrorJob, "kind">): number {
   const featureMap = createFeatureMap(description);
-  return attentionError(featureMap, exactSample(inputs, featureMap.dim, { causal, slope })).relative;
+  return attentionError(featureMap, sampleOf(inputs, featureMap.dim, causal, slope)).relative;
+}
+
+/** Rows of the attention matrix of one input that are compared, evenly spread over those that were kept. */
+const comparedRows = 128;
+
+/** Softmax attention of some rows; of all in causal attention and with ALiBi, where their places count. */
+function sampleOf(inputs: readonly HeadInput[], dim: number, causal: boolean, slope: number): ExactSample {
+  const whole = inputs.map(inFloat64);
+  if (causal || slope > 0) return exactSample(whole, dim, { causal, slope });
+  return exactSample(
+    whole.map(({ query, key }) => ({ query: someRows(query, dim, comparedRows), key })),
+    dim,
+  );
+}
+
+function someRows(x: Float64Array, dim: number, most: number): Float64Array {
+  const rows = x.length / dim;
+  if (rows <= most) return x;
+  const out = new Float64Array(most * dim);
+  for (let i = 0; i < most; i++) {
+    const row = Math.floor(((i + 0.5) * rows) / most);
+    out.set(x.subarray(row * dim, (row + 1) * dim), i * dim);
+  }
+  return out;
 }

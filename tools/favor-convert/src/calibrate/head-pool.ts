@@ -33,7 +33,7 @@ export class HeadPool {
 
   /** @throws what {@link runHeadJob} throws. */
   async run<Job extends HeadJob>(job: Job): Promise<HeadResult<Job>> {
-    if (this.#workers.length === 0) return runHeadJob(job) as HeadResult<Job>;
+    if (this.#workers.length === 0) return runHeadJob(job);
     return new Promise<ReturnType<typeof runHeadJob>>((resolve, reject) => {
       this.#queue.push({ job, resolve, reject });
       this.#next();
@@ -70,7 +70,9 @@ export class HeadPool {
 
 /** The inputs' memory is transferred, not copied, because it is no longer needed here. */
 function buffersOf(job: HeadJob): ArrayBuffer[] {
-  const inputs = job.kind === "landmark" ? [...job.inputs, ...job.heldOut] : job.inputs;
+  // Other fits of the same inputs may follow.
+  if (job.kind === "survey" || job.kind === "beside") return [];
+  const inputs = "heldOut" in job ? [...job.inputs, ...job.heldOut] : job.inputs;
   return inputs.flatMap(({ query, key }) => [query.buffer as ArrayBuffer, key.buffer as ArrayBuffer]);
 }
 

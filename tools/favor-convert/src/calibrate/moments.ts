@@ -8,37 +8,41 @@ import type { ModelRunner } from "@favor/measure";
 import { gatherSamples } from "./samples.ts";
 
 /**
- * Computes the means and covariances of queries and keys, by site and head, for calibration (see `calibrate` of
- * `@favor/core`). Sequences are run one at a time and unpadded, so that every token counts once and padding never does.
- *
- * @param runner - the model with the additional outputs of `tapMoments`.
- * @param taps - describe those outputs.
- * @param tick - called after each sequence, with 1.
- * @returns by site number; `undefined` for sites without a tap.
- * @throws {InputError} `model-fails-to-run`; `weights-not-finite` if a sum is not finite.
+ * The sums over calibration data from which the means and covariances of queries and keys are computed, by site and head
+ * (see `calibrate` of `@favor/core`). Add every sequence once, run alone and unpadded, so that padding never counts.
  */
-export async function gatherMoments(
-  runner: ModelRunner,
-  taps: readonly MomentTap[],
-  sequences: readonly (readonly number[])[],
-  tick: (done: number) => void,
-): Promise<(HeadMoments[] | undefined)[]> {
-  // Sums are added up in one float64 array per output; moments are computed once at the end.
-  const sums = new Map<string, Float64Array>();
-  const names = taps.flatMap((tap) => Object.values(tap.outputs));
-  for (const ids of sequences) {
-    const values = await runner.runAll([ids], names);
-    for (const name of names) sums.set(name, added(sums.get(name), values[name]!.data));
-    tick(1);
+export class MomentSums {
+  /** The outputs that hold the sums. */
+  readonly names: readonly string[];
+  readonly #taps: readonly MomentTap[];
+  // One float64 array per output; moments are computed once at the end.
+  readonly #sums = new Map<string, Float64Array>();
+
+  /** @param taps - from `tapSamples` or `tapMoments`; they describe the outputs. */
+  constructor(taps: readonly MomentTap[]) {
+    this.#taps = taps;
+    this.names = taps.flatMap((tap) => Object.values(tap.outputs));
   }
-  const moments: (HeadMoments[] | undefined)[] = [];
-  for (const tap of taps) moments[tap.site] = momentsOf(tap, sums);
-  return Array.from(moments);
+
+  /** @throws {InputError} `model-fails-to-run` if they are not float32 or float64. */
+  add(values: Readonly<Record<string, Tensor>>): void {
+    for (const name of this.names) this.#sums.set(name, added(this.#sums.get(name), values[name]!.data));
+  }
+
+  /**
+   * @returns by site number; `undefined` for sites without a tap.
+   * @throws {InputError} `weights-not-finite` if a sum is not finite.
+   */
+  moments(): (HeadMoments[] | undefined)[] {
+    const moments: (HeadMoments[] | undefined)[] = [];
+    for (const tap of this.#taps) moments[tap.site] = momentsOf(tap, this.#sums);
+    return Array.from(moments);
+  }
 }
 
 /**
- * Like {@link gatherMoments}, but from the queries and keys themselves, for models with a fixed batch size or length:
- * their sums would include padding.
+ * The moments that {@link MomentSums} gives, from the queries and keys themselves: for models with a fixed batch size or
+ * length, whose sums would include padding.
  *
  * @param runner - the model with the outputs of `tapSamples`.
  * @throws {InputError} `model-fails-to-run`; `weights-not-finite` if a query or key is not finite.
@@ -54,11 +58,14 @@ export async function gatherUnpaddedMoments(
     accumulators[site] = Array.from({ length: heads }, () => new MomentAccumulator(dim));
   }
   for (const ids of sequences) {
-    for await (const group of gatherSamples(runner, taps, [ids])) {
+    for await (const group of gatherSamples(runner, taps, [ids], { whole: true })) {
       for (const { site, heads } of group) {
         for (const [head, inputs] of heads.entries()) {
           for (const { query, key } of inputs.flat()) {
-            accumulators[site]![head]!.add(finite(query, site), finite(key, site));
+            accumulators[site]![head]!.add(
+              finite(Float64Array.from(query), site),
+              finite(Float64Array.from(key), site),
+            );
           }
         }
       }

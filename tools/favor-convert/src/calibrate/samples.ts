@@ -4,19 +4,48 @@ import type { Tensor } from "onnxruntime-node";
 
 import { InputError } from "@favor/checkpoints";
 import type { ModelRunner } from "@favor/measure";
+import type { MomentSums } from "./moments.ts";
+import { keptQueries } from "./sampled-rows.ts";
+
+/** One head's queries and keys in one input. */
+export interface HeadInput {
+  /** `[rows, dim]`. */
+  readonly query: Float32Array;
+  /** `[keys, dim]`. */
+  readonly key: Float32Array;
+  /** Where the queries stand among the keys, if not all are here. */
+  readonly positions?: Uint32Array;
+}
+
+export function inFloat64({ query, key, positions }: HeadInput): AttentionInput {
+  return { query: Float64Array.from(query), key: Float64Array.from(key), ...(positions && { positions }) };
+}
 
 /** Queries and keys of one site, by head and sequence, with one input per entry of the attention's batch. */
 export interface SiteSample {
   readonly site: number;
-  readonly heads: readonly (readonly (readonly AttentionInput[])[])[];
+  readonly heads: readonly (readonly (readonly HeadInput[])[])[];
 }
 
-/** Bytes of queries and keys to hold at a time, in float64. If there are more, the model is run again for the rest. */
-const heldBytes = 256 * 1024 * 1024;
+export interface GatherOptions {
+  /** Seed of the choice of queries; default 0. */
+  readonly seed?: number;
+  /** The width of the blocks in which exact keys are chosen; default 0: none are. */
+  readonly window?: number;
+  /** Keeps all queries. Default false. */
+  readonly whole?: boolean;
+  /** Takes the sums of the first pass, if the model has them as outputs. */
+  readonly sums?: MomentSums;
+  /** Called after each sequence of the first pass, with 1. */
+  readonly tick?: (done: number) => void;
+}
+
+/** Bytes of queries and keys to hold at a time. If there are more, the model is run again for the rest. */
+const heldBytes = 128 * 1024 * 1024;
 
 /**
- * Collects the queries and keys of every head, for groups of sites, so that memory use does not grow with the model.
- * Sequences are run one at a time and unpadded.
+ * Collects the keys and some blocks of queries of every head, in float32 and for groups of sites, so that memory use does
+ * not grow with the model. Sequences are run one at a time and unpadded.
  *
  * @param runner - the model with the outputs of `tapSamples`.
  * @param taps - taps of the sites to collect.
@@ -26,27 +55,29 @@ export async function* gatherSamples(
   runner: ModelRunner,
   taps: readonly SampleTap[],
   sequences: readonly (readonly number[])[],
+  options: GatherOptions,
 ): AsyncGenerator<SiteSample[]> {
   const tokens = sequences.reduce((sum, ids) => sum + ids.length, 0);
   for (let start = 0; start < taps.length;) {
     let end = start;
     for (let bytes = 0; end < taps.length; end++) {
-      bytes += 16 * tokens * taps[end]!.heads * taps[end]!.dim;
+      bytes += 8 * tokens * taps[end]!.heads * taps[end]!.dim;
       if (end > start && bytes > heldBytes) break;
     }
     const group = taps.slice(start, end);
-    const names = group.flatMap(({ query, key }) => [query, key]);
+    const sums = start === 0 ? options.sums : undefined;
+    const names = [...group.flatMap(({ query, key }) => [query, key]), ...(sums?.names ?? [])];
     const samples = group.map(({ site, heads }) => ({
       site,
-      heads: Array.from({ length: heads }, (): AttentionInput[][] => []),
+      heads: Array.from({ length: heads }, (): HeadInput[][] => []),
     }));
-    for (const ids of sequences) {
+    for (const [number, ids] of sequences.entries()) {
       const values = await runner.runAll([ids], names);
+      sums?.add(values);
+      if (start === 0) options.tick?.(1);
       for (const [i, tap] of group.entries()) {
         for (const [head, inputs] of samples[i]!.heads.entries()) {
-          const rows = (tensor: Tensor): Float64Array[] => rowsOf(tensor, head, tap, { runner, length: ids.length });
-          const keys = rows(values[tap.key]!);
-          inputs.push(rows(values[tap.query]!).map((query, entry) => ({ query, key: keys[entry]! })));
+          inputs.push(inputsOf(values, head, tap, { runner, length: ids.length, number, options }));
         }
       }
     }
@@ -55,16 +86,51 @@ export async function* gatherSamples(
   }
 }
 
+interface Origin {
+  readonly runner: ModelRunner;
+  /** Tokens of the sequence. */
+  readonly length: number;
+  /** The sequence's number. */
+  readonly number: number;
+  readonly options: GatherOptions;
+}
+
+/** One head's inputs, one per entry of the batch. */
+function inputsOf(
+  values: Readonly<Record<string, Tensor>>,
+  head: number,
+  tap: SampleTap,
+  { runner, length, number, options }: Origin,
+): HeadInput[] {
+  const { seed = 0, window = 0, whole = false } = options;
+  const keys = rowsOf(values[tap.key]!, head, tap, { runner, length });
+  return rowsOf(values[tap.query]!, head, tap, { runner, length }).map((query, entry) => {
+    const key = keys[entry]!;
+    // Causal attention needs the queries before a block too, ALiBi all places, and cross-attention has none among the keys.
+    const isPart = !tap.causal && tap.slopes === undefined && !whole && query.length === key.length;
+    const positions = isPart ? keptQueries(query.length / tap.dim, window, { seed, number }) : undefined;
+    return positions === undefined
+      ? { query: query.slice(), key: key.slice() }
+      : { query: rowsAt(query, positions, tap.dim), key: key.slice(), positions };
+  });
+}
+
+function rowsAt(x: Float32Array, rows: Uint32Array, dim: number): Float32Array {
+  const out = new Float32Array(rows.length * dim);
+  for (const [i, row] of rows.entries()) out.set(x.subarray(row * dim, (row + 1) * dim), i * dim);
+  return out;
+}
+
 /**
- * One head's rows `[positions, dim]` of a tensor `[batch, heads, positions, dim]`, for each entry of the batch. Several
- * heads may share a key head. Padding to a fixed batch size or length is left out.
+ * Views of one head's rows `[positions, dim]` of a tensor `[batch, heads, positions, dim]`, for each entry of the batch.
+ * Several heads may share a key head. Padding to a fixed batch size or length is left out.
  */
 function rowsOf(
   { data, dims }: Tensor,
   head: number,
   tap: SampleTap,
   { runner, length }: { readonly runner: ModelRunner; readonly length: number },
-): Float64Array[] {
+): Float32Array[] {
   if (!(data instanceof Float32Array)) {
     throw new InputError("The model's queries and keys are not float32. Convert it without --calibrate.", {
       code: "model-fails-to-run",
@@ -75,17 +141,6 @@ function rowsOf(
   const used = positions === runner.fixedLength ? length : positions;
   return Array.from({ length: batch / (runner.fixedBatch ?? 1) }, (_, entry) => {
     const start = (entry * heads + own) * positions * dim;
-    return Float64Array.from(data.subarray(start, start + used * dim));
+    return data.subarray(start, start + used * dim);
   });
-}
-
-/** The first sequences that give about `rows` queries; each counts for at most 256, as in `fitLandmarks`. */
-export function firstRows(sequences: readonly (readonly number[])[], rows: number): (readonly number[])[] {
-  const chosen: (readonly number[])[] = [];
-  for (let taken = 0; taken < rows && chosen.length < sequences.length;) {
-    const ids = sequences[chosen.length]!;
-    chosen.push(ids);
-    taken += Math.min(ids.length, 256);
-  }
-  return chosen;
 }

@@ -1,16 +1,17 @@
 import { join } from "node:path";
 
-import type { ModelProto } from "@favor/onnx";
 import { writeModel } from "@favor/onnx/node";
 
 import type { OutputFolder } from "@favor/checkpoints/node";
 import { ModelRunner } from "@favor/measure";
+import type { ModelAttention, MomentTap, SampleTap } from "@favor/rewriter";
 import type { RunnerOptions } from "@favor/measure";
 
-/** The original model with queries and keys, or their sums, as additional outputs. */
-export interface TappedModel<Tap> {
+/** The original model with queries, keys and their sums as additional outputs. */
+export interface TappedModel {
   readonly runner: ModelRunner;
-  readonly taps: readonly Tap[];
+  readonly taps: readonly SampleTap[];
+  readonly sums: readonly MomentTap[];
   /** A note for each site without a tap. */
   readonly notes: readonly string[];
 }
@@ -20,14 +21,13 @@ export interface TappedModel<Tap> {
  *
  * @throws {OutputError} `output-unwritable`; {InputError} as `ModelRunner.open`.
  */
-export async function openTapped<Tap>(
-  name: string,
-  tapped: { readonly model: ModelProto; readonly taps: readonly Tap[]; readonly notes: readonly string[] },
+export async function openTapped(
+  { model, taps, sums, notes }: ReturnType<ModelAttention["tapCalibration"]>,
   output: OutputFolder,
   options: RunnerOptions,
-): Promise<TappedModel<Tap>> {
+): Promise<TappedModel> {
   const scratch = await output.scratch();
-  const path = join(scratch.path, name);
-  await output.fill(() => writeModel(tapped.model, path));
-  return { runner: await ModelRunner.open(path, options), taps: tapped.taps, notes: tapped.notes };
+  const path = join(scratch.path, "tapped.onnx");
+  await output.fill(() => writeModel(model, path));
+  return { runner: await ModelRunner.open(path, options), taps, sums, notes };
 }

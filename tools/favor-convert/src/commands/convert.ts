@@ -3,6 +3,7 @@ import { join } from "node:path";
 
 import { findAttention } from "@favor/rewriter";
 import type { Conversion, ConvertOptions, ConvertedSite, ModelAttention } from "@favor/rewriter";
+import type { ModelProto } from "@favor/onnx";
 import { writeModel } from "@favor/onnx/node";
 
 import { UsageError } from "@favor/checkpoints";
@@ -28,11 +29,6 @@ import type { OpenedSource } from "@favor/checkpoints/node";
 import { openSource } from "@favor/checkpoints/node";
 import type { Source } from "@favor/checkpoints/node";
 import { readRecords } from "@favor/measure/data";
-import { doubtsAbout } from "@favor/measure/tokens";
-import { checkVocabulary, loadSequences } from "@favor/measure/tokens";
-import type { LoadedSequences } from "@favor/measure/tokens";
-import { loadTokenizer } from "@favor/measure/tokens";
-import type { SequenceTokenizer } from "@favor/measure/tokens";
 import { versions } from "../versions.ts";
 import type { Activations } from "../calibrate/activations.ts";
 import { checkBlock, checkKept, maskOperations, optionsOf } from "./request.ts";
@@ -40,6 +36,8 @@ import type { ConvertRequest } from "./request.ts";
 import { planOf } from "./plan.ts";
 import { unknownLengths } from "./unknown-lengths.ts";
 import type { Plan } from "./plan.ts";
+import { openData } from "./open-data.ts";
+import type { Data } from "./open-data.ts";
 import { withinBudget } from "./within-budget.ts";
 
 export interface ConvertResult {
@@ -135,6 +133,8 @@ export async function convert(
     }
     const data = await openData(request, source, attention, options.seed);
     for (const { message } of data.warnings) progress.warn(message);
+    for (const note of data.notes) progress.note(note);
+    notes.push(...data.notes);
     const output = await OutputFolder.begin(request.output!, outputOptions);
     try {
       const threads = request.threads ?? availableParallelism();
@@ -152,13 +152,6 @@ export async function convert(
     progress.end();
     opened.close();
   }
-}
-
-interface Data {
-  readonly tokenizer: SequenceTokenizer | undefined;
-  readonly calibration: LoadedSequences | undefined;
-  readonly evaluation: LoadedSequences | undefined;
-  readonly warnings: readonly DataWarning[];
 }
 
 interface Job {
@@ -254,7 +247,7 @@ interface Attempt {
   readonly evaluation: Evaluation | undefined;
 }
 
-type Fitted = Pick<ConvertOptions, "moments" | "featureMaps">;
+type Fitted = Pick<ConvertOptions, "moments" | "featureMaps" | "exactKeys">;
 
 interface Rewritten {
   readonly attempt: Attempt;
@@ -270,7 +263,12 @@ async function rewrite(job: Job): Promise<Rewritten> {
     return { attempt: await convertTo({}, options.keep, job, undefined), errors: [], uncalibrated: [] };
   }
   const { Activations } = await import("../calibrate/activations.ts");
-  const activations = await Activations.open({ ...job, ...data, tokenizer: data.tokenizer });
+  const activations = await Activations.open({
+    ...job,
+    ...data,
+    tokenizer: data.tokenizer,
+    opset: opsetOf(job.opened.model),
+  });
   let comparison: Comparison | undefined;
   try {
     const fitted = await activations.fit();
@@ -283,6 +281,10 @@ async function rewrite(job: Job): Promise<Rewritten> {
     await activations.close();
     await comparison?.close();
   }
+}
+
+function opsetOf({ opsetImport }: ModelProto): number {
+  return opsetImport.find(({ domain }) => domain === "" || domain === "ai.onnx")?.version.toNumber() ?? 0;
 }
 
 async function openComparison({
@@ -351,8 +353,21 @@ async function convertTo(
 
 /** What the rewriter is asked for. Landmarks are feature maps made here: it sees the positive features they are. */
 function rewriteOptions(options: FavorOptions, keep: readonly number[]): Omit<ConvertOptions, "maskOperations"> {
-  const { features, count, seed, projection, cross, target, stateful, maxLength, growth, window, chosenBlocks, block } =
-    options;
+  const {
+    features,
+    count,
+    seed,
+    projection,
+    cross,
+    target,
+    stateful,
+    maxLength,
+    growth,
+    window,
+    chosenBlocks,
+    chosen,
+    block,
+  } = options;
   return {
     features: features === "landmark" ? "positive" : features,
     count,
@@ -361,44 +376,12 @@ function rewriteOptions(options: FavorOptions, keep: readonly number[]): Omit<Co
     ...(projection !== undefined && { projection }),
     ...(block !== undefined && { block }),
     ...(cross === true && { cross }),
-    ...(window !== undefined && { exactKeys: { window, ...(chosenBlocks !== undefined && { chosenBlocks }) } }),
+    // What is chosen stands in what was fitted.
+    ...(window !== undefined &&
+      chosen === undefined && { exactKeys: { window, ...(chosenBlocks !== undefined && { chosenBlocks }) } }),
     ...(target !== undefined && { target }),
     ...(stateful === true && { stateful }),
     ...(maxLength !== undefined && { maxLength }),
     ...(growth !== undefined && { growth }),
   };
-}
-
-/** Reads and tokenises the data files first, so that their errors show before minutes of work. */
-async function openData(
-  request: ConvertRequest,
-  source: Source,
-  attention: ModelAttention,
-  seed: number,
-): Promise<Data> {
-  if (request.calibrate === undefined && request.evaluate === undefined) {
-    return { tokenizer: undefined, calibration: undefined, evaluation: undefined, warnings: [] };
-  }
-  const tokenizer = await loadTokenizer(source.folder);
-  checkVocabulary(tokenizer, source.config.vocab_size ?? undefined, source.folder);
-  const load = async (
-    path: string | undefined,
-    count: number,
-    withLongest: boolean,
-  ): Promise<LoadedSequences | undefined> =>
-    path === undefined
-      ? undefined
-      : loadSequences(path, tokenizer, {
-          count,
-          seed,
-          maximumTokens: maximumTokens(source.config, attention.longestInput),
-          truncate: request.truncate ?? false,
-          column: request.column,
-          withLongest,
-        });
-  const calibrateCount = request.calibrateCount ?? 200;
-  const calibration = await load(request.calibrate, calibrateCount, false);
-  const evaluation = await load(request.evaluate, request.evaluateCount ?? 500, true);
-  const warnings = doubtsAbout({ tokenizer, calibration, evaluation, calibrateCount });
-  return { tokenizer, calibration, evaluation, warnings };
 }

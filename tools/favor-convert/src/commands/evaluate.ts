@@ -4,11 +4,11 @@ import { compareModels } from "@favor/measure";
 import { silent } from "@favor/checkpoints";
 import type { Progress } from "@favor/checkpoints";
 import type { Evaluation } from "@favor/measure";
-import { maximumTokens } from "@favor/checkpoints/node";
 import type { PoolingMode } from "@favor/checkpoints/node";
 import { withOnnxFile } from "@favor/checkpoints/node";
 import { openSource } from "@favor/checkpoints/node";
 import { longestInputOfSource } from "./longest-input.ts";
+import { longestSequence, windowsNote } from "./longest-sequence.ts";
 import { checkVocabulary, loadSequences } from "@favor/measure/tokens";
 import { loadTokenizer } from "@favor/measure/tokens";
 
@@ -25,7 +25,9 @@ export interface EvaluateRequest {
   readonly count?: number;
   /** Seed of the draw and the masks; default 0. */
   readonly seed?: number;
-  /** Cut sequences that are too long instead of refusing them. */
+  /** The longest sequence, in tokens; longer ones give windows. Default: as long as the original reads. */
+  readonly maxLength?: number;
+  /** Take the beginnings of longer sequences instead of windows. */
   readonly truncate?: boolean;
   /** How an embedding is made of the vectors of a text's tokens. Default: as the original's checkpoint says. */
   readonly pooling?: PoolingMode;
@@ -48,11 +50,11 @@ export async function evaluate(request: EvaluateRequest, progress: Progress = si
   const loaded = await loadSequences(request.data, tokenizer, {
     count: request.count ?? 500,
     seed: request.seed ?? 0,
-    maximumTokens: maximumTokens(source.config, await longestInputOfSource(source)),
-    truncate: request.truncate ?? false,
+    ...longestSequence(source, await longestInputOfSource(source), request),
     column: request.column,
     withLongest: true,
   });
+  for (const note of windowsNote("Evaluation data", loaded.use)) progress.note(note);
   const threads = request.threads ?? availableParallelism();
   const evaluations = await withOnnxFile(source, (original) =>
     compareModels(converted, { source, original, tokenizer, threads, pooling: request.pooling, ...loaded }, progress),

@@ -33,9 +33,10 @@ export interface ConvertRequest extends SourceOptions {
   readonly budget?: number;
   /**
    * Width of the blocks of keys that are exact beside the features, a multiple of 16: each query sees its own block, the two
-   * around it and the first key exactly. Default 0: none.
+   * around it and the first key exactly. "auto": calibration chooses it for each layer, and the numbers of chosen blocks and
+   * features if they are not given. Default "auto" with landmark features if none of the three is given, else 0: none.
    */
-  readonly window?: number;
+  readonly window?: number | "auto";
   /** How many further blocks are exact, chosen for each block of queries; default 0. */
   readonly chosenBlocks?: number;
   /** Also convert cross-attention. */
@@ -44,7 +45,10 @@ export interface ConvertRequest extends SourceOptions {
   readonly target?: NonNullable<ConvertOptions["target"]>;
   /** Make a causal model take and return its state. */
   readonly stateful?: boolean;
-  /** Grow the position table to this many tokens. */
+  /**
+   * Grow the position table to this many tokens. Sequences of data files are no longer than this, nor than the original
+   * reads; longer ones give windows.
+   */
   readonly maxLength?: number;
   /** How to grow it: by repeating it (default) or by stretching it. */
   readonly growth?: "tile" | "interpolate";
@@ -60,7 +64,7 @@ export interface ConvertRequest extends SourceOptions {
   readonly pooling?: PoolingMode;
   /** JSON field, or CSV, TSV or Parquet column, with the text. Default: "text"; in files without it, "sequence". */
   readonly column?: string;
-  /** Cut sequences that are too long instead of refusing them. */
+  /** Take the beginnings of sequences that are too long, instead of windows spread over them. */
   readonly truncate?: boolean;
   /** Lengths in tokens at which to measure time and memory of both models. Default: none. */
   readonly speed?: readonly number[];
@@ -147,10 +151,16 @@ export function optionsOf(request: ConvertRequest): FavorOptions {
     request.stateful === true && request.evaluate !== undefined,
     "--evaluate feeds whole sequences without a state: measure a conversion without --stateful, which computes the same.",
   );
-  const { window = 0, chosenBlocks = 0 } = request;
+  const { chosenBlocks = 0 } = request;
+  const window = request.window === "auto" ? 0 : (request.window ?? 0);
+  const chosen = chosenOf(request, isLandmark);
+  refuseIf(
+    request.window === "auto" && !isLandmark,
+    "--window auto lets calibration choose: it needs --calibrate, and landmark features.",
+  );
   refuseIf(window % 16 !== 0, `--window takes 0 or a multiple of 16, such as 32 or 64; found ${window}.`);
   refuseIf(
-    chosenBlocks > 0 && window === 0,
+    chosenBlocks > 0 && window === 0 && !chosen.includes("window"),
     "--chosen-blocks needs the width of a block: pass --window 32, or another multiple of 16.",
   );
   refuseIf(
@@ -158,7 +168,7 @@ export function optionsOf(request: ConvertRequest): FavorOptions {
     `--window needs features whose estimates have a scale (${featuresWithScale.join(", ")}); ${features} has none. Remove one of the two.`,
   );
   refuseIf(
-    window > 0 && request.stateful === true,
+    (window > 0 || request.window === "auto") && request.stateful === true,
     "--window keeps keys that --stateful has no state for. Remove one of the two.",
   );
   return {
@@ -170,6 +180,8 @@ export function optionsOf(request: ConvertRequest): FavorOptions {
     ...(isSelected && { seeds: request.seeds ?? defaultSeeds }),
     ...(budget !== undefined && { budget }),
     ...(window > 0 && { window, chosenBlocks }),
+    ...(window === 0 && chosenBlocks > 0 && { chosenBlocks }),
+    ...(chosen.length > 0 && { chosen }),
     ...(request.pooling !== undefined && { pooling: request.pooling }),
     ...(request.block !== undefined && { block: request.block }),
     ...(request.cross === true && { cross: true }),
@@ -191,6 +203,23 @@ export function checkBlock({ block, features, keep }: FavorOptions, sites: reado
     "--block sets how many queries a block of exact attention or of a window has, but this conversion has neither. " +
       (features === "exact" ? "Leave it out." : "Leave it out, or convert with --features exact."),
   );
+}
+
+/**
+ * What calibration chooses of exact keys and features: all three if none is given, and with the window "auto" what is not
+ * given.
+ */
+function chosenOf(
+  { window, chosenBlocks, count, stateful }: ConvertRequest,
+  isCalibrated: boolean,
+): NonNullable<FavorOptions["chosen"]> {
+  const isOpen = window === undefined && chosenBlocks === undefined && count === undefined && stateful !== true;
+  if (!isCalibrated || !(isOpen || window === "auto")) return [];
+  return [
+    "window",
+    ...(chosenBlocks === undefined ? (["chosenBlocks"] as const) : []),
+    ...(count === undefined ? (["count"] as const) : []),
+  ];
 }
 
 /** Checks that the model has the layers of --keep. */

@@ -22,6 +22,7 @@ import { loadTokenizer } from "@favor/measure/tokens";
 
 import { checkProof } from "./check-proof.ts";
 import { longestInputOfSource } from "./longest-input.ts";
+import type { LongestSequence } from "./longest-sequence.ts";
 
 export interface VerifyRequest extends SourceOptions {
   /** The checkpoint that was converted, as `convert` takes it. */
@@ -155,8 +156,7 @@ async function evaluateAgain(
   const loaded = await loadSequences(data.path, tokenizer, {
     count: recorded?.sequences ?? 500,
     seed: recorded?.seed ?? favor.options.seed,
-    maximumTokens: limit,
-    truncate: true,
+    ...lengthOf(recorded, limit),
     column: data.column,
     withLongest: recorded?.longest !== undefined,
   });
@@ -164,6 +164,15 @@ async function evaluateAgain(
   const input = { source: original, original: path, tokenizer, threads, pooling, ...loaded };
   const [evaluation] = await compareModels([converted.modelPath], input, progress);
   return evaluation!;
+}
+
+/** Sequences as long as in the recorded evaluation, and cut as there. */
+function lengthOf(
+  recorded: { readonly windowTokens?: number; readonly truncated: number } | undefined,
+  limit: number | undefined,
+): LongestSequence {
+  if (recorded?.windowTokens !== undefined) return { maximumTokens: recorded.windowTokens, longer: "windows" };
+  return { maximumTokens: limit, longer: (recorded?.truncated ?? 0) > 0 ? "cut" : "windows" };
 }
 
 /** The data of the recorded evaluation must reproduce its outcome; for other data there is nothing to check. */

@@ -37,7 +37,7 @@ beforeAll(async () => {
   repairBackend();
   tokenizer = await loadTokenizer(tiny);
   const load = async (path: string, count: number): Promise<readonly TokenSequence[]> =>
-    (await loadSequences(path, tokenizer, { count, seed: 1, maximumTokens: 512, truncate: true })).sequences;
+    (await loadSequences(path, tokenizer, { count, seed: 1, maximumTokens: 512, longer: "cut" as const })).sequences;
   sequences = await load(calibration, 120);
   heldOut = await load(validation, 60);
 });

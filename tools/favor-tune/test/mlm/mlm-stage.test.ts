@@ -33,7 +33,7 @@ beforeAll(async () => {
   await openBackend("wasm");
   opened = await openModel(`${await folder()}/onnx/model.onnx`);
   tokenizer = await loadTokenizer(tiny);
-  const read = { count: 8, seed: 0, maximumTokens: 24, truncate: true };
+  const read = { count: 8, seed: 0, maximumTokens: 24, longer: "cut" as const };
   sequences = (await loadSequences(calibration, tokenizer, read)).sequences;
   const masking: Masking = {
     maskId: tokenizer.maskId!,

@@ -132,22 +132,39 @@ export function chooseBlocks(
   logMask: Float64Array,
   selector: BlockSelector = exact.selector,
 ): Int32Array[] {
-  const queries = query.length / dim;
+  const choose = blockChooser(key, dim, exact, logMask, selector);
+  return Array.from({ length: exact.queryBlocks }, (_, block) =>
+    choose(block, query.length / dim, (from, to) => query.subarray(from * dim, to * dim)),
+  );
+}
+
+/**
+ * Like {@link chooseBlocks}, for one block of queries at a time.
+ *
+ * @returns a function of the block, the number of all queries, and what gives the queries from..to, `[to - from, dim]`.
+ */
+export function blockChooser(
+  key: Float64Array,
+  dim: number,
+  exact: ExactKeys,
+  logMask: Float64Array,
+  selector: BlockSelector = exact.selector,
+): (block: number, queries: number, rows: (from: number, to: number) => Float64Array) => Int32Array {
   const { window, queryMask, chosenBlocks } = exact;
-  if (chosenBlocks === 0) return Array.from({ length: exact.queryBlocks }, () => new Int32Array(0));
+  if (chosenBlocks === 0) return () => new Int32Array(0);
   const scoresOf = selector.prepare({ dim, width: window, key, logMask });
-  return Array.from({ length: exact.queryBlocks }, (_, block) => {
+  return (block, queries, rows) => {
     const choose = choosers(exact, block, queries);
     if (!choose) return new Int32Array(0);
     const { from, to, keyBlocks } = choose;
     const scores = scoresOf({
-      query: query.subarray(from * dim, to * dim),
-      queryMask: queryMask && Array.from({ length: to - from }, (__, row) => queryMask[from + row]!),
+      query: rows(from, to),
+      queryMask: queryMask && Array.from({ length: to - from }, (_, row) => queryMask[from + row]!),
       keyBlocks,
     });
     const near = nearBlocks(exact, block);
     return largestBlocks(scores, chosenBlocks, (each) => each >= near.from && each < near.to);
-  });
+  };
 }
 
 /**
