@@ -45,7 +45,7 @@ const layers = {
   rewriter: {
     "options.ts": [],
     refusals: [],
-    "report.ts": ["attention/site", "refusals"],
+    "report.ts": ["options.ts", "attention/site", "refusals"],
     // Files at the top of attention/ that say what an attention is: see `paths`.
     "attention/site": ["refusals"],
     normalise: ["attention/site", "refusals"],
@@ -87,9 +87,10 @@ const layers = {
     "errors.ts": [],
     "value.ts": [],
     "operator-call.ts": ["errors.ts", "value.ts"],
-    operators: ["operator-call.ts", "value.ts"],
+    "packed.ts": ["value.ts"],
+    operators: ["operator-call.ts", "packed.ts", "value.ts"],
     weights: ["errors.ts", "value.ts"],
-    execution: ["weights", "operators", "operator-call.ts", "errors.ts", "value.ts"],
+    execution: ["weights", "operators", "operator-call.ts", "packed.ts", "errors.ts", "value.ts"],
   },
   tfjs: {
     "attention-inputs.ts": [],

@@ -17,7 +17,7 @@ export interface LosslessResult {
   readonly passes: readonly LosslessPass[];
 }
 
-export interface LosslessPass {
+interface LosslessPass {
   readonly variant: string;
   /** Null where it was not measured. */
   readonly seconds: number | null;

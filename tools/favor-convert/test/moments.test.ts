@@ -8,7 +8,8 @@ import { openModel, writeModel } from "@favor/onnx/node";
 import Long from "long";
 import { expect, test } from "vitest";
 
-import { MomentSums, gatherUnpaddedMoments } from "../src/calibrate/moments.ts";
+import { MomentSums } from "../src/calibrate/moments.ts";
+import { gatherUnpaddedMoments } from "../src/calibrate/unpadded-moments.ts";
 import { ModelRunner } from "@favor/measure";
 import { loadSequences } from "@favor/measure/tokens";
 import { loadTokenizer } from "@favor/measure/tokens";

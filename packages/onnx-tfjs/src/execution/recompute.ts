@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
 import { isDevice, type Value } from "../value.ts";
-import { gradientsOf, isDeviceFloat, packed, unpacked } from "./packed.ts";
+import { gradientsOf, isDeviceFloat, packed, unpacked } from "../packed.ts";
 import type { Segment } from "./segments.ts";
 
 /** Computes the values `wanted` of a segment from what it reads; variables are those given, in place of the model's. */

@@ -1,9 +1,20 @@
+import type { GraphProto } from "@favor/onnx";
 import * as tf from "@tensorflow/tfjs";
-import { gradientsOf, isDeviceFloat, packed, unpacked } from "../execution/packed.ts";
+import { gradientsOf, isDeviceFloat, packed, unpacked } from "../packed.ts";
 import type { DetachedBody, OperatorCall } from "../operator-call.ts";
 import { isDevice, type Value } from "../value.ts";
 import { PickedGradients, picksOf, type Pick } from "./picked-gradients.ts";
-import type { ScanSteps } from "./scan.ts";
+
+/** A Scan's body, and what each of its steps is given. */
+export interface ScanSteps {
+  readonly body: GraphProto;
+  /** By step, the slices of the scanned inputs. */
+  readonly slices: readonly (readonly Value[])[];
+  /** Joins what the steps give for an output. */
+  join(parts: readonly Value[], output: number): Value;
+  /** What belongs to each step of a tensor as {@link join} makes it. */
+  split(joined: tf.Tensor, output: number): tf.Tensor[];
+}
 
 /**
  * The outputs of a Scan without state. No step needs what another computes, so each is computed again for its gradient:

@@ -1,10 +1,9 @@
-import type { GraphProto } from "@favor/onnx";
 import { tensorOf, type Tensor as HostTensor } from "@favor/onnx/evaluate";
 import * as tf from "@tensorflow/tfjs";
 import { shown, type OperatorCall } from "../operator-call.ts";
 import { dimsOf, isDevice, type Value } from "../value.ts";
 import { nothingCollected, stacked } from "./collected.ts";
-import { independentSteps } from "./independent-steps.ts";
+import { independentSteps, type ScanSteps } from "./independent-steps.ts";
 
 /** The slices of a scanned input along `axis`, without it; integers and masks stay on the host. */
 function slicesOf(value: Value, axis: number): Value[] {
@@ -23,17 +22,6 @@ function hostSlices({ dims, data, dataType }: HostTensor, axis: number): HostTen
     });
     return tensorOf(dataType, [...dims.slice(0, axis), ...dims.slice(axis + 1)], values);
   });
-}
-
-/** A Scan's body, and what each of its steps is given. */
-export interface ScanSteps {
-  readonly body: GraphProto;
-  /** By step, the slices of the scanned inputs. */
-  readonly slices: readonly (readonly Value[])[];
-  /** Joins what the steps give for an output. */
-  join(parts: readonly Value[], output: number): Value;
-  /** What belongs to each step of a tensor as {@link join} makes it. */
-  split(joined: tf.Tensor, output: number): tf.Tensor[];
 }
 
 /** The body maps (state..., slices...) to (state..., slices...), along an axis of the scanned inputs and outputs. */

@@ -4,7 +4,7 @@ import { castToBool } from "./cast-to-bool.ts";
 import { cumulativeByReversal } from "./cumulative.ts";
 import { einsum } from "./einsum.ts";
 import { maxGradient } from "./max-gradient.ts";
-import { segmentSum } from "./segment-sum.ts";
+import { segmentSum } from "../kernels/segment-sum.ts";
 import { tileGradient } from "./tile-gradient.ts";
 import { guardAllocation } from "./wasm-allocation.ts";
 import { gatherSlices } from "./wasm-gather.ts";

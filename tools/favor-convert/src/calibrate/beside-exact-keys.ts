@@ -4,7 +4,7 @@ import { calibrate, fitLandmarks, hybridError, hybridSample, refineLandmarks } f
 import type { AttentionInput, HeadMoments, HybridSample } from "@favor/core/calibration";
 import type { ExactKeys } from "@favor/rewriter";
 
-import type { HeadAddress } from "./head-job.ts";
+import type { HeadAddress } from "./head-address.ts";
 import { inFloat64 } from "./samples.ts";
 import type { HeadInput } from "./samples.ts";
 

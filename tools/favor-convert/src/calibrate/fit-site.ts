@@ -7,7 +7,8 @@ import type { BlockChoice } from "./attention-time.ts";
 import type { BesideFit } from "./beside-exact-keys.ts";
 import { cheapestOfBest, countCandidates, exactKeyCandidates, isWorthwhile } from "./candidates.ts";
 import type { Fixed } from "./candidates.ts";
-import type { HeadAddress, HeadJob, HeadResult, LandmarkFit } from "./head-job.ts";
+import type { HeadAddress } from "./head-address.ts";
+import type { HeadJob, HeadResult, LandmarkFit } from "./head-job.ts";
 import type { HeadInput } from "./samples.ts";
 
 /** One head's share of what was sampled. */

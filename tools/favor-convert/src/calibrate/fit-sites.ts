@@ -8,11 +8,12 @@ import type { Fixed } from "./candidates.ts";
 import { fitAlone, fitBeside } from "./fit-site.ts";
 import type { Run } from "./fit-site.ts";
 import type { HeadPool } from "./head-pool.ts";
-import { MomentSums, gatherUnpaddedMoments } from "./moments.ts";
+import { MomentSums } from "./moments.ts";
 import { splitInputs } from "./sampled-rows.ts";
 import { gatherSamples } from "./samples.ts";
 import type { SiteSample } from "./samples.ts";
 import type { TappedModel } from "./tapped-model.ts";
+import { gatherUnpaddedMoments } from "./unpadded-moments.ts";
 
 /** Approximate number of queries per fit. `fitLandmarks` uses 2560 of them; refinement uses others at every step. */
 const fittedRows = 3072;

@@ -12,16 +12,9 @@ import type { ExactSample, HeadMoments } from "@favor/core/calibration";
 
 import { errorsOfParts, fitBeside, survey } from "./beside-exact-keys.ts";
 import type { BesideFit, BesideJob, PartErrors, PartsJob, SurveyJob } from "./beside-exact-keys.ts";
+import type { HeadAddress } from "./head-address.ts";
 import { inFloat64 } from "./samples.ts";
 import type { HeadInput } from "./samples.ts";
-
-/** Identifies a head; its features are drawn from the streams with these numbers. */
-export interface HeadAddress {
-  readonly seed: number;
-  /** The site's number. */
-  readonly layer: number;
-  readonly head: number;
-}
 
 /** The attention that features are fitted to and compared in. */
 interface Attention {

@@ -1,11 +1,9 @@
 import { MomentAccumulator } from "@favor/core/calibration";
 import type { HeadMoments } from "@favor/core/calibration";
-import type { MomentTap, SampleTap } from "@favor/rewriter";
+import type { MomentTap } from "@favor/rewriter";
 import type { Tensor } from "onnxruntime-node";
 
 import { InputError } from "@favor/checkpoints";
-import type { ModelRunner } from "@favor/measure";
-import { gatherSamples } from "./samples.ts";
 
 /**
  * The sums over calibration data from which the means and covariances of queries and keys are computed, by site and head
@@ -40,41 +38,6 @@ export class MomentSums {
   }
 }
 
-/**
- * The moments that {@link MomentSums} gives, from the queries and keys themselves: for models with a fixed batch size or
- * length, whose sums would include padding.
- *
- * @param runner - the model with the outputs of `tapSamples`.
- * @throws {InputError} `model-fails-to-run`; `weights-not-finite` if a query or key is not finite.
- */
-export async function gatherUnpaddedMoments(
-  runner: ModelRunner,
-  taps: readonly SampleTap[],
-  sequences: readonly (readonly number[])[],
-  tick: (done: number) => void,
-): Promise<(HeadMoments[] | undefined)[]> {
-  const accumulators: (MomentAccumulator[] | undefined)[] = [];
-  for (const { site, heads, dim } of taps) {
-    accumulators[site] = Array.from({ length: heads }, () => new MomentAccumulator(dim));
-  }
-  for (const ids of sequences) {
-    for await (const group of gatherSamples(runner, taps, [ids], { whole: true })) {
-      for (const { site, heads } of group) {
-        for (const [head, inputs] of heads.entries()) {
-          for (const { query, key } of inputs.flat()) {
-            accumulators[site]![head]!.add(
-              finite(Float64Array.from(query), site),
-              finite(Float64Array.from(key), site),
-            );
-          }
-        }
-      }
-    }
-    tick(1);
-  }
-  return Array.from(accumulators, (heads) => heads?.map((accumulator) => accumulator.moments()));
-}
-
 function added(sum: Float64Array | undefined, data: Tensor["data"]): Float64Array {
   if (!(data instanceof Float32Array) && !(data instanceof Float64Array)) {
     throw new InputError("The model's queries and keys are not float32. Convert it without --calibrate.", {
@@ -103,7 +66,8 @@ function momentsOf(tap: MomentTap, sums: ReadonlyMap<string, Float64Array>): Hea
   });
 }
 
-function finite(values: Float64Array, site: number): Float64Array {
+/** @throws {InputError} `weights-not-finite` unless all are. */
+export function finite(values: Float64Array, site: number): Float64Array {
   if (values.every((value) => Number.isFinite(value))) return values;
   throw new InputError(
     `The queries or keys of attention site ${site} are not finite on the calibration data: an earlier weight is NaN or ` +

@@ -14,7 +14,7 @@ import type { ExactPart, FirstKey, KeyBlocks } from "./exact-parts.ts";
 const leastEstimate = 1e-30;
 
 /** What estimates the keys that are not exact. */
-export interface FarField extends BlockSums {
+interface FarField extends BlockSums {
   readonly parameters: FeatureParameters;
   /** Those of the parameters. */
   readonly tensors: Readonly<Record<string, tf.Tensor>>;

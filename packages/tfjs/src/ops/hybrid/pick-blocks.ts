@@ -1,5 +1,5 @@
 import * as tf from "@tensorflow/tfjs";
-import { segmentSum } from "../../repairs/segment-sum.ts";
+import { segmentSum } from "../../kernels/segment-sum.ts";
 
 const kernelName = "FavorSegmentSum";
 

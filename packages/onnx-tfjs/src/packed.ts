@@ -1,5 +1,5 @@
 import * as tf from "@tensorflow/tfjs";
-import { isDevice, type Value } from "../value.ts";
+import { isDevice, type Value } from "./value.ts";
 
 /** Whether a value is on the device and has a gradient. */
 export function isDeviceFloat(value: Value | null): value is tf.Tensor {
