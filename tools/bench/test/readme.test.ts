@@ -42,7 +42,7 @@ describe("the root README", () => {
     expect(readme).toContain(`${distilled.kept.value} % after 100 steps`);
     const longest = longCode.quality.at(-1)!;
     expect(longest.length).toBe(4096);
-    expect(readme).toContain(`keeps ${(100 * longest.kept.value).toFixed(0)} % of its masked accuracy there today`);
+    expect(readme).toContain(`With features alone it keeps ${(100 * longest.kept.value).toFixed(0)} %`);
   });
 
   it("names every model type that is built from weights", () => {

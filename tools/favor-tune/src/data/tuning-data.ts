@@ -43,7 +43,7 @@ export async function openTuningData(
   }
   const evaluated = await hashesOf(evalData, column);
   const training = await scanData(request.data, { evaluated, count, column });
-  const drawn = { count, seed, maximumTokens, longer: "cut" as const, column };
+  const drawn = { count, seed, maximumTokens, longer: "cut" as const, withLongest: true, column };
   const { sequences, use } = await loadSequences(evalData, tokenizer, drawn);
   return { training, heldOut: sequences, heldOutFile: use.file, evaluation: use, maximumTokens };
 }
