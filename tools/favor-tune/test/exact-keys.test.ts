@@ -11,10 +11,11 @@ import * as tf from "@tensorflow/tfjs";
 import { expect, test } from "vitest";
 
 import { tune } from "../src/index.ts";
-import { calibrated, shallowOnce } from "./converted.ts";
+import { shallowOnce } from "./converted.ts";
 
 const { original, converted } = shallowOnce({
-  ...calibrated,
+  calibrate: calibration,
+  calibrateCount: 20,
   features: "landmark",
   count: 8,
   window: 16,

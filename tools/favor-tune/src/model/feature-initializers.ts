@@ -9,12 +9,11 @@ const featureStems = [
   "balance_key",
   "shift_key",
   "norm_key",
-  // the scale of the estimate for a query, which only counts beside exact keys
+  // the scale of the estimate, of which a part only counts beside exact keys
   "norm_query",
-  "mean_key",
   "balance_query",
   "shift_query",
-  "log_scale",
+  "bias_key",
   "core",
   "weight_state",
   "phase_query",
