@@ -99,12 +99,12 @@ describe("a calibrated conversion", () => {
       expect(site.exactKeys).toMatchObject({ window: 64, chosenBlocks: 0 });
       expect(site.featureMap).toMatchObject({ width: 64 });
       expect(site.error).toMatchObject({ parts: { near: expect.any(Number), chosen: expect.any(Number) } });
-      expect(site.error!.mean).toBeLessThan(0.02);
     }
     if (favor!.evaluation?.kind !== "masked-language") throw new Error("a masked-language evaluation was expected");
-    const { original, converted } = favor!.evaluation;
-    expect(converted.perplexity.value).toBeCloseTo(original.perplexity.value, 2);
-    // Sequences of up to 128 tokens are exact altogether, and longer ones nearly.
+    // Two blocks of 64 are near for every query; the longer sequences of the file have more.
+    const short = favor!.evaluation.byLength.filter(({ to }) => to <= 128);
+    expect(short.length).toBeGreaterThan(0);
+    for (const { value } of short) expect(value!.value).toBe(1);
     const report = await readFile(join(output, "report.html"), "utf8");
     expect(report).toContain("as many as calibration chose for each layer");
     expect(report).toContain("error of near keys alone");
