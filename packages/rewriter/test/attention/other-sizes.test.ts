@@ -71,7 +71,6 @@ const cases: readonly Case[] = [
       return b.op("Equal", apart(b, start));
     }),
   },
-  { name: "a slope of 1e-4 per token", attend: plus((b) => b.op("Mul", [floatDistance(b), b.scalar(-1e-4)])) },
   {
     name: "a wide Gaussian of the distance",
     attend: plus((b) => {

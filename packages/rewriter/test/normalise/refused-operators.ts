@@ -38,6 +38,13 @@ export const refusedOperators: (LayerOptions & { name: string; code: RefusalCode
     write: (b) => b.op("Attention", projected(b), { ...both, softcap: { float: 30 } }),
   },
   {
+    name: "a window",
+    code: "sliding-window",
+    opset: 23,
+    ...lone,
+    write: (b) => b.op("Attention", projected(b), { ...both, left_window_size: { int: 2 } }),
+  },
+  {
     name: "a past",
     code: "kv-cache",
     opset: 23,
