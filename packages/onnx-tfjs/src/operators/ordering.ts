@@ -82,7 +82,7 @@ const cumProd = (call: OperatorCall): Value[] => {
   const axis = call.axis(call.scalar(1), source.rank);
   const reverse = call.int("reverse", 0) !== 0;
   const exclusive = call.int("exclusive", 0) !== 0;
-  const forward = tf.unstack(source, axis);
+  const forward = source.shape[axis] === 1 ? [tf.squeeze(source, [axis])] : tf.unstack(source, axis);
   // The array itself is the tape's.
   const slices = reverse ? forward.toReversed() : forward;
   const products: tf.Tensor[] = [];

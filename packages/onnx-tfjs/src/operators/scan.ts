@@ -9,7 +9,9 @@ import { independentSteps, type ScanSteps } from "./independent-steps.ts";
 function slicesOf(value: Value, axis: number): Value[] {
   if (!isDevice(value)) return hostSlices(value, axis);
   // One kernel, whose gradient is one stack; a slice each would be padded to the whole again.
-  return value.shape[axis] === 0 ? [] : tf.unstack(value, axis);
+  if (value.shape[axis] === 0) return [];
+  // The gradient of tf.unstack fails for one slice.
+  return value.shape[axis] === 1 ? [tf.squeeze(value, [axis])] : tf.unstack(value, axis);
 }
 
 function hostSlices({ dims, data, dataType }: HostTensor, axis: number): HostTensor[] {
