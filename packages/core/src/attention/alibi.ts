@@ -1,10 +1,12 @@
 import { requireArray, requireLength, requireObject } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
-import { attend } from "./linear.ts";
-import { rescale } from "./causal-state.ts";
+import { addToSums } from "./causal.ts";
+import type { CausalRows } from "./causal.ts";
+import { checkState, rescale } from "./causal-state.ts";
 import type { CausalState } from "./causal-state.ts";
 import { checkLinearInput, keyLogWeights, resolveShape } from "./linear-shape.ts";
 import type { LinearInput, LinearShape } from "./linear-shape.ts";
+import { attend } from "./linear.ts";
 
 export interface AlibiAttentionOptions {
   /** `[heads]`: the slope m of each head, at least 0; a key at distance t weighs exp(-m t) as much as one at hand. */
@@ -48,7 +50,10 @@ export function alibiLinearAttention(
   requireArray("options.slopes", slopes, "numbers [heads]");
   requireLength("options.slopes", slopes, heads);
   for (let head = 0; head < heads; head++) requireSlope(`options.slopes[${head}]`, slopes[head]!);
-  if (state !== undefined) checkState(state, { causal, heads, count, valueDim });
+  if (state !== undefined) {
+    if (!causal) throw new ArgumentError("options.state", "none unless attention is causal", "a state");
+    checkState(state, { keyHeads: heads, count, valueDim });
+  }
   const weights = keyLogWeights(input, resolved);
   const width = valueDim + 1;
   const out = new Float64Array(heads * rows * valueDim);
@@ -60,7 +65,7 @@ export function alibiLinearAttention(
       value: input.value.subarray(keyHead * rows * valueDim, (keyHead + 1) * rows * valueDim),
       weights: weights.subarray(keyHead * rows, (keyHead + 1) * rows),
       count,
-      width,
+      valueDim,
     };
     const size = count * width;
     const past = state && {
@@ -83,14 +88,8 @@ export function requireSlope(argument: string, slope: number): void {
   if (!(slope >= 0 && slope < Infinity)) throw new ArgumentError(argument, "a finite number of at least 0", slope);
 }
 
-interface HeadRows {
+interface HeadRows extends CausalRows {
   readonly query: Float64Array;
-  readonly key: Float64Array;
-  readonly value: Float64Array;
-  readonly weights: Float64Array;
-  readonly count: number;
-  /** valueDim + 1 */
-  readonly width: number;
 }
 
 /** Sums [count, width] over keys, divided by exp(logScale). */
@@ -106,38 +105,27 @@ interface ScannedRows {
 }
 
 /** Forward, a row's own key is among those that it meets; backward it is not, so that it counts once. */
-function scan(
-  { query, key, value, weights, count, width }: HeadRows,
-  slope: number,
-  state: FadingSums,
-  direction: "forward" | "backward",
-): ScannedRows {
+function scan(rows: HeadRows, slope: number, state: FadingSums, direction: "forward" | "backward"): ScannedRows {
+  const { query, weights, count, valueDim } = rows;
   const length = weights.length;
-  const rows = new Float64Array(length * width);
+  const width = valueDim + 1;
+  const met = new Float64Array(length * width);
   const logScale = new Float64Array(length);
   const { sums } = state;
   const add = (j: number): void => {
-    const next = Math.max(state.logScale, weights[j]!);
-    const factor = rescale(state.logScale, next);
-    if (factor !== 1) for (let at = 0; at < sums.length; at++) sums[at]! *= factor;
+    const next = Math.max(state.logScale, rows.weights[j]!);
+    addToSums(rows, j, j + 1, state.logScale, next, sums);
     state.logScale = next;
-    const weight = rescale(weights[j]!, next);
-    if (weight === 0) return; // hidden, or too small to matter: its value may be anything
-    for (let m = 0; m < count; m++) {
-      const phi = weight * key[j * count + m]!;
-      for (let c = 0; c < width - 1; c++) sums[m * width + c]! += phi * value[j * (width - 1) + c]!;
-      sums[m * width + width - 1]! += phi;
-    }
   };
   for (let step = 0; step < length; step++) {
     const i = direction === "forward" ? step : length - 1 - step;
     state.logScale -= slope;
     if (direction === "forward") add(i);
-    attend(query, i, sums, count, rows.subarray(i * width, (i + 1) * width));
+    attend(query, i, sums, count, met.subarray(i * width, (i + 1) * width));
     logScale[i] = state.logScale;
     if (direction === "backward") add(i);
   }
-  return { rows, logScale };
+  return { rows: met, logScale };
 }
 
 /** The first width - 1 columns over the last one, of both scans together; 0 for a row that meets no key. */
@@ -151,17 +139,5 @@ function normalise(before: ScannedRows, behind: ScannedRows | undefined, width: 
     const normaliser = sum(width - 1);
     if (normaliser === 0) continue;
     for (let c = 0; c < width - 1; c++) out[i * (width - 1) + c] = sum(c) / normaliser;
-  }
-}
-
-function checkState(
-  state: CausalState,
-  { causal, heads, count, valueDim }: { causal: boolean; heads: number; count: number; valueDim: number },
-): void {
-  if (!causal) throw new ArgumentError("options.state", "none unless attention is causal", "a state");
-  const expected = `[keyHeads ${heads}, count ${count}, valueDim ${valueDim}]`;
-  if (state.keyHeads !== heads || state.count !== count || state.valueDim !== valueDim) {
-    const found = `[keyHeads ${state.keyHeads}, count ${state.count}, valueDim ${state.valueDim}]`;
-    throw new ArgumentError("options.state", `a state of ${expected}`, found);
   }
 }

@@ -1,4 +1,6 @@
 import { requireObject, requireSize } from "../checks.ts";
+import { ArgumentError } from "../errors.ts";
+
 /**
  * What causal linear attention remembers of the past, per key head; its size does not depend on the length. It holds
  * the prefix sums S = sum_j phi(k_j) v_j^T and z = sum_j phi(k_j), joined and divided by `exp(logScale)`. It is plain
@@ -34,6 +36,18 @@ export function startCausal(shape: {
     sums: new Float64Array(keyHeads * count * (valueDim + 1)),
     logScale: new Float64Array(keyHeads).fill(-Infinity),
   };
+}
+
+/** @throws ArgumentError if a state has other sizes. */
+export function checkState(
+  state: CausalState,
+  { keyHeads, count, valueDim }: Pick<CausalState, "keyHeads" | "count" | "valueDim">,
+): void {
+  const expected = `[keyHeads ${keyHeads}, count ${count}, valueDim ${valueDim}]`;
+  if (state.keyHeads !== keyHeads || state.count !== count || state.valueDim !== valueDim) {
+    const found = `[keyHeads ${state.keyHeads}, count ${state.count}, valueDim ${state.valueDim}]`;
+    throw new ArgumentError("options.state", `a state of ${expected}`, found);
+  }
 }
 
 /** exp(from - to) for two log scales; 0 if `from` is -Infinity, which means "nothing yet". */

@@ -1,6 +1,6 @@
 import { requireSize } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
-import { rescale, startCausal } from "./causal-state.ts";
+import { checkState, rescale, startCausal } from "./causal-state.ts";
 import type { CausalState } from "./causal-state.ts";
 import { checkLinearInput, keyLogWeights, resolveShape } from "./linear-shape.ts";
 import type { LinearInput, LinearShape } from "./linear-shape.ts";
@@ -48,7 +48,7 @@ export function causalLinearAttention(
   checkLinearInput(input, resolved);
   const { chunk = 64, state = startCausal({ keyHeads, count, valueDim }) } = options;
   requireSize("options.chunk", chunk, 1);
-  checkState(state, keyHeads, count, valueDim);
+  checkState(state, { keyHeads, count, valueDim });
   const weights = keyLogWeights(input, resolved);
   const out = new Float64Array(heads * rows * valueDim);
   const running = new Float64Array(Math.min(chunk, rows));
@@ -155,13 +155,5 @@ export function addToSums(
       for (let c = 0; c < valueDim; c++) sums[m * width + c]! += phi * value[j * valueDim + c]!;
       sums[m * width + valueDim]! += phi;
     }
-  }
-}
-
-function checkState(state: CausalState, keyHeads: number, count: number, valueDim: number): void {
-  const expected = `[keyHeads ${keyHeads}, count ${count}, valueDim ${valueDim}]`;
-  if (state.keyHeads !== keyHeads || state.count !== count || state.valueDim !== valueDim) {
-    const found = `[keyHeads ${state.keyHeads}, count ${state.count}, valueDim ${state.valueDim}]`;
-    throw new ArgumentError("options.state", `a state of ${expected}`, found);
   }
 }
