@@ -2,7 +2,7 @@ export type { Alibi } from "./attention/alibi.ts";
 export type { Band } from "./attention/band.ts";
 export type { Conversion } from "./convert.ts";
 export type { ForwardMemory } from "./forward-memory.ts";
-export { featureChoices } from "./options.ts";
+export { exactKeysOpset, featureChoices } from "./options.ts";
 export type { ConvertOptions, ExactKeys, FeatureChoice, FindOptions } from "./options.ts";
 export { growModel, longestInputOf } from "./positions/grow-model.ts";
 export type { GrowOptions } from "./positions/grow-model.ts";

@@ -170,6 +170,9 @@ export function checkOptions(options: ConvertOptions): Settings {
   };
 }
 
+/** The first opset that can write exact keys: ScatterElements and Range came with it. */
+export const exactKeysOpset = 11;
+
 /** Features whose estimate of exp(q.k) has no absolute scale, which exact keys need beside them. */
 const withoutScale: readonly FeatureChoice[] = featureChoices.filter(
   (choice) => !["positive", "hyperbolic", "oprf", "dense-exponential"].includes(choice),

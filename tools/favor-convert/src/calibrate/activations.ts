@@ -1,3 +1,4 @@
+import { exactKeysOpset } from "@favor/rewriter";
 import type { ConvertedSite, ModelAttention } from "@favor/rewriter";
 
 import { UsageError } from "@favor/checkpoints";
@@ -32,9 +33,6 @@ export interface ActivationsInput {
   readonly threads: number;
   readonly progress: Progress;
 }
-
-/** The first opset with the operators of exact keys. */
-const oldestOpset = 11;
 
 /** Inputs of more tokens than this are run in memory that grows with their length alone. */
 const longInput = 1024;
@@ -88,13 +86,13 @@ export class Activations {
   async fit(): Promise<Partial<Fitted>> {
     const { calibration, options, progress } = this.#input;
     if (calibration === undefined || this.#tapped.taps.length === 0) return {};
-    const fixedOf = (site: number): Fixed | undefined => (this.#hasExactKeys(site) ? fixed : undefined);
     const chosen = new Set(options.chosen);
-    const fixed = {
+    const fixed: Fixed = {
       window: chosen.has("window") ? undefined : options.window,
       chosenBlocks: chosen.has("chosenBlocks") ? undefined : options.chosenBlocks,
       count: chosen.has("count") ? undefined : options.count,
     };
+    const fixedOf = (site: number): Fixed | undefined => (this.#hasExactKeys(site) ? fixed : undefined);
     return fitSites(this.#tapped, this.#inputsOf(calibration), options, fixedOf, this.#pool, progress);
   }
 
@@ -103,12 +101,12 @@ export class Activations {
     const { options, attention, opset } = this.#input;
     const { window = 0, chosen = [], features, stateful = false } = options;
     if (features !== "landmark" || (window === 0 && !chosen.includes("window"))) return false;
-    // What the user asks for is tried, so that a refusal names its reason.
-    if (!chosen.includes("window")) return attention.sites[site]!.kind === "self";
     const { kind, causal } = attention.sites[site]!;
+    // What the user asks for is tried, so that a refusal names its reason.
+    if (!chosen.includes("window")) return kind === "self";
     const { slopes } = this.#tapped.taps.find((tap) => tap.site === site)!;
     if (slopes !== undefined) return false;
-    return kind === "self" && !causal && !stateful && opset >= oldestOpset;
+    return kind === "self" && !causal && !stateful && opset >= exactKeysOpset;
   }
 
   /** Errors by site number, measured on evaluation data if there is any, because the fit has not seen it. */

@@ -1,10 +1,12 @@
 import { createFeatureMap } from "@favor/core";
 import type { FeatureMapDescription } from "@favor/core";
-import { calibrate, fitLandmarks, hybridError, hybridSample, refineLandmarks } from "@favor/core/calibration";
-import type { AttentionInput, HeadMoments, HybridSample } from "@favor/core/calibration";
+import { hybridError, hybridSample } from "@favor/core/calibration";
+import type { AttentionInput, HybridSample } from "@favor/core/calibration";
 import type { ExactKeys } from "@favor/rewriter";
 
-import type { HeadAddress } from "./head-address.ts";
+import type { HeadSample } from "./head-sample.ts";
+import { fitFeatures } from "./landmark-fit.ts";
+import type { LandmarkFit } from "./landmark-fit.ts";
 import { inFloat64 } from "./samples.ts";
 import type { HeadInput } from "./samples.ts";
 
@@ -18,27 +20,18 @@ export interface SurveyJob {
 }
 
 /** Fits landmarks, and calibrates random features, beside exact keys. */
-export interface BesideJob extends HeadAddress {
+export interface BesideJob extends Omit<HeadSample, "slope"> {
   readonly kind: "beside";
-  readonly inputs: readonly HeadInput[];
-  /** Inputs that the fit does not see, on which features are compared. */
-  readonly heldOut: readonly HeadInput[];
-  readonly moments: HeadMoments;
   readonly exactKeys: ExactKeys;
   /** Features M. */
   readonly count: number;
   /** Whether features are fitted to all keys, because too few are not exact. */
   readonly toAllKeys: boolean;
-  readonly causal: boolean;
   readonly refine: number;
 }
 
-/** Features beside exact keys, with their errors on the held-out inputs; 0 without any. */
-export interface BesideFit {
-  readonly landmark: FeatureMapDescription;
-  readonly random: FeatureMapDescription;
-  readonly landmarkError: number;
-  readonly randomError: number;
+/** Features beside exact keys. */
+export interface BesideFit extends LandmarkFit {
   /** The error without features. */
   readonly droppedError: number;
 }
@@ -75,20 +68,10 @@ export function fitBeside(job: BesideJob): BesideFit {
   const [inputs, heldOut] = [job.inputs.map(inFloat64), job.heldOut.map(inFloat64)];
   const { dim } = moments;
   const sample = heldOut.length === 0 ? undefined : sampleOf(heldOut, dim, exactKeys, causal);
-  const error = (description: FeatureMapDescription): number => (sample ? errorOf(description, sample) : 0);
   const options = { seed, layer, head, count, causal, ...(!job.toAllKeys && { exactKeys }) };
-  const fitted = fitLandmarks(inputs, moments, options);
-  const refined = refine === 0 ? fitted : refineLandmarks(fitted, inputs, { ...options, steps: refine });
-  const random = calibrate(moments, { seed, layer, head, count });
-  const [before, after] = [error(fitted), refine === 0 ? Infinity : error(refined)];
-  const isNearer = after < before;
-  return {
-    landmark: isNearer ? refined : fitted,
-    random,
-    landmarkError: isNearer ? after : before,
-    randomError: error(random),
-    droppedError: sample ? errorOf(undefined, sample) : 0,
-  };
+  const error = sample && ((description: FeatureMapDescription): number => errorOf(description, sample));
+  const fit = fitFeatures(inputs, moments, options, refine, error);
+  return { ...fit, droppedError: sample ? errorOf(undefined, sample) : 0 };
 }
 
 export function errorsOfParts({ inputs, dim, exactKeys, description, causal }: PartsJob): PartErrors {

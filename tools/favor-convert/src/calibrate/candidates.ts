@@ -26,17 +26,16 @@ export interface Fixed {
  * @param longest - tokens of the longest calibration input.
  */
 export function exactKeyCandidates({ window, chosenBlocks, count }: Fixed, longest: number): BlockChoice[] {
-  const fewest = count ?? 0;
+  const time = (each: BlockChoice): number => timeShare({ ...each, count: count ?? 0 }, timed.length);
   const all = (window === undefined ? windows : [window]).flatMap((width) =>
     (chosenBlocks === undefined ? chosen : [chosenBlocks]).map((blocks) => ({ window: width, chosenBlocks: blocks })),
   );
   const affordable = all.filter((each) => {
     if (each.window === 0) return each.chosenBlocks === 0;
     if (chosenBlocks === undefined && each.chosenBlocks > 0 && exactKeysOf(each) > exactShare * longest) return false;
-    return timeShare({ ...each, count: fewest }, timed.length) <= timed.share;
+    return time(each) <= timed.share;
   });
   const usable = affordable.length > 0 ? affordable : all.slice(0, 1);
-  const time = (each: BlockChoice): number => timeShare({ ...each, count: fewest }, timed.length);
   return usable.toSorted((a, b) => time(a) - time(b));
 }
 

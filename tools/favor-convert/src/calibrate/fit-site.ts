@@ -1,5 +1,4 @@
 import type { FeatureMapDescription } from "@favor/core";
-import type { HeadMoments } from "@favor/core/calibration";
 
 import type { FavorOptions } from "@favor/report";
 import { exactKeysOf } from "./attention-time.ts";
@@ -7,19 +6,9 @@ import type { BlockChoice } from "./attention-time.ts";
 import type { BesideFit } from "./beside-exact-keys.ts";
 import { cheapestOfBest, countCandidates, exactKeyCandidates, isWorthwhile } from "./candidates.ts";
 import type { Fixed } from "./candidates.ts";
-import type { HeadAddress } from "./head-address.ts";
-import type { HeadJob, HeadResult, LandmarkFit } from "./head-job.ts";
-import type { HeadInput } from "./samples.ts";
-
-/** One head's share of what was sampled. */
-export interface HeadSample extends HeadAddress {
-  readonly inputs: readonly HeadInput[];
-  readonly heldOut: readonly HeadInput[];
-  readonly moments: HeadMoments;
-  readonly causal: boolean;
-  /** ALiBi's slope; 0: none. */
-  readonly slope: number;
-}
+import type { HeadJob, HeadResult } from "./head-job.ts";
+import type { HeadSample } from "./head-sample.ts";
+import type { LandmarkFit } from "./landmark-fit.ts";
 
 /** What a site becomes. */
 export interface SiteFit {
@@ -116,9 +105,7 @@ const isUnseen = ({ window, chosenBlocks }: BlockChoice): boolean =>
  * Chooses landmarks, unless random features fit the held-out inputs better, which happens where attention is nearly
  * uniform. All heads of a site get the same kind, so their mean error decides.
  */
-function nearer(
-  fits: readonly Pick<LandmarkFit, "landmark" | "random" | "landmarkError" | "randomError">[],
-): FeatureMapDescription[] {
+function nearer(fits: readonly LandmarkFit[]): FeatureMapDescription[] {
   const excess = meanOf(fits, ({ landmarkError, randomError }) => landmarkError - randomError);
   return fits.map(({ landmark, random }) => (excess > 0 ? random : landmark));
 }

@@ -1,62 +1,34 @@
 import { createFeatureMap } from "@favor/core";
 import type { FeatureMapDescription, ProjectionKind } from "@favor/core";
-import {
-  attentionError,
-  calibrate,
-  exactSample,
-  fitLandmarks,
-  refineLandmarks,
-  selectSeed,
-} from "@favor/core/calibration";
-import type { ExactSample, HeadMoments } from "@favor/core/calibration";
+import { attentionError, exactSample, selectSeed } from "@favor/core/calibration";
+import type { ExactSample } from "@favor/core/calibration";
 
 import { errorsOfParts, fitBeside, survey } from "./beside-exact-keys.ts";
 import type { BesideFit, BesideJob, PartErrors, PartsJob, SurveyJob } from "./beside-exact-keys.ts";
-import type { HeadAddress } from "./head-address.ts";
+import type { HeadSample } from "./head-sample.ts";
+import { fitFeatures } from "./landmark-fit.ts";
+import type { LandmarkFit } from "./landmark-fit.ts";
 import { inFloat64 } from "./samples.ts";
 import type { HeadInput } from "./samples.ts";
 
-/** The attention that features are fitted to and compared in. */
-interface Attention {
-  readonly causal: boolean;
-  /** ALiBi's slope. Default 0: none. */
-  readonly slope?: number;
-}
-
 /** Landmark features: k-means and a fitted core, then `refine` steps of gradient descent. */
-interface LandmarkJob extends HeadAddress, Attention {
+interface LandmarkJob extends HeadSample {
   readonly kind: "landmark";
-  readonly inputs: readonly HeadInput[];
-  /** Inputs that the fit does not see, on which landmarks and random features are compared. */
-  readonly heldOut: readonly HeadInput[];
-  readonly moments: HeadMoments;
   readonly count: number;
   readonly refine: number;
 }
 
-/** Fitted landmarks and as many calibrated random features, with their errors on the held-out inputs. */
-export interface LandmarkFit {
-  readonly landmark: FeatureMapDescription;
-  readonly random: FeatureMapDescription;
-  /** 0 without held-out inputs. */
-  readonly landmarkError: number;
-  readonly randomError: number;
-}
-
 /** Calibrated random features: the best of several draws on the sample. */
-interface SelectionJob extends HeadAddress, Attention {
+interface SelectionJob extends Omit<HeadSample, "heldOut"> {
   readonly kind: "selection";
-  readonly inputs: readonly HeadInput[];
-  readonly moments: HeadMoments;
   readonly count: number;
   readonly projection: ProjectionKind;
   readonly draws: number;
 }
 
 /** How far the features of one head are from softmax on a sample. */
-interface ErrorJob extends Attention {
+interface ErrorJob extends Pick<HeadSample, "inputs" | "causal" | "slope"> {
   readonly kind: "error";
-  readonly inputs: readonly HeadInput[];
   readonly description: FeatureMapDescription;
 }
 
@@ -106,21 +78,8 @@ function resultOf(job: HeadJob): Results[HeadJob["kind"]] {
 
 function fitHead(job: LandmarkJob): LandmarkFit {
   const { heldOut, moments, refine } = job;
-  const inputs = job.inputs.map(inFloat64);
-  const fitted = fitLandmarks(inputs, moments, job);
-  const refined = refine === 0 ? fitted : refineLandmarks(fitted, inputs, { ...job, steps: refine });
-  const random = calibrate(moments, job);
-  if (heldOut.length === 0) return { landmark: refined, random, landmarkError: 0, randomError: 0 };
   const error = (description: FeatureMapDescription): number => errorOf({ ...job, description, inputs: heldOut });
-  const [before, after] = [error(fitted), refine === 0 ? Infinity : error(refined)];
-  // Refinement follows each query's own distribution and may worsen the whole: then the fit is kept.
-  const isNearer = after < before;
-  return {
-    landmark: isNearer ? refined : fitted,
-    random,
-    landmarkError: isNearer ? after : before,
-    randomError: error(random),
-  };
+  return fitFeatures(job.inputs.map(inFloat64), moments, job, refine, heldOut.length === 0 ? undefined : error);
 }
 
 /** |P_hat - P|_F / |P|_F over the sample. */

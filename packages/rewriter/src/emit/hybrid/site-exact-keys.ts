@@ -1,11 +1,8 @@
 import { ArgumentError } from "@favor/core";
 import { GraphError } from "@favor/onnx/graph";
 import type { AttentionSite } from "../../attention/site.ts";
-import { exactKeysOf, type Settings } from "../../options.ts";
+import { exactKeysOf, exactKeysOpset, type Settings } from "../../options.ts";
 import type { SiteExactKeys } from "../../report.ts";
-
-/** The first opset with all operators: TopK with a computed count came with 10, ScatterElements and Range with 11. */
-const oldest = 11;
 
 /**
  * The exact keys of a site as the options give them; undefined for none. Cross-attention has no near field, and so none
@@ -29,11 +26,12 @@ export function siteExactKeys(site: AttentionSite, settings: Settings, opset: nu
     const advice = "Leave this site out of exactKeys, or convert without exact keys.";
     throw cannot(site, "it has ALiBi, whose bias the features of far blocks do not have", advice);
   }
-  if (opset < oldest) {
-    throw cannot(site, `the model has opset ${opset}, and they need ${oldest}`, "Export the model with a newer opset.");
-  }
-  if (site.mask.alibi) {
-    throw cannot(site, "its keys fade with their distance (ALiBi)", "Convert it without exact keys.");
+  if (opset < exactKeysOpset) {
+    throw cannot(
+      site,
+      `the model has opset ${opset}, and they need ${exactKeysOpset}`,
+      "Export the model with a newer opset.",
+    );
   }
   return { window: given.window, chosenBlocks, group };
 }
