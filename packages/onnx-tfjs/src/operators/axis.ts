@@ -20,6 +20,12 @@ export function sliceAxis(source: tf.Tensor, axis: number, start: number, length
   return tf.reshape(part, withLength(source, axis, length));
 }
 
+/** The slices of `source` along `axis`, without it. The gradient of `tf.unstack` fails for a single one. */
+export function slicesAlong(source: tf.Tensor, axis: number): tf.Tensor[] {
+  if (source.shape[axis] === 0) return [];
+  return source.shape[axis] === 1 ? [tf.squeeze(source, [axis])] : tf.unstack(source, axis);
+}
+
 /** `source` with `before` and `after` times `value` added along `axis`. */
 export function padAxis(source: tf.Tensor, axis: number, before: number, after: number, value: number): tf.Tensor {
   const padded = tf.pad3d(

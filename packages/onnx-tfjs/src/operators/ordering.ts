@@ -2,6 +2,7 @@ import { detached } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import type { OperatorCall, OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";
+import { slicesAlong } from "./axis.ts";
 
 /** `source` with `axis` exchanged for the last one; its own inverse. */
 function exchanged(source: tf.Tensor, axis: number): tf.Tensor {
@@ -82,7 +83,7 @@ const cumProd = (call: OperatorCall): Value[] => {
   const axis = call.axis(call.scalar(1), source.rank);
   const reverse = call.int("reverse", 0) !== 0;
   const exclusive = call.int("exclusive", 0) !== 0;
-  const forward = source.shape[axis] === 1 ? [tf.squeeze(source, [axis])] : tf.unstack(source, axis);
+  const forward = slicesAlong(source, axis);
   // The array itself is the tape's.
   const slices = reverse ? forward.toReversed() : forward;
   const products: tf.Tensor[] = [];

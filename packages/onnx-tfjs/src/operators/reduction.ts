@@ -2,6 +2,7 @@ import { detached } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import type { OperatorCall, OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";
+import { slicesAlong } from "./axis.ts";
 
 /** Axes from the attribute (before opset 18; ReduceSum 13) or input 1; none means all, or none with the flag. */
 function reducedAxes(call: OperatorCall, rank: number): number[] {
@@ -39,11 +40,9 @@ const sum = (x: tf.Tensor, axes: number[]): tf.Tensor => {
 function product(x: tf.Tensor, axes: number[]): tf.Tensor {
   let result = x;
   for (const axis of axes) {
-    const size = result.shape[axis]!;
-    if (size === 0) return ofNothing(x, axes, 1);
-    const slices = size === 1 ? [tf.squeeze(result, [axis])] : tf.unstack(result, axis);
+    if (result.shape[axis] === 0) return ofNothing(x, axes, 1);
     result = tf.expandDims(
-      slices.reduce((a, b) => tf.mul(a, b)),
+      slicesAlong(result, axis).reduce((a, b) => tf.mul(a, b)),
       axis,
     );
   }

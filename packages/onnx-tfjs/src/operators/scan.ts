@@ -2,16 +2,14 @@ import { tensorOf, type Tensor as HostTensor } from "@favor/onnx/evaluate";
 import * as tf from "@tensorflow/tfjs";
 import { shown, type OperatorCall } from "../operator-call.ts";
 import { dimsOf, isDevice, type Value } from "../value.ts";
+import { slicesAlong } from "./axis.ts";
 import { nothingCollected, stacked } from "./collected.ts";
 import { independentSteps, type ScanSteps } from "./independent-steps.ts";
 
 /** The slices of a scanned input along `axis`, without it; integers and masks stay on the host. */
 function slicesOf(value: Value, axis: number): Value[] {
-  if (!isDevice(value)) return hostSlices(value, axis);
   // One kernel, whose gradient is one stack; a slice each would be padded to the whole again.
-  if (value.shape[axis] === 0) return [];
-  // The gradient of tf.unstack fails for one slice.
-  return value.shape[axis] === 1 ? [tf.squeeze(value, [axis])] : tf.unstack(value, axis);
+  return isDevice(value) ? slicesAlong(value, axis) : hostSlices(value, axis);
 }
 
 function hostSlices({ dims, data, dataType }: HostTensor, axis: number): HostTensor[] {
