@@ -89,7 +89,7 @@ function difference(a: Float32Array, b: ArrayLike<number>): number {
 
 const choosing = { exactKeys: { window: 16, chosenBlocks: 2 } } as const;
 
-onEveryBackend("attention with exact keys beside features", () => {
+onEveryBackend("attention with exact keys", () => {
   beforeAll(() => repairBackend());
 
   test.each([

@@ -8,7 +8,7 @@ export interface SiteCost {
   readonly heads: number;
   readonly headDim: number;
   readonly features: number;
-  /** Keys that a query sees exactly, for attention that is computed within a window or has exact keys beside features. */
+  /** Keys that a query sees exactly, if attention is computed within a window or has exact keys. */
   readonly keys?: number;
   /** Queries that are averaged to choose blocks of keys, if any are. */
   readonly group?: number;
@@ -17,7 +17,7 @@ export interface SiteCost {
 /**
  * Counts the multiply-adds of the attention of all sites by sequence length L, without projections and feed-forward
  * layers. Softmax: QK^T and PV, 2 L^2 d per head. Linear: Omega.Q and Omega.K, phi(K)^T [V 1] and phi(Q) times that,
- * 4 L M d per head (Choromanski et al. 2020, section 2.2). Within a window of W keys, and for W exact keys beside features:
+ * 4 L M d per head (Choromanski et al. 2020, section 2.2). Within a window of W keys, or with W exact keys:
  * 2 L W d per head. Choosing blocks of keys by means of g queries: L^2 d / g per head.
  *
  * @returns for each length: [length, multiply-adds with softmax everywhere, multiply-adds as converted].

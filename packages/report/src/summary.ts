@@ -105,8 +105,8 @@ export function describeFeatures({ options, calibration }: Described): string {
   if (seeds > 1) parts.push(`best of ${seeds} draws`);
   if (refine > 0) parts.push(`refined in ${counted(refine, "step")}`);
   const isChosen = chosen.includes("window") || chosen.includes("chosenBlocks");
-  if (isChosen) parts.push("beside exact keys that calibration chose for each layer");
-  else if (window > 0) parts.push(`beside exact keys (${describeExactKeys({ window, chosenBlocks })})`);
+  if (isChosen) parts.push("with exact keys that calibration chose for each layer");
+  else if (window > 0) parts.push(`with exact keys (${describeExactKeys({ window, chosenBlocks })})`);
   return parts.join(", ");
 }
 

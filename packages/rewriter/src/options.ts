@@ -199,7 +199,7 @@ function checkExactKeys({ exactKeys, featureMaps, stateful }: ConvertOptions, fe
     throw new ArgumentError("options.exactKeys", "no exact keys if options.stateful is set", exactKeys);
   }
   if (features === "exact" || (featureMaps === undefined && withoutScale.includes(features))) {
-    throw new ArgumentError("options.features", "features with an exponential form beside exact keys", features);
+    throw new ArgumentError("options.features", "features with an exponential form alongside exact keys", features);
   }
 }
 

@@ -81,7 +81,7 @@ function shown(error) {
 }
 
 function page({ masked, embeddings }) {
-  return `# Exact keys beside features: what conversions keep
+  return `# What conversions keep with exact keys
 
 Without training, on data that was not calibrated on. Calibration chose for each layer the width of the blocks, how many blocks
 are chosen for each block of queries, and how many features estimate all other keys

@@ -94,7 +94,7 @@ function withoutAttention(model: string, operators: Inspection["operators"]): st
 
 /** What a site has become, in a few words. */
 function stateOf({ state, exactKeys }: ConvertedSite): string {
-  return exactKeys === undefined ? state : `${state} beside exact keys (${describeExactKeys(exactKeys)})`;
+  return exactKeys === undefined ? state : `${state} with exact keys (${describeExactKeys(exactKeys)})`;
 }
 
 /** The output of `convert`. */

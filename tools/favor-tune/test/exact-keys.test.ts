@@ -26,7 +26,7 @@ async function favorFile(folder: string) {
   return favorFileSchema.parse(JSON.parse(await readFile(join(folder, "favor.json"), "utf8")));
 }
 
-test("features beside exact keys are distilled: closer to softmax, in the same graph, as onnxruntime computes it", async () => {
+test("features alongside exact keys are distilled: closer to softmax, in the same graph, as onnxruntime computes it", async () => {
   const source = await converted();
   const output = `${source}-tuned`;
   const { favor } = await tune({

@@ -24,7 +24,7 @@ export type GraphErrorCode =
   | "non-finite-weights"
   /** The model cannot be fed in pieces. */
   | "cannot-be-stateful"
-  /** An attention cannot have exact keys beside features. */
+  /** An attention that cannot have exact keys. */
   | "cannot-have-exact-keys"
   /** The model's opset is too old, or cannot be raised to the one of the target. */
   | "cannot-raise-opset"

@@ -151,7 +151,7 @@ function farFeatures(
   if (maps.kind === "exponential") return scaledFeatures(build, site, inputs, maps.forms);
   throw new ArgumentError(
     `features of site ${site.index}`,
-    "features with an exponential form beside exact keys",
+    "features with an exponential form alongside exact keys",
     descriptions[0]!.kind,
   );
 }

@@ -19,7 +19,7 @@ export interface SurveyJob {
   readonly causal: boolean;
 }
 
-/** Fits landmarks, and calibrates random features, beside exact keys. */
+/** Fits landmarks, and calibrates random features, alongside exact keys. */
 export interface BesideJob extends Omit<HeadSample, "slope"> {
   readonly kind: "beside";
   readonly exactKeys: ExactKeys;
@@ -30,7 +30,7 @@ export interface BesideJob extends Omit<HeadSample, "slope"> {
   readonly refine: number;
 }
 
-/** Features beside exact keys. */
+/** Features alongside exact keys. */
 export interface BesideFit extends LandmarkFit {
   /** The error without features. */
   readonly droppedError: number;

@@ -39,7 +39,7 @@ export function exactKeyCandidates({ window, chosenBlocks, count }: Fixed, longe
   return usable.toSorted((a, b) => time(a) - time(b));
 }
 
-/** The numbers of features to choose among beside exact keys, ascending: those within the limit of time. */
+/** The numbers of features to choose among alongside exact keys, ascending: those within the limit of time. */
 export function countCandidates({ count }: Fixed, exactKeys: BlockChoice): readonly number[] {
   if (count !== undefined) return [count];
   const affordable = counts.filter((each) => timeShare({ ...exactKeys, count: each }, timed.length) <= timed.share);

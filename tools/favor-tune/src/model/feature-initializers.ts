@@ -9,7 +9,7 @@ const featureStems = [
   "balance_key",
   "shift_key",
   "norm_key",
-  // the scale of the estimate, of which a part only counts beside exact keys
+  // the scale of the estimate, of which a part only counts alongside exact keys
   "norm_query",
   "balance_query",
   "shift_query",

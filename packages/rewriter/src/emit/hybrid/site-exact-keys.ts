@@ -37,6 +37,6 @@ export function siteExactKeys(site: AttentionSite, settings: Settings, opset: nu
 }
 
 function cannot(site: AttentionSite, why: string, advice: string): GraphError {
-  const message = `Attention ${site.index}, "${site.name}", cannot have exact keys beside features: ${why}. ${advice}`;
+  const message = `Attention ${site.index}, "${site.name}", cannot have exact keys: ${why}. ${advice}`;
   return new GraphError("cannot-have-exact-keys", message, { site: site.index, layer: site.layer });
 }
