@@ -7,7 +7,8 @@ import type { DataUse, SequenceOptions } from "@favor/measure/tokens";
 export type LongestSequence = Pick<SequenceOptions, "maximumTokens" | "longer">;
 
 /**
- * The shorter of what the model reads and `--max-length`.
+ * The shorter of what the model reads and `--max-length`. A model whose graph sets no limit, such as one with rotary
+ * positions, reads what its configuration says: it was not made for more, and softmax's memory grows with the square.
  *
  * @param longestInput - what the graph's position tables hold.
  */
@@ -16,7 +17,8 @@ export function longestSequence(
   longestInput: Parameters<typeof maximumTokens>[1],
   { maxLength, truncate = false }: { readonly maxLength?: number | undefined; readonly truncate?: boolean | undefined },
 ): LongestSequence {
-  const longest = Math.min(maximumTokens(source.config, longestInput) ?? Infinity, maxLength ?? Infinity);
+  const read = maximumTokens(source.config, longestInput) ?? maximumTokens(source.config) ?? Infinity;
+  const longest = Math.min(read, maxLength ?? Infinity);
   return {
     maximumTokens: Number.isFinite(longest) ? longest : undefined,
     longer: truncate ? "cut" : "windows",

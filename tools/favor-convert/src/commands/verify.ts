@@ -13,7 +13,6 @@ import type { FavorFile } from "@favor/report";
 import type { Evaluation } from "@favor/measure";
 import { qualityOf } from "@favor/measure/judgement";
 import { readFavorFile } from "@favor/report";
-import { maximumTokens } from "@favor/checkpoints/node";
 import { withOnnxFile } from "@favor/checkpoints/node";
 import { openSource } from "@favor/checkpoints/node";
 import type { Source, SourceOptions } from "@favor/checkpoints/node";
@@ -22,6 +21,7 @@ import { loadTokenizer } from "@favor/measure/tokens";
 
 import { checkProof } from "./check-proof.ts";
 import { longestInputOfSource } from "./longest-input.ts";
+import { longestSequence } from "./longest-sequence.ts";
 import type { LongestSequence } from "./longest-sequence.ts";
 
 export interface VerifyRequest extends SourceOptions {
@@ -69,7 +69,7 @@ export async function verify(request: VerifyRequest, progress: Progress = silent
   const original: Source = task === undefined ? opened : { ...opened, task };
   const threads = request.threads ?? availableParallelism();
   progress.stage("Checking the files");
-  const limit = maximumTokens(original.config, await longestInputOfSource(original));
+  const { maximumTokens: limit } = longestSequence(original, await longestInputOfSource(original), {});
   const checks = [
     await checkFile("source is the one that was converted", original.modelPath, favor.source.sha256),
     await checkFile("model is unchanged", converted.modelPath, favor.model.sha256),
