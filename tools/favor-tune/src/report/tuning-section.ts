@@ -44,8 +44,8 @@ export function tuningSection(tuning: TuningRecord): Html {
               ["attention", "error before", "error after"],
               distilled.map(({ site, layer, before, after }) => [
                 layer === undefined ? site : `layer ${layer}`,
-                before.toFixed(4),
-                after.toFixed(4),
+                short(before),
+                short(after),
               ]),
             )}`
     }
