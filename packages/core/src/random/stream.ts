@@ -85,6 +85,18 @@ export class RandomStream {
     return word % bound;
   }
 
+  /** 0 to count - 1 in random order, each order as likely as any other (Fisher and Yates). */
+  permutation(count: number): Uint32Array {
+    const order = Uint32Array.from({ length: count }, (_, i) => i);
+    for (let i = count - 1; i > 0; i--) {
+      const j = this.integer(i + 1);
+      const kept = order[i]!;
+      order[i] = order[j]!;
+      order[j] = kept;
+    }
+    return order;
+  }
+
   /** +1 or -1. */
   sign(): number {
     return this.uint32() & 1 ? 1 : -1;

@@ -75,7 +75,7 @@ export async function* batchesFrom(
     let batch = 0;
     for (let at = 0; at < records.length; at += bucket * options.batch) {
       const group = records.slice(at, at + bucket * options.batch);
-      const order = shuffled(Math.ceil(group.length / options.batch), random);
+      const order = random.permutation(Math.ceil(group.length / options.batch));
       if (batch + order.length <= skipped) {
         batch += order.length;
         continue;
@@ -145,14 +145,4 @@ export function sequenceOf(
 /** Part `index` of `count` parts whose sizes differ by at most one. */
 function share<T>(items: readonly T[], index: number, count: number): T[] {
   return items.slice(Math.floor((index * items.length) / count), Math.floor(((index + 1) * items.length) / count));
-}
-
-/** 0 to count - 1 in random order (Fisher-Yates). */
-function shuffled(count: number, random: RandomStream): number[] {
-  const order = Array.from({ length: count }, (_, i) => i);
-  for (let i = count - 1; i > 0; i--) {
-    const j = random.integer(i + 1);
-    [order[i], order[j]] = [order[j]!, order[i]!];
-  }
-  return order;
 }
