@@ -38,7 +38,8 @@ export function sharedKeys(query: Float64Array, dim: number): Float64Array {
  * sharedKeys}). In every round each token gets the bucket h(x) = argmax [x R; -x R] with a Gaussian R. Tokens are
  * sorted by bucket, then by position, and cut into chunks. A token attends to the tokens of its bucket in its own chunk
  * and the one before (equation 5), over all rounds together with each token counted once (equation 8), and to itself
- * only if there is no other. Causal attention is restricted to earlier tokens. O(L rounds chunk d) time.
+ * only if there is no other. Causal attention is restricted to earlier tokens. Time is O(rounds L (buckets / 2 + 2 chunk)
+ * d); with the default of two buckets per 64 tokens, hashing is quadratic in L.
  *
  * Hidden tokens (`keyMask` 0) are not hashed, so padding moves no chunk; their rows are 0.
  *

@@ -12,7 +12,7 @@ export interface ComplexityOptions {
   /** M, the number of features. Required for "favor". */
   readonly count?: number;
   readonly causal?: boolean;
-  /** Bucket size of "lsh", default 64; stride of "sparse", default ceil(sqrt(L)). */
+  /** Tokens in a chunk of "lsh", default 64; stride of "sparse", default ceil(sqrt(L)). */
   readonly block?: number;
   /** Hash rounds of "lsh", default 1. */
   readonly rounds?: number;
@@ -27,12 +27,16 @@ export interface Complexity {
 
 /**
  * Time and memory of one head's attention, to leading order with the constants of the plain algorithm (2006.03555,
- * section 2 and its comparison with 2001.04451 and 1904.10509):
+ * section 2 and its comparison with 2001.04451 and 1904.10509). m is the block:
  *
  *     exact    2 L^2 d operations, L^2 numbers (half of both when causal)
  *     favor    4 L M d (projections 2 L M d, sums 2 L M d); 2 L M + M d; causal by prefix sums: the same, state M d
- *     lsh      rounds (L d log2 L / 2 + 4 L block d): hashing, then two buckets per query; 2 rounds L block
- *     sparse   4 L block d with block = sqrt(L), so L^(3/2); 2 L block
+ *     lsh      rounds (L^2 d / m + 4 L m d): hashing into 2 L / m buckets of m / 2 tokens, then two chunks of m keys for each
+ *              query; rounds L (2 m + 1). The first term is quadratic; the L log L of the papers leaves it out and counts the
+ *              sorting
+ *     sparse   2 L (2 m + L / m) d, causal 2 L (m + L / (2 m)) d: L^(3/2) for m = sqrt(L); a number for each key seen
+ *
+ * For "lsh" this is an upper bound: `lshAttention` leaves out keys of other buckets.
  *
  * @throws ArgumentError for an unknown method, a size out of range, or "favor" without a count.
  */
@@ -55,7 +59,7 @@ export function attentionComplexity(method: AttentionMethod, options: Complexity
       return { operations: 4 * length * count * dim, memory: 2 * length * count + count * dim };
     }
     case "lsh": {
-      const buckets = Math.max(2, length / block);
+      const buckets = Math.max(2, (2 * length) / block);
       const seen = Math.min(length, 2 * block);
       return {
         operations: rounds * (length * dim * (buckets / 2) + 2 * length * seen * dim),
@@ -63,7 +67,7 @@ export function attentionComplexity(method: AttentionMethod, options: Complexity
       };
     }
     case "sparse": {
-      const seen = Math.min(length, 2 * block);
+      const seen = Math.min(length, (2 * block + length / block) * (causal ? 0.5 : 1));
       return { operations: 2 * length * seen * dim, memory: length * seen };
     }
     default:

@@ -34,8 +34,10 @@ export interface UniformBound {
  *     P[sup |B_hat - B| > delta] <= 256 (sigma l / delta)^2 exp(-M delta^2 / c),
  *
  * c = 4 (d + 2) for the sin/cos pair (Rahimi and Recht, 2007, Claim 1), c = 32 (d + 1) for the cosine with phase
- * (Sutherland and Schneider, 2015, Proposition 2, whose 98 is replaced by the larger 256). This holds for independent
- * vectors. Orthogonal ones have no more variance, but no proven constant.
+ * (Sutherland and Schneider, 2015, Proposition 2, whose 98 is replaced by the larger 256). Both ask for delta <= sigma l.
+ * A smaller ball lies in the ball of diameter delta / sigma, whose bound therefore holds for it. All of this is for
+ * independent vectors. Orthogonal ones have less variance at most points, though not at all (see
+ * `kernelVariance`), and no proven constant.
  *
  * @throws ArgumentError if a size is out of range.
  */
@@ -43,9 +45,8 @@ export function theorem1(options: UniformBoundOptions): UniformBound {
   requireObject("options", options, "{ dim: 64, radius: 1, epsilon: 0.1 }");
   const { failure = 0.05 } = options;
   const { dim, radius } = options;
-  const { delta, sigmaDiameter, scale } = parts(options);
+  const { delta, ratio, scale } = parts(options);
   if (!(failure > 0 && failure < 1)) throw new ArgumentError("options.failure", "a number between 0 and 1", failure);
-  const ratio = sigmaDiameter / delta;
   const order = (dim / delta ** 2) * Math.max(0, Math.log((4 * dim ** 0.75 * radius) / delta));
   const count = Math.max(1, Math.ceil((scale / delta ** 2) * Math.log((256 * ratio ** 2) / failure)));
   return { delta, order, count };
@@ -58,11 +59,12 @@ export function theorem1(options: UniformBoundOptions): UniformBound {
  */
 export function theorem1Failure(options: Omit<UniformBoundOptions, "failure">, count: number): number {
   requireInteger("count", count, 1, Number.MAX_SAFE_INTEGER);
-  const { delta, sigmaDiameter, scale } = parts(options);
-  return Math.min(1, 256 * (sigmaDiameter / delta) ** 2 * Math.exp((-count * delta ** 2) / scale));
+  const { delta, ratio, scale } = parts(options);
+  return Math.min(1, 256 * ratio ** 2 * Math.exp((-count * delta ** 2) / scale));
 }
 
-function parts(options: Omit<UniformBoundOptions, "failure">): { delta: number; sigmaDiameter: number; scale: number } {
+/** `ratio` is sigma l / delta, at least 1, where the bound begins to hold. */
+function parts(options: Omit<UniformBoundOptions, "failure">): { delta: number; ratio: number; scale: number } {
   const { dim, radius, epsilon, variant = "pair" } = options;
   requireInteger("options.dim", dim, 1, 1 << 20);
   requirePositive("options.radius", radius);
@@ -71,9 +73,10 @@ function parts(options: Omit<UniformBoundOptions, "failure">): { delta: number; 
     throw new ArgumentError("options.variant", "pair or phase", variant);
   }
   const length = radius * dim ** -0.25;
+  const delta = epsilon * Math.exp(-length * length);
   return {
-    delta: epsilon * Math.exp(-length * length),
-    sigmaDiameter: Math.sqrt(dim) * 2 * length,
+    delta,
+    ratio: Math.max(1, (Math.sqrt(dim) * 2 * length) / delta),
     scale: variant === "pair" ? 4 * (dim + 2) : 32 * (dim + 1),
   };
 }

@@ -21,16 +21,21 @@ import type { ProjectionDescription } from "../projections/description.ts";
  *     exp(-|x|^2 - |y|^2) (1F1(d; d/2; u/2) - exp(u)) <= 0    and    exp(|x|^2 + |y|^2) (1F1(d; d/2; -v/2) - exp(-v))
  *
  * for the exponential and the trigonometric maps, because |w_1|^2 + |w_2|^2 is chi-squared with 2d degrees of freedom
- * and the direction of w_1 + w_2 is uniform. (Theorem 2 of 2009.14794 bounds the gain from below.)
+ * and the direction of w_1 + w_2 is uniform. (Theorem 2 of 2009.14794 bounds the gain from below.) The second may be
+ * positive for points far apart: there, orthogonal rows have more variance than independent ones.
+ *
+ * A variance beyond the range of float64 is Infinity.
  *
  * @throws ArgumentError for maps and projections without a closed form: other kinds, Hadamard, Givens, norms
  * "sqrt-dim", and dense-exponential features with different a over orthogonal rows.
  */
 export function kernelVariance(description: FeatureMapDescription, x: Float64Array, y: Float64Array): number {
   checkDescription(description);
-  const { single, pair, projection } = moments(description, x, y);
+  const { logScale, single, pair, projection } = moments(description, x, y);
   const { count, dim, kind } = projection;
-  if (kind === "iid") return single / count;
+  // Scaled only here: exp(logScale) may overflow where the product does not.
+  const scaled = (value: number): number => (value > 0 ? Math.exp(logScale + Math.log(value)) : 0);
+  if (kind === "iid") return scaled(single / count);
   if (kind !== "orthogonal" || projection.norms === "sqrt-dim") {
     throw new ArgumentError("description.projection", "iid, or orthogonal with chi norms", projection.kind);
   }
@@ -39,15 +44,15 @@ export function kernelVariance(description: FeatureMapDescription, x: Float64Arr
   if (pairs > 0 && pair === undefined) {
     throw new ArgumentError("description.a", "equal values, over orthogonal projections", "different ones");
   }
-  return (count * single + pairs * (pair ?? 0)) / (count * count);
+  return scaled((count * single + pairs * (pair ?? 0)) / (count * count));
 }
 
-/** The variance of one row's estimate, and the covariance of two rows of a block. */
+/** The variance of one row's estimate and the covariance of two rows of a block, both divided by exp(`logScale`). */
 function moments(
   description: FeatureMapDescription,
   x: Float64Array,
   y: Float64Array,
-): { single: number; pair: number | undefined; projection: ProjectionDescription } {
+): { logScale: number; single: number; pair: number | undefined; projection: ProjectionDescription } {
   switch (description.kind) {
     case "trigonometric":
     case "positive":
@@ -70,25 +75,20 @@ function moments(
   }
   const sum = norms + 2 * product;
   const difference = norms - 2 * product;
-  const exponentialPair = Math.exp(-norms) * (confluent(dim, sum / 2) - Math.exp(sum));
+  // Of two exponential rows, divided by exp(2 x.y).
+  const exponentialPair = confluent(dim, sum / 2, sum) - 1;
   switch (description.kind) {
     case "trigonometric": {
       const kernel = Math.exp(-difference);
-      const waves = description.variant === "pair" ? (1 - kernel) ** 2 / 2 : 1 + kernel ** 2 / 2 - kernel;
-      return {
-        single: Math.exp(norms) * waves,
-        pair: Math.exp(norms) * (confluent(dim, -difference / 2) - kernel),
-        projection,
-      };
+      const single = description.variant === "pair" ? Math.expm1(-difference) ** 2 / 2 : 1 + kernel ** 2 / 2 - kernel;
+      return { logScale: norms, single, pair: confluent(dim, -difference / 2, 0) - kernel, projection };
     }
     case "positive":
-      return { single: Math.exp(2 * product) * Math.expm1(sum), pair: exponentialPair, projection };
-    case "hyperbolic":
-      return {
-        single: (Math.exp(2 * product) * Math.expm1(sum) * -Math.expm1(-sum)) / 2,
-        pair: exponentialPair,
-        projection,
-      };
+    case "hyperbolic": {
+      const spread = -Math.expm1(-sum);
+      const single = description.kind === "positive" ? spread : spread ** 2 / 2;
+      return { logScale: 2 * product + sum, single, pair: exponentialPair * Math.exp(-sum), projection };
+    }
     case "oprf":
     case "dense-exponential": {
       const a = description.kind === "oprf" ? new Float64Array(dim).fill(description.a) : description.a;
@@ -102,30 +102,35 @@ function moments(
       }
       // With one a for all, exp(2 a (|w_1|^2 + |w_2|^2)) tilts the radii as b rescales them: the same covariance.
       const equal = Array.prototype.every.call(a, (value) => value === a[0]);
-      return {
-        single: Math.exp(log) - Math.exp(2 * product),
-        pair: equal ? exponentialPair : undefined,
-        projection,
-      };
+      const share = Math.exp(2 * product - log);
+      return { logScale: log, single: 1 - share, pair: equal ? exponentialPair * share : undefined, projection };
     }
   }
 }
 
 /**
- * 1F1(d; d/2; z), the mean of exp over the norm and direction of two orthogonal rows; by Kummer's transformation for
- * negative z, whose own series cancels: exp(z) 1F1(-d/2; d/2; -z).
+ * 1F1(d; d/2; z) exp(-shift), the mean of exp over the norm and direction of two orthogonal rows; by Kummer's
+ * transformation for negative z, whose own series cancels: exp(z) 1F1(-d/2; d/2; -z).
  */
-function confluent(dim: number, z: number): number {
+function confluent(dim: number, z: number, shift: number): number {
   const b = dim / 2;
   const a = z < 0 ? -b : dim;
   const argument = Math.abs(z);
+  // Below 1e-4 either way from here on, and exactly what is subtracted from 1 is then nothing.
+  if (argument > 10_000) return 0;
+  let logScale = Math.min(z, 0) - shift;
   let term = 1;
   let sum = 1;
-  for (let k = 0; k < 100_000; k++) {
+  // The terms grow until k passes the argument; only then does a small one mean the end.
+  for (let k = 0; k <= argument || Math.abs(term) > Math.abs(sum) * 1e-17; k++) {
     term *= ((a + k) * argument) / ((b + k) * (k + 1));
     sum += term;
-    // The terms grow until k passes the argument; only then does a small one mean the end.
-    if (k > argument && Math.abs(term) <= Math.abs(sum) * 1e-17) break;
+    if (Math.abs(sum) > 1e200) {
+      term /= 1e200;
+      sum /= 1e200;
+      logScale += Math.log(1e200);
+    }
   }
-  return z < 0 ? Math.exp(z) * sum : sum;
+  // One factor may overflow where the product does not.
+  return Math.sign(sum) * Math.exp(logScale + Math.log(Math.abs(sum)));
 }

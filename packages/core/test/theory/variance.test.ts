@@ -39,6 +39,10 @@ describe.each([
   });
 });
 
+function axis(length: number): Float64Array {
+  return Float64Array.of(length, 0, 0);
+}
+
 describe("kernelVariance", () => {
   const projection: ProjectionDescription = { kind: "iid", count: 3, dim, seed: 0 };
   const orthogonal: ProjectionDescription = { ...projection, kind: "orthogonal" };
@@ -95,6 +99,27 @@ describe("kernelVariance", () => {
     }
     const pair: FeatureMapDescription = { version: 1, kind: "trigonometric", variant: "pair", projection: orthogonal };
     expect(kernelVariance(pair, long, y)).toBeGreaterThan(0);
+  });
+
+  it.each(["iid", "orthogonal"] as const)("%s: Infinity beyond the range of numbers, never NaN", (kind) => {
+    const drawn: ProjectionDescription = { ...projection, kind };
+    const pair: FeatureMapDescription = { version: 1, kind: "trigonometric", variant: "pair", projection: drawn };
+    for (const description of exponentialEstimators(drawn).filter(
+      (d) => kind === "iid" || d.kind !== "dense-exponential",
+    )) {
+      expect(kernelVariance(description, axis(40), axis(41))).toBe(Infinity);
+    }
+    for (const length of [20, 40, 200]) {
+      expect(kernelVariance(pair, axis(length), axis(length))).toBe(0);
+      expect(kernelVariance({ version: 1, kind: "positive", projection: drawn }, axis(length), axis(-length))).toBe(0);
+    }
+  });
+
+  it("of trigonometric features, orthogonal rows may have more, at points far apart", () => {
+    const [independent, dependent] = [projection, orthogonal].map((drawn) =>
+      kernelVariance({ version: 1, kind: "trigonometric", variant: "pair", projection: drawn }, axis(3), axis(-3)),
+    );
+    expect(dependent).toBeGreaterThan(independent!);
   });
 
   it("refuses what has no closed form", () => {
