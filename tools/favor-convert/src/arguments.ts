@@ -20,6 +20,7 @@ import {
   wholeNumber,
 } from "@favor/command-line";
 import type { HelpText, Presentation } from "@favor/command-line";
+import type { AdviseRequest } from "./advise/request.ts";
 import type { ConvertRequest } from "./commands/request.ts";
 import type { VerifyRequest } from "./commands/verify.ts";
 import { UsageError, checkpointTasks } from "@favor/checkpoints";
@@ -31,6 +32,7 @@ import { version } from "./versions.ts";
 export type Command = Presentation &
   (
     | { readonly command: "convert"; readonly request: ConvertRequest }
+    | { readonly command: "advise"; readonly request: AdviseRequest }
     | { readonly command: "inspect"; readonly source: string; readonly options: SourceOptions }
     | { readonly command: "verify"; readonly request: VerifyRequest }
   );
@@ -62,15 +64,17 @@ function parseWindow(value: unknown): number | "auto" {
 const longestSpeed = 16_384;
 
 /** Parses lengths such as `128,2048`, in tokens. */
-function parseLengths(value: unknown): number[] {
-  const parts = typeof value === "string" ? value.split(",") : [];
-  const lengths = parts.map((part) => (/^\s*\d{1,5}\s*$/.test(part) ? Number(part) : 0));
-  if (lengths.length > 0 && lengths.every((length) => length >= 1 && length <= longestSpeed)) return lengths;
-  throw new UsageError(
-    `--speed takes lengths in tokens such as 128,512,2048, each from 1 to ${longestSpeed}; found ${JSON.stringify(value)}.`,
-    { code: "bad-arguments" },
-  );
-}
+const parseLengths =
+  (name: string) =>
+  (value: unknown): number[] => {
+    const parts = typeof value === "string" ? value.split(",") : [];
+    const lengths = parts.map((part) => (/^\s*\d{1,5}\s*$/.test(part) ? Number(part) : 0));
+    if (lengths.length > 0 && lengths.every((length) => length >= 1 && length <= longestSpeed)) return lengths;
+    throw new UsageError(
+      `--${name} takes lengths in tokens such as 128,512,2048, each from 1 to ${longestSpeed}; found ${JSON.stringify(value)}.`,
+      { code: "bad-arguments" },
+    );
+  };
 
 /** Which of a checkpoint's files to use. */
 const origin = {
@@ -140,7 +144,7 @@ function convertOptions(parser: Argv) {
         string: true,
         requiresArg: true,
         describe: "measure time and memory of both models at these lengths in tokens: 128,512,2048",
-        coerce: parseLengths,
+        coerce: parseLengths("speed"),
       },
     }),
     ...grouped("What stays softmax:", {
@@ -171,6 +175,28 @@ function convertOptions(parser: Argv) {
   } as const);
 }
 
+function adviseOptions(parser: Argv) {
+  return parser.positional("source", sourcePositional).options({
+    ...grouped("Data:", {
+      data: dataFile("data", "to calibrate and measure on, half of it each"),
+      column,
+      pooling: choice(poolingModes, "how embeddings are made, to compare them [default: as the checkpoint says]"),
+    }),
+    ...grouped("What counts:", {
+      lengths: {
+        string: true,
+        requiresArg: true,
+        describe: "lengths in tokens; the longest decides [default: 512, 2048 and 8192, as far as the model reads]",
+        coerce: parseLengths("lengths"),
+      },
+      budget: realNumber("budget", "largest loss in points at the longest length [default: 1]", 0, 100),
+    }),
+    ...grouped("The checkpoint:", { ...origin, ...built }),
+    threads,
+    ...presentation,
+  } as const);
+}
+
 function verifyOptions(parser: Argv) {
   return parser
     .positional("original", positional("original", "checkpoint that was converted"))
@@ -186,6 +212,7 @@ function verifyOptions(parser: Argv) {
 /** What most people need, in the order in which they need it. */
 const examples: [command: string, description: string][] = [
   ["# Can its attention be replaced?\n$0 inspect my-model\n ", ""],
+  ["# Is it worth it, and how?\n$0 advise my-model --data val.txt\n ", ""],
   ["# Convert it, and measure what that cost:\n$0 my-model -o out --calibrate train.txt --evaluate val.txt\n ", ""],
   ["# Check the result against the original:\n$0 verify my-model out --data val.txt", ""],
 ];
@@ -268,6 +295,16 @@ export async function parseArguments(argv: readonly string[], columns?: number):
         ({ source, json, quiet, revision, file, dtype, task }) => {
           const options = defined({ revision, file, dtype, task });
           found({ command: "inspect", ...defined({ json, quiet }), source, options });
+        },
+      )
+      .command(
+        "advise <source>",
+        "measure the ways to convert a checkpoint, and recommend one",
+        adviseOptions,
+        ({ source, json, quiet, data, column: field, pooling, lengths, budget, threads: cores, ...from }) => {
+          const { revision, file, dtype, task } = from;
+          const given = { data, column: field, pooling, lengths, budget, threads: cores, revision, file, dtype, task };
+          found({ command: "advise", ...defined({ json, quiet }), request: { source, ...defined(given) } });
         },
       )
       .command(

@@ -1,3 +1,5 @@
+export { advise } from "./advise/advise.ts";
+export type { Advice, AdviceRow, AdviceWarning, AdviseRequest } from "./advise/request.ts";
 export { convert } from "./commands/convert.ts";
 export type { ConvertResult, DryRunResult } from "./commands/convert.ts";
 export type { Plan } from "./commands/plan.ts";

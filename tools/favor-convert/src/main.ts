@@ -32,6 +32,15 @@ async function run(command: Command, progress: Progress, print: Print): Promise<
       print(result, verificationText);
       return result.passed ? exitCode.done : exitCode.verification;
     }
+    case "advise": {
+      const [{ advise }, { adviceText }] = await Promise.all([
+        import("./advise/advise.ts"),
+        import("./advise/advice-text.ts"),
+      ]);
+      const result = await advise(command.request, progress);
+      print(result, adviceText);
+      return exitCode.done;
+    }
     case "convert": {
       const { convert } = await import("./commands/convert.ts");
       const result = await convert(command.request, progress);

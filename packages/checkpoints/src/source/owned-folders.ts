@@ -9,7 +9,7 @@ import { isRunning, ownerOf } from "@favor/hub/owner";
  * Makes a folder for files that do not stay, in the system's temporary folder, and removes those that killed runs left
  * there. The caller removes it.
  */
-export function makeScratchFolder(kind: "model" | "speed"): string {
+export function makeScratchFolder(kind: "model" | "speed" | "advise"): string {
   const prefix = `favor-${kind}-`;
   for (const path of abandonedIn(tmpdir(), prefix)) rmSync(path, { recursive: true, force: true });
   const path = join(tmpdir(), `${prefix}${ownName()}`);

@@ -13,7 +13,7 @@ import type { SequenceTokenizer } from "@favor/measure/tokens";
 import { calibrationInputs } from "./calibration-inputs.ts";
 import type { Fixed } from "./candidates.ts";
 import { fitSites } from "./fit-sites.ts";
-import type { Fitted } from "./fit-sites.ts";
+import type { FitPlan, Fitted } from "./fit-sites.ts";
 import { HeadPool } from "./head-pool.ts";
 import { siteErrors } from "./site-errors.ts";
 import { openTapped } from "./tapped-model.ts";
@@ -84,21 +84,35 @@ export class Activations {
 
   /** Statistics and feature maps for `convertAttention`; none without calibration data. */
   async fit(): Promise<Partial<Fitted>> {
-    const { calibration, options, progress } = this.#input;
-    if (calibration === undefined || this.#tapped.taps.length === 0) return {};
+    const [fitted] = await this.fitAll([this.#input.options]);
+    return fitted!;
+  }
+
+  /**
+   * The same for several conversions, of which all have this kind of features and this seed: the model runs once.
+   *
+   * @returns in the order of the options.
+   */
+  async fitAll(all: readonly FavorOptions[]): Promise<Partial<Fitted>[]> {
+    const { calibration, progress } = this.#input;
+    const [first, ...others] = all.map((options) => this.#planOf(options));
+    if (calibration === undefined || this.#tapped.taps.length === 0 || first === undefined) return all.map(() => ({}));
+    return fitSites(this.#tapped, this.#inputsOf(calibration), [first, ...others], this.#pool, progress);
+  }
+
+  #planOf(options: FavorOptions): FitPlan {
     const chosen = new Set(options.chosen);
     const fixed: Fixed = {
       window: chosen.has("window") ? undefined : options.window,
       chosenBlocks: chosen.has("chosenBlocks") ? undefined : options.chosenBlocks,
       count: chosen.has("count") ? undefined : options.count,
     };
-    const fixedOf = (site: number): Fixed | undefined => (this.#hasExactKeys(site) ? fixed : undefined);
-    return fitSites(this.#tapped, this.#inputsOf(calibration), options, fixedOf, this.#pool, progress);
+    return { options, fixedOf: (site) => (this.#hasExactKeys(site, options) ? fixed : undefined) };
   }
 
   /** Whether exact keys can stand beside a site's features, and are asked for or left to choose. */
-  #hasExactKeys(site: number): boolean {
-    const { options, attention, opset } = this.#input;
+  #hasExactKeys(site: number, options: FavorOptions): boolean {
+    const { attention, opset } = this.#input;
     const { window = 0, chosen = [], features, stateful = false } = options;
     if (features !== "landmark" || (window === 0 && !chosen.includes("window"))) return false;
     const { kind, causal } = attention.sites[site]!;

@@ -24,25 +24,34 @@ const selectionRows = 512;
 /** Moments of all calibration data, and feature maps, both by site number; `undefined` for sites without a tap. */
 export type Fitted = Required<Pick<ConvertOptions, "moments">> & Pick<ConvertOptions, "featureMaps" | "exactKeys">;
 
+/** What to fit for one conversion. */
+export interface FitPlan {
+  readonly options: FavorOptions;
+  /** For a site that gets exact keys, what is fixed of them; the rest is chosen. */
+  readonly fixedOf: (site: number) => Fixed | undefined;
+}
+
 /**
  * Runs the model on the calibration data, and fits the feature map of every head of the tapped sites to a sample of its
  * queries and keys. Heads are fitted separately, in threads; the result does not depend on the number of threads. If
  * calibrated random features suit a site better than landmarks, it gets those.
  *
- * @param fixedOf - for a site that gets exact keys, what is fixed of them; the rest is chosen.
+ * @param plans - one for each conversion that is made from this calibration. They have the same kind of features and the
+ * same seed.
+ * @returns what was fitted, in the order of the plans.
  * @throws {InputError} `model-fails-to-run`, `weights-not-finite`; FavorError "degenerate-fit".
  */
 export async function fitSites(
   tapped: TappedModel,
   inputs: readonly (readonly number[])[],
-  options: FavorOptions,
-  fixedOf: (site: number) => Fixed | undefined,
+  plans: readonly [FitPlan, ...FitPlan[]],
   pool: HeadPool,
   progress: Progress,
-): Promise<Fitted> {
+): Promise<Fitted[]> {
   const { taps } = tapped;
-  const isLandmark = options.features === "landmark";
-  const isFitted = isLandmark || (options.seeds ?? 1) > 1;
+  const [{ options: first }] = plans;
+  const isLandmark = first.features === "landmark";
+  const isFitted = isLandmark || (first.seeds ?? 1) > 1;
   const lengths = inputs.map(({ length }) => length);
   const split = splitInputs(
     lengths,
@@ -56,14 +65,17 @@ export async function fitSites(
   const sums = isPadded ? undefined : new MomentSums(tapped.sums);
   const sampled = [...fitted, ...split.heldOut];
   const gathered = await gatherMoments(tapped, inputs, sampled, sums, progress);
-  if (!isFitted) return { moments: gathered ?? sums!.moments() };
+  if (!isFitted) return plans.map(() => ({ moments: gathered ?? sums!.moments() }));
 
-  const featureMaps: (FeatureMapDescription[] | undefined)[] = [];
-  const exactKeys: (ExactKeys | undefined)[] = [];
+  const results = plans.map((plan) => ({
+    ...plan,
+    featureMaps: [] as (FeatureMapDescription[] | undefined)[],
+    exactKeys: [] as (ExactKeys | undefined)[],
+  }));
   let moments = gathered;
   const longest = Math.max(0, ...fitted.map((index) => lengths[index]!));
   const counted: Run = async (job) => {
-    const result = await pool.run(job);
+    const result = await pool.run(job, { keepsInputs: plans.length > 1 });
     if (job.kind !== "survey" && job.kind !== "beside") progress.advance(1);
     return result;
   };
@@ -73,25 +85,28 @@ export async function fitSites(
       inputs: sample.slice(0, fitted.length).flat(),
       heldOut: sample.slice(fitted.length).flat(),
       moments: moments![site]![head]!,
-      seed: options.seed,
+      seed: first.seed,
       layer: site,
       head,
       causal,
       slope: slopes?.[head] ?? 0,
     }));
-    const fixed = fixedOf(site);
-    const fit =
-      fixed === undefined
-        ? await fitAlone(addressed, options, counted)
-        : await fitBeside(addressed, fixed, longest, options.refine ?? 0, counted);
-    if (fixed !== undefined) progress.advance(heads.length);
-    featureMaps[site] = fit.featureMaps;
-    exactKeys[site] = fit.exactKeys;
+    const fitResult = async ({ options, fixedOf, featureMaps, exactKeys }: (typeof results)[number]): Promise<void> => {
+      const fixed = fixedOf(site);
+      const fit =
+        fixed === undefined
+          ? await fitAlone(addressed, options, counted)
+          : await fitBeside(addressed, fixed, longest, options.refine ?? 0, counted);
+      if (fixed !== undefined) progress.advance(heads.length);
+      featureMaps[site] = fit.featureMaps;
+      exactKeys[site] = fit.exactKeys;
+    };
+    await Promise.all(results.map(fitResult));
   };
   const sequences = sampled.map((index) => inputs[index]!);
-  const window = taps.some(({ site }) => fixedOf(site) !== undefined) ? (options.window ?? 0) : 0;
+  const window = Math.max(...plans.map((plan) => widthOf(plan, taps)));
   const gathering = {
-    seed: options.seed,
+    seed: first.seed,
     window,
     ...(sums && { sums }),
     tick: (done: number) => progress.advance(done),
@@ -102,12 +117,21 @@ export async function fitSites(
       moments = sums!.moments();
       progress.stage(
         isLandmark ? "Fitting landmarks, by head" : "Choosing among draws, by head",
-        taps.reduce((sum, { heads }) => sum + heads, 0),
+        plans.length * taps.reduce((sum, { heads }) => sum + heads, 0),
       );
     }
     await Promise.all(group.map(fitSite));
   }
-  return { moments: moments!, featureMaps: Array.from(featureMaps), exactKeys: Array.from(exactKeys) };
+  return results.map(({ featureMaps, exactKeys }) => ({
+    moments: moments!,
+    featureMaps: Array.from(featureMaps),
+    exactKeys: Array.from(exactKeys),
+  }));
+}
+
+/** The width of a plan's blocks of exact keys; 0 if there are none, or if it is not chosen yet. */
+function widthOf({ options, fixedOf }: FitPlan, taps: TappedModel["taps"]): number {
+  return taps.some(({ site }) => fixedOf(site) !== undefined) ? (options.window ?? 0) : 0;
 }
 
 /** Sums up the inputs that are not sampled; in a model of fixed size, computes all moments. */

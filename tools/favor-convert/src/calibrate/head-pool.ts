@@ -14,6 +14,7 @@ const workerPath = import.meta.url.endsWith(".ts")
 
 interface Waiting {
   readonly job: HeadJob;
+  readonly keepsInputs: boolean;
   resolve(result: ReturnType<typeof runHeadJob>): void;
   reject(error: unknown): void;
 }
@@ -31,11 +32,18 @@ export class HeadPool {
     this.#idle.push(...this.#workers);
   }
 
-  /** @throws what {@link runHeadJob} throws. */
-  async run<Job extends HeadJob>(job: Job): Promise<HeadResult<Job>> {
+  /**
+   * @param options.keepsInputs - whether the job's inputs are needed afterwards; default: only for kinds of jobs that share
+   * inputs with others.
+   * @throws what {@link runHeadJob} throws.
+   */
+  async run<Job extends HeadJob>(
+    job: Job,
+    { keepsInputs = false }: { readonly keepsInputs?: boolean } = {},
+  ): Promise<HeadResult<Job>> {
     if (this.#workers.length === 0) return runHeadJob(job);
     return new Promise<ReturnType<typeof runHeadJob>>((resolve, reject) => {
-      this.#queue.push({ job, resolve, reject });
+      this.#queue.push({ job, keepsInputs, resolve, reject });
       this.#next();
     }) as Promise<HeadResult<Job>>;
   }
@@ -64,7 +72,7 @@ export class HeadPool {
       for (const { reject } of [waiting, ...this.#queue.splice(0)]) reject(error);
     };
     worker.once("message", answered).once("error", failed);
-    worker.postMessage(waiting.job, buffersOf(waiting.job));
+    worker.postMessage(waiting.job, waiting.keepsInputs ? [] : buffersOf(waiting.job));
   }
 }
 

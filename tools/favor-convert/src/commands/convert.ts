@@ -3,7 +3,6 @@ import { join } from "node:path";
 
 import { findAttention } from "@favor/rewriter";
 import type { Conversion, ConvertOptions, ConvertedSite, ModelAttention } from "@favor/rewriter";
-import type { ModelProto } from "@favor/onnx";
 import { writeModel } from "@favor/onnx/node";
 
 import { UsageError } from "@favor/checkpoints";
@@ -33,12 +32,14 @@ import { versions } from "../versions.ts";
 import type { Activations } from "../calibrate/activations.ts";
 import { checkBlock, checkKept, maskOperations, optionsOf } from "./request.ts";
 import type { ConvertRequest } from "./request.ts";
+import { opsetOf } from "./opset-of.ts";
 import { planOf } from "./plan.ts";
+import { rewriteOptions } from "./rewrite-options.ts";
 import { unknownLengths } from "./unknown-lengths.ts";
 import type { Plan } from "./plan.ts";
 import { openData } from "./open-data.ts";
 import type { Data } from "./open-data.ts";
-import { withinBudget } from "./within-budget.ts";
+import { layersByError, withinBudget } from "./within-budget.ts";
 
 export interface ConvertResult {
   /** The folder written, absolute. */
@@ -283,10 +284,6 @@ async function rewrite(job: Job): Promise<Rewritten> {
   }
 }
 
-function opsetOf({ opsetImport }: ModelProto): number {
-  return opsetImport.find(({ domain }) => domain === "" || domain === "ai.onnx")?.version.toNumber() ?? 0;
-}
-
 async function openComparison({
   options,
   source,
@@ -313,11 +310,7 @@ async function keepWithin(
   comparison: Comparison | undefined,
 ): Promise<Attempt> {
   if (budget === undefined || first.evaluation === undefined) return first;
-  const layers = new Map<number, number>();
-  for (const { site, layer, state } of first.conversion.sites) {
-    if (state === "linear") layers.set(layer, Math.max(layers.get(layer) ?? 0, errors[site]?.mean ?? 0));
-  }
-  const byError = [...layers].toSorted(([, a], [, b]) => b - a).map(([layer]) => layer);
+  const byError = layersByError(first.conversion.sites, errors);
   const judged = { loss: lossInPoints(first.evaluation), attempt: first, also: [] as readonly number[] };
   let last = judged;
   const best = await withinBudget(budget, byError, async (also) => {
@@ -349,39 +342,4 @@ async function convertTo(
     if (file?.sha256 !== undefined) output.hashed(file.path, file.sha256, file.length);
   }
   return { conversion, bytes, sha256: sha256!, hasExternalData: written.data !== undefined, evaluation };
-}
-
-/** What the rewriter is asked for. Landmarks are feature maps made here: it sees the positive features they are. */
-function rewriteOptions(options: FavorOptions, keep: readonly number[]): Omit<ConvertOptions, "maskOperations"> {
-  const {
-    features,
-    count,
-    seed,
-    projection,
-    cross,
-    target,
-    stateful,
-    maxLength,
-    growth,
-    window,
-    chosenBlocks,
-    chosen,
-    block,
-  } = options;
-  return {
-    features: features === "landmark" ? "positive" : features,
-    count,
-    seed,
-    keep,
-    ...(projection !== undefined && { projection }),
-    ...(block !== undefined && { block }),
-    ...(cross === true && { cross }),
-    // What is chosen stands in what was fitted.
-    ...(window !== undefined &&
-      chosen === undefined && { exactKeys: { window, ...(chosenBlocks !== undefined && { chosenBlocks }) } }),
-    ...(target !== undefined && { target }),
-    ...(stateful === true && { stateful }),
-    ...(maxLength !== undefined && { maxLength }),
-    ...(growth !== undefined && { growth }),
-  };
 }

@@ -1,9 +1,23 @@
 import { InputError } from "@favor/checkpoints";
+import type { SiteError } from "@favor/report";
+import type { ConvertedSite } from "@favor/rewriter";
 
 /** A measured conversion. */
 export interface Judged {
   /** Loss in points of accuracy or of the cosine. */
   readonly loss: number;
+}
+
+/** Layers with linear attention, those with the largest error first: the order in which they are kept. */
+export function layersByError(
+  sites: readonly ConvertedSite[],
+  errors: readonly (SiteError | undefined)[],
+): readonly number[] {
+  const layers = new Map<number, number>();
+  for (const { site, layer, state } of sites) {
+    if (state === "linear") layers.set(layer, Math.max(layers.get(layer) ?? 0, errors[site]?.mean ?? 0));
+  }
+  return [...layers].toSorted(([, a], [, b]) => b - a).map(([layer]) => layer);
 }
 
 /**

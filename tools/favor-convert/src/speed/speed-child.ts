@@ -14,6 +14,8 @@ export interface SpeedTask {
   readonly threads: number;
   /** Timed runs, after one untimed run. */
   readonly runs: number;
+  /** Seconds after which no further run begins; if only the first was made, it counts. Default: no limit. */
+  readonly patience?: number;
 }
 
 /** The answer, as JSON on stdout. */
@@ -30,12 +32,16 @@ const runner = await ModelRunner.open(task.model, { ...task.options, threads: ta
 const vocabulary = runner.feeding.vocabulary ?? task.options.vocabulary ?? 2;
 const ids = Array.from({ length: task.length }, () => random.integer(vocabulary));
 const [output] = runner.outputs;
+const began = performance.now();
+const spent = (since: number): number => (performance.now() - since) / 1000;
 const times: number[] = [];
 for (let run = 0; run <= task.runs; run++) {
+  if (run > 0 && spent(began) > (task.patience ?? Infinity)) break;
   const start = performance.now();
   await runner.runAll([ids], [output!]);
-  if (run > 0) times.push((performance.now() - start) / 1000);
+  times.push(spent(start));
 }
+if (times.length > 1) times.shift();
 /** Peak resident memory of this process, in bytes. */
 function peakBytes(): number {
   // On Linux, rusage includes what the parent held when it started this process; VmHWM does not.

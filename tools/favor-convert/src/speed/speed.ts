@@ -1,13 +1,10 @@
-import { spawn } from "node:child_process";
 import { rm } from "node:fs/promises";
 import { arch, availableParallelism, cpus, type } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 
 import { growModel, longestInputOf } from "@favor/rewriter";
 import { writeModel } from "@favor/onnx/node";
 
-import { InputError } from "@favor/checkpoints";
 import { makeScratchFolder, maximumTokens } from "@favor/checkpoints/node";
 import { onnxFileOf, openSourceModel } from "@favor/checkpoints/node";
 import { openSource } from "@favor/checkpoints/node";
@@ -15,7 +12,8 @@ import type { Source } from "@favor/checkpoints/node";
 import { runnerOptions } from "@favor/measure";
 import { counted } from "@favor/measure/numbers";
 import type { MeasuredSpeed, PassCost } from "@favor/report";
-import type { SpeedAnswer, SpeedTask } from "./speed-child.ts";
+import { runChild } from "./run-child.ts";
+import type { SpeedAnswer } from "./speed-child.ts";
 
 export interface SpeedOptions {
   /** Sequence lengths in tokens. */
@@ -82,12 +80,19 @@ export async function compareSpeed(
   const options = { lengths, threads, runs: comparedRuns };
   const before = await timeSource(original, options);
   const after = await measureSpeed(converted, options);
+  return {
+    ...machineToday(),
+    threads,
+    lengths: lengths.map((length, i) => ({ length, original: costOf(before[i]!), converted: costOf(after[i]!) })),
+  };
+}
+
+/** This machine, and the day. */
+export function machineToday(): Pick<MeasuredSpeed, "machine" | "date"> {
   const [processor] = cpus();
   return {
     machine: `${processor?.model.trim() ?? "unknown processor"}, ${counted(availableParallelism(), "core")}, ${type()} ${arch()}`,
     date: new Date().toISOString().slice(0, 10),
-    threads,
-    lengths: lengths.map((length, i) => ({ length, original: costOf(before[i]!), converted: costOf(after[i]!) })),
   };
 }
 
@@ -95,7 +100,11 @@ function costOf({ seconds, peakBytes }: SpeedMeasurement): PassCost {
   return { seconds, peakBytes };
 }
 
-async function longEnough(source: Source, length: number, scratch: string): Promise<string> {
+/**
+ * An ONNX file of the source that takes so many tokens: its own, or `model.onnx` in the scratch folder, with a position
+ * table that is grown by tiling if it has to be.
+ */
+export async function longEnough(source: Source, length: number, scratch: string): Promise<string> {
   const path = join(scratch, "model.onnx");
   const opened = await openSourceModel(source);
   try {
@@ -107,26 +116,4 @@ async function longEnough(source: Source, length: number, scratch: string): Prom
     opened.close();
   }
   return path;
-}
-
-/** The built child, which is also used when run from the sources (tests). */
-const childPath = fileURLToPath(
-  new URL(import.meta.url.endsWith(".ts") ? "../../dist/speed-child.js" : "./speed-child.js", import.meta.url),
-);
-
-async function runChild(task: SpeedTask): Promise<SpeedAnswer> {
-  const child = spawn(process.execPath, [childPath, JSON.stringify(task)], { stdio: ["ignore", "pipe", "pipe"] });
-  const output = { stdout: "", stderr: "" };
-  for (const name of ["stdout", "stderr"] as const) {
-    child[name].setEncoding("utf8").on("data", (text: string) => (output[name] += text));
-  }
-  const status = await new Promise<number | string | null>((resolve, reject) => {
-    child.on("error", reject).on("close", (code, signal) => resolve(code ?? signal));
-  });
-  if (status === 0) return JSON.parse(output.stdout) as SpeedAnswer;
-  const reason = status === "SIGKILL" ? "the system killed it, probably because memory ran out" : output.stderr.trim();
-  throw new InputError(`${task.model} cannot be timed at ${task.length} tokens: ${reason.slice(-500)}`, {
-    code: "model-fails-to-run",
-    details: { model: task.model, length: task.length, status },
-  });
 }
