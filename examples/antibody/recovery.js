@@ -87,7 +87,7 @@ export function recoveryRows(tuned) {
 
 function percentAt(curve, step) {
   const point = curve.find((candidate) => candidate.step === step);
-  return point === undefined ? "" : percent(point.accuracy);
+  return point === undefined ? "" : percent(point.value);
 }
 
 /** One sentence on what was trained and measured. */
@@ -111,7 +111,7 @@ export function recoverySection(tuned) {
   const lines = [
     ...curves.map(({ name, curve }, i) => ({
       name,
-      points: curve.map(({ step, accuracy }) => [step, 100 * accuracy]),
+      points: curve.map(({ step, value }) => [step, 100 * value]),
       color: i + 1, // as in the other charts, where softmax comes first
     })),
     {

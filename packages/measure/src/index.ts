@@ -1,5 +1,7 @@
 export { bootstrap } from "./runs/bootstrap.ts";
 export type { Estimate } from "./numbers/intervals.ts";
+export { chooseMeasure } from "./runs/choose-measure.ts";
+export type { Measure } from "./runs/choose-measure.ts";
 export type { LengthBin } from "./runs/by-length.ts";
 export { Comparison, compareModels } from "./runs/evaluation.ts";
 export { doubtAboutOriginal } from "./runs/doubtful-original.ts";

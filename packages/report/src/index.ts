@@ -8,8 +8,15 @@ export type { MeasuredSpeed, PassCost } from "./record/measured-speed.ts";
 export { maskName } from "./record/mask-name.ts";
 export { readFavorFile } from "./record/read-favor-file.ts";
 export { siteRecord } from "./record/site-record.ts";
-export { curveSchema, stageSchema } from "./record/tuning-record.ts";
-export type { CurvePoint, DistilledSite, TuningRecord, TuningStage } from "./record/tuning-record.ts";
+export { curveSchema, predictsMasks, stageSchema } from "./record/tuning-record.ts";
+export type {
+  CurvePoint,
+  DistilledSite,
+  TunedPredictions,
+  TunedUse,
+  TuningRecord,
+  TuningStage,
+} from "./record/tuning-record.ts";
 export { reportFiles } from "./record/report-files.ts";
 export { describeEvaluation, lengthTable, meaningOf } from "./describe-evaluation.ts";
 export type { LengthTable } from "./describe-evaluation.ts";

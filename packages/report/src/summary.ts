@@ -1,33 +1,35 @@
 import { attentionCost, siteCosts } from "./attention-cost.ts";
 import type { FavorFile, FavorSite } from "./record/favor-file.ts";
+import { predictsMasks } from "./record/tuning-record.ts";
 import type { TuningRecord } from "./record/tuning-record.ts";
 import type { SiteExactKeys } from "@favor/rewriter";
-import type { MaskedQuality } from "@favor/measure";
+import type { Evaluation, MaskedQuality } from "@favor/measure";
 import { judgementOf, thresholds } from "@favor/measure/judgement";
-import type { Degree } from "@favor/measure/judgement";
 import { counted, grouped, percent, short } from "@favor/measure/numbers";
-import { describeKept } from "./describe-evaluation.ts";
+import { describeEvaluation, describeKept } from "./describe-evaluation.ts";
 
 /** Length in tokens at which the verdict names the cost. */
 const verdictLength = 2048;
 
 /** Says in one sentence whether the conversion is any good: how much quality is kept, and what the attention costs. */
 export function verdict(file: FavorFile): string {
-  const judged = judgement(file);
+  const kept = judgement(file);
   const [, softmax, converted] = attentionCost(siteCosts(file)).find(([length]) => length === verdictLength)!;
   const ratio = converted === 0 ? 1 : softmax / converted;
-  if (file.options.features === "exact" || ratio === 1) return `${judged}.`;
+  if (file.options.features === "exact" || ratio === 1) return `${kept}.`;
   const cost =
     ratio > 1
       ? `takes ${short(Number(ratio.toPrecision(2)))} times less computation`
       : `takes ${short(Number((1 / ratio).toPrecision(2)))} times more computation`;
-  return `${judged}; at ${grouped(verdictLength)} tokens, attention ${cost} than softmax.`;
+  return `${kept}; at ${grouped(verdictLength)} tokens, attention ${cost} than softmax.`;
 }
 
 function judgement(file: FavorFile): string {
   const { evaluation, tuning } = file;
   if (tuning !== undefined) {
-    const { after, original, before } = tuning.measured;
+    const { measured } = tuning;
+    if (!predictsMasks(measured)) return `After tuning, ${judged(measured.after)}`;
+    const { after, original, before } = measured;
     if (original !== undefined) {
       const kept = after.accuracy.value / original.accuracy.value;
       return `${degree(kept)}: after tuning, the model has ${percent(kept)} of the original's masked accuracy`;
@@ -41,9 +43,13 @@ function judgement(file: FavorFile): string {
     return "Nothing is lost: every layer computes what it did before, up to rounding (favor-convert verify measures it)";
   }
   if (evaluation === undefined) return "Not measured: nothing is known yet of the quality that is left";
-  const judged = judgementOf(evaluation);
-  if (judged === undefined) return "The original is right about too few of the tokens to say what is kept";
-  return `${inWords(judged.degree)}: ${describeKept(evaluation)}`;
+  return inFull(judged(evaluation));
+}
+
+function judged(evaluation: Evaluation): string {
+  const found = judgementOf(evaluation);
+  if (found === undefined) return "the original is right about too few of the tokens to say what is kept";
+  return `${found.degree} is lost: ${describeKept(evaluation)}`;
 }
 
 /** Whether no attention was replaced by an approximation. */
@@ -52,11 +58,12 @@ export const isLossless = ({ sites }: FavorFile): boolean => sites.every(({ stat
 /** A share of the masked accuracy in words. */
 function degree(kept: number): string {
   const rank = thresholds["share of the accuracy kept"].findIndex((least) => kept >= least);
-  return inWords((["almost nothing", "little", "a good part"] as const)[rank] ?? "much");
+  return inFull(`${(["almost nothing", "little", "a good part"] as const)[rank] ?? "much"} is lost`);
 }
 
-function inWords(lost: Degree): string {
-  return `${lost[0]!.toUpperCase()}${lost.slice(1)} is lost`;
+/** As the beginning of a sentence. */
+function inFull(words: string): string {
+  return `${words[0]!.toUpperCase()}${words.slice(1)}`;
 }
 
 /** Sums up a conversion in one sentence, for the page, the model card and the terminal. */
@@ -115,21 +122,30 @@ export function describeExactKeys({ window, chosenBlocks }: Pick<SiteExactKeys, 
   return `blocks of ${window}: near${chosenBlocks > 0 ? ` and ${chosenBlocks} chosen` : ""}`;
 }
 
-/** Sums up in one sentence what tuning recovered. */
+/** What the stages of a tuning do, as their steps are counted. */
+const stageWords = {
+  distill: "distillation",
+  align: "alignment",
+  mlm: "MLM fine-tuning",
+} as const;
+
+/** Sums up what tuning recovered. */
 export function describeTuning({ measured, stages }: TuningRecord): string {
-  const { before, after, original, control } = measured;
   const steps = stages
-    .filter(({ name }) => name !== "control")
-    .map(
-      ({ name, steps: count }) =>
-        `${counted(count, "step")} of ${name === "distill" ? "distillation" : "MLM fine-tuning"}`,
-    );
+    .flatMap(({ name, steps: count }) =>
+      name === "control" ? [] : [`${counted(count, "step")} of ${stageWords[name]}`],
+    )
+    .join(" and ");
+  if (!predictsMasks(measured)) {
+    return `After ${steps}: ${describeEvaluation(measured.after)} Before: ${describeEvaluation(measured.before)}`;
+  }
+  const { before, after, original, control } = measured;
   const reference =
     original === undefined
       ? ""
       : `; the original has ${hundredths(original)}${control === undefined ? "" : `, and ${hundredths(control)} when it is tuned in the same way`}`;
   return (
-    `Masked accuracy ${hundredths(before)} before and ${hundredths(after)} after ${steps.join(" and ")}${reference} ` +
+    `Masked accuracy ${hundredths(before)} before and ${hundredths(after)} after ${steps}${reference} ` +
     `(${counted(measured.maskedTokens, "masked token")}).`
   );
 }

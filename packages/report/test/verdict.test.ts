@@ -1,7 +1,10 @@
+import type { Evaluation } from "@favor/measure";
 import { expect, test } from "vitest";
 
 import { verdict } from "../src/summary.ts";
 import type { FavorFile } from "../src/record/favor-file.ts";
+import { tuningRecordSchema } from "../src/record/tuning-record.ts";
+import type { TuningRecord } from "../src/record/tuning-record.ts";
 
 const estimate = (value: number) => ({ value, low: value, high: value });
 const quality = (accuracy: number) => ({ accuracy: estimate(accuracy), perplexity: estimate(2) });
@@ -86,6 +89,40 @@ test("what was not measured, and what tuning made", () => {
   expect(verdict(tuning())).toMatch(
     /^Tuning moved the masked accuracy from 40\.0 % to 78\.0 %; the original was not measured/,
   );
+});
+
+function embeddings(cosine: number): Evaluation {
+  return {
+    kind: "embedding",
+    data,
+    output: "last_hidden_state",
+    similarity: "cosine",
+    vectors: 1,
+    width: 8,
+    cosine: estimate(cosine),
+    perSequence: [cosine],
+    byLength: [],
+  };
+}
+
+test("a tuned model of embeddings is judged by its embeddings; older curves are read", () => {
+  const tuning: TuningRecord = {
+    versions: {},
+    settings: {},
+    from: "0",
+    backend: "wasm",
+    data: { file: "a", sha256: "b", records: 1, heldOut: 1 },
+    stages: [{ name: "align", steps: 9, kept: 9, learningRate: 1e-4, seconds: 1 }],
+    curveOf: "cosine of the embeddings",
+    curve: [{ step: 0, value: 0.9 }],
+    measured: { file: "a", sequences: 1, before: embeddings(0.9), after: embeddings(0.999) },
+  };
+  expect(verdict(file({ tuning }))).toMatch(
+    /^After tuning, almost nothing is lost: the embeddings have a mean cosine of 0\.999 with the original's;/,
+  );
+  expect(tuningRecordSchema.parse(tuning)).toEqual(tuning);
+  const older = { ...tuning, curve: [{ step: 0, accuracy: 0.9 }] };
+  expect(tuningRecordSchema.parse(older).curve).toEqual(tuning.curve);
 });
 
 test.each(["exact by block", "band", "unchanged"] as const)("attention that is %s loses nothing", (state) => {

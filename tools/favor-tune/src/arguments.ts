@@ -17,12 +17,27 @@ import {
 } from "@favor/command-line";
 import type { HelpText, Presentation } from "@favor/command-line";
 
-import type { TuneRequest } from "./request.ts";
+import { UsageError } from "@favor/checkpoints";
+import { poolingModes } from "@favor/checkpoints/node";
+
+import { stageNames } from "./request.ts";
+import type { Stage, TuneRequest } from "./request.ts";
 import { version } from "./versions.ts";
 
 /** What the command line asks for, and how the answer is given. */
 export interface Command extends Presentation {
   readonly request: TuneRequest;
+}
+
+/** Parses stages such as `distill,align`, or `both`. */
+function parseStages(value: unknown): "both" | readonly Stage[] {
+  if (value === "both") return value;
+  const names = typeof value === "string" ? value.split(",").map((name) => name.trim()) : [];
+  if (names.length > 0 && names.every((name): name is Stage => stageNames.some((stage) => stage === name)))
+    return names;
+  throw new UsageError(`--stage takes one or several of ${stageNames.join(",")}; found ${JSON.stringify(value)}.`, {
+    code: "bad-arguments",
+  });
 }
 
 const steps = 10_000_000;
@@ -35,15 +50,23 @@ const options = {
     force: flag("replace what favor-tune wrote into an existing folder"),
   }),
   ...grouped("Training:", {
-    stage: choice(["distill", "mlm", "both"], "stages to train [default: both]"),
-    steps: wholeNumber("steps", "steps of each stage [default: 100 distill, 80 mlm]", 1, steps),
+    stage: {
+      string: true,
+      requiresArg: true,
+      describe:
+        "what to train: one or several of distill,align,mlm [default: distill,mlm for a masked language model, else " +
+        "distill,align]",
+      coerce: parseStages,
+    },
+    steps: wholeNumber("steps", "steps of each stage [default: 100 distill, 200 align, 80 mlm]", 1, steps),
     "distill-steps": wholeNumber("distill-steps", "steps of distillation", 1, steps),
+    "align-steps": wholeNumber("align-steps", "steps of alignment", 1, steps),
     "mlm-steps": wholeNumber("mlm-steps", "steps of MLM fine-tuning", 1, steps),
     batch: wholeNumber("batch", "sequences per step [default: 16]", 1, 65536),
     accumulate: wholeNumber("accumulate", "parts to compute each batch in [default: by memory]", 1, 65536),
     "learning-rate": realNumber(
       "learning-rate",
-      "peak learning rate [default: 0.05 distill, 0.0128 / width mlm]",
+      "peak learning rate [default: 0.05 distill, 0.0128 / width mlm, four times that align]",
       0,
       10,
     ),
@@ -52,8 +75,14 @@ const options = {
     seed: wholeNumber("seed", "seed of order, masks and dropout [default: 0]", 0, Number.MAX_SAFE_INTEGER),
     patience: wholeNumber("patience", "evaluations without improvement that end a stage", 1, steps),
   }),
+  ...grouped("Alignment and MLM fine-tuning:", {
+    train: choice(["all", "attention", "features"], "weights that they change [default: all]"),
+    pooling: choice(
+      poolingModes,
+      "how embeddings are made, to align and measure them [default: as the checkpoint says]",
+    ),
+  }),
   ...grouped("MLM fine-tuning:", {
-    train: choice(["all", "attention", "features"], "weights that it changes [default: all]"),
     kl: realNumber("kl", "weight of the KL divergence from the teacher [default: 0]", 0, 1),
     preset: choice(["paper"], "the Performer paper's settings (dropout 0.1)"),
     redraw: flag("redraw random projections on every pass over the data"),
@@ -81,6 +110,11 @@ const examples: [command: string, description: string][] = [
     "# Train the attention alone, for a start:\n$0 my-linear --data train.txt --teacher my-model --stage distill\n ",
     "",
   ],
+  [
+    "# Bring an embedding model's vectors back to the original's:\n" +
+      "$0 my-linear --data texts.txt --teacher my-model --stage distill,align\n ",
+    "",
+  ],
   ["# Go on after an interruption:\n$0 my-linear --data train.txt --teacher my-model --resume", ""],
 ];
 
@@ -100,17 +134,40 @@ export async function parseArguments(argv: readonly string[], columns?: number):
         (tuned) =>
           tuned.positional("converted", positional("converted", "folder that favor-convert wrote")).options(options),
         (parsed) => {
-          const { converted: source, json, quiet, data, output, stage, steps: all, distillSteps, mlmSteps } = parsed;
+          const {
+            converted: source,
+            json,
+            quiet,
+            data,
+            output,
+            stage,
+            steps: all,
+            distillSteps,
+            alignSteps,
+            mlmSteps,
+          } = parsed;
           const { batch, learningRate, warmup, schedule, maxLength, seed, backend, accumulate, evalEvery } = parsed;
-          const { evalData, evalCount, patience, resume, train, teacher, kl, preset, redraw, control } = parsed;
+          const { evalData, evalCount, patience, resume, train, pooling, teacher, kl, preset, redraw, control } =
+            parsed;
           const { column: field, threads: cores, force } = parsed;
           const request = {
             source,
             data,
             ...defined({ resume, redraw, control, force }),
-            ...defined({ output, stage, steps: all, distillSteps, mlmSteps, batch, learningRate, warmup, schedule }),
+            ...defined({
+              output,
+              stage,
+              steps: all,
+              distillSteps,
+              alignSteps,
+              mlmSteps,
+              batch,
+              learningRate,
+              warmup,
+              schedule,
+            }),
             ...defined({ maxLength, seed, backend, accumulate, evalEvery, evalData, evalCount, patience, train }),
-            ...defined({ teacher, kl, preset, column: field, threads: cores }),
+            ...defined({ teacher, pooling, kl, preset, column: field, threads: cores }),
           };
           found({ ...defined({ json, quiet }), request });
         },

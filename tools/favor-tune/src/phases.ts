@@ -7,47 +7,62 @@ import { firstPosition } from "@favor/checkpoints/node";
 import { ordinaryIds, runnerOptions } from "@favor/measure";
 import type { DistilledSite } from "@favor/report";
 
+import { AlignStage } from "./align/align-stage.ts";
+import { AlignmentTeacher } from "./align/alignment-teacher.ts";
 import { Distiller } from "./distill/distiller.ts";
 import type { SiteMeasurement } from "./distill/distiller.ts";
 import type { Job } from "./job.ts";
-import type { HeldOut } from "./measure/held-out.ts";
 import { maskBatch } from "./mlm/masked-batch.ts";
 import type { Masking } from "./mlm/masked-batch.ts";
 import { MlmStage } from "./mlm/mlm-stage.ts";
 import { Redraw } from "./mlm/redraw.ts";
 import { LogitTeacher } from "./mlm/logit-teacher.ts";
+import type { TokenFeedOptions } from "./model/token-feeds.ts";
+import type { Stage } from "./request.ts";
+import { stepsBefore } from "./settings.ts";
 import type { Phase } from "./training/phase.ts";
+import type { TrainingBatch } from "./training/stage.ts";
 
-/** The phases of a run, in order: the requested stages, then the control. */
-export async function phasesOf(job: Job, heldOut: HeldOut, threads: number): Promise<readonly Phase[]> {
+/**
+ * The phases of a run, in order: the requested stages, then the control.
+ *
+ * @param heldOut - inputs on which the attention of both models is compared.
+ */
+export async function phasesOf(
+  job: Job,
+  heldOut: readonly (readonly number[])[],
+  threads: number,
+): Promise<readonly Phase[]> {
   const { settings, converted, teacher } = job;
-  const { stages, distill, mlm, control } = settings;
+  const { stages, control } = settings;
   const { model } = converted.opened;
-  const offset = stages.includes("distill") ? distill.steps : 0;
-  const phases: Phase[] = [];
-  if (stages.includes("distill")) {
-    const base = { name: "distill", settings: distill, target: "model", base: model } as const;
-    phases.push({
-      ...base,
+  const of: Record<Stage, Pick<Phase, "firstEpoch" | "open" | "compare">> = {
+    distill: {
       firstEpoch: 0,
-      offset: 0,
       open: (now) => openDistiller(job, now, threads),
       compare: (tuned) => distilledSites(job, tuned, heldOut, threads),
-    });
-  }
-  if (stages.includes("mlm")) {
-    const base = { name: "mlm", settings: mlm, target: "model", base: model } as const;
-    phases.push({ ...base, firstEpoch: mlmEpoch, offset, open: (now) => openMlm(job, now, threads) });
-  }
+    },
+    align: { firstEpoch: alignEpoch, open: (now) => openAligner(job, now, threads) },
+    mlm: { firstEpoch: mlmEpoch, open: (now) => openMlm(job, now, threads) },
+  };
+  const phases: Phase[] = stages.map((name) => ({
+    ...of[name],
+    name,
+    settings: settings[name],
+    target: "model",
+    base: model,
+    offset: stepsBefore(name, settings),
+  }));
   if (control && teacher !== undefined) {
-    const base = { name: "control", settings: mlm, target: "control", base: teacher.opened.model } as const;
-    phases.push({ ...base, firstEpoch: mlmEpoch, offset, open: (now) => openMlm(job, now, threads) });
+    const base = { name: "control", settings: settings.mlm, target: "control", base: teacher.opened.model } as const;
+    phases.push({ ...of.mlm, ...base, offset: stepsBefore("mlm", settings) });
   }
   return phases;
 }
 
-/** MLM fine-tuning begins with a different order of the data than distillation. */
+/** Each stage begins with another order of the data; the control has that of MLM fine-tuning. */
 const mlmEpoch = 1;
+const alignEpoch = 2;
 
 function maskingOf({ settings, converted }: Job): Masking {
   const { tokenizer } = converted;
@@ -59,12 +74,17 @@ function maskingOf({ settings, converted }: Job): Masking {
   };
 }
 
-/** Feature maps learn on masked inputs, like those of measurements and fine-tuning. */
+/** The inputs of a batch: masked like those of measurements and fine-tuning, if the model predicts masked tokens. */
+function rowsOf(job: Job): (batch: TrainingBatch) => readonly (readonly number[])[] {
+  if (job.converted.measure.kind !== "masked-language") return ({ sequences }) => sequences.map(({ ids }) => ids);
+  const masking = maskingOf(job);
+  return ({ step, sequences }) => maskBatch(sequences, step * job.settings.batch, masking, undefined).rows;
+}
+
 async function openDistiller(job: Job, model: ModelProto, threads: number): Promise<Distiller> {
-  const { settings, converted, teacher, folder } = job;
+  const { converted, teacher, folder } = job;
   // Each time a new folder: the file of an open teacher must not be overwritten.
   const scratch = await mkdtemp(join(folder, "distill-"));
-  const masking = maskingOf(job);
   return Distiller.open({
     original: teacher!.opened.model,
     converted: model,
@@ -72,22 +92,22 @@ async function openDistiller(job: Job, model: ModelProto, threads: number): Prom
     threads,
     padId: converted.tokenizer.padId,
     feeding: converted.feeding,
-    rowsOf: ({ step, sequences }) => maskBatch(sequences, step * settings.batch, masking, undefined).rows,
+    rowsOf: rowsOf(job),
   });
 }
 
 /** Held-out sequences on which attention is compared. */
 const comparedSequences = 32;
 
-/** Measures every attention's error before and after distillation, on the masked held-out sequences. */
+/** Measures every attention's error before and after distillation, on held-out inputs. */
 async function distilledSites(
   job: Job,
   tuned: ModelProto,
-  heldOut: HeldOut,
+  heldOut: readonly (readonly number[])[],
   threads: number,
 ): Promise<readonly DistilledSite[]> {
   const { settings, converted } = job;
-  const rows = heldOut.sequences.slice(0, comparedSequences).map(({ ids }) => ids);
+  const rows = heldOut.slice(0, comparedSequences);
   const batches = Array.from({ length: Math.ceil(rows.length / settings.batch) }, (_, i) =>
     rows.slice(i * settings.batch, (i + 1) * settings.batch),
   );
@@ -113,7 +133,7 @@ async function distilledSites(
 async function openLogitTeacher({ converted, teacher, folder }: Job, threads: number): Promise<LogitTeacher> {
   const path = join(await mkdtemp(join(folder, "teacher-")), "teacher.onnx");
   await writeModel(teacher!.opened.model, path);
-  return LogitTeacher.open(path, converted.logits, {
+  return LogitTeacher.open(path, converted.measure.output, {
     ...runnerOptions(converted.source.config, converted.tokenizer),
     feeding: converted.feeding,
     threads,
@@ -122,12 +142,11 @@ async function openLogitTeacher({ converted, teacher, folder }: Job, threads: nu
 
 async function openMlm(job: Job, model: ModelProto, threads: number): Promise<MlmStage> {
   const { settings, converted } = job;
-  const { padId } = converted.tokenizer;
   const { batch, accumulate, train, clip, decay, epsilon, dropout, kl } = settings;
   return MlmStage.open(model, {
-    logits: converted.logits,
+    logits: converted.measure.output,
     masking: maskingOf(job),
-    inputs: { padId, firstPosition: firstPosition(converted.source.config), feeding: converted.feeding },
+    inputs: inputsOf(job),
     longest: converted.maximumTokens,
     batch,
     accumulate,
@@ -140,4 +159,48 @@ async function openMlm(job: Job, model: ModelProto, threads: number): Promise<Ml
     teacher: kl > 0 ? await openLogitTeacher(job, threads) : undefined,
     redraw: settings.redraw ? new Redraw(model, settings.seed) : undefined,
   });
+}
+
+function inputsOf({ converted }: Job): TokenFeedOptions {
+  const { tokenizer, source, feeding } = converted;
+  return { padId: tokenizer.padId, firstPosition: firstPosition(source.config), feeding };
+}
+
+/** The share of alignment's steps in which each layer learns alone. */
+const layerShare = 0.5;
+
+async function openAligner(job: Job, model: ModelProto, threads: number): Promise<AlignStage> {
+  const { settings, converted, teacher, folder } = job;
+  const { source, tokenizer, measure, feeding } = converted;
+  const ordinaryId = ordinaryIds(tokenizer)[0] ?? 0;
+  const aligned = await AlignmentTeacher.open({
+    ...runnerOptions(source.config, tokenizer),
+    original: teacher!.opened.model,
+    converted: model,
+    measure,
+    scratch: await mkdtemp(join(folder, "align-")),
+    feeding,
+    threads,
+    ordinaryId,
+  });
+  const { accumulate, train, clip, epsilon, align } = settings;
+  const pools = measure.kind === "embedding" && measure.pooling !== undefined;
+  try {
+    return await AlignStage.open(model, {
+      teacher: aligned,
+      inputs: inputsOf(job),
+      pooling: pools ? { output: measure.output, modes: measure.pooling.modes } : undefined,
+      rowsOf: rowsOf(job),
+      layerSteps: Math.floor(layerShare * align.steps),
+      longest: converted.maximumTokens,
+      accumulate,
+      train,
+      clip,
+      epsilon,
+      ordinaryId,
+    });
+  } catch (error) {
+    await aligned.close();
+    throw error;
+  }
 }

@@ -1,14 +1,17 @@
 import { textTable } from "@favor/command-line";
-import { describeTuning, verdict } from "@favor/report";
+import { describeTuning, predictsMasks, verdict } from "@favor/report";
 
-import { distillationSummary, qualityRows } from "./report/tuning-section.ts";
+import { distillationSummary, qualityRows, useColumns, useRows } from "./report/quality-rows.ts";
 import type { TuneResult } from "./tune.ts";
 
 /** The output of the command line. */
 export function tuningText({ folder, favor }: TuneResult): string {
   const { tuning } = favor;
   if (tuning === undefined) return `Wrote ${folder}.`;
-  const table = textTable(["model", "masked accuracy (95 %)", "perplexity (95 %)"], qualityRows(tuning.measured));
+  const { measured } = tuning;
+  const table = predictsMasks(measured)
+    ? textTable(["model", "masked accuracy (95 %)", "perplexity (95 %)"], qualityRows(measured))
+    : textTable(useColumns, useRows(measured));
   const lines = [
     table,
     describeTuning(tuning),

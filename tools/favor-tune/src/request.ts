@@ -1,10 +1,16 @@
-/** What to train: distillation of the feature maps, masked language modelling, or one after the other. */
-export type Stage = "distill" | "mlm" | "both";
+import type { PoolingMode } from "@favor/checkpoints/node";
+
+/**
+ * What to train: `distill` the feature maps, `align` weights with the original's hidden states and outputs, or masked
+ * language modelling (`mlm`). They run in this order.
+ */
+export const stageNames = ["distill", "align", "mlm"] as const;
+export type Stage = (typeof stageNames)[number];
 /** Where to train; `auto` chooses a backend and says why. */
 export type BackendChoice = "auto" | "webgpu" | "node" | "wasm" | "cpu";
 /** How the learning rate changes after the warm-up. */
 export type Schedule = "cosine" | "linear" | "constant";
-/** Which initializers the MLM stage changes. */
+/** Which initializers alignment and MLM fine-tuning change. */
 export type TrainedPart = "all" | "attention" | "features";
 
 /** What to tune and how; the command line's options, one for one. */
@@ -15,17 +21,22 @@ export interface TuneRequest {
   readonly data: string;
   /** The folder to write; default: the source's name plus `-tuned`. */
   readonly output?: string;
-  /** Default "both". */
-  readonly stage?: Stage;
-  /** Steps of each stage; default 100 of distillation, 80 of MLM. */
+  /** One, or several in their order; "both" is distill and mlm. Default: these for a masked language model, else distill and align. */
+  readonly stage?: Stage | "both" | readonly Stage[];
+  /** Steps of each stage; default 100 of distillation, 200 of alignment, 80 of MLM. */
   readonly steps?: number;
   /** Steps of distillation alone. */
   readonly distillSteps?: number;
+  /** Steps of alignment alone. */
+  readonly alignSteps?: number;
   /** Steps of MLM alone. */
   readonly mlmSteps?: number;
   /** Sequences per step; default 16. */
   readonly batch?: number;
-  /** Peak learning rate of each stage; default 0.05 for distillation; for MLM 0.0128 over the width, at most 1e-4. */
+  /**
+   * Peak learning rate of each stage; default 0.05 for distillation; for MLM 0.0128 over the width, at most 1e-4; for
+   * alignment four times that of MLM.
+   */
   readonly learningRate?: number;
   /** Steps of warm-up; default a tenth of the stage's steps. */
   readonly warmup?: number;
@@ -51,7 +62,9 @@ export interface TuneRequest {
   readonly resume?: boolean;
   /** Default "all". */
   readonly train?: TrainedPart;
-  /** The checkpoint that was converted: the teacher of distillation, and the reference for the result. */
+  /** How vectors of tokens become an embedding, which is aligned and measured. Default: as the checkpoint says, if it does. */
+  readonly pooling?: PoolingMode;
+  /** The checkpoint that was converted: the teacher of distillation and alignment, and the reference for the result. */
   readonly teacher?: string;
   /** Weight of the KL divergence to the teacher in the MLM loss, 0 to 1; default 0. */
   readonly kl?: number;

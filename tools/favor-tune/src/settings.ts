@@ -1,5 +1,8 @@
-import { TuneUsageError } from "./errors.ts";
-import type { BackendChoice, Schedule, TrainedPart, TuneRequest } from "./request.ts";
+import type { Measure } from "@favor/measure";
+
+import { TuneInputError, TuneUsageError } from "./errors.ts";
+import { stageNames } from "./request.ts";
+import type { BackendChoice, Schedule, Stage, TrainedPart, TuneRequest } from "./request.ts";
 import type { LearningRate } from "./training/schedule.ts";
 
 /** Settings of one phase. */
@@ -11,8 +14,9 @@ export interface PhaseSettings extends LearningRate {
 /** A request with defaults filled in. */
 export interface Settings {
   /** In the order in which they run. */
-  readonly stages: readonly ("distill" | "mlm")[];
+  readonly stages: readonly Stage[];
   readonly distill: PhaseSettings;
+  readonly align: PhaseSettings;
   readonly mlm: PhaseSettings;
   readonly batch: number;
   /** Parts in which a step is computed; undefined: as many as memory requires. */
@@ -41,6 +45,7 @@ export interface Settings {
  */
 const usual = {
   distill: { steps: 100, learningRate: 0.05 },
+  align: { steps: 200 },
   mlm: { steps: 80 },
 };
 
@@ -59,38 +64,64 @@ function mlmLearningRate(width = 768): number {
 /** Performer paper, appendix on experiments: Adam (0.9, 0.98), epsilon 1e-9, learning rate 1e-3, dropout 0.1. */
 const paper = { learningRate: 1e-3, epsilon: 1e-9, dropout: 0.1 };
 
+/** Alignment has a target for every number of every token, so its gradients are steadier than those of MLM. */
+function alignLearningRate(width?: number): number {
+  return 4 * mlmLearningRate(width);
+}
+
+/** What is known of the model, once it was opened. */
+export interface TunedModel {
+  /** Heads times their dimension, which determines learning rates. */
+  readonly width: number;
+  /** What it is measured by, which determines the stages. */
+  readonly kind: Measure["kind"];
+}
+
 /**
  * Checks a request and fills in defaults.
  *
- * @param width - width of the model, which determines the learning rate of MLM fine-tuning.
- * @throws {TuneUsageError} `bad-arguments` for options that contradict each other.
+ * @param model - undefined if it was not opened yet: then only what is wrong for every model is refused.
+ * @throws {TuneUsageError} `bad-arguments` for options that contradict each other, or the model.
+ * @throws {TuneInputError} `not-masked-language` for the stage mlm of another model.
  */
-export function settingsOf(request: TuneRequest, width?: number): Settings {
-  const { stage = "both", preset, batch = 16, accumulate, kl = 0, seed = 0, control = false } = request;
-  const stages = stage === "both" ? (["distill", "mlm"] as const) : [stage];
-  const [distills, tunes] = [stages.includes("distill"), stages.includes("mlm")];
+export function settingsOf(request: TuneRequest, model?: TunedModel): Settings {
+  const { preset, batch = 16, accumulate, kl = 0, seed = 0, control = false } = request;
+  const width = model?.width;
+  const stages = stagesOf(request, model?.kind);
+  // Without a model, the default may be any of the stages.
+  const isOpen = request.stage === undefined && model === undefined;
+  const has = (stage: Stage): boolean => isOpen || stages.includes(stage);
+  const [distills, aligns, tunes] = stageNames.map(has);
   refuse(
-    distills && request.teacher === undefined,
-    "Distillation learns from the original: pass its folder with --teacher, or skip distillation with --stage mlm.",
+    (stages.includes("distill") || stages.includes("align")) && request.teacher === undefined,
+    "Distillation and alignment learn from the original: pass its folder with --teacher, or train on masked tokens alone " +
+      "with --stage mlm.",
   );
   refuse(
     (kl > 0 || control) && request.teacher === undefined,
     "--kl and --control need the original: pass its folder with --teacher.",
   );
-  refuse(!tunes && request.mlmSteps !== undefined, "--mlm-steps needs --stage mlm or both.");
-  refuse(!distills && request.distillSteps !== undefined, "--distill-steps needs --stage distill or both.");
+  refuse(!tunes && request.mlmSteps !== undefined, "--mlm-steps needs the stage mlm (--stage).");
+  refuse(!aligns && request.alignSteps !== undefined, "--align-steps needs the stage align (--stage).");
+  refuse(!distills && request.distillSteps !== undefined, "--distill-steps needs the stage distill (--stage).");
   refuse(
-    !tunes && (kl > 0 || control || request.redraw === true || request.train !== undefined || preset !== undefined),
-    "--kl, --control, --redraw, --train and --preset apply to MLM fine-tuning: they need --stage mlm or both.",
+    !tunes && (kl > 0 || control || request.redraw === true || preset !== undefined),
+    "--kl, --control, --redraw and --preset apply to MLM fine-tuning: they need the stage mlm (--stage), and a model that " +
+      "predicts masked tokens.",
   );
   refuse(
-    distills && request.redraw === true,
-    "--redraw would replace the projections that distillation learns: use it with --stage mlm.",
+    !tunes && !aligns && request.train !== undefined,
+    "--train applies to alignment and MLM fine-tuning: it needs the stage align or mlm (--stage).",
+  );
+  refuse(
+    (stages.includes("distill") || stages.includes("align")) && request.redraw === true,
+    "--redraw would replace the projections that distillation and alignment learn: use it with --stage mlm.",
   );
   refuse((accumulate ?? 1) > batch, `--accumulate ${accumulate} cannot split a batch of ${batch} sequences.`);
   return {
     stages,
     distill: phaseOf(request, request.distillSteps ?? request.steps ?? usual.distill.steps, usual.distill.learningRate),
+    align: phaseOf(request, request.alignSteps ?? request.steps ?? usual.align.steps, alignLearningRate(width)),
     mlm: phaseOf(
       request,
       request.mlmSteps ?? request.steps ?? usual.mlm.steps,
@@ -114,6 +145,30 @@ export function settingsOf(request: TuneRequest, width?: number): Settings {
   };
 }
 
+/** The stages of a request; by default those of the model's kind. */
+function stagesOf({ stage }: TuneRequest, kind: Measure["kind"] = "masked-language"): readonly Stage[] {
+  if (stage === undefined) return kind === "masked-language" ? ["distill", "mlm"] : ["distill", "align"];
+  const stages: readonly Stage[] = stage === "both" ? ["distill", "mlm"] : [stage].flat();
+  const inOrder = stageNames.filter((name) => stages.includes(name));
+  refuse(
+    stages.length === 0 || stages.join() !== inOrder.join(),
+    `--stage takes one or several of ${stageNames.join(", ")}, in this order, each once; found "${stages.join(",")}".`,
+  );
+  if (!stages.includes("mlm") || kind === "masked-language") return stages;
+  throw new TuneInputError(
+    "The stage mlm trains on masked tokens, and this model does not predict any: train it with --stage distill,align. To " +
+      "fine-tune it on masked tokens, convert a checkpoint that still has its language-model head, and whose tokenizer has a " +
+      "mask token.",
+    { code: "not-masked-language", details: { kind } },
+  );
+}
+
+/** The steps of all stages before one, where its curve begins. */
+export function stepsBefore(stage: Stage, settings: Settings): number {
+  const { stages } = settings;
+  return stages.slice(0, stages.indexOf(stage)).reduce((sum, name) => sum + settings[name].steps, 0);
+}
+
 function phaseOf(request: TuneRequest, steps: number, learningRate: number): PhaseSettings {
   const schedule: Schedule = request.schedule ?? "cosine";
   const tenth = Math.max(1, Math.ceil(steps / 10));
@@ -128,11 +183,10 @@ function phaseOf(request: TuneRequest, steps: number, learningRate: number): Pha
 
 /** The settings as one flat record, for `favor.json` and checkpoints. */
 export function flatSettings(settings: Settings): Record<string, string | number | boolean> {
-  const { stages, distill, mlm, patience, maxLength, accumulate, ...rest } = settings;
+  const { stages, distill, align, mlm, patience, maxLength, accumulate, ...rest } = settings;
+  const of = { distill, align, mlm };
   const phases = Object.fromEntries(
-    stages.flatMap((stage) =>
-      Object.entries(stage === "distill" ? distill : mlm).map(([key, value]) => [`${stage}.${key}`, value]),
-    ),
+    stages.flatMap((stage) => Object.entries(of[stage]).map(([key, value]) => [`${stage}.${key}`, value])),
   );
   return {
     stage: stages.join("+"),

@@ -17,12 +17,11 @@ import { bytesNeeded, diskFault, freeBytes } from "./disk-fault.ts";
 import { openTuningData } from "./data/tuning-data.ts";
 import { TuneUsageError } from "./errors.ts";
 import type { Job } from "./job.ts";
-import { HeldOut } from "./measure/held-out.ts";
 import { openMeasurements } from "./measure/measurements.ts";
 import { phasesOf } from "./phases.ts";
 import { writeTuned } from "./report/write-tuned.ts";
 import type { TuneRequest } from "./request.ts";
-import { flatSettings, settingsOf } from "./settings.ts";
+import { flatSettings, settingsOf, stepsBefore } from "./settings.ts";
 import type { Settings } from "./settings.ts";
 import { openConverted } from "./source/converted-model.ts";
 import type { ConvertedModel } from "./source/converted-model.ts";
@@ -78,8 +77,9 @@ export async function tune(request: TuneRequest, progress: Progress = silent): P
       progress.note(`Interrupted, nothing written.${made.isResumable ? ` ${resumable}` : ""}`);
     });
     progress.stage("Reading the converted model");
-    converted = await openConverted(request.source);
-    const settings = settingsOf(request, widthOf(converted.favor));
+    converted = await openConverted(request.source, request.pooling);
+    const { favor, measure } = converted;
+    const settings = settingsOf(request, { width: widthOf(favor), kind: measure.kind });
     needed = bytesNeeded(converted.favor.model.bytes, settings);
     const free = await freeBytes(folder);
     if (free !== undefined && free < needed) {
@@ -128,53 +128,55 @@ async function trainAndWrite(
   stopWatching: () => void,
 ): Promise<TuneResult> {
   const { request, settings, converted, data, backend, folder, progress } = job;
-  const { tokenizer, logits, feeding } = converted;
   const threads = request.threads ?? availableParallelism();
-  const heldOut = new HeldOut(data.heldOut, { tokenizer, logits, feeding, seed: settings.seed, threads });
-  progress.stage(`Measuring on ${heldOut.maskedTokens} masked tokens of ${heldOut.sequences.length} sequences`);
-  const measurements = await openMeasurements(job, heldOut);
-  const store = new CheckpointStore(folder);
-  const checkpoint = await beginning(job, store, {
-    curve: [{ step: 0, accuracy: heldOut.accuracy(measurements.before) }],
-    controlCurve: controlStart(settings, measurements.original && heldOut.accuracy(measurements.original)),
-  });
-  const log = await TrainingLog.open(join(folder, "log.jsonl"), checkpoint.state.logLength);
-  stopWatching();
-  const signals = new Signals(() => {
-    progress.note("Stopping after this step, with a checkpoint. Press Ctrl-C again to stop at once.");
-  });
+  const measurements = await openMeasurements(job, threads);
   try {
-    const run = new TrainingRun(checkpoint, {
-      phases: await phasesOf(job, heldOut, threads),
-      settings,
-      data: data.training,
-      tokenizer,
-      maximumTokens: data.maximumTokens,
-      heldOut,
-      backend,
-      folder,
-      store,
-      log,
-      progress,
-      stopping: () => signals.received,
+    const store = new CheckpointStore(folder);
+    const checkpoint = await beginning(job, store, {
+      curve: [{ step: 0, value: measurements.before }],
+      controlCurve: controlStart(settings, measurements.original),
     });
-    await run.train();
-    progress.stage("Measuring the result");
-    const measured = await measurements.finish(run);
-    progress.stage("Writing the folder");
-    signals.stopListening();
-    const favor = await writeTuned(job, run, measured, heldOut, output);
-    return { folder: output.path, favor };
+    const log = await TrainingLog.open(join(folder, "log.jsonl"), checkpoint.state.logLength);
+    stopWatching();
+    const signals = new Signals(() => {
+      progress.note("Stopping after this step, with a checkpoint. Press Ctrl-C again to stop at once.");
+    });
+    try {
+      const run = new TrainingRun(checkpoint, {
+        phases: await phasesOf(job, measurements.rows, threads),
+        settings,
+        data: data.training,
+        tokenizer: converted.tokenizer,
+        maximumTokens: data.maximumTokens,
+        measurements,
+        backend,
+        folder,
+        store,
+        log,
+        progress,
+        stopping: () => signals.received,
+      });
+      await run.train();
+      progress.stage("Measuring the result");
+      const measured = await measurements.finish(run);
+      progress.stage("Writing the folder");
+      signals.stopListening();
+      const { curveOf } = measurements;
+      const favor = await writeTuned(job, run, { ...measured, curveOf }, output);
+      return { folder: output.path, favor };
+    } finally {
+      signals.stopListening();
+      await log.close();
+    }
   } finally {
-    signals.stopListening();
-    await log.close();
+    await measurements.close();
   }
 }
 
 /** The control's curve begins where the MLM fine-tuning of the converted model begins, with the original's accuracy. */
-function controlStart({ control, stages, distill }: Settings, accuracy: number | undefined): CurvePoint[] {
-  if (!control || accuracy === undefined) return [];
-  return [{ step: stages.includes("distill") ? distill.steps : 0, accuracy }];
+function controlStart(settings: Settings, value: number | undefined): CurvePoint[] {
+  if (!settings.control || value === undefined) return [];
+  return [{ step: stepsBefore("mlm", settings), value }];
 }
 
 /** Where the run begins: at its last checkpoint with `--resume`, otherwise at the start. */
@@ -198,11 +200,12 @@ async function beginning(
     data: data.training.sha256,
     column: request.column ?? "",
     "eval-data": evalData,
+    pooling: request.pooling ?? "",
   };
   const found = request.resume === true ? await store.read() : undefined;
   if (found === undefined) {
     if (request.resume === true) progress.note(`${folder} has no checkpoint to resume from: this is a new run.`);
-    const start = { format: 1, fingerprint, phase: 0, step: 0, position: null, finished: [], seconds: 0 } as const;
+    const start = { format: 2, fingerprint, phase: 0, step: 0, position: null, finished: [], seconds: 0 } as const;
     return { state: { ...start, ...curves, best: null, logLength: 0 }, tensors: new Map() };
   }
   const keys = [...new Set([...Object.keys(fingerprint), ...Object.keys(found.state.fingerprint)])];

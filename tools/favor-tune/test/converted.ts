@@ -1,4 +1,4 @@
-import { cp, mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -26,6 +26,19 @@ export function convertedOnce(options: Options = {}): () => Promise<string> {
 /** The first layer of the embedded checkpoint, and copies of it converted, where depth is not what is tested. */
 export function shallowOnce(options: Options = {}): { original: () => string; converted: () => Promise<string> } {
   return convertedIn((folder) => writeShallow(join(folder, "original")), options);
+}
+
+/** The first layer of the embedded checkpoint without its head, as a model of sentence embeddings. */
+export function embeddingOnce(options: Options = {}): { original: () => string; converted: () => Promise<string> } {
+  return convertedIn(
+    async (folder) => {
+      const path = await writeShallow(join(folder, "original"));
+      await mkdir(join(path, "1_Pooling"));
+      await writeFile(join(path, "1_Pooling", "config.json"), JSON.stringify({ pooling_mode_mean_tokens: true }));
+      return path;
+    },
+    { ...options, task: "feature-extraction" },
+  );
 }
 
 function convertedIn(

@@ -12,6 +12,7 @@ import { expect, test } from "vitest";
 
 import { tune } from "../src/index.ts";
 import { shallowOnce } from "./converted.ts";
+import { predictionsOf } from "./predictions.ts";
 
 const { original, converted } = shallowOnce({
   calibrate: calibration,
@@ -43,7 +44,8 @@ test("features alongside exact keys are distilled: closer to softmax, in the sam
     threads: 1,
     backend: "wasm",
   });
-  const { stages, measured } = favor.tuning!;
+  const { stages } = favor.tuning!;
+  const measured = predictionsOf(favor);
   expect(stages[0]!.sites).toHaveLength(1);
   for (const { before, after } of stages[0]!.sites!) expect(after).toBeLessThan(0.95 * before);
   expect(measured.after.perplexity.value).toBeLessThan(1.01 * measured.before.perplexity.value);

@@ -10,6 +10,7 @@ import { tune } from "../src/index.ts";
 import type { TuneRequest } from "../src/index.ts";
 import { calibration, tiny } from "@favor/test-support/antibody";
 import { convertedOnce } from "./converted.ts";
+import { predictionsOf } from "./predictions.ts";
 import { favorTune } from "./terminal.ts";
 import { temporaryFile, temporaryFolder } from "@favor/test-support/temporary-folder";
 
@@ -83,7 +84,7 @@ describe("what does not belong together", () => {
     await copyFile(join(tiny, "config.json"), join(elsewhere, "config.json"));
     await copyFile(join(tiny, "onnx", "model.onnx"), join(elsewhere, "original.onnx"));
     const { favor } = await tune({ ...wanted, teacher: join(elsewhere, "original.onnx") });
-    expect(favor.tuning?.measured.original).toBeDefined();
+    expect(predictionsOf(favor).original).toBeDefined();
     await tune({ ...wanted, teacher: elsewhere, force: true });
   });
 

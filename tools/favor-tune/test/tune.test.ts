@@ -11,6 +11,7 @@ import { expect, test } from "vitest";
 
 import { calibration, tiny, validation } from "@favor/test-support/antibody";
 import { calibrated, convertedOnce } from "./converted.ts";
+import { predictionsOf } from "./predictions.ts";
 import { favorTune } from "./terminal.ts";
 
 const converted = convertedOnce(calibrated);
@@ -47,14 +48,15 @@ test("both stages and the control: better on data that was not trained on, and a
     /Distillation: the mean error of 4 attentions went from 0\.\d+ to 0\.\d+ of the output/,
   );
   const output = `${folder}-tuned`;
-  const { tuning, evaluation } = await favorFile(output);
+  const written = await favorFile(output);
+  const { tuning, evaluation } = written;
   expect(tuning?.curve.map(({ step }) => step)).toEqual([0, 2, 4, 6, 8]);
   expect(tuning?.controlCurve?.map(({ step }) => step)).toEqual([4, 6, 8]);
-  const { before, after, original, control } = tuning!.measured;
+  const { before, after, original, control, maskedTokens } = predictionsOf(written);
   expect(after.perplexity.value).toBeLessThan(before.perplexity.value);
   expect(original!.accuracy.value).toBeGreaterThan(after.accuracy.value);
   expect(control!.perplexity.value).not.toBe(original!.perplexity.value);
-  expect(evaluation).toMatchObject({ kind: "masked-language", maskedTokens: tuning!.measured.maskedTokens });
+  expect(evaluation).toMatchObject({ kind: "masked-language", maskedTokens });
   expect((await readdir(output)).toSorted()).toEqual([
     "LICENSE.txt",
     "README.md",
@@ -106,12 +108,12 @@ test("a hybrid says what it can do without its softmax layers; --train features 
   const stage = ["--stage", "mlm", "--train", "features", "--steps", "1", "--seed", "3", "--eval-count", "10"];
   const { status, stdout } = await favorTune(folder, "--data", validation, ...stage, ...quick, "--json", "--quiet");
   expect(status).toBe(0);
-  const { tuning } = (JSON.parse(stdout) as { favor: FavorFile }).favor;
+  const { favor } = JSON.parse(stdout) as { favor: FavorFile };
   expect(await readFile(join(`${folder}-tuned`, "report.html"), "utf8")).toContain("Without the softmax that is left");
-  const { ablated, before } = tuning!.measured;
+  const { ablated, before } = predictionsOf(favor);
   expect(ablated?.layers).toEqual([1]);
   expect(ablated!.before.perplexity.value).toBeGreaterThan(before.perplexity.value);
-  expect(tuning!.data.heldOut).toBeGreaterThan(0);
+  expect(favor.tuning!.data.heldOut).toBeGreaterThan(0);
   const [old, tuned] = [await parts(folder), await parts(`${folder}-tuned`)];
   const changed = [...old.weights].filter(([name, values]) => tuned.weights.get(name) !== values).map(([name]) => name);
   expect(changed.length).toBeGreaterThan(0);

@@ -1,3 +1,3 @@
-export { isBad, judgementOf, lossInPoints, measuresOf, qualityOf, thresholds } from "./judgement.ts";
+export { isBad, judgementOf, lossInPoints, measuresOf, qualityOf, shownMeasure, thresholds } from "./judgement.ts";
 export type { Degree, Judged, Judgement, MeasureName } from "./judgement.ts";
 export { warningsAbout } from "./quality-warnings.ts";

@@ -1,3 +1,4 @@
+import { percent, short } from "../numbers/counts.ts";
 import type { Evaluation } from "../runs/evaluation.ts";
 
 /** How much of the quality a conversion costs, in words. */
@@ -64,6 +65,11 @@ export function judgementOf(evaluation: Evaluation): Judgement | undefined {
 function rankOf({ measure, value }: Judged): number {
   const rank = thresholds[measure].findIndex((least) => value >= least);
   return rank < 0 ? degrees.length : rank;
+}
+
+/** A cosine or a correlation as a number, a share in percent. */
+export function shownMeasure(measure: Judged["measure"], value: number): string {
+  return measure.startsWith("cosine") || measure === "rank correlation" ? short(value) : percent(value);
 }
 
 /** The numbers that an evaluation is judged by; the first is the one that is measured by length, too. */

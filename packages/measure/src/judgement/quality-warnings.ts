@@ -1,8 +1,8 @@
-import { grouped, percent, short } from "../numbers/counts.ts";
+import { grouped, percent } from "../numbers/counts.ts";
 import type { DataWarning } from "../tokens/doubtful-data.ts";
 import type { LengthBin } from "../runs/by-length.ts";
 import type { Evaluation } from "../runs/evaluation.ts";
-import { isBad, judgementOf, measuresOf, thresholds } from "./judgement.ts";
+import { isBad, judgementOf, measuresOf, shownMeasure, thresholds } from "./judgement.ts";
 import type { Judged } from "./judgement.ts";
 
 /** What to do about a loss. */
@@ -24,7 +24,7 @@ function qualityLow(evaluation: Evaluation): DataWarning | undefined {
   return {
     code: "quality-low",
     message:
-      `The ${measure} is ${shown(measure, value)} (${evaluation.data.file}), below ${shown(measure, thresholds[measure][1])}: ` +
+      `The ${measure} is ${shownMeasure(measure, value)} (${evaluation.data.file}), below ${shownMeasure(measure, thresholds[measure][1])}: ` +
       `${judgement.degree} of the original's quality is lost. ${remedies}`,
   };
 }
@@ -52,9 +52,9 @@ function qualityFalls(evaluation: Evaluation): DataWarning | undefined {
   return {
     code: "quality-low-at-length",
     message:
-      `At ${grouped(from)} to ${grouped(to)} tokens, the ${judged.measure} is ${shown(judged.measure, judged.value)} ` +
+      `At ${grouped(from)} to ${grouped(to)} tokens, the ${judged.measure} is ${shownMeasure(judged.measure, judged.value)} ` +
       `(${sequences} of ${evaluation.data.sequences} sequences of ${evaluation.data.file}), although the whole is above ` +
-      `${shown(judged.measure, thresholds[judged.measure][1])}. ${remedies}`,
+      `${shownMeasure(judged.measure, thresholds[judged.measure][1])}. ${remedies}`,
   };
 }
 
@@ -88,9 +88,4 @@ function poolingDoubts(evaluation: Evaluation): DataWarning[] {
       `model with its output "sentence_embedding" to measure the whole.`,
   };
   return [...(configured === undefined ? [] : [disagrees]), ...(after.length === 0 ? [] : [incomplete])];
-}
-
-/** A cosine or a correlation as a number, a share in percent. */
-function shown(measure: Judged["measure"], value: number): string {
-  return measure.startsWith("cosine") || measure === "rank correlation" ? short(value) : percent(value);
 }

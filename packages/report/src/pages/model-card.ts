@@ -2,6 +2,7 @@ import { visibleLines, visibleText } from "@favor/checkpoints";
 import { bytesText } from "@favor/checkpoints/node";
 
 import type { FavorFile } from "../record/favor-file.ts";
+import { predictsMasks } from "../record/tuning-record.ts";
 import { describeEvaluation, evaluationMethod, meaningOf } from "../describe-evaluation.ts";
 import { describeTuning, isLossless, summary } from "../summary.ts";
 import { onnxruntimeUse, opset27Use, pythonUse, statefulUse, transformersJsUse } from "./use.ts";
@@ -80,7 +81,7 @@ function quality(file: FavorFile): string[] {
   if (measured.length === 0) {
     return ["Not measured. Run favor-convert with `--evaluate` and data like yours before you rely on this model."];
   }
-  const isMasked = tuning !== undefined || evaluation?.kind === "masked-language";
+  const isMasked = tuning === undefined ? evaluation?.kind === "masked-language" : predictsMasks(tuning.measured);
   return isMasked ? [...measured, "", evaluationMethod] : measured;
 }
 

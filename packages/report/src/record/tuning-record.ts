@@ -1,17 +1,24 @@
 import { z } from "zod";
 
-import type { MaskedQuality } from "@favor/measure";
+import type { Evaluation, MaskedQuality } from "@favor/measure";
+import { evaluationSchema } from "./evaluation-schema.ts";
 import { count, qualitySchema } from "./quality-schema.ts";
 
 /** One evaluation during training. `step` counts from the beginning of the first stage. */
 export interface CurvePoint {
   readonly step: number;
-  /** Masked accuracy, 0 to 1. */
-  readonly accuracy: number;
+  /** What `curveOf` names, such as masked accuracy; 0 to 1 as a rule, more is better. */
+  readonly value: number;
 }
 
+const point: z.ZodType<CurvePoint> = z.object({ step: count, value: z.number() });
+/** As points were written when all curves were of masked accuracy. */
+const olderPoint = z
+  .object({ step: count, accuracy: z.number() })
+  .transform(({ step, accuracy }): CurvePoint => ({ step, value: accuracy }));
+
 /** The schema of a curve. */
-export const curveSchema: z.ZodType<readonly CurvePoint[]> = z.array(z.object({ step: count, accuracy: z.number() }));
+export const curveSchema: z.ZodType<readonly CurvePoint[]> = z.array(z.union([point, olderPoint]));
 
 /** The effect of distillation on one attention. */
 export interface DistilledSite {
@@ -31,9 +38,11 @@ const distilledSite: z.ZodType<DistilledSite> = z.object({
   after: z.number(),
 });
 
+const stageNames = ["distill", "align", "mlm", "control"] as const;
+
 /** The record of one stage; `control` is MLM fine-tuning of the softmax original. */
 export interface TuningStage {
-  readonly name: "distill" | "mlm" | "control";
+  readonly name: (typeof stageNames)[number];
   /** Steps done; fewer than requested if patience ended the stage. */
   readonly steps: number;
   /** The step of the stage whose weights were kept. */
@@ -46,13 +55,38 @@ export interface TuningStage {
 
 /** The schema of {@link TuningStage}. */
 export const stageSchema: z.ZodType<TuningStage> = z.object({
-  name: z.enum(["distill", "mlm", "control"]),
+  name: z.enum(stageNames),
   steps: count,
   kept: count,
   learningRate: z.number(),
   seconds: z.number(),
   sites: z.array(distilledSite).exactOptional(),
 });
+
+/** All models of a run measured on the same masked tokens. */
+export interface TunedPredictions {
+  readonly file: string;
+  readonly sequences: number;
+  readonly maskedTokens: number;
+  readonly original?: MaskedQuality;
+  readonly before: MaskedQuality;
+  readonly after: MaskedQuality;
+  readonly control?: MaskedQuality;
+  /** The quality of a hybrid with its remaining softmax layers set to zero, before and after. */
+  readonly ablated?: {
+    readonly layers: readonly number[];
+    readonly before: MaskedQuality;
+    readonly after: MaskedQuality;
+  };
+}
+
+/** A model that does not predict masked tokens, compared with its original on the same sequences. */
+export interface TunedUse {
+  readonly file: string;
+  readonly sequences: number;
+  readonly before: Evaluation;
+  readonly after: Evaluation;
+}
 
 /** What favor-tune did to a converted model: `tuning` in `favor.json`. */
 export interface TuningRecord {
@@ -65,27 +99,38 @@ export interface TuningRecord {
   /** The training data. `heldOut` counts the records that were kept for measuring. */
   readonly data: { readonly file: string; readonly sha256: string; readonly records: number; readonly heldOut: number };
   readonly stages: readonly TuningStage[];
-  /** Accuracy on the held-out tokens during training. */
+  /** What the curves show; absent in older records: masked accuracy. */
+  readonly curveOf?: string;
+  /** Quality on the held-out data during training. */
   readonly curve: readonly CurvePoint[];
   /** The same for the softmax original, trained in the same way. */
   readonly controlCurve?: readonly CurvePoint[];
-  /** All models measured on the same masked tokens. */
-  readonly measured: {
-    readonly file: string;
-    readonly sequences: number;
-    readonly maskedTokens: number;
-    readonly original?: MaskedQuality;
-    readonly before: MaskedQuality;
-    readonly after: MaskedQuality;
-    readonly control?: MaskedQuality;
-    /** The quality of a hybrid with its remaining softmax layers set to zero, before and after. */
-    readonly ablated?: {
-      readonly layers: readonly number[];
-      readonly before: MaskedQuality;
-      readonly after: MaskedQuality;
-    };
-  };
+  /** By what the model is used for. */
+  readonly measured: TunedPredictions | TunedUse;
 }
+
+/** Whether a model was measured by the masked tokens that it predicts. */
+export function predictsMasks(measured: TuningRecord["measured"]): measured is TunedPredictions {
+  return "maskedTokens" in measured;
+}
+
+const predictions: z.ZodType<TunedPredictions> = z.object({
+  file: z.string(),
+  sequences: count,
+  maskedTokens: count,
+  original: qualitySchema.exactOptional(),
+  before: qualitySchema,
+  after: qualitySchema,
+  control: qualitySchema.exactOptional(),
+  ablated: z.object({ layers: z.array(z.int()), before: qualitySchema, after: qualitySchema }).exactOptional(),
+});
+
+const use: z.ZodType<TunedUse> = z.object({
+  file: z.string(),
+  sequences: count,
+  before: evaluationSchema,
+  after: evaluationSchema,
+});
 
 /** The schema of {@link TuningRecord}. */
 export const tuningRecordSchema: z.ZodType<TuningRecord> = z.object({
@@ -95,16 +140,8 @@ export const tuningRecordSchema: z.ZodType<TuningRecord> = z.object({
   backend: z.string(),
   data: z.object({ file: z.string(), sha256: z.string(), records: count, heldOut: count }),
   stages: z.array(stageSchema),
+  curveOf: z.string().exactOptional(),
   curve: curveSchema,
   controlCurve: curveSchema.exactOptional(),
-  measured: z.object({
-    file: z.string(),
-    sequences: count,
-    maskedTokens: count,
-    original: qualitySchema.exactOptional(),
-    before: qualitySchema,
-    after: qualitySchema,
-    control: qualitySchema.exactOptional(),
-    ablated: z.object({ layers: z.array(z.int()), before: qualitySchema, after: qualitySchema }).exactOptional(),
-  }),
+  measured: z.union([predictions, use]),
 });

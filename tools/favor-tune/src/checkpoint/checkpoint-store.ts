@@ -16,7 +16,7 @@ import type { FileWriter } from "./tensors-file.ts";
 
 /** The state of a run, without tensors. */
 export interface RunState {
-  readonly format: 1;
+  readonly format: 2;
   /** What must be the same when the run is resumed: settings, files, backend. */
   readonly fingerprint: Readonly<Record<string, string>>;
   /** The current phase, from 0. */
@@ -32,14 +32,14 @@ export interface RunState {
   /** Seconds of the current phase. */
   readonly seconds: number;
   /** The best evaluation of the current phase, and the number of evaluations since. */
-  readonly best: { readonly step: number; readonly accuracy: number; readonly since: number } | null;
+  readonly best: { readonly step: number; readonly value: number; readonly since: number } | null;
   /** Length of the log in bytes. On resuming, anything written after it is dropped. */
   readonly logLength: number;
 }
 
 const count = z.int().nonnegative();
 const runStateSchema: z.ZodType<RunState> = z.object({
-  format: z.literal(1),
+  format: z.literal(2),
   fingerprint: z.record(z.string(), z.string()),
   phase: count,
   step: count,
@@ -48,7 +48,7 @@ const runStateSchema: z.ZodType<RunState> = z.object({
   controlCurve: curveSchema,
   finished: z.array(stageSchema),
   seconds: z.number(),
-  best: z.object({ step: count, accuracy: z.number(), since: count }).nullable(),
+  best: z.object({ step: count, value: z.number(), since: count }).nullable(),
   logLength: count,
 });
 

@@ -1,14 +1,13 @@
 import { join } from "node:path";
 
 import { ArgumentError } from "@favor/core";
-import { DataType, makeTensor, tensorValues } from "@favor/onnx";
-import { tensorOf } from "@favor/onnx/evaluate";
 import { writeModel } from "@favor/onnx/node";
 import type { Feed } from "@favor/onnx-tfjs";
 import { ModelRunner } from "@favor/measure";
 import type { Feeding, RunnerOptions } from "@favor/measure";
 import type { Tensor } from "onnxruntime-node";
 
+import { feedOf, floatsOf } from "../model/runtime-values.ts";
 import type { Difference, DifferingSite } from "./differing-sites.ts";
 import { teacherModel } from "./teacher-model.ts";
 import type { TeacherModel } from "./teacher-model.ts";
@@ -120,21 +119,4 @@ async function feedingOf({ original }: Difference, scratch: string, options: Tea
 function bytesPerToken({ trainable, operands }: DifferingSite): number {
   const widths = trainable.map(({ dims }) => dims[0]!.toNumber() * dims[1]!.toNumber());
   return 4 * Math.max(...widths) * (operands.length + 1);
-}
-
-function feedOf(tensor: Tensor): Feed {
-  const { type, dims, data } = tensor;
-  if (type === "bool") return tensorOf(DataType.BOOL, [...dims], data as Uint8Array);
-  if (data instanceof BigInt64Array || data instanceof Int32Array) return { dims, data };
-  return { dims, data: floatsOf(tensor) };
-}
-
-function floatsOf({ type, dims, data }: Tensor): Float32Array {
-  if (data instanceof Float32Array) return data;
-  if (type !== "float16") throw new ArgumentError("tensor", "float32, float16, bool or integers", type);
-  const bits = data as Uint16Array;
-  const values = tensorValues(
-    makeTensor("", dims, DataType.FLOAT16, new Uint16Array(bits.buffer, bits.byteOffset, bits.length)),
-  );
-  return values.data as Float32Array;
 }

@@ -2,6 +2,7 @@ import { createMessage } from "@favor/onnx";
 import type { GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto } from "@favor/onnx";
 import { bodies, valuesRead } from "@favor/onnx/graph";
 
+import { modelOf } from "../model/model-of.ts";
 import type { ComparedModel, Difference } from "./differing-sites.ts";
 import { DistillError } from "./errors.ts";
 
@@ -29,24 +30,8 @@ export function teacherModel(difference: Difference): TeacherModel {
   const frozen = new FrozenPart(difference);
   const operands = sites.map((site) => new Map(site.operands.map((value) => [value, frozen.output(value)])));
   const targets = sites.map(({ output }) => output);
-  const { graph } = original.model;
-  const nodes = [...graph.node, ...frozen.nodes];
   const outputs = new Set([...targets, ...operands.flatMap((values) => [...values.values()])]);
-  const needed = neededFor(outputs, nodes);
-  const model: ModelProto = {
-    ...original.model,
-    opsetImport,
-    graph: {
-      ...graph,
-      node: nodes.filter((node) => node.output.some((value) => needed.has(value))),
-      // Old exports also list weights as inputs; without this, they would have to be fed.
-      input: graph.input.filter(({ name }) => needed.has(name) && original.graph.initializer(name) === undefined),
-      initializer: [...graph.initializer, ...frozen.initializers].filter(({ name }) => needed.has(name)),
-      // onnxruntime infers the types.
-      output: [...outputs].map((name) => createMessage("ValueInfoProto", { name })),
-      valueInfo: [],
-    },
-  };
+  const model = modelOf([...outputs], { ...original, model: { ...original.model, opsetImport } }, frozen);
   return { model, operands, targets };
 }
 
@@ -167,16 +152,4 @@ function renamed(graph: GraphProto, outer: ReadonlyMap<string, string>): GraphPr
 /** A name that the original does not use: exporters do not write this prefix. */
 function fresh(name: string): string {
   return `favor_distill/${name}`;
-}
-
-/** The values that the outputs depend on, these included. */
-function neededFor(outputs: ReadonlySet<string>, nodes: readonly NodeProto[]): Set<string> {
-  const producers = new Map(nodes.flatMap((node) => node.output.map((output) => [output, node] as const)));
-  const needed = new Set(outputs);
-  // The set grows while it is walked.
-  for (const value of needed) {
-    const node = producers.get(value);
-    if (node !== undefined) for (const read of valuesRead(node)) needed.add(read);
-  }
-  return needed;
 }

@@ -8,6 +8,8 @@ import { isFeatureInitializer } from "./feature-initializers.ts";
 export interface ResidualBranch {
   /** The added value. */
   readonly value: string;
+  /** The node that adds it. */
+  readonly addition: NodeProto;
   /** The nodes between x and the value. */
   readonly nodes: readonly NodeProto[];
   /** Whether it contains attention: softmax, a fused operator, or a feature map. */
@@ -27,12 +29,12 @@ export function residualBranches(graph: Graph): ResidualBranch[] {
     const [a, b] = node.input;
     if (!additions.has(node.opType) || !a || !b || graph.isConstant(a) || graph.isConstant(b)) return [];
     const branch = branchBetween(a, b, graph) ?? branchBetween(b, a, graph);
-    return branch === undefined ? [] : [branch];
+    return branch === undefined ? [] : [{ ...branch, addition: node }];
   });
 }
 
 /** The branch from `skip` to `value`; undefined if there is none. */
-function branchBetween(skip: string, value: string, graph: Graph): ResidualBranch | undefined {
+function branchBetween(skip: string, value: string, graph: Graph): Omit<ResidualBranch, "addition"> | undefined {
   const nodes = new Set<NodeProto>();
   let isReached = false;
   const pending = [value];

@@ -1,29 +1,30 @@
 import { Html, curveChart, facts, html, methodColor, table } from "@favor/report/pages";
-import { percentWithInterval, short, withInterval } from "@favor/measure/numbers";
-import type { MaskedQuality } from "@favor/measure";
-import { describeTuning } from "@favor/report";
-import type { CurvePoint, TuningRecord } from "@favor/report";
+import { short } from "@favor/measure/numbers";
+import { describeTuning, meaningOf, predictsMasks } from "@favor/report";
+import type { CurvePoint, TunedPredictions, TunedUse, TuningRecord } from "@favor/report";
 import type { Line } from "@favor/report/pages";
+
+import { predictionRows, qualityRows, useColumns, useRows } from "./quality-rows.ts";
 
 /** The tuning section of `report.html`: the curve, all models on the same tokens, and how it was made. */
 export function tuningSection(tuning: TuningRecord): Html {
-  const { measured, stages, settings, data } = tuning;
+  const { measured, stages, settings, data, curveOf = "masked accuracy" } = tuning;
   const distilled = stages.flatMap(({ sites = [] }) => sites);
   return html`<h2>Tuning</h2>
     <p class="lead">${describeTuning(tuning)}</p>
     <p class="muted">
-      ${`All on the same ${measured.maskedTokens} masked tokens of ${measured.sequences} sequences of ${measured.file}, which were not trained on. Intervals are 95 % percentile bootstraps over whole sequences.`}
+      ${`All on the same ${measuredOn(measured)} of ${measured.file}, which were not trained on. Intervals are 95 % percentile bootstraps over whole sequences.`}
     </p>
     ${new Html(
       curveChart(curves(tuning), {
-        title: "Masked accuracy on held-out data",
-        axis: "masked accuracy, %",
+        title: `${curveOf[0]!.toUpperCase()}${curveOf.slice(1)} on held-out data`,
+        axis: `${curveOf}, %`,
         across: "step",
         id: "tuning",
       }),
     )}
-    ${table(["model", "masked accuracy", "perplexity"], qualityRows(measured), "With 95 % intervals.")}
-    ${settings["control"] === true ? html`<p class="muted">${controlNote}</p>` : ""} ${ablation(measured)}
+    ${predictsMasks(measured) ? predictions(measured) : comparison(measured)}
+    ${settings["control"] === true ? html`<p class="muted">${controlNote}</p>` : ""}
     <h3>Stages</h3>
     ${table(
       ["stage", "steps", "weights kept", "learning rate", "seconds"],
@@ -76,28 +77,24 @@ const distillationNote =
   "Error: the mean squared error of the attention's output on the original's activations, divided by the output's " +
   "variance, on held-out sequences. A constant would reach 1.";
 
-/** Sums up in one sentence what distillation did; undefined if nothing was distilled. */
-export function distillationSummary({ stages }: TuningRecord): string | undefined {
-  const sites = stages.flatMap(({ sites: found = [] }) => found);
-  if (sites.length === 0) return undefined;
-  const mean = (when: "before" | "after"): string =>
-    short(sites.reduce((sum, site) => sum + site[when], 0) / sites.length);
-  const counted = sites.length === 1 ? "1 attention" : `${sites.length} attentions`;
-  return `Distillation: the mean error of ${counted} went from ${mean("before")} to ${mean("after")} of the output's variance.`;
+function measuredOn(measured: TuningRecord["measured"]): string {
+  const sequences = `${measured.sequences} sequences`;
+  return predictsMasks(measured) ? `${measured.maskedTokens} masked tokens of ${sequences}` : sequences;
 }
 
-/** Name, accuracy and perplexity of every model that was measured. */
-export function qualityRows({ original, before, after, control }: TuningRecord["measured"]): string[][] {
-  return rowsOf([
-    ["original (softmax)", original],
-    ["converted", before],
-    ["converted and tuned", after],
-    ["original, tuned in the same way (control)", control],
-  ]);
+function predictions(measured: TunedPredictions): Html {
+  const heading = ["model", "masked accuracy", "perplexity"];
+  return html`${table(heading, qualityRows(measured), "With 95 % intervals.")} ${ablation(measured)}`;
+}
+
+function comparison(measured: TunedUse): Html {
+  const [heading, rows] = [useColumns, useRows(measured)];
+  return html`${table(heading, rows, "Each model compared with the original; 1 or 100 % is the original.")}
+    <p class="muted">${meaningOf(measured.after)}</p>`;
 }
 
 /** What a hybrid does without its remaining softmax layers, which its reader has to be told the meaning of. */
-function ablation({ ablated }: TuningRecord["measured"]): Html {
+function ablation({ ablated }: TunedPredictions): Html {
   if (ablated === undefined) return html``;
   const layers = ablated.layers.length === 1 ? `layer ${ablated.layers[0]!}` : `layers ${ablated.layers.join(", ")}`;
   return html`<h3>Without the softmax that is left</h3>
@@ -106,7 +103,7 @@ function ablation({ ablated }: TuningRecord["measured"]): Html {
     </p>
     ${table(
       ["model", "masked accuracy", "perplexity"],
-      rowsOf([
+      predictionRows([
         ["converted", ablated.before],
         ["converted and tuned", ablated.after],
       ]),
@@ -114,38 +111,27 @@ function ablation({ ablated }: TuningRecord["measured"]): Html {
     )}`;
 }
 
-function rowsOf(rows: readonly (readonly [string, MaskedQuality | undefined])[]): string[][] {
-  return rows.flatMap(([name, quality]) =>
-    quality === undefined ? [] : [[name, percentWithInterval(quality.accuracy), withInterval(quality.perplexity)]],
-  );
-}
-
 function pointsOf(curve: readonly CurvePoint[]): [number, number][] {
-  return curve.map(({ step, accuracy }) => [step, 100 * accuracy]);
+  return curve.map(({ step, value }) => [step, 100 * value]);
 }
 
 function curves({ curve, controlCurve, measured }: TuningRecord): Line[] {
   const end = Math.max(...[...curve, ...(controlCurve ?? [])].map(({ step }) => step));
-  const level = (name: string, color: number, quality: MaskedQuality | undefined): Line[] => {
-    if (quality === undefined) return [];
-    const height = 100 * quality.accuracy.value;
-    return [
-      {
-        name,
-        color,
-        points: [
-          [0, height],
-          [end, height],
-        ],
-      },
+  const level = (name: string, color: number, value: number | undefined): Line[] => {
+    if (value === undefined) return [];
+    const points: [number, number][] = [
+      [0, 100 * value],
+      [end, 100 * value],
     ];
+    return [{ name, color, points }];
   };
+  const original = predictsMasks(measured) ? measured.original?.accuracy.value : undefined;
   return [
     { name: "tuned", points: pointsOf(curve), color: methodColor.tuned },
-    ...level("original", methodColor.original, measured.original),
+    ...level("original", methodColor.original, original),
     ...(controlCurve === undefined
       ? []
       : [{ name: "control", points: pointsOf(controlCurve), color: methodColor.control }]),
-    ...level("converted", methodColor.converted, measured.before),
+    ...level("converted", methodColor.converted, curve[0]?.value),
   ];
 }

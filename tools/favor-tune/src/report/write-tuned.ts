@@ -3,14 +3,11 @@ import { join } from "node:path";
 import { hashFile, writeModel } from "@favor/onnx/node";
 import { OutputFolder, copyCompanions } from "@favor/checkpoints/node";
 import type { OutputFolderOptions } from "@favor/checkpoints/node";
-import { compareMasked } from "@favor/measure";
 import { writeReport } from "@favor/report/pages";
-import type { Evaluation } from "@favor/measure";
 import type { FavorFile, TuningRecord } from "@favor/report";
 
 import type { Job } from "../job.ts";
-import type { HeldOut } from "../measure/held-out.ts";
-import type { Measured } from "../measure/measurements.ts";
+import type { Measured, Measurements } from "../measure/measurements.ts";
 import { withWeights } from "../model/with-weights.ts";
 import { flatSettings } from "../settings.ts";
 import { companionsSha256 } from "../source/companions.ts";
@@ -28,8 +25,7 @@ import { tuningSection } from "./tuning-section.ts";
 export async function writeTuned(
   job: Job,
   run: TrainingRun,
-  measured: Measured,
-  heldOut: HeldOut,
+  { record, evaluation, curveOf }: Measured & Pick<Measurements, "curveOf">,
   options: OutputFolderOptions & { readonly path: string },
 ): Promise<FavorFile> {
   const { converted, folder } = job;
@@ -44,14 +40,14 @@ export async function writeTuned(
     const written = await output.fill(() => writeModel(weighted, modelPath));
     // Doubts about data, quality and errors of the conversion say nothing of what tuning made of it.
     const { evaluation: _, warnings: __, sites, ...rest } = converted.favor;
-    const evaluation = evaluationOf(job, measured, heldOut);
     const favor: FavorFile = {
       ...rest,
+      options: { ...rest.options, ...(job.request.pooling && { pooling: job.request.pooling }) },
       sites: sites.map(({ error: ___, ...site }) => site),
       notes: [...rest.notes, ...notCopied],
       model: { file: converted.source.modelName, sha256: await hashFile(modelPath), bytes: written.model.length },
       ...(evaluation !== undefined && { evaluation }),
-      tuning: recordOf(job, run, measured.record),
+      tuning: recordOf(job, run, record, curveOf),
     };
     await output.copy(join(folder, "log.jsonl"), "log.jsonl");
     const listed = await writeReport(output, favor, [tuningSection(favor.tuning!)]);
@@ -63,21 +59,11 @@ export async function writeTuned(
   }
 }
 
-/** The evaluation as favor-convert would record it, if it used a separate file; `verify` can reproduce it. */
-function evaluationOf(
-  { data, settings }: Job,
-  { original, after }: Measured,
-  heldOut: HeldOut,
-): Evaluation | undefined {
-  if (data.evaluation === undefined || original === undefined) return undefined;
-  const comparison = compareMasked(heldOut.sequences, original, after, settings.seed);
-  return { kind: "masked-language", data: data.evaluation, ...comparison };
-}
-
 function recordOf(
   { settings, converted, backend, data }: Job,
   run: TrainingRun,
   measured: Measured["record"],
+  curveOf: string,
 ): TuningRecord {
   const { finished, curve, controlCurve } = run.state;
   const { file, sha256, records, excluded } = data.training;
@@ -88,6 +74,7 @@ function recordOf(
     backend: backend.description,
     data: { file, sha256, records, heldOut: excluded },
     stages: finished,
+    curveOf,
     curve,
     ...(controlCurve.length > 0 && { controlCurve }),
     measured,

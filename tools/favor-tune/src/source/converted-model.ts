@@ -2,11 +2,11 @@ import { hashFile, openModel } from "@favor/onnx/node";
 import type { OpenedModel } from "@favor/onnx/node";
 import { checkVocabulary, loadTokenizer } from "@favor/measure/tokens";
 import type { SequenceTokenizer } from "@favor/measure/tokens";
-import { maximumTokens, openSource } from "@favor/checkpoints/node";
+import { maximumTokens, openSource, readPooling } from "@favor/checkpoints/node";
 import { readFavorFile } from "@favor/report";
-import type { Source } from "@favor/checkpoints/node";
-import { ModelRunner, mainOutput, runnerOptions } from "@favor/measure";
-import type { Feeding } from "@favor/measure";
+import type { PoolingMode, Source } from "@favor/checkpoints/node";
+import { ModelRunner, chooseMeasure, ordinaryIds, runnerOptions } from "@favor/measure";
+import type { Feeding, Measure } from "@favor/measure";
 import { longestInputOf } from "@favor/rewriter";
 import type { FavorFile } from "@favor/report";
 
@@ -24,8 +24,8 @@ export interface ConvertedModel {
   readonly tokenizer: SequenceTokenizer;
   /** The longest input in tokens, or undefined. */
   readonly maximumTokens: number | undefined;
-  /** Name of the logits output. */
-  readonly logits: string;
+  /** What the model is used for, and on which output that shows. */
+  readonly measure: Measure;
   /** How the model is fed, as proved on it. */
   readonly feeding: Feeding;
   close(): void;
@@ -34,12 +34,16 @@ export interface ConvertedModel {
 /**
  * Opens a folder that favor-convert or favor-tune wrote, and checks that its parts belong together.
  *
- * @throws {TuneInputError} `weights-mismatch` if the model is not the one that `favor.json` describes,
- * `not-masked-language`; {InputError} `converted-malformed`, `tokenizer-missing`, `tokenizer-mismatch`.
+ * @param pooling - how embeddings are made, whatever the checkpoint says; undefined: as it says.
+ * @throws {TuneInputError} `weights-mismatch` if the model is not the one that `favor.json` describes, `inputs-unknown`;
+ * {InputError} `converted-malformed`, `tokenizer-missing`, `tokenizer-mismatch`, `config-malformed` (how the checkpoint
+ * pools); {UsageError} `bad-arguments` for a pooling of a model without vectors of tokens.
  */
-export async function openConverted(folder: string): Promise<ConvertedModel> {
-  const source = await openSource(folder);
-  const favor = await readFavorFile(source.folder);
+export async function openConverted(folder: string, pooling?: PoolingMode): Promise<ConvertedModel> {
+  const found = await openSource(folder);
+  const favor = await readFavorFile(found.folder);
+  const { task } = favor.source;
+  const source: Source = { ...found, ...(task !== undefined && { task }) };
   const sha256 = await hashFile(source.modelPath);
   if (sha256 !== favor.model.sha256) {
     throw new TuneInputError(
@@ -53,7 +57,7 @@ export async function openConverted(folder: string): Promise<ConvertedModel> {
   checkVocabulary(tokenizer, source.config.vocab_size ?? undefined, source.folder);
   const opened = await openModel(source.modelPath);
   try {
-    const { logits, feeding } = await logitsOf(source, tokenizer);
+    const { measure, feeding } = await measureOf(source, tokenizer, pooling);
     return {
       source,
       favor,
@@ -61,7 +65,7 @@ export async function openConverted(folder: string): Promise<ConvertedModel> {
       opened,
       tokenizer,
       maximumTokens: maximumTokens(source.config, longestInputOf(opened.model)),
-      logits,
+      measure,
       feeding,
       close: opened.close,
     };
@@ -71,29 +75,25 @@ export async function openConverted(folder: string): Promise<ConvertedModel> {
   }
 }
 
-async function logitsOf(
-  { modelPath, folder, config }: Source,
+async function measureOf(
+  { modelPath, folder, config, task }: Source,
   tokenizer: SequenceTokenizer,
-): Promise<{ readonly logits: string; readonly feeding: Feeding }> {
+  chosen: PoolingMode | undefined,
+): Promise<{ readonly measure: Measure; readonly feeding: Feeding }> {
+  const pooling = await readPooling(folder, chosen);
   const runner = await ModelRunner.open(modelPath, { ...runnerOptions(config, tokenizer), threads: 1 });
   try {
-    checkVocabulary(tokenizer, runner.feeding.vocabulary, folder);
-    const ordinary = Array.from({ length: tokenizer.size }, (_, id) => id).find((id) => !tokenizer.specialIds.has(id));
-    const ids = Array.from({ length: 4 }, () => ordinary ?? 0);
-    const { name, isLogits } = await mainOutput(runner, ids, config.vocab_size ?? tokenizer.size);
-    if (isLogits && tokenizer.maskId !== undefined) {
-      if (runner.feeding.outputs.get(name) !== "length first") return { logits: name, feeding: runner.feeding };
-      throw new TuneInputError(
-        `${folder}: the output "${name}" is [length, batch, vocabulary]. Training needs logits [batch, length, vocabulary]: ` +
-          `export the model with the batch first.`,
-        { code: "inputs-unknown", details: { name } },
-      );
-    }
-    const what = isLogits ? "its tokenizer has no mask token" : `it has no output [batch, length, ${tokenizer.size}]`;
+    const { feeding } = runner;
+    checkVocabulary(tokenizer, feeding.vocabulary, folder);
+    const sequences = [{ ids: Array.from({ length: 4 }, () => ordinaryIds(tokenizer)[0] ?? 0) }];
+    const known = { config, task, pooling, poolingIsChosen: chosen !== undefined, tokenizer, sequences };
+    const measure = await chooseMeasure(runner, known);
+    const { output } = measure;
+    if (feeding.outputs.get(output) !== "length first") return { measure, feeding };
     throw new TuneInputError(
-      `${folder} is not a masked language model: ${what}. Tuning trains and measures on masked tokens: convert a ` +
-        `checkpoint that still has its language-model head, tune it, and export the encoder from it.`,
-      { code: "not-masked-language", details: { folder } },
+      `${folder}: the output "${output}" is [length, batch, ...]. Training needs [batch, length, ...]: export the model with ` +
+        `the batch first.`,
+      { code: "inputs-unknown", details: { name: output } },
     );
   } finally {
     await runner.close();

@@ -1,12 +1,13 @@
 import type { ModelProto } from "@favor/onnx";
 import type { DistilledSite } from "@favor/report";
 
+import type { Stage } from "../request.ts";
 import type { PhaseSettings } from "../settings.ts";
 import type { TrainingStage } from "./stage.ts";
 
 /** A phase of a run: a stage of the converted model, or the fine-tuning of the softmax control. */
 export interface Phase {
-  readonly name: "distill" | "mlm" | "control";
+  readonly name: Stage | "control";
   readonly settings: PhaseSettings;
   /** The model whose weights change. */
   readonly target: "model" | "control";

@@ -23,7 +23,7 @@ export interface StepResult {
 }
 
 /**
- * A stage as the training loop sees it: distillation or masked language modelling. The same calls give the same numbers on
+ * A stage as the training loop sees it: distillation, alignment or masked language modelling. The same calls give the same numbers on
  * the same backend, to the bit. Everything that outlives a step is in {@link TrainingStage.state}.
  */
 export interface TrainingStage {

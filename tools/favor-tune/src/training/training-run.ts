@@ -12,7 +12,7 @@ import type { ScannedData } from "../data/scan.ts";
 import { batchesFrom } from "../data/training-data.ts";
 import type { DataBatch } from "../data/training-data.ts";
 import { StoppedError } from "../errors.ts";
-import type { HeldOut } from "../measure/held-out.ts";
+import type { Measurements } from "../measure/measurements.ts";
 import { withWeights } from "../model/with-weights.ts";
 import type { Settings } from "../settings.ts";
 import { notFinite, trainingFault } from "./faults.ts";
@@ -31,7 +31,7 @@ export interface TrainingRunOptions {
   readonly data: ScannedData;
   readonly tokenizer: SequenceTokenizer;
   readonly maximumTokens: number | undefined;
-  readonly heldOut: HeldOut;
+  readonly measurements: Measurements;
   readonly backend: OpenedBackend;
   /** Folder of the checkpoints and temporary files. */
   readonly folder: string;
@@ -161,26 +161,26 @@ export class TrainingRun {
     return isOver;
   }
 
-  /** Measures the held-out accuracy of the current model in onnxruntime, and adds it to the curve. */
+  /** Measures the current model on the held-out data in onnxruntime, and adds it to the curve. */
   async #evaluate(phase: Phase, stage: TrainingStage): Promise<number> {
-    const { heldOut, folder, progress } = this.#options;
+    const { measurements, folder, progress } = this.#options;
     const weights = new Map([...this.#weights[phase.target], ...(await stage.weights())]);
     const path = join(folder, "evaluated.onnx");
     await writeModel(withWeights(phase.base, weights), path);
-    const accuracy = heldOut.accuracy(await heldOut.scores(path));
+    const value = await measurements.value(path);
     await rm(path, { force: true });
     const { step, best } = this.#state;
-    const isBest = best === null || accuracy > best.accuracy;
+    const isBest = best === null || value > best.value;
     if (isBest && this.#options.settings.patience !== undefined) this.#weights.best = weights;
-    const point = { step: phase.offset + step, accuracy };
+    const point = { step: phase.offset + step, value };
     const name = phase.target === "model" ? "curve" : "controlCurve";
     this.#state = {
       ...this.#state,
       [name]: [...this.#state[name], point],
-      best: isBest ? { step, accuracy, since: 0 } : { ...best, since: best.since + 1 },
+      best: isBest ? { step, value, since: 0 } : { ...best, since: best.since + 1 },
     };
-    progress.note(`${phase.name} ${step}: held-out masked accuracy ${(100 * accuracy).toFixed(2)} %`);
-    return accuracy;
+    progress.note(`${phase.name} ${step}: held-out ${measurements.curveOf} ${(100 * value).toFixed(2)} %`);
+    return value;
   }
 
   /** Keeps the best weights with `patience`, otherwise the last: choosing on held-out data would flatter the result there. */

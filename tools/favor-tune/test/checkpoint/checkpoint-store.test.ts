@@ -10,14 +10,14 @@ import { temporaryFolder } from "@favor/test-support/temporary-folder";
 
 function checkpoint(step: number): Checkpoint {
   const state = {
-    format: 1,
+    format: 2,
     fingerprint: { seed: "0" },
     phase: 0,
     step,
     position: { epoch: 0, pass: 0, batch: step },
   } as const;
   const rest = {
-    curve: [{ step: 0, accuracy: 0.5 }],
+    curve: [{ step: 0, value: 0.5 }],
     controlCurve: [],
     finished: [],
     seconds: 0.25,

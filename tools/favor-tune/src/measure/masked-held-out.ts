@@ -5,7 +5,7 @@ import type { SequenceTokenizer, TokenSequence } from "@favor/measure/tokens";
 
 import { TuneInputError } from "../errors.ts";
 
-export interface HeldOutOptions {
+export interface MaskedHeldOutOptions {
   readonly tokenizer: SequenceTokenizer;
   /** Name of the logits. */
   readonly logits: string;
@@ -19,13 +19,13 @@ export interface HeldOutOptions {
  * The masked tokens on which every model of a run is measured, in onnxruntime. The masks are those of `favor-convert`'s
  * evaluation, so the same data and seed give the same numbers there.
  */
-export class HeldOut {
+export class MaskedHeldOut {
   readonly sequences: readonly MaskedSequence[];
   readonly maskedTokens: number;
-  readonly #options: HeldOutOptions;
+  readonly #options: MaskedHeldOutOptions;
 
   /** @throws {TuneInputError} `data-too-small` if no token was chosen for masking. */
-  constructor(sequences: readonly TokenSequence[], options: HeldOutOptions) {
+  constructor(sequences: readonly TokenSequence[], options: MaskedHeldOutOptions) {
     const { tokenizer, seed } = options;
     const replacements = ordinaryIds(tokenizer);
     const masking = { specialIds: tokenizer.specialIds, maskId: tokenizer.maskId! };
