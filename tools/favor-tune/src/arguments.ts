@@ -89,7 +89,9 @@ const options = {
     control: flag("also tune the softmax original, for comparison"),
   }),
   ...grouped("Data:", {
-    "max-length": wholeNumber("max-length", "cut sequences to this many tokens", 4, 1 << 24),
+    "max-length": wholeNumber("max-length", "longest sequence in tokens; longer ones give windows", 4, 1 << 24),
+    truncate: flag("take the beginnings of sequences that are too long, instead of windows"),
+    pack: flag("fill windows of the longest length with sequences, one after the other"),
     "eval-data": dataFile("eval-data", "to measure on [default: a part of --data]"),
     "eval-count": wholeNumber("eval-count", "sequences to measure on [default: 200]", 1, 1_000_000),
     "eval-every": wholeNumber("eval-every", "steps between evaluations [default: a tenth of the steps]", 1, steps),
@@ -149,11 +151,11 @@ export async function parseArguments(argv: readonly string[], columns?: number):
           const { batch, learningRate, warmup, schedule, maxLength, seed, backend, accumulate, evalEvery } = parsed;
           const { evalData, evalCount, patience, resume, train, pooling, teacher, kl, preset, redraw, control } =
             parsed;
-          const { column: field, threads: cores, force } = parsed;
+          const { column: field, threads: cores, force, truncate, pack } = parsed;
           const request = {
             source,
             data,
-            ...defined({ resume, redraw, control, force }),
+            ...defined({ resume, redraw, control, force, truncate, pack }),
             ...defined({
               output,
               stage,

@@ -42,8 +42,12 @@ export interface TuneRequest {
   readonly warmup?: number;
   /** Default "cosine". */
   readonly schedule?: Schedule;
-  /** Longest sequence in tokens; longer ones are cut. Default: the size of the position table. */
+  /** Longest sequence in tokens; longer ones give windows. Default: what the model reads. */
   readonly maxLength?: number;
+  /** Take the beginnings of sequences that are too long, instead of windows spread over them. */
+  readonly truncate?: boolean;
+  /** Train on windows of `maxLength` that are filled with sequences, one after the other. */
+  readonly pack?: boolean;
   /** Seed of the order of the data, the masks and dropout; default 0. */
   readonly seed?: number;
   /** Default "auto". */

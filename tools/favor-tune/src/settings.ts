@@ -24,6 +24,10 @@ export interface Settings {
   readonly seed: number;
   readonly backend: BackendChoice;
   readonly maxLength: number | undefined;
+  /** What becomes of longer sequences. */
+  readonly longer: "windows" | "cut";
+  /** Whether sequences are packed into windows of that length. */
+  readonly pack: boolean;
   readonly evalCount: number;
   readonly patience: number | undefined;
   readonly train: TrainedPart;
@@ -117,6 +121,10 @@ export function settingsOf(request: TuneRequest, model?: TunedModel): Settings {
     (stages.includes("distill") || stages.includes("align")) && request.redraw === true,
     "--redraw would replace the projections that distillation and alignment learn: use it with --stage mlm.",
   );
+  refuse(
+    request.pack === true && request.truncate === true,
+    "--pack goes on in the next window where a sequence is too long, and --truncate leaves out the rest: give one of them.",
+  );
   refuse((accumulate ?? 1) > batch, `--accumulate ${accumulate} cannot split a batch of ${batch} sequences.`);
   return {
     stages,
@@ -132,6 +140,8 @@ export function settingsOf(request: TuneRequest, model?: TunedModel): Settings {
     seed,
     backend: request.backend ?? "auto",
     maxLength: request.maxLength,
+    longer: request.truncate === true ? "cut" : "windows",
+    pack: request.pack ?? false,
     evalCount: request.evalCount ?? 200,
     patience: request.patience,
     train: request.train ?? "all",

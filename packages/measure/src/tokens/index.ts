@@ -1,7 +1,7 @@
 export { dataWarningCodes, doubtsAbout } from "./doubtful-data.ts";
 export type { DataWarning } from "./doubtful-data.ts";
 export { loadTokenizer } from "./load-tokenizer.ts";
-export { checkVocabulary, cutSequence, loadSequences } from "./load-sequences.ts";
+export { checkVocabulary, cutSequence, fitSequences, loadSequences } from "./load-sequences.ts";
 export type { DataUse, LoadedSequences, SequenceOptions } from "./load-sequences.ts";
 export type { AddedToken } from "./steps/added-tokens.ts";
 export { TokenPipeline } from "./steps/pipeline.ts";
@@ -9,3 +9,4 @@ export type { Surroundings } from "./steps/post-processors.ts";
 export { NoTokenError, UnsupportedStep } from "./steps/step-error.ts";
 export { SequenceTokenizer } from "./tokenizer.ts";
 export type { TokenSequence } from "./tokenizer.ts";
+export { endsOf, windowsOf } from "./windows.ts";

@@ -76,7 +76,7 @@ export async function loadSequences(
     );
   }
   const encoded = records.map((record) => tokenizer.encode(record, path));
-  const { sequences, ...longer } = fitted(encoded, path, tokenizer, options);
+  const { sequences, ...longer } = fitSequences(encoded, path, tokenizer, options);
   const tokens = sequences.reduce((sum, { ids }) => sum + ids.length, 0);
   const unknown = sequences.reduce((sum, sequence) => sum + sequence.unknown, 0);
   const first = encoded.find((sequence) => sequence.unknown * 2 > sequence.ids.length);
@@ -108,18 +108,30 @@ async function drawRecords(
   return { records: sample, added };
 }
 
-type Fitted = { readonly sequences: readonly TokenSequence[] } & Pick<
+/** Sequences that are not too long, and how they were made so. */
+type FittedSequences = { readonly sequences: readonly TokenSequence[] } & Pick<
   DataUse,
   "truncated" | "windows" | "windowTokens"
 >;
 
-/** Sequences of at most `maximumTokens`. */
-function fitted(
+/**
+ * Sequences of at most `maximumTokens`.
+ *
+ * @param encoded - sequences of any length.
+ * @param path - the data file, for messages.
+ * @throws {InputError} `sequence-too-long`, if longer ones are refused.
+ */
+export function fitSequences(
   encoded: readonly TokenSequence[],
   path: string,
   tokenizer: SequenceTokenizer,
-  { maximumTokens = Infinity, longer, count, seed }: SequenceOptions,
-): Fitted {
+  {
+    maximumTokens = Infinity,
+    longer,
+    count,
+    seed,
+  }: Pick<SequenceOptions, "maximumTokens" | "longer" | "count" | "seed">,
+): FittedSequences {
   const isLonger = ({ ids }: TokenSequence): boolean => ids.length > maximumTokens;
   const first = encoded.find(isLonger);
   if (first === undefined) return { sequences: encoded, truncated: 0 };

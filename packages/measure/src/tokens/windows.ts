@@ -6,7 +6,7 @@ import type { SequenceTokenizer, TokenSequence } from "./tokenizer.ts";
 const windowStream = 1;
 
 /** The special tokens at both ends of a sequence, which every part of it keeps. */
-interface Surroundings {
+export interface SequenceEnds {
   readonly before: readonly number[];
   readonly after: readonly number[];
 }
@@ -24,9 +24,9 @@ export function windowsOf(
   tokenizer: SequenceTokenizer,
   address: { readonly seed: number; readonly number: number },
 ): TokenSequence[] {
-  const ends = surroundingsOf(sequence.ids, tokenizer);
+  const ends = endsOf(sequence.ids, tokenizer);
   const width = maximum - ends.before.length - ends.after.length;
-  if (width < 1) return [partOf(sequence, 0, maximum, noSurroundings, tokenizer)];
+  if (width < 1) return [partOf(sequence, 0, maximum, noEnds, tokenizer)];
   const content = sequence.ids.length - ends.before.length - ends.after.length;
   const count = Math.floor(content / width);
   const stream = new RandomStream({
@@ -40,9 +40,10 @@ export function windowsOf(
   return gaps.map((gap, i) => partOf(sequence, ends.before.length + gap + i * width, width, ends, tokenizer));
 }
 
-const noSurroundings: Surroundings = { before: [], after: [] };
+const noEnds: SequenceEnds = { before: [], after: [] };
 
-function surroundingsOf(ids: readonly number[], { specialIds, unknownId }: SequenceTokenizer): Surroundings {
+/** The special tokens before the first and after the last token of the text. */
+export function endsOf(ids: readonly number[], { specialIds, unknownId }: SequenceTokenizer): SequenceEnds {
   const isContent = (id: number): boolean => !specialIds.has(id) || id === unknownId;
   const first = ids.findIndex(isContent);
   return { before: ids.slice(0, first), after: ids.slice(ids.findLastIndex(isContent) + 1) };
@@ -52,7 +53,7 @@ function partOf(
   { ids, line }: TokenSequence,
   from: number,
   width: number,
-  { before, after }: Surroundings,
+  { before, after }: SequenceEnds,
   { unknownId }: SequenceTokenizer,
 ): TokenSequence {
   const part = [...before, ...ids.slice(from, from + width), ...after];

@@ -43,7 +43,7 @@ const runStateSchema: z.ZodType<RunState> = z.object({
   fingerprint: z.record(z.string(), z.string()),
   phase: count,
   step: count,
-  position: z.object({ epoch: count, pass: count, batch: count }).nullable(),
+  position: z.object({ epoch: count, pass: count, record: count, batch: count }).nullable(),
   curve: curveSchema,
   controlCurve: curveSchema,
   finished: z.array(stageSchema),

@@ -1,10 +1,11 @@
 import { RandomStream, streamPurpose } from "@favor/core";
-import { cutSequence } from "@favor/measure/tokens";
-import { malformed, readRecords } from "@favor/measure/data";
+import { readRecords } from "@favor/measure/data";
 import type { DataRecord } from "@favor/measure/data";
-import type { SequenceTokenizer, TokenSequence } from "@favor/measure/tokens";
+import type { TokenSequence } from "@favor/measure/tokens";
 
 import { TrainingError } from "../errors.ts";
+import { arranged } from "./arranged.ts";
+import type { Arrangement } from "./arranged.ts";
 import { recordHash } from "./record-hash.ts";
 import type { ScannedData } from "./scan.ts";
 
@@ -14,11 +15,13 @@ export interface DataPosition {
   readonly epoch: number;
   /** Finished passes over the file in this epoch. */
   readonly pass: number;
-  /** Finished batches of the pass. */
+  /** The record of the pass with which the current group of batches begins. */
+  readonly record: number;
+  /** Finished batches of that group. */
   readonly batch: number;
 }
 
-export const start: DataPosition = { epoch: 0, pass: 0, batch: 0 };
+export const start: DataPosition = { epoch: 0, pass: 0, record: 0, batch: 0 };
 
 /** A batch and the position of the next one. */
 export interface DataBatch {
@@ -27,13 +30,9 @@ export interface DataBatch {
   readonly next: DataPosition;
 }
 
-export interface BatchOptions {
-  readonly tokenizer: SequenceTokenizer;
-  /** Longer sequences are cut; undefined: no limit. */
-  readonly maximumTokens: number | undefined;
+export interface BatchOptions extends Arrangement {
   /** Sequences per batch. */
   readonly batch: number;
-  readonly seed: number;
   /** Approximate number of records in memory at a time; default 65,536. */
   readonly recordsAtOnce?: number;
 }
@@ -49,10 +48,10 @@ const bucketStream = 4;
 /**
  * Yields endless batches in random order, a new order each epoch, without holding the file in memory. Every record draws a
  * number in [0, 1), and pass p of P takes those in [p / P, (p + 1) / P), sorted. This shuffles the whole file uniformly at
- * the cost of reading it P times per epoch. Groups of {@link bucket} batches are sorted by length to reduce padding. Order
- * and batches depend only on the file, the seed and the batch size.
+ * the cost of reading it P times per epoch. Groups of about {@link bucket} batches are sorted by length to reduce padding.
+ * Order and batches depend only on the file and the options.
  *
- * @param from - where to begin; earlier batches are skipped without tokenising them.
+ * @param from - where to begin; records of earlier groups are not tokenised.
  * @throws {InputError} `data-malformed`, naming the line, if the tokenizer cannot read a sequence; {TrainingError}
  * `data-changed` if the file no longer has the records that were scanned.
  */
@@ -63,33 +62,36 @@ export async function* batchesFrom(
 ): AsyncGenerator<DataBatch, never> {
   const { recordsAtOnce = 65_536 } = options;
   const passes = Math.max(Math.ceil(data.records / recordsAtOnce), Math.ceil(data.characters / charactersAtOnce));
-  let { epoch, pass, batch: skipped } = from;
+  const { batch: size, seed } = options;
+  let { epoch, pass, record: first, batch: skipped } = from;
   for (;;) {
-    const records = await recordsOf(epoch, pass, passes, data, options.seed);
-    const random = new RandomStream({
-      seed: options.seed,
-      purpose: streamPurpose.sampling,
-      layer: bucketStream,
-      epoch: epoch * passes + pass,
-    });
-    let batch = 0;
-    for (let at = 0; at < records.length; at += bucket * options.batch) {
-      const group = records.slice(at, at + bucket * options.batch);
-      const order = random.permutation(Math.ceil(group.length / options.batch));
-      if (batch + order.length <= skipped) {
-        batch += order.length;
-        continue;
-      }
-      const sequences = group
-        .map((record) => sequenceOf(record, data.path, options))
+    const records = await recordsOf(epoch, pass, passes, data, seed);
+    while (first < records.length) {
+      const { sequences, next } = arranged(records, first, bucket * size, data.path, epoch, options);
+      const random = new RandomStream({
+        seed,
+        purpose: streamPurpose.sampling,
+        layer: bucketStream,
+        // Of a pass, no two groups begin with the same record.
+        head: first % 65_536,
+        epoch: epoch * passes + pass,
+      });
+      const count = Math.ceil(sequences.length / size);
+      const order = random.permutation(count);
+      // The windows of a document are of one length: they must not make up a batch.
+      const sorted = random
+        .permutation(sequences.length)
+        .map((index) => sequences[index]!)
         .toSorted((a, b) => a.ids.length - b.ids.length);
-      for (const index of order) {
-        batch++;
-        if (batch <= skipped) continue;
-        yield { sequences: share(sequences, index, order.length), epoch, next: { epoch, pass, batch } };
+      for (const [i, index] of order.entries()) {
+        if (i < skipped) continue;
+        const position = i + 1 < count ? { record: first, batch: i + 1 } : { record: next, batch: 0 };
+        yield { sequences: share(sorted, index, count), epoch, next: { epoch, pass, ...position } };
       }
+      skipped = 0;
+      first = next;
     }
-    skipped = 0;
+    first = 0;
     pass = (pass + 1) % passes;
     if (pass === 0) epoch++;
   }
@@ -122,24 +124,6 @@ function changed({ path, records }: ScannedData, found: number): TrainingError {
       `is kept: restore the file and run the same command with --resume, or start over with --force.`,
     { code: "data-changed", details: { path, found, records } },
   );
-}
-
-/**
- * Encodes a record and cuts it to the longest sequence that the model accepts.
- *
- * @throws {InputError} `data-malformed`, naming the line.
- */
-export function sequenceOf(
-  record: DataRecord,
-  path: string,
-  { tokenizer, maximumTokens = Infinity }: Pick<BatchOptions, "tokenizer" | "maximumTokens">,
-): TokenSequence {
-  const sequence = tokenizer.encode(record, path);
-  if (sequence.unknown * 2 > sequence.ids.length) {
-    const what = `${sequence.unknown} of ${sequence.ids.length} tokens are unknown to the tokenizer`;
-    throw malformed(path, record.line, what);
-  }
-  return sequence.ids.length <= maximumTokens ? sequence : cutSequence(sequence, maximumTokens, tokenizer);
 }
 
 /** Part `index` of `count` parts whose sizes differ by at most one. */

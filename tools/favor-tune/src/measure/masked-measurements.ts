@@ -55,7 +55,7 @@ export async function openMaskedMeasurements(job: Job, logits: string, threads: 
           ? await score(withWeights(teacher.opened.model, run.weights("control")))
           : undefined;
       const record: TunedPredictions = {
-        file: data.heldOutFile,
+        file: data.heldOutUse.file,
         sequences: heldOut.sequences.length,
         maskedTokens: heldOut.maskedTokens,
         ...(original !== undefined && { original: heldOut.quality(original) }),
@@ -81,9 +81,9 @@ function evaluationOf(
   original: MaskedScores | undefined,
   after: MaskedScores,
 ): Evaluation | undefined {
-  if (data.evaluation === undefined || original === undefined) return undefined;
+  if (!data.isSeparate || original === undefined) return undefined;
   const comparison = compareMasked(heldOut.sequences, original, after, settings.seed);
-  return { kind: "masked-language", data: data.evaluation, ...comparison };
+  return { kind: "masked-language", data: data.heldOutUse, ...comparison };
 }
 
 function notFinite(teacher: string): TuneInputError {

@@ -1,4 +1,4 @@
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { rm } from "node:fs/promises";
 
 import { silent } from "@favor/checkpoints";
@@ -6,7 +6,6 @@ import { writeModel } from "@favor/onnx/node";
 import { Comparison } from "@favor/measure";
 import type { Evaluation } from "@favor/measure";
 import { measuresOf, qualityOf } from "@favor/measure/judgement";
-import type { DataUse } from "@favor/measure/tokens";
 
 import type { Job } from "../job.ts";
 import { withWeights } from "../model/with-weights.ts";
@@ -16,7 +15,7 @@ import type { Measurements } from "./measurements.ts";
 export async function openUseMeasurements(job: Job, threads: number): Promise<Measurements> {
   const { converted, teacher, data, request, folder, progress } = job;
   const sequences = data.heldOut;
-  const use = data.evaluation ?? heldOutUse(job);
+  const use = data.heldOutUse;
   progress.stage(`Measuring on ${sequences.length} sequences`);
   const { source, tokenizer } = converted;
   const input = { source, original: teacher!.path, tokenizer, sequences, use, threads, pooling: request.pooling };
@@ -38,8 +37,8 @@ export async function openUseMeasurements(job: Job, threads: number): Promise<Me
         const after = await comparison.compare(path);
         await rm(path, { force: true });
         return {
-          record: { file: data.heldOutFile, sequences: sequences.length, before, after },
-          evaluation: data.evaluation && after,
+          record: { file: use.file, sequences: sequences.length, before, after },
+          evaluation: data.isSeparate ? after : undefined,
         };
       },
       async close() {
@@ -60,17 +59,4 @@ function curveValue(evaluation: Evaluation): { readonly name: string; readonly v
   }
   const [{ measure, value }] = measuresOf(evaluation) as [ReturnType<typeof measuresOf>[number]];
   return { name: measure, value };
-}
-
-/** What was held out of the training data, as the record of a data file. */
-function heldOutUse({ data: { heldOut, training }, settings }: Job): DataUse {
-  return {
-    file: basename(training.path),
-    sha256: training.sha256,
-    sequences: heldOut.length,
-    tokens: heldOut.reduce((sum, { ids }) => sum + ids.length, 0),
-    unknown: heldOut.reduce((sum, { unknown }) => sum + unknown, 0),
-    truncated: 0,
-    seed: settings.seed,
-  };
 }

@@ -64,7 +64,8 @@ export async function openConverted(folder: string, pooling?: PoolingMode): Prom
       companions,
       opened,
       tokenizer,
-      maximumTokens: maximumTokens(source.config, longestInputOf(opened.model)),
+      // What the graph does not limit, such as rotary positions, the configuration does: the model was made for no more.
+      maximumTokens: maximumTokens(source.config, longestInputOf(opened.model)) ?? maximumTokens(source.config),
       measure,
       feeding,
       close: opened.close,

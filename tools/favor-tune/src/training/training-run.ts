@@ -9,7 +9,7 @@ import type { SequenceTokenizer } from "@favor/measure/tokens";
 import type { OpenedBackend } from "../backends/backend.ts";
 import type { Checkpoint, CheckpointStore, RunState } from "../checkpoint/checkpoint-store.ts";
 import type { ScannedData } from "../data/scan.ts";
-import { batchesFrom } from "../data/training-data.ts";
+import { batchesFrom, start } from "../data/training-data.ts";
 import type { DataBatch } from "../data/training-data.ts";
 import { StoppedError } from "../errors.ts";
 import type { Measurements } from "../measure/measurements.ts";
@@ -118,9 +118,8 @@ export class TrainingRun {
 
   #batches({ firstEpoch }: Phase): AsyncGenerator<DataBatch, never> {
     const { data, settings, tokenizer, maximumTokens } = this.#options;
-    const { batch, seed } = settings;
-    const from = this.#state.position ?? { epoch: firstEpoch, pass: 0, batch: 0 };
-    return batchesFrom(from, data, { tokenizer, maximumTokens, batch, seed });
+    const from = this.#state.position ?? { ...start, epoch: firstEpoch };
+    return batchesFrom(from, data, { ...settings, tokenizer, maximumTokens });
   }
 
   /** Makes one step, with its evaluation, log and checkpoint. @returns whether the phase is over. */

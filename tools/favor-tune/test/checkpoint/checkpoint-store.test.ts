@@ -14,7 +14,7 @@ function checkpoint(step: number): Checkpoint {
     fingerprint: { seed: "0" },
     phase: 0,
     step,
-    position: { epoch: 0, pass: 0, batch: step },
+    position: { epoch: 0, pass: 0, record: 0, batch: step },
   } as const;
   const rest = {
     curve: [{ step: 0, value: 0.5 }],

@@ -24,9 +24,11 @@ beforeAll(async () => {
   tokenizer = await loadTokenizer(tiny);
 });
 
+const arrangement = { maximumTokens: 30, longer: "cut", pack: false, seed: 5 } as const;
+
 async function take(data: ScannedData, count: number, from: DataPosition = start, batch = 16): Promise<DataBatch[]> {
   const batches: DataBatch[] = [];
-  for await (const found of batchesFrom(from, data, { tokenizer, maximumTokens: 30, batch, seed: 5 })) {
+  for await (const found of batchesFrom(from, data, { ...arrangement, tokenizer, batch })) {
     batches.push(found);
     if (batches.length === count) break;
   }
@@ -75,7 +77,7 @@ describe("batches", () => {
     const data = await scanData(await temporaryFile("train.fasta", fasta(count)), { ...options, evaluated: new Set() });
     const seen: number[] = [];
     let passes = 0;
-    const some = { tokenizer, maximumTokens: 8, batch: 64, seed: 0, recordsAtOnce: 1000 };
+    const some = { ...arrangement, tokenizer, maximumTokens: 8, batch: 64, recordsAtOnce: 1000 };
     for await (const { sequences, epoch, next } of batchesFrom(start, data, some)) {
       if (epoch > 0) break;
       seen.push(...sequences.map(({ line }) => line));
