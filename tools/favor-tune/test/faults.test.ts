@@ -110,7 +110,7 @@ describe("what does not belong together", () => {
   test("options", async () => {
     await expect(tune(await request({ stage: "both" }))).rejects.toThrow(/--teacher/);
     await expect(tune(await request({ control: true }))).rejects.toThrow(/--teacher/);
-    await expect(tune(await request({ stage: "distill", teacher: tiny, kl: 1 }))).rejects.toThrow(/--stage mlm/);
+    await expect(tune(await request({ stage: "distill", teacher: tiny, kl: 1 }))).rejects.toThrow(/need the stage mlm/);
     await expect(tune(await request({ accumulate: 5 }))).rejects.toThrow(/batch of 4/);
     const onto = await request();
     await expect(tune({ ...onto, output: onto.source, force: true })).rejects.toMatchObject({

@@ -79,10 +79,9 @@ export async function* batchesFrom(
       const count = Math.ceil(sequences.length / size);
       const order = random.permutation(count);
       // The windows of a document are of one length: they must not make up a batch.
-      const sorted = random
-        .permutation(sequences.length)
-        .map((index) => sequences[index]!)
-        .toSorted((a, b) => a.ids.length - b.ids.length);
+      const sorted = Array.from(random.permutation(sequences.length), (index) => sequences[index]!).toSorted(
+        (a, b) => a.ids.length - b.ids.length,
+      );
       for (const [i, index] of order.entries()) {
         if (i < skipped) continue;
         const position = i + 1 < count ? { record: first, batch: i + 1 } : { record: next, batch: 0 };
