@@ -17,7 +17,7 @@ import { bytesNeeded, diskFault, freeBytes } from "./disk-fault.ts";
 import { openTuningData } from "./data/tuning-data.ts";
 import { TuneUsageError } from "./errors.ts";
 import type { Job } from "./job.ts";
-import { openMeasurements } from "./measure/measurements.ts";
+import { openMeasurements } from "./measure/open-measurements.ts";
 import { phasesOf } from "./phases.ts";
 import { writeTuned } from "./report/write-tuned.ts";
 import type { TuneRequest } from "./request.ts";
@@ -158,7 +158,7 @@ async function trainAndWrite(
       });
       await run.train();
       progress.stage("Measuring the result");
-      const measured = await measurements.finish(run);
+      const measured = await measurements.finish((target) => run.weights(target));
       progress.stage("Writing the folder");
       signals.stopListening();
       const { curveOf } = measurements;

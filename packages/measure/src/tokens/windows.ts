@@ -6,7 +6,7 @@ import type { SequenceTokenizer, TokenSequence } from "./tokenizer.ts";
 const windowStream = 1;
 
 /** The special tokens at both ends of a sequence, which every part of it keeps. */
-export interface SequenceEnds {
+interface SequenceEnds {
   readonly before: readonly number[];
   readonly after: readonly number[];
 }

@@ -47,12 +47,12 @@ export async function openMaskedMeasurements(job: Job, logits: string, threads: 
     async close() {
       // Every model was closed after it was measured.
     },
-    async finish(run) {
-      const tuned = withWeights(model, run.weights("model"));
+    async finish(weights) {
+      const tuned = withWeights(model, weights("model"));
       const after = await score(tuned);
       const control =
         settings.control && teacher !== undefined
-          ? await score(withWeights(teacher.opened.model, run.weights("control")))
+          ? await score(withWeights(teacher.opened.model, weights("control")))
           : undefined;
       const record: TunedPredictions = {
         file: data.heldOutUse.file,

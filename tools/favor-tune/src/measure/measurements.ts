@@ -1,10 +1,7 @@
 import type { Evaluation } from "@favor/measure";
 import type { TuningRecord } from "@favor/report";
 
-import type { Job } from "../job.ts";
-import type { TrainingRun } from "../training/training-run.ts";
-import { openMaskedMeasurements } from "./masked-measurements.ts";
-import { openUseMeasurements } from "./use-measurements.ts";
+import type { NamedTensors } from "../training/stage.ts";
 
 /** The quality of every model of a run. */
 export interface Measured {
@@ -31,20 +28,11 @@ export interface Measurements {
    * @throws {InputError} `model-fails-to-run`.
    */
   value(path: string): Promise<number>;
-  /** Measures the trained model. */
-  finish(run: TrainingRun): Promise<Measured>;
+  /**
+   * Measures the trained model.
+   *
+   * @param weights - the trained weights of the model, and of the control.
+   */
+  finish(weights: (target: "model" | "control") => NamedTensors): Promise<Measured>;
   close(): Promise<void>;
-}
-
-/**
- * Measures the converted model and the original by what the model is used for: masked tokens, embeddings, decisions,
- * next tokens, or outputs.
- *
- * @throws {InputError} `model-fails-to-run`; {TuneInputError} `data-too-small`, `teacher-not-finite`.
- */
-export async function openMeasurements(job: Job, threads: number): Promise<Measurements> {
-  const { measure } = job.converted;
-  return measure.kind === "masked-language"
-    ? openMaskedMeasurements(job, measure.output, threads)
-    : openUseMeasurements(job, threads);
 }

@@ -31,9 +31,9 @@ export async function openUseMeasurements(job: Job, threads: number): Promise<Me
       async value(path) {
         return curveValue(await comparison.compare(path)).value;
       },
-      async finish(run) {
+      async finish(weights) {
         const path = join(folder, "measured.onnx");
-        await writeModel(withWeights(converted.opened.model, run.weights("model")), path);
+        await writeModel(withWeights(converted.opened.model, weights("model")), path);
         const after = await comparison.compare(path);
         await rm(path, { force: true });
         return {
