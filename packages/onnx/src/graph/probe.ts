@@ -323,20 +323,39 @@ function pinnedSizes(sizes: ProbeSizes, names: readonly string[], wanted: readon
 /** Convolutions may shorten a sequence some hundred times. */
 const longer = (size: number): number => size + Math.max(4, size >> 2);
 
+/**
+ * Another length, and another batch if the graph takes one: with a single batch, what depends on it looks constant. A
+ * graph that does not run at a batch says which size it wanted there.
+ */
 function secondProbe(graph: Graph, sizes: ProbeSizes): Probe | undefined {
   const length = longer(sizes.length);
-  const others: ProbeSizes[] = [
-    ...(sizes.side === undefined ? [] : [{ ...sizes, batch: sizes.batch + 2, length, side: longer(sizes.side) }]),
-    { ...sizes, batch: sizes.batch + 2, length },
-    { ...sizes, length },
-    { ...sizes, batch: sizes.batch + 2 },
-  ];
-  for (const other of others) {
+  const batch = sizes.batch + 2;
+  const wanted = new Set<number>();
+  const attempt = (other: ProbeSizes): Probe | undefined => {
     try {
       return probe(graph, other);
     } catch (error) {
       if (!(error instanceof ShapeConflict)) throw error;
+      for (const size of error.wanted) if (size > 1 && size !== sizes.batch && size !== batch) wanted.add(size);
+      return undefined;
     }
+  };
+  const withSide = sizes.side === undefined ? [] : [{ ...sizes, batch, length, side: longer(sizes.side) }];
+  for (const other of [...withSide, { ...sizes, batch, length }]) {
+    const found = attempt(other);
+    if (found !== undefined) return found;
+  }
+  const batches = [...wanted].filter((size) => size !== length).slice(0, mostBatches);
+  for (const other of [
+    ...batches.map((size) => ({ ...sizes, batch: size, length })),
+    { ...sizes, length },
+    { ...sizes, batch },
+  ]) {
+    const found = attempt(other);
+    if (found !== undefined) return found;
   }
   return undefined;
 }
+
+/** The most batches that are tried because a graph wanted them. */
+const mostBatches = 3;

@@ -46,6 +46,15 @@ describe("probing", () => {
     expect(first![0]).not.toBe(second![0]);
   });
 
+  test("a batch that the graph insists on is found where it takes a batch of one as well", () => {
+    const pair = probePair(
+      Graph.of(layerModel((b) => b.op("Add", ["x", b.weights([2, 1, hidden])]), { inputs: [hiddenStates] })),
+    );
+    if ("conflict" in pair) throw new Error(pair.conflict.message);
+    expect([pair.first.sizes.batch, pair.second?.sizes.batch].toSorted()).toEqual([1, 2]);
+    expect(pair.second?.sizes.length).not.toBe(pair.first.sizes.length);
+  });
+
   test("two lengths that the graph insists on are each found, and the batch varied alone", () => {
     const memory: LayerInput = { ...hiddenStates, name: "memory", dims: ["batch", "keys", hidden] };
     const [first, second] = shapes(bakedLogits, [hiddenStates, memory]);
