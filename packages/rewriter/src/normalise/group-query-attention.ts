@@ -3,7 +3,7 @@ import { DataType } from "@favor/onnx";
 import type { NodeBuilder } from "@favor/onnx/graph";
 import { reasonFor } from "../refusals/reason.ts";
 import { unknownForm, type FusedOperator, type Writer } from "./fused-operator.ts";
-import { operatorCacheReason, lengthMask, outputReason } from "./operator-masks.ts";
+import { operatorCacheReason, lengthMask, outputReason, windowMasks } from "./operator-masks.ts";
 import { mergeHeads, splitColumns, splitHeads, writeSoftmaxAttention } from "./softmax-attention.ts";
 
 /**
@@ -46,7 +46,7 @@ export const writeGroupQueryAttention: Writer = (build, operator) => {
       biases: has(10) ? [node.input[10]!] : [],
       keeps: [
         lengthMask(build, build.op("Add", [last, build.integer(1)]), key, 2),
-        ...(window > 0 ? [windowMask(build, key, window)] : []),
+        ...(window > 0 ? windowMasks(build, key, key, { before: window - 1 }) : []),
       ],
       causal: "end",
       dataType: query.dataType,
@@ -59,13 +59,6 @@ export const writeGroupQueryAttention: Writer = (build, operator) => {
   });
   return { product: made.product };
 };
-
-/** Whether a key is less than `window` positions in front of a query, booleans [queries, keys]; there is no past. */
-function windowMask(build: NodeBuilder, key: string, window: number): string {
-  const positions = build.range(build.dimension(key, 2));
-  const first = build.op("Sub", [build.unsqueeze(positions, [1]), build.integers([window])]);
-  return build.op("Less", [first, build.unsqueeze(positions, [0])]);
-}
 
 /** Rotary positions of [batch, heads, length, dim]: the given ones, or 0, 1, ... */
 function rotate(build: NodeBuilder, { node, has }: FusedOperator, value: string): string {

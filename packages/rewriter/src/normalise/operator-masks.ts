@@ -36,6 +36,32 @@ function before(build: NodeBuilder, bounds: string, keyed: string, axis: number)
   return build.op("Less", [keys, build.unsqueeze(build.cast(bounds, DataType.INT64), [1])]);
 }
 
+/** How many positions a query sees besides its own; undefined: all. */
+export interface WindowSizes {
+  readonly before?: number;
+  readonly after?: number;
+}
+
+/**
+ * Whether a key lies within the window of a query, booleans [queries, keys]: i - before <= j <= i + after, both counted
+ * from 0, for there is no past.
+ *
+ * @param query [batch, heads, queries, dim]
+ * @param key [batch, heads, keys, dim]
+ * @returns a mask for each end that there is
+ */
+export function windowMasks(build: NodeBuilder, query: string, key: string, { before, after }: WindowSizes): string[] {
+  if (before === undefined && after === undefined) return [];
+  const rows = build.unsqueeze(build.range(build.dimension(query, 2)), [1]);
+  const columns = build.unsqueeze(build.range(build.dimension(key, 2)), [0]);
+  const isWithin = (from: string, to: string, most: number): string =>
+    build.op("Less", [from, build.op("Add", [to, build.integers([most + 1])])]);
+  return [
+    ...(before === undefined ? [] : [isWithin(rows, columns, before)]),
+    ...(after === undefined ? [] : [isWithin(columns, rows, after)]),
+  ];
+}
+
 /**
  * onnxruntime's mask_index or key_padding_mask as booleans that broadcast to the logits: [batch, keys],
  * [batch, queries, keys] or [batch, 1, queries, keys], where 0 drops; [batch], the number of keys of each row; or

@@ -1,25 +1,22 @@
-import { describeNode, floatAttribute, intAttribute } from "@favor/onnx/graph";
-import { DataType } from "@favor/onnx";
+import { floatAttribute, intAttribute } from "@favor/onnx/graph";
+import { DataType, type NodeProto } from "@favor/onnx";
 import type { NodeBuilder } from "@favor/onnx/graph";
-import { reasonFor } from "../refusals/reason.ts";
 import { unknownForm, type FusedOperator, type Writer } from "./fused-operator.ts";
-import { operatorCacheReason, lengthMask, outputReason } from "./operator-masks.ts";
+import { operatorCacheReason, lengthMask, outputReason, windowMasks, type WindowSizes } from "./operator-masks.ts";
 import { mergeHeads, splitHeads, writeSoftmaxAttention } from "./softmax-attention.ts";
 
 /**
  * Writes out Attention of the standard operator set, version 23 and later: query, key, value [batch, length, heads x dim] or
- * [batch, heads, length, dim], boolean or additive mask, is_causal, softcap, grouped heads, lengths of the keys.
+ * [batch, heads, length, dim], boolean or additive mask, is_causal, windows, softcap, grouped heads, lengths of the keys.
  */
 export const writeStandardAttention: Writer = (build, operator) => {
   const { node, has, input } = operator;
   if (has(4) || has(5)) return operatorCacheReason(node);
-  if (intAttribute(node, "left_window_size", -1) >= 0 || intAttribute(node, "right_window_size", -1) >= 0) {
-    return reasonFor("sliding-window", `${describeNode(node)} lets a query attend only to a window of keys.`);
-  }
   if ((node.output[3] ?? "") !== "") return outputReason(node, "qk_matmul_output");
   const causal = intAttribute(node, "is_causal", 0) !== 0;
-  // With lengths, causal order is counted from the end of each row's keys: a cache that the caller holds.
-  if (has(6) && causal) return operatorCacheReason(node);
+  const window = windowOf(node);
+  // With lengths, positions are counted from the end of each row's keys: a cache that the caller holds.
+  if (has(6) && (causal || Object.keys(window).length > 0)) return operatorCacheReason(node);
   const query = input(0);
   const rank = query?.dims.length;
   if (!query || (rank !== 3 && rank !== 4)) return unknownForm(node, "the shape of its query is unknown");
@@ -32,6 +29,7 @@ export const writeStandardAttention: Writer = (build, operator) => {
   const split = (index: number, count: number): string =>
     merged ? splitHeads(build, node.input[index]!, count) : node.input[index]!;
   const [key, value] = [split(1, keyValueHeads), split(2, keyValueHeads)];
+  const queries = split(0, heads);
   const mask = maskOf(build, operator, query.dataType);
   if (mask === undefined) return unknownForm(node, "its mask does not have the size of the logits");
   const dim = merged ? query.dims[2]! / heads : query.dims[3]!;
@@ -39,14 +37,15 @@ export const writeStandardAttention: Writer = (build, operator) => {
   const made = writeSoftmaxAttention(
     build,
     {
-      query: split(0, heads),
+      query: queries,
       key,
       value,
       heads,
       keyValueHeads,
       scale: floatAttribute(node, "scale", 1 / Math.sqrt(dim)),
       softcap: floatAttribute(node, "softcap", 0),
-      ...mask,
+      biases: mask.biases,
+      keeps: [...mask.keeps, ...windowMasks(build, queries, key, window)],
       causal: causal && "start",
       dataType: query.dataType,
     },
@@ -59,6 +58,12 @@ export const writeStandardAttention: Writer = (build, operator) => {
   });
   return { product: made.product };
 };
+
+/** -1, the default, is no window on that side. */
+function windowOf(node: NodeProto): WindowSizes {
+  const [before, after] = ["left_window_size", "right_window_size"].map((name) => intAttribute(node, name, -1));
+  return { ...(before! >= 0 && { before: before! }), ...(after! >= 0 && { after: after! }) };
+}
 
 function maskOf(
   build: NodeBuilder,

@@ -270,6 +270,36 @@ describe("grouped queries without a past are causal, padded by their lengths", (
   });
 });
 
+describe("a window of Attention's own is a band", () => {
+  // onnxruntime 1.30 does not run opset 27, which has these attributes: the reference is a mask.
+  const windows = [
+    { before: 2, after: 3, attributes: { left_window_size: { int: 2 }, right_window_size: { int: 3 } } },
+    { before: 4, after: 0, attributes: { left_window_size: { int: 4 }, is_causal: { int: 1 } } },
+    { before: 1, after: 0, attributes: { left_window_size: { int: 1 }, right_window_size: { int: 0 } } },
+  ];
+  test.each(windows)("$before in front and $after behind", async ({ before, after, attributes }) => {
+    const operator = layerModel((b) => b.op("Attention", projected(b), { ...both, ...attributes }), {
+      ...lone,
+      opset: 27,
+    });
+    const { model: converted, sites } = convertAttention(operator);
+    expect(sites).toMatchObject([{ state: "band", mask: { band: { before, after } } }]);
+    const masked = layerModel(
+      (b) => {
+        const keep = b.op("And", [
+          b.op("Less", [b.distances(), b.integer(after + 1)]),
+          b.op("Less", [b.integer(-before - 1), b.distances()]),
+        ]);
+        const [query, key, value] = projected(b);
+        return b.op("Attention", [query, key, value, keep], both);
+      },
+      { ...lone, opset: 23 },
+    );
+    converted.opsetImport.forEach((one) => one.domain === "" && (one.version = masked.opsetImport[0]!.version));
+    expect(await outputDifference(masked, converted, false)).toBeLessThan(2e-6);
+  });
+});
+
 test("inspecting changes nothing", () => {
   const made = layerModel((b) => packed(b, ["mask"]), {
     inputs: [hiddenStates, { ...paddingMask, dataType: DataType.INT32 }],

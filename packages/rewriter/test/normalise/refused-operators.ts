@@ -38,11 +38,21 @@ export const refusedOperators: (LayerOptions & { name: string; code: RefusalCode
     write: (b) => b.op("Attention", projected(b), { ...both, softcap: { float: 30 } }),
   },
   {
-    name: "a window",
-    code: "sliding-window",
-    opset: 23,
+    name: "a window on one side",
+    code: "per-query-mask",
+    opset: 27,
     ...lone,
     write: (b) => b.op("Attention", projected(b), { ...both, left_window_size: { int: 2 } }),
+  },
+  {
+    name: "a window that is counted from lengths",
+    code: "kv-cache",
+    opset: 27,
+    inputs: [hiddenStates, { name: "kept", dataType: DataType.INT64, dims: ["batch"] }],
+    write: (b) => {
+      const window = { left_window_size: { int: 2 }, right_window_size: { int: 2 } };
+      return b.op("Attention", [...projected(b), "", "", "", "kept"], { ...both, ...window });
+    },
   },
   {
     name: "a past",
