@@ -1,5 +1,5 @@
 import type { GraphProto, NodeProto } from "@favor/onnx";
-import { Graph } from "@favor/onnx/graph";
+import { Graph, type GraphProbe } from "@favor/onnx/graph";
 import type { AttentionContext } from "./attention/context.ts";
 import type { FoundAttention } from "./attention/find.ts";
 import type { BlockVerdict, FoundSite } from "./attention/site.ts";
@@ -29,7 +29,12 @@ export function forkAttention({ model, graph, decomposed, notes }: NormalisedMod
   };
   const contexts = new Map<AttentionContext, AttentionContext>();
   const contextOf = (original: AttentionContext): AttentionContext => {
-    const known = contexts.get(original) ?? { ...original, graph: graphOf(original.graph) };
+    const known = contexts.get(original) ?? {
+      ...original,
+      graph: graphOf(original.graph),
+      first: copiedProbe(original.first, copy),
+      second: original.second && copiedProbe(original.second, copy),
+    };
     contexts.set(original, known);
     return known;
   };
@@ -49,6 +54,11 @@ export function forkAttention({ model, graph, decomposed, notes }: NormalisedMod
     normalised: { model: copy.model, graph: root, decomposed: operators, notes },
     found: { sites, notes: found.notes },
   };
+}
+
+/** Bodies are known by their graphs, and those are copied. */
+function copiedProbe(probe: GraphProbe, copy: CopiedModel): GraphProbe {
+  return { ...probe, bodies: new Map([...probe.bodies].map(([body, info]) => [copy.of<GraphProto>(body), info])) };
 }
 
 function copiedVerdict(blocks: BlockVerdict, copy: CopiedModel): BlockVerdict {

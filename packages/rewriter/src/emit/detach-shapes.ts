@@ -81,31 +81,50 @@ function valuesNeeded({ graph }: AttentionContext): Set<string> {
   );
 }
 
-/** A constant, or an axis of an input and its factor. */
+/** An axis of what is fed. */
+interface InputAxis {
+  readonly input: string;
+  readonly axis: number;
+}
+
+/** A constant, an axis and its factor, or a sum of two axes: keys that are cached, and those of the tokens that are fed. */
 type DimensionSource =
   | { readonly constant: number }
-  | { readonly input: string; readonly axis: number; readonly times: number };
+  | { readonly of: InputAxis; readonly times: number }
+  | { readonly sum: readonly [InputAxis, InputAxis] };
 
 function sourceOf(context: AttentionContext, first: number, second: number): DimensionSource | undefined {
   if (first === second) return { constant: first };
-  for (const { name } of context.graph.inputs) {
-    const dims = dimsOf(context, name) ?? [];
-    for (let axis = 0; axis < dims.length; axis++) {
-      const other = context.second!.info.get(name)!.dims[axis]!;
-      const times = first / dims[axis]!;
-      if (other !== dims[axis] && Number.isInteger(times) && second === times * other)
-        return { input: name, axis, times };
-    }
+  const axes = inputAxes(context);
+  for (const { one, two, ...of } of axes) {
+    const times = first / one;
+    if (one !== two && Number.isInteger(times) && second === times * two) return { of, times };
+  }
+  for (const { one, two, ...left } of axes) {
+    const right = axes.find((other) => one + other.one === first && two + other.two === second);
+    if (right !== undefined) return { sum: [left, { input: right.input, axis: right.axis }] };
   }
   return undefined;
 }
 
+/** Every axis of the model's inputs, with its sizes at both probes. */
+function inputAxes({ graph, first, second }: AttentionContext): (InputAxis & { one: number; two: number })[] {
+  return graph.root.inputs.flatMap(({ name: input }) => {
+    const [ones, twos] = [first.info.get(input)?.dims ?? [], second!.info.get(input)?.dims ?? []];
+    return ones.map((one, axis) => ({ input, axis, one, two: twos[axis]! }));
+  });
+}
+
 function dimensionAt(info: GraphProbe["info"], source: DimensionSource): number {
-  return "constant" in source ? source.constant : (info.get(source.input)?.dims[source.axis] ?? 0) * source.times;
+  if ("constant" in source) return source.constant;
+  const size = ({ input, axis }: InputAxis): number => info.get(input)?.dims[axis] ?? 0;
+  return "sum" in source ? size(source.sum[0]) + size(source.sum[1]) : size(source.of) * source.times;
 }
 
 function writeDimension(build: NodeBuilder, source: DimensionSource): string {
   if ("constant" in source) return build.integers([source.constant]);
-  const dimension = build.dimension(source.input, source.axis);
+  const written = ({ input, axis }: InputAxis): string => build.dimension(input, axis);
+  if ("sum" in source) return build.op("Add", source.sum.map(written));
+  const dimension = written(source.of);
   return source.times === 1 ? dimension : build.op("Mul", [dimension, build.integers([source.times])]);
 }

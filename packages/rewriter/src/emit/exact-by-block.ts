@@ -1,10 +1,12 @@
 import { DataType, type NodeProto } from "@favor/onnx";
 import { intAttribute, type NodeBuilder } from "@favor/onnx/graph";
 import type { AttentionContext } from "../attention/context.ts";
+import { branchOutput } from "../attention/rows/copy-rules.ts";
 import type { RowProbes } from "../attention/rows/row-probes.ts";
 import type { RowPlan, RowSource, RowStep } from "../attention/rows/row-plan.ts";
 import { isPlain, keyOfRows, type Rows, type RowSlice } from "../attention/rows/rows.ts";
 import { BlockScan, type BlockSize } from "./block-scan.ts";
+import { branch } from "./branch.ts";
 
 /** Bounds of a Slice that mean "to the end". */
 const toTheEnd = { int64: Number.MAX_SAFE_INTEGER, int32: 2 ** 31 - 1 };
@@ -57,6 +59,8 @@ class BlockWriter {
     const inputs = step.inputs.map((source) => this.#read(source));
     if (shape !== undefined) inputs[shape.input] = this.#resized(inputs[shape.input]!, shape.entry, step);
     if (as === "triangle") return [this.#triangle(node, inputs, rows)];
+    if (as === "copy") return inputs;
+    if (as === "then_branch" || as === "else_branch") return [this.#branches(step, as, inputs as [string, string])];
     if (as === "unsliced") this.#unslice(inputs, step.inputs[0]!);
     if (node.opType === "CastLike") {
       return [build.cast(inputs[0]!, this.#context.first.info.get(node.output[0]!)!.dataType)];
@@ -64,6 +68,35 @@ class BlockWriter {
     const outputs = node.output.map((name) => (name === "" ? "" : build.graph.freshName(`favor/${node.opType}`)));
     build.nodes.push({ ...node, input: inputs, output: outputs, name: outputs[0]! });
     return outputs;
+  }
+
+  /** An If that gives rows which were made in one branch, and in the other picks them from all that is computed there. */
+  #branches(
+    { node, rows }: RowStep,
+    taken: "then_branch" | "else_branch",
+    [condition, made]: readonly [string, string],
+  ): string {
+    const { outer, inner } = this.#scan;
+    const { first } = this.#context;
+    const { dims, dataType } = first.info.get(node.output[0]!)!;
+    const index = this.#index(rows.slices);
+    const other = branchOutput(node, taken === "then_branch" ? "else_branch" : "then_branch")!;
+    const missing = dims.length - first.bodies.get(other.graph)!.get(other.value)!.dims.length;
+    const pick = (body: NodeBuilder): string => {
+      body.nodes.push(...other.graph.node);
+      body.initializers.push(...other.graph.initializer);
+      const picked = body.op("Gather", [other.value, index], { axis: { int: rows.axis - missing } });
+      return missing === 0
+        ? picked
+        : body.unsqueeze(
+            picked,
+            Array.from({ length: missing }, (_, axis) => axis),
+          );
+    };
+    const pass = (body: NodeBuilder): string => body.op("Identity", [made]);
+    const [then, otherwise] = taken === "then_branch" ? [pass, pick] : [pick, pass];
+    const list = outer.op("Reshape", [condition, outer.integers([1])]);
+    return branch(inner, list, then, otherwise, { rank: dims.length, dataType });
   }
 
   #read(source: RowSource): string {

@@ -50,16 +50,13 @@ export interface WindowSizes {
  * @param key [batch, heads, keys, dim]
  * @returns a mask for each end that there is
  */
-export function windowMasks(build: NodeBuilder, query: string, key: string, { before, after }: WindowSizes): string[] {
-  if (before === undefined && after === undefined) return [];
+export function windowMasks(build: NodeBuilder, query: string, key: string, window: WindowSizes): string[] {
+  if (window.before === undefined && window.after === undefined) return [];
   const rows = build.unsqueeze(build.range(build.dimension(query, 2)), [1]);
   const columns = build.unsqueeze(build.range(build.dimension(key, 2)), [0]);
-  const isWithin = (from: string, to: string, most: number): string =>
-    build.op("Less", [from, build.op("Add", [to, build.integers([most + 1])])]);
-  return [
-    ...(before === undefined ? [] : [isWithin(rows, columns, before)]),
-    ...(after === undefined ? [] : [isWithin(columns, rows, after)]),
-  ];
+  const isWithin = (from: string, to: string, most: number | undefined): string[] =>
+    most === undefined ? [] : [build.op("Less", [from, build.op("Add", [to, build.integers([most + 1])])])];
+  return [...isWithin(rows, columns, window.before), ...isWithin(columns, rows, window.after)];
 }
 
 /**

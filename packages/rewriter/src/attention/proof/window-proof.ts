@@ -151,7 +151,7 @@ function hasOtherWeights({ context, region, inputs, labels, random }: MaskQuesti
   const values = new Map<string, Tensor>();
   const read = allRead(inputs.values, nodes);
   const evaluation = new RegionEvaluation(context, region, { ...inputs, nodes, read }, labels, {
-    sizes: context.first.sizes,
+    ...context.first,
     info: new Map(
       [...info].map(([name, shape]) => [name, isShapeOnly(context, name) ? shape : { ...shape, value: undefined! }]),
     ),

@@ -73,7 +73,7 @@ class FeedForwardPlanner {
       rows,
       opset: context.graph.opset,
       along: false,
-      dims: (name) => this.#probes.dims(name),
+      dims: (name, body) => this.#probes.dims(name, body),
       numbers: (name) => this.#probes.numbers(name),
     });
     if (sources === undefined || sources.as !== undefined || this.#steps.length >= mostSteps) return undefined;

@@ -1,4 +1,4 @@
-import type { NodeProto } from "@favor/onnx";
+import type { GraphProto, NodeProto } from "@favor/onnx";
 import type { Rows } from "./rows.ts";
 
 /** One node of whose output some rows are wanted. */
@@ -10,18 +10,24 @@ export interface RowCall {
   readonly opset: number;
   /** Whether the axis may be one that the node works along: it is asked where the axis comes from, not for its rows. */
   readonly along: boolean;
-  readonly dims: (value: string) => readonly (readonly number[])[] | undefined;
+  /** The dimensions of a value at each probe: one of the node's graph, or of a body of the node. */
+  readonly dims: (value: string, body?: GraphProto) => readonly (readonly number[])[] | undefined;
   readonly numbers: (value: string) => readonly (readonly number[])[] | undefined;
 }
 
 /** What rows of a node's output are made of. */
 export interface RowSources {
-  /** For each input: its rows, or all of it (undefined). */
+  /** For each value that is read: its rows, or all of it (undefined). */
   readonly inputs: readonly (Rows | undefined)[];
+  /** These values; default: the node's inputs. */
+  readonly values?: readonly string[];
   /** The input that says how long the output is along the axis of the rows, and the place of that number in it. */
   readonly shape?: { readonly input: number; readonly entry: number };
-  /** What becomes of a node whose copy would not do. */
-  readonly as?: "triangle" | "unsliced";
+  /**
+   * What becomes of a node whose copy would not do. "copy": its one value. "then_branch" and "else_branch": an If whose branch
+   * of this name gives its second value; the rows of the other branch are picked.
+   */
+  readonly as?: "triangle" | "unsliced" | "copy" | "then_branch" | "else_branch";
 }
 
 /** Undefined: the rows of the output do not follow from rows of the inputs. */

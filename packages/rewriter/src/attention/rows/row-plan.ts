@@ -163,7 +163,7 @@ class RowPlanner {
     }
     const ofKeys = keys && this.#sources(node, output, keys, true)?.inputs;
     const broadcasts = elementwiseOperators.has(node.opType);
-    const inputs = node.input.map((name, index): RowSource => {
+    const inputs = (sources.values ?? node.input).map((name, index): RowSource => {
       const [own, other] = [sources.inputs[index], ofKeys?.[index]];
       // The second input of CastLike is read for its type.
       if (own === undefined)
@@ -206,7 +206,9 @@ class RowPlanner {
       node !== undefined &&
       sources !== undefined &&
       sources.as !== "triangle" &&
-      node.input.every((name, i) => {
+      sources.as !== "then_branch" &&
+      sources.as !== "else_branch" &&
+      (sources.values ?? node.input).every((name, i) => {
         const own = sources.inputs[i];
         return own === undefined || this.#isAlike(name, own, ofKeys?.[i]);
       });
@@ -222,7 +224,7 @@ class RowPlanner {
       rows,
       opset: context.graph.opset,
       along,
-      dims: (name) => this.#probes.dims(name),
+      dims: (name, body) => this.#probes.dims(name, body),
       numbers: (name) => this.#probes.numbers(name),
     });
   }

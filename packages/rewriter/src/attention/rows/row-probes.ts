@@ -1,5 +1,6 @@
 import { elementCount, EvaluationLimitError } from "@favor/onnx/evaluate";
 import { graphProbe, probe, ShapeConflict, type GraphProbe } from "@favor/onnx/graph";
+import type { GraphProto } from "@favor/onnx";
 import type { AttentionContext } from "../context.ts";
 
 /** How many positions more the third probe has: no multiple of the usual blocks. */
@@ -19,9 +20,15 @@ export class RowProbes {
     this.probes = [first, second, this.longer].filter((one) => one !== undefined);
   }
 
-  /** The dimensions of a value at each probe; undefined if one of them does not know it, or its rank changes. */
-  dims(value: string): readonly (readonly number[])[] | undefined {
-    const found = this.probes.map(({ info }) => info.get(value)?.dims);
+  /**
+   * The dimensions of a value at each probe; undefined if one of them does not know it, or its rank changes.
+   *
+   * @param body the body of If, Loop or Scan that has the value; default: the graph itself
+   */
+  dims(value: string, body?: GraphProto): readonly (readonly number[])[] | undefined {
+    const found = this.probes.map(
+      ({ info, bodies }) => (body === undefined ? info : bodies.get(body))?.get(value)?.dims,
+    );
     const known = found.filter((dims) => dims !== undefined);
     if (known.length < found.length || known.some(({ length }) => length !== known[0]!.length)) return undefined;
     return known;

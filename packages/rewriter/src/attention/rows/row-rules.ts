@@ -1,6 +1,7 @@
 import { elementCount } from "@favor/onnx/evaluate";
 import { intAttribute, intsAttribute, isStandard, stringAttribute } from "@favor/onnx/graph";
 import { elementwiseOperators } from "@favor/onnx/semantics";
+import { branched, overwritten } from "./copy-rules.ts";
 import { multiplied, summed } from "./product-rules.ts";
 import {
   isOne,
@@ -315,6 +316,8 @@ export const rowRules: ReadonlyMap<string, RowRule> = new Map<string, RowRule>([
   ["Gather", gathered],
   ["GatherND", gatheredND],
   ["GatherElements", gatheredElements],
+  ["ScatterND", overwritten],
+  ["If", branched],
   ["Concat", joined],
   ["Split", split],
   ["Pad", padded],
