@@ -1,14 +1,20 @@
 import type { FoundAttention } from "./attention/find.ts";
 import { planFeedForwards } from "./attention/rows/feed-forward.ts";
 import { RowProbes } from "./attention/rows/row-probes.ts";
-import type { FoundSite } from "./attention/site.ts";
+import type { AttentionSite, FoundSite } from "./attention/site.ts";
 import { planOf } from "./attention/verdict/by-block.ts";
+import { bandBytes } from "./emit/band.ts";
 import { autoBlock, feedForwardBlock } from "./emit/block-scan.ts";
+import { bandBlock } from "./emit/rewrite-site.ts";
+import { reportSite } from "./report.ts";
 import { layoutOperators } from "@favor/onnx/semantics";
 import { valuesRead, type Graph } from "@favor/onnx/graph";
 import { ValueSizes } from "./value-sizes.ts";
 
-/** Bytes that the values of one forward pass take at most at the same time, for a batch of one, without weights. */
+/**
+ * Bytes that the values of one forward pass take at most at the same time, for a batch of one, without weights. Attention within
+ * windows is written as windows in each form but the original.
+ */
 export interface ForwardMemory {
   /** In tokens. */
   readonly length: number;
@@ -16,12 +22,26 @@ export interface ForwardMemory {
   readonly original: number;
   /** With every attention exact by block that can be; absent if none can. */
   readonly exact?: number;
-  /** With every attention linear that can be (256 features per head), the others as they are; absent if none can. */
+  /** With every attention linear that can be ({@link shownForms}), the others as they are; absent if none can. */
   readonly linear?: number;
+  /** The same with exact keys where these are possible; absent if they nowhere are. */
+  readonly exactKeys?: number;
 }
 
-/** Features per head: the default. */
-const features = 256;
+/** What one attention holds at most between its operands and its output: {@link ForwardMemory} of nothing else. */
+export interface SiteMemory extends ForwardMemory {
+  /** As a window; absent if it has none. */
+  readonly band?: number;
+}
+
+/** The forms whose memory is computed: features per head, alone and beside exact keys. */
+export const shownForms = { features: 256, exactKeys: { window: 64, chosenBlocks: 8, features: 32 } } as const;
+
+/**
+ * Peak memory of hybrid attention as a multiple of its keys and values, measured with blocks of 64 and 8 chosen
+ * (docs/adr/0022-hybrid-attention-in-onnx.md).
+ */
+const hybridShare = 6.2;
 
 /**
  * Computes the memory of one forward pass by following which values are alive after each node, in the order of the
@@ -34,55 +54,112 @@ export function forwardMemory(graph: Graph, { sites }: FoundAttention, lengths: 
   const sizes = ValueSizes.of(graph, sites[0]?.context.first.sizes);
   if (sizes === undefined) return [];
   const own = sites.filter(({ context }) => context.graph === graph);
-  const made = ownValues(own);
-  const peak = (bytes: (value: string) => number): number => peakOf(graph, bytes);
+  const probes = own[0] && new RowProbes(own[0].context);
+  const made = new Map(
+    own.flatMap((found) => [...valuesBetween(probes!, found)].map((value) => [value, found] as const)),
+  );
+  const feedForward = new Set(
+    (probes ? planFeedForwards(probes) : []).flatMap(({ steps, output }) =>
+      steps.flatMap(({ node }) => (node === output.node ? [] : node.output)),
+    ),
+  );
   return lengths.map((length): ForwardMemory => {
     const whole = (value: string): number => sizes.bytes(value, length);
-    const inBlocks = (value: string): number => {
-      const isCut = made.feedForward.has(value) || (made.exact.has(value) && sizes.isQuadratic(value));
-      if (!isCut) return whole(value);
-      const most = made.feedForward.has(value) ? feedForwardBlock : autoBlock(length);
-      return (whole(value) * Math.ceil(length / Math.ceil(length / most))) / length;
-    };
-    const withFeatures = (value: string): number => {
-      const heads = made.linear.get(value);
-      if (heads === undefined || !sizes.isQuadratic(value)) return whole(value);
-      return 4 * features * heads * length;
-    };
+    const peak = (form: Form): number =>
+      peakOf(graph, (value) => {
+        if (form === "exact" && feedForward.has(value)) return inBlocks(whole(value), length, feedForwardBlock);
+        const found = made.get(value);
+        return found === undefined ? whole(value) : bytesWithin(found, form, value, sizes, length);
+      });
     return {
       length,
-      original: peak(whole),
-      ...(made.exact.size > 0 && { exact: peak(inBlocks) }),
-      ...(made.linear.size > 0 && { linear: peak(withFeatures) }),
+      original: peakOf(graph, whole),
+      ...(own.some(isExact) && { exact: peak("exact") }),
+      ...(own.some(isLinear) && { linear: peak("linear") }),
+      ...(own.some(takesExactKeys) && { exactKeys: peak("exactKeys") }),
     };
   });
 }
 
-interface OwnValues {
-  /** Values between the products of attention: those that blocks cut. */
-  readonly exact: Set<string>;
-  /** Values within feed-forward layers, which blocks of positions cut. */
-  readonly feedForward: Set<string>;
-  /** Values that features replace, with their heads. */
-  readonly linear: Map<string, number>;
+/**
+ * Computes what each attention holds at most between its operands and its output, as {@link forwardMemory} does.
+ *
+ * @returns for each site, nothing if it lies in a body of If, Loop or Scan, is one operator, or takes inputs of one length alone
+ */
+export function siteMemory(graph: Graph, { sites }: FoundAttention, lengths: readonly number[]): SiteMemory[][] {
+  const sizes = ValueSizes.of(graph, sites[0]?.context.first.sizes);
+  const first = sites.find(({ context }) => context.graph === graph);
+  const probes = first && new RowProbes(first.context);
+  return sites.map((found) => {
+    if (sizes === undefined || found.context.graph !== graph) return [];
+    const own = valuesBetween(probes!, found);
+    if (own.size === 0) return [];
+    return lengths.map((length): SiteMemory => {
+      const peak = (form?: Form): number =>
+        peakOf(graph, (value) => {
+          if (!own.has(value)) return 0;
+          return form === undefined ? sizes.bytes(value, length) : bytesWithin(found, form, value, sizes, length);
+        });
+      const isBand = isLinear(found) && found.site.mask.band !== undefined;
+      return {
+        length,
+        original: peak(),
+        ...(isExact(found) && !isBand && { exact: peak("exact") }),
+        ...(isLinear(found) && { [isBand ? "band" : "linear"]: peak("linear") }),
+        ...(takesExactKeys(found) && { exactKeys: peak("exactKeys") }),
+      };
+    });
+  });
 }
 
-function ownValues(sites: readonly FoundSite[]): OwnValues {
-  const own: OwnValues = { exact: new Set(), feedForward: new Set(), linear: new Map() };
-  const probes = sites[0] && new RowProbes(sites[0].context);
-  for (const found of sites) {
-    if ("failure" in found.blocks) continue;
-    for (const { node } of planOf(probes!, found.blocks.sum).steps) {
-      for (const value of node.output) {
-        own.exact.add(value);
-        if ("site" in found) own.linear.set(value, found.site.heads);
-      }
-    }
-  }
-  for (const { steps, output } of probes ? planFeedForwards(probes) : []) {
-    for (const { node } of steps) if (node !== output.node) node.output.forEach((value) => own.feedForward.add(value));
-  }
-  return own;
+type LinearSite = Extract<FoundSite, { site: AttentionSite }>;
+
+const isExact = (found: FoundSite): boolean => "sum" in found.blocks || "site" in found;
+const isLinear = (found: FoundSite): found is LinearSite => "site" in found;
+const takesExactKeys = (found: FoundSite): found is LinearSite =>
+  reportSite(found).possible.includes("linear with exact keys");
+
+/** Bytes of what is cut into blocks of rows. */
+const inBlocks = (whole: number, length: number, most: number): number =>
+  (whole * Math.ceil(length / Math.ceil(length / most))) / length;
+
+type Form = "exact" | "linear" | "exactKeys";
+
+/** Bytes of a value between the products of an attention, in a form that the attention may take. */
+function bytesWithin(found: FoundSite, form: Form, value: string, sizes: ValueSizes, length: number): number {
+  const whole = sizes.bytes(value, length);
+  if (!sizes.isQuadratic(value)) return whole;
+  const instead = bytesOfForm(found, form, length);
+  // The logits stand for all of it.
+  if (typeof instead === "number") return value === logitsOf(found) ? instead : 0;
+  return instead === "by block" ? inBlocks(whole, length, autoBlock(length)) : whole;
+}
+
+/** What an attention of some form holds, or how its values are cut. */
+function bytesOfForm(found: FoundSite, form: Form, length: number): number | "by block" | "as it is" {
+  if (!isLinear(found)) return form === "exact" && isExact(found) ? "by block" : "as it is";
+  const { heads, headDim, valueDim, mask } = found.site;
+  if (mask.band !== undefined) return bandBytes(found.site, mask.band, bandBlock, length);
+  if (form === "exact") return "by block";
+  // Features of queries and of keys.
+  if (form === "linear" || !takesExactKeys(found)) return 2 * 4 * shownForms.features * heads * length;
+  const { window, chosenBlocks } = shownForms.exactKeys;
+  // While all keys are exact, it is exact attention by block.
+  if (length <= window * (chosenBlocks + 2)) return "by block";
+  return hybridShare * 4 * heads * length * (headDim + valueDim);
+}
+
+function logitsOf({ blocks }: FoundSite): string | undefined {
+  const [logits] = "sum" in blocks ? blocks.sum.made : (blocks.made ?? []);
+  return logits;
+}
+
+/** Values between the products of an attention: those that blocks cut, or else what is known to lie there. */
+function valuesBetween(probes: RowProbes, { blocks }: FoundSite): ReadonlySet<string> {
+  if ("failure" in blocks) return blocks.made ?? new Set();
+  return new Set(
+    planOf(probes, blocks.sum).steps.flatMap(({ node }, i, { length }) => (i === length - 1 ? [] : node.output)),
+  );
 }
 
 /** The largest sum of values that are alive at the same time. */

@@ -1,7 +1,8 @@
 export type { Alibi } from "./attention/alibi.ts";
 export type { Band } from "./attention/band.ts";
 export type { Conversion } from "./convert.ts";
-export type { ForwardMemory } from "./forward-memory.ts";
+export { shownForms } from "./forward-memory.ts";
+export type { ForwardMemory, SiteMemory } from "./forward-memory.ts";
 export { exactKeysOpset, featureChoices } from "./options.ts";
 export type { ConvertOptions, ExactKeys, FeatureChoice, FindOptions } from "./options.ts";
 export { growModel, longestInputOf } from "./positions/grow-model.ts";
@@ -9,7 +10,7 @@ export type { GrowOptions } from "./positions/grow-model.ts";
 export { refusalCodes } from "./refusals/codes.ts";
 export type { RefusalCode, RefusalMeaning } from "./refusals/codes.ts";
 export type { Reason } from "./refusals/reason.ts";
-export { reasonLines } from "./reasons.ts";
+export { describeLayers, reasonLines } from "./reasons.ts";
 export type { SiteReasons } from "./reasons.ts";
 export type { ConvertedSite, SiteExactKeys, SiteReport } from "./report.ts";
 export { statefulInputs } from "./stateful/state.ts";

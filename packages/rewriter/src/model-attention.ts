@@ -1,7 +1,7 @@
 import type { ModelProto } from "@favor/onnx";
 import type { FoundAttention } from "./attention/find.ts";
 import { convertFound, requireUnconverted, type Conversion } from "./convert.ts";
-import { forwardMemory, type ForwardMemory } from "./forward-memory.ts";
+import { forwardMemory, siteMemory, type ForwardMemory, type SiteMemory } from "./forward-memory.ts";
 import { forkAttention } from "./fork.ts";
 import { normaliseModel, type NormalisedModel } from "./normalise/normalise.ts";
 import { checkOptions, type ConvertOptions, type FindOptions } from "./options.ts";
@@ -46,6 +46,14 @@ export class ModelAttention {
    */
   memory(lengths: readonly number[] = [512, 2048, 8192]): ForwardMemory[] {
     return forwardMemory(this.#normalised.graph, this.#found, lengths);
+  }
+
+  /**
+   * What each attention of {@link sites} holds at most, computed in the same way, as it is and in each form that is possible.
+   * Empty for a site that is one operator, or lies in a body of If, Loop or Scan.
+   */
+  siteMemory(lengths: readonly number[] = [512, 2048, 8192]): SiteMemory[][] {
+    return siteMemory(this.#normalised.graph, this.#found, lengths);
   }
 
   /** @internal use {@link findAttention} */

@@ -26,7 +26,7 @@ export function reasonLines(sites: readonly SiteReasons[]): string[] {
 }
 
 /** `layer 3`, `layers 0-7, 9`. */
-function describeLayers(layers: readonly number[]): string {
+export function describeLayers(layers: readonly number[]): string {
   const sorted = [...new Set(layers)].toSorted((a, b) => a - b);
   const runs: [first: number, last: number][] = [];
   for (const layer of sorted) {

@@ -1,6 +1,6 @@
 import type { FeatureMapDescription } from "@favor/core";
 import type { AttentionSite, FoundSite, MaskVerdict, Possibility } from "./attention/site.ts";
-import type { ExactKeys } from "./options.ts";
+import { exactKeysOpset, type ExactKeys } from "./options.ts";
 import type { Reason } from "./refusals/reason.ts";
 
 /** The report on one attention of a model. Plain JSON. */
@@ -21,7 +21,7 @@ export interface SiteReport {
   readonly causal: boolean;
   /** Whether linear attention may replace it. */
   readonly verdict: "convert" | "refuse";
-  /** What can be done with it, the best first. */
+  /** What can be done with it. */
   readonly possible: readonly Possibility[];
   /** Why it cannot be computed by blocks of queries: the end of a sentence. Absent if it can. */
   readonly notByBlock?: string;
@@ -77,8 +77,13 @@ export function reportSite(found: FoundSite): SiteReport {
 function possibilities(found: FoundSite): Possibility[] {
   // What was proved of a site can be written by blocks as well.
   const isExact = "sum" in found.blocks || "site" in found;
-  const linear = "site" in found ? [found.site.mask.band ? ("band" as const) : ("linear" as const)] : [];
-  return [...linear, ...(isExact ? ["exact by block" as const] : [])];
+  return [...("site" in found ? linearForms(found) : []), ...(isExact ? ["exact by block" as const] : [])];
+}
+
+function linearForms({ site, context }: Extract<FoundSite, { site: AttentionSite }>): Possibility[] {
+  if (site.mask.band) return ["band"];
+  const hasExactKeys = site.mask.alibi === undefined && context.graph.opset >= exactKeysOpset;
+  return ["linear", ...(hasExactKeys ? ["linear with exact keys" as const] : [])];
 }
 
 /** The scale between the projections and the softmax, rounded to float32. */

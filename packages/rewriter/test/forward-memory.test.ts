@@ -29,6 +29,32 @@ test("memory is proportional to the length where attention is exact by block", a
   expect(long!.linear).toBeUndefined();
 });
 
+test("with exact keys, memory is that of exact attention while all keys are exact, then proportional to the length", async () => {
+  const found = findAttention(await open("bert-ts-sdpa-op17-dyn"));
+  const [short, middle, long] = found.siteMemory()[0]!;
+  expect(short!.exactKeys).toBe(short!.exact);
+  // 6.2 times the keys and values: docs/adr/0022.
+  expect(long!.exactKeys! / (2 * 2 * 16 * 8192 * 4)).toBeCloseTo(6.2, 1);
+  expect(long!.exactKeys! / middle!.exactKeys!).toBeCloseTo(4, 1);
+  expect(found.memory()[2]!.exactKeys).toBeLessThan(found.memory()[2]!.original / 20);
+});
+
+test("a window takes memory that grows with the length alone, and less than blocks that see all keys", async () => {
+  const found = findAttention(await open("modernbert-ts-eager-op14-dyn"));
+  const site = found.sites.findIndex(({ possible }) => possible.includes("band"));
+  const memory = found.siteMemory();
+  const [, middle, long] = memory[site]!;
+  expect(long!.band! / middle!.band!).toBeCloseTo(4, 1);
+  expect(long!.band).toBeLessThan(memory[0]![2]!.exact!);
+  expect(long!.exact).toBeUndefined();
+});
+
+test("attention that stays has the size of its logits and weights", async () => {
+  const [, , long] = findAttention(await open("bert_outatt-ts-eager-op14-dyn")).siteMemory()[0]!;
+  expect(long!.original / (2 * 2 * 8192 ** 2 * 4)).toBeCloseTo(1, 1);
+  expect(Object.keys(long!)).toEqual(["length", "original"]);
+});
+
 test("a model of one length has none computed", async () => {
   expect(findAttention(await open("xtrans_alibi-ts-op17-fix")).memory()).toEqual([]);
 });

@@ -7,7 +7,7 @@ export type { ConvertRequest } from "./commands/request.ts";
 export { evaluate } from "./commands/evaluate.ts";
 export type { EvaluateRequest } from "./commands/evaluate.ts";
 export { inspect } from "./commands/inspect.ts";
-export type { Inspection } from "./commands/inspect.ts";
+export type { InspectedSite, Inspection } from "./commands/inspect.ts";
 export { verify } from "./commands/verify.ts";
 export type { Verification, VerifyRequest } from "./commands/verify.ts";
 export { InputError, OutputError, UsageError } from "@favor/checkpoints";

@@ -1,5 +1,5 @@
-import { reasonLines } from "@favor/rewriter";
-import type { ConvertedSite } from "@favor/rewriter";
+import { describeLayers, reasonLines, shownForms } from "@favor/rewriter";
+import type { ConvertedSite, SiteMemory } from "@favor/rewriter";
 
 import { bytesText } from "@favor/checkpoints/node";
 import { duration, textTable, wrapped } from "@favor/command-line";
@@ -26,7 +26,8 @@ import {
 import { siteTable } from "./site-lines.ts";
 
 /** The output of `inspect`. */
-export function inspectionText({ model, sites, notes, memory, breakEven, operators }: Inspection): string {
+export function inspectionText(inspection: Inspection): string {
+  const { model, sites, notes, breakEven, operators } = inspection;
   if (sites.length === 0) return [...notes, withoutAttention(model, operators)].join("\n");
   const convertible = sites.filter((site) => site.verdict === "convert").length;
   const rest = convertible === 0 || convertible === sites.length ? "" : " The others stay softmax.";
@@ -35,7 +36,7 @@ export function inspectionText({ model, sites, notes, memory, breakEven, operato
     ...reasonLines(sites),
     ...notByBlock(sites),
     ...notes,
-    ...memoryTable(memory),
+    ...memoryTables(inspection),
     ...(breakEven === undefined ? [] : breakEvenLines(breakEven)),
     `${model}: ${convertible} of ${sites.length} attention sites can be replaced.${rest}`,
   ].join("\n");
@@ -48,8 +49,6 @@ function breakEvenLines(breakEven: BreakEven): string[] {
   return [describeBreakEven(breakEven, what), ...(doubt === undefined ? [] : [`Warning: ${doubt.message}`])];
 }
 
-const cell = (bytes: number | undefined): string => (bytes === undefined ? "" : bytesText(bytes));
-
 /** Why attention cannot be computed by blocks of queries. */
 function notByBlock(sites: Inspection["sites"]): string[] {
   const layers = sites.filter((site) => site.notByBlock !== undefined);
@@ -60,16 +59,39 @@ function notByBlock(sites: Inspection["sites"]): string[] {
   ];
 }
 
-/** The memory of one forward pass as the model is, and with what is possible. */
-function memoryTable(memory: Inspection["memory"]): string[] {
+/** The forms of an attention whose memory is shown, with what each is called. */
+const { exactKeys: beside } = shownForms;
+const forms = [
+  ["original", "as it is"],
+  ["exact", "exact by block"],
+  ["band", "band"],
+  ["linear", `linear, ${shownForms.features} features`],
+  ["exactKeys", `linear with exact keys, ${beside.features} features (${describeExactKeys(beside)})`],
+] as const satisfies readonly (readonly [keyof SiteMemory, string])[];
+
+/** The memory of one forward pass and of each attention in it, as the model is and with what is possible. */
+function memoryTables({ memory, sites }: Inspection): string[] {
   if (memory.length === 0) return [];
+  const whole = { name: "all", memory };
+  const keys = [...new Set(sites.map((site) => JSON.stringify(site.memory)))];
+  const groups = keys.map((key) => {
+    const alike = sites.filter((site) => JSON.stringify(site.memory) === key);
+    return { name: describeLayers(alike.map(({ layer }) => layer)), memory: alike[0]!.memory };
+  });
   return [
-    "Memory of one forward pass, a batch of one, without weights. Computed: runtimes take up to twice as much.",
+    "Memory of one forward pass (all), and of the attention of each layer between its operands and its output. A batch of one, " +
+      "without weights. Computed: runtimes take up to twice as much.",
     textTable(
-      ["tokens", "as it is", "exact by block", "linear"],
-      memory.map(({ length, original, exact, linear }) => [grouped(length), cell(original), cell(exact), cell(linear)]),
+      ["", "form", ...memory.map(({ length }) => `${grouped(length)} tokens`)],
+      [whole, ...groups].flatMap(({ name, memory: at }) => formRows(name, at)),
     ),
   ];
+}
+
+/** A row for each form; the first has the name. */
+function formRows(name: string, memory: readonly SiteMemory[]): string[][] {
+  const known = forms.filter(([form]) => memory[0]?.[form] !== undefined);
+  return known.map(([form, title], i) => [i === 0 ? name : "", title, ...memory.map((at) => bytesText(at[form]!))]);
 }
 
 /** Operators that only move or describe values, and say little about a model. */

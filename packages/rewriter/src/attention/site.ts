@@ -122,7 +122,10 @@ export interface WeightedSum {
  * Whether an attention can be computed by blocks of its queries, exactly and without a number for each query and key:
  * the product to compute so, or why not, as the end of a sentence that begins with "It is not exact by block, because".
  */
-export type BlockVerdict = { readonly sum: WeightedSum } | { readonly failure: string };
+export type BlockVerdict =
+  | { readonly sum: WeightedSum }
+  /** With the values between the two products, if there are any. */
+  | { readonly failure: string; readonly made?: ReadonlySet<string> };
 
 /** What was found out about one attention, and the graph that it lies in: the main one, or a body of If, Loop or Scan. */
 interface Finding {
@@ -133,5 +136,8 @@ interface Finding {
 /** A site that linear attention may replace, or why it may not. Both may be exact by block. */
 export type FoundSite = Finding & ({ readonly site: AttentionSite } | { readonly refused: RefusedSite });
 
-/** What can be done with an attention, the best first. A band is exact, too. */
-export type Possibility = "linear" | "band" | "exact by block";
+/**
+ * What can be done with an attention. A band is exact, too. With exact keys, the near field and a few chosen blocks of keys are
+ * exact, and features estimate the others.
+ */
+export type Possibility = "linear" | "linear with exact keys" | "band" | "exact by block";

@@ -23,6 +23,11 @@ export interface Windows extends Omit<BlockWindows, "visible"> {
 /** The longest block is a multiple of this. */
 const step = 32;
 
+/** The most queries of a block: about as many as there are positions on the longer side of the band, up to `most`. */
+export function longestBlock({ before, after }: Band, most: number): number {
+  return Math.min(most, step * Math.max(1, Math.ceil(Math.max(before, after) / step)));
+}
+
 /**
  * Cuts a sequence into n = ceil(L / block) blocks of ceil(L / n) queries. The block is about as long as the longer side
  * of the band, so that at least half of the keys that a block reads are seen by each of its queries.
@@ -40,7 +45,7 @@ export function windowsOf(
 ): BlockWindows {
   const { before, after, firstKeys } = band;
   const one = build.integers([1]);
-  const longest = Math.min(most, step * Math.max(1, Math.ceil(Math.max(before, after) / step)));
+  const longest = longestBlock(band, most);
   const ceil = (value: string, divisor: string): string =>
     build.op("Div", [build.op("Add", [value, build.op("Sub", [divisor, one])]), divisor]);
   const counted = ceil(length, build.integers([longest]));

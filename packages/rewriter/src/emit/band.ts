@@ -3,7 +3,7 @@ import type { AttentionSite } from "../attention/site.ts";
 import type { NodeBuilder } from "@favor/onnx/graph";
 import { attended, lowest } from "./attended.ts";
 import { emitBandScan } from "./band-scan.ts";
-import { windowsOf, type Windows } from "./band-windows.ts";
+import { longestBlock, windowsOf, type Windows } from "./band-windows.ts";
 import type { SiteInputs } from "./site-inputs.ts";
 
 /** An end of Slice beyond every length. */
@@ -42,6 +42,26 @@ export function emitBand(
       ? emitBandScan(build, scaled, band, block)
       : blocksAtOnce(build, scaled, band, block, site.valueDim, cache);
   return band.firstQueries === 0 ? rows : withFirstQueries(build, scaled, rows, band.firstQueries);
+}
+
+/**
+ * Bytes of float32 that {@link emitBand} holds at most between its operands and its output, for one sequence.
+ *
+ * @param most the most queries per block
+ */
+export function bandBytes(
+  { heads, headDim, valueDim }: AttentionSite,
+  band: Band,
+  most: number,
+  length: number,
+): number {
+  const sides = band.before + band.after;
+  const isNarrow = sides <= narrow;
+  const block = isNarrow ? longestBlock(band, most) : most;
+  const keys = Math.min(length, block + sides) + band.firstKeys;
+  // Logits and weights; all blocks at once also hold the keys and values of each.
+  if (!isNarrow || keys >= length) return 8 * heads * (isNarrow ? length : Math.min(length, block)) * keys;
+  return 4 * heads * length * (2 * keys + (keys / block) * (headDim + valueDim));
 }
 
 /** Memory of O(L (before + after)). Up to the length at which blocks would have as many logits, all queries are one. */

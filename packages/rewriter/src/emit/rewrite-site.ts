@@ -85,7 +85,7 @@ export function rewriteFeedForwards(writer: SiteWriter, { block }: Settings): nu
 }
 
 /** Most queries per block of a window where nothing else is said. */
-const bandBlock = 128;
+export const bandBlock = 128;
 
 /** Writes one site's attention within its band and replaces its old output node. */
 export function rewriteBand(writer: SiteWriter, site: AttentionSite, band: Band, { block }: Settings): void {

@@ -1,5 +1,5 @@
 import { findAttention } from "@favor/rewriter";
-import type { ForwardMemory, SiteReport } from "@favor/rewriter";
+import type { ForwardMemory, SiteMemory, SiteReport } from "@favor/rewriter";
 
 import { silent } from "@favor/checkpoints";
 import type { Progress } from "@favor/checkpoints";
@@ -12,11 +12,16 @@ import { openSource } from "@favor/checkpoints/node";
 import type { SourceOptions } from "@favor/checkpoints/node";
 import { defaultCount, maskOperations } from "./request.ts";
 
+export interface InspectedSite extends SiteReport {
+  /** What it holds at 512, 2,048 and 8,192 tokens, computed; empty where that is unknown. */
+  readonly memory: readonly SiteMemory[];
+}
+
 export interface Inspection {
   /** The model's file, absolute. */
   readonly model: string;
-  /** Every softmax attention of the graph, in the order of data flow. */
-  readonly sites: readonly SiteReport[];
+  /** Every softmax attention of the graph, in the order of data flow, with the memory of each form that is possible. */
+  readonly sites: readonly InspectedSite[];
   readonly notes: readonly string[];
   /** Memory of one forward pass at 512, 2,048 and 8,192 tokens, computed; empty for inputs of one length alone. */
   readonly memory: readonly ForwardMemory[];
@@ -45,7 +50,9 @@ export async function inspect(
     const operators: Record<string, number> = {};
     for (const { opType } of model.graph?.node ?? []) operators[opType] = (operators[opType] ?? 0) + 1;
     const found = findAttention(model, { maskOperations });
-    const { sites, notes } = found;
+    const { notes } = found;
+    const siteMemory = found.sites.length === 0 ? [] : found.siteMemory();
+    const sites = found.sites.map((site, i): InspectedSite => ({ ...site, memory: siteMemory[i]! }));
     const own = [...opened.notes, ...conversionNote(model.metadataProps)];
     const remarks = [...own, ...notes, ...checkConfiguration(source.config, sites)];
     const breakEven = breakEvenOf(sites.map(costOf), maximumTokens(source.config, found.longestInput));

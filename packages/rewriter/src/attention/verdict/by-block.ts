@@ -9,11 +9,12 @@ import type { Region } from "../wiring/region.ts";
  */
 export function blockVerdict(probes: RowProbes, region: Region): BlockVerdict {
   const { logits, output, probabilities, nodes, escapes } = region;
-  if (escapes.length > 0) return { failure: `"${escapes[0]}", of the size of queries x keys, is needed elsewhere` };
   const made = new Set([logits.output.value, ...nodes.flatMap((node) => node.output)]);
+  if (escapes.length > 0)
+    return { failure: `"${escapes[0]}", of the size of queries x keys, is needed elsewhere`, made };
   const sum: WeightedSum = { product: output, side: probabilities.side, made };
   const plan = planRows(probes, sum);
-  return "failure" in plan ? plan : { sum };
+  return "failure" in plan ? { ...plan, made } : { sum };
 }
 
 /** The plan behind a verdict that says an attention is exact by block, made again on the graph as it is now. */
