@@ -6,6 +6,7 @@ export type { OutputFolderOptions, OutputPlace } from "./folder/check-output.ts"
 export { removeEmptyFolders } from "./folder/file-system.ts";
 export { OutputFolder } from "./folder/output-folder.ts";
 export { makeScratchFolder } from "./source/owned-folders.ts";
+export { speedFile } from "./folder/written-files.ts";
 export type { WrittenFile } from "./folder/written-files.ts";
 export { companionsIn, findCompanions } from "./source/companions.ts";
 export type { Companion, FoundCompanions } from "./source/companions.ts";

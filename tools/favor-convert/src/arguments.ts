@@ -143,8 +143,10 @@ function convertOptions(parser: Argv) {
       speed: {
         string: true,
         requiresArg: true,
-        describe: "measure time and memory of both models at these lengths in tokens: 128,512,2048",
-        coerce: parseLengths("speed"),
+        describe:
+          "measure time and memory of both models at these lengths in tokens, such as 128,512,2048, or none " +
+          "[default: two lengths with --evaluate, else none]",
+        coerce: (value: unknown) => (value === "none" ? [] : parseLengths("speed")(value)),
       },
     }),
     ...grouped("What stays softmax:", {
@@ -275,7 +277,7 @@ export async function parseArguments(argv: readonly string[], columns?: number):
             column: field,
             pooling,
             threads: cores,
-            speed,
+            speed: speed ?? (evaluate === undefined || dryRun === true ? undefined : ("auto" as const)),
             truncate,
             force,
             dryRun,

@@ -184,12 +184,14 @@ function milliseconds(seconds: number): string {
 
 function speedTable({ lengths, machine, threads }: MeasuredSpeed): string {
   const table = textTable(
-    ["tokens", "original, ms", "converted, ms", "times as fast"],
+    ["tokens", "original, ms", "converted, ms", "times as fast", "original, MB", "converted, MB"],
     lengths.map(({ length, original, converted }) => [
       grouped(length),
       milliseconds(original.seconds),
       milliseconds(converted.seconds),
       short(Number((original.seconds / converted.seconds).toPrecision(3))),
+      grouped(Math.round(original.peakBytes / 1e6)),
+      grouped(Math.round(converted.peakBytes / 1e6)),
     ]),
   );
   return `${table}\n${describeCrossing({ lengths })} Measured with ${counted(threads, "thread")} on ${machine}.`;

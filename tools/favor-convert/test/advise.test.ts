@@ -18,7 +18,7 @@ vi.mock("../src/speed/run-child.ts", () => ({
     timed.push(`${name} at ${length}`);
     // The fifth variant is the near field.
     const share = name === "5" ? 0.5 : name === "2" ? 0.25 : 1;
-    return { seconds: share * length, peakBytes: 1e6 * length };
+    return { seconds: share * length, processorSeconds: share * length, peakBytes: 1e6 * length };
   },
 }));
 

@@ -78,7 +78,7 @@ describe("gpt2-n-positions", () => {
 
   test("a line longer than the position table gives windows, which the report and verify know", async () => {
     const output = join(await temporaryFolder(), "o");
-    const { status, stderr } = await favorConvert(original, "-o", output, "--evaluate", data);
+    const { status, stderr } = await favorConvert(original, "-o", output, "--evaluate", data, "--speed", "none");
     expect(status).toBe(0);
     expect(stderr).toMatch(
       /Evaluation data: 1 of the \d+ sequences? of data\.txt .*windows of 24 tokens.*--max-length.*--truncate/,

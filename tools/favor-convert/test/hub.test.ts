@@ -47,7 +47,7 @@ afterEach(() => {
 
 async function convertFromHub(id: string, ...options: string[]): Promise<FavorFile> {
   const output = join(await temporaryFolder(), "out");
-  const measured = ["--evaluate", validation, "--evaluate-count", "20", "--count", "64"];
+  const measured = ["--evaluate", validation, "--evaluate-count", "20", "--count", "64", "--speed", "none"];
   const answer = await favorConvert(id, "-o", output, ...measured, ...options);
   expect(answer).toMatchObject({ status: 0 });
   expect(answer.stderr).toMatch(/MB to download/);

@@ -132,6 +132,8 @@ test.each(["relu", "elu1", "hyperbolic", "oprf"])(
       validation,
       "--evaluate-count",
       "5",
+      "--speed",
+      "none",
       "--json",
       "--quiet",
     );

@@ -69,7 +69,20 @@ describe.skipIf(!isBuilt || !hasTools)("nothing is sent (needs `npm run build`, 
   test("nor does a conversion with its workers, nor the child that times a model", async () => {
     const out = join(await temporaryFolder(), "out");
     const options = ["--count", "8", "--calibrate", validation, "--calibrate-count", "4", "--evaluate", validation];
-    const argv = [cli, tiny, "-o", out, ...options, "--evaluate-count", "4", "--threads", "2", "--quiet"];
+    const argv = [
+      cli,
+      tiny,
+      "-o",
+      out,
+      ...options,
+      "--evaluate-count",
+      "4",
+      "--threads",
+      "2",
+      "--speed",
+      "none",
+      "--quiet",
+    ];
     expect(await watched(argv)).toMatchObject(quiet);
     const task = { model: join(tiny, "onnx", "model.onnx"), length: 16, vocabulary: 20, threads: 1, runs: 1 };
     expect(await watched([speedChild, JSON.stringify(task)])).toMatchObject(quiet);

@@ -12,6 +12,9 @@ import { readJson } from "../source/config.ts";
 /** Describes the folder it is in, which Favor wrote. */
 export const favorFile = "favor.json";
 
+/** Holds how fast a model was: never the same twice, so `favor.json` does not list it, and its name alone counts. */
+export const speedFile = "favor-speed.json";
+
 /** A file that Favor wrote into a folder. */
 export interface WrittenFile {
   /** Path inside the folder, with `/`. */
@@ -56,7 +59,10 @@ interface Expected {
 async function writtenInto(folder: string): Promise<ReadonlyMap<string, Expected>> {
   const found = await readJson(join(folder, favorFile), contents, favorFileLimit).catch(() => undefined);
   // It cannot hold its own hash.
-  const written = new Map<string, Expected>([[favorFile, {}]]);
+  const written = new Map<string, Expected>([
+    [favorFile, {}],
+    [speedFile, {}],
+  ]);
   if (found?.files !== undefined) {
     for (const { file, sha256, bytes } of found.files) written.set(file, { sha256, bytes });
   } else if (found?.model !== undefined) {

@@ -1,4 +1,5 @@
 import { escapedJson } from "@favor/checkpoints";
+import { speedFile } from "@favor/checkpoints/node";
 import type { OutputFolder } from "@favor/checkpoints/node";
 import type { FavorFile } from "../record/favor-file.ts";
 import type { MeasuredSpeed } from "../record/measured-speed.ts";
@@ -11,7 +12,8 @@ import { reportPage } from "./report.ts";
  *
  * @param favor - `files` is filled in with everything that the output holds by now, so write the rest before.
  * @param first - sections to put first on the page; default: none.
- * @param speed - how long both models take; default: not measured. The files record nothing of it but the page.
+ * @param speed - how long both models take; default: not measured. The page tells it, and a file of its own, which
+ * `favor.json` does not list: the rest stays the same from run to run.
  * @returns the contents of `favor.json`.
  * @throws {OutputError} `output-unwritable`.
  */
@@ -25,5 +27,6 @@ export async function writeReport(
   await output.write("README.md", modelCard(favor));
   const listed = { ...favor, files: await output.files() };
   await output.write("favor.json", `${escapedJson(listed)}\n`);
+  if (speed !== undefined) await output.write(speedFile, `${escapedJson(speed)}\n`);
   return listed;
 }

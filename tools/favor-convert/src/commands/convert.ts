@@ -5,7 +5,7 @@ import { findAttention } from "@favor/rewriter";
 import type { Conversion, ConvertOptions, ConvertedSite, ModelAttention } from "@favor/rewriter";
 import { writeModel } from "@favor/onnx/node";
 
-import { UsageError } from "@favor/checkpoints";
+import { InputError, UsageError } from "@favor/checkpoints";
 import { companionsIn, copyCompanions } from "@favor/checkpoints/node";
 import { OutputFolder, checkOutput, prepareOutput } from "@favor/checkpoints/node";
 import type { Comparison } from "@favor/measure";
@@ -165,7 +165,7 @@ interface Job {
   readonly output: OutputFolder;
   readonly threads: number;
   /** Lengths at which to measure the speed. */
-  readonly speed: readonly number[] | undefined;
+  readonly speed: ConvertRequest["speed"];
   readonly progress: Progress;
 }
 
@@ -218,7 +218,7 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
     ...(data.calibration === undefined ? {} : { calibration: data.calibration.use }),
     ...(evaluation === undefined ? {} : { evaluation }),
   };
-  const speed = await measuredSpeed(job);
+  const speed = await measuredSpeed(job, longest);
   const { writeReport } = await import("@favor/report/pages");
   const written = await writeReport(output, favor, [], speed);
   return {
@@ -231,11 +231,28 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
   };
 }
 
-async function measuredSpeed({ source, output, threads, speed, progress }: Job): Promise<MeasuredSpeed | undefined> {
-  if (speed === undefined) return undefined;
+/** Lengths at which speed is measured unless they are given: the longest up to this, and a quarter of it. */
+const usualSpeed = 2048;
+
+/** @param longest - the longest input of the converted model in tokens; undefined: no limit. */
+async function measuredSpeed(
+  { source, output, threads, speed, progress }: Job,
+  longest: number | undefined,
+): Promise<MeasuredSpeed | undefined> {
+  if (speed === undefined || speed.length === 0) return undefined;
   progress.stage("Measuring the speed of both models");
   const { compareSpeed } = await import("../speed/speed.ts");
-  return compareSpeed(source, await output.pathFor(modelFile), { lengths: speed, threads });
+  const converted = await output.pathFor(modelFile);
+  if (speed !== "auto") return compareSpeed(source, converted, { lengths: speed, threads });
+  const most = Math.min(longest ?? usualSpeed, usualSpeed);
+  try {
+    return await compareSpeed(source, converted, { lengths: [Math.max(1, Math.floor(most / 4)), most], threads });
+  } catch (error) {
+    // Nobody asked for it: the conversion is good without.
+    if (!(error instanceof InputError)) throw error;
+    progress.note(`The speed was not measured: ${error.message}`);
+    return undefined;
+  }
 }
 
 /** A converted model on disk. */

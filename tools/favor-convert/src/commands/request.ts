@@ -66,8 +66,11 @@ export interface ConvertRequest extends SourceOptions {
   readonly column?: string;
   /** Take the beginnings of sequences that are too long, instead of windows spread over them. */
   readonly truncate?: boolean;
-  /** Lengths in tokens at which to measure time and memory of both models. Default: none. */
-  readonly speed?: readonly number[];
+  /**
+   * Lengths in tokens at which to measure time and memory of both models; "auto": the longest that the model takes, up to
+   * 2,048, and a quarter of it. Default: none. The command line passes "auto" with `evaluate`.
+   */
+  readonly speed?: readonly number[] | "auto";
   /** Threads of onnxruntime and of the fit; default: one per core. */
   readonly threads?: number;
   /** Replace an output folder that an earlier run wrote. */

@@ -16,17 +16,18 @@ export interface TurnOptions {
   readonly length: number;
   /** Threads of onnxruntime. */
   readonly threads: number;
+  /** The most passes in each process after the first; default 50. Further ones begin only within a second. */
+  readonly runs?: number;
+  /** The most rounds; default 3. Further ones begin only within 20 seconds. */
+  readonly rounds?: number;
   /** Called after each process, with 1. */
   readonly tick?: (done: number) => void;
   /** Called with the error of a model that does not run; without it, the error is thrown. */
   readonly failed?: (error: InputError) => void;
 }
 
-/** The most passes in each process after the first, and the seconds after which no more begin. */
-const passes = { runs: 50, patience: 1 };
-
-/** The most rounds, and the seconds after which no further one begins. */
-const rounds = { most: 3, seconds: 20 };
+/** The most rounds, the seconds after which no further one begins, and the same for the passes in each process. */
+const usual = { rounds: 3, seconds: 20, runs: 50, patience: 1 };
 
 /**
  * Times models at one length. They take turns, each time in a process of its own: what else the machine does then
@@ -37,17 +38,18 @@ const rounds = { most: 3, seconds: 20 };
  */
 export async function timeInTurns(
   models: readonly TimedModel[],
-  { length, threads, tick, failed }: TurnOptions,
+  { length, threads, runs = usual.runs, rounds = usual.rounds, tick, failed }: TurnOptions,
 ): Promise<(PassCost | undefined)[]> {
   const best: (PassCost | undefined)[] = models.map(() => ({ seconds: Infinity, peakBytes: Infinity }));
   const began = performance.now();
-  for (let round = 0; round < rounds.most; round++) {
-    if (round > 0 && performance.now() - began > 1000 * rounds.seconds) break;
+  for (let round = 0; round < rounds; round++) {
+    if (round > 0 && performance.now() - began > 1000 * usual.seconds) break;
     for (const [i, { path, options }] of models.entries()) {
       const { [i]: known } = best;
       if (known === undefined) continue;
       try {
-        const { seconds, peakBytes } = await runChild({ model: path, length, options, threads, ...passes });
+        const { patience } = usual;
+        const { seconds, peakBytes } = await runChild({ model: path, length, options, threads, runs, patience });
         best[i] = {
           seconds: Math.min(known.seconds, seconds),
           peakBytes: Math.min(known.peakBytes, peakBytes),

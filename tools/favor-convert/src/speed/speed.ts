@@ -1,4 +1,4 @@
-import { rm } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { arch, availableParallelism, cpus, type } from "node:os";
 import { join } from "node:path";
 
@@ -11,7 +11,9 @@ import { openSource } from "@favor/checkpoints/node";
 import type { Source } from "@favor/checkpoints/node";
 import { runnerOptions } from "@favor/measure";
 import { counted } from "@favor/measure/numbers";
-import type { MeasuredSpeed, PassCost } from "@favor/report";
+import type { MeasuredSpeed } from "@favor/report";
+import { timeInTurns } from "./in-turns.ts";
+import type { TimedModel } from "./in-turns.ts";
 import { runChild } from "./run-child.ts";
 import type { SpeedAnswer } from "./speed-child.ts";
 
@@ -37,11 +39,7 @@ export interface SpeedMeasurement extends SpeedAnswer {
  * @throws {InputError} `model-fails-to-run`, and what opening the source throws.
  */
 export async function measureSpeed(model: string, options: SpeedOptions): Promise<SpeedMeasurement[]> {
-  return timeSource(await openSource(model), options);
-}
-
-/** {@link measureSpeed} of a checkpoint that is located already. */
-async function timeSource(source: Source, options: SpeedOptions): Promise<SpeedMeasurement[]> {
+  const source = await openSource(model);
   const longest = Math.max(...options.lengths);
   const scratch = makeScratchFolder("speed");
   try {
@@ -63,28 +61,39 @@ async function timeSource(source: Source, options: SpeedOptions): Promise<SpeedM
   }
 }
 
-/** Timed runs of a comparison at each length. */
-const comparedRuns = 3;
+/** Rounds of a comparison at each length, and passes in each after the first. */
+const compared = { rounds: 2, runs: 5 };
 
 /**
- * Measures the original and the converted model at the same lengths, one after the other; see {@link measureSpeed}.
+ * Measures the original and the converted model at the same lengths, in turns; see {@link timeInTurns}.
  *
  * @param original - the checkpoint that is converted.
  * @param converted - the converted `.onnx` file, in its folder with its configuration.
+ * @throws {InputError} `model-fails-to-run`, and what opening the sources throws.
  */
 export async function compareSpeed(
   original: Source,
   converted: string,
   { lengths, threads = availableParallelism() }: SpeedOptions,
 ): Promise<MeasuredSpeed> {
-  const options = { lengths, threads, runs: comparedRuns };
-  const before = await timeSource(original, options);
-  const after = await measureSpeed(converted, options);
-  return {
-    ...machineToday(),
-    threads,
-    lengths: lengths.map((length, i) => ({ length, original: costOf(before[i]!), converted: costOf(after[i]!) })),
-  };
+  const longest = Math.max(...lengths);
+  const scratch = makeScratchFolder("speed");
+  try {
+    const models: TimedModel[] = [];
+    for (const [name, source] of Object.entries({ original, converted: await openSource(converted) })) {
+      const folder = join(scratch, name);
+      await mkdir(folder);
+      models.push({ path: await longEnough(source, longest, folder), options: runnerOptions(source.config) });
+    }
+    const measured: MeasuredSpeed["lengths"][number][] = [];
+    for (const length of lengths) {
+      const [before, after] = await timeInTurns(models, { length, threads, ...compared });
+      measured.push({ length, original: before!, converted: after! });
+    }
+    return { ...machineToday(), threads, lengths: measured };
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
 }
 
 /** This machine, and the day. */
@@ -94,10 +103,6 @@ export function machineToday(): Pick<MeasuredSpeed, "machine" | "date"> {
     machine: `${processor?.model.trim() ?? "unknown processor"}, ${counted(availableParallelism(), "core")}, ${type()} ${arch()}`,
     date: new Date().toISOString().slice(0, 10),
   };
-}
-
-function costOf({ seconds, peakBytes }: SpeedMeasurement): PassCost {
-  return { seconds, peakBytes };
 }
 
 /**
