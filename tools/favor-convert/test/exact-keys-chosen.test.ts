@@ -11,7 +11,8 @@ import { cheapestOfBest, countCandidates, exactKeyCandidates } from "../src/cali
 import { fitBeside } from "../src/calibrate/fit-site.ts";
 import { runHeadJob } from "../src/calibrate/head-job.ts";
 import type { HeadInput } from "../src/calibrate/samples.ts";
-import { timeShare } from "../src/calibrate/attention-time.ts";
+import { longInputs } from "../src/calibrate/sampled-rows.ts";
+import { timeBreakEven, timeShare } from "../src/calibrate/attention-time.ts";
 import { convert } from "../src/commands/convert.ts";
 import { verify } from "../src/commands/verify.ts";
 import { favorConvert } from "./favor-convert.ts";
@@ -42,6 +43,25 @@ describe("the candidates", () => {
     expect(cheapestOfBest([0.3, 0.201, 0.2, 0.25])).toBe(1);
     expect(cheapestOfBest([0, 0])).toBe(0);
   });
+});
+
+test("time breaks even where several attentions together take a share of 1", () => {
+  const attentions = [
+    { work: { window: 64, chosenBlocks: 8, count: 32 }, heads: 4 },
+    { work: { window: 32, chosenBlocks: 0, count: 0 }, heads: 8 },
+  ];
+  const at = timeBreakEven(attentions);
+  const excess = (length: number): number =>
+    attentions.reduce((sum, { work, heads }) => sum + heads * (timeShare(work, length) - 1), 0);
+  expect(excess(at)).toBeLessThanOrEqual(0);
+  expect(excess(at - 1)).toBeGreaterThan(0);
+});
+
+test("features beside exact keys are fitted to long inputs, if there are enough", () => {
+  const lengths = Array.from({ length: 100 }, (_, i) => (i % 3 === 0 ? 512 : i % 3 === 1 ? 130 : 20));
+  expect(new Set(longInputs(lengths).map((i) => lengths[i]))).toEqual(new Set([512]));
+  expect(new Set(longInputs(lengths.slice(0, 60)).map((i) => lengths[i]))).toEqual(new Set([512, 130]));
+  expect(longInputs([512, 20, 20])).toEqual([0, 1, 2]);
 });
 
 const dim = 8;
@@ -105,6 +125,7 @@ describe("a calibrated conversion", () => {
     const short = favor!.evaluation.byLength.filter(({ to }) => to <= 128);
     expect(short.length).toBeGreaterThan(0);
     for (const { value } of short) expect(value!.value).toBe(1);
+    expect(favor!.warnings!.map(({ code }) => code)).toContain("break-even-beyond-data");
     const report = await readFile(join(output, "report.html"), "utf8");
     expect(report).toContain("as many as calibration chose for each layer");
     expect(report).toContain("error of near keys alone");

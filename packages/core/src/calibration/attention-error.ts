@@ -10,7 +10,7 @@ import { calibrate } from "./calibrate.ts";
 import { exactSample } from "./exact-sample.ts";
 import type { BidirectionalSample, CausalSample, ExactSample } from "./exact-sample.ts";
 import { MomentAccumulator } from "./moments.ts";
-import type { AttentionInput } from "./sample-attention.ts";
+import type { AttentionInput } from "./attention-input.ts";
 
 /** How far a feature map's attention is from softmax on a sample. */
 export interface AttentionError {

@@ -4,7 +4,7 @@ import type { FadingInput } from "./fading-prediction.ts";
 import { remainderPrediction } from "./remainder.ts";
 import type { RemainderInput } from "./remainder.ts";
 import type { CoreSystem } from "./non-negative-core.ts";
-import { forEachOther } from "./sample-attention.ts";
+import { forEachOther } from "./exact-ranges.ts";
 import type { SampledAttention } from "./sample-attention.ts";
 
 /**
@@ -31,9 +31,9 @@ export function coreSystem(
   const fading: FadingInput[] = [];
   for (const [i, { attention: whole, exact, attended, fade, rowWeight }] of sample.entries()) {
     const attention = exact ? withoutExact(whole, exact, attended, rowWeight) : whole;
-    const phiQuery = logQueries[i]!.map((value, at) => Math.exp(value - queryLogScale[at % count]!));
+    const phiQuery = exponentials(logQueries[i]!, queryLogScale);
     if (exact) scaleRows(phiQuery, count, rowWeight);
-    const phiKey = logKeys[i]!.map((value, at) => Math.exp(value - keyLogScale[at % count]!));
+    const phiKey = exponentials(logKeys[i]!, keyLogScale);
     const queries = phiQuery.length / count;
     const keys = phiKey.length / count;
     addTransposedProduct(phiQuery, phiQuery, queries, count, count, queryGram);
@@ -83,15 +83,31 @@ function withoutExact(
   return remaining;
 }
 
+/** exp(logs - scale), the scales per column. */
+function exponentials(logs: Float64Array, scale: Float64Array): Float64Array {
+  const out = new Float64Array(logs.length);
+  const count = scale.length;
+  for (let row = 0; row < logs.length; row += count) {
+    for (let m = 0; m < count; m++) out[row + m] = Math.exp(logs[row + m]! - scale[m]!);
+  }
+  return out;
+}
+
 /** Half the log of the mean of exp(2 x) over the rows of all inputs, per column, `[count]`; 0 for a column of zeros. */
 function logRootMeanSquares(logs: readonly Float64Array[], count: number): Float64Array {
   const largest = new Float64Array(count).fill(-Infinity);
-  for (const log of logs) log.forEach((value, i) => (largest[i % count] = Math.max(largest[i % count]!, value)));
   const sums = new Float64Array(count);
   let rows = 0;
   for (const log of logs) {
     rows += log.length / count;
-    for (let i = 0; i < log.length; i++) sums[i % count]! += Math.exp(2 * (log[i]! - largest[i % count]!));
+    for (let row = 0; row < log.length; row += count) {
+      for (let m = 0; m < count; m++) largest[m] = Math.max(largest[m]!, log[row + m]!);
+    }
+  }
+  for (const log of logs) {
+    for (let row = 0; row < log.length; row += count) {
+      for (let m = 0; m < count; m++) sums[m]! += Math.exp(2 * (log[row + m]! - largest[m]!));
+    }
   }
   return sums.map((sum, m) => (largest[m] === -Infinity ? 0 : largest[m]! + 0.5 * Math.log(sum / rows)));
 }

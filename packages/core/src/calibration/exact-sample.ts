@@ -4,8 +4,8 @@ import { requireInteger, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { multiplyTransposed } from "../linear-algebra/products.ts";
 import { RandomStream, streamPurpose } from "../random/stream.ts";
-import { requireInputs } from "./sample-attention.ts";
-import type { AttentionInput } from "./sample-attention.ts";
+import { requireInputs } from "./attention-input.ts";
+import type { AttentionInput } from "./attention-input.ts";
 
 /** Softmax attention of a sample in which every query sees every key. */
 export interface BidirectionalSample {

@@ -9,8 +9,9 @@ import { RandomStream, streamPurpose } from "../random/stream.ts";
 import { coreSystem } from "./core-system.ts";
 import { fitCore } from "./non-negative-core.ts";
 import type { CoreFitOptions } from "./non-negative-core.ts";
-import { checkInputs, sampleAttention } from "./sample-attention.ts";
-import type { AttentionInput } from "./sample-attention.ts";
+import { checkInputs } from "./attention-input.ts";
+import { sampleAttention } from "./sample-attention.ts";
+import type { AttentionInput } from "./attention-input.ts";
 
 export interface FitFeatureCoreOptions extends CoreFitOptions {
   /** Seed for the choice of rows. */

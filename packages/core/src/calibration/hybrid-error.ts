@@ -8,8 +8,10 @@ import type { FeatureMap } from "../features/feature-map.ts";
 import { multiplyTransposed } from "../linear-algebra/products.ts";
 import { RandomStream, streamPurpose } from "../random/stream.ts";
 import type { AttentionError } from "./attention-error.ts";
-import { checkInputs, forEachOther, sampleAttention } from "./sample-attention.ts";
-import type { AttentionInput, SampledAttention } from "./sample-attention.ts";
+import { checkInputs } from "./attention-input.ts";
+import { sampleAttentionForEach } from "./sample-attention.ts";
+import type { AttentionInput } from "./attention-input.ts";
+import type { SampledAttention } from "./sample-attention.ts";
 
 export interface HybridSampleOptions {
   /** Which keys are exact. Default: none, plain FAVOR. */
@@ -49,20 +51,53 @@ export function hybridSample(
   dim: number,
   options: HybridSampleOptions = {},
 ): HybridSample {
-  requireInteger("dim", dim, 1, 1 << 20);
   requireObject("options", options, "{ exactKeys: { window: 32 } }");
-  const { exactKeys, rows = 2560, causal = false, seed = 0 } = options;
+  const { exactKeys, ...others } = options;
+  return hybridSamples(inputs, dim, [exactKeys], others)[0]!;
+}
+
+/**
+ * {@link hybridSample} for several candidates of exact keys, one sample for each, of the same rows. Their attention is
+ * computed once and shared, which makes further candidates nearly free.
+ *
+ * @param candidates Which keys are exact; undefined for none.
+ * @throws ArgumentError as {@link hybridSample}, or without candidates.
+ */
+export function hybridSamples(
+  inputs: readonly AttentionInput[],
+  dim: number,
+  candidates: readonly (ExactKeysOptions | undefined)[],
+  options: Omit<HybridSampleOptions, "exactKeys"> = {},
+): HybridSample[] {
+  requireInteger("dim", dim, 1, 1 << 20);
+  requireObject("options", options, "{ rows: 2560 }");
+  if (!Array.isArray(candidates) || candidates.length === 0) {
+    throw new ArgumentError("candidates", "at least one, such as { window: 32 }", candidates);
+  }
+  const { rows = 2560, causal = false, seed = 0 } = options;
   requireInteger("options.rows", rows, 1, 1 << 30);
   checkInputs(inputs, dim, causal);
   const stream = new RandomStream({ seed, purpose: streamPurpose.sampling });
-  const sample = sampleAttention(inputs, unchangedCoordinates(dim), rows, stream, { causal, exactKeys });
+  const samples = sampleAttentionForEach(inputs, unchangedCoordinates(dim), rows, stream, { causal, candidates });
+  return samples.map((sample) => ({ dim, inputs: sample, remaining: remainingShare(sample) }));
+}
+
+/** The share of all attention that goes to keys that are not exact. */
+function remainingShare(sample: readonly SampledAttention[]): number {
   let [left, all] = [0, 0];
   for (const { attention, attended, exact } of sample) {
     const keys = attention.length / attended.length;
-    for (const [i, end] of attended.entries()) forEachOther(exact?.[i], end, (j) => (left += attention[i * keys + j]!));
+    for (let i = 0; i < attended.length; i++) {
+      const ranges = exact?.[i] ?? [];
+      let sum = 0;
+      for (let at = 0; at < ranges.length; at += 2) {
+        for (let j = ranges[at]!; j < ranges[at + 1]!; j++) sum += attention[i * keys + j]!;
+      }
+      left += 1 - sum;
+    }
     all += attended.length;
   }
-  return { dim, inputs: sample, remaining: all === 0 ? 0 : left / all };
+  return all === 0 ? 0 : left / all;
 }
 
 /**
@@ -82,33 +117,66 @@ export function hybridError(featureMap: FeatureMap | undefined, sample: HybridSa
   }
   let [squares, norm, misplaced, farShare, rows] = [0, 0, 0, 0, 0];
   for (const { query, key, attention, attended, exact, logNormaliser } of inputs) {
-    const queries = attended.length;
-    const keys = attention.length / queries;
+    const keys = attention.length / attended.length;
     const estimate = featureMap && estimates(featureMap, query, key, logNormaliser);
-    const weights = new Float64Array(keys);
     for (const [i, end] of attended.entries()) {
-      const row = i * keys;
-      weights.set(attention.subarray(row, row + keys));
-      let far = 0;
-      let total = 0;
-      forEachOther(exact?.[i], end, (j) => {
-        weights[j] = estimate?.[row + j] ?? 0;
-        far += weights[j]!;
-      });
-      for (let j = 0; j < end; j++) total += weights[j]!;
-      for (let j = 0; j < end; j++) {
-        const difference = (total === 0 ? 0 : weights[j]! / total) - attention[row + j]!;
-        squares += difference * difference;
-        norm += attention[row + j]! ** 2;
-        misplaced += Math.abs(difference) / 2;
-      }
-      farShare += total === 0 ? 0 : far / total;
+      const row = attention.subarray(i * keys, i * keys + end);
+      const estimated = estimate?.subarray(i * keys, i * keys + end);
+      const part = rowError(row, estimated, exact?.[i] ?? []);
+      squares += part.squares;
+      norm += part.norm;
+      misplaced += part.misplaced;
+      farShare += part.farShare;
     }
-    rows += queries;
+    rows += attended.length;
   }
   if (rows === 0) return { relative: 0, misplaced: 0, farShare: 0 };
   return { relative: Math.sqrt(squares / norm), misplaced: misplaced / rows, farShare: farShare / rows };
 }
+
+/**
+ * One row of softmax attention, P, against the exact keys' P and the others' estimates over the sum of both.
+ *
+ * @param exact ranges [from, to, ...] of exact keys.
+ */
+function rowError(
+  row: Float64Array,
+  estimated: Float64Array | undefined,
+  exact: readonly number[],
+): { squares: number; norm: number; misplaced: number; farShare: number } {
+  let [exactSum, exactSquares, far, norm] = [0, 0, 0, 0];
+  for (let at = 0; at < exact.length; at += 2) {
+    for (let j = exact[at]!; j < exact[at + 1]!; j++) {
+      exactSum += row[j]!;
+      exactSquares += row[j]! * row[j]!;
+    }
+  }
+  for (let at = 0; at <= exact.length; at += 2) {
+    const [from, to] = [exact[at - 1] ?? 0, exact[at] ?? row.length];
+    for (let j = from; j < to; j++) {
+      norm += row[j]! * row[j]!;
+      if (estimated) far += estimated[j]!;
+    }
+  }
+  norm += exactSquares;
+  const total = exactSum + far;
+  // What the exact keys get too much, for each of their weights; no key gets anything without a total.
+  const excess = total === 0 ? -1 : 1 / total - 1;
+  let squares = excess * excess * exactSquares;
+  let misplaced = Math.abs(excess) * exactSum;
+  for (let at = 0; at <= exact.length; at += 2) {
+    const [from, to] = [exact[at - 1] ?? 0, exact[at] ?? row.length];
+    for (let j = from; j < to; j++) {
+      const difference = (estimated && total > 0 ? estimated[j]! / total : 0) - row[j]!;
+      squares += difference * difference;
+      misplaced += Math.abs(difference);
+    }
+  }
+  return { squares, norm, misplaced: misplaced / 2, farShare: total === 0 ? 0 : far / total };
+}
+
+/** exp of more overflows. */
+const mostExponent = 700;
 
 /** The estimate of exp(q.k) divided by softmax's normaliser, `[queries, keys]`. */
 function estimates(
@@ -122,9 +190,13 @@ function estimates(
   const keys = featureMap.keyStabilized(key, { scope: "row" });
   const width = key.length / dim;
   const products = multiplyTransposed(queries.features, keys.features, query.length / dim, count, width);
-  for (let i = 0; i < products.length; i++) {
-    const row = Math.floor(i / width);
-    products[i]! *= Math.exp(queries.logScale[row]! + keys.logScale[i % width]! - logNormaliser[row]!);
+  // exp(scale of the query + scale of the key - normaliser) as a product, because exp takes longer than all else here.
+  const largest = keys.logScale.reduce((a, b) => Math.max(a, b), -Infinity);
+  const ofKey = keys.logScale.map((scale) => Math.exp(scale - largest));
+  for (const [row, normaliser] of logNormaliser.entries()) {
+    // Infinity times a key's 0 would be NaN.
+    const ofRow = Math.exp(Math.min(mostExponent, queries.logScale[row]! + largest - normaliser));
+    for (let j = 0; j < width; j++) products[row * width + j]! *= ofKey[j]! * ofRow;
   }
   return products;
 }

@@ -12,8 +12,10 @@ import { kMeans } from "./k-means.ts";
 import type { HeadMoments } from "./moments.ts";
 import { fitCore } from "./non-negative-core.ts";
 import type { CoreFitOptions } from "./non-negative-core.ts";
-import { checkInputs, checkSlope, sampleAttention } from "./sample-attention.ts";
-import type { AttentionInput, SampledAttention } from "./sample-attention.ts";
+import { checkInputs, checkSlope } from "./attention-input.ts";
+import { remainingSquares, sampleAttention } from "./sample-attention.ts";
+import type { AttentionInput } from "./attention-input.ts";
+import type { SampledAttention } from "./sample-attention.ts";
 
 export interface FitLandmarksOptions extends CoreFitOptions {
   /** Features M. */
@@ -70,11 +72,26 @@ export function fitLandmarks(
   options: FitLandmarksOptions,
 ): LandmarkDescription {
   requireObject("options", options, "{ count: 128, seed: 0 }");
-  const { count, seed, layer = 0, head = 0, exactKeys, slope = 0 } = options;
+  requireInteger("options.count", options.count, 1, 1 << 14);
+  return landmarkFitter(inputs, moments, options)(options.count);
+}
+
+/**
+ * {@link fitLandmarks} for several numbers of features, which share the sample of the attention matrix.
+ *
+ * @returns the fit of so many features.
+ * @throws ArgumentError and FavorError as {@link fitLandmarks}.
+ */
+export function landmarkFitter(
+  inputs: readonly AttentionInput[],
+  moments: HeadMoments,
+  options: Omit<FitLandmarksOptions, "count">,
+): (count: number) => LandmarkDescription {
+  requireObject("options", options, "{ seed: 0 }");
+  const { seed, layer = 0, head = 0, exactKeys, slope = 0 } = options;
   const { rows = slope > 0 ? 640 : 2560 } = options;
   const causal = exactKeys !== undefined && (options.causal ?? false);
   checkSlope(slope, exactKeys);
-  requireInteger("options.count", count, 1, 1 << 14);
   requireInteger("options.rows", rows, 1, 1 << 30);
   const { dim } = moments;
   checkInputs(inputs, dim, causal, slope);
@@ -90,27 +107,31 @@ export function fitLandmarks(
     );
   }
 
-  const clustering = new RandomStream({ ...address, purpose: streamPurpose.clustering });
-  const keyLandmarks = centres(sample, "key", "keyWeight", dim, count, clustering);
-  const queryLandmarks = centres(sample, "query", "queryWeight", dim, count, clustering);
-  const { system, queryLogScale, keyLogScale } = coreSystem(
-    sample,
-    count,
-    sample.map(({ query, logNormaliser }) => logFeatures(query, keyLandmarks, dim, count, logNormaliser, -1)),
-    sample.map(({ key, keyLogWeight }) => logFeatures(key, queryLandmarks, dim, count, keyLogWeight, 1)),
-  );
-  const { core } = fitCore(system, options);
-  for (let i = 0; i < core.length; i++) core[i]! *= Math.exp(-keyLogScale[i % count]!);
-  return {
-    version: descriptionVersion,
-    kind: "landmark",
-    dim,
-    count,
-    ...plainCoordinates(balanced),
-    keyLandmarks: Array.from(keyLandmarks),
-    queryLandmarks: Array.from(queryLandmarks),
-    logWeight: Array.from(queryLogScale, (value) => -value),
-    core: Array.from(core),
+  const weights = sample.map(remainingSquares);
+  return (count) => {
+    requireInteger("count", count, 1, 1 << 14);
+    const clustering = new RandomStream({ ...address, purpose: streamPurpose.clustering });
+    const keyLandmarks = centres(sample, "key", weights, dim, count, clustering);
+    const queryLandmarks = centres(sample, "query", weights, dim, count, clustering);
+    const { system, queryLogScale, keyLogScale } = coreSystem(
+      sample,
+      count,
+      sample.map(({ query, logNormaliser }) => logFeatures(query, keyLandmarks, dim, count, logNormaliser, -1)),
+      sample.map(({ key, keyLogWeight }) => logFeatures(key, queryLandmarks, dim, count, keyLogWeight, 1)),
+    );
+    const { core } = fitCore(system, options);
+    for (let i = 0; i < core.length; i++) core[i]! *= Math.exp(-keyLogScale[i % count]!);
+    return {
+      version: descriptionVersion,
+      kind: "landmark",
+      dim,
+      count,
+      ...plainCoordinates(balanced),
+      keyLandmarks: Array.from(keyLandmarks),
+      queryLandmarks: Array.from(queryLandmarks),
+      logWeight: Array.from(queryLogScale, (value) => -value),
+      core: Array.from(core),
+    };
   };
 }
 
@@ -118,23 +139,24 @@ export function fitLandmarks(
 function centres(
   sample: readonly SampledAttention[],
   side: "query" | "key",
-  weight: "queryWeight" | "keyWeight",
+  squares: readonly ReturnType<typeof remainingSquares>[],
   dim: number,
   count: number,
   stream: RandomStream,
 ): Float64Array {
-  const total = sample.reduce((sum, input) => sum + input[weight].length, 0);
+  const total = squares.reduce((sum, weights) => sum + weights[side].length, 0);
   const used = Math.min(total, Math.max(clusteredRows, 4 * count));
   const points = new Float64Array(used * dim);
   const weights = new Float64Array(used);
   let seen = 0;
   let taken = 0;
-  for (const input of sample) {
-    for (let row = 0; row < input[weight].length; row++, seen++) {
+  for (const [i, input] of sample.entries()) {
+    const own = squares[i]![side];
+    for (let row = 0; row < own.length; row++, seen++) {
       // Selection sampling: exactly `used` of `total`, every subset equally likely.
       if (stream.uniform() * (total - seen) >= used - taken) continue;
       points.set(input[side].subarray(row * dim, (row + 1) * dim), taken * dim);
-      weights[taken++] = input[weight][row]!;
+      weights[taken++] = own[row]!;
     }
   }
   return kMeans(points, dim, count, stream, { weights, iterations: lloydIterations });
@@ -152,6 +174,8 @@ function logFeatures(
   const rows = x.length / dim;
   requireLength("perRow", perRow, rows);
   const out = multiplyTransposed(x, landmarks, rows, dim, count);
-  for (let i = 0; i < out.length; i++) out[i]! += sign * perRow[Math.floor(i / count)]!;
+  for (let row = 0; row < rows; row++) {
+    for (let m = 0; m < count; m++) out[row * count + m]! += sign * perRow[row]!;
+  }
   return out;
 }

@@ -5,8 +5,11 @@ import type { LandmarkDescription } from "../features/description.ts";
 import { addTransposedProduct, multiply, multiplyTransposed, transpose } from "../linear-algebra/products.ts";
 import { RandomStream, streamPurpose } from "../random/stream.ts";
 import { Adam } from "./adam.ts";
-import { checkInputs, checkSlope, forEachOther, sampleAttention } from "./sample-attention.ts";
-import type { AttentionInput, SampledAttention } from "./sample-attention.ts";
+import { checkInputs, checkSlope } from "./attention-input.ts";
+import { forEachOther } from "./exact-ranges.ts";
+import { sampleAttention } from "./sample-attention.ts";
+import type { AttentionInput } from "./attention-input.ts";
+import type { SampledAttention } from "./sample-attention.ts";
 
 export interface RefineLandmarksOptions {
   readonly seed: number;

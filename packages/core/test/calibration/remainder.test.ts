@@ -1,6 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { createFeatureMap, hybridAttention } from "../../src/index.ts";
-import { fitCore, fitLandmarks, hybridError, hybridSample, MomentAccumulator } from "../../src/calibration/index.ts";
+import {
+  fitCore,
+  fitLandmarks,
+  hybridError,
+  hybridSample,
+  hybridSamples,
+  landmarkFitter,
+  MomentAccumulator,
+} from "../../src/calibration/index.ts";
 import { remainderPrediction } from "../../src/calibration/remainder.ts";
 import { addTransposedProduct, multiply, multiplyTransposed } from "../../src/linear-algebra/products.ts";
 import { relativeError } from "../attention/samples.ts";
@@ -27,8 +35,22 @@ describe("the prediction of what exact keys leave out", () => {
     attended: Uint32Array.from({ length: queries }, (_, i) => keys - Math.floor(i / 2)),
   });
 
-  it("is its definition, with weights of 0 and 1", () => {
-    const inputs = [input(1), input(3)];
+  // Rows of a block of queries share their exact keys; in causal attention no two rows do.
+  const byBlock = [
+    [0, 3, 20, 24],
+    [5, 6],
+  ];
+  const shared = (seed: number) => ({
+    ...input(seed),
+    exact: Array.from({ length: queries }, (_, i) => byBlock[i < 7 ? 0 : 1]!),
+    attended: new Uint32Array(queries).fill(keys),
+  });
+
+  it.each([
+    ["of each row", input],
+    ["of several rows", shared],
+  ])("is its definition, with weights of 0 and 1, for exact keys %s", (_, made) => {
+    const inputs = [made(1), made(3)];
     const core = positive(count * count, 5);
     const expected = new Float64Array(count * count);
     for (const { phiQuery, phiKey, exact, attended } of inputs) {
@@ -76,6 +98,12 @@ describe("landmarks fitted to the remainder", () => {
     expect(Math.abs(remainder.farShare - sample.remaining)).toBeLessThan(0.1 * sample.remaining);
   });
 
+  it("are the same if one sample serves several numbers of features", () => {
+    const options = { seed: 1, exactKeys };
+    const fitted = landmarkFitter(train, moments, options);
+    for (const count of [8, 4]) expect(fitted(count)).toEqual(fitLandmarks(train, moments, { ...options, count }));
+  });
+
   it("are the same every time, and refuse inputs of which nothing remains", () => {
     const options = { count: 4, seed: 1, exactKeys };
     expect(fitLandmarks(train, moments, options)).toEqual(fitLandmarks(train, moments, options));
@@ -109,6 +137,18 @@ describe("the error of hybrid attention", () => {
     }
     const { relative } = hybridError(map, hybridSample([input!], dim, { exactKeys, causal }));
     expect(relative).toBeCloseTo(Math.sqrt(squares / norm), 10);
+  });
+
+  it.each([false, true])("is the same on a sample that several candidates share, causal: %s", (causal) => {
+    const candidates = [{ window: 8 }, exactKeys, { window: 8, chosenBlocks: 3 }, { window: 200 }];
+    const samples = hybridSamples(test, dim, candidates, { causal });
+    for (const [i, candidate] of candidates.entries()) {
+      // Rows are those of blocks of the widest candidate.
+      const all = hybridSamples(test, dim, [candidate, { window: 200 }], { causal })[0]!;
+      expect(samples[i]!.remaining).toBe(all.remaining);
+      expect(hybridError(featureMap, samples[i]!)).toEqual(hybridError(featureMap, all));
+    }
+    expect(() => hybridSamples(test, dim, [])).toThrow("candidates");
   });
 
   it("is 0 if all keys are exact", () => {

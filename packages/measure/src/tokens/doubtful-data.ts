@@ -16,6 +16,7 @@ export const dataWarningCodes = [
   "pooling-disagrees",
   "pooling-incomplete",
   "break-even-beyond-positions",
+  "break-even-beyond-data",
 ] as const;
 
 /** A problem with the data files that the user should know before relying on the result. */

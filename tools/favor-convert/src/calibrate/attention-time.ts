@@ -30,13 +30,33 @@ const price = {
  *
  * @param length - tokens, queries and keys alike.
  */
-export function timeShare({ window, chosenBlocks, count }: AttentionWork, length: number): number {
-  const exact = Math.min(length, exactKeysOf({ window, chosenBlocks }));
-  const units =
+export function timeShare(work: AttentionWork, length: number): number {
+  return unitsOf(work, Math.min(length, exactKeysOf(work))) / length + comparisonShare(work);
+}
+
+/**
+ * From how many tokens on several attentions together take less time than fused exact attention, by the model of cost.
+ * Shorter inputs take more time, also those of which all keys are exact.
+ */
+export function timeBreakEven(attentions: readonly { readonly work: AttentionWork; readonly heads: number }[]): number {
+  let [units, saved] = [0, 0];
+  for (const { work, heads } of attentions) {
+    units += heads * unitsOf(work, exactKeysOf(work));
+    saved += heads * (1 - comparisonShare(work));
+  }
+  return Math.ceil(units / saved);
+}
+
+/** The time for a query that does not depend on the length. */
+function unitsOf({ window, count }: AttentionWork, exact: number): number {
+  return (
     (count === 0 ? 0 : price.farField + price.feature * count) +
-    (window === 0 ? 0 : price.blocks + price.exactKey(window) * exact) +
-    (chosenBlocks === 0 ? 0 : price.comparison * length);
-  return units / length;
+    (window === 0 ? 0 : price.blocks + price.exactKey(window) * exact)
+  );
+}
+
+function comparisonShare({ chosenBlocks }: AttentionWork): number {
+  return chosenBlocks === 0 ? 0 : price.comparison;
 }
 
 /** How many keys are exact for a query, the first one aside. */

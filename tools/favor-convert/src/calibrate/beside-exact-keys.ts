@@ -1,6 +1,6 @@
 import { createFeatureMap } from "@favor/core";
 import type { FeatureMapDescription } from "@favor/core";
-import { hybridError, hybridSample } from "@favor/core/calibration";
+import { hybridError, hybridSamples } from "@favor/core/calibration";
 import type { AttentionInput, HybridSample } from "@favor/core/calibration";
 import type { ExactKeys } from "@favor/rewriter";
 
@@ -23,8 +23,8 @@ export interface SurveyJob {
 export interface BesideJob extends Omit<HeadSample, "slope"> {
   readonly kind: "beside";
   readonly exactKeys: ExactKeys;
-  /** Features M. */
-  readonly count: number;
+  /** Features M: one fit for each. */
+  readonly counts: readonly number[];
   /** Whether features are fitted to all keys, because too few are not exact. */
   readonly toAllKeys: boolean;
   readonly refine: number;
@@ -58,37 +58,39 @@ export interface PartErrors {
 }
 
 export function survey({ inputs, dim, candidates, causal }: SurveyJob): number[] {
-  const whole = inputs.map(inFloat64);
-  return candidates.map((exactKeys) => errorOf(undefined, sampleOf(whole, dim, exactKeys, causal)));
+  return samplesOf(inputs.map(inFloat64), dim, candidates, causal).map((sample) => errorOf(undefined, sample));
 }
 
 /** @throws FavorError "degenerate-fit". */
-export function fitBeside(job: BesideJob): BesideFit {
-  const { moments, exactKeys, count, causal, refine, seed, layer, head } = job;
+export function fitBeside(job: BesideJob): BesideFit[] {
+  const { moments, exactKeys, counts, causal, refine, seed, layer, head } = job;
   const [inputs, heldOut] = [job.inputs.map(inFloat64), job.heldOut.map(inFloat64)];
-  const { dim } = moments;
-  const sample = heldOut.length === 0 ? undefined : sampleOf(heldOut, dim, exactKeys, causal);
-  const options = { seed, layer, head, count, causal, ...(!job.toAllKeys && { exactKeys }) };
+  const [sample] = heldOut.length === 0 ? [] : samplesOf(heldOut, moments.dim, [exactKeys], causal);
+  const options = { seed, layer, head, causal, ...(!job.toAllKeys && { exactKeys }) };
   const error = sample && ((description: FeatureMapDescription): number => errorOf(description, sample));
-  const fit = fitFeatures(inputs, moments, options, refine, error);
-  return { ...fit, droppedError: sample ? errorOf(undefined, sample) : 0 };
+  const droppedError = sample ? errorOf(undefined, sample) : 0;
+  return fitFeatures(inputs, moments, counts, options, refine, error).map((fit) => ({ ...fit, droppedError }));
 }
 
 export function errorsOfParts({ inputs, dim, exactKeys, description, causal }: PartsJob): PartErrors {
-  const whole = inputs.map(inFloat64);
-  const sample = sampleOf(whole, dim, exactKeys, causal);
-  const chosen = errorOf(undefined, sample);
-  const { window } = exactKeys;
-  return {
-    near: (exactKeys.chosenBlocks ?? 0) === 0 ? chosen : errorOf(undefined, sampleOf(whole, dim, { window }, causal)),
-    chosen,
-    whole: errorOf(description, sample),
-  };
+  const { window, chosenBlocks = 0 } = exactKeys;
+  const [whole, near = whole] = samplesOf(
+    inputs.map(inFloat64),
+    dim,
+    chosenBlocks === 0 ? [exactKeys] : [exactKeys, { window }],
+    causal,
+  );
+  return { near: errorOf(undefined, near!), chosen: errorOf(undefined, whole!), whole: errorOf(description, whole!) };
 }
 
-/** The rows of all inputs: hybridSample takes at most 128 of each. */
-function sampleOf(inputs: readonly AttentionInput[], dim: number, exactKeys: ExactKeys, causal: boolean): HybridSample {
-  return hybridSample(inputs, dim, { exactKeys, causal, rows: 1 << 30 });
+/** The rows of all inputs, at most 128 of each, for each candidate. */
+function samplesOf(
+  inputs: readonly AttentionInput[],
+  dim: number,
+  candidates: readonly ExactKeys[],
+  causal: boolean,
+): HybridSample[] {
+  return hybridSamples(inputs, dim, candidates, { causal, rows: 1 << 30 });
 }
 
 function errorOf(description: FeatureMapDescription | undefined, sample: HybridSample): number {

@@ -60,17 +60,39 @@ export async function fitBeside(
   const toAllKeys = longest < leastLength * exactKeysOf(exactKeys);
   const isChosen = isCompared && !toAllKeys;
   const counts = isChosen ? countCandidates(fixed, exactKeys) : [fixed.count ?? unseenCount];
-  const fitOf = async (count: number): Promise<readonly BesideFit[]> =>
-    Promise.all(heads.map((head) => run({ ...head, kind: "beside", exactKeys, count, toAllKeys, refine })));
-  let best = await fitOf(counts[0]!);
-  for (const count of counts.slice(1)) {
-    const fits = await fitOf(count);
-    if (!isWorthwhile(errorOf(fits), errorOf(best))) break;
-    best = fits;
-  }
+  const best = await bestCount(counts, async (few) => {
+    const byHead = await Promise.all(
+      heads.map((head) => run({ ...head, kind: "beside", exactKeys, counts: few, toAllKeys, refine })),
+    );
+    return few.map((_, i) => byHead.map((fits) => fits[i]!));
+  });
   const dropped = meanOf(best, ({ droppedError }) => droppedError);
   const isDropped = isChosen && fixed.count === undefined && dropped > 0 && !isWorthwhile(errorOf(best), dropped);
   return { featureMaps: isDropped ? [] : nearer(best), exactKeys };
+}
+
+/**
+ * The fits of all heads with the first number of features that the next one does not improve on enough.
+ *
+ * @param counts - ascending.
+ * @param fitsOf - fits every head for each of some numbers; together they take less time than one by one.
+ */
+async function bestCount(
+  counts: readonly number[],
+  fitsOf: (few: readonly number[]) => Promise<readonly (readonly BesideFit[])[]>,
+): Promise<readonly BesideFit[]> {
+  // Two are needed to compare; further ones seldom are.
+  const [first, ...others] = [counts.slice(0, 2), ...counts.slice(2).map((count) => [count])];
+  let [best, ...next] = await fitsOf(first!);
+  for (;;) {
+    for (const fits of next) {
+      if (!isWorthwhile(errorOf(fits), errorOf(best!))) return best!;
+      best = fits;
+    }
+    const few = others.shift();
+    if (few === undefined) return best!;
+    next = [...(await fitsOf(few))];
+  }
 }
 
 /** The error of the better kind of features. */

@@ -9,7 +9,7 @@ import { fitAlone, fitBeside } from "./fit-site.ts";
 import type { Run } from "./fit-site.ts";
 import type { HeadPool } from "./head-pool.ts";
 import { MomentSums } from "./moments.ts";
-import { splitInputs } from "./sampled-rows.ts";
+import { longInputs, splitInputs } from "./sampled-rows.ts";
 import { gatherSamples } from "./samples.ts";
 import type { SiteSample } from "./samples.ts";
 import type { TappedModel } from "./tapped-model.ts";
@@ -57,6 +57,7 @@ export async function fitSites(
     lengths,
     !isFitted ? 0 : isLandmark ? fittedRows : selectionRows,
     isLandmark ? selectionRows : 0,
+    taps.some(({ site }) => fixedOf(site) !== undefined) ? longInputs(lengths) : undefined,
   );
   const { fitted } = split;
   progress.stage("Calibrating", inputs.length);

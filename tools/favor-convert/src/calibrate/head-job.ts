@@ -43,7 +43,8 @@ interface Results {
   readonly error: number;
   /** The relative error of each candidate. */
   readonly survey: number[];
-  readonly beside: BesideFit;
+  /** One for each number of features. */
+  readonly beside: BesideFit[];
   readonly parts: PartErrors;
 }
 
@@ -77,9 +78,10 @@ function resultOf(job: HeadJob): Results[HeadJob["kind"]] {
 }
 
 function fitHead(job: LandmarkJob): LandmarkFit {
-  const { heldOut, moments, refine } = job;
+  const { heldOut, moments, count, refine } = job;
   const error = (description: FeatureMapDescription): number => errorOf({ ...job, description, inputs: heldOut });
-  return fitFeatures(job.inputs.map(inFloat64), moments, job, refine, heldOut.length === 0 ? undefined : error);
+  const errorOnHeldOut = heldOut.length === 0 ? undefined : error;
+  return fitFeatures(job.inputs.map(inFloat64), moments, [count], job, refine, errorOnHeldOut)[0]!;
 }
 
 /** |P_hat - P|_F / |P|_F over the sample. */

@@ -1,5 +1,5 @@
 import type { FeatureMapDescription } from "@favor/core";
-import { calibrate, fitLandmarks, refineLandmarks } from "@favor/core/calibration";
+import { calibrate, landmarkFitter, refineLandmarks } from "@favor/core/calibration";
 import type { AttentionInput, FitLandmarksOptions, HeadMoments } from "@favor/core/calibration";
 
 /** Fitted landmarks and as many calibrated random features, with their errors on held-out inputs. */
@@ -14,27 +14,32 @@ export interface LandmarkFit {
 /**
  * Fits landmarks, refines them by `refine` steps of gradient descent, and draws as many calibrated random features.
  *
+ * @param counts - numbers of features; one fit for each.
  * @param error - of features on the held-out inputs; undefined if there are none.
  * @throws FavorError "degenerate-fit".
  */
 export function fitFeatures(
   inputs: readonly AttentionInput[],
   moments: HeadMoments,
-  options: FitLandmarksOptions,
+  counts: readonly number[],
+  options: Omit<FitLandmarksOptions, "count">,
   refine: number,
   error?: (description: FeatureMapDescription) => number,
-): LandmarkFit {
-  const fitted = fitLandmarks(inputs, moments, options);
-  const refined = refine === 0 ? fitted : refineLandmarks(fitted, inputs, { ...options, steps: refine });
-  const random = calibrate(moments, options);
-  if (error === undefined) return { landmark: refined, random, landmarkError: 0, randomError: 0 };
-  const [before, after] = [error(fitted), refine === 0 ? Infinity : error(refined)];
-  // Refinement follows each query's own distribution and may worsen the whole: then the fit is kept.
-  const isNearer = after < before;
-  return {
-    landmark: isNearer ? refined : fitted,
-    random,
-    landmarkError: isNearer ? after : before,
-    randomError: error(random),
-  };
+): LandmarkFit[] {
+  const fitterOf = landmarkFitter(inputs, moments, options);
+  return counts.map((count) => {
+    const fitted = fitterOf(count);
+    const refined = refine === 0 ? fitted : refineLandmarks(fitted, inputs, { ...options, steps: refine });
+    const random = calibrate(moments, { ...options, count });
+    if (error === undefined) return { landmark: refined, random, landmarkError: 0, randomError: 0 };
+    const [before, after] = [error(fitted), refine === 0 ? Infinity : error(refined)];
+    // Refinement follows each query's own distribution and may worsen the whole: then the fit is kept.
+    const isNearer = after < before;
+    return {
+      landmark: isNearer ? refined : fitted,
+      random,
+      landmarkError: isNearer ? after : before,
+      randomError: error(random),
+    };
+  });
 }

@@ -20,7 +20,7 @@ export function keptQueries(
   window: number,
   { seed, number }: { readonly seed: number; readonly number: number },
 ): Uint32Array | undefined {
-  const width = window === 0 ? leastWidth : window * Math.ceil(leastWidth / window);
+  const width = keptWidth(window);
   const blocks = Math.ceil(queries / width);
   if (blocks <= keptBlocks) return undefined;
   const stream = new RandomStream({ seed, purpose: streamPurpose.sampling, layer: rowStream, epoch: number });
@@ -33,6 +33,15 @@ export function keptQueries(
     for (let row = block * width; row < Math.min(queries, (block + 1) * width); row++) rows.push(row);
   }
   return Uint32Array.from(rows);
+}
+
+/** How many queries {@link keptQueries} keeps at most. */
+export function keptCount(queries: number, window: number): number {
+  return Math.min(queries, keptBlocks * keptWidth(window));
+}
+
+function keptWidth(window: number): number {
+  return window === 0 ? leastWidth : window * Math.ceil(leastWidth / window);
 }
 
 /** Rows that one input counts for at most, as in `fitLandmarks`. */
@@ -54,13 +63,35 @@ const heldOutShare = 0.2;
  * Divides inputs into those to fit to, of about `fittedRows` queries, and those to compare on, of about `heldOutRows`.
  *
  * @param lengths - tokens per input.
+ * @param numbers - of the inputs to divide; default: all.
  */
-export function splitInputs(lengths: readonly number[], fittedRows: number, heldOutRows: number): Split {
-  const most = lengths.length < 5 ? lengths.length : Math.floor(lengths.length * (1 - heldOutShare));
-  const fitted = spread(lengths, [...lengths.keys()], fittedRows, most);
+export function splitInputs(
+  lengths: readonly number[],
+  fittedRows: number,
+  heldOutRows: number,
+  numbers: readonly number[] = [...lengths.keys()],
+): Split {
+  const most = numbers.length < 5 ? numbers.length : Math.floor(numbers.length * (1 - heldOutShare));
+  const fitted = spread(lengths, numbers, fittedRows, most);
   const taken = new Set(fitted);
-  const others = [...lengths.keys()].filter((index) => !taken.has(index));
+  const others = numbers.filter((index) => !taken.has(index));
   return { fitted, heldOut: spread(lengths, others, heldOutRows, others.length) };
+}
+
+/** So many long inputs are enough to fit to and to compare on. */
+const enoughInputs = 28;
+
+/**
+ * Numbers of the inputs that tell about features beside exact keys: of short ones nearly all keys are exact. They have at
+ * least half as many tokens as the longest; a quarter, and so on, if those are too few.
+ */
+export function longInputs(lengths: readonly number[]): readonly number[] {
+  const longest = Math.max(0, ...lengths);
+  for (let least = longest / 2; least >= 1; least /= 2) {
+    const numbers = [...lengths.keys()].filter((index) => lengths[index]! >= least);
+    if (numbers.length >= enoughInputs) return numbers;
+  }
+  return [...lengths.keys()];
 }
 
 /** At most `most` of the numbered inputs, evenly spread, with about `rows` queries. */

@@ -5,7 +5,7 @@ import type { Tensor } from "onnxruntime-node";
 import { InputError } from "@favor/checkpoints";
 import type { ModelRunner } from "@favor/measure";
 import type { MomentSums } from "./moments.ts";
-import { keptQueries } from "./sampled-rows.ts";
+import { keptCount, keptQueries } from "./sampled-rows.ts";
 
 /** One head's queries and keys in one input. */
 export interface HeadInput {
@@ -41,7 +41,7 @@ export interface GatherOptions {
 }
 
 /** Bytes of queries and keys to hold at a time. If there are more, the model is run again for the rest. */
-const heldBytes = 128 * 1024 * 1024;
+const heldBytes = 384 * 1024 * 1024;
 
 /**
  * Collects the keys and some blocks of queries of every head, in float32 and for groups of sites, so that memory use does
@@ -57,11 +57,10 @@ export async function* gatherSamples(
   sequences: readonly (readonly number[])[],
   options: GatherOptions,
 ): AsyncGenerator<SiteSample[]> {
-  const tokens = sequences.reduce((sum, ids) => sum + ids.length, 0);
   for (let start = 0; start < taps.length;) {
     let end = start;
     for (let bytes = 0; end < taps.length; end++) {
-      bytes += 8 * tokens * taps[end]!.heads * taps[end]!.dim;
+      for (const { length } of sequences) bytes += bytesOf(taps[end]!, length, options);
       if (end > start && bytes > heldBytes) break;
     }
     const group = taps.slice(start, end);
@@ -86,6 +85,17 @@ export async function* gatherSamples(
   }
 }
 
+/** Bytes of the queries and keys that are kept of a sequence. */
+function bytesOf(tap: SampleTap, length: number, { window = 0, whole = false }: GatherOptions): number {
+  const queries = isWhole(tap, whole) ? length : keptCount(length, window);
+  return 4 * tap.heads * tap.dim * (length + queries);
+}
+
+/** Causal attention needs the queries before a block too, and ALiBi all places. */
+function isWhole({ causal, slopes }: SampleTap, whole: boolean): boolean {
+  return whole || causal || slopes !== undefined;
+}
+
 interface Origin {
   readonly runner: ModelRunner;
   /** Tokens of the sequence. */
@@ -106,8 +116,8 @@ function inputsOf(
   const keys = rowsOf(values[tap.key]!, head, tap, { runner, length });
   return rowsOf(values[tap.query]!, head, tap, { runner, length }).map((query, entry) => {
     const key = keys[entry]!;
-    // Causal attention needs the queries before a block too, ALiBi all places, and cross-attention has none among the keys.
-    const isPart = !tap.causal && tap.slopes === undefined && !whole && query.length === key.length;
+    // The queries of cross-attention have no places among the keys.
+    const isPart = !isWhole(tap, whole) && query.length === key.length;
     const positions = isPart ? keptQueries(query.length / tap.dim, window, { seed, number }) : undefined;
     return positions === undefined
       ? { query: query.slice(), key: key.slice() }

@@ -1,7 +1,9 @@
-import type { DataWarning } from "@favor/measure/tokens";
+import type { DataUse, DataWarning } from "@favor/measure/tokens";
 import { grouped } from "@favor/measure/numbers";
 import { breakEvenLength } from "@favor/report";
-import type { SiteCost } from "@favor/report";
+import type { FavorFile, FavorOptions, SiteCost } from "@favor/report";
+
+import { timeBreakEven } from "../calibrate/attention-time.ts";
 
 /** From how many tokens on the converted attention takes less computation than softmax. */
 export interface BreakEven {
@@ -32,5 +34,30 @@ export function doubtAboutGain(breakEven: BreakEven | undefined): DataWarning | 
       `The model takes at most ${grouped(longest)} tokens, and linear attention takes less computation only from ` +
       `${grouped(length)} on: the converted model will not be faster. Use fewer features with --count, grow the position ` +
       `table with --max-length, or keep softmax (--features exact).`,
+  };
+}
+
+/**
+ * Warns where calibration chose exact keys that make inputs as long as its own data slower than exact attention. Time is that
+ * of the model of cost (docs/adr/0024-defaults-by-calibration.md): multiply-adds break even much earlier.
+ */
+export function doubtAboutDataLength(
+  { chosen = [] }: Pick<FavorOptions, "chosen">,
+  sites: FavorFile["sites"],
+  calibration: DataUse | undefined,
+): DataWarning | undefined {
+  const attentions = sites.flatMap(({ heads, exactKeys, featureMap }) =>
+    exactKeys === undefined ? [] : [{ heads, work: { ...exactKeys, count: featureMap?.width ?? 0 } }],
+  );
+  if (chosen.length === 0 || calibration === undefined || attentions.length === 0) return undefined;
+  const length = timeBreakEven(attentions);
+  const usual = Math.round(calibration.tokens / Math.max(1, calibration.sequences));
+  if (usual >= length) return undefined;
+  return {
+    code: "break-even-beyond-data",
+    message:
+      `The calibration data have ${grouped(usual)} tokens each on average. The exact keys and features that calibration chose ` +
+      `are faster than exact attention from about ${grouped(length)} tokens on, and slower before (measured in onnxruntime; ` +
+      `--speed measures this model on this machine). If your inputs are no longer than that, convert with --features exact.`,
   };
 }

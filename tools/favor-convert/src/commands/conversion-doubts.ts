@@ -1,9 +1,10 @@
 import type { Progress } from "@favor/checkpoints";
+import type { FavorFile, FavorOptions } from "@favor/report";
 import type { Evaluation } from "@favor/measure";
 import { warningsAbout } from "@favor/measure/judgement";
-import type { DataWarning } from "@favor/measure/tokens";
+import type { DataUse, DataWarning } from "@favor/measure/tokens";
 
-import { doubtAboutGain } from "./break-even.ts";
+import { doubtAboutDataLength, doubtAboutGain } from "./break-even.ts";
 import type { BreakEven } from "./break-even.ts";
 
 /** What is known of a conversion when it is done. */
@@ -12,14 +13,18 @@ export interface Finished {
   /** Number of tokens that the original chooses among; undefined if unknown. */
   readonly vocabulary: number | undefined;
   readonly breakEven: BreakEven | undefined;
+  readonly options: FavorOptions;
+  readonly sites: FavorFile["sites"];
+  readonly calibration: DataUse | undefined;
 }
 
 /** Warns of a measurement that says nothing, of a quality that is low, and of inputs that are too short to gain. */
 export async function conversionDoubts(
-  { evaluation, vocabulary, breakEven }: Finished,
+  { evaluation, vocabulary, breakEven, options, sites, calibration }: Finished,
   progress: Progress,
 ): Promise<DataWarning[]> {
-  const doubts = [...(await qualityDoubts(evaluation, vocabulary)), doubtAboutGain(breakEven)];
+  const aboutGain = doubtAboutGain(breakEven) ?? doubtAboutDataLength(options, sites, calibration);
+  const doubts = [...(await qualityDoubts(evaluation, vocabulary)), aboutGain];
   const found = doubts.filter((doubt) => doubt !== undefined);
   for (const { message } of found) progress.warn(message);
   return found;

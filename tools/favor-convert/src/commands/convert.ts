@@ -196,7 +196,10 @@ async function writeConverted(job: Job, found: readonly string[]): Promise<Omit<
   const notes = [...found, ...conversion.notes, ...uncalibrated, ...short, ...notCopied];
   const breakEven = breakEvenOf(siteCosts({ sites }), longest);
   const vocabulary = source.config.vocab_size ?? data.tokenizer?.size;
-  const doubts = await conversionDoubts({ evaluation, vocabulary, breakEven }, progress);
+  const doubts = await conversionDoubts(
+    { evaluation, vocabulary, breakEven, options, sites, calibration: data.calibration?.use },
+    progress,
+  );
   const warnings = [...data.warnings, ...doubts];
   const favor: FavorFile = {
     format: 3,

@@ -132,39 +132,51 @@ export function chooseBlocks(
   logMask: Float64Array,
   selector: BlockSelector = exact.selector,
 ): Int32Array[] {
-  const choose = blockChooser(key, dim, exact, logMask, selector);
+  const scoresOf = blockScorer(key, dim, exact, logMask, selector);
+  const rows = (from: number, to: number): Float64Array => query.subarray(from * dim, to * dim);
   return Array.from({ length: exact.queryBlocks }, (_, block) =>
-    choose(block, query.length / dim, (from, to) => query.subarray(from * dim, to * dim)),
+    chosenBlocksOf(exact, block, scoresOf(block, query.length / dim, rows)),
   );
 }
 
 /**
- * Like {@link chooseBlocks}, for one block of queries at a time.
- *
- * @returns a function of the block, the number of all queries, and what gives the queries from..to, `[to - from, dim]`.
+ * The selector's scores of all blocks of keys for a block of queries, given the number of all queries and what gives the
+ * queries from..to, `[to - from, dim]`; undefined if there is nothing to choose.
  */
-export function blockChooser(
+export type BlockScorer = (
+  block: number,
+  queries: number,
+  rows: (from: number, to: number) => Float64Array,
+) => Float64Array | undefined;
+
+/** Like {@link chooseBlocks}, for one block of queries at a time, and before the choice: see {@link chosenBlocksOf}. */
+export function blockScorer(
   key: Float64Array,
   dim: number,
   exact: ExactKeys,
   logMask: Float64Array,
   selector: BlockSelector = exact.selector,
-): (block: number, queries: number, rows: (from: number, to: number) => Float64Array) => Int32Array {
+): BlockScorer {
   const { window, queryMask, chosenBlocks } = exact;
-  if (chosenBlocks === 0) return () => new Int32Array(0);
+  if (chosenBlocks === 0) return () => undefined;
   const scoresOf = selector.prepare({ dim, width: window, key, logMask });
   return (block, queries, rows) => {
     const choose = choosers(exact, block, queries);
-    if (!choose) return new Int32Array(0);
+    if (!choose) return undefined;
     const { from, to, keyBlocks } = choose;
-    const scores = scoresOf({
+    return scoresOf({
       query: rows(from, to),
       queryMask: queryMask && Array.from({ length: to - from }, (_, row) => queryMask[from + row]!),
       keyBlocks,
     });
-    const near = nearBlocks(exact, block);
-    return largestBlocks(scores, chosenBlocks, (each) => each >= near.from && each < near.to);
   };
+}
+
+/** The blocks of the largest scores for a block of queries, ascending, without near ones. */
+export function chosenBlocksOf(exact: ExactKeys, block: number, scores: Float64Array | undefined): Int32Array {
+  if (scores === undefined || exact.chosenBlocks === 0) return new Int32Array(0);
+  const near = nearBlocks(exact, block);
+  return largestBlocks(scores, exact.chosenBlocks, (each) => each >= near.from && each < near.to);
 }
 
 /**

@@ -96,9 +96,12 @@ export function averagedQueries(options: AveragedQueriesOptions = {}): BlockSele
             width,
           );
         }
-        const scores = sumOfGroups(queries, dim, group, (mean) =>
-          blockLogMasses(multiplyTransposed(key.subarray(0, count * dim), mean, count, dim, 1), shown, width),
-        );
+        const scores = sumOfGroups(queries, dim, group, (means, groups) => {
+          const logits = multiplyTransposed(means, key.subarray(0, count * dim), groups, dim, count);
+          return Array.from({ length: groups }, (_, at) =>
+            blockLogMasses(logits.subarray(at * count, (at + 1) * count), shown, width),
+          );
+        });
         return hideEmpty(scores, shown, width);
       };
     },
@@ -167,12 +170,15 @@ export function keyDeviations({ directions, group = 16, deviations = 2 }: KeyDev
       const { mean, variance, logMass } = blockMoments(keys, directions, count);
       return (queries) => {
         const blocks = queries.keyBlocks;
-        const scores = sumOfGroups(queries, dim, group, (query) => {
+        const logsOf = (query: Float64Array): Float64Array => {
           const centres = multiplyTransposed(mean.subarray(0, blocks * dim), query, blocks, dim, 1);
           const along = multiplyTransposed(directions, query, count, dim, 1).map((x) => x * x);
           const variances = multiplyTransposed(variance.subarray(0, blocks * count), along, blocks, count, 1);
           return centres.map((centre, block) => centre + deviations * Math.sqrt(variances[block]!) + logMass[block]!);
-        });
+        };
+        const scores = sumOfGroups(queries, dim, group, (means, groups) =>
+          Array.from({ length: groups }, (_, at) => logsOf(means.subarray(at * dim, (at + 1) * dim))),
+        );
         return scores.map((score, block) => (logMass[block] === -Infinity ? -Infinity : score));
       };
     },
@@ -213,19 +219,26 @@ function blockMoments(
   return { mean, variance, logMass };
 }
 
-/** The sum over groups of queries of softmax over blocks of the logs that a group's mean gives. */
+/**
+ * The sum over groups of queries of softmax over blocks of the logs that a group's mean gives.
+ *
+ * @param logsOf - takes the means `[groups, dim]`, and gives one array per group.
+ */
 function sumOfGroups(
   { query, queryMask, keyBlocks }: SelectorQueries,
   dim: number,
   group: number,
-  logsOf: (mean: Float64Array) => Float64Array,
+  logsOf: (means: Float64Array, groups: number) => Float64Array[],
 ): Float64Array {
   const scores = new Float64Array(keyBlocks);
   const rows = query.length / dim;
+  const means = new Float64Array(Math.ceil(rows / group) * dim);
+  let groups = 0;
   for (let start = 0; start < rows; start += group) {
     const mean = meanRow(query, dim, start, Math.min(rows, start + group), queryMask);
-    if (mean) addSoftmax(logsOf(mean), scores);
+    if (mean) means.set(mean, groups++ * dim);
   }
+  for (const logs of logsOf(means.subarray(0, groups * dim), groups)) addSoftmax(logs, scores);
   return scores;
 }
 
@@ -258,10 +271,10 @@ function blockLogMasses(logits: Float64Array, logMask: Float64Array, width: numb
 /** log sum exp; -Infinity for no terms. */
 function logSumExp(logs: Float64Array): number {
   let largest = -Infinity;
-  for (const log of logs) largest = Math.max(largest, log);
+  for (let i = 0; i < logs.length; i++) largest = Math.max(largest, logs[i]!);
   if (largest === -Infinity) return largest;
   let sum = 0;
-  for (const log of logs) sum += Math.exp(log - largest);
+  for (let i = 0; i < logs.length; i++) sum += Math.exp(logs[i]! - largest);
   return largest + Math.log(sum);
 }
 
