@@ -57,7 +57,7 @@ export async function fitSites(
     lengths,
     !isFitted ? 0 : isLandmark ? fittedRows : selectionRows,
     isLandmark ? selectionRows : 0,
-    taps.some(({ site }) => fixedOf(site) !== undefined) ? longInputs(lengths) : undefined,
+    plans.some((plan) => hasExactKeys(plan, taps)) ? longInputs(lengths) : undefined,
   );
   const { fitted } = split;
   progress.stage("Calibrating", inputs.length);
@@ -131,8 +131,12 @@ export async function fitSites(
 }
 
 /** The width of a plan's blocks of exact keys; 0 if there are none, or if it is not chosen yet. */
-function widthOf({ options, fixedOf }: FitPlan, taps: TappedModel["taps"]): number {
-  return taps.some(({ site }) => fixedOf(site) !== undefined) ? (options.window ?? 0) : 0;
+function widthOf(plan: FitPlan, taps: TappedModel["taps"]): number {
+  return hasExactKeys(plan, taps) ? (plan.options.window ?? 0) : 0;
+}
+
+function hasExactKeys({ fixedOf }: FitPlan, taps: TappedModel["taps"]): boolean {
+  return taps.some(({ site }) => fixedOf(site) !== undefined);
 }
 
 /** Sums up the inputs that are not sampled; in a model of fixed size, computes all moments. */
