@@ -44,17 +44,22 @@ export class ModelRunner {
   readonly outputs: readonly string[];
   /** How the model is fed. A converted model is fed in the same way: pass it on. */
   readonly feeding: Feeding;
-  readonly #session: InferenceSession;
+  #session: InferenceSession;
+  /** Loads the session again; undefined while it is loaded. */
+  #reload: (() => Promise<InferenceSession>) | undefined;
+  readonly #load: () => Promise<InferenceSession>;
   readonly #options: { readonly padId: number; readonly firstPosition: number };
 
   private constructor(
     path: string,
+    load: () => Promise<InferenceSession>,
     session: InferenceSession,
     feeding: Feeding,
     options: { readonly padId: number; readonly firstPosition: number },
   ) {
     this.path = path;
     this.feeding = feeding;
+    this.#load = load;
     this.#session = session;
     this.outputs = session.outputNames.filter((name) => !carriesState(name));
     this.#options = options;
@@ -68,22 +73,12 @@ export class ModelRunner {
    * is not the state of a stateful conversion either.
    */
   static async open(path: string, options: RunnerOptions = {}): Promise<ModelRunner> {
-    let session: InferenceSession;
-    try {
-      session = await onnxruntime.InferenceSession.create(path, {
-        intraOpNumThreads: options.threads ?? availableParallelism(),
-        interOpNumThreads: 1,
-        executionMode: "sequential",
-        executionProviders: ["cpu"],
-        logSeverityLevel: 3,
-      });
-    } catch (error) {
-      throw newerOpset(path, error) ?? runFailure(path, "onnxruntime cannot load the model", error);
-    }
+    const load = async (): Promise<InferenceSession> => loadSession(path, options.threads ?? availableParallelism());
+    const session = await load();
     const padding = { padId: options.padId ?? 0, firstPosition: options.firstPosition ?? 0 };
     try {
       const feeding = options.feeding ?? (await proved(path, session, options, padding));
-      return new ModelRunner(path, session, feeding, padding);
+      return new ModelRunner(path, load, session, feeding, padding);
     } catch (error) {
       await session.release();
       throw error;
@@ -182,6 +177,10 @@ export class ModelRunner {
     if (!this.feeding.hidesPadding && rows.some((row) => row.length < length)) throw cannotPad(this.path, rows, length);
     const firstPosition = this.#options.firstPosition + start;
     const given = { rows, batch, length, padId: this.#options.padId, firstPosition };
+    if (this.#reload) {
+      this.#session = await this.#reload();
+      this.#reload = undefined;
+    }
     const feeds: Record<string, Tensor> = { ...state };
     for (const input of this.feeding.inputs) {
       // A part of the original may do without some of its inputs.
@@ -227,8 +226,32 @@ export class ModelRunner {
     });
   }
 
-  async close(): Promise<void> {
+  /**
+   * Frees the memory of the model, and that which onnxruntime keeps from its last runs. The next run loads the model again,
+   * one run at a time.
+   */
+  async unload(): Promise<void> {
+    if (this.#reload) return;
+    this.#reload = this.#load;
     await this.#session.release();
+  }
+
+  async close(): Promise<void> {
+    await this.unload();
+  }
+}
+
+async function loadSession(path: string, threads: number): Promise<InferenceSession> {
+  try {
+    return await onnxruntime.InferenceSession.create(path, {
+      intraOpNumThreads: threads,
+      interOpNumThreads: 1,
+      executionMode: "sequential",
+      executionProviders: ["cpu"],
+      logSeverityLevel: 3,
+    });
+  } catch (error) {
+    throw newerOpset(path, error) ?? runFailure(path, "onnxruntime cannot load the model", error);
   }
 }
 

@@ -109,6 +109,7 @@ export async function fitSites(
   const gathering = {
     seed: first.seed,
     window,
+    unloads: true,
     ...(sums && { sums }),
     tick: (done: number) => progress.advance(done),
   };

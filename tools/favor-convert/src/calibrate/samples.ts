@@ -34,6 +34,8 @@ export interface GatherOptions {
   readonly window?: number;
   /** Keeps all queries. Default false. */
   readonly whole?: boolean;
+  /** Unloads the model before it gives the last samples: what follows takes memory too. Default false. */
+  readonly unloads?: boolean;
   /** Takes the sums of the first pass, if the model has them as outputs. */
   readonly sums?: MomentSums;
   /** Called after each sequence of the first pass, with 1. */
@@ -80,6 +82,7 @@ export async function* gatherSamples(
         }
       }
     }
+    if (end === taps.length && options.unloads === true) await runner.unload();
     yield samples;
     start = end;
   }

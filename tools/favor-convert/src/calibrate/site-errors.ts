@@ -48,7 +48,7 @@ export async function siteErrors(
   );
   const window = Math.max(...sites.map(({ exactKeys }) => exactKeys?.window ?? 0));
   const sequences = numbers.map((index) => inputs[index]!);
-  for await (const group of gatherSamples(runner, measured, sequences, { window })) {
+  for await (const group of gatherSamples(runner, measured, sequences, { window, unloads: true })) {
     for (const { site, heads } of group) {
       const measuredSite = sites.find((each) => each.site === site)!;
       const tap = measured.find((each) => each.site === site)!;
