@@ -7,7 +7,8 @@ import { folderOfEachTest } from "@favor/test-support/temporary-folder";
 import { openSession } from "@favor/test-support/onnxruntime";
 import { coreZoo, sharedZoo, type ZooFolder } from "@favor/test-support/zoo/folder";
 import { withModel } from "@favor/test-support/zoo/model";
-import { readSample, validDifference } from "@favor/test-support/zoo/sample";
+import { readProcessorSample } from "@favor/test-support/zoo/processor-sample";
+import { validDifference } from "@favor/test-support/zoo/sample";
 import type { ZooAttention, ZooEntry } from "@favor/test-support/zoo/manifest";
 
 /** Some layers stay, the others are converted: which, the manifest says in words only. */
@@ -100,7 +101,7 @@ function describeZoo(folder: ZooFolder, entries: readonly ZooEntry[]): void {
       });
       const session = await openSession(file);
       for (const sample of entry.samples.slice(0, entry.core ? 2 : 1)) {
-        const { feeds, expected, mask } = readSample(folder, sample);
+        const { feeds, expected, mask } = await readProcessorSample(folder, entry, sample);
         const outputs = await session.run(feeds);
         for (const [name, value] of expected) {
           expect(validDifference(outputs[name]!, value, mask)).toBeLessThanOrEqual(entry.tol);

@@ -9,7 +9,8 @@ import { folderOfEachTest } from "@favor/test-support/temporary-folder";
 import { coreZoo, sharedZoo, type ZooFolder } from "@favor/test-support/zoo/folder";
 import type { ZooEntry } from "@favor/test-support/zoo/manifest";
 import { withModel } from "@favor/test-support/zoo/model";
-import { readSample, validDifference } from "@favor/test-support/zoo/sample";
+import { readProcessorSample } from "@favor/test-support/zoo/processor-sample";
+import { validDifference } from "@favor/test-support/zoo/sample";
 
 /** Attention that linear attention may not replace, and that is exact by block all the same. */
 const negatives: ReadonlySet<string> = new Set([
@@ -161,7 +162,7 @@ function describeZoo(folder: ZooFolder, all: readonly ZooEntry[]): void {
     expect(left).toEqual([]);
     const session = await openSession(file);
     for (const sample of entry.samples.slice(0, entry.core ? 2 : 1)) {
-      const { feeds, expected, mask } = readSample(folder, sample);
+      const { feeds, expected, mask } = await readProcessorSample(folder, entry, sample);
       const outputs = await session.run(feeds);
       for (const [name, value] of expected) {
         expect(validDifference(outputs[name]!, value, mask)).toBeLessThanOrEqual(entry.tol);

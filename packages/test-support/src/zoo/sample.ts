@@ -47,7 +47,7 @@ function numbersOf(array: NpyArray): { dims: readonly number[]; values: ArrayLik
 }
 
 /** The elements of a tensor of onnxruntime as numbers. */
-function numbersOfTensor(tensor: Tensor): ArrayLike<number> {
+export function numbersOfTensor(tensor: Tensor): ArrayLike<number> {
   const { data, type } = tensor;
   if (type === "float16") return Float32Array.from(data as Uint16Array, (bits) => halfToNumber(bits));
   return Float64Array.from(data as ArrayLike<number | bigint>, Number);
