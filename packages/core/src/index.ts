@@ -46,6 +46,8 @@ export { favorAttention } from "./attention/bidirectional.ts";
 export type { FavorAttentionOptions } from "./attention/bidirectional.ts";
 export { favorCausalAttention, startFavor } from "./attention/causal-favor.ts";
 export type { FavorCausalOptions } from "./attention/causal-favor.ts";
+export { favorAlibiAttention } from "./attention/favor-alibi.ts";
+export type { FavorAlibiOptions } from "./attention/favor-alibi.ts";
 export { alibiLinearAttention } from "./attention/alibi.ts";
 export type { AlibiAttentionOptions } from "./attention/alibi.ts";
 export type { LinearInput, LinearShape } from "./attention/linear-shape.ts";

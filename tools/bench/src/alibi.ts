@@ -9,7 +9,7 @@
  * queries, for values that are independent and Gaussian, which is |P_hat - P|_F / |P|_F but for chance. Mean over heads.
  */
 import { parseArgs } from "node:util";
-import { createFeatureMap, favorAttention, favorCausalAttention, RandomStream, streamPurpose } from "@favor/core";
+import { createFeatureMap, favorAlibiAttention, RandomStream, streamPurpose } from "@favor/core";
 import type { FeatureMapDescription } from "@favor/core";
 import { calibrate, fitLandmarks, MomentAccumulator } from "@favor/core/calibration";
 import type { AttentionInput, HeadMoments } from "@favor/core/calibration";
@@ -145,8 +145,7 @@ for (const [number, head] of heads.entries()) {
       for (const [s, slope] of slopes.entries()) {
         const exact = exactRows(input, value, rows, dim, slope, causal);
         for (const [m, featureMap] of described[s]!.entries()) {
-          const attend = causal ? favorCausalAttention : favorAttention;
-          const out = attend(input.query, input.key, value, { featureMap, valueDim, slope });
+          const out = favorAlibiAttention(input.query, input.key, value, { featureMap, valueDim, slope, causal });
           let [difference, norm] = [0, 0];
           for (const [r, i] of rows.entries()) {
             for (let l = 0; l < valueDim; l++) {

@@ -1,23 +1,8 @@
-import { requireInteger, requireLength, rowCount } from "../checks.ts";
-import { requireFeatureMap } from "../features/feature-map.ts";
-import type { FeatureMap } from "../features/feature-map.ts";
-import { alibiLinearAttention, requireSlope } from "./alibi.ts";
+import { favorInput } from "./favor-input.ts";
+import type { FavorOptions } from "./favor-input.ts";
 import { linearAttention } from "./linear.ts";
 
-export interface FavorAttentionOptions {
-  readonly featureMap: FeatureMap;
-  /** The width of a value; default the feature map's `dim`. */
-  readonly valueDim?: number;
-  /**
-   * `[keys]`; multiplies phi(K), in the numerator and the denominator: 0 hides a key, 1 shows it. Default: all shown.
-   */
-  readonly keyMask?: ArrayLike<number>;
-  /**
-   * The slope m of ALiBi (2108.12409), at least 0: the weight of key j is multiplied by exp(-m |i - j|). Needs as many
-   * queries as keys. Default 0: none.
-   */
-  readonly slope?: number;
-}
+export type FavorAttentionOptions = FavorOptions;
 
 /**
  * Bidirectional FAVOR for one head in float64, the reference implementation (2006.03555, section 2.3):
@@ -39,24 +24,6 @@ export function favorAttention(
   value: Float64Array,
   options: FavorAttentionOptions,
 ): Float64Array {
-  requireFeatureMap("options.featureMap", options?.featureMap);
-  const { featureMap, keyMask, slope = 0 } = options;
-  const { dim, count } = featureMap;
-  const { valueDim = dim } = options;
-  requireInteger("options.valueDim", valueDim, 1, 1 << 20);
-  const queryRows = rowCount("query", query, dim);
-  const keyRows = rowCount("key", key, dim);
-  requireLength("value", value, keyRows * valueDim);
-  if (keyMask !== undefined) requireLength("options.keyMask", keyMask, keyRows);
-  const keys = featureMap.keyStabilized(key, { scope: "row", ...(keyMask && { mask: keyMask }) });
-  const input = {
-    query: featureMap.queryStabilized(query).features,
-    key: keys.features,
-    keyLogScale: keys.logScale,
-    value,
-    ...(keyMask && { keyMask }),
-  };
-  const shape = { heads: 1, queryRows, keyRows, count, valueDim };
-  requireSlope("options.slope", slope);
-  return slope === 0 ? linearAttention(input, shape) : alibiLinearAttention(input, shape, { slopes: [slope] });
+  const { input, shape } = favorInput(query, key, value, options);
+  return linearAttention(input, shape);
 }

@@ -1,22 +1,13 @@
 import { requireLength, rowCount } from "../checks.ts";
 import { requireFeatureMap } from "../features/feature-map.ts";
 import type { FeatureMap } from "../features/feature-map.ts";
-import { alibiLinearAttention, requireSlope } from "./alibi.ts";
 import { causalLinearAttention } from "./causal.ts";
 import { startCausal } from "./causal-state.ts";
 import type { CausalState } from "./causal-state.ts";
+import { favorInput } from "./favor-input.ts";
+import type { FavorOptions } from "./favor-input.ts";
 
-export interface FavorCausalOptions {
-  readonly featureMap: FeatureMap;
-  /** The width of a value; default the feature map's `dim`. */
-  readonly valueDim?: number;
-  /** `[rows]`; multiplies phi(K): 0 hides a key. Default: all shown. */
-  readonly keyMask?: ArrayLike<number>;
-  /**
-   * The slope m of ALiBi (2108.12409), at least 0: the weight of key j is multiplied by exp(-m (i - j)). Default 0: none.
-   * Continue a state with the slope that it was begun with.
-   */
-  readonly slope?: number;
+export interface FavorCausalOptions extends FavorOptions {
   /** The past to continue from, made by {@link startFavor} and updated in place. Default: none. */
   readonly state?: CausalState;
 }
@@ -42,21 +33,10 @@ export function favorCausalAttention(
   options: FavorCausalOptions,
 ): Float64Array {
   requireFeatureMap("options.featureMap", options?.featureMap);
-  const { featureMap, keyMask, slope = 0, state } = options;
-  const { dim, count } = featureMap;
-  const { valueDim = dim } = options;
-  const rows = rowCount("query", query, dim);
-  requireLength("key", key, rows * dim);
-  requireLength("value", value, rows * valueDim);
-  if (keyMask !== undefined) requireLength("options.keyMask", keyMask, rows);
-  const mask = keyMask && { keyMask };
-  const keys = featureMap.keyStabilized(key, { scope: "row", ...(keyMask && { mask: keyMask }) });
-  const { features } = featureMap.queryStabilized(query);
-  const input = { query: features, key: keys.features, keyLogScale: keys.logScale, value, ...mask };
-  const shape = { heads: 1, queryRows: rows, keyRows: rows, count, valueDim };
-  requireSlope("options.slope", slope);
-  if (slope === 0) return causalLinearAttention(input, shape, state && { state });
-  return alibiLinearAttention(input, shape, { slopes: [slope], causal: true, ...(state && { state }) });
+  const { featureMap, state } = options;
+  requireLength("key", key, rowCount("query", query, featureMap.dim) * featureMap.dim);
+  const { input, shape } = favorInput(query, key, value, options);
+  return causalLinearAttention(input, shape, state && { state });
 }
 
 /**

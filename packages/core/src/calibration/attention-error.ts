@@ -1,4 +1,5 @@
 import { favorCausalAttention } from "../attention/causal-favor.ts";
+import { favorAlibiAttention } from "../attention/favor-alibi.ts";
 import { requireInteger, requireLength, requireObject, requirePositive } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { createFeatureMap } from "../features/create.ts";
@@ -89,7 +90,10 @@ function causalError(featureMap: FeatureMap, { slope, inputs }: CausalSample): P
   let squares = 0;
   let norm = 0;
   for (const { query, key, value, output } of inputs) {
-    const estimate = favorCausalAttention(query, key, value, { featureMap, slope });
+    const estimate =
+      slope === 0
+        ? favorCausalAttention(query, key, value, { featureMap })
+        : favorAlibiAttention(query, key, value, { featureMap, slope, causal: true });
     for (let i = 0; i < output.length; i++) {
       squares += (estimate[i]! - output[i]!) ** 2;
       norm += output[i]! ** 2;

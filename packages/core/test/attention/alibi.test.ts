@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { alibiLinearAttention } from "../../src/attention/alibi.ts";
-import { favorAttention } from "../../src/attention/bidirectional.ts";
-import { favorCausalAttention, startFavor } from "../../src/attention/causal-favor.ts";
+import { startFavor } from "../../src/attention/causal-favor.ts";
+import { favorAlibiAttention } from "../../src/attention/favor-alibi.ts";
 import { exactAttention } from "../../src/attention/exact.ts";
 import { createFeatureMap } from "../../src/features/create.ts";
 import { relativeError, Sampler } from "./samples.ts";
@@ -68,34 +68,36 @@ const written = (slope: number, causal: boolean): Float64Array => {
 describe.each([0.002, 0.1, 1.5])("FAVOR with the slope %d", (slope) => {
   it.each([{ mask: all }, { mask: keyMask }])("is that of every weight written out", ({ mask }) => {
     const favor = { ...options, slope, keyMask: mask };
-    expect(relativeError(favorAttention(query, key, value, favor), dense(slope, false, mask))).toBeLessThan(1e-12);
-    expect(relativeError(favorCausalAttention(query, key, value, favor), dense(slope, true, mask))).toBeLessThan(1e-12);
+    for (const causal of [false, true]) {
+      const found = favorAlibiAttention(query, key, value, { ...favor, causal });
+      expect(relativeError(found, dense(slope, causal, mask))).toBeLessThan(1e-12);
+    }
   });
 
   it("streams: a prefix, then token by token, equals one pass", () => {
-    const full = favorCausalAttention(query, key, value, { ...options, slope, keyMask });
+    const full = favorAlibiAttention(query, key, value, { ...options, slope, causal: true, keyMask });
     const state = startFavor(featureMap, valueDim);
     for (let from = 0, to = 17; from < rows; from = to, to++) {
-      const part = favorCausalAttention(
+      const part = favorAlibiAttention(
         query.subarray(from * dim, to * dim),
         key.subarray(from * dim, to * dim),
         value.subarray(from * valueDim, to * valueDim),
-        { ...options, slope, state, keyMask: keyMask.slice(from, to) },
+        { ...options, slope, causal: true, state, keyMask: keyMask.slice(from, to) },
       );
       expect(relativeError(part, full.subarray(from * valueDim, to * valueDim))).toBeLessThan(1e-10);
     }
   });
 
   it("sees no later key, to the bit", () => {
-    const before = favorCausalAttention(query, key, value, { ...options, slope });
+    const before = favorAlibiAttention(query, key, value, { ...options, slope, causal: true });
     const changed = key.map((x, i) => (i >= 40 * dim ? 5 * x : x));
-    const after = favorCausalAttention(query, changed, value, { ...options, slope });
+    const after = favorAlibiAttention(query, changed, value, { ...options, slope, causal: true });
     expect(after.subarray(0, 40 * valueDim)).toEqual(before.subarray(0, 40 * valueDim));
   });
 
   it("gives reversed rows for reversed rows", () => {
-    const there = favorAttention(query, key, value, { ...options, slope });
-    const back = favorAttention(reversed(query, dim), reversed(key, dim), reversed(value, valueDim), {
+    const there = favorAlibiAttention(query, key, value, { ...options, slope });
+    const back = favorAlibiAttention(reversed(query, dim), reversed(key, dim), reversed(value, valueDim), {
       ...options,
       slope,
     });
@@ -110,7 +112,7 @@ describe.each([0.002, 0.1, 1.5])("FAVOR with the slope %d", (slope) => {
     });
     const [q, k] = [query, key].map((x) => x.map((entry) => 0.5 * entry)) as [Float64Array, Float64Array];
     const expected = exactAttention(q, k, value, { dim, valueDim, slope, keyMask });
-    const estimate = favorAttention(q, k, value, { featureMap: many, valueDim, slope, keyMask });
+    const estimate = favorAlibiAttention(q, k, value, { featureMap: many, valueDim, slope, keyMask });
     expect(relativeError(estimate, expected)).toBeLessThan(0.05);
   });
 });
@@ -133,7 +135,11 @@ it("adds -m |i - j| to exact logits", () => {
 });
 
 it("names what does not fit", () => {
-  expect(() => favorAttention(query, key, value, { ...options, slope: -1 })).toThrow("options.slope:");
-  expect(() => favorAttention(query.subarray(dim), key, value, { ...options, slope: 1 })).toThrow("shape.keyRows:");
+  expect(() => favorAlibiAttention(query, key, value, { ...options, slope: -1 })).toThrow("options.slope:");
+  expect(() => favorAlibiAttention(query.subarray(dim), key, value, { ...options, slope: 1 })).toThrow(
+    "shape.keyRows:",
+  );
+  const state = startFavor(featureMap, valueDim);
+  expect(() => favorAlibiAttention(query, key, value, { ...options, slope: 1, state })).toThrow("options.state:");
   expect(() => exactAttention(query, key, value, { dim, valueDim, slope: Number.NaN })).toThrow("options.slope:");
 });

@@ -8,7 +8,7 @@ import {
   selectSeed,
 } from "../../src/calibration/index.ts";
 import { fadingPrediction } from "../../src/calibration/fading-prediction.ts";
-import { createFeatureMap, exactAttention, favorAttention, favorCausalAttention } from "../../src/index.ts";
+import { createFeatureMap, exactAttention, favorAlibiAttention } from "../../src/index.ts";
 import type { FeatureMapDescription } from "../../src/index.ts";
 import { multiply, multiplyTransposed, transpose } from "../../src/linear-algebra/products.ts";
 import { relativeError } from "../attention/samples.ts";
@@ -31,7 +31,7 @@ function outputError(description: FeatureMapDescription, slope: number, causal: 
   for (const [i, { query, key }] of test.entries()) {
     const value = normals(key.length, 700 + i);
     const exact = exactAttention(query, key, value, { dim, causal, slope });
-    const estimate = (causal ? favorCausalAttention : favorAttention)(query, key, value, { featureMap, slope });
+    const estimate = favorAlibiAttention(query, key, value, { featureMap, slope, causal });
     for (let at = 0; at < exact.length; at++) {
       squares += (estimate[at]! - exact[at]!) ** 2;
       norm += exact[at]! ** 2;

@@ -22,6 +22,7 @@ function halfModel(options: AttentionModel): ModelProto {
   const { graph } = model;
   const given = graph.input.map(({ name }) => name);
   for (const each of graph.node) {
+    if (each.opType === "Cast") each.attribute = node("Cast", [], [], { to: DataType.FLOAT16 }).attribute;
     each.input = each.input.map((name) => (given.includes(name) ? half(name) : name));
     each.output = each.output.map((name) => (name === "out" ? half(name) : name));
   }
@@ -32,9 +33,11 @@ function halfModel(options: AttentionModel): ModelProto {
   ];
   graph.initializer = graph.initializer.map((tensor) => {
     if (tensor.dataType !== DataType.FLOAT) return tensor;
-    const [value] = tensorValues(tensor).data as Float32Array;
+    const { data } = tensorValues(tensor);
+    const dims = tensor.dims.map((dim) => dim.toNumber());
     // -1e9 is no float16; converters clip it.
-    return encodeTensor(tensor.name, tensorOf(DataType.FLOAT16, [], [Math.max(value!, -1e4)]));
+    const clipped = Array.from(data as Float32Array, (value) => Math.max(value, -1e4));
+    return encodeTensor(tensor.name, tensorOf(DataType.FLOAT16, dims, clipped));
   });
   return model;
 }
@@ -136,4 +139,32 @@ test("the operator of onnxruntime stays finite where float16 does not", async ()
 test.each([16, 24, 64])("the usual scale is read exactly: head dimension %s", (dim) => {
   const { sites } = inspectAttention(halfModel({ ...shape, dim }));
   expect(sites.map(({ verdict, scale }) => [verdict, scale])).toEqual([["convert", Math.fround(1 / Math.sqrt(dim))]]);
+});
+
+// Powers of two, which float16 holds; distances of up to 2,048 are whole numbers in it.
+const fading = { ...shape, slopes: [0.25, 0.0078125] };
+
+describe.each([
+  ["bidirectional", fading],
+  ["causal", { ...fading, causal: true }],
+])("ALiBi in float16, %s", (_, options) => {
+  test("features fade as in float64", async () => {
+    const inputs = inputsOf(options, 10);
+    const { model, sites } = convertAttention(halfModel(options), { count: 32, cross: true });
+    expect(sites).toMatchObject([{ state: "linear", mask: { alibi: { slopes: options.slopes } } }]);
+    const found = await runAttention(await openAttention(model), options, inputs);
+    expect(largestDifference(found, referenceAttention(options, inputs, sites[0]!.featureMaps!))).toBeLessThan(1e-2);
+  });
+});
+
+// -1e4 has steps of 8 in float16: where all keys are hidden, slopes and logits show as steps, and that is no softmax of them.
+test("ALiBi beside an added padding mask is refused in float16, and exact by block", async () => {
+  const options = { ...fading, padding: true };
+  const { sites } = inspectAttention(halfModel(options));
+  expect(sites.map(({ reasons }) => reasons.map(({ code }) => code))).toEqual([["not-softmax"]]);
+  const inputs = inputsOf(options, 10);
+  const before = await runAttention(await openAttention(halfModel(options)), options, inputs);
+  const { model } = convertAttention(halfModel(options), { features: "exact", block: 16, cross: true });
+  const after = await runAttention(await openAttention(model), options, inputs);
+  expect(largestDifference(before, after)).toBeLessThan(3e-3);
 });

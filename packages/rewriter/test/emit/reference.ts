@@ -1,8 +1,8 @@
 import {
   causalLinearAttention,
   createFeatureMap,
+  favorAlibiAttention,
   favorAttention,
-  favorCausalAttention,
   RandomStream,
   streamPurpose,
   type FeatureMapDescription,
@@ -49,8 +49,8 @@ export function referenceAttention(
     const v = part(value, at, valueDim, 1);
     const slope = slopes?.[at % heads];
     if (slope !== undefined) {
-      const attend = causal ? favorCausalAttention : favorAttention;
-      out.set(attend(q, k, v, { featureMap, valueDim, slope, ...(keyMask && { keyMask }) }), at * v.length);
+      const options = { featureMap, valueDim, slope, causal, ...(keyMask && { keyMask }) };
+      out.set(favorAlibiAttention(q, k, v, options), at * v.length);
       continue;
     }
     if (!causal) {
