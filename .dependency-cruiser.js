@@ -235,9 +235,12 @@ export default {
     },
     {
       name: "sources import no test support",
-      comment: "The conformance programs are tests themselves.",
+      comment: "The conformance programs are tests themselves, and benchmarks run in the tests' browser.",
       severity: "error",
-      from: { path: "^(packages|tools|examples)/[^/]+/src/", pathNot: "^(packages/test-support|tools/conformance)/" },
+      from: {
+        path: "^(packages|tools|examples)/[^/]+/src/",
+        pathNot: "^(packages/test-support|tools/(conformance|bench))/",
+      },
       to: { path: "^packages/test-support/" },
     },
     {

@@ -6,6 +6,7 @@ export default defineConfig({
     "src/attention.ts",
     "src/hybrid.ts",
     "src/lossless.ts",
+    "src/lossless-browser.ts",
     "src/lossless-report.ts",
     "src/readme-picture.ts",
     "src/selectors.ts",

@@ -22,6 +22,8 @@ export interface Page {
   readonly path: string;
   /** Whether the page is cross-origin isolated, which gives it shared memory. */
   readonly isolated: boolean;
+  /** How long to wait for its report. Default: without end. */
+  readonly seconds?: number;
 }
 
 const types: Readonly<Record<string, string>> = {
@@ -82,10 +84,14 @@ async function removeFolder(folder: string): Promise<void> {
 
 const softwareGraphics = ["--enable-unsafe-webgpu", "--enable-unsafe-swiftshader"];
 
-/** Opens a page in a headless Chromium with software WebGL and WebGPU; resolves with what it posts to /report. */
-export async function openPage(chromium: string, { files, path, isolated }: Page): Promise<unknown> {
+/**
+ * Opens a page in a headless Chromium with software WebGL and WebGPU; resolves with what it posts to /report, or with
+ * undefined after the page's time.
+ */
+export async function openPage(chromium: string, { files, path, isolated, seconds }: Page): Promise<unknown> {
   let received: (report: string) => void;
   const report = new Promise<string>((resolve) => (received = resolve));
+  const late = seconds === undefined ? [] : [setTimeout(1000 * seconds, undefined, { ref: false })];
   const server = createServer((request, response) => {
     if (isolated) {
       response.setHeader("Cross-Origin-Opener-Policy", "same-origin");
@@ -110,7 +116,8 @@ export async function openPage(chromium: string, { files, path, isolated }: Page
   const { port } = server.address() as AddressInfo;
   try {
     const url = `http://127.0.0.1:${port}${path}`;
-    return JSON.parse(await untilAnswered(chromium, url, report, softwareGraphics)) as unknown;
+    const answer = await untilAnswered(chromium, url, Promise.race([report, ...late]), softwareGraphics);
+    return answer === undefined ? undefined : (JSON.parse(answer) as unknown);
   } finally {
     server.closeAllConnections();
     server.close();

@@ -8,47 +8,22 @@
  * ModernBERT-base's, whose windows are written as windows, and whose other layers are exact or linear. Memory is what one pass takes above the
  * loaded model, at its highest, in a process of its own (Linux only). Times are the shortest of several rounds; the
  * variants take turns within a round. Variants that need more than `--memory` GB are left out. `--lengths 512,2048` measures
- * at these lengths alone.
+ * at these lengths alone. `--once` runs one pass of each form.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir } from "node:os";
-import { basename, dirname, join, resolve } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { RandomStream, streamPurpose } from "@favor/core";
 import { onnxruntime } from "@favor/measure/onnxruntime";
-import { openModel, writeModel } from "@favor/onnx/node";
-import { convertAttention, type ConvertOptions } from "@favor/rewriter";
+import { subjects, writeVariant } from "./lossless-subjects.ts";
 import type { LosslessResult } from "./lossless-table.ts";
-import { modernBert } from "./modernbert-model.ts";
-import { encoder, noise } from "./size-model.ts";
+import { randomTokens } from "./random-tokens.ts";
 
-const lengths = [16, 64, 128, 256, 512, 1024, 2048, 4096, 8192];
 /** Processes per variant, and passes in each: short inputs are quick, and need more. */
 const roundsAt = (length: number): number => (length <= 1024 ? 3 : 2);
 const passesAt = (length: number): number => (length <= 128 ? 30 : length <= 512 ? 10 : length <= 2048 ? 3 : 1);
-
-interface Variant {
-  readonly name: string;
-  /** Undefined for the model as it is. */
-  readonly options?: ConvertOptions;
-  /** Whether memory grows with the square of the length. */
-  readonly isQuadratic: boolean;
-}
-
-const variants: readonly Variant[] = [
-  { name: "export", isQuadratic: true },
-  { name: "exact, standard", options: { features: "exact" }, isQuadratic: false },
-  { name: "exact, onnxruntime", options: { features: "exact", target: "onnxruntime" }, isQuadratic: false },
-];
-
-/** Of a model with windows. */
-const windowVariants: readonly Variant[] = [
-  { name: "export", isQuadratic: true },
-  { name: "windows, rest exact", options: { features: "exact" }, isQuadratic: false },
-  { name: "windows, rest 256 positive features", options: { features: "positive", count: 256 }, isQuadratic: false },
-];
 
 /** One form of a model at one length. */
 interface Pass {
@@ -61,22 +36,12 @@ const megabytesOf = (field: string): number =>
   Number(new RegExp(`^${field}:\\s+(\\d+)`, "m").exec(readFileSync("/proc/self/status", "utf8"))![1]) / 1024;
 
 /** Forward passes at one length, after a short one: prints a {@link Pass} as JSON. */
-async function run(model: string, length: number, threads: number): Promise<void> {
+async function run(model: string, length: number, threads: number, passes: number): Promise<void> {
   const { InferenceSession, Tensor } = onnxruntime;
   const session = await InferenceSession.create(model, { intraOpNumThreads: threads });
-  const random = new RandomStream({ seed: length, purpose: streamPurpose.sampling });
   const feedsOf = (count: number) => {
-    const integers = (of: (i: number) => number) =>
-      new Tensor(
-        "int64",
-        BigInt64Array.from({ length: count }, (_, i) => BigInt(of(i))),
-        [1, count],
-      );
-    const drawn = (name: string) => {
-      if (/mask/.test(name)) return integers((i) => Number(i < 0.9 * count));
-      return integers(() => (/type|segment/.test(name) ? 0 : 1 + Math.floor(random.uniform() * 20)));
-    };
-    return Object.fromEntries(session.inputNames.map((name) => [name, drawn(name)]));
+    const tokens = Object.entries(randomTokens(session.inputNames, count));
+    return Object.fromEntries(tokens.map(([name, data]) => [name, new Tensor("int64", data, [1, count])]));
   };
   await session.run(feedsOf(16));
   const loaded = megabytesOf("VmRSS");
@@ -84,7 +49,7 @@ async function run(model: string, length: number, threads: number): Promise<void
   writeFileSync("/proc/self/clear_refs", "5");
   const feeds = feedsOf(length);
   let seconds = Infinity;
-  for (let i = 0; i < passesAt(length); i++) {
+  for (let i = 0; i < passes; i++) {
     const begun = performance.now();
     await session.run(feeds);
     seconds = Math.min(seconds, (performance.now() - begun) / 1000);
@@ -92,58 +57,11 @@ async function run(model: string, length: number, threads: number): Promise<void
   console.log(JSON.stringify({ seconds, megabytes: megabytesOf("VmHWM") - loaded } satisfies Pass));
 }
 
-function passOf(model: string, length: number, threads: number): Pass | undefined {
-  const args = [fileURLToPath(import.meta.url), "--run", model, String(length), "--threads", String(threads)];
+function passOf(model: string, length: number, threads: number, passes: number): Pass | undefined {
+  const settings = ["--threads", String(threads), "--passes", String(passes)];
+  const args = [fileURLToPath(import.meta.url), "--run", model, String(length), ...settings];
   const { stdout, status } = spawnSync(process.execPath, args, { encoding: "utf8" });
   return status === 0 ? (JSON.parse(stdout.trim().split("\n").at(-1)!) as Pass) : undefined;
-}
-
-/** A model to measure, and in which forms. */
-interface Subject {
-  readonly title: string;
-  readonly path: string;
-  readonly variants: readonly Variant[];
-  readonly lengths: readonly number[];
-}
-
-async function encoderOfModernBert(path: string): Promise<Subject> {
-  await writeModel(modernBert(), path);
-  const title = "encoder of ModernBERT-base's shape, random weights";
-  return { title, path, variants: windowVariants, lengths: [128, 512, 2048, 8192] };
-}
-
-async function encoderOfBertBase(path: string): Promise<string> {
-  const size = { layers: 12, hidden: 768, heads: 12, vocabulary: 30_522 };
-  await writeModel(
-    encoder(size, (bytes) => ({ source: { field: "rawData", range: noise(bytes) } })),
-    path,
-  );
-  return path;
-}
-
-async function writeVariant(source: string, path: string, { options }: Variant, longest: number): Promise<string> {
-  const opened = await openModel(source);
-  try {
-    const isGrown = opened.model.graph.input.length > 2;
-    const { model } = convertAttention(opened.model, {
-      ...(options ?? { keep: Array.from({ length: 1000 }, (_, layer) => layer) }),
-      ...(isGrown && { maxLength: longest }),
-    });
-    await writeModel(model, path);
-  } finally {
-    opened.close();
-  }
-  return path;
-}
-
-/** The file's name after its folder's. */
-const titleOf = (path: string): string => `${basename(dirname(resolve(path)))}/${basename(path)}`;
-
-async function subjects(given: readonly string[], isModern: boolean, folder: string): Promise<Subject[]> {
-  if (isModern) return [await encoderOfModernBert(join(folder, "modernbert.onnx"))];
-  if (given.length > 0) return given.map((path) => ({ title: titleOf(path), path, variants, lengths }));
-  const path = await encoderOfBertBase(join(folder, "base.onnx"));
-  return [{ title: "BERT-base encoder, random weights", path, variants, lengths }];
 }
 
 interface Limits {
@@ -151,18 +69,20 @@ interface Limits {
   readonly mostGigabytes: number;
   /** Undefined for the subject's own. */
   readonly lengths: readonly number[] | undefined;
+  /** One process of each form and one pass in it: for a look at the memory. */
+  readonly isOnce: boolean;
 }
 
 async function measure(
   output: string,
   given: readonly string[],
   isModern: boolean,
-  { threads, mostGigabytes, lengths: chosen }: Limits,
+  { threads, mostGigabytes, lengths: chosen, isOnce }: Limits,
 ) {
   const folder = mkdtempSync(join(tmpdir(), "favor-lossless-"));
   const results: LosslessResult[] = [];
   try {
-    for (const subject of await subjects(given, isModern, folder)) {
+    for (const subject of await subjects({ given, isModern, folder })) {
       const { title, path } = subject;
       const at = chosen ?? subject.lengths;
       const paths: string[] = [];
@@ -170,12 +90,12 @@ async function measure(
         paths.push(await writeVariant(path, join(folder, `variant-${i}.onnx`), variant, at.at(-1)!));
       for (const [place, length] of at.entries()) {
         const best = subject.variants.map((): Pass => ({ seconds: Infinity, megabytes: Infinity }));
-        for (let round = 0; round < roundsAt(length); round++)
+        for (let round = 0; round < (isOnce ? 1 : roundsAt(length)); round++)
           for (const [i, { isQuadratic }] of subject.variants.entries()) {
             const before = results.findLast((entry) => entry.title === title)?.passes[i]?.megabytes ?? 0;
             const growth = (length / (at[place - 1] ?? length)) ** 2;
             if (isQuadratic && growth * before > 1024 * mostGigabytes) continue;
-            const pass = passOf(paths[i]!, length, threads);
+            const pass = passOf(paths[i]!, length, threads, isOnce ? 1 : passesAt(length));
             if (pass === undefined) continue;
             best[i] = {
               seconds: Math.min(best[i]!.seconds, pass.seconds),
@@ -206,14 +126,17 @@ const { values, positionals } = parseArgs({
     threads: { type: "string", default: "1" },
     memory: { type: "string", default: "16" },
     lengths: { type: "string" },
+    once: { type: "boolean", default: false },
+    passes: { type: "string", default: "1" },
   },
 });
 const [first, ...others] = positionals;
 if (first === undefined) throw new Error("usage: lossless.js OUTPUT.json [MODEL.onnx...]");
-if (values.run) await run(first, Number(others[0]), Number(values.threads));
+if (values.run) await run(first, Number(others[0]), Number(values.threads), Number(values.passes));
 else
   await measure(first, others, values.modernbert, {
     threads: Number(values.threads),
     mostGigabytes: Number(values.memory),
     lengths: values.lengths?.split(",").map(Number),
+    isOnce: values.once,
   });
