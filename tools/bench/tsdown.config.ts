@@ -8,7 +8,7 @@ export default defineConfig({
     "src/lossless.ts",
     "src/lossless-browser.ts",
     "src/lossless-report.ts",
-    "src/readme-picture.ts",
+    "src/quality-at-length.ts",
     "src/selectors.ts",
     "src/size.ts",
     "src/tfjs.ts",

@@ -1,177 +1,89 @@
-// Draws the picture of the root README from docs/measurements: what a conversion keeps, and what it gains, by length.
-//   npm run build && npm run readme-picture -w @favor/bench
-// writes docs/gain.svg. A test fails while that file is not what the measurements give.
-import { readFileSync, writeFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { measured } from "./measured.ts";
+import type { LengthResult, ModelResult, QualityAtLength } from "./measured.ts";
+import { axis, drawn, looks, text, title } from "./picture.ts";
 
-import * as echarts from "echarts";
-
-import type { Timing } from "./timing.ts";
-
-/** A figure with its 95 % interval. */
-interface Estimate {
-  readonly value: number;
-  readonly low: number;
-  readonly high: number;
-}
-
-/** `antiberty.json`; shares in percent. */
-export interface AntibertyFigures {
-  readonly sequences: number;
-  readonly maskedTokens: number;
-  readonly maskedShare: number;
-  readonly softmax: Estimate;
-  readonly conversions: readonly {
-    readonly attention: string;
-    readonly accuracy: Estimate;
-    readonly kept: Estimate;
-    readonly seconds: number;
-    readonly processorSeconds: number;
-    readonly peakMegabytes: number;
-  }[];
-  readonly distilled: readonly {
-    readonly attention: string;
-    readonly stepsOf: string;
-    readonly accuracy: Estimate;
-    readonly kept: Estimate;
-    readonly perplexity: number;
-    readonly minutes: number;
-    readonly peakMegabytes: number;
-  }[];
-}
-
-/** `long-code.json`, as `gain.js` writes it; shares of 1. */
-export interface LongCodeFigures {
-  readonly quality: readonly {
-    readonly length: number;
-    readonly maskedTokens: number;
-    readonly softmax: Estimate;
-    readonly linear: Estimate;
-    readonly kept: Estimate;
-  }[];
-  readonly speed: readonly {
-    readonly length: number;
-    readonly softmaxSeconds: number;
-    readonly linearSeconds: number;
-  }[];
-}
-
-interface AttentionFigures {
-  readonly setting: { readonly lengths: readonly number[] };
-  readonly timings: readonly Timing[];
-}
-
-/** What the picture shows of one model or measurement: `[tokens, value]`. */
+/** What the picture shows of one way to run the model: `[tokens, value]`. */
 interface Curve {
   readonly panel: 0 | 1;
   readonly name: string;
-  readonly colour: string;
-  readonly symbol: string;
   readonly points: readonly (readonly [tokens: number, value: number])[];
   readonly unit: (value: number) => string;
   /** Where each point's figure stands. */
-  readonly label: "top" | "left" | "right";
+  readonly label: "top" | "bottom";
 }
 
-const docs = new URL("../../../docs/", import.meta.url);
 const size = { width: 860, height: 380 };
 const half = size.width / 2;
+const headings = ["Masked accuracy kept, without training", "Speed relative to softmax"];
 
-/** Text and lines take their colour from the style below, so that the picture can be read in light and in dark. */
-const ink = "currentColor";
-const style =
-  "<style>svg{color:#1f2328}.paper{fill:#fff}" +
-  "@media(prefers-color-scheme:dark){svg{color:#e6edf3}.paper{fill:#0d1117}}</style>" +
-  '<rect class="paper" width="100%" height="100%"/>';
-
-const text = { color: ink, fontSize: 13, fontFamily: "sans-serif" };
-const axis = {
-  nameTextStyle: text,
-  axisLine: { lineStyle: { color: ink, opacity: 0.5 } },
-  axisTick: { lineStyle: { color: ink, opacity: 0.5 } },
-  splitLine: { lineStyle: { color: ink, opacity: 0.15 } },
-};
 const percent = (value: number): string => `${value.toFixed(0)} %`;
 const times = (value: number): string => `${value.toFixed(1)} x`;
 
-/** A file of `docs/measurements` by its name. */
-export function measured<Figures>(name: string): Figures {
-  return JSON.parse(readFileSync(new URL(`measurements/${name}.json`, docs), "utf8")) as Figures;
-}
-
-/** The picture as the text of an SVG file. */
+/** The picture of the root README, as the text of an SVG file: what conversions keep, and what they gain, by length. */
 export function readmePicture(): string {
-  const curves = curvesOf();
-  const chart = echarts.init(null, null, { renderer: "svg", ssr: true, ...size });
-  chart.setOption({
-    animation: false,
-    title: [title("Accuracy kept, without training", 16), title("Speed relative to softmax", half + 16)],
-    legend: [legend(curves, 0), legend(curves, 1)],
-    grid: [60, half + 60].map((left) => ({ left, width: half - 112, top: 100, bottom: 56, outerBoundsMode: "none" })),
-    xAxis: [tokens(0, 64), tokens(1, 256)],
-    yAxis: [
-      { ...axis, gridIndex: 0, type: "value", min: 0, max: 100, axisLabel: { ...text, formatter: "{value} %" } },
-      { ...axis, gridIndex: 1, type: "log", logBase: 2, min: 0.25, axisLabel: { ...text, formatter: "{value} x" } },
-    ],
-    series: curves.map(seriesOf),
+  const curves = curvesOf(measured<QualityAtLength>("quality-at-length"));
+  return drawn({
+    ...size,
+    id: "gain",
+    words: words(curves),
+    option: {
+      title: headings.map((heading, panel) => title(heading, panel * half + 16)),
+      legend: [legend(curves, 0), legend(curves, 1)],
+      grid: [60, half + 60].map((left) => ({ left, width: half - 112, top: 100, bottom: 56, outerBoundsMode: "none" })),
+      xAxis: [tokens(0), tokens(1)],
+      yAxis: [
+        {
+          ...axis,
+          gridIndex: 0,
+          type: "value",
+          min: 0,
+          max: 100,
+          axisLabel: { ...text, formatter: "{value} %" },
+        },
+        { ...axis, gridIndex: 1, type: "log", logBase: 2, min: 0.5, axisLabel: { ...text, formatter: "{value} x" } },
+      ],
+      series: curves.map(seriesOf),
+    },
   });
-  const drawn = chart.renderToSVGString();
-  chart.dispose();
-  const named = `role="img" aria-label="${words(curves)}"`;
-  return `${withNames(drawn).replace(/^<svg ([^>]*)>/, (_, attributes: string) => `<svg ${named} ${attributes}>${style}`)}\n`;
 }
 
-function curvesOf(): Curve[] {
-  const antiberty = measured<AntibertyFigures>("antiberty");
-  const longCode = measured<LongCodeFigures>("long-code");
-  const attention = measured<AttentionFigures>("attention");
-  const landmark = antiberty.conversions.find((row) => row.attention === "landmark 128")!;
-  const meanTokens = antiberty.maskedTokens / antiberty.maskedShare / antiberty.sequences;
-  const milliseconds = (name: string, length: number): number =>
-    attention.timings.find((row) => row.name === name && !row.causal && row.length === length)!.milliseconds;
-  const document = { colour: "#e8590c", symbol: "rect" };
+/** One model's figure at each length. */
+function pointsOf(
+  results: readonly LengthResult[],
+  name: string,
+  value: (model: ModelResult, softmax: ModelResult) => number,
+): Curve["points"] {
+  return results.flatMap(({ length, models = [] }) => {
+    const found = models.find((model) => model.name === name);
+    return found === undefined ? [] : [[length, value(found, models[0]!)] as const];
+  });
+}
+
+function curvesOf({ results }: QualityAtLength): Curve[] {
+  const kept = (name: string, label: Curve["label"]): Curve => ({
+    panel: 0,
+    name,
+    points: pointsOf(results, name, (model) => 100 * model.kept!.value),
+    unit: percent,
+    label,
+  });
+  const speed = (name: string, label: Curve["label"]): Curve => ({
+    panel: 1,
+    name,
+    points: pointsOf(results, name, (model, softmax) => softmax.seconds / model.seconds),
+    unit: times,
+    label,
+  });
   return [
-    {
-      panel: 0,
-      name: "antibodies (AntiBERTy)",
-      colour: "#4c6ef5",
-      symbol: "circle",
-      points: [[meanTokens, landmark.kept.value]],
-      unit: percent,
-      label: "right",
-    },
-    {
-      ...document,
-      panel: 0,
-      name: "source code and prose (long-code)",
-      points: longCode.quality.map(({ length, kept }) => [length, 100 * kept.value]),
-      unit: percent,
-      label: "top",
-    },
-    {
-      panel: 1,
-      name: "attention alone, against PyTorch's",
-      colour: "#2f9e44",
-      symbol: "triangle",
-      points: attention.setting.lengths.map((length) => [
-        length,
-        milliseconds("sdpa", length) / milliseconds("favor", length),
-      ]),
-      unit: times,
-      label: "right",
-    },
-    {
-      ...document,
-      panel: 1,
-      name: "a whole model (long-code)",
-      points: longCode.speed.map((row) => [row.length, row.softmaxSeconds / row.linearSeconds]),
-      unit: times,
-      label: "left",
-    },
+    kept("default conversion", "bottom"),
+    kept("FAVOR alone, M = 128", "top"),
+    speed("default conversion", "top"),
+    speed("exact, fused", "bottom"),
   ];
 }
 
-function seriesOf({ panel, name, colour, symbol, points, unit, label }: Curve): object {
+function seriesOf({ panel, name, points, unit, label }: Curve): object {
+  const { colour, symbol } = looks[name]!;
   return {
     type: "line",
     silent: true,
@@ -192,22 +104,18 @@ function seriesOf({ panel, name, colour, symbol, points, unit, label }: Curve): 
   };
 }
 
-function title(value: string, left: number): object {
-  return { text: value, left, top: 8, textStyle: { ...text, fontSize: 15, fontWeight: "bold" } };
-}
-
 function legend(curves: readonly Curve[], panel: 0 | 1): object {
   const data = curves.filter((curve) => curve.panel === panel).map(({ name }) => name);
   return { data, left: panel * half + 12, top: 34, orient: "vertical", selectedMode: false, textStyle: text };
 }
 
-function tokens(gridIndex: number, min: number): object {
+function tokens(gridIndex: number): object {
   return {
     ...axis,
     gridIndex,
     type: "log",
     logBase: 2,
-    min,
+    min: 256,
     name: "tokens",
     nameLocation: "middle",
     nameGap: 32,
@@ -216,9 +124,9 @@ function tokens(gridIndex: number, min: number): object {
   };
 }
 
-/** The same in words, for those who hear the page. */
+/** The same in words. */
 function words(curves: readonly Curve[]): string {
-  const panels = ["Accuracy kept, without training", "Speed relative to softmax"].map((heading, panel) => {
+  const panels = headings.map((heading, panel) => {
     const said = curves
       .filter((curve) => curve.panel === panel)
       .map(({ name, points, unit }) => {
@@ -229,15 +137,3 @@ function words(curves: readonly Curve[]): string {
   });
   return panels.join(" ");
 }
-
-/** ECharts numbers its elements by a counter of the process; here they are numbered within the picture. */
-function withNames(svg: string): string {
-  const names = new Map<string, string>();
-  return svg.replaceAll(/\bzr\d+-[\w-]+/g, (name) => {
-    const known = names.get(name) ?? `gain-${names.size}`;
-    names.set(name, known);
-    return known;
-  });
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) writeFileSync(new URL("gain.svg", docs), readmePicture());

@@ -8,16 +8,18 @@ import { runReadmeExample } from "@favor/test-support/readme-example";
 import * as onnxruntime from "onnxruntime-node";
 import { describe, expect, it } from "vitest";
 
-import { measured, readmePicture } from "../src/readme-picture.ts";
-import type { AntibertyFigures, LongCodeFigures } from "../src/readme-picture.ts";
+import { measured } from "../src/measured.ts";
+import type { AntibertyFigures, LongCodeFigures, QualityAtLength } from "../src/measured.ts";
+import { headlineTable, qualityPage, qualityPicture } from "../src/quality-at-length-page.ts";
+import { readmePicture } from "../src/readme-picture.ts";
 
 const address = new URL("../../../README.md", import.meta.url);
 const textOf = (path: string): string => readFileSync(new URL(path, address), "utf8");
 /** The lines of a document, without what aligns its tables. */
-const linesOf = (path: string): string[] =>
-  textOf(path)
-    .split("\n")
-    .map((line) => line.replaceAll(/ +/g, " ").trim());
+const plain = (text: string): string[] => text.split("\n").map((line) => line.replaceAll(/ +/g, " ").trim());
+/** The same without empty lines and the rules of tables. */
+const words = (text: string): string[] => plain(text).filter((line) => !/^[|\s-]*$/.test(line));
+const linesOf = (path: string): string[] => plain(textOf(path));
 /** A figure with its interval, as the tables write it; `scale` is 100 for shares. */
 function interval({ value, low, high }: AntibertyFigures["softmax"], digits: number, scale = 1): string {
   const [middle, from, to] = [value, low, high].map((number) => (scale * number).toFixed(digits));
@@ -27,12 +29,15 @@ function interval({ value, low, high }: AntibertyFigures["softmax"], digits: num
 const readme = textOf("README.md").replaceAll(/\s+/g, " ");
 const antiberty = measured<AntibertyFigures>("antiberty");
 const longCode = measured<LongCodeFigures>("long-code");
+const qualityAtLength = measured<QualityAtLength>("quality-at-length");
 const converted = "my-checkpoint-linear/onnx/model.onnx";
 const model = join(tiny, "onnx/model.onnx");
 
 describe("the root README", () => {
-  it("shows the picture that the measurements give: npm run readme-picture -w @favor/bench", () => {
+  it("shows the picture and the table that the measurements give: npm run quality-at-length -w @favor/bench", () => {
     expect(textOf("docs/gain.svg")).toBe(readmePicture());
+    const rows = linesOf("README.md");
+    for (const line of plain(headlineTable(qualityAtLength)).slice(2)) expect(rows).toContain(line);
   });
 
   it("quotes the measured files", () => {
@@ -105,5 +110,12 @@ describe("docs/measurements/long-code.md", () => {
       const seconds = `${softmaxSeconds.toFixed(3)} | ${linearSeconds.toFixed(3)}`;
       expect(rows).toContain(`| ${length} | ${seconds} | ${(softmaxSeconds / linearSeconds).toFixed(2)} |`);
     }
+  });
+});
+
+describe("docs/measurements/quality-at-length.md", () => {
+  it("is what quality-at-length.json gives: npm run quality-at-length -w @favor/bench", () => {
+    expect(words(textOf("docs/measurements/quality-at-length.md"))).toEqual(words(qualityPage(qualityAtLength)));
+    expect(textOf("docs/measurements/quality-at-length.svg")).toBe(qualityPicture(qualityAtLength));
   });
 });
