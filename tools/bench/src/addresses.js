@@ -15,6 +15,7 @@ export const groups = [
 export class Addresses {
   #data;
   #tokenizer;
+  #known = [];
 
   /**
    * @param model - a folder with the files of the tokenizer.
@@ -34,13 +35,22 @@ export class Addresses {
     });
   }
 
-  /** All texts of a group. */
+  /** All texts of a group, each with the number of its tokens; their `ids` are found when they are asked for. */
   allOf(parity, { from, to, whole }) {
     const found = this.#sentences(parity).flatMap((sentences, address) => {
       const middle = (from + to) / 2 + ((address * 37) % ((to - from) / 2)) - (to - from) / 4;
-      return (whole ? this.#passages(sentences, middle) : sentences).map((text) => ({ text, ids: this.#idsOf(text) }));
+      return whole ? passages(sentences, middle) : sentences;
     });
-    return found.filter(({ ids }) => ids.length >= from && ids.length <= to);
+    const idsOf = (text) => this.#idsOf(text);
+    return found
+      .filter(({ tokens }) => tokens >= from && tokens <= to)
+      .map(({ text, tokens }) => ({
+        text,
+        tokens,
+        get ids() {
+          return idsOf(text);
+        },
+      }));
   }
 
   #idsOf(text) {
@@ -49,26 +59,32 @@ export class Addresses {
 
   /** The sentences of each address. */
   #sentences(parity) {
+    this.#known[parity] ??= this.#read(parity);
+    return this.#known[parity];
+  }
+
+  #read(parity) {
     const segmenter = new Intl.Segmenter("en", { granularity: "sentence" });
     return readdirSync(this.#data)
       .filter((name) => name.endsWith(".txt") && Number(name.slice(0, 4)) % 2 === parity)
       .map((name) => {
         const text = readFileSync(join(this.#data, name), "utf8").replaceAll(/\s+/g, " ");
-        return Array.from(segmenter.segment(text), ({ segment }) => segment.trim()).filter(Boolean);
+        const found = Array.from(segmenter.segment(text), ({ segment }) => segment.trim()).filter(Boolean);
+        return found.map((sentence) => ({ text: sentence, tokens: this.#idsOf(sentence).length }));
       });
   }
+}
 
-  /** Sentences of one address put together until there are about so many tokens. */
-  #passages(sentences, tokens) {
-    const made = [];
-    let [text, length] = ["", 2];
-    for (const sentence of sentences) {
-      text = text === "" ? sentence : `${text} ${sentence}`;
-      length += this.#idsOf(sentence).length - 2;
-      if (length < tokens) continue;
-      made.push(text);
-      [text, length] = ["", 2];
-    }
-    return made;
+/** Sentences of one address put together until there are about so many tokens. Words are tokenized one by one. */
+function passages(sentences, most) {
+  const made = [];
+  let [text, tokens] = ["", 2];
+  for (const sentence of sentences) {
+    text = text === "" ? sentence.text : `${text} ${sentence.text}`;
+    tokens += sentence.tokens - 2;
+    if (tokens < most) continue;
+    made.push({ text, tokens });
+    [text, tokens] = ["", 2];
   }
+  return made;
 }
