@@ -66,7 +66,7 @@ const options = {
     accumulate: wholeNumber("accumulate", "parts to compute each batch in [default: by memory]", 1, 65536),
     "learning-rate": realNumber(
       "learning-rate",
-      "peak learning rate [default: 0.05 distill, 0.0128 / width mlm, four times that align]",
+      "peak learning rate [default: 0.05 distill, 0.0128 / width align and mlm]",
       0,
       10,
     ),

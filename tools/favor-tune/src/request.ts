@@ -34,8 +34,8 @@ export interface TuneRequest {
   /** Sequences per step; default 16. */
   readonly batch?: number;
   /**
-   * Peak learning rate of each stage; default 0.05 for distillation; for MLM 0.0128 over the width, at most 1e-4; for
-   * alignment four times that of MLM.
+   * Peak learning rate of each stage; default 0.05 for distillation; for alignment and MLM 0.0128 over the width, at most
+   * 1e-4.
    */
   readonly learningRate?: number;
   /** Steps of warm-up; default a tenth of the stage's steps. */

@@ -17,6 +17,7 @@ import { bytesNeeded, diskFault, freeBytes } from "./disk-fault.ts";
 import { openTuningData } from "./data/tuning-data.ts";
 import { TuneUsageError } from "./errors.ts";
 import type { Job } from "./job.ts";
+import type { Measurements } from "./measure/measurements.ts";
 import { openMeasurements } from "./measure/open-measurements.ts";
 import { phasesOf } from "./phases.ts";
 import { writeTuned } from "./report/write-tuned.ts";
@@ -157,6 +158,7 @@ async function trainAndWrite(
         stopping: () => signals.received,
       });
       await run.train();
+      for (const warning of worseThan(measurements, run.state.curve)) progress.note(warning);
       progress.stage("Measuring the result");
       const measured = await measurements.finish((target) => run.weights(target));
       progress.stage("Writing the folder");
@@ -171,6 +173,18 @@ async function trainAndWrite(
   } finally {
     await measurements.close();
   }
+}
+
+/** Warns of a model that training made worse. */
+function worseThan({ curveOf, before }: Measurements, curve: readonly CurvePoint[]): string[] {
+  const { value } = curve.at(-1)!;
+  if (value >= before) return [];
+  const [was, is] = [before, value].map((share) => `${(100 * share).toFixed(2)} %`);
+  return [
+    `Training made the model worse: its ${curveOf} on the held-out data was ${was} and is ${is}. A model that was nearly exact ` +
+      `needs small steps, and many: lower --learning-rate, raise --steps, train fewer weights (--train attention or features), ` +
+      `or keep the converted model.`,
+  ];
 }
 
 /** The control's curve begins where the MLM fine-tuning of the converted model begins, with the original's accuracy. */

@@ -56,6 +56,14 @@ test("alignment that was stopped ends in the same bytes", async () => {
   expect((await modelBytes(folder)).equals(await modelBytes(uninterrupted))).toBe(true);
 });
 
+test("a model that training made worse is called so", async () => {
+  const source = await converted();
+  const notes: string[] = [];
+  const request = { ...small, source, teacher: original(), stage: "align", steps: 1, learningRate: 0.1 } as const;
+  await tune(request, { ...silent, note: (line) => void notes.push(line) });
+  expect(notes.join("\n")).toMatch(/Training made the model worse: its cosine of the embeddings .* --learning-rate/);
+});
+
 test("the stages of a model are those that it has; they come in their order", async () => {
   const source = await converted();
   const request: TuneRequest = { ...small, source, teacher: original(), steps: 1 };
