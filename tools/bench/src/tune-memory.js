@@ -32,6 +32,8 @@ if (one === undefined) {
     stage: stage.split(","),
     output: join(scratch, "tuned"),
     maxLength: Number(lengths),
+    // So that sequences have this length.
+    pack: true,
     steps,
     batch: 1,
     evalEvery: steps,
