@@ -4,6 +4,9 @@ import type { SiteReport } from "@favor/rewriter";
 /** Multiply-adds of the original to spend on calibration, and on each evaluation. */
 const spent = { calibration: 5e11, evaluation: 4e11 };
 
+/** Fits take long for long inputs and many keys: sequences to calibrate on are cut here, and have so many tokens in all. */
+const calibrated = { longest: 2048, tokens: 16_384 };
+
 /** However dear a sequence is, so many are taken. */
 const least = { calibration: 8, evaluation: 4 };
 
@@ -38,23 +41,34 @@ export function divideSequences(loaded: LoadedSequences, cost: (tokens: number) 
   const part = (name: keyof Divided): LoadedSequences => {
     const remainder = name === "evaluation" ? 0 : 1;
     const own = loaded.sequences.filter((sequence, index) => numberOf(sequence, index) % 2 === remainder);
-    return withinCost(own.length === 0 ? loaded.sequences : own, loaded, cost, { most: spent[name], few: least[name] });
+    const some = own.length === 0 ? loaded.sequences : own;
+    const limits = { most: spent[name], few: least[name], tokens: Infinity };
+    if (name === "evaluation") return withinCost(some, loaded, cost, limits);
+    return withinCost(some.map(cut), loaded, cost, { ...limits, tokens: calibrated.tokens });
   };
   return { calibration: part("calibration"), evaluation: part("evaluation") };
+}
+
+/** The beginning of a long sequence, with its last token. */
+function cut(sequence: TokenSequence): TokenSequence {
+  const { ids } = sequence;
+  if (ids.length <= calibrated.longest) return sequence;
+  return { ...sequence, ids: [...ids.slice(0, calibrated.longest - 1), ids.at(-1)!] };
 }
 
 function withinCost(
   sequences: readonly TokenSequence[],
   { use }: LoadedSequences,
   cost: (tokens: number) => number,
-  { most, few }: { readonly most: number; readonly few: number },
+  { most, few, tokens: room }: { readonly most: number; readonly few: number; readonly tokens: number },
 ): LoadedSequences {
   const longest = sequences.reduce((best, each) => (each.ids.length > best.ids.length ? each : best));
   const taken: TokenSequence[] = [];
-  let total = 0;
+  let [total, tokens] = [0, 0];
   for (const sequence of [longest, ...sequences.filter((each) => each !== longest)]) {
     total += cost(sequence.ids.length);
-    if (taken.length >= few && total > most) break;
+    tokens += sequence.ids.length;
+    if (taken.length >= few && (total > most || tokens > room)) break;
     taken.push(sequence);
   }
   const sum = (value: (sequence: TokenSequence) => number): number =>
@@ -68,7 +82,7 @@ function withinCost(
       sequences: taken.length,
       tokens: sum(({ ids }) => ids.length),
       unknown: sum(({ unknown }) => unknown),
-      ...(windowTokens !== undefined && { windowTokens, windows: sum(isWindow) }),
+      ...(sum(isWindow) > 0 && { windowTokens: windowTokens!, windows: sum(isWindow) }),
     },
   };
 }
