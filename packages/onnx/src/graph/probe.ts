@@ -345,7 +345,8 @@ function secondProbe(graph: Graph, sizes: ProbeSizes): Probe | undefined {
     const found = attempt(other);
     if (found !== undefined) return found;
   }
-  const batches = [...wanted].filter((size) => size !== length).slice(0, mostBatches);
+  // A wanted length is no batch: a graph that folds the two into one may run with it, and mean something else.
+  const batches = [...wanted].filter((size) => size !== length && size !== sizes.length).slice(0, mostBatches);
   for (const other of [
     ...batches.map((size) => ({ ...sizes, batch: size, length })),
     { ...sizes, length },

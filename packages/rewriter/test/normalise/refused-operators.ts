@@ -142,6 +142,19 @@ export const refusedOperators: (LayerOptions & { name: string; code: RefusalCode
     },
   },
   {
+    name: "Longformer's window and global tokens",
+    code: "sliding-window",
+    inputs: [hiddenStates, int32("everywhere", ["batch", "length"])],
+    write: (b) => {
+      const weights = () => [b.weights([hidden, 3 * hidden]), b.weights([3 * hidden])];
+      const mask = b.op("Sub", [b.cast("everywhere", DataType.FLOAT), b.scalar(1)]);
+      const attributes = { ...count, window: { int: 2 } };
+      return b.op("LongformerAttention", ["x", ...weights(), mask, ...weights(), "everywhere"], attributes, {
+        domain: microsoft,
+      });
+    },
+  },
+  {
     name: "blocks of keys chosen ahead",
     code: "block-sparse",
     ...lone,
