@@ -4,12 +4,11 @@ import { measuresOf } from "@favor/measure/judgement";
 import type { PassCost } from "@favor/report";
 import { meaningOf } from "@favor/report";
 
-import { describeBreakEven } from "../commands/break-even.ts";
 import type { Advice, AdviceRow } from "./request.ts";
 
 /** The output of `advise`: the table, what its numbers are, and the recommendation last. */
 export function adviceText(advice: Advice): string {
-  const { lengths, rows, threads, machine, data, breakEven, rule, recommendation, notes } = advice;
+  const { lengths, rows, threads, machine, data, rule, recommendation, notes } = advice;
   const [original] = rows;
   const table = textTable(
     ["attention", "quality", "loss", ...lengths.map((length) => `${grouped(length)} tokens`)],
@@ -36,7 +35,6 @@ export function adviceText(advice: Advice): string {
             "tokens): a short measurement. Loss is in points, on the longest sequences.",
         ]),
     ...notes,
-    ...(breakEven === undefined ? [] : [describeBreakEven(breakEven)]),
     rule,
     ...(recommendation === undefined
       ? ["Nothing could be measured at the longest length: pass shorter --lengths."]
