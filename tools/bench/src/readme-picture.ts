@@ -8,8 +8,6 @@ interface Curve {
   readonly name: string;
   readonly points: readonly (readonly [tokens: number, value: number])[];
   readonly unit: (value: number) => string;
-  /** Where each point's figure stands. */
-  readonly label: "top" | "bottom";
 }
 
 const size = { width: 860, height: 380 };
@@ -42,7 +40,7 @@ export function readmePicture(): string {
         },
         { ...axis, gridIndex: 1, type: "log", logBase: 2, min: 0.5, axisLabel: { ...text, formatter: "{value} x" } },
       ],
-      series: curves.map(seriesOf),
+      series: curves.map((curve) => seriesOf(curve, curves)),
     },
   });
 }
@@ -60,30 +58,31 @@ function pointsOf(
 }
 
 function curvesOf({ results }: QualityAtLength): Curve[] {
-  const kept = (name: string, label: Curve["label"]): Curve => ({
+  const kept = (name: string): Curve => ({
     panel: 0,
     name,
-    points: pointsOf(results, name, (model) => 100 * model.kept!.value),
+    // More than all is chance, and beyond the axis.
+    points: pointsOf(results, name, (model) => Math.min(100, 100 * model.kept!.value)),
     unit: percent,
-    label,
   });
-  const speed = (name: string, label: Curve["label"]): Curve => ({
+  const speed = (name: string): Curve => ({
     panel: 1,
     name,
     points: pointsOf(results, name, (model, softmax) => softmax.seconds / model.seconds),
     unit: times,
-    label,
   });
-  return [
-    kept("default conversion", "bottom"),
-    kept("FAVOR alone, M = 128", "top"),
-    speed("default conversion", "top"),
-    speed("exact, fused", "bottom"),
-  ];
+  return [kept("default conversion"), kept("FAVOR alone, M = 128"), speed("default conversion"), speed("exact, fused")];
 }
 
-function seriesOf({ panel, name, points, unit, label }: Curve): object {
+function seriesOf(curve: Curve, curves: readonly Curve[]): object {
+  const { panel, name, points, unit } = curve;
   const { colour, symbol } = looks[name]!;
+  const other = curves.find((one) => one.panel === panel && one !== curve);
+  /** Shares stand below where there is no room above; speeds away from the other curve. */
+  const position = (value: number, at: number): "top" | "bottom" => {
+    const isAbove = panel === 0 ? value < 90 : value > (other?.points[at]?.[1] ?? 0);
+    return isAbove ? "top" : "bottom";
+  };
   return {
     type: "line",
     silent: true,
@@ -92,13 +91,12 @@ function seriesOf({ panel, name, points, unit, label }: Curve): object {
     yAxisIndex: panel,
     symbol,
     symbolSize: 9,
-    data: points,
+    data: points.map((value, at) => ({ value, label: { position: position(value[1], at) } })),
     itemStyle: { color: colour },
     lineStyle: { color: colour, width: 2.5 },
     label: {
       ...text,
       show: true,
-      position: label,
       formatter: ({ value }: { value: readonly number[] }) => unit(value[1]!),
     },
   };
