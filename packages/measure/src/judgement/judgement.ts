@@ -126,13 +126,18 @@ export function qualityOf(evaluation: Evaluation): { readonly what: string; read
 /**
  * The loss of the converted model, in points of masked or next-token accuracy, of the cosine (1 is 100 points), of
  * decisions, or of the spread of the original's numbers.
+ *
+ * @param range - a range of lengths on its own: the quality there, and the original's accuracy. Default: all sequences.
  */
-export function lossInPoints(evaluation: Evaluation): number {
-  const { value } = qualityOf(evaluation);
+export function lossInPoints(
+  evaluation: Evaluation,
+  range: { readonly value: number; readonly original?: number } = { value: qualityOf(evaluation).value },
+): number {
+  const { value } = range;
   switch (evaluation.kind) {
     case "masked-language":
     case "next-token":
-      return 100 * (evaluation.original.accuracy.value - value);
+      return 100 * ((range.original ?? evaluation.original.accuracy.value) - value);
     case "output-numbers":
       return 100 * value;
     case "embedding":

@@ -14,16 +14,9 @@ export function lossAtLongest(evaluation: Evaluation): number {
   const last = bins.findLast(({ sequences, value }) => value !== undefined && sequences >= least);
   if (last?.value === undefined || bins.length === 1) return lossInPoints(evaluation);
   const { value } = last.value;
-  switch (evaluation.kind) {
-    case "masked-language":
-    case "next-token":
-      // The range has the share of the accuracy that is kept.
-      return 100 * (last.original ?? evaluation.original.accuracy.value) * (1 - value);
-    case "output-numbers":
-      return 100 * value;
-    case "embedding":
-    case "classification":
-    case "output-cosine":
-      return 100 * (1 - value);
-  }
+  if (evaluation.kind !== "masked-language" && evaluation.kind !== "next-token")
+    return lossInPoints(evaluation, { value });
+  // Of an accuracy, the range has the share that is kept.
+  const { original = evaluation.original.accuracy.value } = last;
+  return lossInPoints(evaluation, { value: original * value, original });
 }
