@@ -34,7 +34,7 @@ export interface SiteMemory extends ForwardMemory {
   readonly band?: number;
 }
 
-/** The forms whose memory is computed: features per head, alone and beside exact keys. */
+/** The forms whose memory is computed: how many features each head has, without exact keys and with them. */
 export const shownForms = { features: 256, exactKeys: { window: 64, chosenBlocks: 8, features: 32 } } as const;
 
 /**

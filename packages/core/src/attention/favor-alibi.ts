@@ -17,7 +17,7 @@ export interface FavorAlibiOptions extends FavorOptions {
 
 /**
  * FAVOR with the bias of ALiBi, for one head in float64: `favorAttention`, or `favorCausalAttention`, in which keys fade with their
- * distance, computed by {@link alibiLinearAttention}. A function of its own, so that FAVOR without it stays small.
+ * distance, computed by {@link alibiLinearAttention}. It is a separate function so that bundles of plain FAVOR stay small.
  *
  * @param query `[rows, dim]`, scaled by d^(-1/4).
  * @param key `[rows, dim]`, scaled by d^(-1/4).

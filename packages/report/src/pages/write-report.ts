@@ -12,8 +12,8 @@ import { reportPage } from "./report.ts";
  *
  * @param favor - `files` is filled in with everything that the output holds by now, so write the rest before.
  * @param first - sections to put first on the page; default: none.
- * @param speed - how long both models take; default: not measured. The page tells it, and a file of its own, which
- * `favor.json` does not list: the rest stays the same from run to run.
+ * @param speed - how long both models take; default: not measured. It goes to the page and to a separate file that
+ * `favor.json` does not list, so that all other files are the same from run to run.
  * @returns the contents of `favor.json`.
  * @throws {OutputError} `output-unwritable`.
  */

@@ -5,8 +5,8 @@ import { outputDims, sizesOf, whole, type RowRule } from "./row-call.ts";
 import { isPlain } from "./rows.ts";
 
 /**
- * ScatterND that overwrites all of a value, each position with the update of its own place: `mask[:, :, :, :length] = other`,
- * as PyTorch's exporter writes it. The output is the updates.
+ * ScatterND that overwrites every position of a value in order: `mask[:, :, :, :length] = other`, as PyTorch's exporter
+ * writes it. The output is the updates.
  */
 export const overwritten: RowRule = (call) => {
   const { node, rows } = call;
