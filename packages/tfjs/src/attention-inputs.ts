@@ -85,6 +85,11 @@ export function attentionSizes(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options
   return { batch, heads, queries, keys, dim, valueDim, scale };
 }
 
+/** Whether there is no query, key or value, nor anything to compute. */
+export function isEmpty({ batch, heads, queries, keys, dim, valueDim }: AttentionSizes): boolean {
+  return batch * heads * queries * keys * dim * valueDim === 0;
+}
+
 /** @throws ArgumentError unless `x` has exactly `shape`. */
 export function requireShape(name: string, x: tf.Tensor, shape: readonly number[]): void {
   if (!tf.util.arraysEqual(x.shape, [...shape])) throw new ArgumentError(name, `[${shape}]`, `[${x.shape}]`);

@@ -6,6 +6,7 @@ import { causalOnCpu } from "./causal-cpu.ts";
 import { causalOnWasm } from "./causal-wasm.ts";
 import { causalOnWebGl } from "./causal-webgl.ts";
 import { causalOnWebGpu } from "./causal-webgpu.ts";
+import { zerosOf } from "./zeros.ts";
 
 export interface CausalLinearAttentionOptions {
   /**
@@ -60,7 +61,7 @@ export function causalLinearAttention(
     requireTensor("reference", reference, "[groups, length]");
     requireShape("reference", reference, [groups, length]);
   }
-  if (v.size === 0) return tf.zeros([groups, length, v.shape[2]!]);
+  if (q.size * v.size === 0) return zerosOf([q, k, v], [groups, length, v.shape[2]!]) as tf.Tensor3D;
   registerOnBackend(tf.getBackend());
   return tf.tidy(() => {
     const inputs = { q, k, v, reference: reference ?? tf.zeros([groups, length]) };

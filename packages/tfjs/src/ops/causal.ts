@@ -1,10 +1,11 @@
 import * as tf from "@tensorflow/tfjs";
 import { causalLinearAttention } from "../kernels/causal-linear-attention.ts";
-import { constantOf, lowest, normalized, weightedValues } from "./bidirectional.ts";
 import type { FeatureParameters } from "./feature-parameters.ts";
 import { keyFeatures, queriesThroughCore, queryFeatures } from "./features.ts";
 import { detached } from "./detached.ts";
+import { lowestOf } from "./float-range.ts";
 import type { GroupedInputs } from "./grouped-inputs.ts";
+import { normalized, weightedValues } from "./normalized.ts";
 import { recomputed } from "./recompute.ts";
 
 /**
@@ -18,7 +19,7 @@ export function causalFavor({ q, k, v, weights }: GroupedInputs, parameters: Fea
     const t = Object.fromEntries(names.map((name, i) => [name, rest[i]!]));
     const phiQuery = queriesThroughCore(queryFeatures(query!, parameters, t), t);
     const { features, logWeight } = keyFeatures(key!, parameters, t);
-    const floor = constantOf(logWeight.shape, lowest);
+    const floor = lowestOf(logWeight.shape);
     const counts = detached(() => tf.greater(shown!, 0));
     const reference = detached(() => runningMaximum(tf.where(counts, logWeight, floor)));
     const relative = tf.exp(tf.where(counts, tf.sub(logWeight, reference), floor));
@@ -33,7 +34,7 @@ function runningMaximum(x: tf.Tensor): tf.Tensor {
   let largest = x;
   for (let distance = 1; distance < length; distance *= 2) {
     const earlier = tf.slice(largest, [0, 0], [groups, length - distance]);
-    const shifted = tf.concat([constantOf([groups, distance], lowest), earlier], 1);
+    const shifted = tf.concat([lowestOf([groups, distance]), earlier], 1);
     largest = tf.maximum(largest, shifted);
   }
   return largest;

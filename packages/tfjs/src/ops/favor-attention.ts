@@ -1,6 +1,7 @@
 import * as tf from "@tensorflow/tfjs";
-import { attentionSizes } from "../attention-inputs.ts";
+import { attentionSizes, isEmpty } from "../attention-inputs.ts";
 import type { AttentionOptions } from "../attention-inputs.ts";
+import { zerosOf } from "../kernels/zeros.ts";
 import { bidirectionalFavor } from "./bidirectional.ts";
 import { causalFavor } from "./causal.ts";
 import { featureParameters, listDescriptions } from "./feature-parameters.ts";
@@ -35,6 +36,8 @@ export interface FavorAttentionOptions extends AttentionOptions {
 export function favorAttention(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options: FavorAttentionOptions): tf.Tensor4D {
   const sizes = attentionSizes(q, k, v, options ?? {});
   const descriptions = listDescriptions(options?.featureMap, sizes.heads);
+  if (isEmpty(sizes))
+    return zerosOf([q, k, v], [sizes.batch, sizes.heads, sizes.queries, sizes.valueDim]) as tf.Tensor4D;
   return tf.tidy(() => {
     const parameters = featureParameters(descriptions, options.projection);
     const { inputs, unfold } = groupInputs(q, k, v, sizes, options.mask, parameters);

@@ -41,8 +41,17 @@ export function queryFeatures(
   parameters: FeatureParameters,
   t: Readonly<Record<string, tf.Tensor>>,
 ): tf.Tensor {
-  if (!isExponential(parameters)) return directFeatures(x, parameters, t);
+  if (!isExponential(parameters)) return directFeatures(x, parameters, t).features;
   return tf.softmax(project(transformedQueries(x, t), t["queryProjection"]!));
+}
+
+/**
+ * log phi(q) of an exponential map, up to a number per row and the weights of keys: `[groups, length, count]`. The
+ * weights of the features are in it.
+ */
+export function queryExponents(x: tf.Tensor, t: Readonly<Record<string, tf.Tensor>>): tf.Tensor {
+  const logFeatures = project(transformedQueries(x, t), t["queryProjection"]!);
+  return tf.add(logFeatures, perGroup(t["logWeight"]!, x.shape[0]!));
 }
 
 function transformedQueries(x: tf.Tensor, t: Readonly<Record<string, tf.Tensor>>): tf.Tensor {
@@ -74,22 +83,36 @@ export function keyFeatures(
   parameters: FeatureParameters,
   t: Readonly<Record<string, tf.Tensor>>,
 ): WeightedFeatures {
-  if (!isExponential(parameters)) {
-    const features = directFeatures(x, parameters, t);
-    const logWeight = parameters.kind === "trigonometric" ? halfNorms(x) : tf.zeros(x.shape.slice(0, 2));
-    return { features, logWeight };
-  }
+  if (!isExponential(parameters)) return directFeatures(x, parameters, t);
+  const { perFeature, perKey } = keyExponents(x, parameters, t);
+  // with a core, the weight of a query feature is applied after it
+  const logFeatures = t["core"] ? perFeature : tf.add(perFeature, perGroup(t["logWeight"]!, x.shape[0]!));
+  const largest = detached(() => tf.max(logFeatures, 2, true));
+  return {
+    features: tf.exp(tf.sub(logFeatures, largest)),
+    logWeight: tf.add(tf.squeeze(largest, [2]), perKey),
+  };
+}
+
+/** log phi_m(k) of an exponential map, without the weights of its features, is the sum of the two. */
+interface KeyExponents {
+  /** `[groups, length, count]` */
+  readonly perFeature: tf.Tensor;
+  /** `[groups, length]` */
+  readonly perKey: tf.Tensor;
+}
+
+/** The exponents of an exponential map for keys `[groups, length, dim]`. */
+export function keyExponents(
+  x: tf.Tensor,
+  parameters: FeatureParameters,
+  t: Readonly<Record<string, tf.Tensor>>,
+): KeyExponents {
   const difference = centred(x, t["keyMean"]);
   const transformed = t["keyMatrix"] ? project(difference, t["keyMatrix"]) : difference;
-  let logFeatures = project(transformed, t["keyProjection"]!);
-  // with a core, the weight of a query feature is applied after it
-  if (!t["core"]) logFeatures = tf.add(logFeatures, perGroup(t["logWeight"]!, x.shape[0]!));
-  const largest = detached(() => tf.max(logFeatures, 2, true));
-  const features = tf.exp(tf.sub(logFeatures, largest));
-  let logWeight = tf.squeeze(largest, [2]);
-  if (subtractsNorms(parameters)) logWeight = tf.sub(logWeight, halfNorms(transformed));
-  if (t["keyWeight"]) logWeight = tf.add(logWeight, tf.squeeze(project(difference, t["keyWeight"]), [2]));
-  return { features, logWeight };
+  let perKey = subtractsNorms(parameters) ? tf.neg(halfNorms(transformed)) : tf.zeros(x.shape.slice(0, 2));
+  if (t["keyWeight"]) perKey = tf.add(perKey, tf.squeeze(project(difference, t["keyWeight"]), [2]));
+  return { perFeature: project(transformed, t["keyProjection"]!), perKey };
 }
 
 /**
@@ -116,7 +139,8 @@ export function sumsThroughCore(sums: tf.Tensor, t: Readonly<Record<string, tf.T
   return tf.matMul(tf.reshape(repeated, [groups, count, count]), sums);
 }
 
-function isExponential({ kind }: FeatureParameters): boolean {
+/** Whether phi is exp of a linear function of its input, times a weight per row. */
+export function isExponential({ kind }: FeatureParameters): boolean {
   return kind !== "trigonometric" && kind !== "generalized" && kind !== "elu" && kind !== "squared-relu";
 }
 
@@ -129,27 +153,42 @@ function halfNorms(x: tf.Tensor): tf.Tensor {
   return tf.mul(0.5, tf.sum(tf.square(x), 2));
 }
 
-/** Features without exponents, the same for queries and keys; for trigonometric maps, their waves. */
+/** Features that are no exponentials, the same for queries and keys; for trigonometric maps, their waves. */
 function directFeatures(
   x: tf.Tensor,
   { description }: FeatureParameters,
   t: Readonly<Record<string, tf.Tensor>>,
-): tf.Tensor {
+): WeightedFeatures {
   switch (description.kind) {
     case "elu":
-      return tf.add(tf.elu(x), 1);
-    case "squared-relu":
-      return tf.square(tf.relu(x));
+      return relativeToLargest(tf.add(tf.elu(x), 1));
+    case "squared-relu": {
+      const { features, logWeight } = relativeToLargest(tf.relu(x));
+      return { features: tf.square(features), logWeight: tf.mul(2, logWeight) };
+    }
     case "trigonometric": {
       const angles = project(x, t["projection"]!);
-      if (t["phase"]) return tf.cos(tf.add(angles, perGroup(t["phase"], x.shape[0]!)));
-      return tf.concat([tf.cos(angles), tf.sin(angles)], 2);
+      const waves = t["phase"]
+        ? tf.cos(tf.add(angles, perGroup(t["phase"], x.shape[0]!)))
+        : tf.concat([tf.cos(angles), tf.sin(angles)], 2);
+      return { features: waves, logWeight: halfNorms(x) };
     }
-    case "generalized":
-      return tf.add(elementwise[description.function](project(x, t["projection"]!)), description.epsilon ?? 1e-3);
+    case "generalized": {
+      const { function: name, epsilon = 1e-3 } = description;
+      return relativeToLargest(tf.add(elementwise[name](project(x, t["projection"]!)), epsilon));
+    }
     default:
       throw new ArgumentError("featureMap.kind", "a feature map without exponents", description.kind);
   }
+}
+
+/** Features `[groups, length, count]` of rows of any scale, so that no product of two under- or overflows. */
+function relativeToLargest(features: tf.Tensor): WeightedFeatures {
+  const largest = detached(() => {
+    const found = tf.max(tf.abs(features), 2, true);
+    return tf.where(tf.greater(found, 0), found, tf.onesLike(found));
+  });
+  return { features: tf.div(features, largest), logWeight: detached(() => tf.log(tf.squeeze(largest, [2]))) };
 }
 
 const geluScale = Math.sqrt(2 / Math.PI);

@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs";
 import { requireShape } from "../attention-inputs.ts";
 import type { AttentionSizes } from "../attention-inputs.ts";
 import type { FeatureParameters } from "./feature-parameters.ts";
+import { shownRows } from "./shown-rows.ts";
 
 /** Query, key, value `[groups, length, width]` and the key weights `[groups, keys]`, 0 for a hidden key. */
 export interface GroupedInputs {
@@ -54,11 +55,7 @@ export function groupInputs(
     return tf.reshape(repeated, [batch * heads, given.shape[1]!]);
   };
   const weights = mask && foldMask(mask);
-  const show = (x: tf.Tensor): tf.Tensor => {
-    if (!weights) return x;
-    const shown = tf.greater(tf.mul(tf.expandDims(weights, 2), tf.ones([1, 1, x.shape[2]!])), 0);
-    return tf.where(shown, x, tf.zerosLike(x));
-  };
+  const show = (x: tf.Tensor): tf.Tensor => (weights ? shownRows(x, tf.expandDims(weights, 2)) : x);
   const root = Math.sqrt(scale);
   return {
     inputs: {

@@ -1,7 +1,7 @@
 import { ArgumentError, exponentialForm } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
-import { attentionSizes, requireShape } from "../attention-inputs.ts";
-import { weightedValues } from "./bidirectional.ts";
+import { attentionSizes, isEmpty, requireShape } from "../attention-inputs.ts";
+import { zerosOf } from "../kernels/zeros.ts";
 import { detached } from "./detached.ts";
 import { favorAttention } from "./favor-attention.ts";
 import type { FavorAttentionOptions } from "./favor-attention.ts";
@@ -14,6 +14,7 @@ import { chooseBlocks } from "./hybrid/choose-blocks.ts";
 import { layOutBlocks, nearOffsets, requireExactKeys } from "./hybrid/exact-keys.ts";
 import type { BlockLayout, ExactKeys } from "./hybrid/exact-keys.ts";
 import type { FirstKey } from "./hybrid/exact-parts.ts";
+import { weightedValues } from "./normalized.ts";
 import { recomputed } from "./recompute.ts";
 
 export interface HybridAttentionOptions extends Omit<FavorAttentionOptions, "featureMap"> {
@@ -72,8 +73,9 @@ export function hybridAttention(
   // refuses maps without an exponential form
   if (descriptions) exponentialForm(descriptions[0]!);
   const layout = layOutBlocks(exactKeys, sizes, causal);
-  const { batch, queries } = sizes;
+  const { batch, heads, queries, valueDim } = sizes;
   if (options.queryMask) requireShape("queryMask", options.queryMask, [batch, queries]);
+  if (isEmpty(sizes)) return zerosOf([q, k, v], [batch, heads, queries, valueDim]) as tf.Tensor4D;
   return tf.tidy(() => {
     const parameters = descriptions && featureParameters(descriptions, options.projection);
     const grouping = groupInputs(q, k, v, sizes, mask, parameters);

@@ -1,8 +1,12 @@
 import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
-import { attentionSizes, requireShape } from "../attention-inputs.ts";
+import { attentionSizes, isEmpty, requireShape } from "../attention-inputs.ts";
 import type { AttentionOptions, AttentionSizes } from "../attention-inputs.ts";
 import { lowerTriangle } from "../kernels/causal-chunks.ts";
+import { zerosOf } from "../kernels/zeros.ts";
+import { detached } from "./detached.ts";
+import { hiddenLogit } from "./float-range.ts";
+import { shownRows } from "./shown-rows.ts";
 
 export interface SoftmaxAttentionOptions extends Omit<AttentionOptions, "mask"> {
   /** `[batch, keys]`, or per query `[batch, queries, keys]` or `[batch, heads or 1, queries, keys]`; 0 hides. */
@@ -12,8 +16,11 @@ export interface SoftmaxAttentionOptions extends Omit<AttentionOptions, "mask"> 
 }
 
 /**
- * Exact attention, softmax(scale q.k) v, with the arguments of `favorAttention`. O(queries keys) time and memory. As in
- * Keras, a query that sees no key attends to all keys evenly.
+ * Exact attention, softmax(scale q.k) v, with the arguments of `favorAttention`. O(queries keys) time and memory.
+ *
+ * A key that the mask hides from every query has no effect, even if it or its value is NaN, but for queries that see no
+ * key: as in Keras, they attend to all keys evenly. With `causal`, later keys and values change no bit of a row as long as
+ * they are finite; a later NaN reaches every row, because 0 times NaN is NaN.
  *
  * @param q `[batch, heads, queries, dim]`, float32.
  * @param k `[batch, heads, keys, dim]`, float32.
@@ -28,46 +35,60 @@ export function softmaxAttention(
   options: SoftmaxAttentionOptions = {},
 ): tf.Tensor4D {
   const sizes = attentionSizes(q, k, v, options);
+  const { batch, heads, queries, keys, valueDim, scale } = sizes;
+  if (isEmpty(sizes)) {
+    options.onWeights?.(tf.zeros([batch, heads, queries, keys]));
+    return zerosOf([q, k, v], [batch, heads, queries, valueDim]) as tf.Tensor4D;
+  }
   return tf.tidy(() => {
-    const weights = attentionWeights(q, k, sizes, options);
-    return tf.matMul(options.onWeights?.(weights) ?? weights, v) as tf.Tensor4D;
+    const mask = options.mask && detached(() => maskPerQuery(options.mask!, sizes));
+    const seen = detached(() => seenKeys(mask, options.causal ?? false, queries));
+    const visible = mask && detached(() => tf.transpose(tf.max(mask, 2, true), [0, 1, 3, 2]));
+    const shownOf = (x: tf.Tensor): tf.Tensor => (visible ? shownRows(x, visible) : x);
+    let logits = tf.matMul(tf.mul(q, scale), shownOf(k), false, true);
+    if (seen) logits = tf.add(logits, tf.mul(tf.sub(1, seen), hiddenLogit()));
+    const weights = tf.softmax(logits) as tf.Tensor4D;
+    const out = tf.matMul(options.onWeights?.(weights) ?? weights, shownOf(v));
+    return (visible ? tf.add(out, meanOfHidden(v, visible, seen!)) : out) as tf.Tensor4D;
   });
 }
 
-/**
- * Underflows in the exponential, yet is finite, so that a row of nothing else is even rather than NaN. Keras uses the
- * same.
- */
-const hidden = -1e9;
-
-function attentionWeights(
-  q: tf.Tensor,
-  k: tf.Tensor,
-  sizes: AttentionSizes,
-  { mask, causal = false }: SoftmaxAttentionOptions,
-): tf.Tensor4D {
-  let logits = tf.matMul(tf.mul(q, sizes.scale), k, false, true);
-  if (mask) logits = tf.add(logits, hiddenTerm(maskPerQuery(mask, sizes)));
-  if (causal) logits = tf.add(logits, hiddenTerm(lowerTriangle(sizes.queries, 0)));
-  return tf.softmax(logits) as tf.Tensor4D;
+/** 1 where a query sees a key, of a shape that broadcasts to `[batch, heads, queries, keys]`. */
+function seenKeys(mask: tf.Tensor | undefined, causal: boolean, queries: number): tf.Tensor | undefined {
+  if (!causal) return mask;
+  const triangle = lowerTriangle(queries, 0);
+  return mask ? tf.mul(mask, triangle) : triangle;
 }
 
-function hiddenTerm(shown: tf.Tensor): tf.Tensor {
-  return tf.mul(tf.sub(1, tf.cast(tf.notEqual(tf.cast(shown, "float32"), 0), "float32")), hidden);
+/** What hidden values add to the mean of all values, for the queries that see no key; 0 for all others. */
+function meanOfHidden(v: tf.Tensor, visible: tf.Tensor, seen: tf.Tensor): tf.Tensor {
+  const hidden = shownRows(
+    v,
+    detached(() => tf.sub(1, visible)),
+  );
+  const none = detached(() => tf.sub(1, tf.max(seen, 3, true)));
+  return shownRows(tf.mul(tf.mean(hidden, 2, true), tf.ones([1, 1, none.shape[2]!, 1])), none);
 }
 
-/** A mask of any allowed rank as `[batch, heads or 1, queries or 1, keys]`. */
-function maskPerQuery(mask: tf.Tensor, { batch, heads, queries, keys }: AttentionSizes): tf.Tensor {
+/** A mask of any allowed rank as `[batch, heads or 1, queries or 1, keys]`, 1 or 0. */
+function maskPerQuery(mask: tf.Tensor, sizes: AttentionSizes): tf.Tensor {
+  const isShown = tf.notEqual(tf.cast(mask, "float32"), 0);
+  // not a cast of isShown, which webgpu of tfjs 4.22 cannot reduce
+  const numbers = tf.where(isShown, tf.ones(mask.shape), tf.zeros(mask.shape));
+  return tf.reshape(numbers, shapePerQuery(mask, sizes));
+}
+
+function shapePerQuery(mask: tf.Tensor, { batch, heads, queries, keys }: AttentionSizes): number[] {
   switch (mask.rank) {
     case 2:
       requireShape("mask", mask, [batch, keys]);
-      return tf.reshape(mask, [batch, 1, 1, keys]);
+      return [batch, 1, 1, keys];
     case 3:
       requireShape("mask", mask, [batch, queries, keys]);
-      return tf.expandDims(mask, 1);
+      return [batch, 1, queries, keys];
     case 4:
       requireShape("mask", mask, [batch, mask.shape[1] === 1 ? 1 : heads, queries, keys]);
-      return mask;
+      return mask.shape;
     default:
       throw new ArgumentError("mask", "a tensor of rank 2 to 4 whose last dimension is the keys", `[${mask.shape}]`);
   }

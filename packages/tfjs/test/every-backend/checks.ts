@@ -96,33 +96,58 @@ function rows(x: tf.Tensor, count: number): tf.Tensor {
   return x.slice([0, 0, 0, 0], [-1, -1, count, -1]);
 }
 
-async function causalHead(x: Sample): Promise<ArrayLike<number>> {
-  const out = favorAttention(...tensors(x, shape), { featureMap: positive, causal: true });
-  return rows(out, from).data();
-}
+/** FAVOR or softmax with the same options. */
+const attentions: Readonly<Record<string, Attend>> = {
+  favor: (x, options) => favorAttention(...tensors(x, shape), { featureMap: positive, ...options }),
+  softmax: (x, options) => softmaxAttention(...tensors(x, shape), options),
+};
+type Attend = (x: Sample, options: { mask?: tf.Tensor; causal: boolean }) => tf.Tensor;
 
-async function laterKeysChangeNothing(): Promise<void> {
+async function laterKeysChangeNothing(attend: Attend): Promise<void> {
   const later = { ...inputs, k: inputs.k.slice(), v: inputs.v.slice() };
   for (let group = 0; group < shape.batch * shape.heads; group++) {
     const [row, end] = [group * shape.length + from, (group + 1) * shape.length];
     for (let i = row * shape.dim; i < end * shape.dim; i++) later.k[i]! *= 20;
     for (let i = row * shape.valueDim; i < end * shape.valueDim; i++) later.v[i]! += 9;
   }
-  requireClose("rows before the change", await causalHead(later), await causalHead(inputs), 0);
+  const [before, after] = [inputs, later].map((x) => rows(attend(x, { causal: true }), from));
+  requireClose("rows before the change", await after!.data(), await before!.data(), 0);
 }
 
-async function hiddenKeysChangeNothing(): Promise<void> {
-  const spoiled = { ...inputs, k: inputs.k.slice(), v: inputs.v.slice() };
-  for (let row = 0; row < shape.batch * shape.heads * shape.length; row++) {
-    const batch = Math.floor(row / (shape.heads * shape.length));
-    if (keyMask[batch * shape.length + (row % shape.length)] === 1) continue;
-    spoiled.k.fill(1e4, row * shape.dim, (row + 1) * shape.dim);
-    spoiled.v.fill(-1e4, row * shape.valueDim, (row + 1) * shape.valueDim);
+async function hiddenKeysChangeNothing(attend: Attend): Promise<void> {
+  for (const [key, value] of [
+    [1e4, -1e4],
+    [NaN, NaN],
+  ] as const) {
+    const spoiled = { ...inputs, k: inputs.k.slice(), v: inputs.v.slice() };
+    for (let row = 0; row < shape.batch * shape.heads * shape.length; row++) {
+      const batch = Math.floor(row / (shape.heads * shape.length));
+      if (keyMask[batch * shape.length + (row % shape.length)] === 1) continue;
+      spoiled.k.fill(key, row * shape.dim, (row + 1) * shape.dim);
+      spoiled.v.fill(value, row * shape.valueDim, (row + 1) * shape.valueDim);
+    }
+    for (const causal of [false, true]) {
+      const [clean, other] = [inputs, spoiled].map((x) => attend(x, { mask: mask(), causal }));
+      requireClose(`${key}, causal ${causal}`, await other!.data(), await clean!.data(), 0);
+    }
   }
-  for (const causal of [false, true]) {
-    const options = { featureMap: positive, mask: mask(), causal };
-    const [clean, other] = [inputs, spoiled].map((x) => favorAttention(...tensors(x, shape), options));
-    requireClose(`causal ${causal}`, await other!.data(), await clean!.data(), 0);
+}
+
+/** No query, or no key, and the gradients. */
+async function noRows(attend: (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) => tf.Tensor): Promise<void> {
+  for (const [queries, keys] of [
+    [0, 0],
+    [3, 0],
+    [0, 3],
+  ] as const) {
+    const three = [tf.ones([1, 2, queries, 4]), tf.ones([1, 2, keys, 4]), tf.ones([1, 2, keys, 3])];
+    const out = attend(three[0]!, three[1]!, three[2]!);
+    requireClose(`${queries} queries, ${keys} keys`, await out.data(), new Float32Array(2 * queries * 3), 0);
+    for (const [i, gradient] of tf
+      .grads((q, k, v) => attend(q!, k!, v!))(three)
+      .entries()) {
+      requireClose(`gradient ${i}`, await gradient.data(), new Float32Array(three[i]!.size), 0);
+    }
   }
 }
 
@@ -231,6 +256,22 @@ async function leavesNothing(): Promise<void> {
   if (left.some((count) => count !== 0)) throw new Error(`${left[0]} tensors and ${left[1]} arrays left`);
 }
 
+/** Where the features of most keys are no float32 any more. */
+async function wideInputs(featureMap: FeatureMapDescription): Promise<void> {
+  const wide = { batch: 1, heads: 1, length: 24, dim: 64, valueDim: 3 };
+  const given = sample(wide, 10);
+  const out = favorAttention(...tensors(given, wide), { featureMap });
+  // exponents of some 400 have an error of 3e-5 in float32
+  requireClose("bidirectional", await out.data(), reference(given, wide, [featureMap]), 2e-3);
+  for (const causal of [false, true]) {
+    const gradients = tf.grads((q, k, v) => favorAttention(q!, k!, v!, { featureMap, causal }))(tensors(given, wide));
+    for (const [i, gradient] of gradients.entries()) {
+      const found = (await gradient.data()).find((x) => !Number.isFinite(x));
+      if (found !== undefined) throw new Error(`gradient ${i}, causal ${causal}: ${found}`);
+    }
+  }
+}
+
 export const checks: readonly Check[] = [
   ...Object.entries(maps).map(([name, map]) => ({ name: `${name}: equals core`, run: () => equalsCore(map) })),
   ...Object.entries(maps).map(([name, map]) => ({
@@ -241,8 +282,20 @@ export const checks: readonly Check[] = [
     name: `hybrid attention, ${name} features: values and gradients equal core`,
     run: () => hybridEqualsCore(maps[name]),
   })),
-  { name: "causal: later keys change no bit", run: laterKeysChangeNothing },
-  { name: "a hidden key and its value change no bit", run: hiddenKeysChangeNothing },
+  ...["positive", "hyperbolic"].map((name) => ({
+    name: `${name}: inputs of standard deviation 10`,
+    run: () => wideInputs(everyMap(64, 16)[name]!),
+  })),
+  ...Object.entries(attentions).flatMap(([name, attend]) => [
+    { name: `${name}, causal: later keys change no bit`, run: () => laterKeysChangeNothing(attend) },
+    { name: `${name}: a hidden key and its value change no bit`, run: () => hiddenKeysChangeNothing(attend) },
+  ]),
+  { name: "favor: no rows", run: () => noRows((q, k, v) => favorAttention(q, k, v, { featureMap: positive })) },
+  { name: "softmax: no rows", run: () => noRows((q, k, v) => softmaxAttention(q, k, v)) },
+  {
+    name: "hybrid: no rows",
+    run: () => noRows((...x) => hybridAttention(...x, { exactKeys: { window: 2, chosenBlocks: 1, near: false } })),
+  },
   { name: "padding changes nothing before it", run: paddingChangesNothing },
   { name: "sequences of a batch do not see each other", run: sequencesAreApart },
   { name: "softmax equals core", run: softmaxEqualsCore },

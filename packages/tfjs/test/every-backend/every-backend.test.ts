@@ -9,6 +9,7 @@ import { pageFiles } from "./page-files.ts";
 import { checks } from "./checks.ts";
 import { findChromium, openPage } from "@favor/test-support/chromium";
 import { faults } from "./faults.ts";
+import { halfPrecisionChecks } from "./half-precision.ts";
 import { runEverything } from "./report.ts";
 import type { Report } from "./report.ts";
 
@@ -88,5 +89,17 @@ describe.skipIf(!chromium)("wasm with threads, in an isolated page (skipped: no 
 
   it("has the shared memory of threads", () => {
     expect(report.memory).toBe("SharedArrayBuffer");
+  });
+});
+
+describe.skipIf(!chromium)("webgl with half-precision textures, in a page (skipped: no chromium)", () => {
+  let report: Report;
+  beforeAll(async () => {
+    const page = { files: await pageFiles(), path: "/?half-precision", isolated: false };
+    [report] = (await openPage(chromium!, page)) as [Report];
+  }, slow);
+
+  it.each(halfPrecisionChecks.map(({ name }) => name))("%s", (name) => {
+    expect(report.results[name]).toBe("passed");
   });
 });

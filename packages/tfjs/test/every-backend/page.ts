@@ -1,6 +1,6 @@
 // The page's script, and the module that Node runs for webgpu: posts what the backends in the query did.
 import { setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
-import { runEverything } from "./report.ts";
+import { runEverything, runHalfPrecision } from "./report.ts";
 
 // registers the backend
 await import("@tensorflow/tfjs-backend-webgpu");
@@ -14,6 +14,7 @@ const fetchPage: (url: string, options: { method: string; body: string }) => Pro
 setWasmPaths(`${origin}/wasm/`);
 const reports = [];
 for (const backend of search.slice(1).split(",")) {
-  reports.push(await runEverything(backend).catch((error: unknown) => ({ backend, error: String(error) })));
+  const report = backend === "half-precision" ? runHalfPrecision() : runEverything(backend);
+  reports.push(await report.catch((error: unknown) => ({ backend, error: String(error) })));
 }
 await fetchPage("/report", { method: "POST", body: JSON.stringify(reports) });

@@ -1,7 +1,9 @@
 import { repairBackend } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { checks } from "./checks.ts";
+import type { Check } from "./checks.ts";
 import { faults, isWrong } from "./faults.ts";
+import { halfPrecisionChecks } from "./half-precision.ts";
 
 /** What a backend did; plain JSON. */
 export interface Report {
@@ -46,16 +48,31 @@ export async function runEverything(backend: string): Promise<Report> {
   deviceErrors.length = 0;
   repairBackend(backend);
   const faultsAfter = await present();
+  const results = await resultsOf(checks);
+  await device?.queue.onSubmittedWorkDone();
+  const wasm: WasmModule | undefined = Reflect.get(tf.backend(), "wasm");
+  return { backend, memory: wasm?.HEAPU8.buffer.constructor.name, faultsBefore, faultsAfter, results, deviceErrors };
+}
+
+/** Runs what must hold on WebGL with half-precision textures; in a page where nothing has used WebGL before. */
+export async function runHalfPrecision(): Promise<Report> {
+  tf.enableProdMode();
+  tf.env().set("WEBGL_FORCE_F16_TEXTURES", true);
+  if (!(await tf.setBackend("webgl"))) throw new Error("webgl did not start");
+  await tf.ready();
+  const results = await resultsOf(halfPrecisionChecks);
+  return { backend: "webgl", faultsBefore: [], faultsAfter: [], results, deviceErrors: [] };
+}
+
+async function resultsOf(run: readonly Check[]): Promise<Record<string, string>> {
   const results: Record<string, string> = {};
-  for (const { name, run } of checks) {
+  for (const check of run) {
     tf.engine().startScope();
-    results[name] = await run().then(
+    results[check.name] = await check.run().then(
       () => "passed",
       (error: unknown) => String(error),
     );
     tf.engine().endScope();
   }
-  await device?.queue.onSubmittedWorkDone();
-  const wasm: WasmModule | undefined = Reflect.get(tf.backend(), "wasm");
-  return { backend, memory: wasm?.HEAPU8.buffer.constructor.name, faultsBefore, faultsAfter, results, deviceErrors };
+  return results;
 }

@@ -31,4 +31,16 @@ onEveryBackend("softmaxAttention", () => {
     expect(() => softmaxAttention(...three, { mask: tf.ones([23]) })).toThrow(/^mask: .*rank 2 to 4/);
     expect(() => softmaxAttention(...three, { mask: tf.ones([1, 22, 23]) })).toThrow(/^mask: expected \[1,23,23\]/);
   });
+
+  it("is even over all keys for a query that sees none, as in Keras, causal with padding too", () => {
+    const three = tensors(inputs, shape);
+    // the first keys are padding: the first queries see none
+    const mask = tf.tensor2d(
+      Array.from({ length: 23 }, (_, key) => (key < 5 ? 0 : 1)),
+      [1, 23],
+    );
+    const out = softmaxAttention(...three, { mask, causal: true });
+    const means = tf.mul(tf.mean(three[2], 2, true), tf.ones([1, 1, 5, 1])).dataSync();
+    expect(relativeError(out.slice([0, 0, 0, 0], [1, 1, 5, -1]).dataSync(), means)).toBeLessThan(1e-6);
+  });
 });

@@ -1,17 +1,15 @@
 import * as tf from "@tensorflow/tfjs";
-import { constantOf, lowest, normalized } from "../bidirectional.ts";
 import { detached } from "../detached.ts";
 import type { FeatureParameters } from "../feature-parameters.ts";
 import { queriesThroughCore, scaledQueryFeatures } from "../features.ts";
+import { leastSum, lowestOf } from "../float-range.ts";
+import { normalized } from "../normalized.ts";
 import { sumEstimated } from "./block-sums.ts";
 import type { BlockSums } from "./block-sums.ts";
 import type { BlockLayout } from "./exact-keys.ts";
 import { isFar } from "./exact-keys.ts";
 import { firstPart, nearAndChosen } from "./exact-parts.ts";
 import type { ExactPart, FirstKey, KeyBlocks } from "./exact-parts.ts";
-
-/** Sums of estimates that are smaller, relative to the largest possible one, are lost in float32 and count as none. */
-const leastEstimate = 1e-30;
 
 /** What estimates the keys that are not exact. */
 interface FarField extends BlockSums {
@@ -47,7 +45,7 @@ export function attendBlocks(query: tf.Tensor, attended: Attended, layout: Block
     first && firstPart(byBlock, first, layout, from),
   ].filter((part) => part !== undefined);
   const estimate = far && estimated(query, far, attended.chosen, layout, from);
-  const floors = parts.map(({ logits }) => constantOf(logits.shape, lowest));
+  const floors = parts.map(({ logits }) => lowestOf(logits.shape));
   const reference = detached(() => {
     const largest = parts.map(({ logits, shown }, i) => tf.max(tf.where(shown, logits, floors[i]!), 2, true));
     return [...largest, ...(estimate ? [estimate.logMass] : [])].reduce((a, b) => tf.maximum(a, b));
@@ -96,14 +94,14 @@ function estimated(
   const logScale = tf.add(tf.reshape(logWeight, [items, window, 1]), tf.reshape(far.scale, [items, 1, 1]));
   const { counts, logMass } = detached(() => {
     const mass = tf.slice(products, [0, 0, products.shape[2]! - 1], [-1, -1, 1]);
-    const isLarge = tf.greater(mass, leastEstimate);
-    const log = tf.add(logScale, tf.log(tf.maximum(mass, leastEstimate)));
-    return { counts: isLarge, logMass: tf.where(isLarge, log, constantOf(log.shape, lowest)) };
+    const isLarge = tf.greater(mass, leastSum());
+    const log = tf.add(logScale, tf.log(tf.maximum(mass, leastSum())));
+    return { counts: isLarge, logMass: tf.where(isLarge, log, lowestOf(log.shape)) };
   });
   return {
     sums: products,
     logMass,
-    factor: (reference) => tf.exp(tf.where(counts, tf.sub(logScale, reference), constantOf(logScale.shape, lowest))),
+    factor: (reference) => tf.exp(tf.where(counts, tf.sub(logScale, reference), lowestOf(logScale.shape))),
   };
 }
 

@@ -1,9 +1,10 @@
 import * as tf from "@tensorflow/tfjs";
-import { constantOf, lowest, weightedValues } from "../bidirectional.ts";
 import { detached } from "../detached.ts";
 import type { FeatureParameters } from "../feature-parameters.ts";
 import { keyFeatures } from "../features.ts";
+import { lowestOf } from "../float-range.ts";
 import type { GroupedInputs } from "../grouped-inputs.ts";
+import { weightedValues } from "../normalized.ts";
 import { recomputed } from "../recompute.ts";
 import type { BlockLayout } from "./exact-keys.ts";
 
@@ -37,7 +38,7 @@ export function blockSums(
     tf.tidy(() => {
       const { logWeight } = keyFeatures(k, parameters, parameters.tensors);
       const shown = tf.greater(weights, 0);
-      return tf.max(blocked(tf.where(shown, logWeight, constantOf(logWeight.shape, lowest))), 2);
+      return tf.max(blocked(tf.where(shown, logWeight, lowestOf(logWeight.shape))), 2);
     }),
   );
   const sums = recomputed((key, value, shown, scale, ...rest) => {
@@ -45,7 +46,7 @@ export function blockSums(
     count = features.shape[2]!;
     const isShown = detached(() => blocked(tf.greater(shown!, 0)));
     const relative = tf.sub(blocked(logWeight), tf.expandDims(scale!, 2));
-    const exponents = tf.where(isShown, relative, constantOf(relative.shape, lowest));
+    const exponents = tf.where(isShown, relative, lowestOf(relative.shape));
     const factors = tf.mul(tf.reshape(tf.exp(exponents), weights.shape), shown!);
     const byBlock = (x: tf.Tensor): tf.Tensor => tf.reshape(x, [groups * keyBlocks, window, x.shape[2]!]);
     const made = tf.matMul(byBlock(features), byBlock(weightedValues(value!, factors)), true, false);
@@ -69,7 +70,7 @@ export function sumEstimated(
 ): { readonly sums: tf.Tensor; readonly scale: tf.Tensor } {
   const [groups, queryBlocks, keyBlocks] = estimated.shape as [number, number, number];
   const { factors, scale } = detached(() => {
-    const floor = constantOf([groups, queryBlocks, keyBlocks], lowest);
+    const floor = lowestOf([groups, queryBlocks, keyBlocks]);
     const counted = tf.greater(estimated, 0);
     const own = tf.where(counted, tf.mul(tf.expandDims(scales, 1), tf.ones([1, queryBlocks, 1])), floor);
     const largest = tf.max(own, 2, true);

@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs";
-import { constantOf, lowest } from "../bidirectional.ts";
 import { detached } from "../detached.ts";
+import { lowest, lowestOf } from "../float-range.ts";
 import type { BlockLayout } from "./exact-keys.ts";
 import { isFar } from "./exact-keys.ts";
 
@@ -45,7 +45,7 @@ export function chooseBlocks(choosers: Choosers, layout: BlockLayout): tf.Tensor
           tf.tidy(() => {
             const scores = blockScores(rowsOf(means, from, to), rowsOf(counts, from, to), choosers, layout, from);
             const { values, indices } = tf.topk(scores, chosenBlocks, true);
-            return tf.where(tf.greater(values, lowest / 2), tf.cast(indices, "float32"), constantOf(values.shape, -1));
+            return tf.where(tf.greater(values, lowest() / 2), tf.cast(indices, "float32"), tf.fill(values.shape, -1));
           }),
         );
       }
@@ -112,16 +112,18 @@ function blockScores(
   // no logicalAnd, which webgpu of tfjs 4.22 cannot compile
   const repeated = tf.mul(tf.reshape(visibleKeys, [groups, blocks, 1, keys]), tf.ones([1, 1, perBlock, 1]));
   const shown = tf.greater(repeated, 0);
-  const floor = constantOf(logits.shape, lowest);
+  const floor = lowestOf(logits.shape);
   const masked = tf.where(shown, logits, floor);
   const exponents = tf.sub(masked, tf.max(masked, 3, true));
   const masses = tf.mul(tf.exp(tf.where(shown, exponents, floor)), tf.reshape(weights, [groups, 1, 1, keys]));
-  const shares = tf.div(masses, tf.maximum(tf.sum(masses, 3, true), 1e-37));
+  const total = tf.sum(masses, 3, true);
+  // 0 if every key is hidden; else not small, for the largest key counts
+  const shares = tf.div(masses, tf.where(tf.greater(total, 0), total, tf.onesLike(total)));
   const counted = tf.mul(shares, tf.cast(tf.greater(counts, 0), "float32"));
   const scores = tf.sum(tf.sum(tf.reshape(counted, [groups, blocks, perBlock, keyBlocks, window]), 4), 2);
   const visible = tf.sum(tf.reshape(weights, [groups, 1, keyBlocks, window]), 3);
   const far = table(own, keyBlocks, (block, keyBlock) => isFar(layout, block, keyBlock), [1, blocks, keyBlocks]);
-  return tf.where(tf.greater(tf.mul(visible, far), 0), scores, constantOf(scores.shape, lowest));
+  return tf.where(tf.greater(tf.mul(visible, far), 0), scores, lowestOf(scores.shape));
 }
 
 /** 1 where a block of queries and one of keys fulfil a condition, else 0. */
