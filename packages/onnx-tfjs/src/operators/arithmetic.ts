@@ -1,8 +1,13 @@
-import { detached } from "@favor/tfjs";
 import { broadcastDims } from "@favor/onnx/semantics";
 import * as tf from "@tensorflow/tfjs";
 import type { Operator, OperatorCall, OperatorTable } from "../operator-call.ts";
 import { dimsOf, isDevice, type Value } from "../value.ts";
+import { atLeast, atMost, extremeOf } from "./bounds.ts";
+import { differentiable } from "./differentiable.ts";
+import { quotient } from "./division.ts";
+import { acosh, asinh, atanh, cosh, sinh } from "./hyperbolic.ts";
+import { modulo } from "./modulo.ts";
+import { inverseRootPower, power, rootPower } from "./power.ts";
 import { elementwise, expanded } from "./shape.ts";
 
 type Binary = (a: tf.Tensor, b: tf.Tensor) => tf.Tensor;
@@ -29,15 +34,15 @@ function bound(value: Value, other: Value): number | undefined {
 
 /** The largest (smallest) of any number of inputs, each broadcast to the others. */
 const extreme =
-  (f: Binary, clip: (x: tf.Tensor, limit: number) => tf.Tensor): Operator =>
+  (f: typeof tf.maximum, within: (x: tf.Tensor, limit: number) => tf.Tensor): Operator =>
   (call) => {
     const present = call.inputs.filter((input) => input !== null);
     if (present.length === 0) call.fail("at least one input is required");
     const result = present.reduce((a, b) => {
       const [left, right] = [bound(a, b), bound(b, a)];
-      if (right !== undefined) return clip(call.onDevice(a), right);
-      if (left !== undefined) return clip(call.onDevice(b), left);
-      return f(...broadcastPair(call, call.onDevice(a), call.onDevice(b)));
+      if (right !== undefined) return within(call.onDevice(a), right);
+      if (left !== undefined) return within(call.onDevice(b), left);
+      return extremeOf(f, ...broadcastPair(call, call.onDevice(a), call.onDevice(b)));
     });
     return [result];
   };
@@ -56,43 +61,50 @@ const powers: ReadonlyMap<number, (x: tf.Tensor) => tf.Tensor> = new Map([
   [1, (x) => x],
   [2, (x) => tf.square(x)],
   [3, (x) => tf.mul(x, tf.square(x))],
-  [0.5, (x) => tf.sqrt(x)],
-  [-0.5, (x) => tf.rsqrt(x)],
+  [0.5, rootPower],
+  [-0.5, inverseRootPower],
   [-1, (x) => tf.reciprocal(x)],
 ]);
 
-const power: Operator = (call) => {
+const raised: Operator = (call) => {
   const exponent = call.input(1);
   const known = powers.get(bound(exponent, call.input(0)) ?? Number.NaN);
   if (known !== undefined) return [known(call.device(0))];
-  return [tf.pow(call.device(0), tf.cast(call.onDevice(exponent), "float32"))];
+  const [x, y] = [call.device(0), tf.cast(call.onDevice(exponent), "float32")];
+  return [power(...broadcastPair(call, x, y))];
 };
 
-/** a - b trunc(a / b), as C's fmod: the only remainder that ONNX has for floats. */
-const modulo: Operator = (call) => {
-  const [a, b] = [call.device(0), call.device(1)];
-  const quotient = detached(() => {
-    const ratio = tf.div(a, b);
-    return tf.mul(tf.sign(ratio), tf.floor(tf.abs(ratio)));
-  });
-  return [tf.sub(a, tf.mul(b, quotient))];
+/** A divisor that is one number, neither 0 nor infinite, needs no care. */
+const divided: Operator = (call) => {
+  const divisor = bound(call.input(1), call.input(0)) ?? 0;
+  const f = divisor !== 0 && Number.isFinite(divisor) ? tf.div : quotient;
+  return [elementwise(call, call.device(0), call.device(1), f)];
 };
+
+/** -1, 0 or 1, or NaN. tfjs' own gives 0 for NaN, and on wasm for all below 10^-7. */
+const sign = differentiable(
+  (x) => {
+    const difference = tf.sub(tf.cast(tf.greater(x, 0), "float32"), tf.cast(tf.less(x, 0), "float32"));
+    return tf.where(tf.isNaN(x), x, difference);
+  },
+  (x) => tf.zerosLike(x),
+);
 
 /** Elementwise arithmetic of floats; that of integers is the host's. */
 export const arithmeticOperators: OperatorTable = {
   Add: binary(tf.add),
   Sub: binary(tf.sub),
   Mul: binary(tf.mul),
-  Div: binary(tf.div),
+  Div: divided,
   Mod: modulo,
-  Pow: power,
-  Max: extreme(tf.maximum, (x, limit) => tf.clipByValue(x, limit, Infinity)),
-  Min: extreme(tf.minimum, (x, limit) => tf.clipByValue(x, -Infinity, limit)),
+  Pow: raised,
+  Max: extreme(tf.maximum, atLeast),
+  Min: extreme(tf.minimum, atMost),
   Sum: variadicSum(false),
   Mean: variadicSum(true),
   Neg: unary(tf.neg),
   Abs: unary(tf.abs),
-  Sign: unary(tf.sign),
+  Sign: unary(sign),
   Floor: unary(tf.floor),
   Ceil: unary(tf.ceil),
   Round: unary(tf.round),
@@ -106,9 +118,9 @@ export const arithmeticOperators: OperatorTable = {
   Asin: unary(tf.asin),
   Acos: unary(tf.acos),
   Atan: unary(tf.atan),
-  Sinh: unary(tf.sinh),
-  Cosh: unary(tf.cosh),
-  Asinh: unary(tf.asinh),
-  Acosh: unary(tf.acosh),
-  Atanh: unary(tf.atanh),
+  Sinh: unary(sinh),
+  Cosh: unary(cosh),
+  Asinh: unary(asinh),
+  Acosh: unary(acosh),
+  Atanh: unary(atanh),
 };

@@ -3,14 +3,12 @@ import { broadcastDims } from "@favor/onnx/semantics";
 import * as tf from "@tensorflow/tfjs";
 import type { OperatorCall, OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";
-import { expanded } from "./shape.ts";
+import { chosen, truth } from "./choice.ts";
 
 /** A comparison of two inputs; bool, without gradient. */
 const compare = (f: (a: tf.Tensor, b: tf.Tensor) => tf.Tensor) => (call: OperatorCall) => [
   detached(() => f(call.device(0), call.device(1))),
 ];
-
-const truth = (x: tf.Tensor): tf.Tensor => tf.cast(x, "bool");
 
 /** tfjs' logical operators take booleans only, and not every backend can compare booleans. */
 const combine = (f: (a: tf.Tensor, b: tf.Tensor) => tf.Tensor) => compare((a, b) => f(truth(a), truth(b)));
@@ -32,37 +30,6 @@ const isInfinite = (call: OperatorCall): Value[] => {
     return positive || negative ? tf.logicalAnd(infinite, side) : tf.zerosLike(infinite);
   })(call);
 };
-
-/** The sum of `x` over the axes along which a tensor of shape `dims` was repeated to x's shape. */
-function summedTo(x: tf.Tensor, dims: readonly number[]): tf.Tensor {
-  const missing = x.rank - dims.length;
-  const axes = x.shape.flatMap((dim, axis) =>
-    axis < missing || (dims[axis - missing] === 1 && dim !== 1) ? [axis] : [],
-  );
-  return tf.reshape(axes.length === 0 ? x : tf.sum(x, axes), [...dims]);
-}
-
-/**
- * condition ? x : y, all three broadcast to `dims`. The gradient of each branch is that of its own elements: what the
- * other branch holds, including NaN, does not enter it. (tfjs' own repeats every operand first and sums by slices.)
- */
-export function chosen(condition: tf.Tensor, x: tf.Tensor, y: tf.Tensor, dims: readonly number[]): tf.Tensor {
-  const choose = tf.customGrad((...parameters) => {
-    const [a, b, save] = parameters as [tf.Tensor, tf.Tensor, tf.GradSaveFunc];
-    const mask = truth(condition);
-    save([mask]);
-    const value = tf.where(expanded(mask, dims), expanded(a, dims), expanded(b, dims));
-    return {
-      value,
-      gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
-        const whole = dims.length === 0 ? saved[0]! : expanded(saved[0]!, dims);
-        const nothing = tf.zerosLike(dy);
-        return [summedTo(tf.where(whole, dy, nothing), a.shape), summedTo(tf.where(whole, nothing, dy), b.shape)];
-      },
-    };
-  });
-  return choose(x, y);
-}
 
 /** condition ? x : y, all three broadcast. */
 const where = (call: OperatorCall): Value[] => {

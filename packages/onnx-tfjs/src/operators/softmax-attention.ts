@@ -2,7 +2,7 @@ import { detached } from "@favor/tfjs";
 import { broadcastDims } from "@favor/onnx/semantics";
 import * as tf from "@tensorflow/tfjs";
 import { shown, type OperatorCall } from "../operator-call.ts";
-import { chosen } from "./logic.ts";
+import { chosen } from "./choice.ts";
 
 export interface AttentionParts {
   /** `[batch, heads, queries, dim]` */

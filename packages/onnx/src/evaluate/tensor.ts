@@ -125,6 +125,13 @@ export function formatOf(dataType: number): FloatFormat | undefined {
   return traitsOf(dataType).format;
 }
 
+/** The largest finite number of a floating-point type; Infinity, beyond all, for the others. */
+export function largestOf(dataType: number): number {
+  if (dataType === DataType.FLOAT) return (2 - 2 ** -23) * 2 ** 127;
+  if (dataType === DataType.DOUBLE) return Number.MAX_VALUE;
+  return formatOf(dataType)?.max ?? Infinity;
+}
+
 /** Rounds every value to one that `dataType` can hold; does nothing for types that have arrays of their own. */
 export function roundInPlace(dataType: number, data: TensorData): void {
   const format = formatOf(dataType);

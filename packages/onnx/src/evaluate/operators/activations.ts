@@ -1,7 +1,7 @@
 import type { OperatorCall, OperatorTable } from "../call.ts";
 import { erf } from "../error-function.ts";
 import { mapBinary, mapUnary } from "../positions.ts";
-import type { Tensor } from "../tensor.ts";
+import { largestOf, type Tensor } from "../tensor.ts";
 
 type Unary = (x: number) => number;
 
@@ -20,11 +20,13 @@ export const gelu: Unary = (x) => 0.5 * x * (1 + erf(x * Math.SQRT1_2));
 /** The tanh approximation of {@link gelu}. */
 export const geluTanh: Unary = (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)));
 
-/** Bounds are attributes before opset 11, optional inputs since. */
+/** Bounds are attributes before opset 11, optional inputs since; by default the largest numbers of the type. */
 const clip = (call: OperatorCall): Tensor[] => {
-  const low = call.optional(1) === null ? call.float("min", -Infinity) : call.scalar(1);
-  const high = call.optional(2) === null ? call.float("max", Infinity) : call.scalar(2);
-  return [mapUnary(call, call.input(0).dataType, (x) => Math.min(Math.max(x, low), high))];
+  const { dataType } = call.input(0);
+  const largest = largestOf(dataType);
+  const low = call.optional(1) === null ? call.float("min", -largest) : call.scalar(1);
+  const high = call.optional(2) === null ? call.float("max", largest) : call.scalar(2);
+  return [mapUnary(call, dataType, (x) => Math.min(Math.max(x, low), high))];
 };
 
 /** Activation functions; those with parameters read them from the node. */

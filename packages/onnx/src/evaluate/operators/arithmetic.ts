@@ -41,11 +41,12 @@ const divide = (call: OperatorCall): Tensor[] => {
   ];
 };
 
-/** fmod = 0: the sign of the divisor, as Python's `%`; fmod = 1: of the dividend, as C's. */
+/** fmod = 0: the sign of the divisor, as Python's `%`, for floats since opset 28; fmod = 1: of the dividend, as C's. */
 const modulo = (call: OperatorCall): Tensor[] => {
   const a = call.input(0);
   const truncated = call.int("fmod", 0) !== 0;
   const integer = isInteger(a.dataType);
+  if (!integer && !truncated && call.opset < 28) call.fail("floats need fmod=1 before opset 28");
   return [
     arithmetic(call, a, call.input(1), (x, y) => {
       if (integer && y === 0) call.fail("an integer is divided by zero");
@@ -56,10 +57,13 @@ const modulo = (call: OperatorCall): Tensor[] => {
   ];
 };
 
+/** As in IEEE 754 and C; JavaScript's own gives NaN for 1 to the power of NaN, and for 1 and -1 to that of Infinity. */
+const ieeePower: Binary = (x, y) => (x === 1 || (x === -1 && Math.abs(y) === Infinity) ? 1 : x ** y);
+
 /** The exponent may be of another type; the result is of the base's. */
 const power = (call: OperatorCall): Tensor[] => {
   const base = call.input(0);
-  const f: Binary = isFloat(base.dataType) ? (x, y) => x ** y : (x, y) => Math.trunc(x ** y);
+  const f: Binary = isFloat(base.dataType) ? ieeePower : (x, y) => Math.trunc(x ** y);
   const result = mapBinary(call, base, call.input(1), base.dataType, f);
   markInexact(result.dataType, result.data);
   return [result];
