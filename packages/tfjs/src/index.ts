@@ -1,6 +1,7 @@
 export { detached } from "./ops/detached.ts";
 export { favorAttention } from "./ops/favor-attention.ts";
 export type { FavorAttentionOptions } from "./ops/favor-attention.ts";
+export { FavorState, startFavor } from "./ops/favor-state.ts";
 export { hybridAttention } from "./ops/hybrid-attention.ts";
 export type { HybridAttentionOptions } from "./ops/hybrid-attention.ts";
 export type { ExactKeys } from "./ops/hybrid/exact-keys.ts";

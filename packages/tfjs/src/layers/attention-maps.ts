@@ -19,9 +19,7 @@ export type AttentionKind = "softmax" | FeatureMaps;
  * @throws ArgumentError if `attention` is neither "softmax" nor maps, or a map has another dim than `keyDim`, if given.
  */
 export function mapsOfHeads(attention: FeatureMaps, heads: number, keyDim?: number): readonly FeatureMapDescription[] {
-  if (typeof attention !== "object" || attention === null) {
-    throw new ArgumentError("attention", '"softmax" or a feature map description', attention);
-  }
+  requireAttention(attention);
   const listed = listDescriptions(attention, heads);
   const [first] = listed as [FeatureMapDescription];
   if (keyDim !== undefined && describedDim(first) !== keyDim) {
@@ -38,8 +36,21 @@ export function mapsOfHeads(attention: FeatureMaps, heads: number, keyDim?: numb
   });
 }
 
-/** The maps of layer `layer` in a stack, in which every layer draws its own projections. */
+/** @throws ArgumentError for anything but "softmax", an object or a list of objects. */
+function requireAttention(attention: AttentionKind): void {
+  const given: readonly unknown[] = Array.isArray(attention) ? attention : [attention];
+  if (attention === "softmax" || given.every((each) => typeof each === "object" && each !== null)) return;
+  const example = '{ version: 1, kind: "generalized", function: "relu", projection }';
+  throw new ArgumentError("attention", `"softmax" or feature map descriptions such as ${example}`, attention);
+}
+
+/**
+ * The maps of layer `layer` in a stack, in which every layer draws its own projections.
+ *
+ * @throws ArgumentError for anything but "softmax" and feature maps.
+ */
 export function attentionOfLayer(attention: AttentionKind, layer: number): AttentionKind {
+  requireAttention(attention);
   if (attention === "softmax") return attention;
   const ofLayer = (map: FeatureMapDescription): FeatureMapDescription =>
     "projection" in map
@@ -55,6 +66,7 @@ export function attentionOfLayer(attention: AttentionKind, layer: number): Atten
  * an exponential form.
  */
 export function requireLayerExactKeys(exactKeys: ExactKeys | undefined, attention: AttentionKind): void {
+  requireAttention(attention);
   if (exactKeys === undefined) return;
   requireExactKeys(exactKeys);
   if (attention === "softmax") {

@@ -1,3 +1,4 @@
+import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 
 type Weights = tf.LayerVariable[];
@@ -40,6 +41,37 @@ export abstract class CompositeLayer extends tf.layers.Layer {
   /** Builds a part for inputs of `shape`, and names its weights below the name of this layer. */
   protected buildPart(part: tf.layers.Layer, shape: tf.Shape): void {
     part.apply(new tf.SymbolicTensor("float32", shape, null as never, [], {}));
+  }
+
+  /**
+   * The parts that are not trained, by their places: "1/0" is the first part of the second. (Not their names: tfjs takes
+   * underscores out of the strings of a config.)
+   */
+  #frozenParts(): string[] {
+    return this.parts.flatMap((part, i) => {
+      const inside = part instanceof CompositeLayer ? part.#frozenParts().map((path) => `${i}/${path}`) : [];
+      return part.trainable ? inside : [`${i}`, ...inside];
+    });
+  }
+
+  /**
+   * Stops the training of parts, as a saved config names them.
+   *
+   * @throws ArgumentError for a part that the layer does not have.
+   */
+  protected freezeParts(paths: readonly string[] = []): void {
+    for (const path of paths) {
+      const [place, ...rest] = path.split("/");
+      const part = this.parts[Number(place)];
+      if (part && rest.length === 0) part.trainable = false;
+      else if (part instanceof CompositeLayer) part.freezeParts([rest.join("/")]);
+      else throw new ArgumentError("frozenParts", `places of the ${this.parts.length} parts, such as "0"`, path);
+    }
+  }
+
+  override getConfig(): tf.serialization.ConfigDict {
+    const frozenParts = this.#frozenParts();
+    return { ...super.getConfig(), ...(frozenParts.length > 0 && { frozenParts }) };
   }
 
   /** The regularizers of the parts belong to the layer. */

@@ -9,6 +9,8 @@ export interface LayerArgs {
   readonly inputShape?: readonly (number | null)[];
   readonly batchInputShape?: readonly (number | null)[];
   readonly configVersion?: number;
+  /** In a saved config: the parts that are not trained, by their places: "1/0" is the first part of the second. */
+  readonly frozenParts?: readonly string[];
 }
 
 /**
@@ -36,10 +38,23 @@ export function baseLayerArgs(args: LayerArgs): ConstructorParameters<typeof tf.
   };
 }
 
+/** The arguments of a layer that its parts take too: all but those of {@link LayerArgs}. */
+export function argsOfParts<Args extends LayerArgs>(args: Args): Omit<Args, keyof LayerArgs> {
+  const {
+    name: _1,
+    trainable: _2,
+    inputShape: _3,
+    batchInputShape: _4,
+    configVersion: _5,
+    frozenParts: _6,
+    ...own
+  } = args;
+  return own;
+}
+
 /** A layer's own arguments as plain JSON, for `getConfig`. The base layer writes those of {@link LayerArgs}. */
 export function ownConfig<Args extends LayerArgs>(args: Args): tf.serialization.ConfigDict {
-  const { name: _name, trainable: _trainable, inputShape: _input, batchInputShape: _batch, ...own } = args;
-  return JSON.parse(JSON.stringify({ ...own, configVersion: 1 })) as tf.serialization.ConfigDict;
+  return JSON.parse(JSON.stringify({ ...argsOfParts(args), configVersion: 1 })) as tf.serialization.ConfigDict;
 }
 
 /** @throws ArgumentError, naming the size, if it is not an integer of at least 1. */

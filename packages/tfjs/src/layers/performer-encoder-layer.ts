@@ -70,6 +70,7 @@ export class PerformerEncoderLayer extends CompositeLayer {
     this.#hidden = tf.layers.dense({ name: "hidden", units: feedForwardDim, activation: activation as "relu" });
     this.#output = tf.layers.dense({ name: "output", units: modelDim });
     this.parts = [this.#attention, this.#attentionNorm, this.#forwardNorm, this.#hidden, this.#output];
+    this.freezeParts(args.frozenParts);
   }
 
   override build(inputShape: tf.Shape | tf.Shape[]): void {

@@ -3,7 +3,7 @@ import type { FeatureMapDescription } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import { attentionOfLayer } from "./attention-maps.ts";
 import { CompositeLayer } from "./composite-layer.ts";
-import { baseLayerArgs, ownConfig, requirePositive } from "./layer-args.ts";
+import { argsOfParts, baseLayerArgs, ownConfig, requirePositive } from "./layer-args.ts";
 import { PerformerEncoderLayer } from "./performer-encoder-layer.ts";
 import type { PerformerEncoderLayerArgs } from "./performer-encoder-layer.ts";
 
@@ -33,13 +33,14 @@ export class PerformerEncoder extends CompositeLayer {
     this.supportsMasking = true;
     const { numLayers, attention = "softmax", normFirst = true, finalNorm = normFirst, epsilon = 1e-6 } = args;
     requirePositive({ numLayers });
-    const { trainable: _own, inputShape: _input, batchInputShape: _batch, ...ofLayer } = args;
+    const { numLayers: _count, finalNorm: _norm, ...ofLayer } = argsOfParts(args);
     this.layers = Array.from({ length: numLayers }, (_, i) => {
       return new PerformerEncoderLayer({ ...ofLayer, name: `layer_${i}`, attention: attentionOfLayer(attention, i) });
     });
     this.parts = finalNorm
       ? [...this.layers, tf.layers.layerNormalization({ name: "final_norm", epsilon })]
       : this.layers;
+    this.freezeParts(args.frozenParts);
   }
 
   /** The feature maps of the first layer, with the redraw number of the current projections; undefined for softmax. */

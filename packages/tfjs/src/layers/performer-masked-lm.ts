@@ -1,7 +1,7 @@
 import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import { CompositeLayer } from "./composite-layer.ts";
-import { baseLayerArgs, ownConfig, requirePositive } from "./layer-args.ts";
+import { argsOfParts, baseLayerArgs, ownConfig, requirePositive } from "./layer-args.ts";
 import { PerformerEncoder } from "./performer-encoder.ts";
 import type { PerformerEncoderArgs } from "./performer-encoder.ts";
 
@@ -39,7 +39,7 @@ export class PerformerMaskedLM extends CompositeLayer {
     this.supportsMasking = true;
     const { vocabularySize, maxLength, maskZero = true, modelDim } = args;
     requirePositive({ vocabularySize, maxLength });
-    const { trainable: _own, inputShape: _input, batchInputShape: _batch, ...ofEncoder } = args;
+    const { vocabularySize: _size, maxLength: _length, maskZero: _mask, ...ofEncoder } = argsOfParts(args);
     this.encoder = new PerformerEncoder({ ...ofEncoder, name: "encoder" });
     this.#tokens = tf.layers.embedding({
       name: "token_embedding",
@@ -49,6 +49,7 @@ export class PerformerMaskedLM extends CompositeLayer {
       embeddingsInitializer: embeddingsInitializer(modelDim),
     });
     this.parts = [this.#tokens, this.encoder];
+    this.freezeParts(args.frozenParts);
   }
 
   override build(inputShape: tf.Shape | tf.Shape[]): void {

@@ -17,15 +17,60 @@ export function causalFavor({ q, k, v, weights }: GroupedInputs, parameters: Fea
   const names = Object.keys(parameters.tensors);
   return recomputed((query, key, value, shown, ...rest) => {
     const t = Object.fromEntries(names.map((name, i) => [name, rest[i]!]));
-    const phiQuery = queriesThroughCore(queryFeatures(query!, parameters, t), t);
-    const { features, logWeight } = keyFeatures(key!, parameters, t);
-    const floor = lowestOf(logWeight.shape);
-    const counts = detached(() => tf.greater(shown!, 0));
-    const reference = detached(() => runningMaximum(tf.where(counts, logWeight, floor)));
-    const relative = tf.exp(tf.where(counts, tf.sub(logWeight, reference), floor));
-    const weighted = weightedValues(value!, tf.mul(relative, shown!));
-    return normalized(causalLinearAttention(phiQuery, features, weighted, { reference }));
+    const inputs = { q: query!, k: key!, v: value!, weights: shown! };
+    return normalized(causalRows(inputs, parameters, t, undefined).sums);
   })(q, k, v, weights, ...Object.values(parameters.tensors));
+}
+
+/** The keys of earlier calls. */
+export interface Past {
+  /** phi(K)^T [V 1] relative to exp(reference), `[groups, count, valueDim + 1]`. */
+  readonly sums: tf.Tensor;
+  /** The largest log weight so far, `[groups, 1]`. */
+  readonly reference: tf.Tensor;
+}
+
+/** {@link causalFavor} of the rows that follow a past, and the past of those after them. Not recomputed. */
+export function continueFavor(
+  inputs: GroupedInputs,
+  parameters: FeatureParameters,
+  past: Past | undefined,
+): { readonly out: tf.Tensor; readonly past: Past } {
+  const { sums, phiQuery, features, logWeight, counts, reference } = causalRows(
+    inputs,
+    parameters,
+    parameters.tensors,
+    past,
+  );
+  const last = tf.slice(reference, [0, reference.shape[1]! - 1], [-1, 1]);
+  const relative = tf.exp(tf.where(counts, tf.sub(logWeight, last), lowestOf(logWeight.shape)));
+  const added = tf.matMul(features, weightedValues(inputs.v, tf.mul(relative, inputs.weights)), true, false);
+  if (!past) return { out: normalized(sums), past: { sums: added, reference: last } };
+  const fromPast = tf.exp(tf.sub(past.reference, reference));
+  const earlier = tf.mul(tf.matMul(phiQuery, past.sums), tf.expandDims(fromPast, 2));
+  const kept = tf.mul(past.sums, tf.expandDims(tf.exp(tf.sub(past.reference, last)), 2));
+  return { out: normalized(tf.add(sums, earlier)), past: { sums: tf.add(kept, added), reference: last } };
+}
+
+/** phi(q_i)^T (the sum over j <= i of phi(k_j) [v_j 1]) of the rows among themselves, and what it is made of. */
+function causalRows(
+  { q, k, v, weights }: GroupedInputs,
+  parameters: FeatureParameters,
+  t: Readonly<Record<string, tf.Tensor>>,
+  past: Past | undefined,
+) {
+  const phiQuery = queriesThroughCore(queryFeatures(q, parameters, t), t);
+  const { features, logWeight } = keyFeatures(k, parameters, t);
+  const floor = lowestOf(logWeight.shape);
+  const counts = detached(() => tf.greater(weights, 0));
+  const reference = detached(() => {
+    const largest = runningMaximum(tf.where(counts, logWeight, floor));
+    return past ? tf.maximum(largest, past.reference) : largest;
+  });
+  const relative = tf.exp(tf.where(counts, tf.sub(logWeight, reference), floor));
+  const weighted = weightedValues(v, tf.mul(relative, weights));
+  const sums = causalLinearAttention(phiQuery, features, weighted, { reference });
+  return { sums, phiQuery, features, logWeight, counts, reference };
 }
 
 /** The running maximum along each row of x `[groups, length]`, by looking back twice as far in each step. */

@@ -1,3 +1,4 @@
+import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import { attentionSizes, isEmpty } from "../attention-inputs.ts";
 import type { AttentionOptions } from "../attention-inputs.ts";
@@ -6,6 +7,7 @@ import { bidirectionalFavor } from "./bidirectional.ts";
 import { causalFavor } from "./causal.ts";
 import { featureParameters, listDescriptions } from "./feature-parameters.ts";
 import type { FeatureMaps } from "./feature-parameters.ts";
+import { FavorState } from "./favor-state.ts";
 import { groupInputs } from "./grouped-inputs.ts";
 
 export interface FavorAttentionOptions extends AttentionOptions {
@@ -17,11 +19,16 @@ export interface FavorAttentionOptions extends AttentionOptions {
    * tfjs-node. On webgl and webgpu, where checking them would wait for the device, they give NaN.
    */
   readonly projection?: tf.Tensor | undefined;
+  /**
+   * Causal only: the tokens of earlier calls, made by `startFavor` and updated in place. Calls for some tokens at a time give
+   * what one call for all gives. No gradient goes through earlier calls. Default: none.
+   */
+  readonly state?: FavorState | undefined;
 }
 
 /**
  * FAVOR attention (2006.03555, 2009.14794). Estimates softmax(scale q.k) v in O(length) time and memory. A query that
- * sees no key gives 0.
+ * sees no key gives 0. With `state`, causal attention continues a sequence.
  *
  * It is differentiable in q, k, v and `projection`. Only the inputs stay alive between the passes: features, `[batch,
  * heads, length, count]`, are recomputed in the backward pass, and nothing is ever of size length x length.
@@ -36,11 +43,20 @@ export interface FavorAttentionOptions extends AttentionOptions {
 export function favorAttention(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options: FavorAttentionOptions): tf.Tensor4D {
   const sizes = attentionSizes(q, k, v, options ?? {});
   const descriptions = listDescriptions(options?.featureMap, sizes.heads);
+  const { causal = false, state } = options;
+  requireState(state, causal);
   if (isEmpty(sizes))
     return zerosOf([q, k, v], [sizes.batch, sizes.heads, sizes.queries, sizes.valueDim]) as tf.Tensor4D;
   return tf.tidy(() => {
     const parameters = featureParameters(descriptions, options.projection);
     const { inputs, unfold } = groupInputs(q, k, v, sizes, options.mask, parameters);
-    return unfold(options.causal ? causalFavor(inputs, parameters) : bidirectionalFavor(inputs, parameters));
+    if (state) return unfold(state.continue(inputs, parameters, descriptions));
+    return unfold(causal ? causalFavor(inputs, parameters) : bidirectionalFavor(inputs, parameters));
   });
+}
+
+function requireState(state: unknown, causal: boolean): void {
+  if (state === undefined) return;
+  if (!(state instanceof FavorState)) throw new ArgumentError("state", "what startFavor() gives", state);
+  if (!causal) throw new ArgumentError("state", "none without causal: true", "one");
 }

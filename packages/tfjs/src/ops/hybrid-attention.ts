@@ -17,7 +17,7 @@ import type { FirstKey } from "./hybrid/exact-parts.ts";
 import { weightedValues } from "./normalized.ts";
 import { recomputed } from "./recompute.ts";
 
-export interface HybridAttentionOptions extends Omit<FavorAttentionOptions, "featureMap"> {
+export interface HybridAttentionOptions extends Omit<FavorAttentionOptions, "featureMap" | "state"> {
   /** Which keys are exact. */
   readonly exactKeys: ExactKeys;
   /**

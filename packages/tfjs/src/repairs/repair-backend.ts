@@ -7,6 +7,7 @@ import { maxGradient } from "./max-gradient.ts";
 import { segmentSum } from "../kernels/segment-sum.ts";
 import { tileGradient } from "./tile-gradient.ts";
 import { guardAllocation } from "./wasm-allocation.ts";
+import { depthwiseFilterGradient, depthwiseInputGradient, filterGradient } from "./wasm-convolution.ts";
 import { gatherSlices } from "./wasm-gather.ts";
 import { itemwiseMatMul } from "./wasm-matmul.ts";
 import { sliceInPlace, splitInPlace } from "./wasm-slice.ts";
@@ -32,6 +33,9 @@ const repairs: readonly Repair[] = [
   { backend: "wasm", kernel: "SplitV", repair: around(splitInPlace) },
   { backend: "wasm", kernel: "Tile", repair: around(tileByRuns) },
   { backend: "wasm", kernel: "Einsum", repair: () => einsum },
+  { backend: "wasm", kernel: "Conv2DBackpropFilter", repair: () => filterGradient },
+  { backend: "wasm", kernel: "DepthwiseConv2dNativeBackpropFilter", repair: () => depthwiseFilterGradient },
+  { backend: "wasm", kernel: "DepthwiseConv2dNativeBackpropInput", repair: () => depthwiseInputGradient },
   { backend: "wasm", kernel: "GatherV2", repair: around(gatherSlices) },
   { backend: "wasm", kernel: "Cast", repair: around(castToBool) },
   { backend: "webgpu", kernel: "Cumsum", repair: around(cumulativeByReversal) },
@@ -53,6 +57,8 @@ const inPlace = new Map<string, tf.KernelFunc>();
  * - `BatchMatMul` on wasm is several times slower on transposed or batched operands than on others.
  * - `Slice` and `SplitV` on wasm copy all of their input for any part of it; `Tile` on wasm is slow in layer normalisation, and `GatherV2`
  *   for long slices.
+ * - `Conv2DBackpropFilter` and both gradients of depthwise convolutions are missing on wasm, where no convolution trains
+ *   without them.
  * - `Einsum` is missing on wasm; `GatherV2` on wasm is wrong with `batchDims` above 1; `Cast` on wasm turns numbers below 1
  *   and multiples of 256 into false.
  * - `Cumsum` and `Cumprod` on webgpu are wrong when reversed (as in the gradient) from the second length on; `AddN` on

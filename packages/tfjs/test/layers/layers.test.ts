@@ -1,7 +1,14 @@
 import type { FeatureMapDescription } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import { describe, expect, it } from "vitest";
-import { MultiHeadAttention, PerformerEncoderLayer, redrawEvery, redrawProjections } from "../../src/index.ts";
+import {
+  MultiHeadAttention,
+  PerformerEncoder,
+  PerformerEncoderLayer,
+  performerMaskedLM,
+  redrawEvery,
+  redrawProjections,
+} from "../../src/index.ts";
 import { onEveryBackend } from "@favor/test-support/backends";
 import { everyMap, gaussians, relativeError } from "../ops/samples.ts";
 
@@ -151,6 +158,18 @@ describe("layers refuse", () => {
     ["rank 2", () => new MultiHeadAttention(favor).apply(tf.ones([2, 8])), /^inputs\[0\]: /],
     ["odd heads", () => new PerformerEncoderLayer({ ...encoder, numHeads: 3 }), /^modelDim: .*3 heads/],
     ["another width", () => new PerformerEncoderLayer(encoder).apply(tf.ones([2, 5, 6])), /^inputs: /],
+    [
+      "ReLU by a name",
+      () =>
+        performerMaskedLM({ ...encoder, numLayers: 1, vocabularySize: 9, maxLength: 4, attention: "relu" as never }),
+      /^attention: .*generalized/,
+    ],
+    [
+      "no attention",
+      () => new PerformerEncoder({ ...encoder, numLayers: 1, attention: null as never }),
+      /^attention: /,
+    ],
+    ["unknown parts", () => new PerformerEncoderLayer({ ...encoder, frozenParts: ["9"] }), /^frozenParts: .*5 parts/],
     ["no steps", () => redrawEvery(0, tf.sequential()), /^steps: /],
   ])("%s", (_name, call, message) => {
     expect(call).toThrow(message);

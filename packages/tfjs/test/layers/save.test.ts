@@ -8,6 +8,7 @@ import * as tf from "@tensorflow/tfjs";
 import { rolldown } from "rolldown";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { FavorAttention, PerformerEncoderLayer, performerMaskedLM, redrawProjections } from "../../src/index.ts";
+import type { PerformerMaskedLM } from "../../src/index.ts";
 import { onEveryBackend } from "@favor/test-support/backends";
 import { everyMap } from "../ops/samples.ts";
 
@@ -94,4 +95,19 @@ onEveryBackend("save and load in another process gives equal bits", (backend) =>
     const { here, there } = await outputs(model, backend);
     expect(there).toBe(here);
   });
+});
+
+const names = (of: tf.LayersModel): string[] => of.trainableWeights.map(({ originalName }) => originalName);
+
+it("what is not trained inside a layer stays so in modelFromJSON, and its weights are the same", async () => {
+  const sizes = { vocabularySize: 11, maxLength: 9, numLayers: 2, modelDim: 8, numHeads: 2, feedForwardDim: 16 };
+  const model = performerMaskedLM({ ...sizes, attention: everyMap(4, 16)["positive"]! });
+  const [layer] = model.layers as [PerformerMaskedLM];
+  layer.encoder.layers[1]!.parts[0]!.trainable = false;
+  layer.encoder.layers[0]!.trainable = false;
+  const topology: unknown = JSON.parse(JSON.stringify(model.toJSON(null, false)));
+  const again = await tf.models.modelFromJSON(topology as tf.io.ModelJSON);
+  expect(names(model).length).toBeLessThan(model.weights.length - 10);
+  expect(names(again)).toEqual(names(model));
+  expect(again.weights.map(({ shape }) => shape)).toEqual(model.weights.map(({ shape }) => shape));
 });
