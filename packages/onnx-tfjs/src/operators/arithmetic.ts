@@ -4,7 +4,7 @@ import type { Operator, OperatorCall, OperatorTable } from "../operator-call.ts"
 import { dimsOf, isDevice, type Value } from "../value.ts";
 import { atLeast, atMost, extremeOf } from "./bounds.ts";
 import { differentiable } from "./differentiable.ts";
-import { quotient } from "./division.ts";
+import { quotient, reciprocal } from "./division.ts";
 import { acosh, asinh, atanh, cosh, sinh } from "./hyperbolic.ts";
 import { modulo } from "./modulo.ts";
 import { inverseRootPower, power, rootPower } from "./power.ts";
@@ -63,7 +63,7 @@ const powers: ReadonlyMap<number, (x: tf.Tensor) => tf.Tensor> = new Map([
   [3, (x) => tf.mul(x, tf.square(x))],
   [0.5, rootPower],
   [-0.5, inverseRootPower],
-  [-1, (x) => tf.reciprocal(x)],
+  [-1, reciprocal],
 ]);
 
 const raised: Operator = (call) => {
@@ -109,7 +109,7 @@ export const arithmeticOperators: OperatorTable = {
   Ceil: unary(tf.ceil),
   Round: unary(tf.round),
   Sqrt: unary(tf.sqrt),
-  Reciprocal: unary(tf.reciprocal),
+  Reciprocal: unary(reciprocal),
   Exp: unary(tf.exp),
   Log: unary(tf.log),
   Sin: unary(tf.sin),

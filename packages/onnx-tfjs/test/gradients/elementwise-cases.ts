@@ -1,4 +1,5 @@
 import { DataType } from "@favor/onnx";
+import { node } from "@favor/test-support/nodes";
 import { between, bool, float32, list, positive, signed, smooth, type GradientCase } from "./case.ts";
 
 const unary = (op: string, input = signed(2, 5), attributes: GradientCase["attributes"] = {}): GradientCase => {
@@ -35,6 +36,26 @@ const arithmetic: GradientCase[] = [
   ...["Asin", "Acos", "Atanh"].map((op) => unary(op, between(-0.8, 0.8, 2, 5))),
   ...["Sqrt", "Log"].map((op) => unary(op, positive(2, 5))),
   unary("Acosh", between(1.2, 3, 2, 5)),
+  {
+    op: "Div",
+    form: "of numbers whose squares are 0 in float32",
+    inputs: [signed(2, 3), signed(3), float32([], [1e-25])],
+    nodes: [
+      node("Mul", ["in0", "in2"], ["dividend"]),
+      node("Mul", ["in1", "in2"], ["divisor"]),
+      node("Div", ["dividend", "divisor"], ["out0"]),
+    ],
+  },
+  {
+    op: "Reciprocal",
+    form: "of numbers whose squares are 0 in float32",
+    inputs: [signed(2, 5), float32([], [1e-25])],
+    nodes: [
+      node("Mul", ["in0", "in1"], ["divisor"]),
+      node("Reciprocal", ["divisor"], ["large"]),
+      node("Mul", ["large", "in1"], ["out0"]),
+    ],
+  },
 ];
 
 const activations: GradientCase[] = [
