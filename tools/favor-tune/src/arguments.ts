@@ -73,6 +73,7 @@ const options = {
     warmup: wholeNumber("warmup", "steps of warm-up [default: a tenth of the steps]", 0, steps),
     schedule: choice(["cosine", "linear", "constant"], "learning-rate schedule [default: cosine]"),
     seed: wholeNumber("seed", "seed of order, masks and dropout [default: 0]", 0, Number.MAX_SAFE_INTEGER),
+    weights: choice(["best", "last"], "weights that each stage ends with [default: best]"),
     patience: wholeNumber("patience", "evaluations without improvement that end a stage", 1, steps),
   }),
   ...grouped("Alignment and MLM fine-tuning:", {
@@ -149,8 +150,20 @@ export async function parseArguments(argv: readonly string[], columns?: number):
             mlmSteps,
           } = parsed;
           const { batch, learningRate, warmup, schedule, maxLength, seed, backend, accumulate, evalEvery } = parsed;
-          const { evalData, evalCount, patience, resume, train, pooling, teacher, kl, preset, redraw, control } =
-            parsed;
+          const {
+            evalData,
+            evalCount,
+            patience,
+            weights,
+            resume,
+            train,
+            pooling,
+            teacher,
+            kl,
+            preset,
+            redraw,
+            control,
+          } = parsed;
           const { column: field, threads: cores, force, truncate, pack } = parsed;
           const request = {
             source,
@@ -168,7 +181,18 @@ export async function parseArguments(argv: readonly string[], columns?: number):
               warmup,
               schedule,
             }),
-            ...defined({ maxLength, seed, backend, accumulate, evalEvery, evalData, evalCount, patience, train }),
+            ...defined({
+              maxLength,
+              seed,
+              backend,
+              accumulate,
+              evalEvery,
+              evalData,
+              evalCount,
+              patience,
+              weights,
+              train,
+            }),
             ...defined({ teacher, pooling, kl, preset, column: field, threads: cores }),
           };
           found({ ...defined({ json, quiet }), request });

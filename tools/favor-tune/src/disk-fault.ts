@@ -48,9 +48,9 @@ export async function diskFault(error: unknown, place: WrittenPlace): Promise<un
  * Estimates the most disk space that a run needs at a time, in bytes: three checkpoints (the last two, and the one being
  * written) with the weights and two moments of what is trained, two copies of the model, and one of a teacher.
  */
-export function bytesNeeded(modelBytes: number, { stages, train, control, patience, kl }: Settings): number {
+export function bytesNeeded(modelBytes: number, { stages, train, control, weights, kl }: Settings): number {
   const trainsAll = (stages.includes("mlm") || stages.includes("align")) && train !== "features";
-  const copies = trainsAll ? 3 + (control ? 1 : 0) + (patience === undefined ? 0 : 1) : 0;
+  const copies = trainsAll ? 3 + (control ? 1 : 0) + (weights === "best" ? 1 : 0) : 0;
   return modelBytes * (2 + (kl > 0 ? 1 : 0) + 3 * copies);
 }
 

@@ -60,6 +60,11 @@ export interface TuneRequest {
   readonly evalData?: string;
   /** Sequences to measure on; default 200. */
   readonly evalCount?: number;
+  /**
+   * Which weights each stage ends with: the "best" by evaluations on a part of the training data that is held out for this, those
+   * before the stage included, or the "last". Default "best".
+   */
+  readonly weights?: "best" | "last";
   /** Evaluations without improvement after which a stage ends; default: no limit. */
   readonly patience?: number;
   /** Continue from the last checkpoint of the same run. */

@@ -30,6 +30,8 @@ export interface Settings {
   readonly pack: boolean;
   readonly evalCount: number;
   readonly patience: number | undefined;
+  /** Which weights a stage ends with. */
+  readonly weights: "best" | "last";
   readonly train: TrainedPart;
   readonly kl: number;
   readonly dropout: number;
@@ -140,6 +142,7 @@ export function settingsOf(request: TuneRequest, model?: TunedModel): Settings {
     pack: request.pack ?? false,
     evalCount: request.evalCount ?? 200,
     patience: request.patience,
+    weights: request.weights ?? "best",
     train: request.train ?? "all",
     kl,
     dropout: preset === "paper" ? paper.dropout : 0,

@@ -17,7 +17,7 @@ import { bytesNeeded, diskFault, freeBytes } from "./disk-fault.ts";
 import { openTuningData } from "./data/tuning-data.ts";
 import { TuneUsageError } from "./errors.ts";
 import type { Job } from "./job.ts";
-import type { Measurements } from "./measure/measurements.ts";
+import type { Measured } from "./measure/measurements.ts";
 import { openMeasurements } from "./measure/open-measurements.ts";
 import { phasesOf } from "./phases.ts";
 import { writeTuned } from "./report/write-tuned.ts";
@@ -134,8 +134,8 @@ async function trainAndWrite(
   try {
     const store = new CheckpointStore(folder);
     const checkpoint = await beginning(job, store, {
-      curve: [{ step: 0, value: measurements.before }],
-      controlCurve: controlStart(settings, measurements.original),
+      curve: [{ step: 0, value: measurements.before.value }],
+      controlCurve: controlStart(settings, measurements.original?.value),
     });
     const log = await TrainingLog.open(join(folder, "log.jsonl"), checkpoint.state.logLength);
     stopWatching();
@@ -158,13 +158,12 @@ async function trainAndWrite(
         stopping: () => signals.received,
       });
       await run.train();
-      for (const warning of worseThan(measurements, run.state.curve)) progress.note(warning);
       progress.stage("Measuring the result");
       const measured = await measurements.finish((target) => run.weights(target));
+      for (const warning of worseThan(measured, measurements.curveOf)) progress.note(warning);
       progress.stage("Writing the folder");
       signals.stopListening();
-      const { curveOf } = measurements;
-      const favor = await writeTuned(job, run, { ...measured, curveOf }, output);
+      const favor = await writeTuned(job, run, measurements, measured, output);
       return { folder: output.path, favor };
     } finally {
       signals.stopListening();
@@ -175,11 +174,10 @@ async function trainAndWrite(
   }
 }
 
-/** Warns of a model that training made worse. */
-function worseThan({ curveOf, before }: Measurements, curve: readonly CurvePoint[]): string[] {
-  const { value } = curve.at(-1)!;
-  if (value >= before) return [];
-  const [was, is] = [before, value].map((share) => `${(100 * share).toFixed(2)} %`);
+/** Warns of a model that training made worse on data by which nothing was chosen. */
+function worseThan({ values: { before, after } }: Measured, curveOf: string): string[] {
+  if (after >= before) return [];
+  const [was, is] = [before, after].map((share) => `${(100 * share).toFixed(2)} %`);
   return [
     `Training made the model worse: its ${curveOf} on the held-out data was ${was} and is ${is}. A model that was nearly exact ` +
       `needs small steps, and many: lower --learning-rate, raise --steps, train fewer weights (--train attention or features), ` +
@@ -219,8 +217,8 @@ async function beginning(
   const found = request.resume === true ? await store.read() : undefined;
   if (found === undefined) {
     if (request.resume === true) progress.note(`${folder} has no checkpoint to resume from: this is a new run.`);
-    const start = { format: 2, fingerprint, phase: 0, step: 0, position: null, finished: [], seconds: 0 } as const;
-    return { state: { ...start, ...curves, best: null, logLength: 0 }, tensors: new Map() };
+    const start = { format: 3, fingerprint, phase: 0, step: 0, position: null, finished: [], seconds: 0 } as const;
+    return { state: { ...start, ...curves, best: null, last: null, logLength: 0 }, tensors: new Map() };
   }
   const keys = [...new Set([...Object.keys(fingerprint), ...Object.keys(found.state.fingerprint)])];
   const other = keys.filter((key) => fingerprint[key] !== found.state.fingerprint[key]);

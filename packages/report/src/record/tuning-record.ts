@@ -88,6 +88,18 @@ export interface TunedUse {
   readonly after: Evaluation;
 }
 
+/** How a data file was used. */
+interface TrainingUse {
+  readonly file: string;
+  readonly sha256: string;
+  /** Records that were trained on. */
+  readonly records: number;
+  /** Records that were left out, because the result was measured on them. */
+  readonly heldOut: number;
+  /** Records that weights were chosen by, and not trained on; absent in older records: none. */
+  readonly validation?: number;
+}
+
 /** What favor-tune did to a converted model: `tuning` in `favor.json`. */
 export interface TuningRecord {
   readonly versions: Readonly<Record<string, string>>;
@@ -96,15 +108,16 @@ export interface TuningRecord {
   /** SHA-256 of the converted model that training began with. */
   readonly from: string;
   readonly backend: string;
-  /** The training data. `heldOut` counts the records that were kept for measuring. */
-  readonly data: { readonly file: string; readonly sha256: string; readonly records: number; readonly heldOut: number };
+  readonly data: TrainingUse;
   readonly stages: readonly TuningStage[];
   /** What the curves show; absent in older records: masked accuracy. */
   readonly curveOf?: string;
-  /** Quality on the held-out data during training. */
+  /** Quality during training, on the records that weights were chosen by; in older records, on those that were measured on. */
   readonly curve: readonly CurvePoint[];
   /** The same for the softmax original, trained in the same way. */
   readonly controlCurve?: readonly CurvePoint[];
+  /** What the curves would show for the original, unless they compare with it. */
+  readonly originalValue?: number;
   /** By what the model is used for. */
   readonly measured: TunedPredictions | TunedUse;
 }
@@ -138,10 +151,17 @@ export const tuningRecordSchema: z.ZodType<TuningRecord> = z.object({
   settings: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
   from: z.string(),
   backend: z.string(),
-  data: z.object({ file: z.string(), sha256: z.string(), records: count, heldOut: count }),
+  data: z.object({
+    file: z.string(),
+    sha256: z.string(),
+    records: count,
+    heldOut: count,
+    validation: count.exactOptional(),
+  }),
   stages: z.array(stageSchema),
   curveOf: z.string().exactOptional(),
   curve: curveSchema,
   controlCurve: curveSchema.exactOptional(),
+  originalValue: z.number().exactOptional(),
   measured: z.union([predictions, use]),
 });

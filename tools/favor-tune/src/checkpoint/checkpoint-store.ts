@@ -10,13 +10,14 @@ import type { CurvePoint, TuningStage } from "@favor/report";
 
 import type { DataPosition } from "../data/training-data.ts";
 import { TrainingError, TuneInputError } from "../errors.ts";
+import type { Measurement } from "../measure/measurements.ts";
 import type { NamedTensors } from "../training/stage.ts";
 import { diskWriter, parseTensors, writeTensors } from "./tensors-file.ts";
 import type { FileWriter } from "./tensors-file.ts";
 
 /** The state of a run, without tensors. */
 export interface RunState {
-  readonly format: 2;
+  readonly format: 3;
   /** What must be the same when the run is resumed: settings, files, backend. */
   readonly fingerprint: Readonly<Record<string, string>>;
   /** The current phase, from 0. */
@@ -31,15 +32,18 @@ export interface RunState {
   readonly finished: readonly TuningStage[];
   /** Seconds of the current phase. */
   readonly seconds: number;
-  /** The best evaluation of the current phase, and the number of evaluations since. */
-  readonly best: { readonly step: number; readonly value: number; readonly since: number } | null;
+  /** The best evaluation of the current phase, and the number of evaluations since; null before the first of a model. */
+  readonly best: (Measurement & { readonly step: number; readonly since: number }) | null;
+  /** The last evaluation of the current phase. */
+  readonly last: Measurement | null;
   /** Length of the log in bytes. On resuming, anything written after it is dropped. */
   readonly logLength: number;
 }
 
 const count = z.int().nonnegative();
+const measurement = { value: z.number(), score: z.number() };
 const runStateSchema: z.ZodType<RunState> = z.object({
-  format: z.literal(2),
+  format: z.literal(3),
   fingerprint: z.record(z.string(), z.string()),
   phase: count,
   step: count,
@@ -48,7 +52,8 @@ const runStateSchema: z.ZodType<RunState> = z.object({
   controlCurve: curveSchema,
   finished: z.array(stageSchema),
   seconds: z.number(),
-  best: z.object({ step: count, value: z.number(), since: count }).nullable(),
+  best: z.object({ ...measurement, step: count, since: count }).nullable(),
+  last: z.object(measurement).nullable(),
   logLength: count,
 });
 

@@ -10,6 +10,9 @@ const hashes = 2 ** 48;
 /** The share of records, by hash, that is held out of the training data for measuring. */
 const heldOutShare = 0.05;
 
+/** The largest share of the other records that weights are chosen by. */
+export const validationShare = 0.05;
+
 /** Whether a record of this hash is held out. */
 export function isHeldOut(hash: number): boolean {
   return hash < heldOutShare * hashes;

@@ -1,5 +1,6 @@
 import { basename } from "node:path";
 
+import type { DataRecord } from "@favor/measure/data";
 import { fitSequences, loadSequences } from "@favor/measure/tokens";
 import type { DataUse, TokenSequence } from "@favor/measure/tokens";
 
@@ -11,9 +12,11 @@ import type { ConvertedModel } from "../source/converted-model.ts";
 import { hashesOf, scanData } from "./scan.ts";
 import type { ScannedData } from "./scan.ts";
 
-/** The data to train on and to measure on; no sequence is in both. */
+/** The data to train on, to choose weights by and to measure on; no sequence is in two of them. */
 export interface TuningData {
   readonly training: ScannedData;
+  /** Sequences of the training file by which the best weights are chosen. */
+  readonly validation: readonly TokenSequence[];
   readonly heldOut: readonly TokenSequence[];
   /** The file of the held-out sequences, and what was drawn from it. */
   readonly heldOutUse: DataUse;
@@ -47,25 +50,30 @@ export async function openTuningData(
     );
   }
   const fitting = { maximumTokens, longer, count, seed };
+  const fitted = (records: readonly DataRecord[]): ReturnType<typeof fitSequences> => {
+    const encoded = records.map((record) => sequenceOf(record, request.data, tokenizer));
+    return fitSequences(encoded, request.data, tokenizer, fitting);
+  };
   if (evalData === undefined) {
     const { data: path } = request;
     const training = await scanData(path, { evaluated: undefined, count, column });
-    const encoded = training.heldOut.map((record) => sequenceOf(record, path, tokenizer));
-    const { sequences, ...fitted } = fitSequences(encoded, path, tokenizer, fitting);
+    const { sequences, ...use } = fitted(training.heldOut);
     const heldOutUse: DataUse = {
       file: basename(path),
       sha256: training.sha256,
       sequences: sequences.length,
       tokens: sequences.reduce((sum, { ids }) => sum + ids.length, 0),
       unknown: sequences.reduce((sum, { unknown }) => sum + unknown, 0),
-      ...fitted,
+      ...use,
       seed,
     };
-    return { training, heldOut: sequences, heldOutUse, isSeparate: false, maximumTokens };
+    const validation = fitted(training.validation).sequences;
+    return { training, validation, heldOut: sequences, heldOutUse, isSeparate: false, maximumTokens };
   }
   const evaluated = await hashesOf(evalData, column);
   const training = await scanData(request.data, { evaluated, count, column });
   const drawn = { ...fitting, withLongest: true, column };
   const { sequences, use } = await loadSequences(evalData, tokenizer, drawn);
-  return { training, heldOut: sequences, heldOutUse: use, isSeparate: true, maximumTokens };
+  const validation = fitted(training.validation).sequences;
+  return { training, validation, heldOut: sequences, heldOutUse: use, isSeparate: true, maximumTokens };
 }

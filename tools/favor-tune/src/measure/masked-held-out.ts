@@ -68,4 +68,9 @@ export class MaskedHeldOut {
   accuracy({ correct }: MaskedScores): number {
     return correct.reduce((sum, count) => sum + count, 0) / this.maskedTokens;
   }
+
+  /** The mean cross-entropy of the masked tokens, in nats. */
+  loss({ loss }: MaskedScores): number {
+    return loss.reduce((sum, value) => sum + value, 0) / this.maskedTokens;
+  }
 }

@@ -6,6 +6,7 @@ import type { ModelProto } from "@favor/onnx";
 import { writeModel } from "@favor/onnx/node";
 import { compareMasked } from "@favor/measure";
 import type { Evaluation, MaskedScores } from "@favor/measure";
+import type { TokenSequence } from "@favor/measure/tokens";
 import type { TunedPredictions } from "@favor/report";
 
 import { TuneInputError } from "../errors.ts";
@@ -13,13 +14,15 @@ import type { Job } from "../job.ts";
 import { withWeights } from "../model/with-weights.ts";
 import { withoutSoftmax } from "../model/without-softmax.ts";
 import { MaskedHeldOut } from "./masked-held-out.ts";
-import type { Measurements } from "./measurements.ts";
+import type { Measurement, Measurements } from "./measurements.ts";
 
 /** Measures every model of a run on the same masked tokens. */
 export async function openMaskedMeasurements(job: Job, logits: string, threads: number): Promise<Measurements> {
   const { converted, teacher, settings, data, progress } = job;
   const { tokenizer, feeding } = converted;
-  const heldOut = new MaskedHeldOut(data.heldOut, { tokenizer, logits, feeding, seed: settings.seed, threads });
+  const masked = (sequences: readonly TokenSequence[]): MaskedHeldOut =>
+    new MaskedHeldOut(sequences, { tokenizer, logits, feeding, seed: settings.seed, threads });
+  const [heldOut, validation] = [masked(data.heldOut), masked(data.validation)];
   progress.stage(`Measuring on ${heldOut.maskedTokens} masked tokens of ${heldOut.sequences.length} sequences`);
   const before = await heldOut.scores(converted.source.modelPath);
   const original =
@@ -36,14 +39,16 @@ export async function openMaskedMeasurements(job: Job, logits: string, threads: 
     score(withoutSoftmax(model, new Set(softmax.map(({ name }) => name))));
   const { model } = converted.opened;
   const beforeAblated = isHybrid ? await ablated(model) : undefined;
+  const validated = async (path: string): Promise<Measurement> => {
+    const scores = await validation.scores(path);
+    return { value: validation.accuracy(scores), score: -validation.loss(scores) };
+  };
   return {
     rows: heldOut.sequences.map(({ ids }) => ids),
     curveOf: "masked accuracy",
-    before: heldOut.accuracy(before),
-    original: original && heldOut.accuracy(original),
-    async value(path) {
-      return heldOut.accuracy(await heldOut.scores(path));
-    },
+    before: await validated(converted.source.modelPath),
+    original: teacher && (await validated(teacher.path)),
+    validate: validated,
     async close() {
       // Every model was closed after it was measured.
     },
@@ -70,7 +75,8 @@ export async function openMaskedMeasurements(job: Job, logits: string, threads: 
           },
         }),
       };
-      return { record, evaluation: evaluationOf(job, heldOut, original, after) };
+      const values = { before: heldOut.accuracy(before), after: heldOut.accuracy(after) };
+      return { record, evaluation: evaluationOf(job, heldOut, original, after), values };
     },
   };
 }

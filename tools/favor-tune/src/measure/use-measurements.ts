@@ -5,48 +5,59 @@ import { silent } from "@favor/checkpoints";
 import { writeModel } from "@favor/onnx/node";
 import { Comparison } from "@favor/measure";
 import type { Evaluation } from "@favor/measure";
+import type { TokenSequence } from "@favor/measure/tokens";
 import { measuresOf, qualityOf } from "@favor/measure/judgement";
 
 import type { Job } from "../job.ts";
 import { withWeights } from "../model/with-weights.ts";
-import type { Measurements } from "./measurements.ts";
+import type { Measurement, Measurements } from "./measurements.ts";
 
 /** Compares a model with its original by its use; see `Comparison`. There must be a teacher. */
 export async function openUseMeasurements(job: Job, threads: number): Promise<Measurements> {
   const { converted, teacher, data, request, folder, progress } = job;
-  const sequences = data.heldOut;
-  const use = data.heldOutUse;
-  progress.stage(`Measuring on ${sequences.length} sequences`);
+  const { heldOut, validation, heldOutUse: use } = data;
+  progress.stage(`Measuring on ${heldOut.length} sequences`);
   const { source, tokenizer } = converted;
-  const input = { source, original: teacher!.path, tokenizer, sequences, use, threads, pooling: request.pooling };
-  const comparison = await Comparison.open(input, silent);
+  const { pooling } = request;
+  const compared = async (sequences: readonly TokenSequence[]): Promise<Comparison> =>
+    Comparison.open({ source, original: teacher!.path, tokenizer, sequences, use, threads, pooling }, silent);
+  const measured = await compared(heldOut);
+  const chosenBy = await compared(validation).catch(async (error: unknown) => {
+    await measured.close();
+    throw error;
+  });
+  const close = async (): Promise<void> => {
+    await measured.close();
+    await chosenBy.close();
+  };
+  const validate = async (path: string): Promise<Measurement> => {
+    const { value } = curveValue(await chosenBy.compare(path));
+    return { value, score: value };
+  };
   try {
-    const before = await comparison.compare(source.modelPath);
+    const before = await measured.compare(source.modelPath);
     const { name, value } = curveValue(before);
     return {
-      rows: sequences.map(({ ids }) => ids),
+      rows: heldOut.map(({ ids }) => ids),
       curveOf: name,
-      before: value,
+      before: await validate(source.modelPath),
       original: undefined,
-      async value(path) {
-        return curveValue(await comparison.compare(path)).value;
-      },
+      validate,
       async finish(weights) {
         const path = join(folder, "measured.onnx");
         await writeModel(withWeights(converted.opened.model, weights("model")), path);
-        const after = await comparison.compare(path);
+        const after = await measured.compare(path);
         await rm(path, { force: true });
         return {
-          record: { file: use.file, sequences: sequences.length, before, after },
+          record: { file: use.file, sequences: heldOut.length, before, after },
           evaluation: data.isSeparate ? after : undefined,
+          values: { before: value, after: curveValue(after).value },
         };
       },
-      async close() {
-        await comparison.close();
-      },
+      close,
     };
   } catch (error) {
-    await comparison.close();
+    await close();
     throw error;
   }
 }

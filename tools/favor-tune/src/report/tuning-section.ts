@@ -31,7 +31,7 @@ export function tuningSection(tuning: TuningRecord): Html {
       stages.map(({ name, steps, kept, learningRate, seconds }) => [
         name,
         steps,
-        kept === steps ? "of the last step" : `of step ${kept}`,
+        keptWords(kept, steps),
         String(learningRate),
         seconds.toFixed(1),
       ]),
@@ -55,8 +55,8 @@ export function tuningSection(tuning: TuningRecord): Html {
       ["trained on", tuning.backend],
       [
         "data",
-        html`<code>${data.file}</code>, ${data.records} sequences, ${data.heldOut} not trained on, sha256
-          <code>${data.sha256}</code>`,
+        html`<code>${data.file}</code>, ${data.records} sequences to train on, ${data.validation ?? 0} to choose weights
+          by, ${data.heldOut} left out, sha256 <code>${data.sha256}</code>`,
       ],
       ["settings", listed(settings)],
       ["versions", listed(tuning.versions)],
@@ -67,6 +67,11 @@ function listed(values: Readonly<Record<string, unknown>>): string {
   return Object.entries(values)
     .map(([name, value]) => `${name} ${String(value)}`)
     .join(", ");
+}
+
+function keptWords(kept: number, steps: number): string {
+  if (kept === 0) return "those before it";
+  return kept === steps ? "of the last step" : `of step ${kept}`;
 }
 
 const controlNote =
@@ -115,7 +120,7 @@ function pointsOf(curve: readonly CurvePoint[]): [number, number][] {
   return curve.map(({ step, value }) => [step, 100 * value]);
 }
 
-function curves({ curve, controlCurve, measured }: TuningRecord): Line[] {
+function curves({ curve, controlCurve, originalValue, measured }: TuningRecord): Line[] {
   const end = Math.max(...[...curve, ...(controlCurve ?? [])].map(({ step }) => step));
   const level = (name: string, color: number, value: number | undefined): Line[] => {
     if (value === undefined) return [];
@@ -125,10 +130,11 @@ function curves({ curve, controlCurve, measured }: TuningRecord): Line[] {
     ];
     return [{ name, color, points }];
   };
-  const original = predictsMasks(measured) ? measured.original?.accuracy.value : undefined;
+  // Older curves are of the data that the result was measured on.
+  const measuredOriginal = predictsMasks(measured) ? measured.original?.accuracy.value : undefined;
   return [
     { name: "tuned", points: pointsOf(curve), color: methodColor.tuned },
-    ...level("original", methodColor.original, original),
+    ...level("original", methodColor.original, originalValue ?? measuredOriginal),
     ...(controlCurve === undefined
       ? []
       : [{ name: "control", points: pointsOf(controlCurve), color: methodColor.control }]),

@@ -25,7 +25,8 @@ import { tuningSection } from "./tuning-section.ts";
 export async function writeTuned(
   job: Job,
   run: TrainingRun,
-  { record, evaluation, curveOf }: Measured & Pick<Measurements, "curveOf">,
+  measurements: Pick<Measurements, "curveOf" | "original">,
+  { record, evaluation }: Measured,
   options: OutputFolderOptions & { readonly path: string },
 ): Promise<FavorFile> {
   const { converted, folder } = job;
@@ -47,7 +48,7 @@ export async function writeTuned(
       notes: [...rest.notes, ...notCopied],
       model: { file: converted.source.modelName, sha256: await hashFile(modelPath), bytes: written.model.length },
       ...(evaluation !== undefined && { evaluation }),
-      tuning: recordOf(job, run, record, curveOf),
+      tuning: recordOf(job, run, measurements, record),
     };
     await output.copy(join(folder, "log.jsonl"), "log.jsonl");
     const listed = await writeReport(output, favor, [tuningSection(favor.tuning!)]);
@@ -62,21 +63,22 @@ export async function writeTuned(
 function recordOf(
   { settings, converted, backend, data }: Job,
   run: TrainingRun,
+  { curveOf, original }: Pick<Measurements, "curveOf" | "original">,
   measured: Measured["record"],
-  curveOf: string,
 ): TuningRecord {
   const { finished, curve, controlCurve } = run.state;
-  const { file, sha256, records, excluded } = data.training;
+  const { file, sha256, records, excluded, validation } = data.training;
   return {
     versions: { ...versions },
     settings: flatSettings(settings),
     from: converted.favor.model.sha256,
     backend: backend.description,
-    data: { file, sha256, records, heldOut: excluded },
+    data: { file, sha256, records, heldOut: excluded, validation: validation.length },
     stages: finished,
     curveOf,
     curve,
     ...(controlCurve.length > 0 && { controlCurve }),
+    ...(original !== undefined && { originalValue: original.value }),
     measured,
   };
 }

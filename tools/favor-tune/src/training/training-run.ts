@@ -160,33 +160,44 @@ export class TrainingRun {
     return isOver;
   }
 
-  /** Measures the current model on the held-out data in onnxruntime, and adds it to the curve. */
+  /** The best measurement of a phase so far. A phase begins with what the model is before it. */
+  #best({ target }: Phase): NonNullable<RunState["best"]> {
+    const { before, original } = this.#options.measurements;
+    return this.#state.best ?? { ...(target === "model" ? before : original!), step: 0, since: 0 };
+  }
+
+  /** Measures the current model on the validation data in onnxruntime, and adds it to the curve. */
   async #evaluate(phase: Phase, stage: TrainingStage): Promise<number> {
     const { measurements, folder, progress } = this.#options;
     const weights = new Map([...this.#weights[phase.target], ...(await stage.weights())]);
     const path = join(folder, "evaluated.onnx");
     await writeModel(withWeights(phase.base, weights), path);
-    const value = await measurements.value(path);
+    const { value, score } = await measurements.validate(path);
     await rm(path, { force: true });
-    const { step, best } = this.#state;
-    const isBest = best === null || value > best.value;
-    if (isBest && this.#options.settings.patience !== undefined) this.#weights.best = weights;
+    const { step } = this.#state;
+    const best = this.#best(phase);
+    const isBest = score > best.score;
+    if (isBest && this.#options.settings.weights === "best") this.#weights.best = weights;
     const point = { step: phase.offset + step, value };
     const name = phase.target === "model" ? "curve" : "controlCurve";
     this.#state = {
       ...this.#state,
       [name]: [...this.#state[name], point],
-      best: isBest ? { step, value, since: 0 } : { ...best, since: best.since + 1 },
+      best: isBest ? { step, value, score, since: 0 } : { ...best, since: best.since + 1 },
+      last: { value, score },
     };
-    progress.note(`${phase.name} ${step}: held-out ${measurements.curveOf} ${(100 * value).toFixed(2)} %`);
+    progress.note(`${phase.name} ${step}: held-out ${measurements.curveOf} ${percent(value)}`);
     return value;
   }
 
-  /** Keeps the best weights with `patience`, otherwise the last: choosing on held-out data would flatter the result there. */
+  /** Keeps the best weights, which may be those from before the phase, or the last. */
   async #finish(phase: Phase, stage: TrainingStage): Promise<void> {
-    const { step, best, seconds } = this.#state;
-    const usesBest = this.#options.settings.patience !== undefined && best !== null;
+    const { settings, progress, measurements } = this.#options;
+    const { step, seconds, last } = this.#state;
+    const best = this.#best(phase);
+    const usesBest = settings.weights === "best";
     const weights = usesBest ? this.#weights.best : await stage.weights();
+    if (usesBest) for (const line of choiceOf(phase.name, step, best, measurements.curveOf)) progress.note(line);
     for (const [name, values] of weights) this.#weights[phase.target].set(name, values);
     this.#weights.best = new Map();
     const { peak: learningRate } = phase.settings;
@@ -199,13 +210,15 @@ export class TrainingRun {
       seconds,
       ...(sites !== undefined && { sites }),
     };
+    const goesOn = this.#options.phases[this.#state.phase + 1]?.target === phase.target;
     this.#state = {
       ...this.#state,
       phase: this.#state.phase + 1,
       step: 0,
       position: null,
       seconds: 0,
-      best: null,
+      best: goesOn ? { ...(usesBest ? best : last!), step: 0, since: 0 } : null,
+      last: null,
       finished: [...this.#state.finished, finished],
     };
     await this.#checkpoint(undefined);
@@ -224,6 +237,22 @@ export class TrainingRun {
     await this.#options.store.write({ state: this.#state, tensors });
     this.#written = performance.now();
   }
+}
+
+/** Says which weights a phase ends with, if not the last. */
+function choiceOf(name: string, steps: number, best: NonNullable<RunState["best"]>, curveOf: string): string[] {
+  const { step, value } = best;
+  if (step === steps) return [];
+  if (step > 0) return [`${name}: the weights of step ${step} are kept, the best (${curveOf} ${percent(value)}).`];
+  return [
+    `${name} made the model no better on the data held out to choose weights by, so its weights stay as they were. A model that is ` +
+      `nearly exact needs small steps, and many: lower --learning-rate, raise --steps and --batch, or train fewer weights ` +
+      `(--train attention or features).`,
+  ];
+}
+
+function percent(value: number): string {
+  return `${(100 * value).toFixed(2)} %`;
 }
 
 /** Runs a step, and turns its errors into ones that say what to do. */

@@ -10,7 +10,7 @@ import { temporaryFolder } from "@favor/test-support/temporary-folder";
 
 function checkpoint(step: number): Checkpoint {
   const state = {
-    format: 2,
+    format: 3,
     fingerprint: { seed: "0" },
     phase: 0,
     step,
@@ -22,6 +22,7 @@ function checkpoint(step: number): Checkpoint {
     finished: [],
     seconds: 0.25,
     best: null,
+    last: null,
     logLength: 7,
   };
   return {

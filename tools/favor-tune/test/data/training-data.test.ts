@@ -36,6 +36,12 @@ async function take(data: ScannedData, count: number, from: DataPosition = start
 }
 
 const options = { evaluated: undefined, count: 50, column: undefined };
+const numbersTo = (count: number): number[] => Array.from({ length: count }, (_, n) => n);
+/** Whether a record is trained on: those with the lowest hashes choose the weights. */
+const isNotOfLowest = (records: readonly number[], count: number): ((n: number) => boolean) => {
+  const hashes = records.map((n) => recordHash(residues(n))).toSorted((a, b) => a - b);
+  return (n) => recordHash(residues(n)) >= hashes[count]!;
+};
 const lines = (batches: readonly DataBatch[]): number[] =>
   batches.flatMap(({ sequences }) => sequences.map(({ line }) => line));
 
@@ -43,9 +49,10 @@ describe("batches", () => {
   test("an epoch has every record that is not held out once, in another order than the next", async () => {
     const path = await temporaryFile("train.fasta", fasta(400));
     const data = await scanData(path, options);
-    const expected = Array.from({ length: 400 }, (_, n) => n).filter((n) => !isHeldOut(recordHash(residues(n))));
+    const others = numbersTo(400).filter((n) => !isHeldOut(recordHash(residues(n))));
+    const expected = others.filter(isNotOfLowest(others, 19));
     expect(data.records).toBe(expected.length);
-    expect(data.excluded).toBe(400 - expected.length);
+    expect(data.excluded).toBe(400 - others.length);
     const steps = Math.ceil(data.records / 16);
     const [first, second] = [await take(data, steps), (await take(data, 2 * steps)).slice(steps)];
     for (const epoch of [first, second]) {
@@ -83,7 +90,8 @@ describe("batches", () => {
       seen.push(...sequences.map(({ line }) => line));
       passes = Math.max(passes, next.pass + 1);
     }
-    expect(seen.toSorted((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, n) => 2 * n + 1));
+    const expected = numbersTo(count).filter(isNotOfLowest(numbersTo(count), options.count));
+    expect(seen.toSorted((a, b) => a - b)).toEqual(expected.map((n) => 2 * n + 1));
     expect(passes).toBe(3);
   });
 });
@@ -122,20 +130,26 @@ describe("held-out data", () => {
     expect(new Set(held).size).toBe(held.length);
     expect(held.every((text) => isHeldOut(recordHash(text)))).toBe(true);
     const trained = (await take(data, Math.ceil(data.records / 16))).flatMap(({ sequences }) => sequences);
-    expect(trained.length).toBe(600 - data.excluded);
+    expect(trained.length).toBe(600 - data.excluded - 2 * data.validation.length);
+    const chosenBy = data.validation.map(({ line }) => line);
+    expect(chosenBy.length).toBeGreaterThan(0);
+    expect(trained.filter(({ line }) => chosenBy.includes(line))).toEqual([]);
   });
 
   test("training leaves out what is in the evaluation file", async () => {
     const evaluated = await hashesOf(await temporaryFile("val.fasta", fasta(40)), undefined);
     const data = await scanData(await temporaryFile("train.fasta", fasta(100)), { ...options, evaluated });
-    expect([data.records, data.excluded, data.heldOut.length]).toEqual([60, 40, 0]);
+    expect([data.records, data.excluded, data.heldOut.length, data.validation.length]).toEqual([57, 40, 0, 3]);
     const seen = lines(await take(data, 4));
-    expect(Math.min(...seen)).toBe(81);
+    expect(Math.min(...seen)).toBeGreaterThan(80);
   });
 
   test("too little data is refused, and a bad record by its line", async () => {
     const two = await temporaryFile("two.fasta", ">a\nACDEF\n>b\nACDEG\n");
     await expect(scanData(two, options)).rejects.toMatchObject({ code: "data-too-small" });
+    const equal = await temporaryFile("equal.fasta", `>a\nACDEF\n`.repeat(9));
+    const all = scanData(equal, { ...options, evaluated: new Set() });
+    await expect(all).rejects.toThrow(/all of its records to train on have the same text/);
     const bad = await temporaryFile("bad.fasta", `${fasta(50)}>bad\nACD1\n`);
     await expect(scanData(bad, options)).rejects.toMatchObject({ code: "data-malformed", details: { line: 102 } });
     const path = join(await temporaryFile("unknown.fasta", ""), "..", "unknown.fasta");
