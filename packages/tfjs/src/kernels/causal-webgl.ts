@@ -1,10 +1,6 @@
 import type * as tf from "@tensorflow/tfjs";
 import { causalCall } from "./causal-inputs.ts";
-
-/** The part of tfjs' webgl backend that runs custom programs. */
-interface WebGlBackend extends tf.KernelBackend {
-  runWebGLProgram(program: object, inputs: tf.TensorInfo[], dtype: tf.DataType): tf.TensorInfo;
-}
+import type { WebGlBackend } from "./webgl-backend.ts";
 
 const chunkSize = 64;
 

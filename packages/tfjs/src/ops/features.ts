@@ -1,6 +1,7 @@
 import { ArgumentError } from "@favor/core";
 import type { ElementwiseFunction } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
+import { cosine, sine } from "../kernels/waves.ts";
 import type { FeatureParameters } from "./feature-parameters.ts";
 import { detached } from "./detached.ts";
 
@@ -169,8 +170,8 @@ function directFeatures(
     case "trigonometric": {
       const angles = project(x, t["projection"]!);
       const waves = t["phase"]
-        ? tf.cos(tf.add(angles, perGroup(t["phase"], x.shape[0]!)))
-        : tf.concat([tf.cos(angles), tf.sin(angles)], 2);
+        ? cosine(tf.add(angles, perGroup(t["phase"], x.shape[0]!)))
+        : tf.concat([cosine(angles), sine(angles)], 2);
       return { features: waves, logWeight: halfNorms(x) };
     }
     case "generalized": {
@@ -198,7 +199,7 @@ const elementwise: Readonly<Record<ElementwiseFunction, (x: tf.Tensor) => tf.Ten
   relu: (x) => tf.relu(x),
   exp: (x) => tf.exp(x),
   abs: (x) => tf.abs(x),
-  cos: (x) => tf.cos(x),
+  cos: (x) => cosine(x),
   gelu: (x) => {
     const inner = tf.mul(geluScale, tf.add(x, tf.mul(0.044715, tf.mul(x, tf.square(x)))));
     return tf.mul(tf.mul(0.5, x), tf.add(1, tf.tanh(inner)));

@@ -5,6 +5,7 @@ import { cumulativeByReversal } from "./cumulative.ts";
 import { einsum } from "./einsum.ts";
 import { maxGradient } from "./max-gradient.ts";
 import { segmentSum } from "../kernels/segment-sum.ts";
+import { waveKernels } from "../kernels/waves.ts";
 import { tileGradient } from "./tile-gradient.ts";
 import { guardAllocation } from "./wasm-allocation.ts";
 import { depthwiseFilterGradient, depthwiseInputGradient, filterGradient } from "./wasm-convolution.ts";
@@ -41,6 +42,10 @@ const repairs: readonly Repair[] = [
   { backend: "webgpu", kernel: "Cumsum", repair: around(cumulativeByReversal) },
   { backend: "webgpu", kernel: "Cumprod", repair: around(cumulativeByReversal) },
   { backend: "webgpu", kernel: "AddN", repair: around(addInSevens) },
+  ...Object.entries(waveKernels).flatMap(([backend, { sin, cos }]) => [
+    { backend, kernel: "Sin", repair: around(() => sin) },
+    { backend, kernel: "Cos", repair: around(() => cos) },
+  ]),
 ];
 
 /** Gradients, which tfjs shares among all backends. */
@@ -63,6 +68,8 @@ const inPlace = new Map<string, tf.KernelFunc>();
  *   and multiples of 256 into false.
  * - `Cumsum` and `Cumprod` on webgpu are wrong when reversed (as in the gradient) from the second length on; `AddN` on
  *   webgpu gives 0 for more than 7 tensors if a shader may use only 8 buffers.
+ * - `Sin` and `Cos` on webgl and webgpu are as good as the device makes them, which may be 5e-4; then they are right to 3e-7
+ *   up to 8192.
  * - Allocation on wasm overwrites tensors once memory ends. It throws FavorError `out-of-memory` instead (only on the
  *   current backend).
  * - The gradients of `Tile` and `Max`, which all backends share: tfjs runs thousands of kernels for the gradient of one

@@ -18,7 +18,7 @@ export interface Check {
 const shape = { batch: 2, heads: 2, length: 70, dim: 4, valueDim: 3 };
 const from = 30;
 const keyMask = Array.from({ length: shape.batch * shape.length }, (_, i) => (i % 6 === 5 ? 0 : 1));
-// small enough that no trigonometric normaliser comes near 0
+// small enough that no trigonometric normaliser comes near 0; wavesOfOne has those that do
 const inputs = sample(shape, 0.4);
 const upstream = gaussians(shape.batch * shape.heads * shape.length * shape.valueDim, 31);
 const maps = everyMap(shape.dim, 8);
@@ -272,6 +272,16 @@ async function wideInputs(featureMap: FeatureMapDescription): Promise<void> {
   }
 }
 
+/** Inputs of standard deviation 1, whose normalisers come near 0, where each rounding of a wave counts a thousand times. */
+async function wavesOfOne(featureMap: FeatureMapDescription): Promise<void> {
+  const wide = sample(shape, 1);
+  for (const causal of [false, true]) {
+    const out = favorAttention(...tensors(wide, shape), { featureMap, mask: mask(), causal });
+    const expected = reference(wide, shape, [featureMap], { mask: keyMask, causal });
+    requireClose(`causal ${causal}`, await out.data(), expected, 1e-3);
+  }
+}
+
 export const checks: readonly Check[] = [
   ...Object.entries(maps).map(([name, map]) => ({ name: `${name}: equals core`, run: () => equalsCore(map) })),
   ...Object.entries(maps).map(([name, map]) => ({
@@ -290,6 +300,9 @@ export const checks: readonly Check[] = [
     { name: `${name}, causal: later keys change no bit`, run: () => laterKeysChangeNothing(attend) },
     { name: `${name}: a hidden key and its value change no bit`, run: () => hiddenKeysChangeNothing(attend) },
   ]),
+  ...Object.keys(maps)
+    .filter((name) => name.startsWith("trigonometric"))
+    .map((name) => ({ name: `${name}: inputs of standard deviation 1`, run: () => wavesOfOne(maps[name]!) })),
   { name: "favor: no rows", run: () => noRows((q, k, v) => favorAttention(q, k, v, { featureMap: positive })) },
   { name: "softmax: no rows", run: () => noRows((q, k, v) => softmaxAttention(q, k, v)) },
   {

@@ -31,7 +31,16 @@ function terms(count: number): tf.Tensor[] {
   return Array.from({ length: count }, (_, i) => tf.tensor1d([i]));
 }
 
+const angles = Float32Array.from({ length: 4001 }, (_, i) => (i - 2000) * 4.09 + (i % 7) / 10);
+
 export const faults: readonly Fault[] = [
+  // together, because devices differ in which of them is off
+  {
+    name: "sin and cos",
+    backends: ["webgl", "webgpu"],
+    actual: async () => tf.concat([tf.sin(tf.tensor1d(angles)), tf.cos(tf.tensor1d(angles))]).data(),
+    expected: [...Array.from(angles, Math.sin), ...Array.from(angles, Math.cos)],
+  },
   {
     name: "reversed cumsum",
     backends: ["webgpu"],

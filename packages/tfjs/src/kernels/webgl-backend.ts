@@ -1,0 +1,6 @@
+import type * as tf from "@tensorflow/tfjs";
+
+/** The part of tfjs' webgl backend that runs custom programs. */
+export interface WebGlBackend extends tf.KernelBackend {
+  runWebGLProgram(program: object, inputs: tf.TensorInfo[], dtype: tf.DataType): tf.TensorInfo;
+}
