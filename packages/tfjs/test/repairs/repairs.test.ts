@@ -56,6 +56,7 @@ describe("repairBackend", () => {
     await tf.setBackend("wasm");
     expect(repairBackend()).toEqual([]);
     expect(repairBackend("wasm")).toEqual([]);
+    expect(repairBackend("webgl")).toEqual(["Sin", "Cos"]);
     expect(repairBackend("webgl")).toEqual([]);
   });
 
