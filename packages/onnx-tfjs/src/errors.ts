@@ -7,7 +7,8 @@ export class UnsupportedOperatorError extends FavorError<"unsupported-operator">
   /** @param supported `domain:opType` of what does run, for programs */
   constructor(node: NodeProto, reason: string, supported: readonly string[] = []) {
     super(
-      `${describeNode(node)}: ${reason}. supportedOperators() lists what runs on tfjs; run the model in onnxruntime.`,
+      `${describeNode(node)}: ${reason}. @favor/onnx-tfjs runs what attention models use, listed by supportedOperators(): ` +
+        "run this model in onnxruntime, or feed the value that the node would give.",
       {
         code: "unsupported-operator",
         details: { ...nodeFacts(node), reason, supported },

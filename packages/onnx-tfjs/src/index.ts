@@ -4,4 +4,5 @@ export type { Feed, ValueInfo } from "./feeds.ts";
 export { OnnxModel } from "./onnx-model.ts";
 export type { LoadOptions, RunOptions } from "./onnx-model.ts";
 export { supportedOperators } from "./operators/registry.ts";
+export type { Consumer } from "./weights/consumers.ts";
 export type { Trainable } from "./weights/initializers.ts";

@@ -3,6 +3,8 @@ import {
   decodeModel,
   encodeModel,
   encodeModelPieces,
+  externalDataFromMemory,
+  type ExternalDataFiles,
   type ExternalDataLoader,
   type ModelProto,
 } from "@favor/onnx";
@@ -20,12 +22,16 @@ import { externalFile, withVariables } from "./weights/write-back.ts";
 
 export interface LoadOptions {
   /**
-   * Which float initializers become variables; the others are constants. Default: those of more than one element whose
+   * Which float initializers become variables, by name, shape and the nodes that read them; the others are constants.
+   * Default: those of more than one element whose
    * values are all below 10^4 in size (masks hold more), except the frequencies of rotary or sinusoidal positions. Initializers of bodies (If, Loop, Scan) are always constants.
    */
   readonly trainable?: Trainable;
-  /** Where external data lies, if the model has any and it is not attached yet. */
-  readonly externalData?: ExternalDataLoader;
+  /**
+   * External data, if the model has any and it is not attached yet: the bytes of its file, or each file's bytes by its
+   * name in the model, in a Map or a plain object; or a function that gives the file of a name as a range.
+   */
+  readonly externalData?: ExternalDataFiles | ExternalDataLoader;
 }
 
 export interface RunOptions {
@@ -53,17 +59,21 @@ export class OnnxModel {
   readonly inputs: readonly ValueInfo[];
   readonly outputs: readonly ValueInfo[];
   readonly #model: ModelProto;
-  readonly #options: LoadOptions;
+  readonly #loadExternal: ExternalDataLoader | undefined;
   readonly #program: Program;
   readonly #declared: ReadonlyMap<string, ValueInfo>;
   /** The segments of earlier runs, by what was wanted and fed, and by their number. */
   readonly #divisions = new Map<string, readonly Division[]>();
   #disposed = false;
 
-  private constructor(model: ModelProto, options: LoadOptions) {
+  private constructor(
+    model: ModelProto,
+    trainable: Trainable | undefined,
+    loadExternal: ExternalDataLoader | undefined,
+  ) {
     const { graph } = model;
     this.#model = model;
-    this.#options = options;
+    this.#loadExternal = loadExternal;
     const stored = new Set(graph.initializer.map(({ name }) => name));
     const inputs = graph.input.map(valueInfo);
     this.inputs = inputs.filter(({ name }) => !stored.has(name));
@@ -74,7 +84,7 @@ export class OnnxModel {
     const opset = new Map(
       model.opsetImport.map(({ domain, version }) => [domain === "ai.onnx" ? "" : domain, version.toNumber()]),
     );
-    this.#program = new Program(new Initializers(model, options.trainable), opset, model.functions);
+    this.#program = new Program(new Initializers(model, trainable), opset, model.functions);
   }
 
   /**
@@ -82,14 +92,20 @@ export class OnnxModel {
    * their file (`openModel`; keep it open as long as constants are read and the model is written). The model is not
    * changed.
    *
-   * @throws what `decodeModel` and `attachExternalData` throw; ArgumentError for anything else, such as a path
+   * @throws what `decodeModel` and `attachExternalData` throw (ExternalDataError for a file that was not given);
+   *   ArgumentError for anything else, such as a path
    */
   static async load(source: Uint8Array | ModelProto, options: LoadOptions = {}): Promise<OnnxModel> {
     requireSource(source);
     await tf.ready();
     const model = source instanceof Uint8Array ? decodeModel(source) : source;
-    if (options.externalData !== undefined) attachExternalData(model, options.externalData);
-    return new OnnxModel(model, options);
+    const { externalData, trainable } = options;
+    const load =
+      externalData === undefined || typeof externalData === "function"
+        ? externalData
+        : externalDataFromMemory(externalData);
+    if (load !== undefined) attachExternalData(model, load);
+    return new OnnxModel(model, trainable, load);
   }
 
   /**
@@ -236,8 +252,8 @@ export class OnnxModel {
 
   /** The file of external data at `location` with the variables' values in place; all other bytes as they are. */
   encodeExternalData(location: string): Uint8Array {
-    const load = this.#options.externalData;
-    if (load === undefined) throw new FeedError("externalData", "a loader, given to OnnxModel.load", "none");
+    const load = this.#loadExternal;
+    if (load === undefined) throw new FeedError("externalData", "the files, given to OnnxModel.load", "none");
     return externalFile(load(location, ""), location, this.#model, this.toProto());
   }
 

@@ -33,3 +33,13 @@ it("the README's example prints what the README says", async () => {
     rmSync(folder, { recursive: true, force: true });
   }
 });
+
+/** `domain:opType` of the names in a list. */
+const names = (list: string | undefined, domain: string): string[] =>
+  [...(list ?? "").matchAll(/`(\w+)`/g)].map(([, name]) => `${domain}:${name}`);
+
+it("the README lists the operators that run", () => {
+  const readme = readFileSync(new URL("../README.md", import.meta.url), "utf8");
+  const [, standard, microsoft] = /## Operators\n[^`]*([^.]*)\.[^`]*`com\.microsoft`:\s*([^.]*)\./.exec(readme) ?? [];
+  expect([...names(standard, ""), ...names(microsoft, "com.microsoft")]).toEqual(onnxTfjs.supportedOperators());
+});

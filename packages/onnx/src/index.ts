@@ -8,7 +8,7 @@ export { encodeMessage, encodeModel, encodeModelPieces } from "./model/encode.ts
 export { ExternalDataError, ModelFileError, ModelFormatError, OnnxError, TensorError } from "./model/errors.ts";
 export type { OnnxErrorCode } from "./model/errors.ts";
 export { attachExternalData, externalDataFromMemory } from "./model/external-data.ts";
-export type { ExternalDataLoader } from "./model/external-data.ts";
+export type { ExternalDataFiles, ExternalDataLoader } from "./model/external-data.ts";
 export { fromOnnxProto, toOnnxProto } from "./model/interop.ts";
 export type { OnnxProtoClass } from "./model/interop.ts";
 export { defaultLimits } from "./model/limits.ts";

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { folderOfEachTest } from "@favor/test-support/temporary-folder";
 import { describe, expect, it } from "vitest";
 import { compare } from "../src/transformers/compare.ts";
-import { defaultEnvironments, makeCheckpoints, pythonOf } from "../src/transformers/python.ts";
+import { defaultEnvironments } from "../src/python-environment.ts";
+import { makeCheckpoints, pythonOf } from "../src/transformers/python.ts";
 
 const inFolder = folderOfEachTest();
 

@@ -149,6 +149,8 @@ export class Frame {
         throw error;
       }
     } catch (error) {
+      // An operator that computes on the host met what the evaluator does not know.
+      if (error instanceof NotEvaluated) return unknown(node, error);
       if (FavorError.isInstance(error)) throw error;
       throw new OperatorError(node, error instanceof Error ? error.message : String(error), error);
     }

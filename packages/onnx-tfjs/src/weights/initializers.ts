@@ -2,13 +2,19 @@ import { decodeTensor, type Tensor as HostTensor } from "@favor/onnx/evaluate";
 import { type ModelProto, type TensorProto } from "@favor/onnx";
 import * as tf from "@tensorflow/tfjs";
 import { isFloatType, toDevice, type Value } from "../value.ts";
+import { consumersOf, type Consumer } from "./consumers.ts";
 import { frequencies } from "./frequencies.ts";
 
 /** Frozen float initializers of more elements live on the device; smaller ones are sizes, bounds, epsilons. */
 const mostOnHost = 16;
 
-/** Which float initializers of the main graph become variables. */
-export type Trainable = (name: string, shape: readonly number[]) => boolean;
+/**
+ * Which float initializers of the main graph become variables. Exporters give weights names that say nothing
+ * (onnx::MatMul_123): then the nodes that read one tell what it is.
+ *
+ * @param consumers none for an initializer that is an output of the graph alone, or is not used
+ */
+export type Trainable = (name: string, shape: readonly number[], consumers: readonly Consumer[]) => boolean;
 
 /** The initializers of a model as values: variables, and constants that every run shares. */
 export class Initializers {
@@ -25,10 +31,12 @@ export class Initializers {
     this.#protos = new Map(model.graph.initializer.map((tensor) => [tensor.name, tensor]));
     this.#frequencies = frequenciesOf(model);
     const shared = new Map<string, tf.Variable>();
+    const consumers = trainable === undefined ? undefined : consumersOf(model.graph);
     for (const [name, proto] of this.#protos) {
       if (!isFloatType(proto.dataType)) continue;
       const dims = proto.dims.map((dim) => dim.toNumber());
-      if (!(trainable?.(name, dims) ?? (isWeight(dims) && !this.#frequencies.has(name)))) continue;
+      if (!(trainable?.(name, dims, consumers?.get(name) ?? []) ?? (isWeight(dims) && !this.#frequencies.has(name))))
+        continue;
       // Two initializers in one region of a file are one weight: tied.
       const region = regionOf(proto);
       let variable = region === undefined ? undefined : shared.get(region);

@@ -1,3 +1,4 @@
+import { ArgumentError } from "@favor/core";
 import { memoryRange, subRange } from "./byte-range.ts";
 import type { ByteRange } from "./byte-range.ts";
 import { elementType } from "./element-types.ts";
@@ -81,7 +82,7 @@ function locationProblem(location: string): string | undefined {
  * Sets the `source` of every tensor with external data, so that `tensorValues` and the encoders can read it. Reads
  * nothing yet. Tensors may share a region (tied weights), but regions must not partly overlap.
  *
- * In a browser: `attachExternalData(model, (location) => memoryRange(files.get(location)!))`.
+ * In a browser: `attachExternalData(model, externalDataFromMemory(bytes))`.
  * Throws ExternalDataError, TensorError, and any error of `load`.
  */
 export function attachExternalData(model: ModelProto, load: ExternalDataLoader): void {
@@ -142,17 +143,64 @@ function refuseOverlaps(location: string, regions: Region[]): void {
   }
 }
 
-/** A loader for files in memory, by location. Throws ExternalDataError for any other location. */
-export function externalDataFromMemory(files: ReadonlyMap<string, Uint8Array>): ExternalDataLoader {
+/**
+ * Files of external data in memory: one file's bytes, for a model with one, or each file's bytes by its location, in a
+ * Map or a plain object. Of an ArrayBufferView, the bytes that it shows.
+ */
+export type ExternalDataFiles = FileBytes | ReadonlyMap<string, FileBytes> | Readonly<Record<string, FileBytes>>;
+
+type FileBytes = ArrayBuffer | ArrayBufferView;
+
+/**
+ * A loader for files in memory. It throws ExternalDataError for a location that was not given; given one file, it
+ * throws if the model has its data in a second one.
+ *
+ * @throws ArgumentError for anything but bytes
+ */
+export function externalDataFromMemory(files: ExternalDataFiles): ExternalDataLoader {
+  const given = isBytes(files) ? undefined : filesByLocation(files);
+  const only = isBytes(files) ? memoryRange(bytesOf(files)) : undefined;
+  let first: string | undefined;
   return (location, tensor) => {
-    const bytes = files.get(location);
-    if (bytes === undefined) {
-      throw new ExternalDataError(
-        tensor,
-        location,
-        `this file was not given. The given files are: ${[...files.keys()].join(", ")}.`,
+    const fail = (message: string): never => {
+      throw new ExternalDataError(tensor, location, message);
+    };
+    if (only !== undefined) {
+      first ??= location;
+      if (location === first) return only;
+      return fail(
+        `the bytes of one file were given, and ${JSON.stringify(first)} has them. Give each file by its name.`,
       );
     }
-    return memoryRange(bytes);
+    const range = given!.get(location);
+    if (range !== undefined) return range;
+    const names = [...given!.keys()];
+    return fail(
+      `this file was not given. ${names.length === 0 ? "No file was" : `The given files are: ${names.join(", ")}`}.`,
+    );
   };
+}
+
+function filesByLocation(files: Exclude<ExternalDataFiles, FileBytes>): ReadonlyMap<string, ByteRange> {
+  const entries: unknown = files instanceof Map ? [...files] : isRecord(files) ? Object.entries(files) : undefined;
+  if (entries === undefined) throw new ArgumentError("externalData", expectedFiles, files);
+  return new Map(
+    (entries as [string, FileBytes][]).map(([location, bytes]) => {
+      if (!isBytes(bytes)) throw new ArgumentError(`externalData["${location}"]`, "its bytes", bytes);
+      return [location, memoryRange(bytesOf(bytes))];
+    }),
+  );
+}
+
+const expectedFiles = "the bytes of a file (Uint8Array or ArrayBuffer), or each file's bytes by its name";
+
+const isRecord = (files: unknown): boolean => typeof files === "object" && files !== null;
+
+function isBytes(files: unknown): files is FileBytes {
+  return files instanceof ArrayBuffer || ArrayBuffer.isView(files);
+}
+
+function bytesOf(bytes: FileBytes): Uint8Array {
+  if (bytes instanceof ArrayBuffer) return new Uint8Array(bytes);
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -20,7 +20,8 @@ import { parseArgs } from "node:util";
 
 import { compare } from "./compare.ts";
 import type { Outcome } from "./compare.ts";
-import { defaultEnvironments, makeCheckpoints, pythonOf } from "./python.ts";
+import { defaultEnvironments } from "../python-environment.ts";
+import { makeCheckpoints, pythonOf } from "./python.ts";
 import type { Generation, MadeCase } from "./python.ts";
 
 const { values } = parseArgs({

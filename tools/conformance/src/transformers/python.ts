@@ -1,8 +1,8 @@
-import { spawn, spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+
+import { pythonWith, scriptsOf } from "../python-environment.ts";
 
 /** A generation of transformers: its major version. */
 export type Generation = 4 | 5;
@@ -18,30 +18,11 @@ export interface MadeCase {
   readonly reloaded: string;
 }
 
-/** The folder of this package, seen from src/transformers/ and from dist/. */
-const root = ["../../", "../"]
-  .map((path) => fileURLToPath(new URL(path, import.meta.url)))
-  .find((folder) => existsSync(join(folder, "python")))!;
-const scripts = join(root, "python/transformers");
-
-/** Where the virtual environments are by default: `.venv` at the top of the repository. */
-export const defaultEnvironments: string = join(root, "../../.venv");
+const scripts = scriptsOf("transformers");
 
 /** The Python of a virtual environment with one generation of transformers, which is made if it is missing. */
 export function pythonOf(generation: Generation, folder: string): string {
-  const environment = join(folder, `transformers-${generation}`);
-  const python = join(environment, "bin", "python");
-  const requirements = join(scripts, `requirements-${generation}.txt`);
-  if (!existsSync(python)) {
-    command("python3", ["-m", "venv", environment]);
-    command(python, ["-m", "pip", "install", "--quiet", "-r", requirements]);
-  }
-  return python;
-}
-
-function command(program: string, parameters: readonly string[]): void {
-  const { status, error } = spawnSync(program, parameters, { stdio: ["ignore", "inherit", "inherit"] });
-  if (status !== 0) throw new Error(`${[program, ...parameters].join(" ")} failed.`, { cause: error });
+  return pythonWith(join(scripts, `requirements-${generation}.txt`), folder, `transformers-${generation}`);
 }
 
 /** Runs the script, and yields each case as soon as its folder is written. */
