@@ -49,7 +49,9 @@ export async function timeFavor(setting: Setting): Promise<{ readonly kernels: s
         workers.favorAttention32(query, key, value, shape, features, { causal }),
       );
       if (length <= LONGEST_EXACT) {
-        await time("favor exact", () => exactAttention32(kernels, query, key, value, shape, { causal }));
+        await time("favor exact", () =>
+          exactAttention32(kernels, query, key, value, shape, { scale: dim ** -0.5, causal }),
+        );
       }
     }
   }

@@ -47,7 +47,7 @@ test.each([true, false])("landmarks are compared with random features as they wi
 
 test("refined landmarks are kept where they are nearer on inputs that the fit has not seen", () => {
   const accumulator = new MomentAccumulator(dim);
-  const address = { seed: 0, layer: 0, head: 0, count: 16, refine: 30, causal: true } as const;
+  const shared = { seed: 0, layer: 0, head: 0, causal: true } as const;
   const kept = [1, 2, 3, 4].map((seed) => {
     // So few inputs that gradient descent may fit them rather than what is behind them.
     const [inputs, heldOut] = [inputsOf(seed).slice(0, 1 + (seed % 2) * 5), inputsOf(seed + 10)];
@@ -55,9 +55,9 @@ test("refined landmarks are kept where they are nearer on inputs that the fit ha
     const moments = accumulator.moments();
     const errorOf = (description: FeatureMapDescription) =>
       runHeadJob({ kind: "error", inputs: heldOut, description, causal: true });
-    const fitted = fitLandmarks(inputs.map(inFloat64), moments, address);
-    const refined = refineLandmarks(fitted, inputs.map(inFloat64), { ...address, steps: 30 });
-    const fit = runHeadJob({ kind: "landmark", inputs, heldOut, moments, ...address });
+    const fitted = fitLandmarks(inputs.map(inFloat64), moments, { ...shared, count: 16 });
+    const refined = refineLandmarks(fitted, inputs.map(inFloat64), { ...shared, steps: 30 });
+    const fit = runHeadJob({ kind: "landmark", inputs, heldOut, moments, ...shared, count: 16, refine: 30 });
     expect(fit.landmarkError).toBe(Math.min(errorOf(fitted), errorOf(refined)));
     expect(errorOf(fit.landmark)).toBe(fit.landmarkError);
     return errorOf(refined) < errorOf(fitted);
@@ -68,13 +68,13 @@ test("refined landmarks are kept where they are nearer on inputs that the fit ha
 test.each([true, false])("the draw is chosen as it will be used, causal: %s", (causal) => {
   const inputs = inputsOf(3);
   const moments = momentsOf(inputs);
-  const job = { inputs, moments, count: 16, seed: 0, layer: 0, head: 0, projection: "orthogonal", causal } as const;
+  const options = { count: 16, seed: 0, layer: 0, head: 0, projection: "orthogonal" } as const;
   const errorOf = (description: FeatureMapDescription) => runHeadJob({ kind: "error", inputs, description, causal });
-  const calibrated = calibrate(moments, job);
+  const calibrated = calibrate(moments, options);
   const errors = Array.from({ length: 8 }, (_, epoch) =>
     errorOf({ ...calibrated, projection: { ...calibrated.projection, epoch } }),
   );
-  const chosen = runHeadJob({ ...job, kind: "selection", draws: 8 });
+  const chosen = runHeadJob({ kind: "selection", inputs, moments, causal, ...options, draws: 8 });
   expect(errorOf(chosen)).toBe(Math.min(...errors));
   expect(Math.max(...errors)).toBeGreaterThan(Math.min(...errors));
 });

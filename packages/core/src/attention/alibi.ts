@@ -1,4 +1,4 @@
-import { requireArray, requireLength, requireObject } from "../checks.ts";
+import { requireArray, requireLength } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { addToSums } from "./causal.ts";
 import type { CausalRows } from "./causal.ts";
@@ -7,6 +7,8 @@ import type { CausalState } from "./causal-state.ts";
 import { checkLinearInput, keyLogWeights, resolveShape } from "./linear-shape.ts";
 import type { LinearInput, LinearShape } from "./linear-shape.ts";
 import { attend } from "./linear.ts";
+import { requireOptions } from "../options.ts";
+import type { OptionNames } from "../options.ts";
 
 export interface AlibiAttentionOptions {
   /** `[heads]`: the slope m of each head, at least 0; a key at distance t weighs exp(-m t) as much as one at hand. */
@@ -19,6 +21,8 @@ export interface AlibiAttentionOptions {
    */
   readonly state?: CausalState;
 }
+
+const names: OptionNames<AlibiAttentionOptions> = { slopes: true, causal: true, state: true };
 
 /**
  * Linear attention with the bias of ALiBi (2108.12409): the logits get -m |i - j|, so each estimate is multiplied by
@@ -45,7 +49,7 @@ export function alibiLinearAttention(
   const { heads, queryRows: rows, keyRows, count, valueDim, group } = resolved;
   if (rows !== keyRows) throw new ArgumentError("shape.keyRows", `queryRows (${rows}) with ALiBi`, keyRows);
   checkLinearInput(input, resolved);
-  requireObject("options", options, "{ slopes: [0.5, 0.25] }");
+  requireOptions("options", options, names, "{ slopes: [0.5, 0.25] }");
   const { slopes, causal = false, state } = options;
   requireArray("options.slopes", slopes, "numbers [heads]");
   requireLength("options.slopes", slopes, heads);

@@ -1,8 +1,12 @@
-import { favorInput } from "./favor-input.ts";
+import { favorInput, favorNames } from "./favor-input.ts";
 import type { FavorOptions } from "./favor-input.ts";
+import { requireFeatureMap } from "../features/feature-map.ts";
 import { linearAttention } from "./linear.ts";
+import { requireOptions } from "../options.ts";
 
 export type FavorAttentionOptions = FavorOptions;
+
+const elsewhere = { causal: " favorCausalAttention is the causal form.", slope: " favorAlibiAttention has a slope." };
 
 /**
  * Bidirectional FAVOR for one head in float64, the reference implementation (2006.03555, section 2.3):
@@ -12,8 +16,8 @@ export type FavorAttentionOptions = FavorOptions;
  * Takes O((queries + keys) M (dim + valueDim)) time. Hidden keys and values have no effect at all. A query whose
  * normaliser is 0, for example because every key is hidden, gives 0.
  *
- * @param query `[queries, dim]`, row-major, scaled by d^(-1/4).
- * @param key `[keys, dim]`, row-major, scaled by d^(-1/4).
+ * @param query `[queries, dim]`, row-major, times d^(-1/4).
+ * @param key `[keys, dim]`, row-major, times d^(-1/4).
  * @param value `[keys, valueDim]`, row-major.
  * @returns `[queries, valueDim]`, row-major.
  * @throws ArgumentError if shapes disagree, or options have no feature map.
@@ -24,6 +28,8 @@ export function favorAttention(
   value: Float64Array,
   options: FavorAttentionOptions,
 ): Float64Array {
+  requireFeatureMap("options.featureMap", options?.featureMap);
+  requireOptions("options", options, favorNames, "{ featureMap }", elsewhere);
   const { input, shape } = favorInput(query, key, value, options);
   return linearAttention(input, shape);
 }

@@ -7,6 +7,7 @@ import { keyValueGradient, rowGradient } from "./linear-backward.ts";
 import type { LinearGradients } from "./linear-backward.ts";
 import { checkLinearInput, keyLogWeights, resolveShape } from "./linear-shape.ts";
 import type { LinearInput, LinearShape } from "./linear-shape.ts";
+import { requireOptions } from "../options.ts";
 
 /**
  * Backward pass of {@link causalLinearAttention} from an empty state (2009.14794, appendix B.1).
@@ -30,6 +31,7 @@ export function causalLinearAttentionBackward(
   if (rows !== keyRows) throw new ArgumentError("shape.keyRows", `queryRows (${rows}) in causal attention`, keyRows);
   checkLinearInput(input, resolved);
   requireLayout("gradient", gradient, "[heads, queryRows, valueDim]", heads * rows * valueDim);
+  requireOptions("options", options, { chunk: true });
   const { chunk = 64 } = options;
   requireSize("options.chunk", chunk, 1);
   const weights = keyLogWeights(input, resolved);

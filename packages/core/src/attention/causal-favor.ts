@@ -4,13 +4,17 @@ import type { FeatureMap } from "../features/feature-map.ts";
 import { causalLinearAttention } from "./causal.ts";
 import { startCausal } from "./causal-state.ts";
 import type { CausalState } from "./causal-state.ts";
-import { favorInput } from "./favor-input.ts";
+import { favorInput, favorNames } from "./favor-input.ts";
 import type { FavorOptions } from "./favor-input.ts";
+import { requireOptions } from "../options.ts";
+import type { OptionNames } from "../options.ts";
 
 export interface FavorCausalOptions extends FavorOptions {
   /** The past to continue from, made by {@link startFavor} and updated in place. Default: none. */
   readonly state?: CausalState;
 }
+
+const names: OptionNames<FavorCausalOptions> = { ...favorNames, state: true };
 
 /**
  * Causal FAVOR for one head in float64 (2009.14794, section 2.5.1): `favorAttention` in which row i attends to the keys
@@ -20,8 +24,8 @@ export interface FavorCausalOptions extends FavorOptions {
  * With `state` it continues a sequence: one call for all rows and one call per token, each O(M d), give the same
  * outputs.
  *
- * @param query `[rows, dim]`, scaled by d^(-1/4).
- * @param key `[rows, dim]`, scaled by d^(-1/4).
+ * @param query `[rows, dim]`, times d^(-1/4).
+ * @param key `[rows, dim]`, times d^(-1/4).
  * @param value `[rows, valueDim]`.
  * @returns `[rows, valueDim]`.
  * @throws ArgumentError if shapes disagree, or options have no feature map.
@@ -33,6 +37,7 @@ export function favorCausalAttention(
   options: FavorCausalOptions,
 ): Float64Array {
   requireFeatureMap("options.featureMap", options?.featureMap);
+  requireOptions("options", options, names);
   const { featureMap, state } = options;
   requireLength("key", key, rowCount("query", query, featureMap.dim) * featureMap.dim);
   const { input, shape } = favorInput(query, key, value, options);

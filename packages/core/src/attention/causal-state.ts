@@ -1,5 +1,6 @@
-import { requireObject, requireSize } from "../checks.ts";
+import { requireSize } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
+import { requireOptions } from "../options.ts";
 
 /**
  * What causal linear attention remembers of the past, per key head; its size does not depend on the length. It holds
@@ -26,7 +27,8 @@ export function startCausal(shape: {
   readonly count: number;
   readonly valueDim: number;
 }): CausalState {
-  requireObject("shape", shape, "{ keyHeads: 8, count: 256, valueDim: 64 }");
+  const names = { keyHeads: true, count: true, valueDim: true } as const;
+  requireOptions("shape", shape, names, "{ keyHeads: 8, count: 256, valueDim: 64 }");
   const { keyHeads, count, valueDim } = shape;
   for (const [name, size] of Object.entries({ keyHeads, count, valueDim })) requireSize(`shape.${name}`, size, 1);
   return {

@@ -4,6 +4,8 @@ import { checkState, rescale, startCausal } from "./causal-state.ts";
 import type { CausalState } from "./causal-state.ts";
 import { checkLinearInput, keyLogWeights, resolveShape } from "./linear-shape.ts";
 import type { LinearInput, LinearShape } from "./linear-shape.ts";
+import { requireOptions } from "../options.ts";
+import type { OptionNames } from "../options.ts";
 
 export interface CausalOptions {
   /** Rows per chunk, C. Default 64; results depend on it only by rounding. */
@@ -11,6 +13,8 @@ export interface CausalOptions {
   /** The past to continue from, updated in place. Default: none, as {@link startCausal} makes it. */
   readonly state?: CausalState;
 }
+
+const names: OptionNames<CausalOptions> = { chunk: true, state: true };
 
 /** One key head's rows, as the chunk functions see them. */
 export interface CausalRows {
@@ -46,6 +50,7 @@ export function causalLinearAttention(
   const { heads, keyHeads, queryRows: rows, keyRows, count, valueDim, group } = resolved;
   if (rows !== keyRows) throw new ArgumentError("shape.keyRows", `queryRows (${rows}) in causal attention`, keyRows);
   checkLinearInput(input, resolved);
+  requireOptions("options", options, names);
   const { chunk = 64, state = startCausal({ keyHeads, count, valueDim }) } = options;
   requireSize("options.chunk", chunk, 1);
   checkState(state, { keyHeads, count, valueDim });

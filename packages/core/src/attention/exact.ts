@@ -1,5 +1,6 @@
-import { headShape } from "./head-shape.ts";
+import { exactAttentionNames, headShape } from "./head-shape.ts";
 import type { ExactAttentionOptions } from "./head-shape.ts";
+import { requireOptions } from "../options.ts";
 
 /**
  * Softmax attention in float64, the reference implementation: softmax(scale Q K^T - slope |i - j|) V. Takes O(queries keys (dim +
@@ -17,6 +18,7 @@ export function exactAttention(
   value: Float64Array,
   options: ExactAttentionOptions,
 ): Float64Array {
+  requireOptions("options", options, exactAttentionNames, "{ dim: 64 }");
   const { dim, valueDim, scale, slope, queries, keys } = headShape(query, key, value, options);
   const { keyMask, causal = false } = options;
   const out = new Float64Array(queries * valueDim);

@@ -2,6 +2,7 @@ import { requireInteger, requireLength, rowCount } from "../checks.ts";
 import { requireFeatureMap } from "../features/feature-map.ts";
 import type { FeatureMap } from "../features/feature-map.ts";
 import type { LinearInput, LinearShape } from "./linear-shape.ts";
+import type { OptionNames } from "../options.ts";
 
 /** What every FAVOR attention of one head is given besides its arrays. */
 export interface FavorOptions {
@@ -13,6 +14,9 @@ export interface FavorOptions {
    */
   readonly keyMask?: ArrayLike<number>;
 }
+
+/** The names of {@link FavorOptions}. */
+export const favorNames: OptionNames<FavorOptions> = { featureMap: true, valueDim: true, keyMask: true };
 
 /**
  * The features of one head, each key stabilised by itself, so that no row depends on a later one.

@@ -1,13 +1,14 @@
 import { requireInteger, requireLength, requireMask, requireObject, requirePositive, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { requireSlope } from "./alibi.ts";
+import type { OptionNames } from "../options.ts";
 
 export interface ExactAttentionOptions {
   /** d, the width of a query and a key. */
   readonly dim: number;
   /** The width of a value; default `dim`. */
   readonly valueDim?: number;
-  /** Multiplies q.k. Default 1, for q and k that are both already scaled by d^(-1/4). */
+  /** Multiplies q.k. Default 1, the convention of the README (Scale). */
   readonly scale?: number;
   /** `[keys]`, none negative; multiplies exp(q.k): 0 hides a key, 1 shows it. Default: all shown. */
   readonly keyMask?: ArrayLike<number>;
@@ -19,6 +20,16 @@ export interface ExactAttentionOptions {
    */
   readonly slope?: number;
 }
+
+/** The names of {@link ExactAttentionOptions}. */
+export const exactAttentionNames: OptionNames<ExactAttentionOptions> = {
+  dim: true,
+  valueDim: true,
+  scale: true,
+  keyMask: true,
+  causal: true,
+  slope: true,
+};
 
 /** Sizes of one head's attention in float64, read from its arrays. */
 export interface HeadShape {

@@ -1,5 +1,7 @@
-import { requireLayout, requireMask, requireObject, requireSize } from "../checks.ts";
+import { requireLayout, requireMask, requireSize } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
+import { requireOptions } from "../options.ts";
+import type { OptionNames } from "../options.ts";
 
 /**
  * The sizes of linear attention over features. Arrays are row-major with the last index fastest:
@@ -38,6 +40,16 @@ export interface LinearInput {
   readonly keyMask?: ArrayLike<number>;
 }
 
+const shapeNames: OptionNames<LinearShape> = {
+  heads: true,
+  keyHeads: true,
+  queryRows: true,
+  keyRows: true,
+  count: true,
+  valueDim: true,
+};
+const inputNames: OptionNames<LinearInput> = { query: true, key: true, value: true, keyLogScale: true, keyMask: true };
+
 /** {@link LinearShape} with its defaults, and how many query heads share a key head. */
 export interface ResolvedShape extends Required<LinearShape> {
   readonly group: number;
@@ -49,7 +61,8 @@ export interface ResolvedShape extends Required<LinearShape> {
  * @throws ArgumentError if a size is not a whole number, or `keyHeads` does not divide `heads`.
  */
 export function resolveShape(shape: LinearShape): ResolvedShape {
-  requireObject("shape", shape, "{ heads: 8, queryRows: 512, keyRows: 512, count: 256, valueDim: 64 }");
+  const example = "{ heads: 8, queryRows: 512, keyRows: 512, count: 256, valueDim: 64 }";
+  requireOptions("shape", shape, shapeNames, example);
   const { heads, keyHeads = heads, queryRows, keyRows, count, valueDim } = shape;
   const sizes = { heads, keyHeads, count, valueDim };
   for (const [name, size] of Object.entries(sizes)) requireSize(`shape.${name}`, size, 1);
@@ -65,7 +78,7 @@ export function resolveShape(shape: LinearShape): ResolvedShape {
  */
 export function checkLinearInput(input: LinearInput, shape: ResolvedShape): void {
   const { heads, keyHeads, queryRows, keyRows, count, valueDim } = shape;
-  requireObject("input", input, "{ query, key, value }");
+  requireOptions("input", input, inputNames, "{ query, key, value }");
   requireLayout("query", input.query, "[heads, queryRows, count]", heads * queryRows * count);
   requireLayout("key", input.key, "[keyHeads, keyRows, count]", keyHeads * keyRows * count);
   requireLayout("value", input.value, "[keyHeads, keyRows, valueDim]", keyHeads * keyRows * valueDim);

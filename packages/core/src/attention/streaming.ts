@@ -2,6 +2,8 @@ import { requireArray, requireObject } from "../checks.ts";
 import { causalLinearAttention } from "./causal.ts";
 import type { CausalState } from "./causal-state.ts";
 import { ArgumentError } from "../errors.ts";
+import { requireOptions } from "../options.ts";
+import type { OptionNames } from "../options.ts";
 
 /** One token of every head: the features of its query and key, and its value. */
 export interface StreamingToken {
@@ -17,6 +19,8 @@ export interface StreamingToken {
   readonly keep?: number;
 }
 
+const names: OptionNames<StreamingToken> = { query: true, key: true, value: true, keyLogScale: true, keep: true };
+
 /**
  * Attention of the next token to itself and all tokens before it. Takes O(M d) time and no memory beyond the state,
  * which it updates in place. You can read in a prompt with {@link causalLinearAttention} (`options.state`) and continue
@@ -28,7 +32,7 @@ export interface StreamingToken {
  */
 export function stepCausal(state: CausalState, token: StreamingToken): Float64Array {
   requireObject("state", state, "what startCausal gives");
-  requireObject("token", token, "{ query, key, value }");
+  requireOptions("token", token, names, "{ query, key, value }");
   requireArray("token.query", token.query, "a Float64Array [heads, count]");
   const heads = token.query.length / state.count;
   if (!Number.isInteger(heads)) {

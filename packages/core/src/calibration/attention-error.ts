@@ -12,6 +12,8 @@ import { exactSample } from "./exact-sample.ts";
 import type { BidirectionalSample, CausalSample, ExactSample } from "./exact-sample.ts";
 import { MomentAccumulator } from "./moments.ts";
 import type { AttentionInput } from "./attention-input.ts";
+import { requireOptions } from "../options.ts";
+import type { OptionNames } from "../options.ts";
 
 /** How far a feature map's attention is from softmax on a sample. */
 export interface AttentionError {
@@ -116,6 +118,8 @@ export interface FeaturesForErrorOptions {
   readonly maximum?: number;
 }
 
+const names: OptionNames<FeaturesForErrorOptions> = { dim: true, describe: true, draws: true, maximum: true };
+
 export interface FeaturesForError {
   /** False if even the maximum is not enough; count and error are then those of the maximum. */
   readonly reached: boolean;
@@ -141,7 +145,7 @@ export function featuresForError(
   epsilon: number,
   options: FeaturesForErrorOptions,
 ): FeaturesForError {
-  requireObject("options", options, "{ dim: 64 }");
+  requireOptions("options", options, names, "{ dim: 64 }");
   const { dim, draws = 8, maximum = 4096 } = options;
   requirePositive("epsilon", epsilon);
   requireInteger("options.draws", draws, 2, 1 << 20);

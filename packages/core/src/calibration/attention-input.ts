@@ -3,7 +3,7 @@ import type { ExactKeysOptions } from "../attention/hybrid/exact-keys.ts";
 import { requireFinite, requireLength, requireObject, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 
-/** One head's queries `[rows, dim]` and keys `[rows, dim]` in one input sequence, both scaled by d^(-1/4), unpadded. */
+/** One head's queries `[rows, dim]` and keys `[rows, dim]` in one input sequence, both times d^(-1/4), unpadded. */
 export interface AttentionInput {
   readonly query: Float64Array;
   readonly key: Float64Array;

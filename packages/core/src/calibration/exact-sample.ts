@@ -6,6 +6,7 @@ import { multiplyTransposed } from "../linear-algebra/products.ts";
 import { RandomStream, streamPurpose } from "../random/stream.ts";
 import { requireInputs } from "./attention-input.ts";
 import type { AttentionInput } from "./attention-input.ts";
+import { requireOptions } from "../options.ts";
 
 /** Softmax attention of a sample in which every query sees every key. */
 export interface BidirectionalSample {
@@ -36,7 +37,7 @@ export type ExactSample = BidirectionalSample | CausalSample;
  * Bidirectional samples hold every P: O(rows^2 dim) time and rows^2 numbers per input. Causal ones hold P V for
  * Gaussian values V, drawn from seed 0: as long to compute, but only 2 rows dim numbers per input.
  *
- * @param inputs One per sequence: query `[rows, dim]` and key `[rows, dim]`, both scaled by d^(-1/4), unpadded. Empty
+ * @param inputs One per sequence: query `[rows, dim]` and key `[rows, dim]`, both times d^(-1/4), unpadded. Empty
  * inputs are left out.
  * @param options.causal Query i sees the keys 0..i only, which needs as many keys as queries. Default false.
  * @param options.slope ALiBi's m: the logits get -m |i - j|, which needs as many keys as queries. Default 0.
@@ -60,8 +61,10 @@ export function exactSample(
 export function exactSample(
   inputs: readonly AttentionInput[],
   dim: number,
-  { causal = false, slope = 0 }: { readonly causal?: boolean; readonly slope?: number } = {},
+  options: { readonly causal?: boolean; readonly slope?: number } = {},
 ): ExactSample {
+  requireOptions("options", options, { causal: true, slope: true });
+  const { causal = false, slope = 0 } = options;
   requireInteger("dim", dim, 1, 1 << 20);
   requireInputs(inputs);
   requireSlope("options.slope", slope);

@@ -1,4 +1,4 @@
-import { requireInteger, requireObject } from "../checks.ts";
+import { requireInteger } from "../checks.ts";
 import { unchangedCoordinates } from "../features/coordinates.ts";
 import { exponentialForm } from "../features/create.ts";
 import type { FeatureMapDescription, LinearExponentialDescription } from "../features/description.ts";
@@ -7,11 +7,13 @@ import type { StabilizedFeatures } from "../features/feature-map.ts";
 import { linearExponential } from "../features/linear-exponential.ts";
 import { RandomStream, streamPurpose } from "../random/stream.ts";
 import { coreSystem } from "./core-system.ts";
-import { fitCore } from "./non-negative-core.ts";
+import { coreFitNames, fitNonNegative } from "./non-negative-core.ts";
 import type { CoreFitOptions } from "./non-negative-core.ts";
 import { checkInputs } from "./attention-input.ts";
 import { sampleAttention } from "./sample-attention.ts";
 import type { AttentionInput } from "./attention-input.ts";
+import { requireOptions } from "../options.ts";
+import type { OptionNames } from "../options.ts";
 
 export interface FitFeatureCoreOptions extends CoreFitOptions {
   /** Seed for the choice of rows. */
@@ -21,6 +23,8 @@ export interface FitFeatureCoreOptions extends CoreFitOptions {
   /** How many query rows to use, over all inputs. Default 2560. Further inputs are left out at random. */
   readonly rows?: number;
 }
+
+const names: OptionNames<FitFeatureCoreOptions> = { ...coreFitNames, seed: true, layer: true, head: true, rows: true };
 
 /**
  * Fits a non-negative core to any exponential features, random ones included: the C >= 0 that minimises |P - Phi_q C
@@ -33,7 +37,7 @@ export interface FitFeatureCoreOptions extends CoreFitOptions {
  *
  * @param description One with an exponential form: positive, hyperbolic, oprf, dense-exponential, calibrated, landmark
  * or linear-exponential.
- * @param inputs One per sequence: query `[rows, dim]` and key `[rows, dim]`, scaled by d^(-1/4), unpadded.
+ * @param inputs One per sequence: query `[rows, dim]` and key `[rows, dim]`, times d^(-1/4), unpadded.
  * @throws ArgumentError for another kind, shapes that disagree, values that are not finite, or no input; FavorError
  * `degenerate-fit`.
  */
@@ -42,7 +46,7 @@ export function fitFeatureCore(
   inputs: readonly AttentionInput[],
   options: FitFeatureCoreOptions,
 ): LinearExponentialDescription {
-  requireObject("options", options, "{ seed: 0 }");
+  requireOptions("options", options, names, "{ seed: 0 }");
   const { seed, layer = 0, head = 0, rows = 2560 } = options;
   requireInteger("options.rows", rows, 1, 1 << 30);
   const { core: _, ...form } = exponentialForm(description);
@@ -57,7 +61,7 @@ export function fitFeatureCore(
     sample.map(({ query, logNormaliser }) => logs(map.queryStabilized(query), count, logNormaliser)),
     sample.map(({ key }) => logs(map.keyStabilized(key, { scope: "row" }), count)),
   );
-  const { core } = fitCore(system, options);
+  const { core } = fitNonNegative(system, options);
   return {
     ...linearExponential(form),
     logWeight: Array.from(queryLogScale, (scale) => -scale),

@@ -1,3 +1,4 @@
+import { requireExactKeys } from "../attention/hybrid/exact-keys.ts";
 import type { ExactKeysOptions } from "../attention/hybrid/exact-keys.ts";
 import { requireInteger, requireObject } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
@@ -12,6 +13,8 @@ import { checkInputs } from "./attention-input.ts";
 import { sampleAttentionForEach } from "./sample-attention.ts";
 import type { AttentionInput } from "./attention-input.ts";
 import type { SampledAttention } from "./sample-attention.ts";
+import { requireOptions } from "../options.ts";
+import type { OptionNames } from "../options.ts";
 
 export interface HybridSampleOptions {
   /** Which keys are exact. Default: none, plain FAVOR. */
@@ -23,6 +26,8 @@ export interface HybridSampleOptions {
   /** Seed for the choice of rows. Default 0. */
   readonly seed?: number;
 }
+
+const samplesNames: OptionNames<Omit<HybridSampleOptions, "exactKeys">> = { rows: true, causal: true, seed: true };
 
 /** Softmax attention of sampled rows, and which of its keys are exact; from {@link hybridSample}. */
 export interface HybridSample {
@@ -43,7 +48,7 @@ export interface HybridError extends AttentionError {
  * The softmax attention of random rows of a sample, to compare feature maps and exact keys with by {@link hybridError}.
  * Takes O(rows keys dim) time besides choosing blocks, and holds rows x keys numbers.
  *
- * @param inputs One per sequence: query `[rows, dim]` and key `[rows, dim]`, both scaled by d^(-1/4), unpadded.
+ * @param inputs One per sequence: query `[rows, dim]` and key `[rows, dim]`, both times d^(-1/4), unpadded.
  * @throws ArgumentError if shapes disagree, a value is not finite, or no input has queries and keys.
  */
 export function hybridSample(
@@ -51,7 +56,7 @@ export function hybridSample(
   dim: number,
   options: HybridSampleOptions = {},
 ): HybridSample {
-  requireObject("options", options, "{ exactKeys: { window: 32 } }");
+  requireOptions("options", options, { ...samplesNames, exactKeys: true }, "{ exactKeys: { window: 32 } }");
   const { exactKeys, ...others } = options;
   return hybridSamples(inputs, dim, [exactKeys], others)[0]!;
 }
@@ -70,10 +75,11 @@ export function hybridSamples(
   options: Omit<HybridSampleOptions, "exactKeys"> = {},
 ): HybridSample[] {
   requireInteger("dim", dim, 1, 1 << 20);
-  requireObject("options", options, "{ rows: 2560 }");
+  requireOptions("options", options, samplesNames, "{ rows: 2560 }");
   if (!Array.isArray(candidates) || candidates.length === 0) {
     throw new ArgumentError("candidates", "at least one, such as { window: 32 }", candidates);
   }
+  for (const [i, exactKeys] of candidates.entries()) requireExactKeys(`candidates[${i}]`, exactKeys);
   const { rows = 2560, causal = false, seed = 0 } = options;
   requireInteger("options.rows", rows, 1, 1 << 30);
   checkInputs(inputs, dim, causal);

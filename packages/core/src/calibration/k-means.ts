@@ -2,6 +2,7 @@ import { requireInteger, requireLength, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { multiplyTransposed } from "../linear-algebra/products.ts";
 import type { RandomStream } from "../random/stream.ts";
+import { requireOptions } from "../options.ts";
 
 export interface KMeansOptions {
   /** `[rows]`, none negative: the weight of each point. Default: all equal. */
@@ -25,6 +26,7 @@ export function kMeans(
   stream: RandomStream,
   options: KMeansOptions = {},
 ): Float64Array {
+  requireOptions("options", options, { weights: true, iterations: true });
   const { weights, iterations = 8 } = options;
   requireInteger("count", count, 1, 1 << 20);
   const rows = rowCount("points", points, dim);

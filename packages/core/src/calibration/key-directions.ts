@@ -1,7 +1,8 @@
-import { requireInteger, rowCount } from "../checks.ts";
+import { requireArray, requireInteger, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { addTransposedProduct } from "../linear-algebra/products.ts";
 import { symmetricEigen } from "../linear-algebra/symmetric-eigen.ts";
+import { requireOptions } from "../options.ts";
 
 /**
  * The directions along which the keys of a head differ most within blocks, for the selector `keyDeviations`: the first
@@ -16,8 +17,12 @@ import { symmetricEigen } from "../linear-algebra/symmetric-eigen.ts";
 export function keyDirections(
   keys: readonly Float64Array[],
   dim: number,
-  { window, count = Math.min(8, dim) }: { readonly window: number; readonly count?: number },
+  options: { readonly window: number; readonly count?: number },
 ): Float64Array {
+  requireArray("keys", keys, "an array of keys, one per sequence");
+  requireInteger("dim", dim, 1, 1 << 20);
+  requireOptions("options", options, { window: true, count: true }, "{ window: 32 }");
+  const { window, count = Math.min(8, dim) } = options;
   requireInteger("options.window", window, 1, 1 << 30);
   requireInteger("options.count", count, 1, dim);
   const covariance = new Float64Array(dim * dim);

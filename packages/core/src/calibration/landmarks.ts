@@ -1,3 +1,4 @@
+import { requireExactKeys } from "../attention/hybrid/exact-keys.ts";
 import type { ExactKeysOptions } from "../attention/hybrid/exact-keys.ts";
 import { requireInteger, requireLength, requireObject } from "../checks.ts";
 import { FavorError } from "../errors.ts";
@@ -10,12 +11,14 @@ import { balance } from "./balance.ts";
 import { coreSystem } from "./core-system.ts";
 import { kMeans } from "./k-means.ts";
 import type { HeadMoments } from "./moments.ts";
-import { fitCore } from "./non-negative-core.ts";
+import { coreFitNames, fitNonNegative } from "./non-negative-core.ts";
 import type { CoreFitOptions } from "./non-negative-core.ts";
 import { checkInputs, checkSlope } from "./attention-input.ts";
 import { remainingSquares, sampleAttention } from "./sample-attention.ts";
 import type { AttentionInput } from "./attention-input.ts";
 import type { SampledAttention } from "./sample-attention.ts";
+import { requireOptions } from "../options.ts";
+import type { OptionNames } from "../options.ts";
 
 export interface FitLandmarksOptions extends CoreFitOptions {
   /** Features M. */
@@ -42,6 +45,17 @@ export interface FitLandmarksOptions extends CoreFitOptions {
   readonly slope?: number;
 }
 
+const fitterNames: OptionNames<Omit<FitLandmarksOptions, "count">> = {
+  ...coreFitNames,
+  seed: true,
+  layer: true,
+  head: true,
+  rows: true,
+  exactKeys: true,
+  causal: true,
+  slope: true,
+};
+
 /** The most rows that k-means sees, and its iterations: more gained nothing measurable. */
 const clusteredRows = 2048;
 const lloydIterations = 4;
@@ -63,7 +77,7 @@ const lloydIterations = 4;
  * For d = 64, M = 128 and inputs of 120 tokens it takes about 0.4 s per head on one core, regardless of the number of
  * inputs.
  *
- * @param inputs One per sequence: query `[rows, dim]` and key `[rows, dim]`, scaled by d^(-1/4), unpadded.
+ * @param inputs One per sequence: query `[rows, dim]` and key `[rows, dim]`, times d^(-1/4), unpadded.
  * @throws ArgumentError if shapes disagree, values that are not finite, or no input; FavorError `degenerate-fit`.
  */
 export function fitLandmarks(
@@ -71,9 +85,10 @@ export function fitLandmarks(
   moments: HeadMoments,
   options: FitLandmarksOptions,
 ): LandmarkDescription {
-  requireObject("options", options, "{ count: 128, seed: 0 }");
-  requireInteger("options.count", options.count, 1, 1 << 14);
-  return landmarkFitter(inputs, moments, options)(options.count);
+  requireOptions("options", options, { ...fitterNames, count: true }, "{ count: 128, seed: 0 }");
+  const { count, ...others } = options;
+  requireInteger("options.count", count, 1, 1 << 14);
+  return landmarkFitter(inputs, moments, others)(count);
 }
 
 /**
@@ -87,12 +102,14 @@ export function landmarkFitter(
   moments: HeadMoments,
   options: Omit<FitLandmarksOptions, "count">,
 ): (count: number) => LandmarkDescription {
-  requireObject("options", options, "{ seed: 0 }");
+  requireOptions("options", options, fitterNames, "{ seed: 0 }");
   const { seed, layer = 0, head = 0, exactKeys, slope = 0 } = options;
   const { rows = slope > 0 ? 640 : 2560 } = options;
   const causal = exactKeys !== undefined && (options.causal ?? false);
+  requireExactKeys("options.exactKeys", exactKeys);
   checkSlope(slope, exactKeys);
   requireInteger("options.rows", rows, 1, 1 << 30);
+  requireObject("moments", moments, "what MomentAccumulator gives");
   const { dim } = moments;
   checkInputs(inputs, dim, causal, slope);
   const balanced = balance(moments);
@@ -119,7 +136,7 @@ export function landmarkFitter(
       sample.map(({ query, logNormaliser }) => logFeatures(query, keyLandmarks, dim, count, logNormaliser, -1)),
       sample.map(({ key, keyLogWeight }) => logFeatures(key, queryLandmarks, dim, count, keyLogWeight, 1)),
     );
-    const { core } = fitCore(system, options);
+    const { core } = fitNonNegative(system, options);
     for (let i = 0; i < core.length; i++) core[i]! *= Math.exp(-keyLogScale[i % count]!);
     return {
       version: descriptionVersion,

@@ -3,7 +3,7 @@ import { ArgumentError } from "../errors.ts";
 import { addTransposedProduct } from "../linear-algebra/products.ts";
 
 /**
- * Means and population covariances of one head's queries and keys, both scaled by d^(-1/4). They are the same with ALiBi:
+ * Means and population covariances of one head's queries and keys, both times d^(-1/4). They are the same with ALiBi:
  * weights exp(-m |i - j|) of pairs add up to the same for every query and for every key, but for those near the ends.
  */
 export interface HeadMoments {

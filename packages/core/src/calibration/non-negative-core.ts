@@ -1,6 +1,8 @@
 import { requireInteger, requireLength, requireObject } from "../checks.ts";
 import { FavorError } from "../errors.ts";
 import { dot, multiplyTransposed } from "../linear-algebra/products.ts";
+import { requireOptions } from "../options.ts";
+import type { OptionNames } from "../options.ts";
 
 /** The sums of a non-negative fit P ~ Phi_q C Phi_k^T over the inputs of a sample. All `[count, count]`, row-major. */
 export interface CoreSystem {
@@ -27,6 +29,9 @@ export interface CoreFitOptions {
   readonly tolerance?: number;
 }
 
+/** The names of {@link CoreFitOptions}. */
+export const coreFitNames: OptionNames<CoreFitOptions> = { iterations: true, tolerance: true };
+
 export interface CoreFit {
   /** C, [count, count], no entry negative. */
   readonly core: Float64Array;
@@ -48,6 +53,12 @@ export interface CoreFit {
  * @throws ArgumentError for arrays of the wrong size; FavorError `degenerate-fit` if X holds no positive number.
  */
 export function fitCore(system: CoreSystem, options: CoreFitOptions = {}): CoreFit {
+  requireOptions("options", options, coreFitNames);
+  return fitNonNegative(system, options);
+}
+
+/** {@link fitCore} by the options of another function, which has checked their names. */
+export function fitNonNegative(system: CoreSystem, options: CoreFitOptions): CoreFit {
   requireObject("system", system, "{ count, queryGram, keyGram, target, norm }");
   const { count, queryGram, keyGram, target, norm } = system;
   const { iterations = 200, tolerance = 5e-4 } = options;

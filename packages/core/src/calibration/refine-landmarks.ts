@@ -1,6 +1,8 @@
+import { requireExactKeys } from "../attention/hybrid/exact-keys.ts";
 import type { ExactKeysOptions } from "../attention/hybrid/exact-keys.ts";
-import { requireInteger, requireObject, requirePositive } from "../checks.ts";
+import { requireInteger, requirePositive } from "../checks.ts";
 import { coordinatesOf } from "../features/coordinates.ts";
+import { checkDescription } from "../features/description.ts";
 import type { LandmarkDescription } from "../features/description.ts";
 import { addTransposedProduct, multiply, multiplyTransposed, transpose } from "../linear-algebra/products.ts";
 import { RandomStream, streamPurpose } from "../random/stream.ts";
@@ -10,6 +12,8 @@ import { forEachOther } from "./exact-ranges.ts";
 import { sampleAttention } from "./sample-attention.ts";
 import type { AttentionInput } from "./attention-input.ts";
 import type { SampledAttention } from "./sample-attention.ts";
+import { requireOptions } from "../options.ts";
+import type { OptionNames } from "../options.ts";
 
 export interface RefineLandmarksOptions {
   readonly seed: number;
@@ -31,6 +35,18 @@ export interface RefineLandmarksOptions {
   /** ALiBi's slope m, as for {@link fitLandmarks}. Default 0: none. */
   readonly slope?: number;
 }
+
+const names: OptionNames<RefineLandmarksOptions> = {
+  seed: true,
+  layer: true,
+  head: true,
+  steps: true,
+  rows: true,
+  learningRate: true,
+  causal: true,
+  exactKeys: true,
+  slope: true,
+};
 
 /** Steps over which the learning rate rises. */
 const warmUp = 5;
@@ -60,13 +76,15 @@ export function refineLandmarks(
   inputs: readonly AttentionInput[],
   options: RefineLandmarksOptions,
 ): LandmarkDescription {
-  requireObject("options", options, "{ seed: 0 }");
+  requireOptions("options", options, names, "{ seed: 0 }");
   const { seed, layer = 0, head = 0, steps = 60, rows = 512, learningRate = 0.05, causal = false, exactKeys } = options;
   const { slope = 0 } = options;
+  requireExactKeys("options.exactKeys", exactKeys);
   checkSlope(slope, exactKeys);
   requireInteger("options.steps", steps, 1, 1 << 20);
   requireInteger("options.rows", rows, 1, 1 << 30);
   requirePositive("options.learningRate", learningRate);
+  checkDescription(description);
   const { count, dim } = description;
   checkInputs(inputs, dim, causal, slope);
   const coordinates = coordinatesOf(description);

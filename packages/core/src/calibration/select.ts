@@ -1,12 +1,13 @@
-import { requireInteger, requireObject } from "../checks.ts";
+import { requireInteger } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { createFeatureMap } from "../features/create.ts";
 import type { CalibratedDescription, FeatureMapDescription } from "../features/description.ts";
 import { attentionError } from "./attention-error.ts";
 import type { ExactSample } from "./exact-sample.ts";
-import { calibrate } from "./calibrate.ts";
+import { calibrate, calibrateNames } from "./calibrate.ts";
 import type { CalibrateOptions } from "./calibrate.ts";
 import type { HeadMoments } from "./moments.ts";
+import { requireOptions } from "../options.ts";
 
 export interface Selection<Description extends FeatureMapDescription> {
   /** The candidate with the smallest error; the first if several are equal. */
@@ -50,10 +51,10 @@ export function selectSeed(
   sample: ExactSample,
   options: CalibrateOptions & { readonly draws?: number },
 ): Selection<CalibratedDescription> {
-  requireObject("options", options, "{ count: 128, seed: 0 }");
-  const { draws = 16 } = options;
+  requireOptions("options", options, { ...calibrateNames, draws: true }, "{ count: 128, seed: 0 }");
+  const { draws = 16, ...others } = options;
   requireInteger("options.draws", draws, 1, 1 << 20);
-  const calibrated = calibrate(moments, options);
+  const calibrated = calibrate(moments, others);
   const candidates = Array.from({ length: draws }, (_, epoch) => ({
     ...calibrated,
     projection: { ...calibrated.projection, epoch },

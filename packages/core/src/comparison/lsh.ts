@@ -1,8 +1,11 @@
-import { requireInteger, requireObject, rowCount } from "../checks.ts";
+import { requireInteger, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
+import { exactAttentionNames } from "../attention/head-shape.ts";
 import type { ExactAttentionOptions } from "../attention/head-shape.ts";
 import { drawProjection } from "../projections/projection.ts";
 import { attendSubset, subsetShape } from "./subset.ts";
+import { requireOptions } from "../options.ts";
+import type { OptionNames } from "../options.ts";
 
 /** How tokens are hashed, and which of them may attend to each other. */
 export interface LshHashing {
@@ -16,6 +19,10 @@ export interface LshHashing {
 }
 
 export interface LshAttentionOptions extends ExactAttentionOptions, LshHashing {}
+
+type LshSubsetOptions = LshHashing & { readonly dim: number; readonly keyMask?: ArrayLike<number> };
+
+const hashingNames: OptionNames<LshHashing> = { buckets: true, chunk: true, rounds: true, seed: true };
 
 /**
  * Keys of shared-QK attention: k_j = q_j / |q_j| (2001.04451, section 2), `[rows, dim]`. A query of 0 gives a key of 0.
@@ -49,12 +56,12 @@ export function sharedKeys(query: Float64Array, dim: number): Float64Array {
  * @throws ArgumentError if shapes disagree, the number of buckets is odd, or a size is not a whole number.
  */
 export function lshAttention(query: Float64Array, value: Float64Array, options: LshAttentionOptions): Float64Array {
-  requireObject("options", options, "{ dim: 64, seed: 0 }");
+  requireOptions("options", options, { ...exactAttentionNames, ...hashingNames }, "{ dim: 64, seed: 0 }");
   const { dim, keyMask, causal = false } = options;
   const key = sharedKeys(query, dim);
   const shape = subsetShape(query, key, value, options);
   const out = new Float64Array(shape.queries * shape.valueDim);
-  const subsets = lshSubsets(query, options);
+  const subsets = hashedSubsets(query, options);
   for (const [i, subset] of subsets.entries()) {
     const seen = causal ? subset.filter((j) => j < i) : subset;
     const shown = keyMask?.[i] !== 0;
@@ -69,10 +76,14 @@ export function lshAttention(query: Float64Array, value: Float64Array, options: 
  *
  * @throws ArgumentError if the number of buckets is odd, or a size is not a whole number.
  */
-export function lshSubsets(
-  query: Float64Array,
-  options: LshHashing & { readonly dim: number; readonly keyMask?: ArrayLike<number> },
-): number[][] {
+export function lshSubsets(query: Float64Array, options: LshSubsetOptions): number[][] {
+  requireOptions("options", options, { ...hashingNames, dim: true, keyMask: true }, "{ dim: 64, seed: 0 }");
+  requireInteger("options.dim", options.dim, 1, 1 << 20);
+  rowCount("query", query, options.dim);
+  return hashedSubsets(query, options);
+}
+
+function hashedSubsets(query: Float64Array, options: LshSubsetOptions): number[][] {
   const { dim, keyMask, rounds = 4, seed } = options;
   const tokens = Array.from({ length: query.length / dim }, (_, i) => i).filter((i) => keyMask?.[i] !== 0);
   const { buckets = Math.max(2, 2 * Math.round(tokens.length / 64)) } = options;
@@ -105,6 +116,7 @@ export function lshBuckets(
   x: Float64Array,
   options: { readonly dim: number; readonly buckets: number; readonly seed: number; readonly round: number },
 ): Int32Array {
+  requireOptions("options", options, { dim: true, buckets: true, seed: true, round: true });
   const { dim, buckets, seed, round } = options;
   const half = buckets / 2;
   if (!Number.isInteger(half)) throw new ArgumentError("options.buckets", "an even number", buckets);

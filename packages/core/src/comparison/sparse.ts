@@ -1,7 +1,10 @@
-import { requireInteger, requireObject } from "../checks.ts";
+import { requireInteger } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
+import { exactAttentionNames } from "../attention/head-shape.ts";
 import type { ExactAttentionOptions } from "../attention/head-shape.ts";
 import { attendSubset, subsetShape } from "./subset.ts";
+import { requireOptions } from "../options.ts";
+import type { OptionNames } from "../options.ts";
 
 /** The factorised patterns of the Sparse Transformer (1904.10509, section 4.3). */
 export interface SparsePattern {
@@ -23,6 +26,8 @@ export interface SparseAttentionOptions extends ExactAttentionOptions {
   readonly pattern: SparsePattern;
 }
 
+const patternNames: OptionNames<SparsePattern> = { kind: true, stride: true, summary: true, part: true };
+
 /**
  * The keys that query i attends to, each once, in no particular order. There are O(stride + keys / stride) of them, for
  * `"fixed"` with `summary` times the second term. Causal as in the paper (j <= i), or bidirectional: the same sets
@@ -31,7 +36,7 @@ export interface SparseAttentionOptions extends ExactAttentionOptions {
  * @throws ArgumentError for an unknown kind or part, or sizes that are not whole numbers in their range.
  */
 export function sparseSubset(pattern: SparsePattern, i: number, keys: number, causal: boolean): number[] {
-  requireObject("pattern", pattern, '{ kind: "strided", stride: 64 }');
+  requireOptions("pattern", pattern, patternNames, '{ kind: "strided", stride: 64 }');
   const { kind, stride, summary = 1, part = "both" } = pattern;
   requireInteger("pattern.stride", stride, 1, Number.MAX_SAFE_INTEGER);
   requireInteger("pattern.summary", summary, 1, stride);
@@ -77,7 +82,8 @@ export function sparseAttention(
   value: Float64Array,
   options: SparseAttentionOptions,
 ): Float64Array {
-  requireObject("options", options, '{ dim: 64, pattern: { kind: "strided", stride: 64 } }');
+  const example = '{ dim: 64, pattern: { kind: "strided", stride: 64 } }';
+  requireOptions("options", options, { ...exactAttentionNames, pattern: true }, example);
   const { pattern, keyMask, causal = true } = options;
   const shape = subsetShape(query, key, value, { ...options, causal });
   const out = new Float64Array(shape.queries * shape.valueDim);

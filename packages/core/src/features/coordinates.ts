@@ -14,7 +14,12 @@ export interface HeadCoordinates<Numbers = Float64Array> {
 }
 
 /** The fields of {@link HeadCoordinates}. */
-export const coordinateNames: readonly (keyof HeadCoordinates)[] = ["queryMean", "keyMean", "queryMatrix", "keyMatrix"];
+export const coordinateFields: Readonly<Record<keyof HeadCoordinates, "array">> = {
+  queryMean: "array",
+  keyMean: "array",
+  queryMatrix: "array",
+  keyMatrix: "array",
+};
 
 /** The coordinates of a description as typed arrays. */
 export function coordinatesOf(description: HeadCoordinates<readonly number[]>): HeadCoordinates {

@@ -1,8 +1,9 @@
 import { checkProjectionDescription } from "../projections/description.ts";
 import type { ProjectionDescription } from "../projections/description.ts";
 import { requireArray, requireObject } from "../checks.ts";
+import { requireOptions } from "../options.ts";
 import { ArgumentError } from "../errors.ts";
-import { coordinateNames } from "./coordinates.ts";
+import { coordinateFields } from "./coordinates.ts";
 import type { HeadCoordinates } from "./coordinates.ts";
 import { elementwiseFunctions } from "./elementwise.ts";
 import type { ElementwiseFunction } from "./elementwise.ts";
@@ -128,26 +129,44 @@ export type FeatureMapDescription =
 
 export type FeatureMapKind = FeatureMapDescription["kind"];
 
-/** Every kind, and the names of its arrays: what was fitted or learned. */
-const arrays: Readonly<Record<FeatureMapKind, readonly string[]>> = {
-  trigonometric: [],
-  positive: [],
-  hyperbolic: [],
-  oprf: [],
-  "dense-exponential": ["a"],
-  calibrated: ["a", ...coordinateNames],
-  landmark: [...coordinateNames, "queryLandmarks", "keyLandmarks", "logWeight", "core"],
-  "linear-exponential": [...coordinateNames, "keyWeight", "queryProjection", "keyProjection", "logWeight"],
-  generalized: [],
-  elu: [],
-  "squared-relu": [],
+/** "array": numbers that were fitted or learned, and have to be there. "other": checked where it is read. */
+type Field = "array" | "other";
+type Fields<Kind extends FeatureMapKind> = Readonly<
+  Record<Exclude<keyof Extract<FeatureMapDescription, { kind: Kind }>, "version" | "kind">, Field>
+>;
+
+/** The fields of every kind, besides its version and name. */
+const fields: { readonly [Kind in FeatureMapKind]: Fields<Kind> } = {
+  trigonometric: { variant: "other", projection: "other" },
+  positive: { projection: "other" },
+  hyperbolic: { projection: "other" },
+  oprf: { projection: "other", a: "other" },
+  "dense-exponential": { projection: "other", a: "array" },
+  calibrated: { projection: "other", a: "array", ...coordinateFields },
+  landmark: {
+    dim: "other",
+    count: "other",
+    ...coordinateFields,
+    queryLandmarks: "array",
+    keyLandmarks: "array",
+    logWeight: "array",
+    core: "array",
+  },
+  "linear-exponential": {
+    dim: "other",
+    count: "other",
+    ...coordinateFields,
+    keyWeight: "array",
+    queryProjection: "array",
+    keyProjection: "array",
+    logWeight: "array",
+    subtractNorms: "other",
+    core: "other",
+  },
+  generalized: { projection: "other", function: "other", epsilon: "other" },
+  elu: { dim: "other" },
+  "squared-relu": { dim: "other" },
 };
-const withoutProjection: ReadonlySet<FeatureMapKind> = new Set([
-  "landmark",
-  "linear-exponential",
-  "elu",
-  "squared-relu",
-]);
 
 /**
  * Checks a description. The lengths of its arrays are checked when the feature map is created.
@@ -164,12 +183,16 @@ export function checkDescription(description: FeatureMapDescription): void {
     throw new ArgumentError("description.version", `version ${descriptionVersion}${advice}`, version);
   }
   const { kind } = description;
-  if (!Object.hasOwn(arrays, kind)) {
-    throw new ArgumentError("description.kind", `one of ${Object.keys(arrays).join(", ")}`, kind);
+  if (!Object.hasOwn(fields, kind)) {
+    throw new ArgumentError("description.kind", `one of ${Object.keys(fields).join(", ")}`, kind);
   }
-  const { projection, ...fields }: { projection?: ProjectionDescription; [name: string]: unknown } = { ...description };
-  if (!withoutProjection.has(kind)) checkProjectionDescription(projection);
-  for (const name of arrays[kind]) requireArray(`description.${name}`, fields[name], "an array of numbers");
+  const ofKind: Readonly<Record<string, Field>> = fields[kind];
+  requireOptions("description", description, { version: true, kind: true, ...ofKind });
+  if ("projection" in ofKind) checkProjectionDescription((description as PositiveDescription).projection);
+  const given: Readonly<Record<string, unknown>> = { ...description };
+  for (const [name, field] of Object.entries(ofKind)) {
+    if (field === "array") requireArray(`description.${name}`, given[name], "an array of numbers");
+  }
   if (kind === "trigonometric") requireName("description.variant", description.variant, ["phase", "pair"]);
   if (kind === "generalized") {
     requireName("description.function", description.function, Object.keys(elementwiseFunctions));

@@ -11,7 +11,7 @@ export interface StabilizedFeatures {
 
 /**
  * A feature map phi with exp(q.k) ~ phi_q(q) . phi_k(k); generalized, ELU and squared-ReLU maps estimate a kernel of
- * their own instead. Queries and keys must both be scaled by d^(-1/4) beforehand. All arrays are row-major.
+ * their own instead. Queries and keys come multiplied by d^(-1/4) (README, Scale). All arrays are row-major.
  *
  * NaN or infinity in a row gives NaN in the features of that row and nowhere else: stabilisers skip it.
  */

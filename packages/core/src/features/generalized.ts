@@ -1,4 +1,5 @@
 import { ArgumentError } from "../errors.ts";
+import { requireOptions } from "../options.ts";
 import { multiply } from "../linear-algebra/products.ts";
 import { createProjection } from "../projections/projection.ts";
 import { checkDescription } from "./description.ts";
@@ -22,6 +23,9 @@ import type { FeatureMap } from "./feature-map.ts";
 export function generalizedFeatureMap(description: GeneralizedDescription, ownFunction?: Elementwise): FeatureMap {
   checkDescription(description);
   const { epsilon = 1e-3 } = description;
+  if (ownFunction !== undefined) {
+    requireOptions("ownFunction", ownFunction, { value: true, derivative: true }, "{ value: Math.exp }");
+  }
   const f = ownFunction ?? elementwiseFunctions[description.function];
   const projection = createProjection(description.projection);
   const { dim, count } = description.projection;

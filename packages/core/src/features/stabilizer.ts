@@ -1,5 +1,9 @@
 import { requireLength } from "../checks.ts";
 import type { KeyStabilizerOptions, StabilizedFeatures } from "./feature-map.ts";
+import { requireOptions } from "../options.ts";
+import type { OptionNames } from "../options.ts";
+
+const names: OptionNames<KeyStabilizerOptions> = { scope: true, mask: true };
 
 /** Exponentials of log features `[rows, count]`, each row divided by its largest. */
 export function exponentialPerRow(logFeatures: Float64Array, rows: number, count: number): StabilizedFeatures {
@@ -20,6 +24,7 @@ export function exponentialOfKeys(
   count: number,
   options: KeyStabilizerOptions,
 ): StabilizedFeatures {
+  requireOptions("options", options, names);
   const { scope = "all", mask } = options;
   if (mask !== undefined) requireLength("mask", mask, rows);
   if (scope === "row") return hideRows(exponentialPerRow(logFeatures, rows, count), mask, count, scope);
@@ -46,6 +51,7 @@ export function scaleKeys(
   count: number,
   options: KeyStabilizerOptions,
 ): StabilizedFeatures {
+  requireOptions("options", options, names);
   const { scope = "all", mask } = options;
   const rows = log.length;
   if (mask !== undefined) requireLength("mask", mask, rows);

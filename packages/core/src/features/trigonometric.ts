@@ -2,7 +2,8 @@ import { requireLength, rowCount } from "../checks.ts";
 import { checkDescription } from "./description.ts";
 import { multiply, multiplyTransposed } from "../linear-algebra/products.ts";
 import { drawProjection } from "../projections/projection.ts";
-import { RandomStream, streamPurpose } from "../random/stream.ts";
+import { projectionStream } from "../projections/stream.ts";
+import { streamPurpose } from "../random/stream.ts";
 import type { TrigonometricDescription } from "./description.ts";
 import type { FeatureMap } from "./feature-map.ts";
 import { scaleKeys, scaleOfRow } from "./stabilizer.ts";
@@ -39,7 +40,7 @@ export function trigonometricForm(description: TrigonometricDescription): Trigon
   const rows = projection.count;
   const form = { dim: projection.dim, variant, projection: drawProjection(projection) };
   if (variant === "pair") return { ...form, count: 2 * rows, scale: Math.sqrt(1 / rows) };
-  const stream = new RandomStream({ ...projection, purpose: streamPurpose.phase });
+  const stream = projectionStream(projection, streamPurpose.phase);
   const phase = new Float64Array(rows);
   for (let m = 0; m < rows; m++) phase[m] = 2 * Math.PI * stream.uniform();
   return { ...form, count: rows, phase, scale: Math.sqrt(2 / rows) };

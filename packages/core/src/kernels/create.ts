@@ -2,6 +2,7 @@ import { ArgumentError, FavorError } from "../errors.ts";
 import type { BlockKernels } from "./block-kernels.ts";
 import { typescriptKernels } from "./plain.ts";
 import { supportsSimd, webAssemblyKernels } from "./webassembly.ts";
+import { requireOptions } from "../options.ts";
 
 export interface KernelOptions {
   /**
@@ -19,7 +20,9 @@ export interface KernelOptions {
  *
  * @throws FavorError `simd-unavailable` if you ask for a module that the engine cannot run.
  */
-export function createKernels({ simd = "auto" }: KernelOptions = {}): BlockKernels {
+export function createKernels(options: KernelOptions = {}): BlockKernels {
+  requireOptions("options", options, { simd: true });
+  const { simd = "auto" } = options;
   switch (simd) {
     case "off":
       return typescriptKernels();

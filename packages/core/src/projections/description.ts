@@ -1,4 +1,6 @@
 import { requireInteger } from "../checks.ts";
+import { requireOptions } from "../options.ts";
+import type { OptionNames } from "../options.ts";
 import { ArgumentError } from "../errors.ts";
 
 /** How the rows of a projection matrix depend on each other; section 2.4 of 2006.03555. */
@@ -31,13 +33,22 @@ export interface ProjectionDescription {
 }
 
 const kinds: readonly string[] = ["iid", "orthogonal", "hadamard", "givens"] satisfies ProjectionKind[];
+const names: OptionNames<ProjectionDescription> = {
+  kind: true,
+  count: true,
+  dim: true,
+  seed: true,
+  layer: true,
+  head: true,
+  epoch: true,
+  norms: true,
+};
 const largest = 1 << 20;
 
 /** @throws ArgumentError for an unknown kind, a size outside 1 to 2^20, or a seed, layer, head, epoch out of range. */
-export function checkProjectionDescription(d: ProjectionDescription | undefined): void {
-  if (typeof d !== "object" || d === null) {
-    throw new ArgumentError("projection", 'an object such as { kind: "orthogonal", count: 256, dim: 64, seed: 0 }', d);
-  }
+export function checkProjectionDescription(d: ProjectionDescription): void {
+  const example = '{ kind: "orthogonal", count: 256, dim: 64, seed: 0 }';
+  requireOptions("projection", d, names, example);
   if (!kinds.includes(d.kind)) throw new ArgumentError("projection.kind", `one of ${kinds.join(", ")}`, d.kind);
   requireInteger("projection.count", d.count, 1, largest);
   requireInteger("projection.dim", d.dim, 1, largest);

@@ -1,8 +1,9 @@
 import { cosSinTurn } from "../random/elementary.ts";
-import { RandomStream, streamPurpose } from "../random/stream.ts";
+import { streamPurpose } from "../random/stream.ts";
 import type { ProjectionDescription } from "./description.ts";
 import type { ProjectionKernel } from "./kernel.ts";
 import { drawNorms } from "./norms.ts";
+import { projectionStream } from "./stream.ts";
 
 /**
  * Layers of rotations per level of ceil(log2 d). Each layer takes about a quarter off what a row still remembers of the
@@ -24,7 +25,7 @@ export function givensProjection(description: ProjectionDescription): Projection
   const pairs = Math.floor(dim / 2);
   const layers = layersPerLevel * ceilLog2(dim);
   const rotations = layers * pairs;
-  const stream = new RandomStream({ ...description, purpose: streamPurpose.projection });
+  const stream = projectionStream(description, streamPurpose.projection);
   const signs = new Float64Array(blocks * dim);
   const axes = new Uint32Array(2 * blocks * rotations);
   const turns = new Float64Array(2 * blocks * rotations);

@@ -1,7 +1,8 @@
-import { RandomStream, streamPurpose } from "../random/stream.ts";
+import { streamPurpose } from "../random/stream.ts";
 import type { ProjectionDescription } from "./description.ts";
 import type { ProjectionKernel } from "./kernel.ts";
 import { drawNorms } from "./norms.ts";
+import { projectionStream } from "./stream.ts";
 
 /** Factors H D per block; three mix well enough (Yu et al., "Orthogonal random features", 2016). */
 const factors = 3;
@@ -25,7 +26,7 @@ export function hadamardProjection(description: ProjectionDescription): Projecti
   let levels = Math.log2(narrowest);
   for (; padded < dim; padded *= 2) levels++;
   const blocks = Math.ceil(count / padded);
-  const stream = new RandomStream({ ...description, purpose: streamPurpose.projection });
+  const stream = projectionStream(description, streamPurpose.projection);
   const signs = new Float64Array(blocks * factors * padded);
   for (let i = 0; i < signs.length; i++) signs[i] = stream.sign();
   const norms = drawNorms({ ...description, dim: padded });

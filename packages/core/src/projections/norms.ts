@@ -1,5 +1,6 @@
-import { RandomStream, streamPurpose } from "../random/stream.ts";
+import { streamPurpose } from "../random/stream.ts";
 import type { ProjectionDescription } from "./description.ts";
+import { projectionStream } from "./stream.ts";
 
 /**
  * The row lengths of a projection whose directions are orthonormal, `[count]`. "chi": each is the length of a fresh
@@ -10,7 +11,7 @@ export function drawNorms(description: ProjectionDescription): Float64Array {
   const { count, dim, norms = "chi" } = description;
   const out = new Float64Array(count).fill(Math.sqrt(dim));
   if (norms === "sqrt-dim") return out;
-  const stream = new RandomStream({ ...description, purpose: streamPurpose.norms });
+  const stream = projectionStream(description, streamPurpose.norms);
   for (let row = 0; row < count; row++) {
     let squares = 0;
     for (let i = 0; i < dim; i++) {

@@ -1,7 +1,8 @@
 import { orthogonalFactor } from "../linear-algebra/householder.ts";
-import { RandomStream, streamPurpose } from "../random/stream.ts";
+import { streamPurpose } from "../random/stream.ts";
 import type { ProjectionDescription } from "./description.ts";
 import { drawNorms } from "./norms.ts";
+import { projectionStream } from "./stream.ts";
 
 /**
  * The Regular ORF of 2006.03555, `[count, dim]`: independent d x d blocks, each uniform over the orthogonal group (QR
@@ -10,7 +11,7 @@ import { drawNorms } from "./norms.ts";
  */
 export function drawOrthogonal(description: ProjectionDescription): Float64Array {
   const { count, dim } = description;
-  const stream = new RandomStream({ ...description, purpose: streamPurpose.projection });
+  const stream = projectionStream(description, streamPurpose.projection);
   const norms = drawNorms(description);
   const out = new Float64Array(count * dim);
   for (let first = 0; first < count; first += dim) {

@@ -1,4 +1,6 @@
-import { requireInteger, requireObject } from "../checks.ts";
+import { requireInteger } from "../checks.ts";
+import { requireOptions } from "../options.ts";
+import type { OptionNames } from "../options.ts";
 import { cosSinTurn, log } from "./elementary.ts";
 import { philox4x32 } from "./philox.ts";
 
@@ -29,6 +31,8 @@ export interface StreamAddress {
   readonly epoch?: number;
 }
 
+const addressNames: OptionNames<StreamAddress> = { seed: true, purpose: true, layer: true, head: true, epoch: true };
+
 /**
  * A stream of random numbers, the same bit for bit on every engine: Philox4x32-10 keyed by the seed, with a counter
  * that holds (block, layer and head, epoch, purpose).
@@ -44,7 +48,7 @@ export class RandomStream {
   #spareGaussian: number | undefined;
 
   constructor(address: StreamAddress) {
-    requireObject("address", address, "{ seed: 0, purpose: streamPurpose.trials }");
+    requireOptions("address", address, addressNames, "{ seed: 0, purpose: streamPurpose.trials }");
     const { seed, purpose, layer = 0, head = 0, epoch = 0 } = address;
     requireInteger("seed", seed, 0, Number.MAX_SAFE_INTEGER);
     requireInteger("purpose", purpose, 0, 0xffffffff);

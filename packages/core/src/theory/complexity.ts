@@ -1,5 +1,7 @@
-import { requireInteger, requireObject } from "../checks.ts";
+import { requireInteger } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
+import { requireOptions } from "../options.ts";
+import type { OptionNames } from "../options.ts";
 
 /** The attention methods that 2006.03555 compares. */
 export type AttentionMethod = "exact" | "favor" | "lsh" | "sparse";
@@ -25,6 +27,15 @@ export interface Complexity {
   readonly memory: number;
 }
 
+const names: OptionNames<ComplexityOptions> = {
+  length: true,
+  dim: true,
+  count: true,
+  causal: true,
+  block: true,
+  rounds: true,
+};
+
 /**
  * Time and memory of one head's attention, to leading order with the constants of the plain algorithm (2006.03555,
  * section 2 and its comparison with 2001.04451 and 1904.10509). m is the block:
@@ -41,7 +52,7 @@ export interface Complexity {
  * @throws ArgumentError for an unknown method, a size out of range, or "favor" without a count.
  */
 export function attentionComplexity(method: AttentionMethod, options: ComplexityOptions): Complexity {
-  requireObject("options", options, "{ length: 4096, dim: 64, count: 256 }");
+  requireOptions("options", options, names, "{ length: 4096, dim: 64, count: 256 }");
   const { length, dim, count, causal = false, rounds = 1 } = options;
   const { block = method === "lsh" ? 64 : Math.max(1, Math.ceil(Math.sqrt(length))) } = options;
   requireInteger("options.length", length, 0, Number.MAX_SAFE_INTEGER);
@@ -81,5 +92,6 @@ export function attentionComplexity(method: AttentionMethod, options: Complexity
  */
 export function crossoverLength(count: number, options: { readonly causal?: boolean } = {}): number {
   requireInteger("count", count, 1, 1 << 20);
+  requireOptions("options", options, { causal: true });
   return (options.causal ? 4 : 2) * count;
 }

@@ -1,5 +1,7 @@
-import { requireInteger, requireObject, requirePositive } from "../checks.ts";
+import { requireInteger, requirePositive } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
+import { requireOptions } from "../options.ts";
+import type { OptionNames } from "../options.ts";
 
 export interface UniformBoundOptions {
   /** d */
@@ -13,6 +15,13 @@ export interface UniformBoundOptions {
   /** The trigonometric variant; default "pair". */
   readonly variant?: "phase" | "pair";
 }
+
+const ballNames: OptionNames<Omit<UniformBoundOptions, "failure">> = {
+  dim: true,
+  radius: true,
+  epsilon: true,
+  variant: true,
+};
 
 export interface UniformBound {
   /** delta = epsilon / (g* h*), the allowed error of the Gaussian kernel; g* = h* = exp(R^2 / (2 sqrt(d))). */
@@ -42,7 +51,7 @@ export interface UniformBound {
  * @throws ArgumentError if a size is out of range.
  */
 export function theorem1(options: UniformBoundOptions): UniformBound {
-  requireObject("options", options, "{ dim: 64, radius: 1, epsilon: 0.1 }");
+  requireOptions("options", options, { ...ballNames, failure: true }, "{ dim: 64, radius: 1, epsilon: 0.1 }");
   const { failure = 0.05 } = options;
   const { dim, radius } = options;
   const { delta, ratio, scale } = parts(options);
@@ -59,6 +68,7 @@ export function theorem1(options: UniformBoundOptions): UniformBound {
  */
 export function theorem1Failure(options: Omit<UniformBoundOptions, "failure">, count: number): number {
   requireInteger("count", count, 1, Number.MAX_SAFE_INTEGER);
+  requireOptions("options", options, ballNames, "{ dim: 64, radius: 1, epsilon: 0.1 }");
   const { delta, ratio, scale } = parts(options);
   return Math.min(1, 256 * ratio ** 2 * Math.exp((-count * delta ** 2) / scale));
 }

@@ -6,7 +6,7 @@ import type { ProjectionDescription } from "../projections/description.ts";
 
 /**
  * The exact variance of phi(x).phi(y) as an estimate of exp(x.y), over draws of the projection; x and y are `[dim]`,
- * both scaled by d^(-1/4). The estimate is unbiased, so this is its mean squared error. With u = |x + y|^2, v = |x -
+ * both times d^(-1/4). The estimate is unbiased, so this is its mean squared error. With u = |x + y|^2, v = |x -
  * y|^2 and M rows, for independent Gaussian rows (2009.14794, Lemma 2; the phase variant by the same steps):
  *
  *     positive     exp(2 x.y) (exp(u) - 1) / M

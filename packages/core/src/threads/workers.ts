@@ -1,9 +1,10 @@
-import { requireInteger, requireObject, requirePositive } from "../checks.ts";
+import { requireInteger, requirePositive } from "../checks.ts";
 import { checkCausalRows } from "../attention/tiled/favor.ts";
+import { exactNames32 } from "../attention/tiled/exact.ts";
 import type { ExactOptions32 } from "../attention/tiled/exact.ts";
 import { featuresByHead } from "../attention/tiled/features.ts";
 import type { FeatureMap32 } from "../attention/tiled/features.ts";
-import { resolveAttention } from "../attention/tiled/rows.ts";
+import { maskNames, resolveAttention } from "../attention/tiled/rows.ts";
 import type { AttentionShape, MaskOptions, ResolvedAttention } from "../attention/tiled/rows.ts";
 import { FavorError } from "../errors.ts";
 import { createKernels } from "../kernels/create.ts";
@@ -13,6 +14,7 @@ import { startWorker } from "./platform.ts";
 import type { WorkerThread } from "./platform.ts";
 import type { AttentionTask, TaskMessage, TaskReply } from "./task.ts";
 import { workerSource } from "./worker-source.ts";
+import { requireOptions } from "../options.ts";
 
 export interface WorkerOptions extends KernelOptions {
   /** How many workers to start; those beyond `keyHeads` have nothing to do. */
@@ -67,7 +69,7 @@ const simdOf = { "relaxed-simd": "relaxed", simd: "strict", typescript: "off" } 
  * @throws FavorError `workers-unavailable` if there are no workers, `simd-unavailable` as `createKernels`.
  */
 export function createWorkers(workerOptions: WorkerOptions): AttentionWorkers {
-  requireObject("options", workerOptions, "{ threads: 4 }");
+  requireOptions("options", workerOptions, { threads: true, simd: true }, "{ threads: 4 }");
   const { threads, ...kernelOptions } = workerOptions;
   requireInteger("threads", threads, 1, 1024);
   const { kind } = createKernels(kernelOptions);
@@ -153,12 +155,14 @@ export function createWorkers(workerOptions: WorkerOptions): AttentionWorkers {
     sharedMemory,
     allocate,
     async favorAttention32(query, key, value, shape, features, options = {}) {
+      requireOptions("options", options, maskNames);
       const attention = resolveAttention(query, key, value, shape, options);
       checkCausalRows(attention);
       const byHead = featuresByHead(features, attention.keyHeads, attention.dim);
       return attend({ query, key, value }, attention, byHead, options);
     },
     async exactAttention32(query, key, value, shape, options = {}) {
+      requireOptions("options", options, exactNames32);
       const attention = resolveAttention(query, key, value, shape, options);
       if (options.scale !== undefined) requirePositive("options.scale", options.scale);
       return attend({ query, key, value }, attention, undefined, options);

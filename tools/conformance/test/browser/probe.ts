@@ -79,7 +79,9 @@ export function kernelDigests(): Digests {
       const options = { causal, keyMask };
       const favor = favorAttention32(kernels, query, key, value, shape, positiveFeatures(), options);
       digests[`favor ${simd}, causal ${causal}`] = digest(favor);
-      digests[`exact ${simd}, causal ${causal}`] = digest(exactAttention32(kernels, query, key, value, shape, options));
+      digests[`exact ${simd}, causal ${causal}`] = digest(
+        exactAttention32(kernels, query, key, value, shape, { ...options, scale: dim ** -0.5 }),
+      );
     }
   }
   return digests;

@@ -1,5 +1,5 @@
-import { createFeatureMap } from "@favor/core";
-import type { FeatureMapDescription } from "@favor/core";
+import { averagedQueries, createFeatureMap } from "@favor/core";
+import type { BlockSelector, ExactKeysOptions, FeatureMapDescription } from "@favor/core";
 import { hybridError, hybridSamples } from "@favor/core/calibration";
 import type { AttentionInput, HybridSample } from "@favor/core/calibration";
 import type { ExactKeys } from "@favor/rewriter";
@@ -66,7 +66,7 @@ export function fitBeside(job: BesideJob): BesideFit[] {
   const { moments, exactKeys, counts, causal, refine, seed, layer, head } = job;
   const [inputs, heldOut] = [job.inputs.map(inFloat64), job.heldOut.map(inFloat64)];
   const [sample] = heldOut.length === 0 ? [] : samplesOf(heldOut, moments.dim, [exactKeys], causal);
-  const options = { seed, layer, head, causal, ...(!job.toAllKeys && { exactKeys }) };
+  const options = { seed, layer, head, causal, ...(!job.toAllKeys && { exactKeys: inCore(exactKeys) }) };
   const error = sample && ((description: FeatureMapDescription): number => errorOf(description, sample));
   const droppedError = sample ? errorOf(undefined, sample) : 0;
   return fitFeatures(inputs, moments, counts, options, refine, error).map((fit) => ({ ...fit, droppedError }));
@@ -83,6 +83,17 @@ export function errorsOfParts({ inputs, dim, exactKeys, description, causal }: P
   return { near: errorOf(undefined, near!), chosen: errorOf(undefined, whole!), whole: errorOf(description, whole!) };
 }
 
+/** One selector for each size of a group, so that candidates which differ in their number of blocks alone share its scores. */
+const selectors = new Map<number, BlockSelector>();
+
+/** What `@favor/core` calls the exact keys of a conversion. */
+function inCore({ group, ...others }: ExactKeys): ExactKeysOptions {
+  if (group === undefined) return others;
+  const selector = selectors.get(group) ?? averagedQueries({ group });
+  selectors.set(group, selector);
+  return { ...others, selector };
+}
+
 /** The rows of all inputs, at most 128 of each, for each candidate. */
 function samplesOf(
   inputs: readonly AttentionInput[],
@@ -90,7 +101,7 @@ function samplesOf(
   candidates: readonly ExactKeys[],
   causal: boolean,
 ): HybridSample[] {
-  return hybridSamples(inputs, dim, candidates, { causal, rows: 1 << 30 });
+  return hybridSamples(inputs, dim, candidates.map(inCore), { causal, rows: 1 << 30 });
 }
 
 function errorOf(description: FeatureMapDescription | undefined, sample: HybridSample): number {

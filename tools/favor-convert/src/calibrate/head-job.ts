@@ -64,8 +64,7 @@ function resultOf(job: HeadJob): Results[HeadJob["kind"]] {
     case "landmark":
       return fitHead(job);
     case "selection":
-      return selectSeed(job.moments, sampleOf(job.inputs, job.moments.dim, job.causal, job.slope ?? 0), job)
-        .description;
+      return selectDraw(job);
     case "error":
       return errorOf(job);
     case "survey":
@@ -77,11 +76,18 @@ function resultOf(job: HeadJob): Results[HeadJob["kind"]] {
   }
 }
 
+function selectDraw(job: SelectionJob): FeatureMapDescription {
+  const { moments, inputs, causal, slope = 0, count, projection, draws, seed, layer, head } = job;
+  const sample = sampleOf(inputs, moments.dim, causal, slope);
+  return selectSeed(moments, sample, { count, projection, draws, seed, layer, head }).description;
+}
+
 function fitHead(job: LandmarkJob): LandmarkFit {
-  const { heldOut, moments, count, refine } = job;
+  const { heldOut, moments, count, refine, seed, layer, head, causal, slope = 0 } = job;
+  const options = { seed, layer, head, causal, slope };
   const error = (description: FeatureMapDescription): number => errorOf({ ...job, description, inputs: heldOut });
   const errorOnHeldOut = heldOut.length === 0 ? undefined : error;
-  return fitFeatures(job.inputs.map(inFloat64), moments, [count], job, refine, errorOnHeldOut)[0]!;
+  return fitFeatures(job.inputs.map(inFloat64), moments, [count], options, refine, errorOnHeldOut)[0]!;
 }
 
 /** |P_hat - P|_F / |P|_F over the sample. */

@@ -2,6 +2,9 @@ import type { FeatureMapDescription } from "@favor/core";
 import { calibrate, landmarkFitter, refineLandmarks } from "@favor/core/calibration";
 import type { AttentionInput, FitLandmarksOptions, HeadMoments } from "@favor/core/calibration";
 
+/** What fitting and refining have in common. */
+type LandmarkOptions = Pick<FitLandmarksOptions, "seed" | "layer" | "head" | "causal" | "exactKeys" | "slope">;
+
 /** Fitted landmarks and as many calibrated random features, with their errors on held-out inputs. */
 export interface LandmarkFit {
   readonly landmark: FeatureMapDescription;
@@ -22,15 +25,16 @@ export function fitFeatures(
   inputs: readonly AttentionInput[],
   moments: HeadMoments,
   counts: readonly number[],
-  options: Omit<FitLandmarksOptions, "count">,
+  options: LandmarkOptions,
   refine: number,
   error?: (description: FeatureMapDescription) => number,
 ): LandmarkFit[] {
+  const { seed, layer = 0, head = 0 } = options;
   const fitterOf = landmarkFitter(inputs, moments, options);
   return counts.map((count) => {
     const fitted = fitterOf(count);
     const refined = refine === 0 ? fitted : refineLandmarks(fitted, inputs, { ...options, steps: refine });
-    const random = calibrate(moments, { ...options, count });
+    const random = calibrate(moments, { count, seed, layer, head });
     if (error === undefined) return { landmark: refined, random, landmarkError: 0, randomError: 0 };
     const [before, after] = [error(fitted), refine === 0 ? Infinity : error(refined)];
     // Refinement follows each query's own distribution and may worsen the whole: then the fit is kept.

@@ -2,6 +2,8 @@ import { requireInteger, requireMask, requireObject } from "../../checks.ts";
 import { ArgumentError } from "../../errors.ts";
 import { averagedQueries, largestBlocks } from "./selector.ts";
 import type { BlockSelector } from "./selector.ts";
+import { requireOptions } from "../../options.ts";
+import type { OptionNames } from "../../options.ts";
 
 /** Which keys are exact for each query; all others are estimated by features. */
 export interface ExactKeysOptions {
@@ -24,6 +26,20 @@ export interface ExactKeysOptions {
    * to. Default: the key mask where there is a near field, otherwise all count.
    */
   readonly queryMask?: ArrayLike<number>;
+}
+
+/** The names of {@link ExactKeysOptions}. */
+export const exactKeyNames: OptionNames<ExactKeysOptions> = {
+  window: true,
+  near: true,
+  chosenBlocks: true,
+  selector: true,
+  queryMask: true,
+};
+
+/** @throws FavorError `unknown-option`, and ArgumentError if they are neither an object nor undefined. */
+export function requireExactKeys(argument: string, exactKeys: ExactKeysOptions | undefined): void {
+  if (exactKeys !== undefined) requireOptions(argument, exactKeys, exactKeyNames, "{ window: 32 }");
 }
 
 /** {@link ExactKeysOptions} with its defaults, and how rows are divided. */
@@ -121,8 +137,8 @@ export function blockLogMask(keys: number, keyMask: ArrayLike<number> | undefine
  * The blocks that are chosen for each block of queries of one head, ascending; never near ones. There are fewer than
  * `chosenBlocks` if there are not as many with a visible key. Takes the time of the selector.
  *
- * @param query `[queries, dim]`, scaled by d^(-1/4).
- * @param key `[keys, dim]`, scaled by d^(-1/4).
+ * @param query `[queries, dim]`, times d^(-1/4).
+ * @param key `[keys, dim]`, times d^(-1/4).
  */
 export function chooseBlocks(
   query: Float64Array,

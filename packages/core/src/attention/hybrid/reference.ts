@@ -1,10 +1,12 @@
-import { requireInteger, requireLength, requireMask, requireObject, rowCount } from "../../checks.ts";
+import { requireInteger, requireLength, requireMask, rowCount } from "../../checks.ts";
 import { ArgumentError } from "../../errors.ts";
 import { exponentialForm } from "../../features/create.ts";
 import { requireFeatureMap } from "../../features/feature-map.ts";
 import type { FeatureMap } from "../../features/feature-map.ts";
-import { blockLogMask, chooseBlocks, nearBlocks, resolveExactKeys } from "./exact-keys.ts";
+import { blockLogMask, chooseBlocks, exactKeyNames, nearBlocks, resolveExactKeys } from "./exact-keys.ts";
 import type { ExactKeys, ExactKeysOptions } from "./exact-keys.ts";
+import { requireOptions } from "../../options.ts";
+import type { OptionNames } from "../../options.ts";
 
 export interface HybridAttentionOptions extends ExactKeysOptions {
   /** d, the width of a query and a key. */
@@ -21,6 +23,15 @@ export interface HybridAttentionOptions extends ExactKeysOptions {
   /** Query i sees the keys 0 to i. Default false. */
   readonly causal?: boolean;
 }
+
+const names: OptionNames<HybridAttentionOptions> = {
+  ...exactKeyNames,
+  dim: true,
+  valueDim: true,
+  featureMap: true,
+  keyMask: true,
+  causal: true,
+};
 
 /**
  * Attention that is exact for some keys of each query and estimated by features for all others, for one head in float64:
@@ -39,8 +50,8 @@ export interface HybridAttentionOptions extends ExactKeysOptions {
  * If every key is exact, this is `exactAttention`; with `window` 0 it is `favorAttention`. It writes weights out, and so
  * takes O(queries keys (M + d)) time; `hybridAttention32` takes time in proportion to the length, but for the selector.
  *
- * @param query `[queries, dim]`, scaled by d^(-1/4).
- * @param key `[keys, dim]`, scaled by d^(-1/4).
+ * @param query `[queries, dim]`, times d^(-1/4).
+ * @param key `[keys, dim]`, times d^(-1/4).
  * @param value `[keys, valueDim]`.
  * @returns `[queries, valueDim]`.
  * @throws ArgumentError if shapes disagree, the feature map has no exponential form or another width, there is neither
@@ -52,7 +63,7 @@ export function hybridAttention(
   value: Float64Array,
   options: HybridAttentionOptions,
 ): Float64Array {
-  requireObject("options", options, "{ dim: 64, window: 32, chosenBlocks: 8 }");
+  requireOptions("options", options, names, "{ dim: 64, window: 32, chosenBlocks: 8 }");
   const { dim, valueDim = dim, featureMap, keyMask, causal = false } = options;
   requireInteger("options.dim", dim, 1, 1 << 20);
   requireInteger("options.valueDim", valueDim, 1, 1 << 20);

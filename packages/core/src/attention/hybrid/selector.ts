@@ -1,6 +1,8 @@
 import { requireFinite, requireInteger, requireObject, rowCount } from "../../checks.ts";
 import { ArgumentError } from "../../errors.ts";
 import { multiplyTransposed } from "../../linear-algebra/products.ts";
+import { requireOptions } from "../../options.ts";
+import type { OptionNames } from "../../options.ts";
 
 /** The keys that a {@link BlockSelector} chooses among. */
 export interface SelectorKeys {
@@ -56,6 +58,9 @@ export interface AveragedQueriesOptions {
   readonly candidates?: BlockCandidates;
 }
 
+const averagedNames: OptionNames<AveragedQueriesOptions> = { group: true, keyGroup: true, candidates: true };
+const candidateNames: OptionNames<BlockCandidates> = { selector: true, count: true };
+
 /**
  * Averages every `group` consecutive queries and compares the means with every key:
  *
@@ -74,10 +79,12 @@ export interface AveragedQueriesOptions {
  * @throws ArgumentError unless `group`, `keyGroup` and the number of candidates are whole numbers of at least 1.
  */
 export function averagedQueries(options: AveragedQueriesOptions = {}): BlockSelector {
+  requireOptions("options", options, averagedNames);
   const { group = 16, keyGroup = 1, candidates } = options;
   requireInteger("options.group", group, 1, 1 << 20);
   requireInteger("options.keyGroup", keyGroup, 1, 1 << 20);
   if (candidates) {
+    requireOptions("options.candidates", candidates, candidateNames);
     requireObject("options.candidates.selector", candidates.selector, "keyDeviations({ directions })");
     requireInteger("options.candidates.count", candidates.count, 1, 1 << 30);
   }
@@ -146,6 +153,8 @@ export interface KeyDeviationsOptions {
   readonly deviations?: number;
 }
 
+const deviationNames: OptionNames<KeyDeviationsOptions> = { directions: true, group: true, deviations: true };
+
 /**
  * Compares means of queries with the mean key of a block, and adds deviations of q.k within the block, taken from the
  * variances of its keys along a few directions u_r:
@@ -157,7 +166,9 @@ export interface KeyDeviationsOptions {
  *
  * @throws ArgumentError unless `group` is a whole number of at least 1, and `deviations` finite and not negative.
  */
-export function keyDeviations({ directions, group = 16, deviations = 2 }: KeyDeviationsOptions): BlockSelector {
+export function keyDeviations(options: KeyDeviationsOptions): BlockSelector {
+  requireOptions("options", options, deviationNames, "{ directions }");
+  const { directions, group = 16, deviations = 2 } = options;
   requireInteger("options.group", group, 1, 1 << 20);
   requireFinite("options.directions", directions);
   if (!(deviations >= 0) || deviations === Infinity) {

@@ -7,6 +7,8 @@ import type { FeatureMap } from "../../features/feature-map.ts";
 import { choosers, resolveExactKeys } from "./exact-keys.ts";
 import type { ExactKeysOptions } from "./exact-keys.ts";
 import { largestBlocks } from "./selector.ts";
+import { requireOptions } from "../../options.ts";
+import type { OptionNames } from "../../options.ts";
 
 /** Options of {@link startHybrid}; those that concern queries and keys of one sequence are not there. */
 export interface HybridStreamOptions extends Omit<ExactKeysOptions, "near" | "queryMask"> {
@@ -15,9 +17,17 @@ export interface HybridStreamOptions extends Omit<ExactKeysOptions, "near" | "qu
   readonly valueDim?: number;
 }
 
+const streamNames: OptionNames<HybridStreamOptions> = {
+  featureMap: true,
+  valueDim: true,
+  window: true,
+  chosenBlocks: true,
+  selector: true,
+};
+
 /** One token of one head. */
 export interface HybridToken {
-  /** `[dim]`, scaled by d^(-1/4). */
+  /** `[dim]`, times d^(-1/4). */
   readonly query: Float64Array;
   readonly key: Float64Array;
   /** `[valueDim]`. */
@@ -25,6 +35,8 @@ export interface HybridToken {
   /** Multiplies the weight of this key; 0 hides the token from itself and from all later ones. Default 1. */
   readonly keep?: number;
 }
+
+const tokenNames: OptionNames<HybridToken> = { query: true, key: true, value: true, keep: true };
 
 interface KeyRow {
   readonly key: Float64Array;
@@ -187,7 +199,7 @@ function merge(into: CausalState, from: CausalState): void {
  * @throws ArgumentError if the options are not those of causal attention with a feature map.
  */
 export function startHybrid(options: HybridStreamOptions): HybridState {
-  requireObject("options", options, "{ featureMap, window: 32 }");
+  requireOptions("options", options, streamNames, "{ featureMap, window: 32 }");
   requireFeatureMap("options.featureMap", options.featureMap);
   resolveExactKeys(options, { queries: 0, keys: 0 }, undefined, true);
   return new HybridState(options);
@@ -202,6 +214,8 @@ export function startHybrid(options: HybridStreamOptions): HybridState {
  * @throws ArgumentError if the token does not fit the state.
  */
 export function stepHybrid(state: HybridState, token: HybridToken): Float64Array {
+  requireObject("state", state, "what startHybrid gives");
+  requireOptions("token", token, tokenNames, "{ query, key, value }");
   const { featureMap, valueDim = featureMap.dim } = state.options;
   requireLength("token.query", token.query, featureMap.dim);
   requireLength("token.key", token.key, featureMap.dim);

@@ -1,12 +1,23 @@
 import { requireLayout, requirePositive } from "../../checks.ts";
 import { requireKernels } from "../../kernels/block-kernels.ts";
 import type { BlockKernels } from "../../kernels/block-kernels.ts";
-import { attendTile, KEY_TILE, keysSeen, layOutExact, loadExactKeys, QUERY_TILE, scoreTile, tiles } from "./exact.ts";
+import {
+  exactNames32,
+  attendTile,
+  KEY_TILE,
+  keysSeen,
+  layOutExact,
+  loadExactKeys,
+  QUERY_TILE,
+  scoreTile,
+  tiles,
+} from "./exact.ts";
 import type { ExactOptions32, ExactWorkspace } from "./exact.ts";
 import { differentiateNormaliser } from "./gradient-rows.ts";
 import type { AttentionGradients32 } from "./gradient-rows.ts";
 import { Layout, loadRows, padded, resolveAttention, storeRows } from "./rows.ts";
 import type { AttentionShape } from "./rows.ts";
+import { requireOptions } from "../../options.ts";
 
 /**
  * Backward pass of `exactAttention32` (2205.14135, algorithm 4). With P = exp(scale Q K^T - maximum), n its row sums
@@ -34,10 +45,11 @@ export function exactAttentionBackward32(
   options: ExactOptions32 = {},
 ): AttentionGradients32 {
   requireKernels(kernels);
+  requireOptions("options", options, exactNames32);
   const attention = resolveAttention(query, key, value, shape, options);
   const { heads, keyHeads, queryRows, keyRows, dim, valueDim, group, visible } = attention;
   requireLayout("gradient", gradient, "[heads, queryRows, valueDim]", heads * queryRows * valueDim);
-  const { scale = 1 / Math.sqrt(dim) } = options;
+  const { scale = 1 } = options;
   requirePositive("options.scale", scale);
   const gradients = {
     query: new Float32Array(query.length),

@@ -1,13 +1,18 @@
 import { requirePositive } from "../../checks.ts";
 import { requireKernels } from "../../kernels/block-kernels.ts";
 import type { BlockKernels } from "../../kernels/block-kernels.ts";
-import { Layout, loadRows, NO_MAXIMUM, padded, resolveAttention, storeNormalised } from "./rows.ts";
+import { Layout, loadRows, maskNames, NO_MAXIMUM, padded, resolveAttention, storeNormalised } from "./rows.ts";
 import type { AttentionShape, MaskOptions, ResolvedAttention, RowSource } from "./rows.ts";
+import { requireOptions } from "../../options.ts";
+import type { OptionNames } from "../../options.ts";
 
 export interface ExactOptions32 extends MaskOptions {
-  /** Multiplies q.k. Default 1 / sqrt(dim). */
+  /** Multiplies q.k. Default 1, the convention of the README (Scale); d^(-1/2) for q and k as layers compute them. */
   readonly scale?: number;
 }
+
+/** The names of {@link ExactOptions32}. */
+export const exactNames32: OptionNames<ExactOptions32> = { ...maskNames, scale: true };
 
 export const QUERY_TILE = 64;
 export const KEY_TILE = 128;
@@ -36,9 +41,10 @@ export function exactAttention32(
   options: ExactOptions32 = {},
 ): Float32Array<ArrayBuffer> {
   requireKernels(kernels);
+  requireOptions("options", options, exactNames32);
   const attention = resolveAttention(query, key, value, shape, options);
   const { keyHeads, queryRows, keyRows, dim, valueDim, group, visible } = attention;
-  const { scale = 1 / Math.sqrt(dim) } = options;
+  const { scale = 1 } = options;
   requirePositive("options.scale", scale);
   const out = new Float32Array(attention.heads * queryRows * valueDim);
   const keys = visible?.length ?? keyRows;

@@ -8,9 +8,10 @@ import { featuresByHead } from "./features.ts";
 import type { FeatureMap32 } from "./features.ts";
 import type { AttentionGradients32 } from "./gradient-rows.ts";
 import { FavorGradients } from "./gradients.ts";
-import { resolveAttention } from "./rows.ts";
+import { maskNames, resolveAttention } from "./rows.ts";
 import type { AttentionShape, MaskOptions } from "./rows.ts";
 import { TILE } from "./rows.ts";
+import { requireOptions } from "../../options.ts";
 
 /**
  * Backward pass of `favorAttention32`, through the features to q, k and v. Supports every {@link FeatureMap32}, masks,
@@ -41,6 +42,7 @@ export function favorAttentionBackward32(
   options: MaskOptions = {},
 ): AttentionGradients32 {
   requireKernels(kernels);
+  requireOptions("options", options, maskNames);
   const attention = resolveAttention(query, key, value, shape, options);
   checkCausalRows(attention);
   const { heads, keyHeads, queryRows, dim, valueDim, causal } = attention;

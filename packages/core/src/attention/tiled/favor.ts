@@ -5,10 +5,11 @@ import type { HeadInputs } from "./head-inputs.ts";
 import { attendCausally } from "./causal.ts";
 import { featuresByHead } from "./features.ts";
 import type { FeatureMap32 } from "./features.ts";
-import { resolveAttention } from "./rows.ts";
+import { maskNames, resolveAttention } from "./rows.ts";
 import type { AttentionShape, MaskOptions, ResolvedAttention } from "./rows.ts";
 import { TILE } from "./rows.ts";
 import { FavorWorkspace } from "./workspace.ts";
+import { requireOptions } from "../../options.ts";
 
 /**
  * FAVOR in float32, the fast form of `favorAttention`, for self- and cross-attention with grouped queries. Features are
@@ -40,6 +41,7 @@ export function favorAttention32(
   options: MaskOptions = {},
 ): Float32Array<ArrayBuffer> {
   requireKernels(kernels);
+  requireOptions("options", options, maskNames);
   const attention = resolveAttention(query, key, value, shape, options);
   checkCausalRows(attention);
   const { heads, keyHeads, queryRows, dim, valueDim, causal } = attention;

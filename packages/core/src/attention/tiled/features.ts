@@ -14,6 +14,7 @@ import type { ExponentialForm } from "../../features/exponential-form.ts";
 import { trigonometricForm } from "../../features/trigonometric.ts";
 import { identity, multiply } from "../../linear-algebra/products.ts";
 import { drawProjection } from "../../projections/projection.ts";
+import { requireOptions } from "../../options.ts";
 
 /**
  * A feature map prepared for speed. For exponential maps, with q~ = q - queryMean and k~ = k - keyMean:
@@ -66,11 +67,12 @@ export interface FeatureMap32 {
  * Prepares an exponential feature map ({@link exponentialForm}) for {@link favorAttention32}: multiplies the matrices
  * of its two steps once, and folds in the scale of q.k.
  *
- * @param options.scale What q.k is multiplied by. Default 1, for q and k that are both scaled by d^(-1/4); 1 / sqrt(d)
- * for q and k as a checkpoint's layers compute them.
+ * @param options.scale What q.k is multiplied by. Default 1, the convention of the README (Scale); d^(-1/2) for q
+ * and k as a checkpoint's layers compute them.
  * @throws ArgumentError if the form's arrays have the wrong size.
  */
 export function exponentialFeatures32(form: ExponentialForm, options: { readonly scale?: number } = {}): FeatureMap32 {
+  requireOptions("options", options, { scale: true });
   const { scale = 1 } = options;
   requirePositive("options.scale", scale);
   checkExponentialForm(form);
@@ -108,6 +110,7 @@ export function elementwiseFeatures32(
   description: GeneralizedDescription | EluDescription | SquaredReluDescription,
   options: { readonly scale?: number } = {},
 ): FeatureMap32 {
+  requireOptions("options", options, { scale: true });
   const { scale = 1 } = options;
   requirePositive("options.scale", scale);
   const { dim, count } = createFeatureMap(description);
@@ -147,6 +150,7 @@ export function trigonometricFeatures32(
   description: TrigonometricDescription,
   options: { readonly scale?: number } = {},
 ): FeatureMap32 {
+  requireOptions("options", options, { scale: true });
   const { scale = 1 } = options;
   requirePositive("options.scale", scale);
   checkDescription(description);

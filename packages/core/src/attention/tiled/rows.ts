@@ -1,6 +1,8 @@
-import { requireLayout, requireMask, requireObject, requireSize } from "../../checks.ts";
+import { requireLayout, requireMask, requireSize } from "../../checks.ts";
 import { ArgumentError } from "../../errors.ts";
 import type { BlockKernels } from "../../kernels/block-kernels.ts";
+import { requireOptions } from "../../options.ts";
+import type { OptionNames } from "../../options.ts";
 
 /**
  * Sizes of float32 attention over queries and keys. Row-major, last index fastest: query `[heads, queryRows, dim]`, key
@@ -23,6 +25,17 @@ export interface MaskOptions {
   /** Query i sees the keys up to i + (keyRows - queryRows). Default false. */
   readonly causal?: boolean;
 }
+
+const shapeNames: OptionNames<AttentionShape> = {
+  heads: true,
+  keyHeads: true,
+  queryRows: true,
+  keyRows: true,
+  dim: true,
+  valueDim: true,
+};
+/** The names of {@link MaskOptions}. */
+export const maskNames: OptionNames<MaskOptions> = { keyMask: true, causal: true };
 
 /** Stands for "no maximum yet". Finite, so that the difference of two is not NaN. */
 export const NO_MAXIMUM = -1e30;
@@ -68,7 +81,7 @@ export function resolveAttention(
   shape: AttentionShape,
   { keyMask, causal = false }: MaskOptions,
 ): ResolvedAttention {
-  requireObject("shape", shape, "{ heads: 8, queryRows: 512, keyRows: 512, dim: 64 }");
+  requireOptions("shape", shape, shapeNames, "{ heads: 8, queryRows: 512, keyRows: 512, dim: 64 }");
   const { heads, keyHeads = heads, queryRows, keyRows, dim, valueDim = dim } = shape;
   const sizes = { heads, keyHeads, dim, valueDim };
   for (const [name, size] of Object.entries(sizes)) requireSize(`shape.${name}`, size, 1);

@@ -36,7 +36,7 @@ function reference(
   { query, key, value }: { readonly [name in "query" | "key" | "value"]: ArrayLike<number> },
   { heads, keyHeads, queryRows, keyRows, dim, valueDim }: Sample["shape"],
   maps: readonly FeatureMap[] | undefined,
-  options: HybridOptions32 & ExactKeysOptions,
+  { scale: _scale, ...options }: HybridOptions32 & ExactKeysOptions,
 ): Float64Array {
   const root = Math.sqrt(scale);
   const out = new Float64Array(heads * queryRows * valueDim);

@@ -151,7 +151,7 @@ describe("float32 attention against float64, with all kernels", () => {
         const { query, key, value, shape } = sample;
         const options = { ...sample.options, causal: true };
         const expected = perHead(sample, (q, k, v) =>
-          exactAttention(q, k, v, { dim: s.dim, valueDim: s.valueDim, scale: 1 / Math.sqrt(s.dim), ...options }),
+          exactAttention(q, k, v, { dim: s.dim, valueDim: s.valueDim, ...options }),
         );
         const attend32 = (kernels: BlockKernels) => exactAttention32(kernels, query, key, value, shape, options);
         expect(Math.max(...errors(expected, attend32))).toBeLessThan(1e-5);

@@ -50,7 +50,7 @@ export function hybridAttentionBackward32(
   const { heads, keyHeads, queryRows, valueDim } = attention;
   requireLayout("gradient", gradient, "[heads, queryRows, valueDim]", heads * queryRows * valueDim);
   if (exact.window === 0) {
-    return favorAttentionBackward32(kernels, query, key, value, shape, call.features, gradient, options);
+    return favorAttentionBackward32(kernels, query, key, value, shape, call.features, gradient, call.mask);
   }
   const gradients = new HybridGradients(kernels, call);
   for (let keyHead = 0; keyHead < keyHeads; keyHead++) {

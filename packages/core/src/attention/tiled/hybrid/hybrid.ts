@@ -45,7 +45,7 @@ export function hybridAttention32(
   requireKernels(kernels);
   const call = resolveHybrid(query, key, value, shape, features, options);
   const { attention, exact, scale } = call;
-  if (exact.window === 0) return favorAttention32(kernels, query, key, value, shape, call.features, options);
+  if (exact.window === 0) return favorAttention32(kernels, query, key, value, shape, call.features, call.mask);
   const { heads, keyHeads, queryRows, valueDim, group } = attention;
   const hasCore = call.features.some(({ core }) => core !== undefined);
   const layout = new Layout();

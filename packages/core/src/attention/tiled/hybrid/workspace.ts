@@ -1,7 +1,7 @@
-import { requireObject, requirePositive } from "../../../checks.ts";
+import { requirePositive } from "../../../checks.ts";
 import { ArgumentError } from "../../../errors.ts";
 import type { BlockKernels } from "../../../kernels/block-kernels.ts";
-import { nearBlocks, resolveExactKeys } from "../../hybrid/exact-keys.ts";
+import { exactKeyNames, nearBlocks, resolveExactKeys } from "../../hybrid/exact-keys.ts";
 import type { ExactKeys, ExactKeysOptions } from "../../hybrid/exact-keys.ts";
 import { averagedQueries } from "../../hybrid/selector.ts";
 import type { BlockSelector } from "../../hybrid/selector.ts";
@@ -9,28 +9,35 @@ import { joinFeatures } from "../causal.ts";
 import { featuresByHead } from "../features.ts";
 import type { FeatureMap32 } from "../features.ts";
 import type { HeadInputs } from "../head-inputs.ts";
-import { loadRows, NO_MAXIMUM, padded, resolveAttention, TILE } from "../rows.ts";
+import { loadRows, maskNames, NO_MAXIMUM, padded, resolveAttention, TILE } from "../rows.ts";
 import type { AttentionShape, Layout, MaskOptions, ResolvedAttention } from "../rows.ts";
 import type { FavorWorkspace } from "../workspace.ts";
 import { BlockSums } from "./block-sums.ts";
 import type { BlockSumsLayout } from "./block-sums.ts";
 import { blockWidth, FIRST_WIDTH, layOutHybrid } from "./blocks.ts";
 import type { HybridBlocks } from "./blocks.ts";
+import { requireOptions } from "../../../options.ts";
+import type { OptionNames } from "../../../options.ts";
 
 export interface HybridOptions32 extends MaskOptions, Omit<ExactKeysOptions, "selector"> {
   /** What chooses blocks: one selector for all heads, or one per key head. Default `averagedQueries()`. */
   readonly selector?: BlockSelector | readonly BlockSelector[];
   /**
-   * Multiplies q.k of the exact keys. The features must have been prepared with the same scale. Default 1 / sqrt(dim).
+   * Multiplies q.k of the exact keys. The features must have been prepared with the same scale. Default 1, the convention of
+   * the README (Scale).
    */
   readonly scale?: number;
 }
+
+const names: OptionNames<HybridOptions32> = { ...exactKeyNames, ...maskNames, scale: true };
 
 /** A call's arguments, checked and with their defaults. */
 export interface HybridCall {
   /** The first key is hidden in its mask, and hidden keys keep their place. */
   readonly attention: ResolvedAttention;
   readonly exact: ExactKeys;
+  /** What plain FAVOR takes of the options. */
+  readonly mask: MaskOptions;
   /** One per key head. */
   readonly selectors: readonly BlockSelector[];
   readonly scale: number;
@@ -49,10 +56,10 @@ export function resolveHybrid(
   features: FeatureMap32 | readonly FeatureMap32[] | undefined,
   options: HybridOptions32,
 ): HybridCall {
-  requireObject("options", options, "{ window: 32, chosenBlocks: 8 }");
+  requireOptions("options", options, names, "{ window: 32, chosenBlocks: 8 }");
   const resolved = resolveAttention(query, key, value, shape, options);
   const { keyHeads, queryRows, keyRows, dim } = resolved;
-  const { scale = 1 / Math.sqrt(dim), keyMask, selector = averagedQueries(), ...others } = options;
+  const { scale = 1, keyMask, selector = averagedQueries(), ...others } = options;
   requirePositive("options.scale", scale);
   const selectors = "prepare" in selector ? Array.from({ length: keyHeads }, () => selector) : selector;
   if (selectors.length !== keyHeads) {
@@ -74,6 +81,7 @@ export function resolveHybrid(
   return {
     attention: { ...resolved, visible: undefined, logMask },
     exact,
+    mask: { causal: resolved.causal, ...(keyMask && { keyMask }) },
     selectors,
     scale,
     features: maps,
