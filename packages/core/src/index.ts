@@ -35,6 +35,8 @@ export { coreMatrix } from "./features/exponential-form.ts";
 export type { ExponentialForm } from "./features/exponential-form.ts";
 export type { FeatureMap, KeyStabilizerOptions, StabilizedFeatures } from "./features/feature-map.ts";
 export { generalizedFeatureMap } from "./features/generalized.ts";
+export { withRowFactors } from "./features/row-factor.ts";
+export type { RowFactor, RowFactorName, RowFactors } from "./features/row-factor.ts";
 export { linearExponential } from "./features/linear-exponential.ts";
 export { optimalOprf } from "./features/oprf.ts";
 export { trigonometricForm } from "./features/trigonometric.ts";
@@ -42,6 +44,8 @@ export type { TrigonometricForm } from "./features/trigonometric.ts";
 
 export { exactAttention } from "./attention/exact.ts";
 export type { ExactAttentionOptions } from "./attention/head-shape.ts";
+export { generalizedAttention } from "./attention/generalized.ts";
+export type { GeneralizedAttentionOptions } from "./attention/generalized.ts";
 export { favorAttention } from "./attention/bidirectional.ts";
 export type { FavorAttentionOptions } from "./attention/bidirectional.ts";
 export { favorCausalAttention, startFavor } from "./attention/causal-favor.ts";

@@ -25,7 +25,8 @@ type LshSubsetOptions = LshHashing & { readonly dim: number; readonly keyMask?: 
 const hashingNames: OptionNames<LshHashing> = { buckets: true, chunk: true, rounds: true, seed: true };
 
 /**
- * Keys of shared-QK attention: k_j = q_j / |q_j| (2001.04451, section 2), `[rows, dim]`. A query of 0 gives a key of 0.
+ * Keys of shared-QK attention: k_j = q_j / |q_j| (2001.04451, section 2), times d^(-1/4) as all keys here (README, Scale),
+ * `[rows, dim]`. A query of 0 gives a key of 0.
  *
  * @throws ArgumentError if the length is not a multiple of `dim`.
  */
@@ -34,7 +35,7 @@ export function sharedKeys(query: Float64Array, dim: number): Float64Array {
   rowCount("query", query, dim);
   const key = new Float64Array(query.length);
   for (let start = 0; start < query.length; start += dim) {
-    const norm = Math.hypot(...query.subarray(start, start + dim));
+    const norm = Math.hypot(...query.subarray(start, start + dim)) * dim ** 0.25;
     for (let l = start; l < start + dim; l++) key[l] = norm === 0 ? 0 : query[l]! / norm;
   }
   return key;
@@ -48,9 +49,11 @@ export function sharedKeys(query: Float64Array, dim: number): Float64Array {
  * only if there is no other. Causal attention is restricted to earlier tokens. Time is O(rounds L (buckets / 2 + 2 chunk)
  * d); with the default of two buckets per 64 tokens, hashing is quadratic in L.
  *
+ * With queries times d^(-1/4), logits are those of Reformer, q.k / (|k| sqrt(d)) of the layer's q and k = q.
+ *
  * Hidden tokens (`keyMask` 0) are not hashed, so padding moves no chunk; their rows are 0.
  *
- * @param query `[rows, dim]`, also the keys.
+ * @param query `[rows, dim]`, times d^(-1/4); also the keys.
  * @param value `[rows, valueDim]`.
  * @returns `[rows, valueDim]`.
  * @throws ArgumentError if shapes disagree, the number of buckets is odd, or a size is not a whole number.

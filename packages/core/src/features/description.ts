@@ -7,6 +7,8 @@ import { coordinateFields } from "./coordinates.ts";
 import type { HeadCoordinates } from "./coordinates.ts";
 import { elementwiseFunctions } from "./elementwise.ts";
 import type { ElementwiseFunction } from "./elementwise.ts";
+import { rowFactorExponents } from "./row-factor.ts";
+import type { RowFactorName } from "./row-factor.ts";
 
 /** The version of the descriptions that this package writes. It reads this version and older ones. */
 export const descriptionVersion = 1;
@@ -92,13 +94,20 @@ export interface LinearExponentialDescription extends Versioned, HeadCoordinates
   readonly core?: readonly number[];
 }
 
-/** Generalized attention of 2006.03555 (section 2.2; appendix on ReLU): f(w.x) + epsilon. Not an estimate of exp. */
+/**
+ * Generalized attention of 2006.03555 (section 2.2; appendix on ReLU), with the features g(q) (f(w.q) + epsilon) and
+ * h(k) (f(w.k) + epsilon). Not an estimate of exp.
+ */
 export interface GeneralizedDescription extends Versioned {
   readonly kind: "generalized";
   readonly projection: ProjectionDescription;
   readonly function: ElementwiseFunction;
   /** Default 1e-3, the paper's. */
   readonly epsilon?: number;
+  /** g. Default 1. A positive g cancels in the normaliser. */
+  readonly queryFactor?: RowFactorName;
+  /** h. Default 1. */
+  readonly keyFactor?: RowFactorName;
 }
 
 /** elu(x) + 1 of "Transformers are RNNs" (2006.16236), width d. Not an estimate of exp. */
@@ -163,7 +172,7 @@ const fields: { readonly [Kind in FeatureMapKind]: Fields<Kind> } = {
     subtractNorms: "other",
     core: "other",
   },
-  generalized: { projection: "other", function: "other", epsilon: "other" },
+  generalized: { projection: "other", function: "other", epsilon: "other", queryFactor: "other", keyFactor: "other" },
   elu: { dim: "other" },
   "squared-relu": { dim: "other" },
 };
@@ -196,6 +205,10 @@ export function checkDescription(description: FeatureMapDescription): void {
   if (kind === "trigonometric") requireName("description.variant", description.variant, ["phase", "pair"]);
   if (kind === "generalized") {
     requireName("description.function", description.function, Object.keys(elementwiseFunctions));
+    for (const name of ["queryFactor", "keyFactor"] as const) {
+      const factor = description[name];
+      if (factor !== undefined) requireName(`description.${name}`, factor, Object.keys(rowFactorExponents));
+    }
     const { epsilon = 0 } = description;
     if (!(epsilon >= 0) || epsilon === Infinity) {
       throw new ArgumentError("description.epsilon", "a finite number of at least 0", epsilon);

@@ -21,6 +21,8 @@ export interface FeatureMap {
   readonly dim: number;
   /** The width of phi. */
   readonly count: number;
+  /** Whether g or h multiply the kernel of the description, as `withRowFactors` does. Default false. */
+  readonly hasRowFactors?: boolean;
   /** phi_q of x `[rows, dim]`: `[rows, count]`. May overflow; use the stabilised form for attention. */
   query(x: Float64Array): Float64Array;
   /** phi_k of x `[rows, dim]`: `[rows, count]`. */

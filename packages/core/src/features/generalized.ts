@@ -8,14 +8,16 @@ import { directFeatureMap } from "./direct.ts";
 import { elementwiseFunctions } from "./elementwise.ts";
 import type { Elementwise } from "./elementwise.ts";
 import type { FeatureMap } from "./feature-map.ts";
+import { withRowFactors } from "./row-factor.ts";
 
 /**
- * Generalized attention (2006.03555, section 2.2: A = g(Q) K(Q, K) h(K), with g = h = 1):
+ * Generalized attention (2006.03555, section 2.2), A_ij = g(q_i) K(q_i, k_j) h(k_j):
  *
- *     phi_m(x) = (f(w_m.x) + epsilon) / sqrt(M)
+ *     phi_q,m = g(q) (f(w_m.q) + epsilon) / sqrt(M)        phi_k,m = h(k) (f(w_m.k) + epsilon) / sqrt(M)
  *
- * estimates the kernel E (f(w.q) + epsilon)(f(w.k) + epsilon). The paper chooses ReLU with epsilon 1e-3 for proteins.
- * Other g and h: g cancels in the normaliser, and h is what `keyMask` multiplies.
+ * estimate the kernel K(q, k) = E (f(w.q) + epsilon)(f(w.k) + epsilon) between g and h, which the description names or
+ * which default to 1. The paper chooses ReLU with epsilon 1e-3 for proteins. For g and h of your own, and for other
+ * kernels, see {@link withRowFactors}.
  *
  * @param ownFunction Replaces the function that the description names; a description cannot restore it.
  * @throws ArgumentError for an unknown function or a negative epsilon.
@@ -30,7 +32,7 @@ export function generalizedFeatureMap(description: GeneralizedDescription, ownFu
   const projection = createProjection(description.projection);
   const { dim, count } = description.projection;
   const scale = 1 / Math.sqrt(count);
-  return directFeatureMap(description, dim, count, {
+  const map = directFeatureMap(description, dim, count, {
     features: (x) => projection.apply(x).map((value) => (f.value(value) + epsilon) * scale),
     backward(x, upstream) {
       const { derivative } = f;
@@ -39,4 +41,7 @@ export function generalizedFeatureMap(description: GeneralizedDescription, ownFu
       return multiply(inner, projection.materialize(), x.length / dim, count, dim);
     },
   });
+  const { queryFactor, keyFactor } = description;
+  if (queryFactor === undefined && keyFactor === undefined) return map;
+  return withRowFactors(map, { ...(queryFactor && { queryFactor }), ...(keyFactor && { keyFactor }) });
 }

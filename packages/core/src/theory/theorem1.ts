@@ -34,7 +34,8 @@ export interface UniformBound {
 
 /**
  * Theorem 1 of 2006.03555 (uniform convergence): with M = Theta(M_opt) random vectors, every entry of the estimate of A
- * is within epsilon of its true value, for all queries and keys of length at most R at once.
+ * is within epsilon of its true value, for all queries and keys of length at most R at once. Its norm is therefore the
+ * largest entry: the largest sum of a row may be L times that, and for a norm of matrices no M could be the same for all L.
  *
  * Its sigma is E[w.w] = d, which makes its order that of Theorem 4 of 2009.14794. Both leave the constant open. Here it
  * is that of random Fourier features on a ball, which their proofs build on: with sigma^2 = E |w|^2 = d, and queries

@@ -237,6 +237,10 @@ export const kinds = {
     ...({ version: 1, kind: "generalized", function: "relu", epsilon: 0.1 } as const),
     projection: { kind: "orthogonal", count, dim, seed } as const,
   }),
+  weighted: ({ dim, count, seed }: Size) => ({
+    ...({ version: 1, kind: "generalized", function: "sigmoid", keyFactor: "exp-half-square" } as const),
+    projection: { kind: "orthogonal", count, dim, seed } as const,
+  }),
   softplus: ({ dim, count, seed }: Size) => ({
     ...({ version: 1, kind: "generalized", function: "softplus" } as const),
     projection: { kind: "iid", count, dim, seed } as const,

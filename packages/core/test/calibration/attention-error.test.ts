@@ -41,6 +41,12 @@ describe("attention error", () => {
     expect(poor.misplaced).toBeLessThanOrEqual(1);
   });
 
+  it("with negative estimates, misplaced is a distance and no share: trigonometric features exceed 1", () => {
+    const projection = { kind: "iid", count: 4, dim, seed: 2 } as const;
+    const map = createFeatureMap({ version: 1, kind: "trigonometric", variant: "pair", projection });
+    expect(attentionError(map, sample).misplaced).toBeGreaterThan(1);
+  });
+
   it("in causal attention is that of the attention matrices, up to the chance of the values", () => {
     const sequences: AttentionInput[] = Array.from({ length: 40 }, (_, i) => ({
       query: normals(24 * dim, 2 * i, 0.8),

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { lshAttention, lshBuckets, sharedKeys } from "../../src/comparison/lsh.ts";
+import { lshAttention, lshBuckets, lshSubsets, sharedKeys } from "../../src/comparison/lsh.ts";
 import { relativeError, Sampler } from "../attention/samples.ts";
 import { denseMaskedAttention } from "./dense-masked.ts";
 
@@ -86,8 +86,33 @@ describe("LSH attention", () => {
     expect(padded.subarray(80 * 4)).toEqual(new Float64Array(80));
   });
 
-  it("shared keys are unit vectors, 0 of 0", () => {
-    expect([...sharedKeys(Float64Array.of(3, 4, 0, 0), 2)]).toEqual([0.6, 0.8, 0, 0]);
+  it("shared keys are unit vectors times d^(-1/4), 0 of 0", () => {
+    const keys = sharedKeys(Float64Array.of(3, 4, 0, 0), 2);
+    expect(relativeError(keys, [0.6 * 2 ** -0.25, 0.8 * 2 ** -0.25, 0, 0])).toBeLessThan(1e-15);
+  });
+
+  it("has the temperature of Reformer: the layer's q_i.q_j / (|q_j| sqrt(d))", () => {
+    const [rows, dim] = [40, 16];
+    const sampler = new Sampler(11);
+    const layer = sampler.normals(rows * dim, 2);
+    const value = sampler.normals(rows * dim);
+    const query = layer.map((x) => x * dim ** -0.25);
+    const hashing = { dim, buckets: 2, chunk: rows, rounds: 1, seed: 1 };
+    const met = lshSubsets(query, hashing);
+    const expected = new Float64Array(rows * dim);
+    for (const [i, others] of met.entries()) {
+      const q = layer.subarray(i * dim, (i + 1) * dim);
+      const weights = others.map((j) => {
+        const k = layer.subarray(j * dim, (j + 1) * dim);
+        return Math.exp(q.reduce((sum, x, l) => sum + x * k[l]!, 0) / (Math.hypot(...k) * Math.sqrt(dim)));
+      });
+      const total = weights.reduce((a, b) => a + b, 0);
+      for (const [at, j] of others.entries()) {
+        for (let c = 0; c < dim; c++) expected[i * dim + c]! += (weights[at]! / total) * value[j * dim + c]!;
+      }
+    }
+    expect(Math.min(...met.map(({ length }) => length))).toBeGreaterThan(1);
+    expect(relativeError(lshAttention(query, value, hashing), expected)).toBeLessThan(1e-12);
   });
 
   it.each([

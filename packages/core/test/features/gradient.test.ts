@@ -21,6 +21,14 @@ const descriptions: FeatureMapDescription[] = [
   ...fitted(),
   { version: 1, kind: "elu", dim },
   { version: 1, kind: "squared-relu", dim },
+  {
+    version: 1,
+    kind: "generalized",
+    projection,
+    function: "softplus",
+    queryFactor: "exp-minus-half-square",
+    keyFactor: "exp-half-square",
+  },
   ...(Object.keys(elementwiseFunctions) as ElementwiseFunction[]).map((name) => ({
     version: 1 as const,
     kind: "generalized" as const,

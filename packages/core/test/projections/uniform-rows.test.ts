@@ -29,12 +29,13 @@ describe.each(["givens", "hadamard"] satisfies ProjectionKind[])("%s: the positi
     [16, 5, "a diagonal"],
     [16, 16, "one axis"],
     [32, 16, "one axis"],
+    [64, 16, "one axis"],
   ])("d = %i, M = %i, x of length 1 along %s", (dim, count, along) => {
     const x = new Float64Array(dim);
     if (along === "one axis") x[0] = 1;
     else x.fill(1 / Math.sqrt(dim));
     const wide = kind === "hadamard" ? Math.max(16, dim) : dim;
-    const draws = Math.ceil(15_000 / count);
+    const draws = Math.ceil(16_000 / count);
     const means = Array.from({ length: draws }, (_, epoch) => {
       const rows = createProjection({ kind, count, dim, seed: 31, epoch, norms: "sqrt-dim" }).apply(x);
       return (
@@ -43,7 +44,7 @@ describe.each(["givens", "hadamard"] satisfies ProjectionKind[])("%s: the positi
     });
     const mean = means.reduce((sum, value) => sum + value, 0) / draws;
     const error = Math.sqrt(means.reduce((sum, value) => sum + (value - mean) ** 2, 0)) / draws;
-    expect(error).toBeLessThan(0.03);
+    expect(error).toBeLessThan(dim === 64 ? 0.06 : 0.03);
     expect(Math.abs(mean - 1)).toBeLessThan(0.01 + 4 * error);
   });
 

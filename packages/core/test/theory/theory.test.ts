@@ -50,6 +50,27 @@ describe("Theorem 1", () => {
     expect(failed.filter(Boolean).length / 200).toBeLessThanOrEqual(0.05);
   });
 
+  it("bounds the largest entry, with one count for every length; row sums grow with the length", () => {
+    const options = { dim: 8, radius: 2, epsilon: 0.5 };
+    const { count } = theorem1(options);
+    const projection = { kind: "iid", count: 256, dim: 8, seed: 6 } as const;
+    const map = createFeatureMap({ version: 1, kind: "trigonometric", variant: "pair", projection });
+    expect(count).toBeGreaterThan(256);
+    const [entries, sums] = [[], []] as [number[], number[]];
+    for (const length of [64, 512]) {
+      const key = normals(length * 8, 3, 0.5);
+      const query = normals(8, 4, 0.5);
+      const [phiQ, phiK] = [map.query(query), map.key(key)];
+      const errors = Array.from({ length }, (_, j) =>
+        Math.abs(dotRows(phiQ, phiK, 0, j, map.count) - Math.exp(dotRows(query, key, 0, j, 8))),
+      );
+      entries.push(Math.max(...errors));
+      sums.push(errors.reduce((a, b) => a + b, 0));
+    }
+    expect(sums[1]! / sums[0]!).toBeGreaterThan(6);
+    expect(entries[1]! / entries[0]!).toBeLessThan(3);
+  });
+
   it("count and failure are inverse, and of the order of M_opt", () => {
     const options = { dim: 64, radius: 4, epsilon: 0.3 };
     const { count, order } = theorem1({ ...options, failure: 0.01 });

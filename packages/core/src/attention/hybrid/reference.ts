@@ -109,6 +109,9 @@ function checkFarField(featureMap: FeatureMap | undefined, dim: number, exact: E
   requireFeatureMap("options.featureMap", featureMap);
   if (featureMap.dim !== dim) throw new ArgumentError("options.featureMap.dim", `dim (${dim})`, featureMap.dim);
   exponentialForm(featureMap.description);
+  if (featureMap.hasRowFactors) {
+    throw new ArgumentError("options.featureMap", "one without row factors, beside exact keys of softmax", "factors");
+  }
 }
 
 /** log(phi_q(q_i).phi_k(k_j)), without over- or underflow of a feature. */

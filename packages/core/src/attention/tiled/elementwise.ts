@@ -1,22 +1,36 @@
 import { elementwiseFunctions, eluPlusOne } from "../../features/elementwise.ts";
+import { rowFactorExponents } from "../../features/row-factor.ts";
 import type { FeatureFamily, FeatureTile } from "./family.ts";
 import type { FeatureMap32 } from "./features.ts";
+import { trigonometricFamily } from "./trigonometric.ts";
 
-/** phi = f(projection x) + epsilon, taken as it is: nothing is stabilised. */
+/** Without h, keys have no weights that would have to be held relative to anything. */
+const unweighted: Pick<FeatureFamily, "raiseMaximum" | "endOfPiece"> = {
+  raiseMaximum: () => undefined,
+  endOfPiece: (_tile, _first, chunk) => chunk,
+};
+
+/** phi = f(projection x) + epsilon, taken as it is; h(k) relative to the largest so far. */
 export function elementwiseFamily({
   function: name,
   epsilon,
+  keyFactor,
 }: NonNullable<FeatureMap32["elementwise"]>): FeatureFamily {
   const f = name === "elu-plus-one" ? eluPlusOne : elementwiseFunctions[name].value;
   const derivative =
     name === "elu-plus-one" ? (x: number) => (x > 0 ? 1 : Math.exp(x)) : elementwiseFunctions[name].derivative;
+  const { raiseMaximum, endOfPiece } = keyFactor === undefined ? unweighted : trigonometricFamily;
   return {
-    isRelative: false,
-    normSign: -1,
+    isRelative: keyFactor !== undefined,
+    normSign: keyFactor === undefined ? -1 : rowFactorExponents[keyFactor],
     isOwnDerivative: false,
-    raiseMaximum: () => undefined,
-    endOfPiece: (_tile, _first, chunk) => chunk,
+    raiseMaximum,
+    endOfPiece,
     finishKeys(tile, first, rows) {
+      if (keyFactor !== undefined) {
+        const { heap, at } = tile;
+        for (let row = at.rowShift + first; row < at.rowShift + first + rows; row++) heap[row]! += heap[at.keyShift]!;
+      }
       applyFunction(f, epsilon, tile, tile.at.keyFeatures + first * tile.countWidth, tile.at.rowShift + first, rows);
     },
     finishQueries(tile, rows) {

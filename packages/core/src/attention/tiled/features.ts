@@ -3,6 +3,7 @@ import { ArgumentError } from "../../errors.ts";
 import { createFeatureMap } from "../../features/create.ts";
 import { checkDescription } from "../../features/description.ts";
 import type { ElementwiseFunction } from "../../features/elementwise.ts";
+import type { RowFactorName } from "../../features/row-factor.ts";
 import type {
   EluDescription,
   GeneralizedDescription,
@@ -54,8 +55,13 @@ export interface FeatureMap32 {
     /** `[dim, dim]`; undefined: no norm. */
     readonly normMatrix: Float64Array | undefined;
   };
-  /** phi = f(projection x) + epsilon instead of the exponential; from {@link elementwiseFeatures32}. */
-  readonly elementwise?: { readonly function: ElementwiseFunction | "elu-plus-one"; readonly epsilon: number };
+  /** phi = f(projection x) + epsilon instead of the exponential, times h(k); from {@link elementwiseFeatures32}. */
+  readonly elementwise?: {
+    readonly function: ElementwiseFunction | "elu-plus-one";
+    readonly epsilon: number;
+    /** h; undefined: 1. g cancels. */
+    readonly keyFactor?: RowFactorName | undefined;
+  };
   /**
    * `[count]`, b: phi_q = cos(queryProjection q + b) and phi_k = exp(+|normMatrix k|^2 / 2) cos(keyProjection k + b)
    * instead of the exponential; from {@link trigonometricFeatures32}.
@@ -101,7 +107,8 @@ export function exponentialFeatures32(form: ExponentialForm, options: { readonly
 
 /**
  * Prepares a feature map without an exponential form, f(w.x) + epsilon or f(x) + epsilon, for {@link favorAttention32}.
- * Nothing is stabilised: features beyond about 1e18 overflow float32 and give NaN.
+ * f is not stabilised: features beyond about 1e18 overflow float32 and give NaN. h of a generalized map is: keys are
+ * weighted relative to the largest h so far. g cancels in the normaliser.
  *
  * @param options.scale As in {@link exponentialFeatures32}.
  * @throws ArgumentError for a description that is newer or inconsistent.
@@ -127,10 +134,14 @@ export function elementwiseFeatures32(
     keyProjection: projection,
     logWeight: new Float64Array(count),
     keyWeight: undefined,
-    normMatrix: 0,
+    normMatrix: generalized && description.keyFactor !== undefined ? Math.sqrt(scale) : 0,
     core: undefined,
     elementwise: generalized
-      ? { function: description.function, epsilon: description.epsilon ?? 1e-3 }
+      ? {
+          function: description.function,
+          epsilon: description.epsilon ?? 1e-3,
+          keyFactor: description.keyFactor,
+        }
       : { function: named, epsilon: 0 },
   };
 }
@@ -141,7 +152,9 @@ export function elementwiseFeatures32(
  * weighted by exp(|k|^2/2), relative to the largest so far.
  *
  * The error of a feature is that of its angle in float32, about 1e-7 of the largest angle |w||x|. It is amplified where
- * the normaliser is near zero, that is, where attention is peaked.
+ * the normaliser is near zero, that is, where attention is peaked. Measured with M = 256 and d = 16 and 64, attention is
+ * off by 5e-7 at |q|^2 = |k|^2 = 1, by up to 7e-3 at 10, and by up to 3e-2 at 400; the estimate itself is useless there.
+ * Attention throws ArgumentError where |w.x| exceeds 8186.
  *
  * @param options.scale As in {@link exponentialFeatures32}.
  * @throws ArgumentError for a description that is newer or inconsistent.

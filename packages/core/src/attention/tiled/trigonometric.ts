@@ -1,3 +1,4 @@
+import { ArgumentError } from "../../errors.ts";
 import { HEADROOM } from "./family.ts";
 import type { FeatureFamily, FeatureTile } from "./family.ts";
 
@@ -40,8 +41,22 @@ export const trigonometricFamily: FeatureFamily = {
   },
 };
 
+/** The largest w.x of which the kernels know the cosine, see `cosRows`; phases are within 2 pi. */
+const largestAngle = 8192 - 2 * Math.PI;
+
+/** @throws ArgumentError for an angle whose cosine would be an arbitrary number. */
+function requireAngles(heap: Float32Array, from: number, to: number): void {
+  for (let at = from; at < to; at++) {
+    const size = Math.abs(heap[at]!);
+    if (size <= largestAngle || !(size < Infinity)) continue;
+    const expected = `so small that |w.x| is at most ${largestAngle.toFixed(0)} (float32 has no cosine beyond; positive features do)`;
+    throw new ArgumentError("query or key", expected, `w.x = ${heap[at]!.toPrecision(4)}`);
+  }
+}
+
 /** x = cos(x + phase) over a block `[rows, countWidth]`; padding columns become 0. */
 function applyCosine({ kernels, heap, at, count, countWidth }: FeatureTile, block: number, rows: number): void {
+  requireAngles(heap, block, block + rows * countWidth);
   kernels.cosRows(block, at.phase, rows, countWidth);
   if (count === countWidth) return;
   for (let row = block; row < block + rows * countWidth; row += countWidth) heap.fill(0, row + count, row + countWidth);

@@ -189,6 +189,9 @@ describe("float32 attention against float64, with all kernels", () => {
     ["elu", true],
     ["squared-relu", false],
     ["squared-relu", true],
+    ["exp-half-square", false],
+    ["exp-half-square", true],
+    ["exp-minus-half-square", true],
   ] as const)("FAVOR, elementwise %s, causal: %s", (kind, causal) => {
     fc.assert(
       fc.property(cases, (s) => {
@@ -199,7 +202,9 @@ describe("float32 attention against float64, with all kernels", () => {
         const description =
           kind === "relu" || kind === "sigmoid"
             ? ({ version: 1, kind: "generalized", function: kind, projection } as const)
-            : ({ version: 1, kind, dim } as const);
+            : kind === "elu" || kind === "squared-relu"
+              ? ({ version: 1, kind, dim } as const)
+              : ({ version: 1, kind: "generalized", function: "relu", keyFactor: kind, projection } as const);
         const featureMap = createFeatureMap(description);
         const attend = causal ? favorCausalAttention : favorAttention;
         const root = Math.sqrt(0.7);

@@ -124,10 +124,45 @@ describe.each(runnableKernels)("trigonometric features in float32, simd: %s", (s
     const shape = { heads: 1, queryRows: rows, keyRows: rows, dim };
     const run = (k: Float32Array) => favorAttention32(kernels, query!, k, value!, shape, features, { causal: true });
     const before = run(key!);
-    for (const future of [7, -1e4, Number.NaN]) {
+    for (const future of [7, -1e3, Number.NaN]) {
       const after = run(key!.slice().fill(future, from * dim));
       expect(after.subarray(0, from * dim)).toEqual(before.subarray(0, from * dim));
       expect(after).not.toEqual(before);
+    }
+  });
+
+  it.each(["pair", "phase"] as const)("%s: at |q|^2 = 400, off by no more than its docstring says", (variant) => {
+    const [rows, dim] = [64, 16];
+    const sampler = new Sampler(12);
+    const ofLength20 = () => {
+      const x = sampler.normals(rows * dim);
+      for (let start = 0; start < x.length; start += dim) {
+        const norm = Math.hypot(...x.subarray(start, start + dim));
+        for (let l = start; l < start + dim; l++) x[l] = Math.fround((20 * x[l]!) / norm);
+      }
+      return x;
+    };
+    const [query, key, value] = [ofLength20(), ofLength20(), sampler.normals(rows * dim).map(Math.fround)];
+    const projection = { kind: "orthogonal", count: 256, dim, seed: 1 } as const;
+    const description = { version: 1, kind: "trigonometric", variant, projection } as const;
+    const expected = favorAttention(query, key, value, { featureMap: createFeatureMap(description) });
+    const shape = { heads: 1, queryRows: rows, keyRows: rows, dim };
+    const [q, k, v] = [Float32Array.from(query), Float32Array.from(key), Float32Array.from(value)];
+    const actual = favorAttention32(kernels, q, k, v, shape, trigonometricFeatures32(description));
+    const error = Math.hypot(...actual.map((x, i) => x - expected[i]!)) / Math.hypot(...expected);
+    expect(error).toBeLessThan(3e-2);
+  });
+
+  it("refuses angles whose cosine float32 does not have, instead of answering with any number", () => {
+    const projection = { kind: "iid", count: 8, dim: 2, seed: 2 } as const;
+    const features = trigonometricFeatures32({ version: 1, kind: "trigonometric", variant: "phase", projection });
+    const shape = { heads: 1, queryRows: 4, keyRows: 4, dim: 2 };
+    const [small, large] = [new Float32Array(8).fill(1), new Float32Array(8).fill(1e5)];
+    for (const [q, k] of [
+      [large, small],
+      [small, large],
+    ] as const) {
+      expect(() => favorAttention32(kernels, q, k, small, shape, features)).toThrow(/\|w\.x\| is at most 8186/);
     }
   });
 
