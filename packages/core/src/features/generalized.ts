@@ -8,7 +8,7 @@ import { directFeatureMap } from "./direct.ts";
 import { elementwiseFunctions } from "./elementwise.ts";
 import type { Elementwise } from "./elementwise.ts";
 import type { FeatureMap } from "./feature-map.ts";
-import { withRowFactors } from "./row-factor.ts";
+import { multiplyFeatures, namedFactor } from "./row-factor.ts";
 
 /**
  * Generalized attention (2006.03555, section 2.2), A_ij = g(q_i) K(q_i, k_j) h(k_j):
@@ -43,5 +43,5 @@ export function generalizedFeatureMap(description: GeneralizedDescription, ownFu
   });
   const { queryFactor, keyFactor } = description;
   if (queryFactor === undefined && keyFactor === undefined) return map;
-  return withRowFactors(map, { ...(queryFactor && { queryFactor }), ...(keyFactor && { keyFactor }) });
+  return multiplyFeatures(map, namedFactor(queryFactor), namedFactor(keyFactor));
 }

@@ -1,8 +1,5 @@
-import { requireLength, rowCount } from "../checks.ts";
-import { ArgumentError } from "../errors.ts";
-import { requireOptions } from "../options.ts";
-import type { FeatureMap, KeyStabilizerOptions, StabilizedFeatures } from "./feature-map.ts";
-import { requireFeatureMap } from "./feature-map.ts";
+import { requireLength } from "../checks.ts";
+import type { FeatureMap, StabilizedFeatures } from "./feature-map.ts";
 import { scaleKeys, scaleOfRow } from "./stabilizer.ts";
 
 /** exp(|x|^2/2) and exp(-|x|^2/2). With the first as g and h, and a Gaussian kernel, generalized attention is softmax's. */
@@ -14,123 +11,16 @@ export const rowFactorExponents: Readonly<Record<RowFactorName, 1 | -1>> = {
   "exp-minus-half-square": -1,
 };
 
-/** A function of one query or key x `[dim]`, g or h of 2006.03555, with its gradient if it is to be differentiated. */
-export interface RowFactor {
-  readonly value: (x: Float64Array) => number;
-  readonly gradient?: (x: Float64Array) => Float64Array;
-}
-
-export interface RowFactors {
-  /** g. Default 1. It cancels in the normaliser, but for its zeros: a query with g = 0 attends to nothing. */
-  readonly queryFactor?: RowFactorName | RowFactor;
-  /** h. Default 1. Where it is 0, the key is hidden. */
-  readonly keyFactor?: RowFactorName | RowFactor;
-}
-
-/** sign(x) exp(log(x)), so that a factor may exceed the range of numbers. */
-interface SignedLog {
+/** A factor of a row x `[dim]`, sign(x) exp(log(x)): it may exceed the range of numbers. */
+export interface LogFactor {
   readonly log: (x: Float64Array) => number;
   readonly sign: (x: Float64Array) => number;
   readonly logGradient: (x: Float64Array) => Float64Array;
 }
 
-/**
- * The feature map of g(q) K(q, k) h(k), for a feature map of K: phi_q is multiplied by g(q), phi_k by h(k). This is
- * generalized attention (2006.03555, section 2.2) in full; any kernel K that features estimate may have any g and h. In
- * stabilised features the logs of g and h join the log scale, so that neither over- nor underflows.
- *
- * The description of the result is that of `featureMap`, which does not have functions of your own in it.
- *
- * @throws ArgumentError for a factor that is neither a name nor has a function `value`.
- */
-export function withRowFactors(featureMap: FeatureMap, factors: RowFactors): FeatureMap {
-  requireFeatureMap("featureMap", featureMap);
-  requireOptions("factors", factors, { queryFactor: true, keyFactor: true }, '{ keyFactor: "exp-half-square" }');
-  const { dim, count } = featureMap;
-  const g = signedLog("factors.queryFactor", factors.queryFactor);
-  const h = signedLog("factors.keyFactor", factors.keyFactor);
-
-  const times = (factor: SignedLog, x: Float64Array, features: Float64Array): Float64Array => {
-    const numbers = perRow(x, dim, (row) => factor.sign(row) * Math.exp(factor.log(row)));
-    return features.map((value, i) => value * numbers[Math.floor(i / count)]!);
-  };
-  /** Adds the log of the factor to the scale of each row, and its sign to the features. */
-  const join = (factor: SignedLog, x: Float64Array, { features, logScale }: StabilizedFeatures): StabilizedFeatures => {
-    const signs = perRow(x, dim, factor.sign);
-    const logs = perRow(x, dim, factor.log);
-    return {
-      features: features.map((value, i) =>
-        signs[Math.floor(i / count)] === 0 ? 0 : value * signs[Math.floor(i / count)]!,
-      ),
-      logScale: logs.map((log, row) => log + logScale[row]!),
-    };
-  };
-  /** phi = s exp(l) phi_0: dx = s exp(l) phi_0'(x) upstream + (sum of upstream phi) dl/dx. */
-  const backward = (
-    factor: SignedLog,
-    base: FeatureMap["queryBackward"],
-    stabilized: (x: Float64Array) => StabilizedFeatures,
-    x: Float64Array,
-    upstream: Float64Array,
-    logScale: Float64Array | undefined,
-  ): Float64Array => {
-    const rows = rowCount("x", x, dim);
-    requireLength("upstream", upstream, rows * count);
-    const { features, logScale: logs } = join(factor, x, stabilized(x));
-    const signs = perRow(x, dim, factor.sign);
-    const relative = perRow(x, dim, (row, i) => scaleOfRow(logScale, i, rows) - factor.log(row));
-    const out = base(
-      x,
-      upstream.map((value, i) => value * signs[Math.floor(i / count)]!),
-      relative,
-    );
-    for (let row = 0; row < rows; row++) {
-      const sum = upstream
-        .subarray(row * count, (row + 1) * count)
-        .reduce((total, value, m) => total + value * features[row * count + m]!, 0);
-      if (sum === 0) continue;
-      const slope = sum * Math.exp(logs[row]! - scaleOfRow(logScale, row, rows));
-      const gradient = factor.logGradient(x.subarray(row * dim, (row + 1) * dim));
-      for (let l = 0; l < dim; l++) out[row * dim + l]! += slope * gradient[l]!;
-    }
-    return out;
-  };
-
-  const keyRows = (x: Float64Array, mask?: KeyStabilizerOptions["mask"]): StabilizedFeatures =>
-    featureMap.keyStabilized(x, { scope: "row", ...(mask && { mask }) });
-  return {
-    ...featureMap,
-    hasRowFactors: true,
-    query: (x) => times(g, x, featureMap.query(x)),
-    key: (x) => times(h, x, featureMap.key(x)),
-    queryStabilized: (x) => join(g, x, featureMap.queryStabilized(x)),
-    keyStabilized(x, options = {}) {
-      const { features, logScale } = join(h, x, keyRows(x, options.mask));
-      return scaleKeys(features, logScale, count, options);
-    },
-    queryBackward: (x, upstream, logScale) =>
-      backward(g, featureMap.queryBackward, featureMap.queryStabilized, x, upstream, logScale),
-    keyBackward: (x, upstream, logScale) => backward(h, featureMap.keyBackward, keyRows, x, upstream, logScale),
-  };
-}
-
-function perRow(x: Float64Array, dim: number, of: (row: Float64Array, i: number) => number): Float64Array {
-  const rows = rowCount("x", x, dim);
-  return Float64Array.from({ length: rows }, (_, i) => of(x.subarray(i * dim, (i + 1) * dim), i));
-}
-
-function signedLog(argument: string, given: RowFactorName | RowFactor | undefined): SignedLog {
-  if (given === undefined) return named(0);
-  if (typeof given === "string") {
-    if (Object.hasOwn(rowFactorExponents, given)) return named(rowFactorExponents[given]);
-  } else if (typeof (given as Partial<RowFactor> | null)?.value === "function") {
-    requireOptions(argument, given, { value: true, gradient: true });
-    return own(argument, given);
-  }
-  throw new ArgumentError(argument, `${Object.keys(rowFactorExponents).join(", ")}, or { value: (x) => ... }`, given);
-}
-
-function named(exponent: number): SignedLog {
+/** The factor of a name; 1 without one. */
+export function namedFactor(name: RowFactorName | undefined): LogFactor {
+  const exponent = name === undefined ? 0 : rowFactorExponents[name];
   return {
     log: (x) => (exponent * x.reduce((sum, value) => sum + value * value, 0)) / 2,
     sign: () => 1,
@@ -138,15 +28,78 @@ function named(exponent: number): SignedLog {
   };
 }
 
-function own(argument: string, { value, gradient }: RowFactor): SignedLog {
+/**
+ * The feature map with phi_q multiplied by g and phi_k by h. Their logs join the log scale of stabilised features, so
+ * that neither over- nor underflows.
+ */
+export function multiplyFeatures(featureMap: FeatureMap, g: LogFactor, h: LogFactor): FeatureMap {
+  const { dim, count } = featureMap;
+  const query = joined(g, dim, count, (x) => featureMap.queryStabilized(x));
+  const key = joined(h, dim, count, (x) => featureMap.keyStabilized(x, { scope: "row" }));
   return {
-    log: (x) => Math.log(Math.abs(value(x))),
-    sign: (x) => Math.sign(value(x)),
-    logGradient(x) {
-      if (gradient === undefined)
-        throw new ArgumentError(`${argument}.gradient`, "a function, for gradients", gradient);
-      const at = value(x);
-      return gradient(x).map((slope) => slope / at);
+    ...featureMap,
+    hasRowFactors: true,
+    query: (x) => unscaled(query(x), count),
+    key: (x) => unscaled(key(x), count),
+    queryStabilized: query,
+    keyStabilized(x, options = {}) {
+      const { features, logScale } = key(x);
+      return scaleKeys(features, logScale, count, options);
     },
+    queryBackward: (x, upstream, logScale) => backward(g, featureMap.queryBackward, query, x, upstream, logScale),
+    keyBackward: (x, upstream, logScale) => backward(h, featureMap.keyBackward, key, x, upstream, logScale),
   };
+}
+
+function row(x: Float64Array, i: number, width: number): Float64Array {
+  return x.subarray(i * width, (i + 1) * width);
+}
+
+/** Adds the log of a factor to the scale of each row, and multiplies the features by its sign. */
+function joined(
+  { log, sign }: LogFactor,
+  dim: number,
+  count: number,
+  stabilized: (x: Float64Array) => StabilizedFeatures,
+): (x: Float64Array) => StabilizedFeatures {
+  return (x) => {
+    const { features, logScale } = stabilized(x);
+    const signs = logScale.map((_, i) => sign(row(x, i, dim)));
+    return {
+      features: features.map((value, i) => value * signs[Math.floor(i / count)]!),
+      logScale: logScale.map((scale, i) => scale + log(row(x, i, dim))),
+    };
+  };
+}
+
+function unscaled({ features, logScale }: StabilizedFeatures, count: number): Float64Array {
+  return features.map((value, i) => (value === 0 ? 0 : value * Math.exp(logScale[Math.floor(i / count)]!)));
+}
+
+/** phi = s exp(l) phi_0: dx = s exp(l) phi_0'(x) upstream + (sum of upstream phi) dl/dx. */
+function backward(
+  { log, sign, logGradient }: LogFactor,
+  withoutFactor: FeatureMap["queryBackward"],
+  stabilized: (x: Float64Array) => StabilizedFeatures,
+  x: Float64Array,
+  upstream: Float64Array,
+  logScale: Float64Array | undefined,
+): Float64Array {
+  const { features, logScale: logs } = stabilized(x);
+  requireLength("upstream", upstream, features.length);
+  const rows = logs.length;
+  const count = features.length / rows;
+  const dim = x.length / rows;
+  const relative = logs.map((_, i) => scaleOfRow(logScale, i, rows) - log(row(x, i, dim)));
+  const signed = upstream.map((value, i) => value * sign(row(x, Math.floor(i / count), dim)));
+  const out = withoutFactor(x, signed, relative);
+  for (let i = 0; i < rows; i++) {
+    const phi = row(features, i, count);
+    const sum = row(upstream, i, count).reduce((total, value, m) => total + value * phi[m]!, 0);
+    if (sum === 0) continue;
+    const slope = sum * Math.exp(logs[i]! - scaleOfRow(logScale, i, rows));
+    const gradient = logGradient(row(x, i, dim));
+    for (let l = 0; l < dim; l++) out[i * dim + l]! += slope * gradient[l]!;
+  }
+  return out;
 }

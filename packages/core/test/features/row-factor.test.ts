@@ -18,8 +18,11 @@ const [query, key, value] = [normals(rows * dim, 1, 0.8), normals(rows * dim, 2,
 const keyMask = Array.from({ length: rows }, (_, j) => [1, 0, 0.5][j % 3]!);
 const projection = { kind: "orthogonal", count: 16, dim, seed: 1 } as const;
 
-const squares = (x: Float64Array): number => x.reduce((sum, value) => sum + value * value, 0);
-const product = (q: Float64Array, k: Float64Array): number => dotRows(q, k, 0, 0, dim);
+const squares = (x: Float64Array): number => x.reduce((sum, each) => sum + each * each, 0);
+const renormaliser = (x: Float64Array): number => Math.exp(squares(x) / 2);
+const gaussian = (q: Float64Array, k: Float64Array): number => Math.exp(-squares(q.map((v, l) => v - k[l]!)) / 2);
+const softmaxKernel = (q: Float64Array, k: Float64Array): number => Math.exp(dotRows(q, k, 0, 0, dim));
+const constant = (_: Float64Array, k: Float64Array): number => (Number.isNaN(k[0]) ? NaN : 1);
 /** Factors of both signs. */
 const g: RowFactor = { value: (x) => 1 + x[0]!, gradient: (x) => x.map((_, l) => (l === 0 ? 1 : 0)) };
 const h: RowFactor = {
@@ -30,25 +33,23 @@ const h: RowFactor = {
 it.each([{ causal: false }, { causal: true }, { causal: true, keyMask }])(
   "generalized attention with the kernel exp(q.k) is softmax, %j",
   (options) => {
-    const kernel = (q: Float64Array, k: Float64Array) => Math.exp(product(q, k));
     const expected = exactAttention(query, key, value, { dim, ...options });
-    expect(relativeError(generalizedAttention(query, key, value, { dim, kernel, ...options }), expected)).toBeLessThan(
-      1e-14,
-    );
+    expect(
+      relativeError(generalizedAttention(query, key, value, { dim, kernel: softmaxKernel, ...options }), expected),
+    ).toBeLessThan(1e-14);
     // The same, from a Gaussian kernel between the renormalisers of the paper.
-    const renormaliser = (x: Float64Array) => Math.exp(squares(x) / 2);
-    const gaussian = (q: Float64Array, k: Float64Array) => Math.exp(-squares(q.map((v, l) => v - k[l]!)) / 2);
     const renormalised = { dim, kernel: gaussian, queryFactor: renormaliser, keyFactor: renormaliser, ...options };
     expect(relativeError(generalizedAttention(query, key, value, renormalised), expected)).toBeLessThan(1e-13);
   },
 );
 
 it("a row without weight is 0, and hidden keys are never read", () => {
-  const kernel = (_: Float64Array, k: Float64Array) => (Number.isNaN(k[0]) ? NaN : 1);
-  const options = { dim, kernel, queryFactor: (q: Float64Array) => (q[0] === query[0] ? 0 : 1) };
+  const options = { dim, kernel: constant, queryFactor: (q: Float64Array) => (q[0] === query[0] ? 0 : 1) };
   expect(generalizedAttention(query, key, value, options).subarray(0, dim)).toEqual(new Float64Array(dim));
   const spoiled = key.slice().fill(NaN, dim, 2 * dim);
-  expect(generalizedAttention(query, spoiled, value, { dim, kernel, keyMask }).every(Number.isFinite)).toBe(true);
+  expect(generalizedAttention(query, spoiled, value, { dim, kernel: constant, keyMask }).every(Number.isFinite)).toBe(
+    true,
+  );
 });
 
 const descriptions: FeatureMapDescription[] = [
@@ -79,10 +80,10 @@ describe.each(descriptions.map((each) => [each.kind, each] as const))(
 
     it("multiply phi, stabilised or not", () => {
       const map = withRowFactors(base, { queryFactor: g, keyFactor: h });
-      const scaled = (features: Float64Array, x: Float64Array, { value }: RowFactor) =>
+      const scaled = (features: Float64Array, x: Float64Array, factor: RowFactor) =>
         features.map((phi, i) => {
           const row = Math.floor(i / base.count);
-          return phi * value(x.subarray(row * dim, (row + 1) * dim));
+          return phi * factor.value(x.subarray(row * dim, (row + 1) * dim));
         });
       expect(relativeError(map.query(query), scaled(base.query(query), query, g))).toBeLessThan(1e-13);
       expect(relativeError(map.key(key), scaled(base.key(key), key, h))).toBeLessThan(1e-13);
@@ -122,14 +123,17 @@ it("a factor by name is the function of that name, and one of a description the 
     ["exp-half-square", 0.5],
     ["exp-minus-half-square", -0.5],
   ] as const) {
-    const value = (x: Float64Array) => Math.exp(exponent * squares(x));
-    const own = withRowFactors(base, { queryFactor: { value }, keyFactor: { value } });
+    const factor: RowFactor = { value: (x) => Math.exp(exponent * squares(x)) };
+    const own = withRowFactors(base, { queryFactor: factor, keyFactor: factor });
     const named = withRowFactors(base, { queryFactor: name, keyFactor: name });
     const described = createFeatureMap({
-      ...{ version: 1, kind: "generalized", function: "relu", projection },
+      version: 1,
+      kind: "generalized",
+      function: "relu",
+      projection,
       queryFactor: name,
       keyFactor: name,
-    } as FeatureMapDescription);
+    });
     for (const map of [named, described]) {
       expect(relativeError(map.query(query), own.query(query))).toBeLessThan(1e-14);
       expect(relativeError(map.key(key), own.key(key))).toBeLessThan(1e-14);
