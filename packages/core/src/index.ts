@@ -35,7 +35,7 @@ export { coreMatrix } from "./features/exponential-form.ts";
 export type { ExponentialForm } from "./features/exponential-form.ts";
 export type { FeatureMap, KeyStabilizerOptions, StabilizedFeatures } from "./features/feature-map.ts";
 export { generalizedFeatureMap } from "./features/generalized.ts";
-export type { RowFactorName } from "./features/row-factor.ts";
+export type { RowFactorName } from "./features/row-factor-name.ts";
 export { withRowFactors } from "./features/row-factors.ts";
 export type { RowFactor, RowFactors } from "./features/row-factors.ts";
 export { linearExponential } from "./features/linear-exponential.ts";

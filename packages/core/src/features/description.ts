@@ -7,8 +7,8 @@ import { coordinateFields } from "./coordinates.ts";
 import type { HeadCoordinates } from "./coordinates.ts";
 import { elementwiseFunctions } from "./elementwise.ts";
 import type { ElementwiseFunction } from "./elementwise.ts";
-import { rowFactorExponents } from "./row-factor.ts";
-import type { RowFactorName } from "./row-factor.ts";
+import { rowFactorExponents } from "./row-factor-name.ts";
+import type { RowFactorName } from "./row-factor-name.ts";
 
 /** The version of the descriptions that this package writes. It reads this version and older ones. */
 export const descriptionVersion = 1;

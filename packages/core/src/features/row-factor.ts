@@ -1,15 +1,8 @@
 import { requireLength } from "../checks.ts";
 import type { FeatureMap, StabilizedFeatures } from "./feature-map.ts";
+import { rowFactorExponents } from "./row-factor-name.ts";
+import type { RowFactorName } from "./row-factor-name.ts";
 import { scaleKeys, scaleOfRow } from "./stabilizer.ts";
-
-/** exp(|x|^2/2) and exp(-|x|^2/2). With the first as g and h, and a Gaussian kernel, generalized attention is softmax's. */
-export type RowFactorName = "exp-half-square" | "exp-minus-half-square";
-
-/** What |x|^2/2 is multiplied by in the log of each factor. */
-export const rowFactorExponents: Readonly<Record<RowFactorName, 1 | -1>> = {
-  "exp-half-square": 1,
-  "exp-minus-half-square": -1,
-};
 
 /** A factor of a row x `[dim]`, sign(x) exp(log(x)): it may exceed the range of numbers. */
 export interface LogFactor {

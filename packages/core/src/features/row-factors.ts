@@ -2,8 +2,10 @@ import { ArgumentError } from "../errors.ts";
 import { requireOptions } from "../options.ts";
 import { requireFeatureMap } from "./feature-map.ts";
 import type { FeatureMap } from "./feature-map.ts";
-import { multiplyFeatures, namedFactor, rowFactorExponents } from "./row-factor.ts";
-import type { LogFactor, RowFactorName } from "./row-factor.ts";
+import { multiplyFeatures, namedFactor } from "./row-factor.ts";
+import type { LogFactor } from "./row-factor.ts";
+import { rowFactorExponents } from "./row-factor-name.ts";
+import type { RowFactorName } from "./row-factor-name.ts";
 
 /** A function of one query or key x `[dim]`, g or h of 2006.03555, with its gradient if it is to be differentiated. */
 export interface RowFactor {

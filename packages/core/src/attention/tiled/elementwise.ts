@@ -1,5 +1,5 @@
 import { elementwiseFunctions, eluPlusOne } from "../../features/elementwise.ts";
-import { rowFactorExponents } from "../../features/row-factor.ts";
+import { rowFactorExponents } from "../../features/row-factor-name.ts";
 import type { FeatureFamily, FeatureTile } from "./family.ts";
 import type { FeatureMap32 } from "./features.ts";
 import { trigonometricFamily } from "./trigonometric.ts";

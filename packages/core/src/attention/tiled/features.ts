@@ -3,7 +3,7 @@ import { ArgumentError } from "../../errors.ts";
 import { createFeatureMap } from "../../features/create.ts";
 import { checkDescription } from "../../features/description.ts";
 import type { ElementwiseFunction } from "../../features/elementwise.ts";
-import type { RowFactorName } from "../../features/row-factor.ts";
+import type { RowFactorName } from "../../features/row-factor-name.ts";
 import type {
   EluDescription,
   GeneralizedDescription,
