@@ -27,7 +27,7 @@ function requireFloats(argument: string, array: ArrayLike<number>, layout: strin
  *
  * @throws ArgumentError if it is not a typed array of floats, or its length is not a multiple of `width`.
  */
-export function rowCount(argument: string, array: Float64Array, width: number): number {
+export function rowCount(argument: string, array: Float64Array | Float32Array, width: number): number {
   requireFloats(argument, array, `[rows, ${width}]`);
   if (array.length % width !== 0) {
     throw new ArgumentError(argument, `[rows, ${width}] values, a length that is a multiple of ${width}`, array.length);

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { RandomStream, streamPurpose } from "@favor/core";
 import { MomentAccumulator, calibrate, fitLandmarks, refineLandmarks } from "@favor/core/calibration";
 import type { FeatureMapDescription } from "@favor/core";
-import type { AttentionInput, HeadMoments } from "@favor/core/calibration";
+import type { HeadMoments } from "@favor/core/calibration";
 import { expect, test } from "vitest";
 
 import { runHeadJob } from "../src/calibrate/head-job.ts";
@@ -22,14 +22,9 @@ function inputsOf(seed: number): HeadInput[] {
   return Array.from({ length: 6 }, () => ({ query: rows(), key: rows() }));
 }
 
-const inFloat64 = ({ query, key }: HeadInput): AttentionInput => ({
-  query: Float64Array.from(query),
-  key: Float64Array.from(key),
-});
-
 function momentsOf(inputs: readonly HeadInput[]): HeadMoments {
   const accumulator = new MomentAccumulator(dim);
-  for (const { query, key } of inputs.map(inFloat64)) accumulator.add(query, key);
+  for (const { query, key } of inputs) accumulator.add(Float64Array.from(query), Float64Array.from(key));
   return accumulator.moments();
 }
 
@@ -51,12 +46,12 @@ test("refined landmarks are kept where they are nearer on inputs that the fit ha
   const kept = [1, 2, 3, 4].map((seed) => {
     // So few inputs that gradient descent may fit them rather than what is behind them.
     const [inputs, heldOut] = [inputsOf(seed).slice(0, 1 + (seed % 2) * 5), inputsOf(seed + 10)];
-    for (const { query, key } of inputs.map(inFloat64)) accumulator.add(query, key);
+    for (const { query, key } of inputs) accumulator.add(Float64Array.from(query), Float64Array.from(key));
     const moments = accumulator.moments();
     const errorOf = (description: FeatureMapDescription) =>
       runHeadJob({ kind: "error", inputs: heldOut, description, causal: true });
-    const fitted = fitLandmarks(inputs.map(inFloat64), moments, { ...shared, count: 16 });
-    const refined = refineLandmarks(fitted, inputs.map(inFloat64), { ...shared, steps: 30 });
+    const fitted = fitLandmarks(inputs, moments, { ...shared, count: 16 });
+    const refined = refineLandmarks(fitted, inputs, { ...shared, steps: 30 });
     const fit = runHeadJob({ kind: "landmark", inputs, heldOut, moments, ...shared, count: 16, refine: 30 });
     expect(fit.landmarkError).toBe(Math.min(errorOf(fitted), errorOf(refined)));
     expect(errorOf(fit.landmark)).toBe(fit.landmarkError);

@@ -11,6 +11,7 @@ import { calibrate } from "./calibrate.ts";
 import { exactSample } from "./exact-sample.ts";
 import type { BidirectionalSample, CausalSample, ExactSample } from "./exact-sample.ts";
 import { MomentAccumulator } from "./moments.ts";
+import { inFloat64 } from "./attention-input.ts";
 import type { AttentionInput } from "./attention-input.ts";
 import { requireOptions } from "../options.ts";
 import type { OptionNames } from "../options.ts";
@@ -198,7 +199,7 @@ function calibratedOn(
   dim: number,
 ): (count: number, epoch: number) => FeatureMapDescription {
   const accumulator = new MomentAccumulator(dim);
-  for (const { query, key } of inputs) accumulator.add(query, key);
+  for (const { query, key } of inputs) accumulator.add(inFloat64(query), inFloat64(key));
   const calibrated = calibrate(accumulator.moments(), { count: 1, seed: 0 });
   return (count, epoch) => ({ ...calibrated, projection: { ...calibrated.projection, count, epoch } });
 }

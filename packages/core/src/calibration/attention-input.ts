@@ -3,15 +3,23 @@ import type { ExactKeysOptions } from "../attention/hybrid/exact-keys.ts";
 import { requireFinite, requireLength, requireObject, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 
-/** One head's queries `[rows, dim]` and keys `[rows, dim]` in one input sequence, both times d^(-1/4), unpadded. */
+/**
+ * One head's queries `[rows, dim]` and keys `[rows, dim]` in one input sequence, both times d^(-1/4), unpadded. Float32
+ * takes half the memory; all sums are in float64.
+ */
 export interface AttentionInput {
-  readonly query: Float64Array;
-  readonly key: Float64Array;
+  readonly query: Float64Array | Float32Array;
+  readonly key: Float64Array | Float32Array;
   /**
    * `[rows of query]`, ascending: where the queries stand among the keys, if only some of them are given. Exact keys need
    * whole blocks of queries, in causal attention also the block before each. Default: queries 0, 1, 2, ...
    */
   readonly positions?: Uint32Array;
+}
+
+/** The same numbers in float64; not a copy if they are. */
+export function inFloat64(x: Float64Array | Float32Array): Float64Array {
+  return x instanceof Float64Array ? x : Float64Array.from(x);
 }
 
 /** @throws ArgumentError unless `inputs` is an array of objects with a query and a key. */

@@ -9,7 +9,7 @@ import type { SampledAttention } from "./sample-attention.ts";
 
 /**
  * The sums of the fit P ~ Phi_q C Phi_k^T over the inputs of a sample. Takes the logs of Phi_q (each row minus the log
- * of softmax's normaliser) and of Phi_k, `[rows, count]` per input. The columns are scaled to unit mean square by the
+ * of softmax's normaliser) and of Phi_k, `[rows, count]` per input, and overwrites them. The columns are scaled to unit mean square by the
  * factors exp(-queryLogScale_m) and exp(-keyLogScale_n).
  *
  * Where keys are exact, only the other entries of P count, on both sides of the fit. With ALiBi the fit is that of P ~ D o
@@ -83,14 +83,13 @@ function withoutExact(
   return remaining;
 }
 
-/** exp(logs - scale), the scales per column. */
+/** exp(logs - scale), the scales per column, in place: these are the largest arrays of a fit. */
 function exponentials(logs: Float64Array, scale: Float64Array): Float64Array {
-  const out = new Float64Array(logs.length);
   const count = scale.length;
   for (let row = 0; row < logs.length; row += count) {
-    for (let m = 0; m < count; m++) out[row + m] = Math.exp(logs[row + m]! - scale[m]!);
+    for (let m = 0; m < count; m++) logs[row + m] = Math.exp(logs[row + m]! - scale[m]!);
   }
-  return out;
+  return logs;
 }
 
 /** Half the log of the mean of exp(2 x) over the rows of all inputs, per column, `[count]`; 0 for a column of zeros. */

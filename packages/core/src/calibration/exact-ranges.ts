@@ -9,6 +9,12 @@ import type { BlockScorer, ExactKeysOptions } from "../attention/hybrid/exact-ke
 import { ArgumentError } from "../errors.ts";
 import type { AttentionInput } from "./attention-input.ts";
 
+/** Queries, keys and where the queries stand among them. */
+interface PlacedInput extends Required<AttentionInput> {
+  readonly query: Float64Array;
+  readonly key: Float64Array;
+}
+
 /** Per query the keys that are exact, as ascending ranges [from, to, ...] below those that it attends to. */
 export type RowRanges = readonly (readonly number[])[];
 
@@ -17,7 +23,7 @@ export type RowRanges = readonly (readonly number[])[];
  * of a block share theirs. Blocks are scored once for candidates that differ in their number alone.
  */
 export function exactRangesOf(
-  { query, key, positions }: Required<AttentionInput>,
+  { query, key, positions }: PlacedInput,
   dim: number,
   places: Uint32Array,
   candidates: readonly (ExactKeysOptions | undefined)[],

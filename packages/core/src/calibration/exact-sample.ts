@@ -4,9 +4,16 @@ import { requireInteger, rowCount } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { multiplyTransposed } from "../linear-algebra/products.ts";
 import { RandomStream, streamPurpose } from "../random/stream.ts";
-import { requireInputs } from "./attention-input.ts";
+import { inFloat64, requireInputs } from "./attention-input.ts";
 import type { AttentionInput } from "./attention-input.ts";
 import { requireOptions } from "../options.ts";
+
+interface SampledInput {
+  /** `[rows, dim]`. */
+  readonly query: Float64Array;
+  /** `[rows, dim]`. */
+  readonly key: Float64Array;
+}
 
 /** Softmax attention of a sample in which every query sees every key. */
 export interface BidirectionalSample {
@@ -15,7 +22,7 @@ export interface BidirectionalSample {
   /** ALiBi's slope m; 0: none. */
   readonly slope: number;
   /** Per input, besides its query and key, P `[queries, keys]`: softmax attention, whose rows sum to 1. */
-  readonly inputs: readonly (AttentionInput & { readonly attention: Float64Array })[];
+  readonly inputs: readonly (SampledInput & { readonly attention: Float64Array })[];
 }
 
 /** Softmax attention of a sample in which query i sees the keys 0..i, by what it makes of random values. */
@@ -25,7 +32,7 @@ export interface CausalSample {
   /** ALiBi's slope m; 0: none. */
   readonly slope: number;
   /** Per input, besides its query and key, Gaussian values V and the output P V, both `[rows, dim]`. */
-  readonly inputs: readonly (AttentionInput & { readonly value: Float64Array; readonly output: Float64Array })[];
+  readonly inputs: readonly (SampledInput & { readonly value: Float64Array; readonly output: Float64Array })[];
 }
 
 /** The softmax attention of a sample. It needs no feature map, so it is computed once for all candidates. */
@@ -75,7 +82,7 @@ export function exactSample(
       const why = causal ? "causal attention" : "ALiBi";
       throw new ArgumentError(`inputs[${i}].key`, `as many keys as queries, ${queries}, for ${why}`, keys);
     }
-    return queries === 0 || keys === 0 ? [] : [{ query, key, queries, keys }];
+    return queries === 0 || keys === 0 ? [] : [{ query: inFloat64(query), key: inFloat64(key), queries, keys }];
   });
   if (filled.length === 0) {
     throw new ArgumentError("inputs", "at least one input with queries and keys", `${inputs.length} empty ones`);

@@ -2,6 +2,7 @@ import type { ExactKeysOptions } from "../attention/hybrid/exact-keys.ts";
 import type { HeadCoordinates } from "../features/coordinates.ts";
 import { multiplyTransposed } from "../linear-algebra/products.ts";
 import type { RandomStream } from "../random/stream.ts";
+import { inFloat64 } from "./attention-input.ts";
 import type { AttentionInput } from "./attention-input.ts";
 import { exactRangesOf, forEachOther } from "./exact-ranges.ts";
 import type { RowRanges } from "./exact-ranges.ts";
@@ -80,9 +81,10 @@ export function sampleAttentionForEach(
   let taken = 0;
   for (const index of stream.permutation(inputs.length)) {
     if (taken >= rows) break;
-    const { query, key } = inputs[index]!;
-    if (query.length === 0 || key.length === 0) continue;
-    const { positions = Uint32Array.from({ length: query.length / dim }, (_, i) => i) } = inputs[index]!;
+    const input = inputs[index]!;
+    if (input.query.length === 0 || input.key.length === 0) continue;
+    const [query, key] = [inFloat64(input.query), inFloat64(input.key)];
+    const { positions = Uint32Array.from({ length: query.length / dim }, (_, i) => i) } = input;
     const chosen = sampledQueries(positions, window, stream);
     const selected = new Float64Array(chosen.length * dim);
     for (const [target, row] of chosen.entries()) {

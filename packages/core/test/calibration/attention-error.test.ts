@@ -8,14 +8,15 @@ import {
   selectFeatureMap,
   selectSeed,
 } from "../../src/calibration/index.ts";
-import type { AttentionInput, HeadMoments } from "../../src/calibration/index.ts";
+import type { HeadMoments } from "../../src/calibration/index.ts";
 import { createFeatureMap, exactAttention, favorCausalAttention } from "../../src/index.ts";
 import type { FeatureMapDescription } from "../../src/index.ts";
 import { normals } from "../features/samples.ts";
+import type { Sequence } from "./sequences.ts";
 
 describe("attention error", () => {
   const dim = 4;
-  const inputs: AttentionInput[] = [1, 2, 3].map((seed) => ({
+  const inputs: Sequence[] = [1, 2, 3].map((seed) => ({
     query: normals(20 * dim, seed, 0.8),
     key: normals(25 * dim, seed + 10, 0.8).map((value, i) => value + (i % dim)),
   }));
@@ -48,7 +49,7 @@ describe("attention error", () => {
   });
 
   it("in causal attention is that of the attention matrices, up to the chance of the values", () => {
-    const sequences: AttentionInput[] = Array.from({ length: 40 }, (_, i) => ({
+    const sequences: Sequence[] = Array.from({ length: 40 }, (_, i) => ({
       query: normals(24 * dim, 2 * i, 0.8),
       key: normals(24 * dim, 2 * i + 1, 0.8),
     }));

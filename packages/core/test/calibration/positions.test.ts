@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import { blockLogMask, chooseBlocks, exactRanges, resolveExactKeys } from "../../src/attention/hybrid/exact-keys.ts";
-import { hybridSample } from "../../src/calibration/index.ts";
+import { exactSample, hybridSample } from "../../src/calibration/index.ts";
 import { RandomStream, streamPurpose } from "../../src/random/stream.ts";
 
 const dim = 4;
@@ -50,5 +50,13 @@ describe("an input of some queries", () => {
     expect(() => sample(blocks([7], 16), true)).toThrow(/queries 96 to 111, which choose blocks/);
     expect(() => sample(Uint32Array.of(5, 5))).toThrow(/positions\[1\]/);
     expect(() => sample(Uint32Array.of(320))).toThrow(/positions\[0\]/);
+  });
+
+  it("may be in float32, for the same sample as its numbers in float64", () => {
+    const [query32, key32] = [Float32Array.from(query), Float32Array.from(key)];
+    const inFloat32 = hybridSample([{ query: query32, key: key32 }], dim, { exactKeys });
+    const widened = [{ query: Float64Array.from(query32), key: Float64Array.from(key32) }];
+    expect(inFloat32).toEqual(hybridSample(widened, dim, { exactKeys }));
+    expect(exactSample([{ query: query32, key: key32 }], dim)).toEqual(exactSample(widened, dim));
   });
 });

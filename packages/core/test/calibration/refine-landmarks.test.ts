@@ -16,13 +16,13 @@ import {
   refineLandmarks,
 } from "../../src/calibration/index.ts";
 import type { FeatureMapDescription, LandmarkDescription } from "../../src/index.ts";
-import type { AttentionInput } from "../../src/calibration/index.ts";
 import { balance } from "../../src/calibration/balance.ts";
 import { attentionLoss } from "../../src/calibration/refine-landmarks.ts";
 import { sampleAttention } from "../../src/calibration/sample-attention.ts";
 import { relativeError } from "../attention/samples.ts";
 import { normals } from "../features/samples.ts";
 import { sequences } from "./sequences.ts";
+import type { Sequence } from "./sequences.ts";
 
 const dim = 8;
 const count = 16;
@@ -33,7 +33,7 @@ const moments = accumulator.moments();
 const landmarks = fitLandmarks(train, moments, { count, seed: 0 });
 
 /** Later keys are shifted: what a query attends to depends on where it stands. */
-function drifting(inputs: readonly AttentionInput[]): AttentionInput[] {
+function drifting(inputs: readonly Sequence[]): Sequence[] {
   return inputs.map(({ query, key }) => ({
     query,
     key: key.map((value, i) => (i % dim < 2 ? value + (1.5 * i) / key.length : value)),
@@ -41,7 +41,7 @@ function drifting(inputs: readonly AttentionInput[]): AttentionInput[] {
 }
 
 /** |out_hat - out| / |out| of causal attention to Gaussian values. */
-function causalError(description: FeatureMapDescription, inputs: readonly AttentionInput[]): number {
+function causalError(description: FeatureMapDescription, inputs: readonly Sequence[]): number {
   const featureMap = createFeatureMap(description);
   let squares = 0;
   let norm = 0;

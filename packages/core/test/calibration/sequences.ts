@@ -1,8 +1,13 @@
-import type { AttentionInput } from "../../src/calibration/index.ts";
 import { normals } from "../features/samples.ts";
 
+/** One head's queries and keys, `[rows, dim]`. */
+export interface Sequence {
+  readonly query: Float64Array;
+  readonly key: Float64Array;
+}
+
 /** A peaked head: queries and keys share noisy prototypes, off-centre. */
-export function sequences(number: number, length: number, seed: number, amplitude = 0.9): AttentionInput[] {
+export function sequences(number: number, length: number, seed: number, amplitude = 0.9): Sequence[] {
   const dim = 8;
   const prototypes = normals(12 * dim, 77, amplitude);
   return Array.from({ length: number }, (_, s) => {

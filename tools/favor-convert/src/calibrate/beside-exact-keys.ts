@@ -7,7 +7,6 @@ import type { ExactKeys } from "@favor/rewriter";
 import type { HeadSample } from "./head-sample.ts";
 import { fitFeatures } from "./landmark-fit.ts";
 import type { LandmarkFit } from "./landmark-fit.ts";
-import { inFloat64 } from "./samples.ts";
 import type { HeadInput } from "./samples.ts";
 
 /** Compares exact keys by what is lost if all others are dropped. */
@@ -58,13 +57,13 @@ export interface PartErrors {
 }
 
 export function survey({ inputs, dim, candidates, causal }: SurveyJob): number[] {
-  return samplesOf(inputs.map(inFloat64), dim, candidates, causal).map((sample) => errorOf(undefined, sample));
+  return samplesOf(inputs, dim, candidates, causal).map((sample) => errorOf(undefined, sample));
 }
 
 /** @throws FavorError "degenerate-fit". */
 export function fitBeside(job: BesideJob): BesideFit[] {
   const { moments, exactKeys, counts, causal, refine, seed, layer, head } = job;
-  const [inputs, heldOut] = [job.inputs.map(inFloat64), job.heldOut.map(inFloat64)];
+  const { inputs, heldOut } = job;
   const [sample] = heldOut.length === 0 ? [] : samplesOf(heldOut, moments.dim, [exactKeys], causal);
   const options = { seed, layer, head, causal, ...(!job.toAllKeys && { exactKeys: inCore(exactKeys) }) };
   const error = sample && ((description: FeatureMapDescription): number => errorOf(description, sample));
@@ -75,7 +74,7 @@ export function fitBeside(job: BesideJob): BesideFit[] {
 export function errorsOfParts({ inputs, dim, exactKeys, description, causal }: PartsJob): PartErrors {
   const { window, chosenBlocks = 0 } = exactKeys;
   const [whole, near = whole] = samplesOf(
-    inputs.map(inFloat64),
+    inputs,
     dim,
     chosenBlocks === 0 ? [exactKeys] : [exactKeys, { window }],
     causal,

@@ -76,7 +76,7 @@ export async function fitSites(
   let moments = gathered;
   const longest = Math.max(0, ...fitted.map((index) => lengths[index]!));
   const counted: Run = async (job) => {
-    const result = await pool.run(job, { keepsInputs: plans.length > 1 });
+    const result = await pool.run(job);
     if (job.kind !== "survey" && job.kind !== "beside") progress.advance(1);
     return result;
   };

@@ -8,7 +8,6 @@ import type { BesideFit, BesideJob, PartErrors, PartsJob, SurveyJob } from "./be
 import type { HeadSample } from "./head-sample.ts";
 import { fitFeatures } from "./landmark-fit.ts";
 import type { LandmarkFit } from "./landmark-fit.ts";
-import { inFloat64 } from "./samples.ts";
 import type { HeadInput } from "./samples.ts";
 
 /** Landmark features: k-means and a fitted core, then `refine` steps of gradient descent. */
@@ -87,7 +86,7 @@ function fitHead(job: LandmarkJob): LandmarkFit {
   const options = { seed, layer, head, causal, slope };
   const error = (description: FeatureMapDescription): number => errorOf({ ...job, description, inputs: heldOut });
   const errorOnHeldOut = heldOut.length === 0 ? undefined : error;
-  return fitFeatures(job.inputs.map(inFloat64), moments, [count], options, refine, errorOnHeldOut)[0]!;
+  return fitFeatures(job.inputs, moments, [count], options, refine, errorOnHeldOut)[0]!;
 }
 
 /** |P_hat - P|_F / |P|_F over the sample. */
@@ -101,18 +100,17 @@ const comparedRows = 128;
 
 /** Softmax attention of some rows; of all in causal attention and with ALiBi, where their places count. */
 function sampleOf(inputs: readonly HeadInput[], dim: number, causal: boolean, slope: number): ExactSample {
-  const whole = inputs.map(inFloat64);
-  if (causal || slope > 0) return exactSample(whole, dim, { causal, slope });
+  if (causal || slope > 0) return exactSample(inputs, dim, { causal, slope });
   return exactSample(
-    whole.map(({ query, key }) => ({ query: someRows(query, dim, comparedRows), key })),
+    inputs.map(({ query, key }) => ({ query: someRows(query, dim, comparedRows), key })),
     dim,
   );
 }
 
-function someRows(x: Float64Array, dim: number, most: number): Float64Array {
+function someRows(x: Float32Array, dim: number, most: number): Float32Array {
   const rows = x.length / dim;
   if (rows <= most) return x;
-  const out = new Float64Array(most * dim);
+  const out = new Float32Array(most * dim);
   for (let i = 0; i < most; i++) {
     const row = Math.floor(((i + 0.5) * rows) / most);
     out.set(x.subarray(row * dim, (row + 1) * dim), i * dim);

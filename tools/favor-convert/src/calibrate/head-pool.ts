@@ -14,7 +14,6 @@ const workerPath = import.meta.url.endsWith(".ts")
 
 interface Waiting {
   readonly job: HeadJob;
-  readonly keepsInputs: boolean;
   resolve(result: ReturnType<typeof runHeadJob>): void;
   reject(error: unknown): void;
 }
@@ -32,18 +31,11 @@ export class HeadPool {
     this.#idle.push(...this.#workers);
   }
 
-  /**
-   * @param options.keepsInputs - whether the job's inputs are needed afterwards; default: only for kinds of jobs that share
-   * inputs with others.
-   * @throws what {@link runHeadJob} throws.
-   */
-  async run<Job extends HeadJob>(
-    job: Job,
-    { keepsInputs = false }: { readonly keepsInputs?: boolean } = {},
-  ): Promise<HeadResult<Job>> {
+  /** @throws what {@link runHeadJob} throws. */
+  async run<Job extends HeadJob>(job: Job): Promise<HeadResult<Job>> {
     if (this.#workers.length === 0) return runHeadJob(job);
     return new Promise<ReturnType<typeof runHeadJob>>((resolve, reject) => {
-      this.#queue.push({ job, keepsInputs, resolve, reject });
+      this.#queue.push({ job, resolve, reject });
       this.#next();
     }) as Promise<HeadResult<Job>>;
   }
@@ -72,16 +64,8 @@ export class HeadPool {
       for (const { reject } of [waiting, ...this.#queue.splice(0)]) reject(error);
     };
     worker.once("message", answered).once("error", failed);
-    worker.postMessage(waiting.job, waiting.keepsInputs ? [] : buffersOf(waiting.job));
+    worker.postMessage(waiting.job);
   }
-}
-
-/** The inputs' memory is transferred, not copied, because it is no longer needed here. */
-function buffersOf(job: HeadJob): ArrayBuffer[] {
-  // Other fits of the same inputs may follow.
-  if (job.kind === "survey" || job.kind === "beside") return [];
-  const inputs = "heldOut" in job ? [...job.inputs, ...job.heldOut] : job.inputs;
-  return inputs.flatMap(({ query, key }) => [query.buffer as ArrayBuffer, key.buffer as ArrayBuffer]);
 }
 
 function errorOf(answer: Exclude<HeadAnswer, { result: unknown }>): Error {

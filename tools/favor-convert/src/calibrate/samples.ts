@@ -1,4 +1,3 @@
-import type { AttentionInput } from "@favor/core/calibration";
 import type { SampleTap } from "@favor/rewriter";
 import type { Tensor } from "onnxruntime-node";
 
@@ -7,7 +6,7 @@ import type { ModelRunner } from "@favor/measure";
 import type { MomentSums } from "./moments.ts";
 import { keptCount, keptQueries } from "./sampled-rows.ts";
 
-/** One head's queries and keys in one input. */
+/** One head's queries and keys in one input, in memory that threads share. */
 export interface HeadInput {
   /** `[rows, dim]`. */
   readonly query: Float32Array;
@@ -15,10 +14,6 @@ export interface HeadInput {
   readonly key: Float32Array;
   /** Where the queries stand among the keys, if not all are here. */
   readonly positions?: Uint32Array;
-}
-
-export function inFloat64({ query, key, positions }: HeadInput): AttentionInput {
-  return { query: Float64Array.from(query), key: Float64Array.from(key), ...(positions && { positions }) };
 }
 
 /** Queries and keys of one site, by head and sequence, with one input per entry of the attention's batch. */
@@ -123,13 +118,23 @@ function inputsOf(
     const isPart = !isWhole(tap, whole) && query.length === key.length;
     const positions = isPart ? keptQueries(query.length / tap.dim, window, { seed, number }) : undefined;
     return positions === undefined
-      ? { query: query.slice(), key: key.slice() }
-      : { query: rowsAt(query, positions, tap.dim), key: key.slice(), positions };
+      ? { query: shared(query), key: shared(key) }
+      : { query: rowsAt(query, positions, tap.dim), key: shared(key), positions };
   });
 }
 
+function shared(x: Float32Array): Float32Array {
+  const copy = sharedFloats(x.length);
+  copy.set(x);
+  return copy;
+}
+
+function sharedFloats(length: number): Float32Array {
+  return new Float32Array(new SharedArrayBuffer(length * Float32Array.BYTES_PER_ELEMENT));
+}
+
 function rowsAt(x: Float32Array, rows: Uint32Array, dim: number): Float32Array {
-  const out = new Float32Array(rows.length * dim);
+  const out = sharedFloats(rows.length * dim);
   for (const [i, row] of rows.entries()) out.set(x.subarray(row * dim, (row + 1) * dim), i * dim);
   return out;
 }
