@@ -41,7 +41,7 @@ export const shownForms = { features: 256, exactKeys: { window: 64, chosenBlocks
  * Peak memory of hybrid attention as a multiple of its keys and values, measured with blocks of 64 and 8 chosen
  * (docs/adr/0022-hybrid-attention-in-onnx.md).
  */
-const hybridShare = 6.2;
+const hybridShare = 5.5;
 
 /**
  * Computes the memory of one forward pass by following which values are alive after each node, in the order of the

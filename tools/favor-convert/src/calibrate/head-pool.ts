@@ -64,7 +64,7 @@ export class HeadPool {
       for (const { reject } of [waiting, ...this.#queue.splice(0)]) reject(error);
     };
     worker.once("message", answered).once("error", failed);
-    worker.postMessage(waiting.job);
+    worker.postMessage(waiting.job, []);
   }
 }
 

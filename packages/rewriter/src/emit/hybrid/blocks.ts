@@ -28,6 +28,19 @@ export function padRows(build: NodeBuilder, value: string, { rows, length }: Blo
   return pad(build, value, 2, build.op("Sub", [rows, length]), filler);
 }
 
+/**
+ * The numbers of the rows of each block, counted through [groups x length, width], int64 [groups x blocks, rows per block]. A
+ * row that is none repeats the last one.
+ *
+ * @param groups batches times heads, a list of one integer
+ */
+export function rowNumbers(build: NodeBuilder, groups: string, { length, width, rows }: Blocks): string {
+  const last = build.op("Sub", [length, build.integers([1])]);
+  const within = build.extreme("Min", [build.range(rows), last]);
+  const starts = build.unsqueeze(build.op("Mul", [build.range(groups), length]), [1]);
+  return build.op("Reshape", [build.op("Add", [starts, within]), build.integers([-1, width])]);
+}
+
 /** [batch, heads, 1, length] to [batch, heads, length, 1]. */
 export function asColumn(build: NodeBuilder, row: string): string {
   return build.transpose(row, [0, 1, 3, 2]);

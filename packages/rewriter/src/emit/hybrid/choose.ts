@@ -10,8 +10,9 @@ const meansAtOnce = 64;
 
 /** What chooses blocks of keys for blocks of queries. */
 export interface Choosers {
-  /** Scaled, [batch, heads, queries, dim]. */
+  /** [batch, heads, queries, dim], and what their logits are multiplied by. */
   readonly query: string;
+  readonly logitScale: number;
   /** Booleans [batch, heads or 1, 1, queries]: which queries count; undefined: all. */
   readonly keep: string | undefined;
   readonly dim: number;
@@ -36,7 +37,7 @@ export function blockScores(build: NodeBuilder, choosers: Choosers, columns: str
   const groups = queries.width / group;
   const scan = new BlockScan(build, queries.count, Math.max(1, Math.floor(meansAtOnce / groups)));
   const { inner } = scan;
-  const rows = scan.rowsOf(widenQueries(build, means, undefined), 2);
+  const rows = scan.rowsOf(widenQueries(build, means), 2);
   const shape = inner.op("Shape", [rows]);
   const outer = inner.slice(shape, 0, 0, 2);
   const blockCount = inner.slice(shape, 0, 2, 3);
@@ -71,12 +72,12 @@ function ofBlockBefore(build: NodeBuilder, scores: string): string {
 }
 
 /**
- * The means of each group of queries that count, [batch, heads, blocks, groups, dim], and 1 for each group that has any,
+ * The scaled means of each group of queries that count, [batch, heads, blocks, groups, dim], and 1 for each group that has any,
  * [batch or 1, heads or 1, blocks, groups, 1].
  */
 function averaged(
   build: NodeBuilder,
-  { query, keep, queries, dim, group }: Choosers,
+  { query, logitScale, keep, queries, dim, group }: Choosers,
 ): { means: string; counts: string } {
   const one = build.scalar(1);
   const weight =
@@ -90,8 +91,9 @@ function averaged(
     return build.squeeze(build.reduceSum(split, 4), [4]);
   };
   const sizes = sums(weight, 1);
+  const divisor = build.op("Div", [build.op("Max", [sizes, one]), build.scalar(logitScale)]);
   return {
-    means: build.op("Div", [sums(shown, dim), build.op("Max", [sizes, one])]),
+    means: build.op("Div", [sums(shown, dim), divisor]),
     counts: build.op("Min", [sizes, one]),
   };
 }

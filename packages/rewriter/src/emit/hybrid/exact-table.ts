@@ -2,7 +2,7 @@ import { DataType } from "@favor/onnx";
 import type { NodeBuilder } from "@favor/onnx/graph";
 import { maskedLog } from "../../stateful/log-range.ts";
 import { asColumn, padRows, type Blocks } from "./blocks.ts";
-import { farTail, keyTail, widenKeys, widening } from "./widened.ts";
+import { biasColumns, farTail, keyTail, widening } from "./widened.ts";
 
 /** Rows that are gathered together. Blocks are multiples of it. */
 export const piece = 8;
@@ -29,9 +29,7 @@ export interface Keys {
 
 /** All keys and values that can be exact, as rows from which each block of queries gathers its own. */
 export interface ExactTable {
-  /** k' of the blocks, [batch, key heads, rows, dim + 8]. */
-  readonly blocks: string;
-  /** These, and 16 rows more. */
+  /** k', [batch, key heads, rows + 16, dim + 8]: those of the blocks first. */
   readonly keys: string;
   /** [batch, key heads, rows + 16, valueDim] */
   readonly values: string;
@@ -40,46 +38,50 @@ export interface ExactTable {
 }
 
 /** @param first whether the first key that the mask shows is exact for all, and in no block */
-export function exactTable(
-  build: NodeBuilder,
-  given: Keys,
-  dim: number,
-  blocks: Blocks,
-  hasFirst: boolean,
-): ExactTable {
+export function exactTable(build: NodeBuilder, given: Keys, blocks: Blocks, hasFirst: boolean): ExactTable {
   const { key, value, keep } = given;
   const first = hasFirst ? firstKey(build, keep) : undefined;
   const counts = first === undefined ? keep : countsInBlock(build, keep, first, blocks);
-  const wide = widenKeys(build, padRows(build, key, blocks), biases(build, counts, blocks));
-  const outer = build.slice(build.op("Shape", [key]), 0, 0, 2);
-  const rows = (count: number, width: number, values: readonly number[]): string => {
-    const shape = build.concat([outer, build.integers([count, width])], 0);
-    const constant = build.floats("rows", [1, 1, values.length / width, width], values);
-    return build.op("Expand", [constant, shape]);
-  };
-  const hidden = [...zeros(dim), ...keyTail(maskedLog)];
-  const afterFirst = rows(added.count - 1, dim + widening, [
-    ...zeros(dim),
-    ...farTail,
-    ...Array.from({ length: added.count - 2 }, () => hidden).flat(),
-  ]);
-  const firstKeyRow =
-    first === undefined
-      ? rows(1, dim + widening, hidden)
-      : build.concat([rowOf(build, key, first), rows(1, widening, keyTail(0))], 3);
-  const valueDim = build.dimension(value, 3);
-  const zeroValues = (count: number): string =>
-    build.op("Expand", [build.scalar(0), build.concat([outer, build.integers([count]), valueDim], 0)]);
-  const firstValue = first === undefined ? zeroValues(1) : rowOf(build, value, first);
   return {
-    blocks: wide,
-    keys: build.concat([wide, firstKeyRow, afterFirst], 2),
-    values: build.concat([padRows(build, value, blocks), firstValue, zeroValues(added.count - 1)], 2),
+    keys: build.concat([tableRows(build, key, first, blocks), keyTails(build, key, counts, hasFirst, blocks)], 3),
+    values: tableRows(build, value, first, blocks),
     inBlocks: counts,
   };
 }
 
-const zeros = (count: number): number[] => Array.from({ length: count }, () => 0);
+/** The rows of the blocks, that of the first key, and zeros. */
+function tableRows(build: NodeBuilder, value: string, first: First | undefined, { rows, length }: Blocks): string {
+  const shape = build.op("Shape", [value]);
+  const [outer, width] = [build.slice(shape, 0, 0, 2), build.slice(shape, 0, 3, 4)];
+  const zeros = (count: string): string =>
+    build.op("Expand", [build.scalar(0), build.concat([outer, count, width], 0)]);
+  const firstRow = first === undefined ? zeros(build.integers([1])) : rowOf(build, value, first);
+  const padding = zeros(build.op("Sub", [rows, length]));
+  return build.concat([value, padding, firstRow, zeros(build.integers([added.count - 1]))], 2);
+}
+
+/** What widens the rows of the table, [batch, key heads, rows + 16, 8]. */
+function keyTails(
+  build: NodeBuilder,
+  key: string,
+  counts: string | undefined,
+  hasFirst: boolean,
+  blocks: Blocks,
+): string {
+  const inBlocks = biasColumns(build, biases(build, counts, blocks));
+  const hidden = keyTail(maskedLog);
+  const after = [hasFirst ? keyTail(0) : hidden, farTail, ...Array.from({ length: added.count - 2 }, () => hidden)];
+  const outer = build.slice(build.op("Shape", [inBlocks]), 0, 0, 2);
+  const addedTails = build.op("Expand", [
+    build.floats("after_blocks", [1, 1, added.count, widening], after.flat()),
+    build.concat([outer, build.integers([1, 1])], 0),
+  ]);
+  const groups = build.slice(build.op("Shape", [key]), 0, 0, 2);
+  return build.op("Expand", [
+    build.concat([inBlocks, addedTails], 2),
+    build.concat([groups, build.integers([1, 1])], 0),
+  ]);
+}
 
 /** 0 where a key counts and far below where not, padding included: [batch or 1, heads or 1, rows, 1]. */
 function biases(build: NodeBuilder, counts: string | undefined, blocks: Blocks): string {

@@ -5,8 +5,13 @@ import type { ScaledFeatures } from "./scaled-features.ts";
 
 /** What features estimate for the keys of all blocks that are not exact for a block of queries. */
 export interface FarField {
-  /** The sum of values, [batch, heads, query blocks, rows per block, valueDim], and of weights, [.., 1], on one scale. */
-  readonly sum: string;
+  /** M */
+  readonly count: number;
+  /** phi(Q), [batch, heads, queries, M]. */
+  readonly query: string;
+  /** phi(K)^T V of the far keys of each block of queries, [batch, heads, query blocks, M, valueDim]. */
+  readonly state: string;
+  /** phi(Q) phi(K)^T 1, [batch, heads, query blocks, rows per block, 1], on the scale of the state. */
   readonly mass: string;
   /** The log of the weight, [batch, heads, query blocks, rows per block, 1]; finite. */
   readonly log: string;
@@ -49,8 +54,8 @@ export function blockSums(
 }
 
 /**
- * The far field of each block of queries: phi(Q) times the sum of the blocks that are far from it, relative to the largest
- * of their scales. Nothing is subtracted from a total.
+ * The far field of each block of queries: phi(Q) and the sum of the blocks that are far from it, relative to the largest of
+ * their scales. Nothing is subtracted from a total.
  *
  * @param isFar booleans [batch or 1, heads or 1, query blocks, key blocks]
  */
@@ -76,7 +81,9 @@ export function farField(
   const rowLog = build.op("Add", [inBlocks(build, features.queryLog, queries), build.unsqueeze(largest, [4])]);
   const log = build.op("Add", [build.op("Log", [mass]), rowLog]);
   return {
-    sum: build.op("MatMul", [query, state]),
+    count: features.count,
+    query: features.query,
+    state,
     mass,
     log: build.op("Max", [log, build.scalar(maskedLog)]),
   };

@@ -52,23 +52,22 @@ export function emitHybrid(
 function emitLong(
   build: NodeBuilder,
   site: AttentionSite,
-  unscaled: string,
+  query: string,
   given: Keys,
   features: ScaledFeatures | undefined,
   { window, chosenBlocks, group }: SiteExactKeys,
 ): string {
   const { valueDim, headDim: dim, logitScale, kind, causal } = site;
   const hasNear = kind === "self";
-  const queries = cutBlocks(build, build.dimension(unscaled, 2), window);
+  const queries = cutBlocks(build, build.dimension(query, 2), window);
   const keys = hasNear ? queries : cutBlocks(build, build.dimension(given.key, 2), window);
-  const table = exactTable(build, given, dim, keys, hasNear);
-  const query = logitScale === 1 ? unscaled : build.op("Mul", [unscaled, build.scalar(logitScale)]);
+  const table = exactTable(build, given, keys, hasNear);
 
   let isFar = blocksWithKeys(build, table.inBlocks, keys);
   if (hasNear) isFar = build.op("And", [isFar, notNear(build, keys, causal)]);
   let blocks = hasNear ? nearBlocks(build, keys, causal) : undefined;
   if (chosenBlocks > 0) {
-    const choosers = { query, keep: hasNear ? given.keep : undefined, dim, queries, keys, causal, group };
+    const choosers = { query, logitScale, keep: hasNear ? given.keep : undefined, dim, queries, keys, causal, group };
     const scores = blockScores(build, choosers, keyMeans(build, given, table, keys, dim));
     const choice = chooseBlocks(build, scores, isFar, chosenBlocks);
     blocks = blocks === undefined ? choice.blocks : beside(build, blocks, choice.blocks);
@@ -79,7 +78,18 @@ function emitLong(
     farField(build, features, blockSums(build, features, given.value, table.inBlocks, keys), isFar, queries);
   const near = hasNear ? (causal ? 2 : 3) : 0;
   const pieces = piecesOf(build, blocks!, table, keys);
-  return attend(build, { query, table, pieces, exactBlocks: near + chosenBlocks, far, queries, dim, valueDim, causal });
+  return attend(build, {
+    query,
+    logitScale,
+    table,
+    pieces,
+    exactBlocks: near + chosenBlocks,
+    far,
+    queries,
+    dim,
+    valueDim,
+    causal,
+  });
 }
 
 /** Near blocks [1, 1, query blocks, near] before chosen ones [batch, heads, query blocks, chosen]. */

@@ -3,7 +3,7 @@ import type { NodeBuilder } from "@favor/onnx/graph";
 import { maskedLog } from "../../stateful/log-range.ts";
 import { branch } from "../branch.ts";
 import { asColumn, padRows, type Blocks } from "./blocks.ts";
-import type { ExactTable, Keys } from "./exact-table.ts";
+import { afterBlocks, piece, type ExactTable, type Keys } from "./exact-table.ts";
 import { widenKeys } from "./widened.ts";
 
 /** The most keys, or means of keys, that queries are compared with to choose blocks. */
@@ -23,7 +23,7 @@ export function keyMeans(build: NodeBuilder, { key }: Keys, table: ExactTable, b
     build,
     isLong,
     (inner) => inner.transpose(averagedKeys(inner, key, table.inBlocks, blocks, dim), [0, 1, 3, 2]),
-    (inner) => inner.transpose(table.blocks, [0, 1, 3, 2]),
+    (inner) => inner.transpose(inner.slice(table.keys, 2, 0, -afterBlocks.count * piece), [0, 1, 3, 2]),
     { rank: 4, dataType: DataType.FLOAT },
   );
 }

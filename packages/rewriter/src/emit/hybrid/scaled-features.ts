@@ -11,6 +11,8 @@ import { stack, transposeLast } from "../trigonometric.ts";
 
 /** Features that estimate exp(q.k) itself, not only up to a factor of each query. */
 export interface ScaledFeatures {
+  /** M */
+  readonly count: number;
   /** phi(Q) C, [batch, heads, queries, M]. */
   readonly query: string;
   /** The log of what phi(Q) was divided by, [batch, heads, queries, 1]. */
@@ -58,6 +60,7 @@ export function scaledFeatures(
   const keyRows = build.transpose(inputs.keyColumns, [0, 1, 3, 2]);
   const key = side(build, forms, "key", keyRows, keyMaps, scales.key);
   return {
+    count: forms[0]!.count,
     query: applyCore(build, { query: query.features, ...(core && { core }) }),
     queryLog: query.log,
     key: key.features,

@@ -24,27 +24,37 @@ function tail(far: number, bias: number): number[] {
   return row;
 }
 
+/** What widens keys with a bias of 0 or below, [..., 1]: [..., 8]. */
+export function biasColumns(build: NodeBuilder, bias: string): string {
+  return build.op("Mul", [bias, build.floats("bias_column", [1, 1, 1, widening], keyTail(1))]);
+}
+
 /**
  * k' of keys [batch, heads, rows, dim].
  *
  * @param bias 0 or below, [batch or 1, heads or 1, rows, 1]
  */
 export function widenKeys(build: NodeBuilder, key: string, bias: string): string {
-  const columns = build.op("Mul", [bias, build.floats("bias_column", [1, 1, 1, widening], keyTail(1))]);
-  return build.concat([key, spread(build, key, columns, 3)], 3);
+  return build.concat([key, spread(build, key, biasColumns(build, bias), 3)], 3);
 }
 
 /**
- * q' of queries [batch, heads, blocks, rows per block, dim].
+ * What widens queries [batch, heads, blocks, rows per block, dim].
  *
  * @param farLog [batch, heads, blocks, rows per block, 1]; undefined without far field
+ * @returns [batch, heads, blocks, rows per block, 8], or without far field [8]
  */
-export function widenQueries(build: NodeBuilder, query: string, farLog: string | undefined): string {
+export function queryTails(build: NodeBuilder, farLog: string | undefined): string {
   const row = tail(maskedLog, 1);
-  const parts = farLog === undefined ? [] : [farLog];
-  const rest = row.slice(parts.length);
+  if (farLog === undefined) return build.floats("query_tail", [widening], row);
+  const rest = row.slice(1);
   const columns = build.floats("query_columns", [1, 1, 1, 1, rest.length], rest);
-  return build.concat([query, ...parts, spread(build, query, columns, 4)], 4);
+  return build.concat([farLog, spread(build, farLog, columns, 4)], 4);
+}
+
+/** q' of queries [batch, heads, blocks, rows per block, dim]. */
+export function widenQueries(build: NodeBuilder, query: string): string {
+  return build.concat([query, spread(build, query, queryTails(build, undefined), 4)], 4);
 }
 
 /** Repeats columns along all but the last axis of a value. */
