@@ -1,7 +1,11 @@
 import { defineConfig } from "tsdown";
 
 export default defineConfig({
-  entry: ["src/index.ts"],
+  entry: {
+    index: "src/index.ts",
+    operations: "src/operations.ts",
+    register: "src/register.ts",
+  },
   format: "esm",
   dts: true,
   platform: "neutral",

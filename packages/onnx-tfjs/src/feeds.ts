@@ -1,6 +1,6 @@
 import { DataType, type ValueInfoProto } from "@favor/onnx";
 import { tensorOf, type Tensor as HostTensor } from "@favor/onnx/evaluate";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { FeedError } from "./errors.ts";
 import { isDevice, isFloatType, toHost, type Value } from "./value.ts";
 

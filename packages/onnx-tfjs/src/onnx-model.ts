@@ -9,7 +9,7 @@ import {
   type ModelProto,
 } from "@favor/onnx";
 import { ArgumentError } from "@favor/core";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { FeedError, VariableError } from "./errors.ts";
 import { Frame } from "./execution/frame.ts";
 import { recomputed } from "./execution/recompute.ts";

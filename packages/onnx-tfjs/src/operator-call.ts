@@ -1,7 +1,7 @@
 import { decodeTensor, evaluateNode, type EvaluationLimits, type Tensor as HostTensor } from "@favor/onnx/evaluate";
 import { type GraphProto, type NodeProto } from "@favor/onnx";
 import { NodeCall, shown } from "@favor/onnx/semantics";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { OperatorError, UnsupportedOperatorError } from "./errors.ts";
 import { dimsOf, isDevice, toHost, type Value } from "./value.ts";
 

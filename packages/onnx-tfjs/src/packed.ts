@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { isDevice, type Value } from "./value.ts";
 
 /** Whether a value is on the device and has a gradient. */

@@ -1,6 +1,6 @@
 import { DataType } from "@favor/onnx";
 import { type Tensor as HostTensor } from "@favor/onnx/evaluate";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 
 /**
  * A value between nodes. On the host: integers, booleans, and floats computed only from constants, shapes and masks,

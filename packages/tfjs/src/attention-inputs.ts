@@ -1,5 +1,5 @@
 import { ArgumentError } from "@favor/core";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 
 /** The options that every attention of this package takes, besides query, key and value. */
 export interface AttentionOptions {

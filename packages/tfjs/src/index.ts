@@ -1,16 +1,4 @@
-export { detached } from "./ops/detached.ts";
-export { favorAttention } from "./ops/favor-attention.ts";
-export type { FavorAttentionOptions } from "./ops/favor-attention.ts";
-export { FavorState, startFavor } from "./ops/favor-state.ts";
-export { hybridAttention } from "./ops/hybrid-attention.ts";
-export type { HybridAttentionOptions } from "./ops/hybrid-attention.ts";
-export type { ExactKeys } from "./ops/hybrid/exact-keys.ts";
-export { softmaxAttention } from "./ops/softmax-attention.ts";
-export type { SoftmaxAttentionOptions } from "./ops/softmax-attention.ts";
-export type { AttentionOptions } from "./attention-inputs.ts";
-export type { FeatureMaps } from "./ops/feature-parameters.ts";
-export { causalLinearAttention } from "./kernels/causal-linear-attention.ts";
-export type { CausalLinearAttentionOptions } from "./kernels/causal-linear-attention.ts";
+export * from "./operations.ts";
 
 export { FavorAttention } from "./layers/favor-attention.ts";
 export type { FavorAttentionArgs } from "./layers/favor-attention.ts";
@@ -28,5 +16,3 @@ export { maskedLMPresets } from "./layers/presets.ts";
 export type { MaskedLMPreset } from "./layers/presets.ts";
 export { maskedCrossEntropy } from "./layers/masked-cross-entropy.ts";
 export { redrawEvery, redrawProjections } from "./layers/redraw.ts";
-
-export { repairBackend } from "./repairs/repair-backend.ts";

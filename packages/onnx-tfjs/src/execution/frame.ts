@@ -1,8 +1,8 @@
 import { FavorError } from "@favor/core";
 import { evaluateNode, MissingValueError, UnsupportedOperatorError as NotEvaluated } from "@favor/onnx/evaluate";
 import { type FunctionProto, type GraphProto, type NodeProto } from "@favor/onnx";
-import { detached } from "@favor/tfjs";
-import * as tf from "@tensorflow/tfjs";
+import { detached } from "@favor/tfjs/operations";
+import * as tf from "@tensorflow/tfjs-core";
 import { OperatorError, UnsupportedOperatorError } from "../errors.ts";
 import { hostLimits, OperatorCall, type DetachedBody, type Operator } from "../operator-call.ts";
 import { findOperator, supportedOperators } from "../operators/registry.ts";

@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { isDevice, type Value } from "../value.ts";
 import { gradientsOf, isDeviceFloat, packed, unpacked } from "../packed.ts";
 import type { Segment } from "./segments.ts";

@@ -1,6 +1,6 @@
 import type { FunctionProto, GraphProto, NodeProto } from "@favor/onnx";
 import type { Tensor as HostTensor } from "@favor/onnx/evaluate";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { isDevice, toDevice, type Value } from "../value.ts";
 import type { Initializers } from "../weights/initializers.ts";
 import { resolveFunction } from "./functions.ts";

@@ -1,5 +1,5 @@
-import { detached } from "@favor/tfjs";
-import * as tf from "@tensorflow/tfjs";
+import { detached } from "@favor/tfjs/operations";
+import * as tf from "@tensorflow/tfjs-core";
 import type { Operator, OperatorCall, OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";
 import { atLeast, atMost, negativePart, relu } from "./bounds.ts";

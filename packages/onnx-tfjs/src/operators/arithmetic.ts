@@ -1,5 +1,5 @@
 import { broadcastDims } from "@favor/onnx/semantics";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import type { Operator, OperatorCall, OperatorTable } from "../operator-call.ts";
 import { dimsOf, isDevice, type Value } from "../value.ts";
 import { atLeast, atMost, extremeOf } from "./bounds.ts";

@@ -1,6 +1,6 @@
 import { hiddenKeys } from "@favor/onnx/semantics";
-import { detached } from "@favor/tfjs";
-import * as tf from "@tensorflow/tfjs";
+import { detached } from "@favor/tfjs/operations";
+import * as tf from "@tensorflow/tfjs-core";
 import type { OperatorCall, OperatorTable } from "../operator-call.ts";
 import { dimsOf, type Value } from "../value.ts";
 import { mergeHeads, repeatHeads, splitHeads } from "./heads.ts";

@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 
 /** `source` as [before, axis, after]. On webgpu `pad`, which is also the gradient of `slice`, fails from five axes on. */
 function around(source: tf.Tensor, axis: number): tf.Tensor3D {

@@ -1,6 +1,6 @@
 import { DataType } from "@favor/onnx";
 import { type Tensor as HostTensor } from "@favor/onnx/evaluate";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import type { OperatorCall } from "../operator-call.ts";
 import { isDevice, type Value } from "../value.ts";
 

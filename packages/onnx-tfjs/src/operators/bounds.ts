@@ -1,5 +1,5 @@
-import { detached } from "@favor/tfjs";
-import * as tf from "@tensorflow/tfjs";
+import { detached } from "@favor/tfjs/operations";
+import * as tf from "@tensorflow/tfjs-core";
 import { chosen, keptWhere } from "./choice.ts";
 
 type Unary = (x: tf.Tensor) => tf.Tensor;

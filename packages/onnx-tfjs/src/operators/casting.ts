@@ -1,5 +1,5 @@
 import { DataType } from "@favor/onnx";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import type { Operator, OperatorCall, OperatorTable } from "../operator-call.ts";
 import { isDevice, isFloatType, type Value } from "../value.ts";
 

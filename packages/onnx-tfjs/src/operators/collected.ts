@@ -1,6 +1,6 @@
 import { DataType, type GraphProto } from "@favor/onnx";
 import { tensorOf, type Tensor as HostTensor } from "@favor/onnx/evaluate";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { shown, type OperatorCall } from "../operator-call.ts";
 import { dimsOf, isDevice, type Value } from "../value.ts";
 

@@ -1,5 +1,5 @@
 import { convolutionSteps, type ConvolutionStep } from "@favor/onnx/semantics";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { shown, type OperatorCall, type OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";
 import { unfold } from "./unfold.ts";

@@ -1,5 +1,5 @@
-import { detached } from "@favor/tfjs";
-import * as tf from "@tensorflow/tfjs";
+import { detached } from "@favor/tfjs/operations";
+import * as tf from "@tensorflow/tfjs-core";
 
 /**
  * A function of one tensor, element by element, with its derivative in closed form: `value` is computed as a constant,

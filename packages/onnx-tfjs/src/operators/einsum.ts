@@ -1,5 +1,5 @@
 import { equationOf } from "@favor/onnx/semantics";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import type { Operator } from "../operator-call.ts";
 import { transposed } from "./layout.ts";
 

@@ -1,6 +1,6 @@
 import { DataType } from "@favor/onnx";
 import { evaluateNode, type Tensor as HostTensor } from "@favor/onnx/evaluate";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { hostLimits, type Operator, type OperatorCall, type OperatorTable } from "../operator-call.ts";
 import { sliceAxis } from "./axis.ts";
 

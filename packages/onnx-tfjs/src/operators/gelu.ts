@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 
 /** x Phi(x) with the error function (1606.08415), differentiated in closed form: Phi(x) + x phi(x). */
 export function gelu(x: tf.Tensor): tf.Tensor {

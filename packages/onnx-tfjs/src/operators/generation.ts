@@ -1,6 +1,6 @@
 import { DataType } from "@favor/onnx";
 import { evaluateNode, tensorOf } from "@favor/onnx/evaluate";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { hostLimits, type OperatorCall, type OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";
 

@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { differentiable } from "./differentiable.ts";
 
 // The kernels of tfjs 4.22 for graphics devices take e^|x| and x^2, which overflow first, lose the digits of asinh below

@@ -1,5 +1,5 @@
 import type { GraphProto } from "@favor/onnx";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { gradientsOf, isDeviceFloat, packed, unpacked } from "../packed.ts";
 import type { DetachedBody, OperatorCall } from "../operator-call.ts";
 import { isDevice, type Value } from "../value.ts";

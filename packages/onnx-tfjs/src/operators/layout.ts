@@ -10,7 +10,7 @@ import {
   tileRepeats,
   type Rearrangement,
 } from "@favor/onnx/semantics";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { shown, type Operator, type OperatorCall, type OperatorTable } from "../operator-call.ts";
 import { padAxis, reversedAxis, sliceAxis, strided } from "./axis.ts";
 import { pickedElements } from "./gathering.ts";

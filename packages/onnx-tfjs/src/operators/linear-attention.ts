@@ -1,5 +1,5 @@
-import { causalLinearAttention } from "@favor/tfjs";
-import * as tf from "@tensorflow/tfjs";
+import { causalLinearAttention } from "@favor/tfjs/operations";
+import * as tf from "@tensorflow/tfjs-core";
 import type { Operator } from "../operator-call.ts";
 import type { Value } from "../value.ts";
 import { mergeHeads, repeatHeads, splitHeads } from "./heads.ts";

@@ -1,6 +1,6 @@
-import { detached } from "@favor/tfjs";
+import { detached } from "@favor/tfjs/operations";
 import { broadcastDims } from "@favor/onnx/semantics";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import type { OperatorCall, OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";
 import { chosen, truth } from "./choice.ts";

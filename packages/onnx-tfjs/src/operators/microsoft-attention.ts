@@ -1,5 +1,5 @@
 import { fillCausalBias, fillKeyBias, keyBiasDims } from "@favor/onnx/semantics";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { shown, type OperatorCall } from "../operator-call.ts";
 import type { Value } from "../value.ts";
 import { sliceAxis } from "./axis.ts";

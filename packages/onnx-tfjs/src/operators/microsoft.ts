@@ -1,6 +1,6 @@
 import { DataType } from "@favor/onnx";
 import { tensorOf } from "@favor/onnx/evaluate";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import type { OperatorCall, OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";
 import { gelu, geluTanh, quickGelu } from "./gelu.ts";

@@ -1,7 +1,7 @@
 import { DataType } from "@favor/onnx";
 import { evaluateNode, tensorOf } from "@favor/onnx/evaluate";
-import { detached } from "@favor/tfjs";
-import * as tf from "@tensorflow/tfjs";
+import { detached } from "@favor/tfjs/operations";
+import * as tf from "@tensorflow/tfjs-core";
 import { hostLimits, type Operator } from "../operator-call.ts";
 import { toDevice } from "../value.ts";
 import { keptWhere, summedTo } from "./choice.ts";

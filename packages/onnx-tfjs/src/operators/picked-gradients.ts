@@ -1,6 +1,6 @@
 import type { GraphProto } from "@favor/onnx";
 import { intAttribute, valuesRead } from "@favor/onnx/graph";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 
 /** A Gather in a body, from a table outside. */
 export interface Pick {

@@ -1,5 +1,5 @@
-import { detached } from "@favor/tfjs";
-import * as tf from "@tensorflow/tfjs";
+import { detached } from "@favor/tfjs/operations";
+import * as tf from "@tensorflow/tfjs-core";
 import { keptWhere } from "./choice.ts";
 
 /**

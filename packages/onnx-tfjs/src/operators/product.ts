@@ -1,5 +1,5 @@
 import { matrixProduct } from "@favor/onnx/semantics";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import type { Operator, OperatorCall, OperatorTable } from "../operator-call.ts";
 import { einsum } from "./einsum.ts";
 import { expanded } from "./shape.ts";

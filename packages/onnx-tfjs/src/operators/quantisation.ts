@@ -1,6 +1,6 @@
-import { detached } from "@favor/tfjs";
+import { detached } from "@favor/tfjs/operations";
 import { DataType } from "@favor/onnx";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { shown, type OperatorCall, type OperatorTable } from "../operator-call.ts";
 import { isDevice, type Value } from "../value.ts";
 

@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { shown, type OperatorCall } from "../operator-call.ts";
 
 /** Where {@link rotate} takes its angles, and which feature belongs to which. */

@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 
 /** What a row is divided by: its standard deviation after its mean is taken off, or its root mean square. */
 export type RowNorm = "deviation" | "rms";

@@ -1,5 +1,5 @@
 import { tensorOf, type Tensor as HostTensor } from "@favor/onnx/evaluate";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { shown, type OperatorCall } from "../operator-call.ts";
 import { dimsOf, isDevice, type Value } from "../value.ts";
 import { slicesAlong } from "./axis.ts";

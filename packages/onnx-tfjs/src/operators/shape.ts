@@ -10,7 +10,7 @@ import {
   squeezedDims,
   unsqueezedDims,
 } from "@favor/onnx/semantics";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import type { OperatorCall, OperatorTable } from "../operator-call.ts";
 import type { Value } from "../value.ts";
 

@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 
 /** Neighbouring axes of a batch as one: those that an operand has, or those along which its matrices are shared. */
 interface Run {

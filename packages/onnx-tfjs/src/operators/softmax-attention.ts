@@ -1,6 +1,6 @@
-import { detached } from "@favor/tfjs";
+import { detached } from "@favor/tfjs/operations";
 import { broadcastDims } from "@favor/onnx/semantics";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { shown, type OperatorCall } from "../operator-call.ts";
 import { chosen } from "./choice.ts";
 

@@ -1,5 +1,5 @@
 import type { ConvolutionStep } from "@favor/onnx/semantics";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 
 /**
  * What a moving kernel sees: `[before, length, after]` to `[before, output, kernel, after]`, where entry (o, t) is

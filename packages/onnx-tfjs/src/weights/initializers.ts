@@ -1,6 +1,6 @@
 import { decodeTensor, type Tensor as HostTensor } from "@favor/onnx/evaluate";
 import { type ModelProto, type TensorProto } from "@favor/onnx";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { isFloatType, toDevice, type Value } from "../value.ts";
 import { consumersOf, type Consumer } from "./consumers.ts";
 import { frequencies } from "./frequencies.ts";

@@ -1,6 +1,6 @@
 import { DataType, makeTensor, readRange, type ByteRange, type ModelProto, type TensorProto } from "@favor/onnx";
 import { decodeTensor } from "@favor/onnx/evaluate";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { VariableError } from "../errors.ts";
 
 /**

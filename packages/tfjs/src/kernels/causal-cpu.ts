@@ -1,4 +1,4 @@
-import type * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs-core";
 import { causalCall, fillGates } from "./causal-inputs.ts";
 
 /** Causal linear attention on typed arrays: the reference for every other kernel. */

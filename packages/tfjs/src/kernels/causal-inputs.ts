@@ -1,4 +1,4 @@
-import type * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs-core";
 
 /** The inputs of a kernel of causal linear attention. */
 interface CausalInputs {

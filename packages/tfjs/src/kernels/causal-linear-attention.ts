@@ -1,5 +1,5 @@
 import { ArgumentError } from "@favor/core";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { requireShape, requireTensor } from "../attention-inputs.ts";
 import { causalByChunks } from "./causal-chunks.ts";
 import { causalOnCpu } from "./causal-cpu.ts";

@@ -1,4 +1,4 @@
-import type * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs-core";
 import { causalCall, fillGates } from "./causal-inputs.ts";
 import { moduleOn } from "./wasm-module.ts";
 import type { WasmBackend } from "./wasm-backend.ts";

@@ -1,4 +1,4 @@
-import type * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs-core";
 import { causalCall } from "./causal-inputs.ts";
 import type { WebGlBackend } from "./webgl-backend.ts";
 

@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 
 /**
  * UnsortedSegmentSum, the gradient of `gather` and so of every embedding: out[s] = the sum of x[i] with ids[i] = s, in

@@ -1,4 +1,4 @@
-import type * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs-core";
 
 /** The part of WebAssembly.Memory that we use. */
 export interface WasmMemory {

@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import type { WebGlBackend } from "./webgl-backend.ts";
 import { runProgram } from "./webgpu-program.ts";
 import type { WebGpuBackend } from "./webgpu-program.ts";

@@ -1,4 +1,4 @@
-import type * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs-core";
 
 /** The part of tfjs' webgl backend that runs custom programs. */
 export interface WebGlBackend extends tf.KernelBackend {

@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 
 /** The part of tfjs' webgpu backend that runs custom programs. */
 export interface WebGpuBackend extends tf.KernelBackend {

@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 
 /**
  * Zeros that count as a function of `inputs`, whose gradients are zeros too. For tensors without elements, which the

@@ -5,7 +5,7 @@ import { PerformerEncoderLayer } from "./performer-encoder-layer.ts";
 import { PerformerEncoder } from "./performer-encoder.ts";
 import { PerformerMaskedLM } from "./performer-masked-lm.ts";
 
-/** The layer classes of this package. Importing the package registers them, so that `tf.loadLayersModel` finds them. */
+/** The layer classes of this package. Importing any of them registers all, so that `tf.loadLayersModel` finds them. */
 export const layerClasses: readonly [
   typeof FavorAttention,
   typeof MultiHeadAttention,
@@ -14,5 +14,10 @@ export const layerClasses: readonly [
   typeof PerformerMaskedLM,
 ] = [FavorAttention, MultiHeadAttention, PerformerEncoderLayer, PerformerEncoder, PerformerMaskedLM];
 
-for (const layer of layerClasses)
-  tf.serialization.registerClass(layer as tf.serialization.SerializableConstructor<tf.layers.Layer>);
+/** Makes the layers known to `tf.loadLayersModel`. */
+export function registerLayers(): void {
+  for (const layer of layerClasses)
+    tf.serialization.registerClass(layer as tf.serialization.SerializableConstructor<tf.layers.Layer>);
+}
+
+registerLayers();

@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { causalLinearAttention } from "../kernels/causal-linear-attention.ts";
 import type { FeatureParameters } from "./feature-parameters.ts";
 import { keyFeatures, queriesThroughCore, queryFeatures } from "./features.ts";

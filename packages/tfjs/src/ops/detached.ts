@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 
 /**
  * The value of f() as a constant: nothing in it is recorded for the backward pass. Use it for comparisons and rounding,

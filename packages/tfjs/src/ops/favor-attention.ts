@@ -1,5 +1,5 @@
 import { ArgumentError } from "@favor/core";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { attentionSizes, isEmpty } from "../attention-inputs.ts";
 import type { AttentionOptions } from "../attention-inputs.ts";
 import { zerosOf } from "../kernels/zeros.ts";

@@ -1,6 +1,6 @@
 import { ArgumentError } from "@favor/core";
 import type { FeatureMapDescription } from "@favor/core";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { continueFavor } from "./causal.ts";
 import type { Past } from "./causal.ts";
 import type { FeatureParameters } from "./feature-parameters.ts";

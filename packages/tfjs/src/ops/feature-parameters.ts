@@ -7,7 +7,7 @@ import {
   trigonometricForm,
 } from "@favor/core";
 import type { ExponentialForm, FeatureMapDescription, TrigonometricForm } from "@favor/core";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { numbersOnHost, requireTensor } from "../attention-inputs.ts";
 
 /** One description for all heads, or one per head. */
@@ -147,7 +147,7 @@ function checkedProjection(descriptions: readonly FeatureMapDescription[], proje
     throw new ArgumentError("projection", `[${count}, ${dim}] or [heads, ${count}, ${dim}]`, `[${projection.shape}]`);
   }
   requireFinite(projection);
-  return projection.reshape([maps, count, dim]);
+  return tf.reshape(projection, [maps, count, dim]);
 }
 
 function requireFinite(projection: tf.Tensor): void {
@@ -160,7 +160,7 @@ function requireFinite(projection: tf.Tensor): void {
 
 /** One array of every form, stacked: `[maps, ...shape]`. */
 function stacked<Form>(forms: readonly Form[], array: (form: Form) => Float64Array, shape: number[]): tf.Tensor {
-  return tf.stack(forms.map((form) => tf.tensor1d(Float32Array.from(array(form))).reshape(shape)));
+  return tf.stack(forms.map((form) => tf.reshape(tf.tensor1d(Float32Array.from(array(form))), shape)));
 }
 
 /** Repeats a stack of one, because the gradient of matMul does not broadcast batches. */

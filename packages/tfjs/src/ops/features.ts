@@ -1,6 +1,6 @@
 import { ArgumentError } from "@favor/core";
 import type { ElementwiseFunction } from "@favor/core";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { cosine, sine } from "../kernels/waves.ts";
 import type { FeatureParameters } from "./feature-parameters.ts";
 import { detached } from "./detached.ts";

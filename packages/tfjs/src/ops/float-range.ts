@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 
 /** Whether tensors of the current backend hold half precision: WebGL on devices without float32 textures. */
 function isHalf(): boolean {

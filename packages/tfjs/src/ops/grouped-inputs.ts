@@ -1,5 +1,5 @@
 import { ArgumentError } from "@favor/core";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { requireShape } from "../attention-inputs.ts";
 import type { AttentionSizes } from "../attention-inputs.ts";
 import type { FeatureParameters } from "./feature-parameters.ts";

@@ -1,5 +1,5 @@
 import { ArgumentError, exponentialForm } from "@favor/core";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { attentionSizes, isEmpty, requireShape } from "../attention-inputs.ts";
 import { zerosOf } from "../kernels/zeros.ts";
 import { detached } from "./detached.ts";

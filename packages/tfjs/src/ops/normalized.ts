@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { leastNormaliser } from "./float-range.ts";
 
 /** [V 1] times a weight per key, `[groups, keys, valueDim + 1]`. */

@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 
 /** A function of tensors whose gradient is recorded only while it is being differentiated. */
 export type TensorFunction = (...inputs: tf.Tensor[]) => tf.Tensor;

@@ -1,5 +1,5 @@
 import { ArgumentError } from "@favor/core";
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { attentionSizes, isEmpty, requireShape } from "../attention-inputs.ts";
 import type { AttentionOptions, AttentionSizes } from "../attention-inputs.ts";
 import { lowerTriangle } from "../kernels/causal-chunks.ts";

@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 
 /** WebGPU guarantees a shader 8 buffers; some devices grant no more. */
 const most = 7;

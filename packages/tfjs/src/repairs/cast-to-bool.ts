@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 
 /** Cast on wasm. The original makes booleans by cutting numbers to a byte, which turns 0.5 and 256 into false. */
 export function castToBool(original: tf.KernelFunc): tf.KernelFunc {

@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 
 /**
  * Cumsum and Cumprod on webgpu, reversed before and after. The original reversed form compiles the length of the first

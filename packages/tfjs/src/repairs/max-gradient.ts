@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 
 /**
  * The gradient of `max`: dy where x is the maximum. The original compares x with a maximum that broadcasts, for which

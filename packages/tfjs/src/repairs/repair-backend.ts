@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { addInSevens } from "./add-n.ts";
 import { castToBool } from "./cast-to-bool.ts";
 import { cumulativeByReversal } from "./cumulative.ts";

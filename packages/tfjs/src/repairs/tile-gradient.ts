@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 
 /**
  * The gradient of `tile` (and so of `broadcastTo`, `layerNormalization` and `batchNorm`) as one sum per repeated axis.

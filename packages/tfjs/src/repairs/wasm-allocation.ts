@@ -1,5 +1,5 @@
 import { FavorError } from "@favor/core";
-import type * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs-core";
 import type { WasmBackend } from "../kernels/wasm-backend.ts";
 
 const guarded = new WeakSet<object>();

@@ -1,4 +1,4 @@
-import type * as tf from "@tensorflow/tfjs";
+import type * as tf from "@tensorflow/tfjs-core";
 import type { WasmBackend } from "../kernels/wasm-backend.ts";
 
 /** Tile on wasm by copying runs, each twice as long as the last. The original looks up every number on its own. */

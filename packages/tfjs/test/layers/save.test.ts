@@ -24,7 +24,10 @@ beforeAll(async () => {
     resolve: { conditionNames: ["@favor/source", "import"] },
     platform: "neutral",
   });
-  await build.write({ file: bundle, paths: { "@tensorflow/tfjs": urlOf("@tensorflow/tfjs") } });
+  await build.write({
+    file: bundle,
+    paths: Object.fromEntries(["@tensorflow/tfjs", "@tensorflow/tfjs-core"].map((name) => [name, urlOf(name)])),
+  });
   await build.close();
 });
 

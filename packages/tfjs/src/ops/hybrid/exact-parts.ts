@@ -1,4 +1,4 @@
-import * as tf from "@tensorflow/tfjs";
+import * as tf from "@tensorflow/tfjs-core";
 import { detached } from "../detached.ts";
 import { nearOffsets } from "./exact-keys.ts";
 import type { BlockLayout } from "./exact-keys.ts";
