@@ -22,6 +22,8 @@ export interface Page {
   readonly path: string;
   /** Whether the page is cross-origin isolated, which gives it shared memory. */
   readonly isolated: boolean;
+  /** Its content security policy. Default: none. */
+  readonly policy?: string;
   /** How long to wait for its report. Default: without end. */
   readonly seconds?: number;
 }
@@ -88,7 +90,7 @@ const softwareGraphics = ["--enable-unsafe-webgpu", "--enable-unsafe-swiftshader
  * Opens a page in a headless Chromium with software WebGL and WebGPU; resolves with what it posts to /report, or with
  * undefined after the page's time.
  */
-export async function openPage(chromium: string, { files, path, isolated, seconds }: Page): Promise<unknown> {
+export async function openPage(chromium: string, { files, path, isolated, policy, seconds }: Page): Promise<unknown> {
   let received: (report: string) => void;
   const report = new Promise<string>((resolve) => (received = resolve));
   const late = seconds === undefined ? [] : [setTimeout(1000 * seconds, undefined, { ref: false })];
@@ -97,6 +99,7 @@ export async function openPage(chromium: string, { files, path, isolated, second
       response.setHeader("Cross-Origin-Opener-Policy", "same-origin");
       response.setHeader("Cross-Origin-Embedder-Policy", "require-corp");
     }
+    if (policy !== undefined) response.setHeader("Content-Security-Policy", policy);
     if (request.method === "POST") {
       let body = "";
       request.setEncoding("utf8").on("data", (chunk: string) => (body += chunk));

@@ -17,7 +17,7 @@ export interface WorkerThread {
 
 export interface WorkerListeners {
   readonly message: (data: unknown) => void;
-  /** The worker is lost. */
+  /** The worker is lost. A FavorError says that it never ran. */
   readonly failure: (cause: unknown) => void;
 }
 
@@ -59,7 +59,13 @@ export function workerThreads(): WorkerThreads | undefined {
   return process?.getBuiltinModule?.("worker_threads");
 }
 
-/** @throws FavorError `workers-unavailable` if there are no workers, or the policy of the page forbids them. */
+/**
+ * Starts a worker. Browsers tell in two ways that the policy of a page forbids it: some throw, others fire an event
+ * afterwards, which has no message since no script ran.
+ *
+ * @throws FavorError `workers-unavailable` if there are no workers, or the browser throws; `failure` gets the same error
+ *   if it fires the event.
+ */
 export function startWorker(source: string, listeners: WorkerListeners): WorkerThread {
   const { Worker, Blob, URL } = web;
   if (Worker && Blob && URL) return startWebWorker({ Worker, Blob, URL }, source, listeners);
@@ -87,10 +93,10 @@ function startWebWorker(
     worker = new Worker(url);
   } catch (error) {
     URL.revokeObjectURL(url);
-    throw unavailable(`the page's security policy must allow "worker-src blob:" (${String(error)})`, error);
+    throw forbidden(error);
   }
   worker.addEventListener("message", ({ data }) => message(data));
-  worker.addEventListener("error", (event) => failure(event.message ?? "it could not be loaded"));
+  worker.addEventListener("error", (event) => failure(event.message ?? forbidden(event)));
   return {
     post: (data, transfer) => worker.postMessage(data, transfer),
     hold: () => undefined,
@@ -99,6 +105,10 @@ function startWebWorker(
       URL.revokeObjectURL(url);
     },
   };
+}
+
+function forbidden(cause: unknown): FavorError<"workers-unavailable"> {
+  return unavailable('the page\'s content security policy must allow "worker-src blob:"', cause);
 }
 
 function unavailable(reason: string, cause?: unknown): FavorError<"workers-unavailable"> {

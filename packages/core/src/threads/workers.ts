@@ -66,7 +66,9 @@ const simdOf = { "relaxed-simd": "relaxed", simd: "strict", typescript: "off" } 
  * worker does not keep Node running. If one worker fails (`worker-failed`), all end.
  *
  * @throws ArgumentError if `threads` is not a whole number from 1 to 1024.
- * @throws FavorError `workers-unavailable` if there are no workers, `simd-unavailable` as `createKernels`.
+ * @throws FavorError `workers-unavailable` if there are no workers, `simd-unavailable` as `createKernels`. If the content
+ *   security policy of a page lacks `worker-src blob:`, browsers may tell only after they started the worker: then every
+ *   call is rejected with `workers-unavailable`.
  */
 export function createWorkers(workerOptions: WorkerOptions): AttentionWorkers {
   requireOptions("options", workerOptions, { threads: true, simd: true }, "{ threads: 4 }");
@@ -143,6 +145,7 @@ export function createWorkers(workerOptions: WorkerOptions): AttentionWorkers {
 
   for (let index = 0; index < threads; index++) {
     const failure = (cause: unknown): void => {
+      if (FavorError.isInstance(cause)) return end(cause);
       const message = `A worker failed: ${String(cause)}. Start new ones with createWorkers, with fewer threads if memory is short.`;
       end(new FavorError(message, { code: "worker-failed", cause }));
     };
