@@ -41,7 +41,8 @@ function parseStages(value: unknown): "both" | readonly Stage[] {
 }
 
 const steps = 10_000_000;
-const options = {
+/** The settings of {@link TuneRequest}, each by its name there, but with hyphens. */
+const settings = {
   ...grouped("The run:", {
     data: requiredDataFile("data", "to train on"),
     teacher: path("teacher", "the checkpoint that was converted"),
@@ -106,11 +107,23 @@ const options = {
   }),
   backend: choice(["auto", "webgpu", "node", "wasm", "cpu"], "where to train [default: auto]"),
   threads,
-  ...presentation,
 } as const;
+const options = { ...settings, ...presentation } as const;
 
 /** Every option by name, with what its help says. */
 export const optionHelp: Readonly<Record<string, { readonly describe: string }>> = options;
+
+type InCamelCase<Name> = Name extends `${infer Head}-${infer Tail}` ? `${Head}${Capitalize<InCamelCase<Tail>>}` : Name;
+type SettingName = InCamelCase<keyof typeof settings>;
+type Settings = Omit<TuneRequest, "source">;
+
+/** The settings among what yargs parsed, which has every name twice, with hyphens and in camel case. */
+function settingsOf(parsed: { readonly [Name in keyof Settings]-?: Settings[Name] | undefined }): Settings {
+  const names = Object.keys(settings).map(
+    (name) => name.replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase()) as SettingName,
+  );
+  return defined(Object.fromEntries(names.map((name) => [name, parsed[name]]))) as unknown as Settings;
+}
 
 /** What most people need. */
 const examples: [command: string, description: string][] = [
@@ -143,76 +156,8 @@ export async function parseArguments(argv: readonly string[], columns?: number):
         (tuned) =>
           tuned.positional("converted", positional("converted", "folder that favor-convert wrote")).options(options),
         (parsed) => {
-          const {
-            converted: source,
-            json,
-            quiet,
-            data,
-            output,
-            stage,
-            steps: all,
-            distillSteps,
-            alignSteps,
-            mlmSteps,
-          } = parsed;
-          const {
-            batch,
-            learningRate,
-            distillLearningRate,
-            warmup,
-            schedule,
-            maxLength,
-            seed,
-            backend,
-            accumulate,
-            evalEvery,
-          } = parsed;
-          const {
-            evalData,
-            evalCount,
-            patience,
-            weights,
-            resume,
-            train,
-            pooling,
-            teacher,
-            kl,
-            preset,
-            redraw,
-            control,
-          } = parsed;
-          const { column: field, threads: cores, force, truncate, pack } = parsed;
-          const request = {
-            source,
-            data,
-            ...defined({ resume, redraw, control, force, truncate, pack }),
-            ...defined({
-              output,
-              stage,
-              steps: all,
-              distillSteps,
-              alignSteps,
-              mlmSteps,
-              batch,
-              learningRate,
-              distillLearningRate,
-              warmup,
-              schedule,
-            }),
-            ...defined({
-              maxLength,
-              seed,
-              backend,
-              accumulate,
-              evalEvery,
-              evalData,
-              evalCount,
-              patience,
-              weights,
-              train,
-            }),
-            ...defined({ teacher, pooling, kl, preset, column: field, threads: cores }),
-          };
+          const { converted: source, json, quiet } = parsed;
+          const request = { source, ...settingsOf(parsed) };
           found({ ...defined({ json, quiet }), request });
         },
       )

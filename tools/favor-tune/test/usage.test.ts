@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 
-import { optionHelp } from "../src/arguments.ts";
+import { optionHelp, parseArguments } from "../src/arguments.ts";
 import { favorTune } from "./terminal.ts";
 
 /** Text on one line, however the terminal's width breaks it. */
@@ -29,4 +29,23 @@ test.each([
   expect(status).toBe(2);
   expect(stdout).toBe("");
   expect(stderr).toContain(message);
+});
+
+test("settings reach the request by their names, and those that are not given do not", async () => {
+  const given =
+    "folder --data train.txt --eval-data test.txt --distill-learning-rate 0.1 --mlm-steps 7 --stage distill,align --resume " +
+    "--threads 2 --quiet";
+  expect(await parseArguments(given.split(" "))).toEqual({
+    quiet: true,
+    request: {
+      source: "folder",
+      data: "train.txt",
+      evalData: "test.txt",
+      distillLearningRate: 0.1,
+      mlmSteps: 7,
+      stage: ["distill", "align"],
+      resume: true,
+      threads: 2,
+    },
+  });
 });

@@ -2,6 +2,7 @@ import fs from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { ExternalDataError, ModelFileError } from "../model/errors.ts";
 import type { ExternalDataLoader } from "../model/external-data.ts";
+import { fileError } from "./file-errors.ts";
 import { InputFile } from "./input-file.ts";
 
 /**
@@ -25,7 +26,10 @@ export function externalDataFromFolder(modelPath: string, opened: InputFile[]): 
     try {
       real = fs.realpathSync(path);
     } catch (cause) {
-      throw refuse(`there is no such file in ${JSON.stringify(folder)}. Put it next to the model.`, cause);
+      const error = fileError("read", path, cause);
+      // The system's error would say the same in other words.
+      if (error.code === "not-found") throw refuse(`it is not in ${JSON.stringify(folder)}. Put it next to the model.`);
+      throw refuse(error.message, error);
     }
     if (real !== path && !isCacheEntry(modelPath, path, real)) {
       throw refuse(`${JSON.stringify(path)} is a symbolic link, or leads through one. Put the file itself there.`);

@@ -224,7 +224,12 @@ describe("external data", () => {
   });
 
   it("fault 57: a missing file", async () => {
-    expect(await at("missing.bin")).toMatch(/no such file in .*Put it next to the model/);
+    expect(await at("missing.bin")).toMatch(/: it is not in .*Put it next to the model/);
+    // The system's own words for it do not follow.
+    const opening = openModel(store(external({ location: "missing.bin" })));
+    await expect(opening).rejects.not.toHaveProperty("cause");
+    expect(await at("w.bin/part.bin")).toMatch(/: it is not in .*Put it next to the model/);
+    expect(await at(`${"long".repeat(100)}.bin`)).toMatch(/Cannot read .*ENAMETOOLONG/);
   });
 
   it("fault 58: duplicate and unknown keys", async () => {
