@@ -179,9 +179,9 @@ function worseThan({ values: { before, after } }: Measured, curveOf: string): st
   if (after >= before) return [];
   const [was, is] = [before, after].map((share) => `${(100 * share).toFixed(2)} %`);
   return [
-    `Training made the model worse: its ${curveOf} on the held-out data was ${was} and is ${is}. A model that was nearly exact ` +
-      `needs small steps, and many: lower --learning-rate, raise --steps, train fewer weights (--train attention or features), ` +
-      `or keep the converted model.`,
+    `Training made the model worse: its ${curveOf} on the held-out data was ${was} and is ${is}. If it was nearly exact, it needs small ` +
+      `steps, and many: lower --learning-rate, raise --steps, or train fewer weights (--train attention or features). If it had lost ` +
+      `most, no short training brings that back: convert with exact keys (favor-convert's default).`,
   ];
 }
 
