@@ -96,11 +96,13 @@ interface Described {
 export function describeFeatures({ options, calibration }: Described): string {
   const { features, count, projection, seeds = 1, refine = 0, window = 0, chosenBlocks = 0, chosen = [] } = options;
   if (features === "exact") return "exact softmax";
-  const isDirect = features === "elu1" || features === "squared-relu";
+  const isDirect = features === "elu" || features === "squared-relu";
   const number = chosen.includes("count")
     ? `${features} features, as many as calibration chose for each layer`
     : `${counted(count, `${features} feature`)} per head`;
+  const { keyFactor } = options;
   const parts = [isDirect ? `${features} features` : number];
+  if (keyFactor !== undefined) parts.push(`key factor ${keyFactor}`);
   if (projection !== undefined && !isDirect) parts.push(`${projection} projection`);
   if (calibration !== undefined) {
     parts.push(

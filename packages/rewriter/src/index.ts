@@ -3,7 +3,7 @@ export type { Band } from "./attention/band.ts";
 export type { Conversion } from "./convert.ts";
 export { shownForms } from "./forward-memory.ts";
 export type { ForwardMemory, SiteMemory } from "./forward-memory.ts";
-export { exactKeysOpset, featureChoices } from "./options.ts";
+export { exactKeysOpset, featureChoices, generalizedChoices, keyFactors } from "./options.ts";
 export type { ConvertOptions, ExactKeys, FeatureChoice, FindOptions } from "./options.ts";
 export { growModel, longestInputOf } from "./positions/grow-model.ts";
 export type { GrowOptions } from "./positions/grow-model.ts";

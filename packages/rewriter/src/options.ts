@@ -4,22 +4,25 @@ import {
   type ElementwiseFunction,
   type FeatureMapDescription,
   type ProjectionKind,
+  type RowFactorName,
 } from "@favor/core";
 import { type HeadMoments } from "@favor/core/calibration";
 
 /**
- * Feature maps by name. Estimates of the softmax kernel: "positive" (FAVOR+), "trigonometric" (2006.03555),
+ * Feature maps by name. Estimates of the softmax kernel: "positive" (FAVOR+), "trigonometric" (2006.03555, cosines with a
+ * phase) and "trigonometric-pair" (cosines and sines, 2 M wide),
  * "hyperbolic", "oprf" (FAVOR++), "dense-exponential" (FAVOR#). Kernels of their own: an elementwise function
- * ("relu", "exp", ... : generalized attention, f(w.x) + 0.001), "elu1" (elu(x) + 1) and "squared-relu", both of width
- * d. "exact" writes the same attention again by blocks of queries, to the last digits, without a tensor of queries x keys.
+ * ("relu", "exp", ... : generalized attention, f(w.x) + 0.001, see {@link ConvertOptions.keyFactor}), "elu" (elu(x) + 1)
+ * and "squared-relu", both of width d. "exact" writes the same attention again by blocks of queries, to the last digits, without a tensor of queries x keys.
  */
 export type FeatureChoice =
   | "positive"
   | "trigonometric"
+  | "trigonometric-pair"
   | "hyperbolic"
   | "oprf"
   | "dense-exponential"
-  | "elu1"
+  | "elu"
   | ElementwiseFunction
   | "exact";
 
@@ -27,13 +30,33 @@ export type FeatureChoice =
 export const featureChoices: readonly FeatureChoice[] = [
   "positive",
   "trigonometric",
+  "trigonometric-pair",
   "hyperbolic",
   "oprf",
   "dense-exponential",
-  "elu1",
+  "elu",
   ...(Object.keys(elementwiseFunctions) as ElementwiseFunction[]),
   "exact",
 ];
+
+/** Features that a key factor multiplies: f(w.x) + 0.001. "squared-relu" is a map of its own here. */
+export const generalizedChoices: readonly FeatureChoice[] = (
+  Object.keys(elementwiseFunctions) as ElementwiseFunction[]
+).filter((name) => name !== "squared-relu");
+
+/** Every name of a factor of keys. */
+export const keyFactors: readonly RowFactorName[] = ["exp-half-square", "exp-minus-half-square"];
+
+function checkKeyFactor(keyFactor: RowFactorName | undefined, features: FeatureChoice): void {
+  if (keyFactor === undefined) return;
+  if (!keyFactors.includes(keyFactor)) {
+    throw new ArgumentError("options.keyFactor", `one of ${keyFactors.join(", ")}`, keyFactor);
+  }
+  if (!generalizedChoices.includes(features)) {
+    const expected = `none with "${features}" features; it is for ${generalizedChoices.join(", ")}`;
+    throw new ArgumentError("options.keyFactor", expected, keyFactor);
+  }
+}
 
 const projectionKinds: readonly ProjectionKind[] = ["orthogonal", "iid", "hadamard", "givens"];
 
@@ -68,7 +91,12 @@ export interface ExactKeys {
 export interface ConvertOptions extends FindOptions {
   /** Default "positive". */
   readonly features?: FeatureChoice;
-  /** Random features per head, M. Default 256. "elu1" and "squared-relu" have none and ignore it. */
+  /**
+   * h of generalized attention, A_ij = g(q_i) K(q_i, k_j) h(k_j) (2006.03555, section 2.2), for features that are an
+   * elementwise function. Default: 1. g cancels in the normaliser.
+   */
+  readonly keyFactor?: RowFactorName;
+  /** Random features per head, M. Default 256. "elu" and "squared-relu" have none and ignore it. */
   readonly count?: number;
   /** Default "orthogonal". Every kind is written as a dense matrix. */
   readonly projection?: ProjectionKind;
@@ -122,7 +150,7 @@ export interface ConvertOptions extends FindOptions {
   readonly growth?: "tile" | "interpolate";
 }
 
-type Given = "moments" | "featureMaps" | "exactKeys" | "maxLength" | "maskOperations";
+type Given = "keyFactor" | "moments" | "featureMaps" | "exactKeys" | "maxLength" | "maskOperations";
 /** Options with their defaults. */
 export type Settings = Required<Omit<ConvertOptions, Given>> & Pick<ConvertOptions, Given>;
 
@@ -146,6 +174,7 @@ export function checkOptions(options: ConvertOptions): Settings {
   if (options.stateful === true && features === "exact") {
     throw new ArgumentError("options.features", "linear attention if options.stateful is set", features);
   }
+  checkKeyFactor(options.keyFactor, features);
   checkExactKeys(options, features);
   const { block = "auto", rows = "graph" } = options;
   if (block !== "auto" && (!Number.isInteger(block) || block < 1 || block > 65_536)) {

@@ -1,6 +1,6 @@
 import type { Argv } from "yargs";
 
-import { featureChoices } from "@favor/rewriter";
+import { featureChoices, keyFactors } from "@favor/rewriter";
 
 import {
   choice,
@@ -105,6 +105,7 @@ function convertOptions(parser: Argv) {
         ["landmark", ...featureChoices],
         "what replaces softmax [default: landmark with --calibrate, otherwise positive]",
       ),
+      "key-factor": choice(keyFactors, "h(k) of generalized attention: exp(|k|^2/2) or exp(-|k|^2/2) [default: 1]"),
       count: wholeNumber("count", "features per head [default: 256]", 1, 65536),
       projection: choice(
         ["orthogonal", "iid", "hadamard", "givens"],
@@ -236,7 +237,7 @@ export async function parseArguments(argv: readonly string[], columns?: number):
         ({ source, json, quiet, ...options }) => {
           const { output, features, count, projection, seed, seeds, refine, keep, budget, cross, target, block } =
             options;
-          const { window, chosenBlocks } = options;
+          const { window, chosenBlocks, keyFactor } = options;
           const { stateful, maxLength, growth, speed, calibrate, calibrateCount, evaluate, evaluateCount } = options;
           const {
             column: field,
@@ -257,6 +258,7 @@ export async function parseArguments(argv: readonly string[], columns?: number):
             task,
             output,
             features,
+            keyFactor,
             count,
             projection,
             seed,

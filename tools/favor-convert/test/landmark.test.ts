@@ -117,7 +117,21 @@ test.each([
   expect(answer.stderr).toContain(advice);
 });
 
-test.each(["relu", "elu1", "hyperbolic", "oprf"])(
+test("--key-factor needs features that are a function, and is recorded", async () => {
+  const refused = await favorConvert(tiny, "-o", await output(), "--key-factor", "exp-half-square");
+  expect(refused.status).toBe(2);
+  expect(refused.stderr).toContain("--key-factor multiplies the features of generalized attention (relu, exp");
+  const answer = await favorConvert(
+    ...[tiny, "-o", await output(), "--features", "relu", "--count", "16", "--key-factor", "exp-half-square"],
+    ...["--speed", "none", "--json", "--quiet"],
+  );
+  expect(answer.status).toBe(0);
+  expect(JSON.parse(answer.stdout)).toMatchObject({
+    favor: { options: { features: "relu", keyFactor: "exp-half-square" } },
+  });
+});
+
+test.each(["relu", "elu", "hyperbolic", "oprf", "trigonometric-pair"])(
   "--features %s is converted, measured and recorded",
   async (features) => {
     const answer = await favorConvert(

@@ -3,7 +3,7 @@ import type { CheckpointTask } from "@favor/checkpoints";
 import { poolingModes } from "@favor/checkpoints/node";
 import type { PoolingMode, WrittenFile } from "@favor/checkpoints/node";
 import type { Alibi, Band, ConvertOptions, ConvertedSite, FeatureChoice } from "@favor/rewriter";
-import { featureChoices } from "@favor/rewriter";
+import { featureChoices, keyFactors } from "@favor/rewriter";
 import { z } from "zod";
 
 import type { Evaluation } from "@favor/measure";
@@ -63,6 +63,8 @@ export interface WrittenSite extends FavorSite {
 /** The options of a conversion, with defaults filled in. */
 export interface FavorOptions {
   readonly features: FeatureChoice | "landmark";
+  /** h of generalized attention; absent: 1. */
+  readonly keyFactor?: NonNullable<ConvertOptions["keyFactor"]>;
   /** Features per head. */
   readonly count: number;
   readonly seed: number;
@@ -210,6 +212,7 @@ const currentFile: z.ZodType<FavorFile> = z.object({
   card: cardFactsSchema.exactOptional(),
   options: z.object({
     features: z.enum([...featureChoices, "landmark"]),
+    keyFactor: z.enum(keyFactors).exactOptional(),
     count,
     seed: count,
     projection: z.enum(["orthogonal", "iid", "hadamard", "givens"]).exactOptional(),

@@ -41,7 +41,7 @@ export function describeFeatures(site: AttentionSite, settings: Settings): Featu
 }
 
 function describeHead(
-  { features }: Settings,
+  { features, keyFactor }: Settings,
   projection: ProjectionDescription,
   moments: HeadMoments | undefined,
 ): FeatureMapDescription {
@@ -54,18 +54,26 @@ function describeHead(
       return calibrate(moments, { count, seed, layer: layer!, head: head!, projection: kind });
     case "trigonometric":
       return { version, kind: "trigonometric", variant: "phase", projection };
+    case "trigonometric-pair":
+      return { version, kind: "trigonometric", variant: "pair", projection };
     case "hyperbolic":
       return { version, kind: "hyperbolic", projection };
     case "oprf":
       return { version, kind: "oprf", projection, a: optimalOprf(sum(meanSquares(moments, dim)), dim) };
     case "dense-exponential":
       return { version, kind: "dense-exponential", projection, a: meanSquares(moments, dim).map(optimalExponent) };
-    case "elu1":
+    case "elu":
       return { version, kind: "elu", dim };
     case "squared-relu":
       return { version, kind: "squared-relu", dim };
     default:
-      return { version, kind: "generalized", projection, function: features satisfies ElementwiseFunction };
+      return {
+        version,
+        kind: "generalized",
+        projection,
+        function: features satisfies ElementwiseFunction,
+        ...(keyFactor && { keyFactor }),
+      };
   }
 }
 
@@ -122,7 +130,9 @@ function checkAlike(site: AttentionSite, given: readonly FeatureMapDescription[]
 /** Everything in which the heads of a site must agree. */
 function signatureOf(description: FeatureMapDescription): string {
   const parts: (string | number | boolean)[] = [description.kind, countOf(description)];
-  if (description.kind === "generalized") parts.push(description.function, description.epsilon ?? 1e-3);
+  if (description.kind === "generalized") {
+    parts.push(description.function, description.epsilon ?? 1e-3, description.keyFactor ?? "");
+  }
   if (description.kind === "trigonometric") parts.push(description.variant);
   if (description.kind === "linear-exponential") parts.push(description.subtractNorms);
   return parts.join(" ");

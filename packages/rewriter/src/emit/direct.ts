@@ -4,6 +4,7 @@ import {
   type EluDescription,
   type FeatureMapDescription,
   type GeneralizedDescription,
+  type RowFactorName,
   type SquaredReluDescription,
 } from "@favor/core";
 import type { AttentionSite } from "../attention/site.ts";
@@ -22,9 +23,9 @@ export function isDirect(description: FeatureMapDescription): description is Dir
 }
 
 /**
- * Kernels that do not estimate exp(q.k): generalized attention (2006.03555, section 2.2) f(w.x) + epsilon with
- * g = h = 1, elu(x) + 1 (2006.16236), and max(x, 0)^2. Factors that all features share are left out because they
- * cancel.
+ * Kernels that do not estimate exp(q.k): generalized attention (2006.03555, section 2.2) f(w.x) + epsilon,
+ * for keys times h(k), elu(x) + 1 (2006.16236), and max(x, 0)^2. Factors that all features of a query share, g(q) too, are
+ * left out because they cancel.
  *
  * @param descriptions one per head, differing only in the projection
  */
@@ -61,6 +62,7 @@ export function directFeatures(
     build.floats("omega_key", [heads, count, dim], projection(scales.key)),
     inputs.keyColumns,
   ]);
+  const factor = first!.keyFactor && logFactor(build, inputs.keyColumns, scales.key, first!.keyFactor);
   if (first!.function === "exp") {
     const keys = boundedExponential(build, key, 2, epsilon);
     return {
@@ -68,14 +70,22 @@ export function directFeatures(
       count,
       query: boundedExponential(build, query, 3, epsilon).features,
       keyColumns: keys.features,
-      logWeight: keys.logScale,
+      logWeight: factor === undefined ? keys.logScale : build.op("Add", [keys.logScale, factor]),
     };
   }
   const apply = (x: string): string => {
     const features = elementwiseNodes[first!.function](build, x);
     return epsilon === 0 ? features : build.op("Add", [features, build.scalar(epsilon)]);
   };
-  return { ...shared, count, query: apply(query), keyColumns: apply(key) };
+  return { ...shared, count, query: apply(query), keyColumns: apply(key), logWeight: factor };
+}
+
+/** log h(k) = |k|^2 / 2 or its negative, of keys whose columns lie along axis 2. */
+function logFactor(build: NodeBuilder, keyColumns: string, scale: number, name: RowFactorName): string {
+  return build.op("Mul", [
+    build.reduceSum(build.op("Mul", [keyColumns, keyColumns]), 2),
+    build.scalar(((name === "exp-half-square" ? 1 : -1) * scale ** 2) / 2),
+  ]);
 }
 
 function scaled(build: NodeBuilder, value: string, scale: number): string {

@@ -96,7 +96,7 @@ test("a target's own operator cannot fade, so that causal ALiBi is written in st
   expect(model.graph.node.map(({ opType }) => opType)).not.toContain("LinearAttention");
 });
 
-test.each(["trigonometric", "elu1", "squared-relu", "relu", "exp"] as const)(
+test.each(["trigonometric", "elu", "squared-relu", "relu", "exp"] as const)(
   "%s features are refused by name",
   (features) => {
     expect(() => convertAttention(attentionModel(shape), { features, count: 8, cross: true })).toThrow(

@@ -1,7 +1,7 @@
 import { type ElementwiseFunction, type FeatureMapDescription } from "@favor/core";
 import { describe, expect, test } from "vitest";
 import { convertAttention } from "../../src/model-attention.ts";
-import { featureChoices, type ConvertOptions } from "../../src/options.ts";
+import { featureChoices, keyFactors, type ConvertOptions } from "../../src/options.ts";
 import { attentionModel, openAttention, runAttention, type AttentionModel } from "./attention-model.ts";
 import { learned, made, momentsOf, projection } from "./made-features.ts";
 import { randomInputs, referenceAttention } from "./reference.ts";
@@ -40,7 +40,7 @@ const nameOf = ({ padding, causal }: AttentionModel): string =>
   [causal ? "causal" : "bidirectional", ...(padding ? ["padded"] : [])].join(", ");
 
 /** Features of either sign: their normaliser passes through 0, where no two precisions agree. Tested apart. */
-const signed: readonly string[] = ["trigonometric", "cos", "gelu", "identity", "tanh"];
+const signed: readonly string[] = ["trigonometric", "trigonometric-pair", "cos", "gelu", "identity", "tanh"];
 
 describe.each(forms.map((form): [string, AttentionModel] => [nameOf(form), form]))("%s", (_, form) => {
   const targets: readonly ConvertOptions[] = form.causal ? [{}, { target: "onnxruntime" }] : [{}];
@@ -55,6 +55,16 @@ describe.each(forms.map((form): [string, AttentionModel] => [nameOf(form), form]
   test.each(Object.keys(made))("%s feature maps made elsewhere equal the float64 reference", async (kind) => {
     const featureMaps = [[0, 1].map((head) => made[kind]!(shape.dim, head))];
     for (const target of targets) expect(await differenceOf(form, { featureMaps, ...target })).toBeLessThan(1e-4);
+  });
+
+  test.each(keyFactors)("key factor %s equals the float64 reference", async (keyFactor) => {
+    for (const features of ["relu", "exp"] as const) {
+      for (const target of targets) {
+        expect(await differenceOf(form, { features, keyFactor, ...target })).toBeLessThan(1e-4);
+      }
+      // h spans more than float32 does
+      expect(await differenceOf(form, { features, keyFactor }, 6)).toBeLessThan(1e-3);
+    }
   });
 
   test.each(["phase", "pair"] as const)("trigonometric features, %s, equal the reference", async (variant) => {
@@ -83,6 +93,12 @@ function generalized(name: ElementwiseFunction, head: number): FeatureMapDescrip
 
 test.each(["orthogonal", "iid", "hadamard", "givens"] as const)("%s projections", async (kind) => {
   expect(await differenceOf(shape, { projection: kind })).toBeLessThan(1e-4);
+});
+
+test("trigonometric-pair is the variant of the paper with cosines and sines", async () => {
+  const { sites } = convertAttention(attentionModel(shape), { features: "trigonometric-pair", count: 8, cross: true });
+  expect(sites[0]!.featureMaps![0]).toMatchObject({ kind: "trigonometric", variant: "pair" });
+  expect(await differenceOf(shape, { features: "trigonometric-pair" }, 0.05)).toBeLessThan(1e-4);
 });
 
 test("weights of features that span more than float32 does", async () => {
@@ -144,6 +160,8 @@ describe("refused", () => {
   });
 
   test("features and projections of no known name", () => {
+    expect(convert({ features: "relu", keyFactor: "norm" as "exp-half-square" })).toThrow(/one of exp-half-square/);
+    expect(convert({ keyFactor: "exp-half-square" })).toThrow(/none with "positive" features; it is for relu, exp/);
     expect(convert({ features: "softmax" as "relu" })).toThrow(/one of positive, trigonometric/);
     expect(convert({ projection: "sparse" as "iid" })).toThrow(/one of orthogonal, iid, hadamard, givens/);
   });

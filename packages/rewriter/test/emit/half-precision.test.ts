@@ -84,7 +84,7 @@ function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return largest;
 }
 
-const features: readonly ConvertOptions["features"][] = ["positive", "hyperbolic", "dense-exponential", "relu", "elu1"];
+const features: readonly ConvertOptions["features"][] = ["positive", "hyperbolic", "dense-exponential", "relu", "elu"];
 
 describe.each([
   ["with padding", { ...shape, padding: true }],

@@ -72,7 +72,7 @@ describe.each([
   test.each([
     ["positive", true, {}],
     ["positive", false, {}],
-    ["elu1", true, { features: "elu1" }],
+    ["elu", true, { features: "elu" }],
     ["relu", true, { features: "relu" }],
   ] as const)(
     "features are those of heads with an axis of their own: %s, padding mask: %s",

@@ -43,7 +43,7 @@ describe.each([false, true])("operator sets from 9 on, causal: %s", (causal) => 
   const features: readonly ConvertOptions[] = [
     {},
     { features: "relu" },
-    { features: "elu1" },
+    { features: "elu" },
     { features: "exp" },
     { features: "trigonometric" },
     { features: "oprf" },

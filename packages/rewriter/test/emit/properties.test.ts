@@ -150,7 +150,7 @@ describe.skipIf(!hasSharedZoo)("converted models (skipped if ../shared/zoo is ab
 
   test.each([
     ["bert-ts-eager-op14-dyn", {}],
-    ["bert-ts-eager-op14-dyn", { features: "elu1" }],
+    ["bert-ts-eager-op14-dyn", { features: "elu" }],
     ["gpt2-ts-eager-op14-dyn", {}],
     ["gpt2-ts-eager-op14-dyn", { target: "onnxruntime" }],
     ["llama-dy-sdpa-op18-dyn", { features: "relu" }],
@@ -172,7 +172,7 @@ describe.skipIf(!hasSharedZoo)("converted models (skipped if ../shared/zoo is ab
 test("an encoder without positions: permuted inputs give permuted outputs", async () => {
   const shape = { heads: 2, dim: 8 };
   const length = 17;
-  for (const features of ["positive", "elu1", "exp"] as const) {
+  for (const features of ["positive", "elu", "exp"] as const) {
     const { model } = convertAttention(attentionModel(shape), { features, count: 32, cross: true });
     const session = await openAttention(model);
     const inputs = randomInputs(shape, 1, length);
@@ -191,7 +191,7 @@ test("an encoder without positions: permuted inputs give permuted outputs", asyn
   }
 });
 
-test.each(["positive", "relu", "exp", "elu1", "squared-relu", "oprf"] as const)(
+test.each(["positive", "relu", "exp", "elu", "squared-relu", "oprf"] as const)(
   "%s: queries and keys of any size give finite averages of the values",
   async (features) => {
     const shape = { heads: 2, dim: 8, padding: true };

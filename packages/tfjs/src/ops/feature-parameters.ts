@@ -57,9 +57,10 @@ export function listDescriptions(featureMap: FeatureMaps, heads: number): readon
 /** "variant count x dim": what descriptions of several heads must share. */
 function describedSize(description: FeatureMapDescription): string {
   const { count, dim } = { count: "", ...("projection" in description ? description.projection : description) };
-  const variant =
-    "variant" in description ? description.variant : "function" in description ? description.function : "";
-  return `${variant} ${count} x ${dim}`;
+  const variant = "variant" in description ? description.variant : "";
+  if (description.kind !== "generalized") return `${variant} ${count} x ${dim}`;
+  const { function: name, epsilon = 1e-3, keyFactor = "no factor" } = description;
+  return `${name} + ${epsilon}, ${keyFactor}, ${count} x ${dim}`;
 }
 
 /** d of a description. */

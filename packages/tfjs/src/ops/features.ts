@@ -84,7 +84,7 @@ export function keyFeatures(
   parameters: FeatureParameters,
   t: Readonly<Record<string, tf.Tensor>>,
 ): WeightedFeatures {
-  if (!isExponential(parameters)) return directFeatures(x, parameters, t);
+  if (!isExponential(parameters)) return timesKeyFactor(directFeatures(x, parameters, t), x, parameters);
   const { perFeature, perKey } = keyExponents(x, parameters, t);
   // with a core, the weight of a query feature is applied after it
   const logFeatures = t["core"] ? perFeature : tf.add(perFeature, perGroup(t["logWeight"]!, x.shape[0]!));
@@ -152,6 +152,14 @@ function subtractsNorms({ description }: FeatureParameters): boolean {
 /** |x|^2 / 2 of each row, `[groups, length]`. */
 function halfNorms(x: tf.Tensor): tf.Tensor {
   return tf.mul(0.5, tf.sum(tf.square(x), 2));
+}
+
+/** h(k) of generalized attention (2006.03555, section 2.2); g(q) cancels in the normaliser. */
+function timesKeyFactor(direct: WeightedFeatures, x: tf.Tensor, { description }: FeatureParameters): WeightedFeatures {
+  if (description.kind !== "generalized" || description.keyFactor === undefined) return direct;
+  const log = halfNorms(x);
+  const { features, logWeight } = direct;
+  return { features, logWeight: (description.keyFactor === "exp-half-square" ? tf.add : tf.sub)(logWeight, log) };
 }
 
 /** Features that are no exponentials, the same for queries and keys; for trigonometric maps, their waves. */

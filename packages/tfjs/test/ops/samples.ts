@@ -118,6 +118,13 @@ export function everyMap(dim: number, count: number, head = 0): Readonly<Record<
     "generalized relu": { version: 1, kind: "generalized", projection, function: "relu" },
     "generalized gelu": { version: 1, kind: "generalized", projection, function: "gelu", epsilon: 0.5 },
     "generalized softplus": { version: 1, kind: "generalized", projection, function: "softplus", epsilon: 0 },
+    "generalized sigmoid, h": {
+      version: 1,
+      kind: "generalized",
+      projection,
+      function: "sigmoid",
+      keyFactor: "exp-half-square",
+    },
     elu: { version: 1, kind: "elu", dim },
     "squared-relu": { version: 1, kind: "squared-relu", dim },
   };

@@ -1,3 +1,4 @@
+import { generalizedChoices } from "@favor/rewriter";
 import type { ConvertOptions, FeatureChoice, SiteReport } from "@favor/rewriter";
 
 import { refuseIf } from "@favor/command-line";
@@ -12,6 +13,8 @@ export interface ConvertRequest extends SourceOptions {
   readonly output?: string;
   /** Default "landmark" with `calibrate`, else "positive". */
   readonly features?: FeatureChoice | "landmark";
+  /** h of generalized attention, for features that are an elementwise function; default 1. */
+  readonly keyFactor?: NonNullable<ConvertOptions["keyFactor"]>;
   /** Features per head, M; default 256. */
   readonly count?: number;
   /** Default "orthogonal". */
@@ -105,6 +108,10 @@ export function optionsOf(request: ConvertRequest): FavorOptions {
   const isLandmark = features === "landmark";
   const isSelected = features === "positive" && calibrate !== undefined;
   refuseIf(
+    request.keyFactor !== undefined && !generalizedChoices.some((choice) => choice === features),
+    `--key-factor multiplies the features of generalized attention (${generalizedChoices.join(", ")}); ${features} has no such factor. Remove one of the two.`,
+  );
+  refuseIf(
     isLandmark && calibrate === undefined,
     "Landmark features are fitted to data: pass a file of your sequences with --calibrate.",
   );
@@ -176,6 +183,7 @@ export function optionsOf(request: ConvertRequest): FavorOptions {
   );
   return {
     features,
+    ...(request.keyFactor !== undefined && { keyFactor: request.keyFactor }),
     count,
     seed,
     keep: [...new Set(keep)].toSorted((a, b) => a - b),

@@ -5,6 +5,7 @@ import type { ConvertOptions } from "@favor/rewriter";
 export function rewriteOptions(options: FavorOptions, keep: readonly number[]): Omit<ConvertOptions, "maskOperations"> {
   const {
     features,
+    keyFactor,
     count,
     seed,
     projection,
@@ -23,6 +24,7 @@ export function rewriteOptions(options: FavorOptions, keep: readonly number[]): 
     count,
     seed,
     keep,
+    ...(keyFactor !== undefined && { keyFactor }),
     ...(projection !== undefined && { projection }),
     ...(block !== undefined && { block }),
     ...(cross === true && { cross }),

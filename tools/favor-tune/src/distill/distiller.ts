@@ -69,7 +69,7 @@ export class Distiller implements TrainingStage {
     if (difference.sites.length === 0) {
       throw new DistillError(
         "No attention of the converted model has both trainable feature maps and an original to learn from. Kernels " +
-          "without a projection (elu1) and exact attention have no weights, and attention inside If, Loop or Scan is " +
+          "without a projection (elu) and exact attention have no weights, and attention inside If, Loop or Scan is " +
           "not found. Convert with other --features, or give the right original with --teacher.",
         { code: "nothing-to-distil" },
       );

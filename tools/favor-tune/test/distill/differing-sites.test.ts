@@ -58,7 +58,7 @@ test.each<[ConvertOptions["features"], readonly string[]]>([
   for (const { trainable } of sites) expect(stems(trainable)).toEqual(expect.arrayContaining([...expected]));
 });
 
-test.each<[ConvertOptions["features"]]>([["elu1"], ["exact"]])("%s has nothing to learn: no site", async (features) => {
+test.each<[ConvertOptions["features"]]>([["elu"], ["exact"]])("%s has nothing to learn: no site", async (features) => {
   expect((await differenceOf(tinyModel, { features: features! })).sites).toEqual([]);
 });
 

@@ -245,7 +245,7 @@ test("trigonometric features, whose normaliser passes through zero, learn all th
 });
 
 test.each([
-  [{ features: "elu1" as const }, "nothing-to-distil", "--features"],
+  [{ features: "elu" as const }, "nothing-to-distil", "--features"],
   [{ features: "exact" as const }, "nothing-to-distil", "--features"],
 ])("%j is refused: %s", async (options, code, advice) => {
   const both = await pair(tinyModel, options);
