@@ -121,10 +121,8 @@ test("--key-factor needs features that are a function, and is recorded", async (
   const refused = await favorConvert(tiny, "-o", await output(), "--key-factor", "exp-half-square");
   expect(refused.status).toBe(2);
   expect(refused.stderr).toContain("--key-factor multiplies the features of generalized attention (relu, exp");
-  const answer = await favorConvert(
-    ...[tiny, "-o", await output(), "--features", "relu", "--count", "16", "--key-factor", "exp-half-square"],
-    ...["--speed", "none", "--json", "--quiet"],
-  );
+  const options = ["--features", "relu", "--count", "16", "--key-factor", "exp-half-square"];
+  const answer = await favorConvert(tiny, "-o", await output(), ...options, "--speed", "none", "--json", "--quiet");
   expect(answer.status).toBe(0);
   expect(JSON.parse(answer.stdout)).toMatchObject({
     favor: { options: { features: "relu", keyFactor: "exp-half-square" } },
