@@ -162,6 +162,9 @@ test("ALiBi beside an added padding mask is refused in float16, and exact by blo
   const options = { ...fading, padding: true };
   const { sites } = inspectAttention(halfModel(options));
   expect(sites.map(({ reasons }) => reasons.map(({ code }) => code))).toEqual([["not-softmax"]]);
+  const { message } = sites[0]!.reasons[0]!;
+  expect(message).toMatch(/where a mask of about -1e4 hides all keys, floats of 16 bits have steps of 8 or more/);
+  expect(message).toMatch(/Convert the float32 model/);
   const inputs = inputsOf(options, 10);
   const before = await runAttention(await openAttention(halfModel(options)), options, inputs);
   const { model } = convertAttention(halfModel(options), { features: "exact", block: 16, cross: true });

@@ -29,6 +29,12 @@ export interface MaskProof {
   readonly reasons: readonly Reason[];
 }
 
+/** Why a region is no softmax of its logits, and what helps if it is not another checkpoint. */
+export interface Unproved {
+  readonly failure: string;
+  readonly remedy?: string;
+}
+
 /** Different random inputs tried at the first probe's length. */
 const draws = 4;
 
@@ -36,7 +42,7 @@ const draws = 4;
  * Proves that a region is a softmax and says what its mask is, by evaluating it on random logits and inputs at
  * several lengths; or says what it is instead.
  */
-export function proveMask(question: MaskQuestion, sizes: OtherSizes): MaskProof | { readonly failure: string } {
+export function proveMask(question: MaskQuestion, sizes: OtherSizes): MaskProof | Unproved {
   const { context, region, inputs, labels, random } = question;
   const fed = overridable(question);
   if (fed !== undefined) {
@@ -48,8 +54,8 @@ export function proveMask(question: MaskQuestion, sizes: OtherSizes): MaskProof 
   const samples: Sample[] = [];
   let scale: number | undefined;
   const tolerance = toleranceOf(context, region);
-  /** Evaluates the region on one input; a sentence where it is no softmax there. */
-  const prove = (evaluation: RegionEvaluation, probe: GraphProbe, mode: DrawMode): string | undefined => {
+  /** Evaluates the region on one input; says why where it is no softmax there. */
+  const prove = (evaluation: RegionEvaluation, probe: GraphProbe, mode: DrawMode): Unproved | undefined => {
     const values = evaluation.context(drawInputs(context, probe, random, mode, evaluation.read));
     if (mode !== "mixed" && isLarge(evaluation.shape)) {
       const weights = uniformWeights(evaluation, values);
@@ -61,17 +67,17 @@ export function proveMask(question: MaskQuestion, sizes: OtherSizes): MaskProof 
     const isMixed = mode === "mixed";
     const offset = isMixed && tolerance === singleTolerance ? largestOffset : 0;
     const law = softmaxLaw(evaluation.shape, run, random, isMixed ? tolerance : 50 * tolerance, offset);
-    if ("failure" in law) return law.failure;
+    if ("failure" in law) return isMixed || tolerance === singleTolerance ? law : lostInRounding;
     if (scale !== undefined && law.scale !== undefined && Math.abs(law.scale - scale) > 1e-2 * Math.abs(scale)) {
-      return unsteadyScale;
+      return { failure: unsteadyScale };
     }
     scale ??= law.scale;
     samples.push({ mask: { ...evaluation.shape, weights: law.weights }, values, probe, mode });
     return undefined;
   };
   for (const mode of modesFor(first.shape, draws)) {
-    const failure = prove(first, context.first, mode);
-    if (failure !== undefined) return { failure };
+    const unproved = prove(first, context.first, mode);
+    if (unproved !== undefined) return unproved;
   }
   if (scale === undefined) return { failure: "the probabilities do not depend on the logits" };
   if (!everyRowSeen(samples) || !samples.some((sample) => sample.mode === "mixed" && isTelling(sample))) {
@@ -79,22 +85,22 @@ export function proveMask(question: MaskQuestion, sizes: OtherSizes): MaskProof 
   }
   const lengths = [context.first.sizes.length];
   const evaluated = [first.shape.keys];
-  /** Evaluates the region at the sizes of one more probe; a sentence where it is no softmax there. */
-  const proveAt = (probe: GraphProbe): string | undefined => {
+  /** Evaluates the region at the sizes of one more probe; says why where it is no softmax there. */
+  const proveAt = (probe: GraphProbe): Unproved | undefined => {
     const evaluation = new RegionEvaluation(context, region, regionInputs(context, region, probe), labels, probe);
     for (const mode of modesFor(evaluation.shape, 1)) {
-      const failure = prove(evaluation, probe, mode);
-      if (failure !== undefined) return failure;
+      const unproved = prove(evaluation, probe, mode);
+      if (unproved !== undefined) return unproved;
     }
     lengths.push(probe.sizes.length);
     evaluated.push(evaluation.shape.keys);
     return undefined;
   };
-  const failure = context.second && proveAt(context.second);
-  if (failure !== undefined) return { failure };
+  const unproved = context.second && proveAt(context.second);
+  if (unproved !== undefined) return unproved;
   const longer = windowProbe(question, first.shape.groups);
-  const failureBeyond = longer && affordably(context, () => proveAt(longer));
-  if (failureBeyond !== undefined) return { failure: failureBeyond };
+  const unprovedBeyond = longer && affordably(context, () => proveAt(longer));
+  if (unprovedBeyond !== undefined) return unprovedBeyond;
   const evidence = `evaluated on ${samples.length} inputs with ${evaluated.join(", ")} keys`;
   const found = precise(question, sizes, verdict(question, samples, evidence, tolerance));
   // After the masks that have a name: the buckets of T5's bias are logarithms of distances.
@@ -183,6 +189,13 @@ function overridable({ context: { graph }, region, inputs }: MaskQuestion): stri
 }
 
 const unsteadyScale = "the logits are scaled by something that depends on the input or its length";
+/** Of 16 bits, where a mask is the same for all keys: if it hid none, the law would hold as on mixed inputs. */
+const lostInRounding: Unproved = {
+  failure:
+    "where a mask of about -1e4 hides all keys, floats of 16 bits have steps of 8 or more, in which the logits and the " +
+    "bias are lost",
+  remedy: "Convert the float32 model (--dtype fp32 if the checkpoint has both).",
+};
 
 interface Sample {
   readonly mask: MaskSample;

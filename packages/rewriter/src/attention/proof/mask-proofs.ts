@@ -1,11 +1,11 @@
 import { FavorError } from "@favor/core";
 import type { AttentionContext } from "../context.ts";
-import { proveMask, type MaskProof } from "./mask-proof.ts";
+import { proveMask, type MaskProof, type Unproved } from "./mask-proof.ts";
 import { RegionStructures } from "./region-structure.ts";
 import { OtherSizes } from "./other-sizes.ts";
 import type { MaskQuestion } from "./window-proof.ts";
 
-type Proof = MaskProof | { readonly failure: string } | { readonly error: FavorError };
+type Proof = MaskProof | Unproved | { readonly error: FavorError };
 
 /** The proofs of one graph: regions of the same structure, as in a model's layers, are proved once. */
 export class MaskProofs {

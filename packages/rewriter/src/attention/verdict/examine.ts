@@ -7,6 +7,7 @@ import { cacheInput } from "../operands/key-value-cache.ts";
 import { channelAxes } from "../operands/channel-axes.ts";
 import { shapeOf, type AttentionContext } from "../context.ts";
 import { foldedQueryReasons } from "./folded-queries.ts";
+import type { Unproved } from "../proof/mask-proof.ts";
 import type { MaskProofs } from "../proof/mask-proofs.ts";
 import { batchOf, groupedHeads, headsOf, operandOf, sizeOf } from "../operands/operand-roles.ts";
 import { productAxes } from "../product.ts";
@@ -94,7 +95,7 @@ export function examineRegion(
   const early = describeRefusal(context, region, inputs);
   if (early !== undefined) return refuse([early], unknownMask, basicFacts(context, region));
   const random = new RandomStream({ seed: 0, purpose: streamPurpose.sampling, layer: index });
-  let failure: string | undefined;
+  let unproved: Unproved | undefined;
   for (const orientation of orientations(region)) {
     const operands = readOperands(context, region, orientation);
     const proof = proofs.of({
@@ -113,10 +114,10 @@ export function examineRegion(
       return refuse(reasons, unknownMask, basicFacts(context, region));
     }
     if ("failure" in proof) {
-      failure ??= proof.failure;
+      unproved ??= proof;
       if (orientation.query === "left") continue;
-      const found = `The part between the two products is not a softmax of the logits: ${failure}.`;
-      return refuse([reasonFor("not-softmax", found)], unknownMask, basicFacts(context, region));
+      const found = `The part between the two products is not a softmax of the logits: ${unproved.failure}.`;
+      return refuse([reasonFor("not-softmax", found, unproved.remedy)], unknownMask, basicFacts(context, region));
     }
     const built = operands && buildSite(context, region, operands, proof.scale, proof.mask, { index, layer, name });
     const reasons = [
