@@ -20,12 +20,18 @@ function bounded(x: tf.Tensor, value: Unary, inside: Unary): tf.Tensor {
   return f(x);
 }
 
+/** tf.clipByValue, which on wasm gives a bound for NaN. */
+function clipped(x: tf.Tensor, low: number, high: number): tf.Tensor {
+  const value = tf.clipByValue(x, low, high);
+  return tf.getBackend() === "wasm" ? tf.where(tf.isNaN(x), x, value) : value;
+}
+
 /** max(x, bound) for each x, with gradient 1 at the bound. NaN stays NaN; if the bound is NaN, so is everything. */
 export function atLeast(x: tf.Tensor, bound: number): tf.Tensor {
   if (Number.isNaN(bound)) return tf.mul(x, bound);
   return bounded(
     x,
-    (at) => tf.maximum(at, bound),
+    (at) => clipped(at, bound, Infinity),
     (at) => tf.greaterEqual(at, bound),
   );
 }
@@ -35,7 +41,7 @@ export function atMost(x: tf.Tensor, bound: number): tf.Tensor {
   if (Number.isNaN(bound)) return tf.mul(x, bound);
   return bounded(
     x,
-    (at) => tf.minimum(at, bound),
+    (at) => clipped(at, -Infinity, bound),
     (at) => tf.lessEqual(at, bound),
   );
 }
