@@ -4,6 +4,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { cosine, sine } from "../kernels/waves.ts";
 import type { FeatureParameters } from "./feature-parameters.ts";
 import { detached } from "./detached.ts";
+import { leastNormaliser } from "./float-range.ts";
 
 /** Features and the exponents taken out of each row: phi = features * exp(logWeight). */
 export interface WeightedFeatures {
@@ -170,9 +171,9 @@ function directFeatures(
 ): WeightedFeatures {
   switch (description.kind) {
     case "elu":
-      return relativeToLargest(tf.add(tf.elu(x), 1));
+      return relativeToLargest(tf.add(tf.elu(x), 1), true);
     case "squared-relu": {
-      const { features, logWeight } = relativeToLargest(tf.relu(x));
+      const { features, logWeight } = relativeToLargest(tf.relu(x), true);
       return { features: tf.square(features), logWeight: tf.mul(2, logWeight) };
     }
     case "trigonometric": {
@@ -184,7 +185,10 @@ function directFeatures(
     }
     case "generalized": {
       const { function: name, epsilon = 1e-3 } = description;
-      return relativeToLargest(tf.add(elementwise[name](project(x, t["projection"]!)), epsilon));
+      const features = tf.add(elementwise[name](project(x, t["projection"]!)), epsilon);
+      // no product of two is smaller than epsilon^2
+      const isSafe = name !== "exp" && epsilon ** 2 >= leastNormaliser();
+      return isSafe ? { features, logWeight: tf.zeros(x.shape.slice(0, 2)) } : relativeToLargest(features, false);
     }
     default:
       throw new ArgumentError("featureMap.kind", "a feature map without exponents", description.kind);
@@ -192,9 +196,9 @@ function directFeatures(
 }
 
 /** Features `[groups, length, count]` of rows of any scale, so that no product of two under- or overflows. */
-function relativeToLargest(features: tf.Tensor): WeightedFeatures {
+function relativeToLargest(features: tf.Tensor, areNonNegative: boolean): WeightedFeatures {
   const largest = detached(() => {
-    const found = tf.max(tf.abs(features), 2, true);
+    const found = tf.max(areNonNegative ? features : tf.abs(features), 2, true);
     return tf.where(tf.greater(found, 0), found, tf.onesLike(found));
   });
   return { features: tf.div(features, largest), logWeight: detached(() => tf.log(tf.squeeze(largest, [2]))) };
