@@ -24,8 +24,24 @@ const upstream = gaussians(shape.batch * shape.heads * shape.length * shape.valu
 const maps = everyMap(shape.dim, 8);
 const positive = maps["positive"]!;
 
-function requireClose(what: string, actual: ArrayLike<number>, expected: ArrayLike<number>, limit: number): void {
+let largestError = 0;
+
+/** The largest relative error that {@link requireClose} has met since the last call. */
+export function takeLargestError(): number {
+  const taken = largestError;
+  largestError = 0;
+  return taken;
+}
+
+/** max |a - b| / max |b| is at most `limit`. */
+export function requireClose(
+  what: string,
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  limit: number,
+): void {
   const error = relativeError(actual, expected);
+  largestError = Math.max(largestError, error);
   if (!(error <= limit)) throw new Error(`${what}: relative error ${error} above ${limit}`);
 }
 

@@ -1,8 +1,8 @@
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
-import { beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { backends } from "@favor/test-support/backends";
 import { bundle } from "@favor/test-support/bundle";
 import { pageFiles } from "./page-files.ts";
@@ -11,6 +11,7 @@ import { findChromium, openPage } from "@favor/test-support/chromium";
 import { faults } from "./faults.ts";
 import { halfPrecisionChecks } from "./half-precision.ts";
 import { runEverything } from "./report.ts";
+import { errorTable } from "./error-table.ts";
 import type { Report } from "./report.ts";
 
 const slow = 600_000;
@@ -19,6 +20,16 @@ const chromium = findChromium();
 const driver = [process.env.VK_ICD_FILENAMES ?? "", "/usr/lib/chromium/vk_swiftshader_icd.json"].find(
   (path) => path !== "" && existsSync(path),
 );
+
+/** Every report of a backend, by the place that it comes from. */
+const columns: Record<string, Report> = {};
+
+afterAll(() => {
+  // `npm run backends -w @favor/tfjs`
+  if (process.env.FAVOR_WRITE_BACKENDS) writeFileSync(new URL(errorPage, import.meta.url), errorTable(columns));
+});
+
+const errorPage = "../../../../docs/measurements/backends.md";
 
 /** The tests of one backend in one place, from its report. */
 function expectEverything(backend: string, report: () => Report): void {
@@ -41,6 +52,7 @@ describe.each(backends)("%s in Node", (backend) => {
   let report: Report;
   beforeAll(async () => {
     report = await runEverything(backend);
+    columns[`${backend}, Node`] = report;
   }, slow);
   expectEverything(backend, () => report);
 });
@@ -59,6 +71,7 @@ describe.skipIf(!driver)("webgpu in Node on a software adapter (skipped: no Vulk
     const line = node.stdout.split("\n").find((text) => text.startsWith("{"));
     if (!line) throw new Error(`webgpu in Node ended with ${node.status}:\n${node.stdout}\n${node.stderr}`);
     report = JSON.parse(line) as Report;
+    columns["webgpu, Node"] = report;
   }, slow);
   expectEverything("webgpu", () => report);
 });
@@ -68,6 +81,7 @@ describe.skipIf(!chromium)("a page without a bundler in Chromium (skipped: no ch
   beforeAll(async () => {
     const page = { files: await pageFiles(), path: "/?wasm,webgl,webgpu", isolated: false };
     reports = (await openPage(chromium!, page)) as Report[];
+    for (const report of reports) columns[`${report.backend}, Chromium`] = report;
   }, slow);
 
   describe.each(["wasm", "webgl", "webgpu"])("%s", (backend) => {
@@ -97,6 +111,7 @@ describe.skipIf(!chromium)("webgl with half-precision textures, in a page (skipp
   beforeAll(async () => {
     const page = { files: await pageFiles(), path: "/?half-precision", isolated: false };
     [report] = (await openPage(chromium!, page)) as [Report];
+    columns["webgl, half precision"] = report;
   }, slow);
 
   it.each(halfPrecisionChecks.map(({ name }) => name))("%s", (name) => {

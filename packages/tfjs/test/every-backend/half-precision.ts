@@ -2,9 +2,10 @@
 import { exactAttention } from "@favor/core";
 import { favorAttention, hybridAttention, softmaxAttention } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
+import { requireClose } from "./checks.ts";
 import type { Check } from "./checks.ts";
 import { hybridReference } from "../ops/hybrid-samples.ts";
-import { everyMap, reference, relativeError, sample, tensors } from "../ops/samples.ts";
+import { everyMap, reference, sample, tensors } from "../ops/samples.ts";
 
 const shape = { batch: 2, heads: 2, length: 70, dim: 4, valueDim: 3 };
 const keyMask = Array.from({ length: shape.batch * shape.length }, (_, i) => (i % 6 === 5 ? 0 : 1));
@@ -15,10 +16,9 @@ const limit = 2e-2;
 
 type Attend = (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) => tf.Tensor;
 
-async function requireClose(attend: Attend, expected: ArrayLike<number>, of = shape): Promise<void> {
+async function equalsCore(attend: Attend, expected: ArrayLike<number>, of = shape): Promise<void> {
   const three = tensors(sample(of, 0.4), of);
-  const error = relativeError(await attend(...three).data(), expected);
-  if (!(error <= limit)) throw new Error(`relative error ${error} above ${limit}`);
+  requireClose("half precision", await attend(...three).data(), expected, limit);
   const gradients = tf.grads((q, k, v) => attend(q!, k!, v!))(three);
   for (const [i, gradient] of gradients.entries()) {
     if (!(await gradient.data()).every((x) => Number.isFinite(x))) throw new Error(`gradient ${i} is not finite`);
@@ -33,7 +33,7 @@ export const halfPrecisionChecks: readonly Check[] = [false, true].flatMap((caus
     name: `half precision, ${name}, causal ${causal}`,
     run: () => {
       const featureMap = maps[name]!;
-      return requireClose(
+      return equalsCore(
         (q, k, v) => favorAttention(q, k, v, { featureMap, mask: mask(), causal }),
         reference(inputs, shape, [featureMap], { mask: keyMask, causal }),
       );
@@ -44,7 +44,7 @@ export const halfPrecisionChecks: readonly Check[] = [false, true].flatMap((caus
     run: () => {
       const exactKeys = { window: 16, chosenBlocks: 1 };
       const featureMap = maps["positive"]!;
-      return requireClose(
+      return equalsCore(
         (q, k, v) => hybridAttention(q, k, v, { featureMap, exactKeys, mask: mask(), causal }),
         hybridReference(inputs, shape, { exactKeys, maps: [featureMap], mask: keyMask, causal }),
       );
@@ -62,7 +62,7 @@ export const halfPrecisionChecks: readonly Check[] = [false, true].flatMap((caus
         Float64Array,
       ];
       const options = { dim: one.dim, valueDim: one.valueDim, scale: one.dim ** -0.5, keyMask: shown, causal };
-      return requireClose(
+      return equalsCore(
         (...x) => softmaxAttention(...x, { mask: tf.tensor2d(shown, [1, shape.length]), causal }),
         exactAttention(query, key, value, options),
         one,

@@ -1,6 +1,6 @@
 import { repairBackend } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
-import { checks } from "./checks.ts";
+import { checks, takeLargestError } from "./checks.ts";
 import type { Check } from "./checks.ts";
 import { faults, isWrong } from "./faults.ts";
 import { halfPrecisionChecks } from "./half-precision.ts";
@@ -15,6 +15,8 @@ export interface Report {
   readonly faultsAfter: readonly string[];
   /** By name of a check: "passed", or why not. */
   readonly results: Readonly<Record<string, string>>;
+  /** By name of a check: the largest relative error of what it compared. */
+  readonly errors: Readonly<Record<string, number>>;
   /** webgpu's errors, which never throw, of everything but the faults before the repair. */
   readonly deviceErrors: readonly string[];
 }
@@ -48,10 +50,18 @@ export async function runEverything(backend: string): Promise<Report> {
   deviceErrors.length = 0;
   repairBackend(backend);
   const faultsAfter = await present();
-  const results = await resultsOf(checks);
+  const { results, errors } = await outcomesOf(checks);
   await device?.queue.onSubmittedWorkDone();
   const wasm: WasmModule | undefined = Reflect.get(tf.backend(), "wasm");
-  return { backend, memory: wasm?.HEAPU8.buffer.constructor.name, faultsBefore, faultsAfter, results, deviceErrors };
+  return {
+    backend,
+    memory: wasm?.HEAPU8.buffer.constructor.name,
+    faultsBefore,
+    faultsAfter,
+    results,
+    errors,
+    deviceErrors,
+  };
 }
 
 /** Runs what must hold on WebGL with half-precision textures; in a page where nothing has used WebGL before. */
@@ -60,19 +70,22 @@ export async function runHalfPrecision(): Promise<Report> {
   tf.env().set("WEBGL_FORCE_F16_TEXTURES", true);
   if (!(await tf.setBackend("webgl"))) throw new Error("webgl did not start");
   await tf.ready();
-  const results = await resultsOf(halfPrecisionChecks);
-  return { backend: "webgl", faultsBefore: [], faultsAfter: [], results, deviceErrors: [] };
+  const { results, errors } = await outcomesOf(halfPrecisionChecks);
+  return { backend: "webgl", faultsBefore: [], faultsAfter: [], results, errors, deviceErrors: [] };
 }
 
-async function resultsOf(run: readonly Check[]): Promise<Record<string, string>> {
+async function outcomesOf(run: readonly Check[]): Promise<Pick<Report, "results" | "errors">> {
   const results: Record<string, string> = {};
+  const errors: Record<string, number> = {};
   for (const check of run) {
+    takeLargestError();
     tf.engine().startScope();
     results[check.name] = await check.run().then(
       () => "passed",
       (error: unknown) => String(error),
     );
     tf.engine().endScope();
+    errors[check.name] = takeLargestError();
   }
-  return results;
+  return { results, errors };
 }
