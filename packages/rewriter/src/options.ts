@@ -81,7 +81,7 @@ export interface ExactKeys {
   readonly window: number;
   /**
    * How many further blocks of keys are exact, chosen for each block of queries by `averagedQueries` of @favor/core (beyond
-   * 4,096 positions with means of 2, 4, 8 or 16 keys). Default 0.
+   * 1,024 positions with means of 2, 4, 8 or 16 keys). Default 0.
    */
   readonly chosenBlocks?: number;
   /** How many queries are averaged to choose blocks; it divides the window. Default 16. */

@@ -217,9 +217,9 @@ test("a row of a batch is what it is alone, and padding changes nothing", async 
   expect(largestDifference(alone, cut(both, 12))).toBeLessThan(tolerance);
 });
 
-test("from 4,097 positions on, keys are averaged to choose blocks", async () => {
+test("from 1,025 positions on, keys are averaged to choose blocks", async () => {
   const model: AttentionModel = { heads: 1, dim: 16, self: true };
-  const [length, window, chosenBlocks] = [4_100, 64, 4];
+  const [length, window, chosenBlocks] = [1_028, 64, 4];
   const { model: converted, sites } = convertAttention(attentionModel(model), {
     count: 16,
     exactKeys: { window, chosenBlocks },

@@ -7,12 +7,12 @@ import { afterBlocks, piece, type ExactTable, type Keys } from "./exact-table.ts
 import { widenKeys } from "./widened.ts";
 
 /** The most keys, or means of keys, that queries are compared with to choose blocks. */
-const mostMeans = 4096;
+const mostMeans = 1024;
 /** Beyond so many times that length, as many more keys are averaged: 2, 4, 8, at last 16. */
 const doublings = [1, 2, 4, 8];
 
 /**
- * What averaged queries are compared with: every key of the blocks; from 4,097 positions on means of 2, 4, 8 or 16
+ * What averaged queries are compared with: every key of the blocks; from 1,025 positions on means of 2, 4, 8 or 16
  * consecutive ones that count, so that choosing blocks stays a small part of the whole.
  *
  * @returns k' as columns, [batch, key heads, dim + 8, rows / keys per mean]
