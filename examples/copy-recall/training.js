@@ -22,7 +22,7 @@ function embedding(seed) {
  * A causal model of one layer, for sequences of any length. A token asks for the places that came after it before: its
  * embedding is the query, that of the token before a place is the key, what stands there is the value.
  *
- * @param attention A feature map for a Performer, or "softmax" for a Transformer.
+ * @param attention A feature map for a Performer, or "exact" for a Transformer.
  */
 export function createModel(attention) {
   const [tokens, before] = [tf.input({ shape: [null] }), tf.input({ shape: [null] })];

@@ -1,6 +1,8 @@
 // In the order in which data flows. Calibration, theory and the attentions to compare with are entry points of their own.
 export { ArgumentError, FavorError } from "./errors.ts";
 export type { FavorErrorOptions } from "./errors.ts";
+export { requireOptions } from "./options.ts";
+export type { OptionNames } from "./options.ts";
 
 export { philox4x32 } from "./random/philox.ts";
 export { RandomStream, streamPurpose } from "./random/stream.ts";

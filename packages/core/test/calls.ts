@@ -36,6 +36,7 @@ const system = {
   norm: 1,
 };
 
+const optionNames = {};
 const shape = { heads: 1, queryRows: 2, keyRows: 2, count: 2, valueDim: 4 };
 const shape32 = { heads: 1, queryRows: 2, keyRows: 2, dim: 4 };
 const linear = { query: new Float64Array(4), key: new Float64Array(4), value: rows };
@@ -55,12 +56,14 @@ export const made: ReadonlySet<unknown> = new Set<unknown>([
   state,
   hybridState,
   system,
+  optionNames,
 ]);
 
 export const samples = { map, projection, rows };
 
 /** A right call of each function; `needed` of its arguments have to be there. */
 export const calls: Record<string, [call: (...given: never[]) => unknown, needed: number, given: unknown[]]> = {
+  requireOptions: [core.requireOptions, 0, ["options", {}, optionNames]],
   RandomStream: [(address: StreamAddress) => new core.RandomStream(address), 1, [{ seed: 0, purpose: 0 }]],
   philox4x32: [core.philox4x32, 0, [new Uint32Array(4), 0, 0, new Uint32Array(4)]],
   createProjection: [core.createProjection, 1, [projection]],

@@ -1,3 +1,4 @@
+import { errorOf, withUnknown, writtenObjects } from "@favor/test-support/unknown-options";
 import { expect, it } from "vitest";
 
 import * as calibration from "../src/calibration/index.ts";
@@ -8,32 +9,6 @@ import * as theory from "../src/theory/index.ts";
 import { calls, made, samples } from "./calls.ts";
 
 const exported = { ...root, ...calibration, ...comparison, ...theory };
-
-/** The paths of all objects among the arguments that a user writes down, such as ["1", "projection"]. */
-function written(given: unknown, path: readonly string[] = []): string[][] {
-  if (typeof given !== "object" || given === null || made.has(given)) return [];
-  const isPlain = Object.getPrototypeOf(given) === Object.prototype;
-  const isList = Array.isArray(given) && path.length === 0;
-  if (!isPlain && !isList) return [];
-  const within = Object.entries(given).flatMap(([name, value]) => written(value, [...path, name]));
-  return isPlain ? [[...path], ...within] : within;
-}
-
-/** The same arguments with one more property in the object at a path. */
-function withUnknown(given: unknown, [name, ...rest]: readonly string[]): unknown {
-  const copy = Array.isArray(given) ? [...given] : { ...(given as object) };
-  if (name === undefined) return { ...copy, notAnOption: 1 };
-  return Object.assign(copy, { [name]: withUnknown((given as Record<string, unknown>)[name], rest) });
-}
-
-function errorOf(call: () => unknown): unknown {
-  try {
-    call();
-  } catch (error) {
-    return error;
-  }
-  return undefined;
-}
 
 it("the table has every public function", () => {
   const functions = Object.entries(exported).filter(([, value]) => typeof value === "function");
@@ -51,7 +26,7 @@ it.each(Object.entries(calls))(
   (_name, [call, , given]) => {
     const anyCall = call as (...given: unknown[]) => unknown;
     anyCall(...given);
-    for (const path of written(given)) {
+    for (const path of writtenObjects(given, made)) {
       const error = errorOf(() => anyCall(...(withUnknown(given, path) as unknown[])));
       expect({ path, error }).toMatchObject({ error: { code: "unknown-option", details: { option: "notAnOption" } } });
     }

@@ -1,4 +1,5 @@
-import { ArgumentError } from "@favor/core";
+import { ArgumentError, requireOptions } from "@favor/core";
+import type { OptionNames } from "@favor/core";
 import * as tf from "@tensorflow/tfjs-core";
 
 /** The options that every attention of this package takes, besides query, key and value. */
@@ -14,6 +15,9 @@ export interface AttentionOptions {
   /** Multiplies q.k. Default dim^(-1/2). */
   readonly scale?: number | undefined;
 }
+
+/** The names of {@link AttentionOptions}. */
+export const attentionNames: OptionNames<AttentionOptions> = { mask: true, causal: true, scale: true };
 
 export interface AttentionSizes {
   readonly batch: number;
@@ -65,9 +69,19 @@ function requireMask(mask: tf.Tensor): void {
  * The sizes of query `[batch, heads, queries, dim]`, key `[batch, heads, keys, dim]` and value `[batch, heads, keys,
  * valueDim]`.
  *
- * @throws ArgumentError, naming the argument, if they disagree.
+ * @param names Of all options of the attention.
+ * @param elsewhere The attention that has an option which this one does not have.
+ * @throws ArgumentError, naming the argument, if they disagree; FavorError `unknown-option`.
  */
-export function attentionSizes(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options: AttentionOptions): AttentionSizes {
+export function attentionSizes<Options extends AttentionOptions>(
+  q: tf.Tensor,
+  k: tf.Tensor,
+  v: tf.Tensor,
+  options: Options,
+  names: OptionNames<Options>,
+  elsewhere: Readonly<Record<string, string>>,
+): AttentionSizes {
+  requireOptions("options", options, names, "{ causal: true }", elsewhere);
   for (const [name, x] of Object.entries({ q, k, v })) {
     requireTensor(name, x, "[batch, heads, length, dim]");
     if (x.rank !== 4) throw new ArgumentError(name, "a tensor [batch, heads, length, dim]", `[${x.shape}]`);

@@ -1,5 +1,5 @@
 import type { FeatureMapDescription } from "@favor/core";
-import { PerformerEncoderLayer, favorAttention, repairBackend, softmaxAttention } from "@favor/tfjs";
+import { PerformerEncoderLayer, exactAttention, favorAttention, repairBackend } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 
 export const passes = ["forward", "gradients", "causal, gradients", "train step"] as const;
@@ -67,7 +67,7 @@ function attentionRun({ pass, kind, length, heads, dim }: Case, featureMap: Feat
   const causal = pass === "causal, gradients";
   const inputs = [1, 2, 3].map((seed) => tf.randomNormal([1, heads, length, dim], 0, 1, "float32", seed));
   const attend = (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor): tf.Tensor =>
-    kind === "softmax" ? softmaxAttention(q, k, v, { causal }) : favorAttention(q, k, v, { featureMap, causal });
+    kind === "softmax" ? exactAttention(q, k, v, { causal }) : favorAttention(q, k, v, { featureMap, causal });
   const [q, k, v] = inputs as [tf.Tensor, tf.Tensor, tf.Tensor];
   if (pass === "forward") return () => attend(q, k, v);
   const gradients = tf.grads((a, b, c) => attend(a!, b!, c!));
@@ -77,7 +77,7 @@ function attentionRun({ pass, kind, length, heads, dim }: Case, featureMap: Feat
 /** A step of Adam on one encoder layer, all its weights and the attention inside. */
 function trainStepRun({ kind, length, heads, dim }: Case, featureMap: FeatureMapDescription): Run {
   const modelDim = heads * dim;
-  const attention = kind === "softmax" ? "softmax" : featureMap;
+  const attention = kind === "softmax" ? "exact" : featureMap;
   const model = tf.sequential();
   const sizes = { modelDim, numHeads: heads, feedForwardDim: 4 * modelDim };
   model.add(new PerformerEncoderLayer({ ...sizes, attention, inputShape: [length, modelDim] }));

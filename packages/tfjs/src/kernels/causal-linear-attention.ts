@@ -1,4 +1,5 @@
-import { ArgumentError } from "@favor/core";
+import { ArgumentError, requireOptions } from "@favor/core";
+import type { OptionNames } from "@favor/core";
 import * as tf from "@tensorflow/tfjs-core";
 import { requireShape, requireTensor } from "../attention-inputs.ts";
 import { causalByChunks } from "./causal-chunks.ts";
@@ -17,6 +18,8 @@ export interface CausalLinearAttentionOptions {
   /** Row i sees the keys i to the last instead of 0..i. Default false. */
   readonly reverse?: boolean | undefined;
 }
+
+const names: OptionNames<CausalLinearAttentionOptions> = { reference: true, reverse: true };
 
 const kernelName = "CausalLinearAttention";
 const ownKernels: Readonly<Record<string, tf.KernelFunc>> = {
@@ -41,14 +44,16 @@ const ownKernels: Readonly<Record<string, tf.KernelFunc>> = {
  * @param k `[groups, length, features]`.
  * @param v `[groups, length, width]`.
  * @returns `[groups, length, width]`.
- * @throws ArgumentError, naming the argument, for a wrong rank or dtype, or shapes that disagree.
+ * @throws ArgumentError, naming the argument, for a wrong rank or dtype, or shapes that disagree; FavorError `unknown-option`.
  */
 export function causalLinearAttention(
   q: tf.Tensor,
   k: tf.Tensor,
   v: tf.Tensor,
-  { reference, reverse = false }: CausalLinearAttentionOptions = {},
+  options: CausalLinearAttentionOptions = {},
 ): tf.Tensor3D {
+  requireOptions("options", options, names, "{ reverse: true }");
+  const { reference, reverse = false } = options;
   for (const [name, x] of Object.entries({ q, k, v })) {
     requireTensor(name, x, "[groups, length, width]");
     if (x.rank !== 3) throw new ArgumentError(name, "a tensor [groups, length, width]", `[${x.shape}]`);

@@ -1,4 +1,4 @@
-import { ArgumentError } from "@favor/core";
+import { ArgumentError, requireOptions } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import { requireTensor } from "../attention-inputs.ts";
 
@@ -34,9 +34,17 @@ export interface AttentionCall {
  * Reads the inputs of a call: the query, or a list of query, value, key and padding mask of the values. Without a
  * fourth input it takes the mask that tfjs passes on in `kwargs`.
  *
- * @throws ArgumentError if a passed mask has another shape than the values.
+ * @param own The names of arguments besides `mask` and `training`.
+ * @throws ArgumentError if a passed mask has another shape than the values; FavorError `unknown-option`.
  */
-export function attentionCall(inputs: tf.Tensor | tf.Tensor[], kwargs: Record<string, unknown>): AttentionCall {
+export function attentionCall(
+  inputs: tf.Tensor | tf.Tensor[],
+  kwargs: Record<string, unknown>,
+  own: Readonly<Record<string, true>> = {},
+): AttentionCall {
+  requireOptions("kwargs", kwargs, { mask: true, training: true, ...own }, "{ training: true }", {
+    useCausalMask: " It is an argument of the constructor.",
+  });
   const [query, value = query, key = value, given] = listTensors(inputs);
   for (const [name, x] of Object.entries({ query, value, key })) requireTensor(name, x, "[batch, length, width]");
   return { query, value, key, mask: given ?? passedMask(kwargs["mask"], query === value, value) };

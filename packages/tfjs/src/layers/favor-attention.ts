@@ -1,18 +1,18 @@
 import { ArgumentError } from "@favor/core";
-import type { FeatureMapDescription } from "@favor/core";
+import type { FeatureMapDescription, OptionNames } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import type { ExactKeys } from "../ops/hybrid/exact-keys.ts";
-import { softmaxAttention } from "../ops/softmax-attention.ts";
+import { exactAttention } from "../ops/exact-attention.ts";
 import { attentionCall, attentionShapes, firstMask } from "./attention-call.ts";
-import { linearAttentionOf, mapsOfHeads, requireLayerExactKeys } from "./attention-maps.ts";
+import { isExact, linearAttentionOf, mapsOfHeads, requireLayerExactKeys } from "./attention-maps.ts";
 import type { AttentionKind } from "./attention-maps.ts";
-import { baseLayerArgs, ownConfig } from "./layer-args.ts";
+import { baseLayerArgs, layerArgNames, ownConfig } from "./layer-args.ts";
 import type { LayerArgs } from "./layer-args.ts";
 import { ProjectionWeight } from "./projection-weight.ts";
 
 /** Arguments of {@link FavorAttention}. */
 export interface FavorAttentionArgs extends LayerArgs {
-  /** FAVOR with a feature map description whose dim is the query's width, or "softmax". */
+  /** FAVOR with a feature map description whose dim is the query's width, or "exact". */
   readonly attention: AttentionKind;
   /** Keys that are exact for each query, next to FAVOR for all others; see `hybridAttention`. Default: none. */
   readonly exactKeys?: ExactKeys;
@@ -22,6 +22,14 @@ export interface FavorAttentionArgs extends LayerArgs {
   readonly useCausalMask?: boolean;
 }
 
+const names: OptionNames<FavorAttentionArgs> = {
+  ...layerArgNames,
+  attention: true,
+  exactKeys: true,
+  scale: true,
+  useCausalMask: true,
+};
+
 /**
  * Attention of a single head without weights of its own, called like Keras' Attention: with a list of query `[batch,
  * queries, dim]`, value `[batch, keys, valueDim]`, key `[batch, keys, dim]` (default: the value) and padding mask of
@@ -29,25 +37,26 @@ export interface FavorAttentionArgs extends LayerArgs {
  * Masks work as in MultiHeadAttention. Its only weight is the projection `[1, count, dim]`, which is never trained.
  *
  * @throws ArgumentError, naming the argument, if shapes disagree, the scale is not a positive number, or a config comes
- * from a newer version.
+ * from a newer version; FavorError
+ * `unknown-option`.
  */
 export class FavorAttention extends tf.layers.Layer {
   static readonly className = "FavorAttention";
   readonly args: FavorAttentionArgs;
-  /** Undefined for softmax. */
+  /** Undefined for exact attention. */
   readonly #projection: ProjectionWeight | undefined;
 
   constructor(args: FavorAttentionArgs) {
-    super(baseLayerArgs(args));
+    super(baseLayerArgs(args, names));
     this.args = args;
     this.supportsMasking = true;
     const { attention, scale = 1 } = args;
     if (!(scale > 0 && scale < Infinity)) throw new ArgumentError("scale", "a finite number greater than 0", scale);
     requireLayerExactKeys(args.exactKeys, attention);
-    if (attention !== "softmax") this.#projection = new ProjectionWeight(mapsOfHeads(attention, 1));
+    if (!isExact(attention)) this.#projection = new ProjectionWeight(mapsOfHeads(attention, 1));
   }
 
-  /** The feature map in use, with the redraw number of the current projection; undefined for softmax. */
+  /** The feature map in use, with the redraw number of the current projection; undefined for exact attention. */
   get featureMap(): FeatureMapDescription | undefined {
     return this.#projection?.maps[0];
   }
@@ -72,7 +81,7 @@ export class FavorAttention extends tf.layers.Layer {
       const [q, k, v] = [query, key, value].map((x) => tf.expandDims(x, 1)) as [tf.Tensor, tf.Tensor, tf.Tensor];
       const { useCausalMask: causal, scale, exactKeys } = this.args;
       const options = { mask, causal, scale };
-      if (!this.#projection) return tf.squeeze(softmaxAttention(q, k, v, options), [1]);
+      if (!this.#projection) return tf.squeeze(exactAttention(q, k, v, options), [1]);
       const { maps } = this.#projection;
       const linear = { ...options, exactKeys, featureMap: maps, projection: this.#projection.read() };
       return tf.squeeze(linearAttentionOf(q, k, v, linear), [1]);
@@ -90,6 +99,6 @@ export class FavorAttention extends tf.layers.Layer {
   }
 
   override getConfig(): tf.serialization.ConfigDict {
-    return { ...super.getConfig(), ...ownConfig({ ...this.args, attention: this.featureMap ?? "softmax" }) };
+    return { ...super.getConfig(), ...ownConfig({ ...this.args, attention: this.featureMap ?? "exact" }) };
   }
 }

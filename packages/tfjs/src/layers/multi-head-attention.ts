@@ -1,12 +1,12 @@
 import { ArgumentError } from "@favor/core";
-import type { FeatureMapDescription } from "@favor/core";
+import type { FeatureMapDescription, OptionNames } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
-import { softmaxAttention } from "../ops/softmax-attention.ts";
+import { exactAttention } from "../ops/exact-attention.ts";
 import type { ExactKeys } from "../ops/hybrid/exact-keys.ts";
 import { attentionCall, attentionShapes, firstMask, listShapes } from "./attention-call.ts";
-import { linearAttentionOf, mapsOfHeads, requireLayerExactKeys } from "./attention-maps.ts";
+import { isExact, linearAttentionOf, mapsOfHeads, requireLayerExactKeys } from "./attention-maps.ts";
 import type { AttentionKind } from "./attention-maps.ts";
-import { baseLayerArgs, ownConfig, requireDropout, requirePositive } from "./layer-args.ts";
+import { baseLayerArgs, layerArgNames, ownConfig, requireDropout, requirePositive } from "./layer-args.ts";
 import type { LayerArgs } from "./layer-args.ts";
 import { ProjectionWeight } from "./projection-weight.ts";
 import { findInitializer, findRegularizer, objectConfig } from "./registered-object.ts";
@@ -20,12 +20,12 @@ export interface MultiHeadAttentionArgs extends LayerArgs {
   /** Width of a value of one head. Default `keyDim`. */
   readonly valueDim?: number;
   /**
-   * "softmax" (default), or FAVOR with a feature map description of dim `keyDim`: one for all heads, or one per head.
+   * "exact" (default: softmax attention), or FAVOR with a feature map description of dim `keyDim`: one for all heads, or one per head.
    */
   readonly attention?: AttentionKind;
   /** Keys that are exact for each query, next to FAVOR for all others; see `hybridAttention`. Default: none. */
   readonly exactKeys?: ExactKeys;
-  /** Fraction of attention weights to drop in training; softmax only. Default 0. */
+  /** Fraction of attention weights to drop in training; exact attention only. Default 0. */
   readonly dropout?: number;
   /** Default true. */
   readonly useBias?: boolean;
@@ -33,7 +33,7 @@ export interface MultiHeadAttentionArgs extends LayerArgs {
   readonly outputDim?: number;
   /** Query i sees the keys 0..i. Default false. A constructor argument, because tfjs drops call arguments in models. */
   readonly useCausalMask?: boolean;
-  /** Also outputs the attention weights `[batch, heads, queries, keys]`; softmax only. Default false. */
+  /** Also outputs the attention weights `[batch, heads, queries, keys]`; exact attention only. Default false. */
   readonly returnAttentionScores?: boolean;
   /** Default "glorotUniform". */
   readonly kernelInitializer?: InitializerArgument;
@@ -45,21 +45,40 @@ export interface MultiHeadAttentionArgs extends LayerArgs {
   readonly biasRegularizer?: RegularizerArgument;
 }
 
+const names: OptionNames<MultiHeadAttentionArgs> = {
+  ...layerArgNames,
+  numHeads: true,
+  keyDim: true,
+  valueDim: true,
+  attention: true,
+  exactKeys: true,
+  dropout: true,
+  useBias: true,
+  outputDim: true,
+  useCausalMask: true,
+  returnAttentionScores: true,
+  kernelInitializer: true,
+  biasInitializer: true,
+  kernelRegularizer: true,
+  biasRegularizer: true,
+};
+
 /**
- * Multi-head attention with the weights, shapes and masks of Keras' layer, by softmax or FAVOR.
+ * Multi-head attention with the weights, shapes and masks of Keras' layer, exact or by FAVOR.
  *
  * Inputs: the query `[batch, queries, width]`, or a list of query, value, key (default: the value) and padding mask of
  * the values `[batch, keys]`. Output: `[batch, queries, outputDim]`. In self-attention, the mask that tfjs passes on
  * from `Embedding({maskZero: true})` or `Masking` hides keys. tfjs passes on only the mask of the first input, so for
  * other values give the fourth input. Called directly, `apply(inputs, { attentionMask })` takes a mask `[batch,
- * queries, keys]`, with softmax only. Outputs at masked queries have no meaning.
+ * queries, keys]`, with exact attention only. Outputs at masked queries have no meaning.
  *
  * Weights, in Keras' order: query, key and value each have a kernel `[width, heads, dim]` and a bias `[heads, dim]`;
  * then come the output kernel `[heads, valueDim, outputDim]` and its bias. FAVOR adds the projection `[heads, count,
  * keyDim]`, which is never trained.
  *
- * @throws ArgumentError, naming the argument, if FAVOR gets softmax-only arguments, a size is invalid, or a config
- * comes from a newer version.
+ * @throws ArgumentError, naming the argument, if FAVOR gets arguments for exact attention only, a size is invalid, or a config
+ * comes from a newer version; FavorError
+ * `unknown-option`.
  */
 export class MultiHeadAttention extends tf.layers.Layer {
   static readonly className = "FavorMultiHeadAttention";
@@ -68,21 +87,21 @@ export class MultiHeadAttention extends tf.layers.Layer {
   readonly #biasInitializer: Initializer;
   readonly #kernelRegularizer: Regularizer | undefined;
   readonly #biasRegularizer: Regularizer | undefined;
-  /** Undefined for softmax. */
+  /** Undefined for exact attention. */
   readonly #projection: ProjectionWeight | undefined;
   readonly #kernels: Record<string, tf.LayerVariable> = {};
 
   constructor(args: MultiHeadAttentionArgs) {
-    super(baseLayerArgs(args));
+    super(baseLayerArgs(args, names));
     this.args = args;
     this.supportsMasking = true;
     const { numHeads, keyDim, valueDim = 1, outputDim = 1 } = args;
     requirePositive({ numHeads, keyDim, valueDim, outputDim });
-    const { attention = "softmax", dropout = 0, returnAttentionScores = false } = args;
+    const { attention = "exact", dropout = 0, returnAttentionScores = false } = args;
     requireDropout(dropout);
     requireLayerExactKeys(args.exactKeys, attention);
-    if (attention !== "softmax") {
-      const only = "(only softmax has attention weights)";
+    if (!isExact(attention)) {
+      const only = "(only exact attention has weights)";
       if (dropout > 0) throw new ArgumentError("dropout", `0 with FAVOR ${only}`, dropout);
       if (returnAttentionScores) throw new ArgumentError("returnAttentionScores", `false with FAVOR ${only}`, true);
       this.#projection = new ProjectionWeight(mapsOfHeads(attention, numHeads, keyDim));
@@ -93,7 +112,7 @@ export class MultiHeadAttention extends tf.layers.Layer {
     this.#biasRegularizer = findRegularizer("biasRegularizer", args.biasRegularizer);
   }
 
-  /** The feature maps in use, one per head, with the redraw number of the current projections; undefined for softmax. */
+  /** The feature maps in use, one per head, with the redraw number of the current projections; undefined for exact attention. */
   get featureMaps(): readonly FeatureMapDescription[] | undefined {
     return this.#projection?.maps;
   }
@@ -128,23 +147,23 @@ export class MultiHeadAttention extends tf.layers.Layer {
 
   override call(inputs: tf.Tensor | tf.Tensor[], kwargs: Record<string, unknown> = {}): tf.Tensor | tf.Tensor[] {
     return tf.tidy(() => {
-      const { query, key, value, mask } = attentionCall(inputs, kwargs);
+      const { query, key, value, mask } = attentionCall(inputs, kwargs, { attentionMask: true });
       const attentionMask = kwargs["attentionMask"] as tf.Tensor | undefined;
       const heads = [this.#split(query, "query"), this.#split(key, "key"), this.#split(value, "value")] as const;
       if (this.#projection) {
         if (attentionMask) {
-          const expected = "none with FAVOR, which cannot honour a mask per query (useCausalMask, or softmax)";
+          const expected = "none with FAVOR, which cannot honour a mask per query (useCausalMask, or exact attention)";
           throw new ArgumentError("attentionMask", expected, `[${attentionMask.shape}]`);
         }
         const { useCausalMask: causal, exactKeys } = this.args;
         const options = { mask, causal, exactKeys, projection: this.#projection.read() };
         return this.#join(linearAttentionOf(...heads, { featureMap: this.#projection.maps, ...options }));
       }
-      return this.#softmax(heads, mask, attentionMask, kwargs["training"] === true);
+      return this.#exact(heads, mask, attentionMask, kwargs["training"] === true);
     });
   }
 
-  #softmax(
+  #exact(
     heads: readonly [tf.Tensor, tf.Tensor, tf.Tensor],
     padding: tf.Tensor | undefined,
     attentionMask: tf.Tensor | undefined,
@@ -157,7 +176,7 @@ export class MultiHeadAttention extends tf.layers.Layer {
       return (returnAttentionScores ? tf.keep(scores) : scores) as tf.Tensor4D;
     };
     const mask = joinMasks(padding, attentionMask);
-    const output = this.#join(softmaxAttention(...heads, { mask, causal, onWeights }));
+    const output = this.#join(exactAttention(...heads, { mask, causal, onWeights }));
     if (!returnAttentionScores) return output;
     // kept beyond the attention's own tidy; this one owns it
     const owned = tf.clone(scores!);
@@ -205,7 +224,7 @@ export class MultiHeadAttention extends tf.layers.Layer {
   override getConfig(): tf.serialization.ConfigDict {
     const config = {
       ...this.args,
-      attention: this.featureMaps ?? "softmax",
+      attention: this.featureMaps ?? "exact",
       kernelInitializer: objectConfig(this.#kernelInitializer),
       biasInitializer: objectConfig(this.#biasInitializer),
       ...(this.#kernelRegularizer && { kernelRegularizer: objectConfig(this.#kernelRegularizer) }),

@@ -1,21 +1,21 @@
 import { ArgumentError } from "@favor/core";
-import type { FeatureMapDescription } from "@favor/core";
+import type { FeatureMapDescription, OptionNames } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import type { ExactKeys } from "../ops/hybrid/exact-keys.ts";
 import type { AttentionKind } from "./attention-maps.ts";
 import { CompositeLayer } from "./composite-layer.ts";
-import { baseLayerArgs, ownConfig, requireDropout, requirePositive } from "./layer-args.ts";
-import type { LayerArgs } from "./layer-args.ts";
+import { baseLayerArgs, compositeArgNames, ownConfig, requireDropout, requirePositive } from "./layer-args.ts";
+import type { CompositeLayerArgs } from "./layer-args.ts";
 import { MultiHeadAttention } from "./multi-head-attention.ts";
 
 /** Arguments of {@link PerformerEncoderLayer}. */
-export interface PerformerEncoderLayerArgs extends LayerArgs {
+export interface PerformerEncoderLayerArgs extends CompositeLayerArgs {
   /** Width of the input and the output; a multiple of `numHeads`. */
   readonly modelDim: number;
   readonly numHeads: number;
   /** Width of the hidden layer of the feed-forward network. */
   readonly feedForwardDim: number;
-  /** "softmax" (default), or FAVOR with a feature map description of dim modelDim / numHeads. */
+  /** "exact" (default: softmax attention), or FAVOR with a feature map description of dim modelDim / numHeads. */
   readonly attention?: AttentionKind;
   /** Keys that are exact for each query, next to FAVOR for all others; see `hybridAttention`. Default: none. */
   readonly exactKeys?: ExactKeys;
@@ -31,11 +31,27 @@ export interface PerformerEncoderLayerArgs extends LayerArgs {
   readonly useCausalMask?: boolean;
 }
 
+/** The names of {@link PerformerEncoderLayerArgs}. */
+export const encoderLayerArgNames: OptionNames<PerformerEncoderLayerArgs> = {
+  ...compositeArgNames,
+  modelDim: true,
+  numHeads: true,
+  feedForwardDim: true,
+  attention: true,
+  exactKeys: true,
+  dropout: true,
+  activation: true,
+  normFirst: true,
+  epsilon: true,
+  useCausalMask: true,
+};
+
 /**
  * One Transformer encoder layer, `[batch, length, modelDim]` to the same shape: attention and a feed-forward network,
  * each with layer normalisation and a residual. A mask of the input hides keys, and the output passes it on.
  *
- * @throws ArgumentError if a size is invalid, or a config comes from a newer version.
+ * @throws ArgumentError if a size is invalid, or a config comes from a newer version; FavorError
+ * `unknown-option`.
  */
 export class PerformerEncoderLayer extends CompositeLayer {
   static readonly className = "FavorPerformerEncoderLayer";
@@ -48,14 +64,14 @@ export class PerformerEncoderLayer extends CompositeLayer {
   readonly #output: tf.layers.Layer;
 
   constructor(args: PerformerEncoderLayerArgs) {
-    super(baseLayerArgs(args));
+    super(baseLayerArgs(args, encoderLayerArgNames));
     this.args = args;
     this.supportsMasking = true;
     const { modelDim, numHeads, feedForwardDim, dropout = 0, epsilon = 1e-6, activation = "gelu" } = args;
     requirePositive({ modelDim, numHeads, feedForwardDim });
     if (modelDim % numHeads !== 0) throw new ArgumentError("modelDim", `a multiple of ${numHeads} heads`, modelDim);
     requireDropout(dropout);
-    const { attention = "softmax", exactKeys, useCausalMask = false } = args;
+    const { attention = "exact", exactKeys, useCausalMask = false } = args;
     const keyDim = modelDim / numHeads;
     this.#attention = new MultiHeadAttention({
       name: "attention",
@@ -106,14 +122,14 @@ export class PerformerEncoderLayer extends CompositeLayer {
     return inputShape;
   }
 
-  /** The feature maps in use, one per head, with the redraw number of the current projections; undefined for softmax. */
+  /** The feature maps in use, one per head, with the redraw number of the current projections; undefined for exact attention. */
   get featureMaps(): readonly FeatureMapDescription[] | undefined {
     return this.#attention.featureMaps;
   }
 
   override getConfig(): tf.serialization.ConfigDict {
     // including the redraws so far
-    const attention = this.featureMaps ?? "softmax";
+    const attention = this.featureMaps ?? "exact";
     return { ...super.getConfig(), ...ownConfig({ ...this.args, attention }) };
   }
 }

@@ -1,10 +1,10 @@
 import { ArgumentError } from "@favor/core";
-import type { FeatureMapDescription } from "@favor/core";
+import type { FeatureMapDescription, OptionNames } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import { attentionOfLayer } from "./attention-maps.ts";
 import { CompositeLayer } from "./composite-layer.ts";
 import { argsOfParts, baseLayerArgs, ownConfig, requirePositive } from "./layer-args.ts";
-import { PerformerEncoderLayer } from "./performer-encoder-layer.ts";
+import { PerformerEncoderLayer, encoderLayerArgNames } from "./performer-encoder-layer.ts";
 import type { PerformerEncoderLayerArgs } from "./performer-encoder-layer.ts";
 
 /** Arguments of {@link PerformerEncoder}: those of its layers, and these. */
@@ -14,12 +14,20 @@ export interface PerformerEncoderArgs extends PerformerEncoderLayerArgs {
   readonly finalNorm?: boolean;
 }
 
+/** The names of {@link PerformerEncoderArgs}. */
+export const encoderArgNames: OptionNames<PerformerEncoderArgs> = {
+  ...encoderLayerArgNames,
+  numLayers: true,
+  finalNorm: true,
+};
+
 /**
  * A stack of {@link PerformerEncoderLayer}, `[batch, length, modelDim]` to the same shape. With a random feature map,
  * every layer and head draws its own projection: `layer` and `head` of its description count up. A mask of the input
  * hides keys in every layer, and the output passes it on.
  *
- * @throws ArgumentError if a size is invalid, or a config comes from a newer version.
+ * @throws ArgumentError if a size is invalid, or a config comes from a newer version; FavorError
+ * `unknown-option`.
  */
 export class PerformerEncoder extends CompositeLayer {
   static readonly className = "FavorPerformerEncoder";
@@ -28,10 +36,10 @@ export class PerformerEncoder extends CompositeLayer {
   readonly parts: readonly tf.layers.Layer[];
 
   constructor(args: PerformerEncoderArgs) {
-    super(baseLayerArgs(args));
+    super(baseLayerArgs(args, encoderArgNames));
     this.args = args;
     this.supportsMasking = true;
-    const { numLayers, attention = "softmax", normFirst = true, finalNorm = normFirst, epsilon = 1e-6 } = args;
+    const { numLayers, attention = "exact", normFirst = true, finalNorm = normFirst, epsilon = 1e-6 } = args;
     requirePositive({ numLayers });
     const { numLayers: _count, finalNorm: _norm, ...ofLayer } = argsOfParts(args);
     this.layers = Array.from({ length: numLayers }, (_, i) => {
@@ -43,7 +51,7 @@ export class PerformerEncoder extends CompositeLayer {
     this.freezeParts(args.frozenParts);
   }
 
-  /** The feature maps of the first layer, with the redraw number of the current projections; undefined for softmax. */
+  /** The feature maps of the first layer, with the redraw number of the current projections; undefined for exact attention. */
   get featureMaps(): readonly FeatureMapDescription[] | undefined {
     return this.layers[0]!.featureMaps;
   }
@@ -71,6 +79,6 @@ export class PerformerEncoder extends CompositeLayer {
 
   override getConfig(): tf.serialization.ConfigDict {
     // all layers count up from the maps of the first, including the redraws so far
-    return { ...super.getConfig(), ...ownConfig({ ...this.args, attention: this.featureMaps ?? "softmax" }) };
+    return { ...super.getConfig(), ...ownConfig({ ...this.args, attention: this.featureMaps ?? "exact" }) };
   }
 }

@@ -1,8 +1,9 @@
 import { ArgumentError } from "@favor/core";
+import type { OptionNames } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import { CompositeLayer } from "./composite-layer.ts";
 import { argsOfParts, baseLayerArgs, ownConfig, requirePositive } from "./layer-args.ts";
-import { PerformerEncoder } from "./performer-encoder.ts";
+import { PerformerEncoder, encoderArgNames } from "./performer-encoder.ts";
 import type { PerformerEncoderArgs } from "./performer-encoder.ts";
 
 /** Arguments of {@link PerformerMaskedLM}: those of its encoder, and these. See `maskedLMPresets` for sets of them. */
@@ -15,6 +16,13 @@ export interface PerformerMaskedLMArgs extends PerformerEncoderArgs {
   readonly maskZero?: boolean;
 }
 
+const names: OptionNames<PerformerMaskedLMArgs> = {
+  ...encoderArgNames,
+  vocabularySize: true,
+  maxLength: true,
+  maskZero: true,
+};
+
 /**
  * A masked language model, or a causal one with `useCausalMask`: learned token and position embeddings times
  * sqrt(modelDim), a {@link PerformerEncoder}, and the token embedding again as the output projection (1706.03762,
@@ -22,7 +30,8 @@ export interface PerformerMaskedLMArgs extends PerformerEncoderArgs {
  * vocabularySize]`. Its loss is `maskedCrossEntropy`; {@link performerMaskedLM} wraps it in a model.
  *
  * @throws ArgumentError if a size is invalid, there are more than `maxLength` tokens, or a config comes from a newer
- * version.
+ * version; FavorError
+ * `unknown-option`.
  */
 export class PerformerMaskedLM extends CompositeLayer {
   static readonly className = "FavorPerformerMaskedLM";
@@ -34,7 +43,7 @@ export class PerformerMaskedLM extends CompositeLayer {
   #bias: tf.LayerVariable | undefined;
 
   constructor(args: PerformerMaskedLMArgs) {
-    super(baseLayerArgs(args));
+    super(baseLayerArgs(args, names));
     this.args = args;
     this.supportsMasking = true;
     const { vocabularySize, maxLength, maskZero = true, modelDim } = args;
@@ -96,7 +105,7 @@ export class PerformerMaskedLM extends CompositeLayer {
   }
 
   override getConfig(): tf.serialization.ConfigDict {
-    const attention = this.encoder.featureMaps ?? "softmax";
+    const attention = this.encoder.featureMaps ?? "exact";
     return { ...super.getConfig(), ...ownConfig({ ...this.args, attention }) };
   }
 }

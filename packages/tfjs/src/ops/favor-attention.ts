@@ -1,6 +1,7 @@
 import { ArgumentError } from "@favor/core";
+import type { OptionNames } from "@favor/core";
 import * as tf from "@tensorflow/tfjs-core";
-import { attentionSizes, isEmpty } from "../attention-inputs.ts";
+import { attentionNames, attentionSizes, isEmpty } from "../attention-inputs.ts";
 import type { AttentionOptions } from "../attention-inputs.ts";
 import { zerosOf } from "../kernels/zeros.ts";
 import { bidirectionalFavor } from "./bidirectional.ts";
@@ -26,6 +27,13 @@ export interface FavorAttentionOptions extends AttentionOptions {
   readonly state?: FavorState | undefined;
 }
 
+const names: OptionNames<FavorAttentionOptions> = {
+  ...attentionNames,
+  featureMap: true,
+  projection: true,
+  state: true,
+};
+
 /**
  * FAVOR attention (2006.03555, 2009.14794). Estimates softmax(scale q.k) v in O(length) time and memory. A query that
  * sees no key gives 0. With `state`, causal attention continues a sequence.
@@ -38,10 +46,13 @@ export interface FavorAttentionOptions extends AttentionOptions {
  * @param v `[batch, heads, keys, valueDim]`, float32.
  * @returns `[batch, heads, queries, valueDim]`.
  * @throws ArgumentError, naming the argument, for a wrong rank, shapes that disagree, a mask per query, a feature map
- * or projection of the wrong size, or a projection that is not finite.
+ * or projection of the wrong size, or a projection that is not finite; FavorError `unknown-option`.
  */
 export function favorAttention(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options: FavorAttentionOptions): tf.Tensor4D {
-  const sizes = attentionSizes(q, k, v, options ?? {});
+  const sizes = attentionSizes(q, k, v, options ?? {}, names, {
+    exactKeys: " hybridAttention takes it.",
+    queryMask: " hybridAttention takes it.",
+  });
   const descriptions = listDescriptions(options?.featureMap, sizes.heads);
   const { causal = false, state } = options;
   requireState(state, causal);

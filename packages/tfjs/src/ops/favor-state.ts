@@ -52,7 +52,10 @@ function areSame(a: readonly FeatureMapDescription[], b: readonly FeatureMapDesc
  * The state of a sequence before its first token, for the option `state` of `favorAttention`: the next call continues
  * after the keys of the last, in O(count valueDim) time per token and without their keys and values. Call `dispose` at
  * the end.
+ *
+ * @throws ArgumentError for any argument: unlike that of @favor/core, this one takes none.
  */
-export function startFavor(): FavorState {
+export function startFavor(...none: readonly never[]): FavorState {
+  if (none.length > 0) throw new ArgumentError("startFavor", "no argument (favorAttention takes the options)", none[0]);
   return new FavorState();
 }

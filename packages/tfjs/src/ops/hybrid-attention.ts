@@ -1,6 +1,7 @@
 import { ArgumentError, exponentialForm } from "@favor/core";
+import type { OptionNames } from "@favor/core";
 import * as tf from "@tensorflow/tfjs-core";
-import { attentionSizes, isEmpty, requireShape } from "../attention-inputs.ts";
+import { attentionNames, attentionSizes, isEmpty, requireShape } from "../attention-inputs.ts";
 import { zerosOf } from "../kernels/zeros.ts";
 import { detached } from "./detached.ts";
 import { favorAttention } from "./favor-attention.ts";
@@ -32,6 +33,14 @@ export interface HybridAttentionOptions extends Omit<FavorAttentionOptions, "fea
   readonly queryMask?: tf.Tensor | undefined;
 }
 
+const optionNames: OptionNames<HybridAttentionOptions> = {
+  ...attentionNames,
+  exactKeys: true,
+  featureMap: true,
+  projection: true,
+  queryMask: true,
+};
+
 /** The most numbers that are picked for some blocks of queries at a time. */
 const mostPicked = 1 << 21;
 
@@ -53,7 +62,7 @@ const mostPicked = 1 << 21;
  * @param v `[batch, heads, keys, valueDim]`, float32.
  * @returns `[batch, heads, queries, valueDim]`.
  * @throws ArgumentError, naming the argument, for what favorAttention refuses, exactKeys that do not fit, a feature map
- * without an exponential form, or neither an exact key nor a feature map.
+ * without an exponential form, or neither an exact key nor a feature map; FavorError `unknown-option`.
  */
 export function hybridAttention(
   q: tf.Tensor,
@@ -61,27 +70,28 @@ export function hybridAttention(
   v: tf.Tensor,
   options: HybridAttentionOptions,
 ): tf.Tensor4D {
-  const sizes = attentionSizes(q, k, v, options ?? {});
-  const { exactKeys, featureMap, causal = false, mask } = options ?? {};
+  const sizes = attentionSizes(q, k, v, options ?? {}, optionNames, { state: " favorAttention takes it." });
+  const { exactKeys, queryMask, ...estimated } = options ?? {};
+  const { featureMap, causal = false, mask } = estimated;
   requireExactKeys(exactKeys);
   const { window, near = true, chosenBlocks = 0 } = exactKeys;
   if (featureMap === undefined && (window === 0 || (!near && chosenBlocks === 0))) {
     throw new ArgumentError("featureMap", "a feature map, because no key is exact", featureMap);
   }
-  if (window === 0) return favorAttention(q, k, v, { ...options, featureMap: featureMap! });
+  if (window === 0) return favorAttention(q, k, v, { ...estimated, featureMap: featureMap! });
   const descriptions = featureMap === undefined ? undefined : listDescriptions(featureMap, sizes.heads);
   // refuses maps without an exponential form
   if (descriptions) exponentialForm(descriptions[0]!);
   const layout = layOutBlocks(exactKeys, sizes, causal);
   const { batch, heads, queries, valueDim } = sizes;
-  if (options.queryMask) requireShape("queryMask", options.queryMask, [batch, queries]);
+  if (queryMask) requireShape("queryMask", queryMask, [batch, queries]);
   if (isEmpty(sizes)) return zerosOf([q, k, v], [batch, heads, queries, valueDim]) as tf.Tensor4D;
   return tf.tidy(() => {
-    const parameters = descriptions && featureParameters(descriptions, options.projection);
+    const parameters = descriptions && featureParameters(descriptions, estimated.projection);
     const grouping = groupInputs(q, k, v, sizes, mask, parameters);
     const { weights } = grouping.inputs;
-    const queryWeights = options.queryMask
-      ? grouping.foldMask(options.queryMask)
+    const queryWeights = queryMask
+      ? grouping.foldMask(queryMask)
       : near
         ? weights
         : tf.ones([weights.shape[0]!, queries]);

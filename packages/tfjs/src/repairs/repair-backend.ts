@@ -1,3 +1,4 @@
+import { ArgumentError } from "@favor/core";
 import * as tf from "@tensorflow/tfjs-core";
 import { addInSevens } from "./add-n.ts";
 import { castToBool } from "./cast-to-bool.ts";
@@ -77,8 +78,12 @@ const inPlace = new Map<string, tf.KernelFunc>();
  *   only these.
  *
  * @returns The names of the kernels replaced; none if all were replaced before.
+ * @throws ArgumentError for a backend without kernels.
  */
 export function repairBackend(backend: string = tf.getBackend()): readonly string[] {
+  if (tf.getKernelsForBackend(backend).length === 0) {
+    throw new ArgumentError("backend", "the name of a backend whose package was imported, such as cpu", backend);
+  }
   const replaced: string[] = [];
   for (const [kernel, gradFunc] of Object.entries(gradients)) {
     const stock = tf.getGradient(kernel) as tf.GradConfig | undefined;

@@ -1,8 +1,8 @@
 // What must hold on every backend of tfjs, without a test runner: run by the tests in Node, and in a browser's page.
 // Results are awaited (`data`), for webgpu has no other way.
-import { exactAttention } from "@favor/core";
+import { exactAttention as exactReference } from "@favor/core";
 import type { FeatureMapDescription } from "@favor/core";
-import { causalLinearAttention, favorAttention, hybridAttention, softmaxAttention } from "@favor/tfjs";
+import { causalLinearAttention, exactAttention, favorAttention, hybridAttention } from "@favor/tfjs";
 import * as tf from "@tensorflow/tfjs";
 import { hybridReference } from "../ops/hybrid-samples.ts";
 import { everyMap, gaussians, reference, relativeError, sample, tensors } from "../ops/samples.ts";
@@ -115,7 +115,7 @@ function rows(x: tf.Tensor, count: number): tf.Tensor {
 /** FAVOR or softmax with the same options. */
 const attentions: Readonly<Record<string, Attend>> = {
   favor: (x, options) => favorAttention(...tensors(x, shape), { featureMap: positive, ...options }),
-  softmax: (x, options) => softmaxAttention(...tensors(x, shape), options),
+  softmax: (x, options) => exactAttention(...tensors(x, shape), options),
 };
 type Attend = (x: Sample, options: { mask?: tf.Tensor; causal: boolean }) => tf.Tensor;
 
@@ -190,14 +190,14 @@ async function softmaxEqualsCore(): Promise<void> {
   const few = sample(one);
   const shown = keyMask.slice(0, shape.length);
   for (const causal of [false, true]) {
-    const out = softmaxAttention(...tensors(few, one), { mask: tf.tensor2d(shown, [1, shape.length]), causal });
+    const out = exactAttention(...tensors(few, one), { mask: tf.tensor2d(shown, [1, shape.length]), causal });
     const [q, k, v] = [few.q, few.k, few.v].map((x) => Float64Array.from(x)) as [
       Float64Array,
       Float64Array,
       Float64Array,
     ];
     const options = { dim: one.dim, valueDim: one.valueDim, scale: one.dim ** -0.5, keyMask: shown, causal };
-    requireClose(`causal ${causal}`, await out.data(), exactAttention(q, k, v, options), 1e-5);
+    requireClose(`causal ${causal}`, await out.data(), exactReference(q, k, v, options), 1e-5);
   }
 }
 
@@ -320,7 +320,7 @@ export const checks: readonly Check[] = [
     .filter((name) => name.startsWith("trigonometric"))
     .map((name) => ({ name: `${name}: inputs of standard deviation 1`, run: () => wavesOfOne(maps[name]!) })),
   { name: "favor: no rows", run: () => noRows((q, k, v) => favorAttention(q, k, v, { featureMap: positive })) },
-  { name: "softmax: no rows", run: () => noRows((q, k, v) => softmaxAttention(q, k, v)) },
+  { name: "softmax: no rows", run: () => noRows((q, k, v) => exactAttention(q, k, v)) },
   {
     name: "hybrid: no rows",
     run: () => noRows((...x) => hybridAttention(...x, { exactKeys: { window: 2, chosenBlocks: 1, near: false } })),

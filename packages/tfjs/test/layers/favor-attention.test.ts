@@ -7,7 +7,7 @@ import {
   MultiHeadAttention,
   PerformerEncoder,
   redrawProjections,
-  softmaxAttention,
+  exactAttention,
 } from "../../src/index.ts";
 import { onEveryBackend } from "@favor/test-support/backends";
 import { everyMap, gaussians, relativeError } from "../ops/samples.ts";
@@ -37,13 +37,13 @@ onEveryBackend("FavorAttention", () => {
       });
       expect(favor.shape).toEqual([2, 5, 3]);
       expect(relativeError(favor.dataSync(), expected.dataSync())).toBeLessThan(1e-6);
-      const exact = new FavorAttention({ attention: "softmax", ...options }).apply([
+      const exact = new FavorAttention({ attention: "exact", ...options }).apply([
         query,
         value,
         key,
         mask,
       ]) as tf.Tensor;
-      const softmax = softmaxAttention(heads(query), heads(key), heads(value), { mask, ...options });
+      const softmax = exactAttention(heads(query), heads(key), heads(value), { mask, ...options });
       expect(relativeError(exact.dataSync(), softmax.dataSync())).toBeLessThan(1e-6);
     }
   });
@@ -71,7 +71,7 @@ onEveryBackend("FavorAttention", () => {
 
   it("refuses exact keys with softmax, other names, and maps without an exponential form", () => {
     const wrong: readonly [object, string][] = [
-      [{ attention: "softmax", exactKeys: { window: 2 } }, "exactKeys"],
+      [{ attention: "exact", exactKeys: { window: 2 } }, "exactKeys"],
       [{ attention, exactKeys: { window: 2, blocks: 1 } }, "exactKeys.blocks"],
       [{ attention: everyMap(4, 16)["elu"]!, exactKeys: { window: 2 } }, "kind"],
     ];

@@ -18,7 +18,7 @@ const encoder = { modelDim: 8, numHeads: 2, feedForwardDim: 16 };
 
 const x = (length: number, scale = 1): tf.Tensor => tf.tensor(gaussians(2 * length * 8, 9, scale), [2, length, 8]);
 
-function classifier(kind: "softmax" | FeatureMapDescription): tf.Sequential {
+function classifier(kind: "exact" | FeatureMapDescription): tf.Sequential {
   const model = tf.sequential();
   model.add(tf.layers.embedding({ inputDim: 11, outputDim: 8, maskZero: true, inputLength: 6 }));
   model.add(new PerformerEncoderLayer({ ...encoder, attention: kind }));
@@ -50,8 +50,8 @@ onEveryBackend("layers", (backend) => {
     expect(errors[1]!).toBeLessThan(errors[0]!);
   });
 
-  it.each(["softmax", "favor"])("maskZero hides padding from %s", (kind) => {
-    const model = classifier(kind === "softmax" ? "softmax" : attention);
+  it.each(["exact", "favor"])("maskZero hides padding from %s", (kind) => {
+    const model = classifier(kind === "exact" ? "exact" : attention);
     const long = model.predict(tf.tensor2d([[3, 5, 1, 0, 0, 0]])) as tf.Tensor;
     const weights = model.getWeights();
     // another embedding of the padding token must change nothing before it
@@ -117,7 +117,7 @@ onEveryBackend("layers", (backend) => {
 
   // training a gather needs a kernel that wasm lacks; repairs have their own tests
   it.runIf(backend === "cpu")("trains: FAVOR and softmax learn to mark the first token everywhere", async () => {
-    for (const kind of ["softmax", attention] as const) {
+    for (const kind of ["exact", attention] as const) {
       const model = classifier(kind);
       model.compile({ optimizer: tf.train.adam(0.02), loss: "meanSquaredError" });
       const tokens = tf.tensor2d(

@@ -13,11 +13,11 @@ import { onEveryBackend } from "@favor/test-support/backends";
 import { everyMap, gaussians, relativeError } from "../ops/samples.ts";
 
 const sizes = { vocabularySize: 11, maxLength: 16, numLayers: 2, modelDim: 8, numHeads: 2, feedForwardDim: 16 };
-const kinds = ["softmax", "positive", "generalized relu", "landmark"];
+const kinds = ["exact", "positive", "generalized relu", "landmark"];
 
 /** A model with weights far enough from their small first values for every part to matter. */
 function modelOf(kind: string, options: { useCausalMask?: boolean; maskZero?: boolean } = {}): tf.LayersModel {
-  const attention = kind === "softmax" ? kind : everyMap(4, 16)[kind]!;
+  const attention = kind === "exact" ? kind : everyMap(4, 16)[kind]!;
   const model = performerMaskedLM({ ...sizes, ...options, attention });
   const random = model.trainableWeights.map(({ shape }, i) =>
     tf.tensor(gaussians(tf.util.sizeFromShape(shape as number[]), 90 + i, 0.4), shape as number[]),
@@ -103,12 +103,12 @@ describe("training a masked language model", () => {
     await tf.setBackend("cpu");
     const encoder = { numLayers: 2, modelDim: 8, numHeads: 2, feedForwardDim: 12 };
     for (const [kind, useCausalMask] of [
-      ["softmax", false],
+      ["exact", false],
       ["positive", false],
       ["positive", true],
       ["generalized gelu", true],
     ] as const) {
-      const attention = kind === "softmax" ? kind : everyMap(4, 8)[kind]!;
+      const attention = kind === "exact" ? kind : everyMap(4, 8)[kind]!;
       const layer = new PerformerEncoder({ ...encoder, attention, useCausalMask });
       const x = tf.tensor(gaussians(2 * 5 * 8, 4), [2, 5, 8]);
       const mask = tf.tensor2d([

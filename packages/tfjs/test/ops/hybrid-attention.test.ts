@@ -1,7 +1,7 @@
 import type { FeatureMapDescription } from "@favor/core";
 import * as tf from "@tensorflow/tfjs";
 import { describe, expect, it } from "vitest";
-import { favorAttention, hybridAttention, softmaxAttention } from "../../src/index.ts";
+import { exactAttention, favorAttention, hybridAttention } from "../../src/index.ts";
 import { onEveryBackend } from "@favor/test-support/backends";
 import { hybridReference } from "./hybrid-samples.ts";
 import { everyMap, gaussians, relativeError, sample, tensors } from "./samples.ts";
@@ -72,7 +72,7 @@ onEveryBackend("hybridAttention", () => {
   it("equals softmax if all keys are exact, and FAVOR if none is", () => {
     const three = tensors(inputs, shape);
     for (const causal of [false, true]) {
-      const softmax = softmaxAttention(...three, { causal }).dataSync();
+      const softmax = exactAttention(...three, { causal }).dataSync();
       for (const exactKeys of [{ window: 37 }, { window: 100, chosenBlocks: 3 }, { window: 6, chosenBlocks: 7 }]) {
         const out = hybridAttention(...three, { exactKeys, featureMap: positive, causal });
         expect(relativeError(out.dataSync(), softmax)).toBeLessThan(1e-5);
@@ -230,9 +230,9 @@ onEveryBackend("gradients of hybridAttention", (backend) => {
 describe("arguments of hybridAttention", () => {
   const [q, k, v] = tensors(inputs, shape);
   const featureMap = everyMap(6, 16)["positive"]!;
-  const wrong = (options: object, argument: string): void => {
+  const wrong = (options: object, argument: string, code = "invalid-argument"): void => {
     expect(() => hybridAttention(q, k, v, { exactKeys: { window: 6 }, featureMap, ...options })).toThrow(
-      expect.objectContaining({ code: "invalid-argument", message: expect.stringContaining(argument) }),
+      expect.objectContaining({ code, message: expect.stringContaining(argument) }),
     );
   };
 
@@ -241,7 +241,7 @@ describe("arguments of hybridAttention", () => {
     wrong({ exactKeys: { window: 1.5 } }, "exactKeys.window");
     wrong({ exactKeys: { window: 6, chosenBlocks: -1 } }, "exactKeys.chosenBlocks");
     wrong({ exactKeys: { window: 0, chosenBlocks: 1 } }, "exactKeys.window");
-    wrong({ exactKeys: { window: 6, chosen: 1 } }, "exactKeys.chosen");
+    wrong({ exactKeys: { window: 6, chosen: 1 } }, "exactKeys.chosen", "unknown-option");
     wrong({ exactKeys: { window: 6, near: false }, causal: true }, "exactKeys.near");
     wrong({ exactKeys: { window: 6, near: false }, featureMap: undefined }, "featureMap");
     wrong({ featureMap: everyMap(6, 16)["trigonometric pair"] }, "kind");

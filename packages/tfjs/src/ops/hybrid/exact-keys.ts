@@ -1,5 +1,5 @@
-import { ArgumentError } from "@favor/core";
-import type { ExactKeysOptions } from "@favor/core";
+import { ArgumentError, requireOptions } from "@favor/core";
+import type { ExactKeysOptions, OptionNames } from "@favor/core";
 import type { AttentionSizes } from "../../attention-inputs.ts";
 
 /**
@@ -7,6 +7,8 @@ import type { AttentionSizes } from "../../attention-inputs.ts";
  * default selector, `averagedQueries()`.
  */
 export type ExactKeys = Pick<ExactKeysOptions, "window" | "near" | "chosenBlocks">;
+
+const names: OptionNames<ExactKeys> = { window: true, near: true, chosenBlocks: true };
 
 /** {@link ExactKeys} with its defaults, and how rows are divided into blocks. */
 export interface BlockLayout {
@@ -19,17 +21,10 @@ export interface BlockLayout {
   readonly keyBlocks: number;
 }
 
-/** @throws ArgumentError, naming the argument, for another value than a whole number or a boolean, or an unknown name. */
+/** @throws ArgumentError, naming the argument, for another value than a whole number or a boolean; FavorError `unknown-option`. */
 export function requireExactKeys(exactKeys: ExactKeys): void {
-  const given: unknown = exactKeys;
-  if (typeof given !== "object" || given === null) {
-    throw new ArgumentError("exactKeys", "{ window: 32, chosenBlocks: 8 }", given);
-  }
-  const { window, near = true, chosenBlocks = 0, ...others } = exactKeys;
-  const [unknown] = Object.keys(others);
-  if (unknown !== undefined) {
-    throw new ArgumentError(`exactKeys.${unknown}`, "no such name (there are window, near and chosenBlocks)", "one");
-  }
+  requireOptions("exactKeys", exactKeys, names, "{ window: 32, chosenBlocks: 8 }");
+  const { window, near = true, chosenBlocks = 0 } = exactKeys;
   for (const [name, value] of Object.entries({ window, chosenBlocks })) {
     if (!Number.isInteger(value) || value < 0) {
       throw new ArgumentError(`exactKeys.${name}`, "an integer of at least 0", value);

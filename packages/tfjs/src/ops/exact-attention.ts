@@ -1,6 +1,7 @@
 import { ArgumentError } from "@favor/core";
+import type { OptionNames } from "@favor/core";
 import * as tf from "@tensorflow/tfjs-core";
-import { attentionSizes, isEmpty, requireShape } from "../attention-inputs.ts";
+import { attentionNames, attentionSizes, isEmpty, requireShape } from "../attention-inputs.ts";
 import type { AttentionOptions, AttentionSizes } from "../attention-inputs.ts";
 import { lowerTriangle } from "../kernels/causal-chunks.ts";
 import { zerosOf } from "../kernels/zeros.ts";
@@ -8,15 +9,18 @@ import { detached } from "./detached.ts";
 import { hiddenLogit } from "./float-range.ts";
 import { shownRows } from "./shown-rows.ts";
 
-export interface SoftmaxAttentionOptions extends Omit<AttentionOptions, "mask"> {
+export interface ExactAttentionOptions extends Omit<AttentionOptions, "mask"> {
   /** `[batch, keys]`, or per query `[batch, queries, keys]` or `[batch, heads or 1, queries, keys]`; 0 hides. */
   readonly mask?: tf.Tensor | undefined;
   /** Applied to the attention weights before they multiply the values; for dropout. */
   readonly onWeights?: ((weights: tf.Tensor4D) => tf.Tensor4D) | undefined;
 }
 
+const names: OptionNames<ExactAttentionOptions> = { ...attentionNames, onWeights: true };
+
 /**
- * Exact attention, softmax(scale q.k) v, with the arguments of `favorAttention`. O(queries keys) time and memory.
+ * Softmax attention, softmax(scale q.k) v, with the arguments of `favorAttention` but no feature map. O(queries keys) time and
+ * memory.
  *
  * A key that the mask hides from every query has no effect, even if it or its value is NaN, but for queries that see no
  * key: as in Keras, they attend to all keys evenly. With `causal`, later keys and values change no bit of a row as long as
@@ -26,15 +30,15 @@ export interface SoftmaxAttentionOptions extends Omit<AttentionOptions, "mask"> 
  * @param k `[batch, heads, keys, dim]`, float32.
  * @param v `[batch, heads, keys, valueDim]`, float32.
  * @returns `[batch, heads, queries, valueDim]`.
- * @throws ArgumentError, naming the argument, for a wrong rank or shapes that disagree.
+ * @throws ArgumentError, naming the argument, for a wrong rank or shapes that disagree; FavorError `unknown-option`.
  */
-export function softmaxAttention(
+export function exactAttention(
   q: tf.Tensor,
   k: tf.Tensor,
   v: tf.Tensor,
-  options: SoftmaxAttentionOptions = {},
+  options: ExactAttentionOptions = {},
 ): tf.Tensor4D {
-  const sizes = attentionSizes(q, k, v, options);
+  const sizes = attentionSizes(q, k, v, options, names, { featureMap: " favorAttention takes it." });
   const { batch, heads, queries, keys, valueDim, scale } = sizes;
   if (isEmpty(sizes)) {
     options.onWeights?.(tf.zeros([batch, heads, queries, keys]));
