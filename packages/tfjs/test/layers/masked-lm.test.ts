@@ -218,6 +218,7 @@ describe("maskedLMPresets", () => {
 describe("PerformerMaskedLM refuses", () => {
   const attention = everyMap(4, 16)["positive"]!;
   const args = { ...sizes, attention };
+  const { vocabularySize: _size, maxLength: _length, ...encoder } = args;
   it.each([
     ["more tokens than positions", () => performerMaskedLM(args).predict(tf.ones([1, 17])), /^inputs: .*maxLength 16/],
     ["embeddings for tokens", () => performerMaskedLM(args).layers[0]!.apply(tf.ones([1, 3, 8])), /^inputs: /],
@@ -227,8 +228,8 @@ describe("PerformerMaskedLM refuses", () => {
     ["heads that do not divide", () => performerMaskedLM({ ...args, numHeads: 3 }), /^modelDim: .*3 heads/],
     ["all dropped", () => performerMaskedLM({ ...args, dropout: 1 }), /^dropout: /],
     ["a newer config", () => performerMaskedLM({ ...args, configVersion: 2 }), /^configVersion: .*newer/],
-    ["a newer encoder", () => new PerformerEncoder({ ...args, configVersion: 2 }), /^configVersion: .*newer/],
-    ["another width", () => new PerformerEncoder(args).apply(tf.ones([1, 3, 6])), /^inputs: /],
+    ["a newer encoder", () => new PerformerEncoder({ ...encoder, configVersion: 2 }), /^configVersion: .*newer/],
+    ["another width", () => new PerformerEncoder(encoder).apply(tf.ones([1, 3, 6])), /^inputs: /],
     ["labels of another shape", () => maskedCrossEntropy(tf.ones([2, 3]), tf.ones([2, 4, 5])), /^labels: /],
     ["logits of rank 2", () => maskedCrossEntropy(tf.ones([2, 3]), tf.ones([2, 3])), /^logits: /],
     [
