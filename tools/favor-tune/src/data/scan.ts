@@ -108,7 +108,7 @@ class LowestHashes {
 
   offer(hash: number, record: DataRecord): void {
     const last = this.#entries.at(-1);
-    if (this.#entries.length >= this.#count && (last === undefined || hash >= last.hash)) return;
+    if (this.#entries.length >= this.#count && (last === undefined || hash > last.hash)) return;
     const at = this.#entries.findIndex((entry) => entry.hash >= hash);
     const found = this.#entries[at];
     if (found?.hash === hash) {
