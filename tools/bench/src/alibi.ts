@@ -13,7 +13,7 @@ import { createFeatureMap, favorAlibiAttention, RandomStream, streamPurpose } fr
 import type { FeatureMapDescription } from "@favor/core";
 import { calibrate, fitLandmarks, MomentAccumulator } from "@favor/core/calibration";
 import type { AttentionInput, HeadMoments } from "@favor/core/calibration";
-import { tappedHeads } from "./tapped-heads.ts";
+import { tappedHeads, type TappedHead } from "./tapped-heads.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -97,7 +97,7 @@ interface Head {
   readonly dim: number;
   readonly moments: HeadMoments;
   readonly inputs: readonly AttentionInput[];
-  readonly heldOut: AttentionInput;
+  readonly heldOut: TappedHead;
 }
 
 const windows = await tappedHeads(modelPath!, documents, { windows: 9, length: 512 });
