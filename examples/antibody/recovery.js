@@ -64,21 +64,27 @@ function curvesOf(tuned) {
   return {
     original,
     curves: [
-      ...tuned.map((model) => ({ name: model.name, curve: model.tuning.curve, end: model.tuning.measured.after })),
-      { name: "softmax (control)", curve: tuning.controlCurve, end: control },
+      ...tuned.map(({ name, tuning: { curve, measured } }) => ({
+        name,
+        curve,
+        before: measured.before,
+        end: measured.after,
+      })),
+      { name: "softmax (control)", curve: tuning.controlCurve, before: original, end: control },
     ],
   };
 }
 
-/** Rows of a text table, the head first: accuracy by step, and at the end with its interval and as a share. */
+/** Rows of a text table, the head first: accuracy by step, before, and at the end with its interval and as a share. */
 export function recoveryRows(tuned) {
   const { original, curves } = curvesOf(tuned);
   const steps = curves[0].curve.map(({ step }) => step);
   return [
-    ["attention", ...steps.map((step) => `step ${step}`), "at the end (95 %)", "of the original"],
-    ...curves.map(({ name, curve, end }) => [
+    ["attention", ...steps.map((step) => `step ${step}`), "before", "at the end (95 %)", "of the original"],
+    ...curves.map(({ name, curve, before, end }) => [
       name,
       ...steps.map((step) => percentAt(curve, step)),
+      percent(before.accuracy.value),
       percentWithInterval(end.accuracy),
       percent(end.accuracy.value / original.accuracy.value),
     ]),
@@ -90,42 +96,31 @@ function percentAt(curve, step) {
   return point === undefined ? "" : percent(point.value);
 }
 
-/** One sentence on what was trained and measured. */
+/** What was trained, and what was measured on which data. */
 export function recoveryText(tuned) {
   const [{ tuning }] = tuned;
   const { measured, stages, settings } = tuning;
   const [distill, mlm] = stages;
   return (
     `Tuned by favor-tune: ${distill.steps} steps of distillation (feature maps alone), then ${mlm.steps} of masked ` +
-    `language modelling (all weights), ${settings.batch} sequences per step. Accuracy on ${measured.maskedTokens} masked ` +
-    `residues of ${measured.sequences} sequences that were not trained on; the original, tuned in the same way as the control, had ` +
-    `${percentWithInterval(measured.original.accuracy)}.`
+    `language modelling (all weights), ${settings.batch} sequences per step. Steps show the accuracy on sequences that are not trained ` +
+    `on, by which favor-tune chooses the best weights of each stage. Before and at the end, it is the accuracy on ` +
+    `${measured.maskedTokens} masked residues of ${measured.sequences} further sequences; the original has ` +
+    `${percentWithInterval(measured.original.accuracy)} there.`
   );
 }
 
 /** The same for the report: the curves as a chart, and the table. */
 export function recoverySection(tuned) {
-  const { original, curves } = curvesOf(tuned);
-  const last = tuned[0].tuning.curve.at(-1).step;
-  const level = 100 * original.accuracy.value;
-  const lines = [
-    ...curves.map(({ name, curve }, i) => ({
-      name,
-      points: curve.map(({ step, value }) => [step, 100 * value]),
-      color: i + 1, // as in the other charts, where softmax comes first
-    })),
-    {
-      name: "softmax (original)",
-      color: 0,
-      points: [
-        [0, level],
-        [last, level],
-      ],
-    },
-  ];
+  const { curves } = curvesOf(tuned);
+  const lines = curves.map(({ name, curve }, i) => ({
+    name,
+    points: curve.map(({ step, value }) => [step, 100 * value]),
+    color: i + 1, // as in the other charts, where softmax comes first
+  }));
   const [head, ...rows] = recoveryRows(tuned);
   return html`<h2>Recovery</h2>
     <p>${recoveryText(tuned)}</p>
-    ${new Html(curveChart(lines, { title: "Masked accuracy on held-out data", axis: "masked accuracy, %", across: "steps", id: "recovery" }))}
+    ${new Html(curveChart(lines, { title: "Masked accuracy on the sequences that choose the weights", axis: "masked accuracy, %", across: "steps", id: "recovery" }))}
     ${table(head, rows)}`;
 }
