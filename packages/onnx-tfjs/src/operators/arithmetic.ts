@@ -1,7 +1,7 @@
 import { broadcastDims } from "@favor/onnx/semantics";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Operator, OperatorCall, OperatorTable } from "../operator-call.ts";
-import { dimsOf, isDevice, type Value } from "../value.ts";
+import { dimsOf, isDevice, isFloatType, type Value } from "../value.ts";
 import { atLeast, atMost, extremeOf } from "./bounds.ts";
 import { differentiable } from "./differentiable.ts";
 import { quotient, reciprocal } from "./division.ts";
@@ -66,9 +66,12 @@ const powers: ReadonlyMap<number, (x: tf.Tensor) => tf.Tensor> = new Map([
   [-1, reciprocal],
 ]);
 
+/** Powers of integers are truncated to integers, on the host. */
 const raised: Operator = (call) => {
+  const base = call.input(0);
+  if (isDevice(base) ? base.dtype === "int32" : !isFloatType(base.dataType)) return call.evaluateOnHost();
   const exponent = call.input(1);
-  const known = powers.get(bound(exponent, call.input(0)) ?? Number.NaN);
+  const known = powers.get(bound(exponent, base) ?? Number.NaN);
   if (known !== undefined) return [known(call.device(0))];
   const [x, y] = [call.device(0), tf.cast(call.onDevice(exponent), "float32")];
   return [power(...broadcastPair(call, x, y))];

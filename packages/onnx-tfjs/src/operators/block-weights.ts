@@ -3,6 +3,7 @@ import { type Tensor as HostTensor } from "@favor/onnx/evaluate";
 import * as tf from "@tensorflow/tfjs-core";
 import type { OperatorCall } from "../operator-call.ts";
 import { isDevice, type Value } from "../value.ts";
+import { definedProduct } from "./defined-product.ts";
 
 /** How MatMulNBits packs a weight [N, K]: integers of `bits` bits along K, in blocks with a scale each. */
 interface Packing {
@@ -54,7 +55,7 @@ export const matMulNBits = (call: OperatorCall): Value[] => {
   const scaled = tf.mul(tf.tensor(codes, [rows, blocks, blockSize]), tf.reshape(scales, [rows, blocks, 1]));
   const weight = tf.slice(tf.reshape(scaled, [rows, blocks * blockSize]), [0, 0], [rows, columns]);
   const source = call.device(0);
-  const product = tf.matMul(tf.reshape(source, [-1, columns]), weight as tf.Tensor2D, false, true);
+  const product = definedProduct(tf.reshape(source, [-1, columns]), weight as tf.Tensor2D, false, true);
   const bias = call.optionalDevice(5);
   const result = bias === null ? product : tf.add(product, bias);
   return [tf.reshape(result, [...source.shape.slice(0, -1), rows])];

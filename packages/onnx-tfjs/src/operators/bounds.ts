@@ -20,10 +20,10 @@ function bounded(x: tf.Tensor, value: Unary, inside: Unary): tf.Tensor {
   return f(x);
 }
 
-/** tf.clipByValue, which on wasm gives a bound for NaN. */
+/** tf.clipByValue, which gives a bound for NaN on wasm, and everywhere if its two bounds are equal. */
 function clipped(x: tf.Tensor, low: number, high: number): tf.Tensor {
   const value = tf.clipByValue(x, low, high);
-  return tf.getBackend() === "wasm" ? tf.where(tf.isNaN(x), x, value) : value;
+  return tf.getBackend() === "wasm" || low === high ? tf.where(tf.isNaN(x), x, value) : value;
 }
 
 /** max(x, bound) for each x, with gradient 1 at the bound. NaN stays NaN; if the bound is NaN, so is everything. */

@@ -1,6 +1,7 @@
 import { equationOf } from "@favor/onnx/semantics";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Operator } from "../operator-call.ts";
+import { definedProduct } from "./defined-product.ts";
 import { transposed } from "./layout.ts";
 
 /** A tensor with one label per axis. */
@@ -106,6 +107,6 @@ function contract(a: Term, b: Term, later: ReadonlySet<string>): Term {
   const left = arranged(a, batch.length === 0 ? [onlyA, inner] : [batch, onlyA, inner]);
   const right = arranged(b, batch.length === 0 ? [inner, onlyB] : [batch, inner, onlyB]);
   // A product over an axis of 1 is an outer product: cheaper elementwise.
-  const tensor = inner.length === 0 ? tf.mul(left, right) : tf.matMul(left, right);
+  const tensor = inner.length === 0 ? tf.mul(left, right) : definedProduct(left, right);
   return { labels, tensor: tf.reshape(tensor, dims) };
 }

@@ -2,6 +2,7 @@ import { causalLinearAttention } from "@favor/tfjs/operations";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Operator } from "../operator-call.ts";
 import type { Value } from "../value.ts";
+import { definedProduct } from "./defined-product.ts";
 import { mergeHeads, repeatHeads, splitHeads } from "./heads.ts";
 
 interface CausalSums {
@@ -17,9 +18,9 @@ interface CausalSums {
  */
 function causalSums(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, past: tf.Tensor | null): CausalSums {
   const output = causalLinearAttention(query, key, value);
-  const state = tf.matMul(key, value, true, false);
+  const state = definedProduct(key, value, true, false);
   if (past === null) return { output, state };
-  return { output: tf.add(output, tf.matMul(query, past)), state: tf.add(state, past) };
+  return { output: tf.add(output, definedProduct(query, past)), state: tf.add(state, past) };
 }
 
 /**

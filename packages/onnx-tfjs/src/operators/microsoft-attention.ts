@@ -3,6 +3,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { shown, type OperatorCall } from "../operator-call.ts";
 import type { Value } from "../value.ts";
 import { sliceAxis } from "./axis.ts";
+import { definedProduct } from "./defined-product.ts";
 import { mergeHeads, repeatHeads, splitHeads } from "./heads.ts";
 import { rotate } from "./rotary.ts";
 import { softmaxAttention } from "./softmax-attention.ts";
@@ -74,7 +75,7 @@ export const packedAttention = (call: OperatorCall): Value[] => {
   const source = call.device(0);
   const [batch = 0, length = 0, width = 0] = source.shape;
   const weight = call.device(1) as tf.Tensor2D;
-  const product = tf.matMul(tf.reshape(source, [batch * length, width]), weight);
+  const product = definedProduct(tf.reshape(source, [batch * length, width]), weight);
   const bias = call.optionalDevice(2);
   const packedWidth = weight.shape[1];
   const packed = tf.reshape(bias === null ? product : tf.add(product, bias), [batch, length, packedWidth]);

@@ -1,7 +1,7 @@
 import { detached } from "@favor/tfjs/operations";
 import * as tf from "@tensorflow/tfjs-core";
 import type { OperatorCall, OperatorTable } from "../operator-call.ts";
-import type { Value } from "../value.ts";
+import { toDevice, type Value } from "../value.ts";
 import { slicesAlong } from "./axis.ts";
 
 /** `source` with `axis` exchanged for the last one; its own inverse. */
@@ -28,6 +28,9 @@ const argExtreme =
     return [call.int("keepdims", 1) !== 0 ? tf.expandDims(found, axis) : found];
   };
 
+/** TopK of these backends, or what webgl leaves to the processor, compares by a - b: NaN for infinities of one sign. */
+const sortsByDifferences = (): boolean => ["cpu", "webgl"].includes(tf.getBackend());
+
 /** The k largest (smallest) along `axis`, differentiable, and their indices; always sorted. */
 const topK = (call: OperatorCall): Value[] => {
   const source = call.device(0);
@@ -38,8 +41,9 @@ const topK = (call: OperatorCall): Value[] => {
   if (!(k >= 0 && k <= length)) call.fail(`k is ${k} for ${length} elements`);
   const rows = sorted.size / length;
   const largest = call.int("largest", 1) !== 0;
+  const ranked = (): tf.Tensor => tf.topk(largest ? sorted : tf.neg(sorted), k, true).indices;
   const { indices, positions } = detached(() => {
-    const found = tf.topk(largest ? sorted : tf.neg(sorted), k, true).indices;
+    const found = sortsByDifferences() ? exchanged(toDevice(call.evaluateOnHost()[1]!), axis) : ranked();
     const starts = tf.mul(tf.reshape(tf.range(0, rows, 1, "int32"), [rows, 1]), tf.scalar(length, "int32"));
     return { indices: found, positions: tf.add(tf.reshape(found, [rows, k]), starts) };
   });
@@ -49,8 +53,8 @@ const topK = (call: OperatorCall): Value[] => {
 };
 
 /**
- * Running sums along the last axis. Its gradient is a running sum from the end, written as total - sum so far: that of
- * tfjs is wrong for axes other than the last, and its reverse sums are wrong on webgpu.
+ * Running sums along the last axis. Its gradient is a running sum from the end: that of tfjs is wrong for axes other than
+ * the last.
  */
 function runningSums(rows: tf.Tensor, exclusive: boolean, reverse: boolean): tf.Tensor {
   const sums = tf.customGrad((...parameters) => {
@@ -63,11 +67,11 @@ function runningSums(rows: tf.Tensor, exclusive: boolean, reverse: boolean): tf.
   return sums(rows);
 }
 
+/** Sums from the end are those of the reversed rows: tfjs' own are wrong on webgpu. */
 function directedSums(source: tf.Tensor, exclusive: boolean, reverse: boolean): tf.Tensor {
-  // The other direction leaves out what this one takes in.
   const axis = source.rank - 1;
   if (!reverse) return tf.cumsum(source, axis, exclusive);
-  return tf.sub(tf.sum(source, axis, true), tf.cumsum(source, axis, !exclusive));
+  return tf.reverse(tf.cumsum(tf.reverse(source, axis), axis, exclusive), axis);
 }
 
 const cumSum = (call: OperatorCall): Value[] => {

@@ -1,6 +1,7 @@
 import { matrixProduct } from "@favor/onnx/semantics";
 import * as tf from "@tensorflow/tfjs-core";
 import type { Operator, OperatorCall, OperatorTable } from "../operator-call.ts";
+import { definedProduct } from "./defined-product.ts";
 import { einsum } from "./einsum.ts";
 import { expanded } from "./shape.ts";
 import { runsOf, sharedProduct } from "./shared-product.ts";
@@ -37,7 +38,7 @@ function matmul(call: OperatorCall, a: tf.Tensor, b: tf.Tensor, transposed: Tran
   const items = tf.util.sizeFromShape(batch);
   const batched = (x: tf.Tensor): tf.Tensor =>
     tf.reshape(expanded(x, [...batch, ...x.shape.slice(-2)]), [items, ...x.shape.slice(-2)]);
-  return tf.reshape(tf.matMul(batched(left), batched(right), transposeA, transposeB), dims);
+  return tf.reshape(definedProduct(batched(left), batched(right), transposeA, transposeB), dims);
 }
 
 function factorDims({ shape }: tf.Tensor, transpose: boolean): number[] {

@@ -3,6 +3,7 @@ import { DataType } from "@favor/onnx";
 import * as tf from "@tensorflow/tfjs-core";
 import { shown, type OperatorCall, type OperatorTable } from "../operator-call.ts";
 import { isDevice, type Value } from "../value.ts";
+import { definedProduct } from "./defined-product.ts";
 
 /** Smallest and largest value of the integer types that run here; the host quantises to others. */
 const ranges: ReadonlyMap<number, readonly [number, number]> = new Map([
@@ -95,9 +96,9 @@ const matMulInteger = (call: OperatorCall): Value[] => [
   detached(() => {
     const a = withoutZero(call, 0, 2, true);
     const b = withoutZero(call, 1, 3, false);
-    if (b.rank !== 2) return tf.cast(tf.matMul(a, b), "int32");
+    if (b.rank !== 2) return tf.cast(definedProduct(a, b), "int32");
     const rows = tf.reshape(a, [-1, a.shape.at(-1)!]);
-    return tf.cast(tf.reshape(tf.matMul(rows, b), [...a.shape.slice(0, -1), b.shape[1]!]), "int32");
+    return tf.cast(tf.reshape(definedProduct(rows, b), [...a.shape.slice(0, -1), b.shape[1]!]), "int32");
   }),
 ];
 

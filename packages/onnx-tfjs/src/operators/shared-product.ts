@@ -1,4 +1,5 @@
 import * as tf from "@tensorflow/tfjs-core";
+import { definedProduct } from "./defined-product.ts";
 
 /** Neighbouring axes of a batch as one: those that an operand has, or those along which its matrices are shared. */
 interface Run {
@@ -57,8 +58,8 @@ export function sharedProduct(
   );
   const matrix = tf.reshape(matrices.x, [length(own), ...matrices.x.shape.slice(-2)]);
   const product = left
-    ? tf.matMul(matrix, stacked, matrices.transposed, false)
-    : tf.matMul(stacked, matrix, false, matrices.transposed);
+    ? definedProduct(matrix, stacked, matrices.transposed, false)
+    : definedProduct(stacked, matrix, false, matrices.transposed);
   const order = left ? [...own, row, ...shared, column] : [...own, ...shared, row, column];
   const made = [...sizes, ...(left ? [product.shape[1]!, dims[kept]!] : [dims[kept]!, product.shape[2]!])];
   const laidOut = tf.reshape(

@@ -3,6 +3,7 @@ import { broadcastDims } from "@favor/onnx/semantics";
 import * as tf from "@tensorflow/tfjs-core";
 import { shown, type OperatorCall } from "../operator-call.ts";
 import { chosen } from "./choice.ts";
+import { definedProduct } from "./defined-product.ts";
 
 export interface AttentionParts {
   /** `[batch, heads, queries, dim]` */
@@ -32,11 +33,11 @@ export interface AttentionStages {
 /** softmax(scale Q K' + bias) V. */
 export function softmaxAttention(call: OperatorCall, parts: AttentionParts): AttentionStages {
   const { query, key, value, scale, biases, mayHideAll, softcap = 0 } = parts;
-  const logits = tf.matMul(tf.mul(query, scale), key, false, true) as tf.Tensor4D;
+  const logits = definedProduct(tf.mul(query, scale), key, false, true) as tf.Tensor4D;
   const capped = softcap > 0 ? (tf.mul(tf.tanh(tf.div(logits, softcap)), softcap) as tf.Tensor4D) : logits;
   if (biases.length === 0) {
     const probabilities = tf.softmax(capped);
-    return { logits, capped, biased: capped, probabilities, output: tf.matMul(probabilities, value) };
+    return { logits, capped, biased: capped, probabilities, output: definedProduct(probabilities, value) };
   }
   const bias = biases.reduce((a, b) => tf.add(a, b));
   if (!tf.util.arraysEqual(broadcastDims(call, logits.shape, bias.shape), logits.shape)) {
@@ -44,7 +45,7 @@ export function softmaxAttention(call: OperatorCall, parts: AttentionParts): Att
   }
   const biased = tf.add(capped, bias) as tf.Tensor4D;
   const probabilities = mayHideAll ? openProbabilities(call, capped, bias) : (tf.softmax(biased) as tf.Tensor4D);
-  return { logits, capped, biased, probabilities, output: tf.matMul(probabilities, value) };
+  return { logits, capped, biased, probabilities, output: definedProduct(probabilities, value) };
 }
 
 /**

@@ -115,6 +115,8 @@ export const cases: readonly SpecialCase[] = [
   unary("exact", "Clip", { form: "of relu6", constants: [0, 6] }),
   unary("exact", "Clip", { form: "from below", constants: [-2] }),
   unary("exact", "Clip", { form: "crossed", constants: [3, 1] }),
+  unary("exact", "Clip", { form: "to Infinity", constants: [Infinity] }),
+  unary("exact", "Clip", { form: "to one number", constants: [1, 1] }),
   unary("exact", "Clip", { form: "with infinite bounds", constants: [-Infinity, Infinity] }),
   ...binaries("rounded", "Add", "Sub", "Mul", "Div", "Sum", "Mean", "PRelu"),
   ...binaries("exact", "Max", "Min", "Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"),
@@ -124,8 +126,8 @@ export const cases: readonly SpecialCase[] = [
   special("exact", "Where", [pairs[1]!, ...pairs], { booleans: 1 }),
   binary("near", "Pow"),
   ...withConstant("near", "Pow", -3, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3, 4, Infinity, -Infinity, NaN),
-  ...withConstant("exact", "Max", -Infinity, -0, 0, 1, NaN),
-  ...withConstant("exact", "Min", Infinity, -0, 0, 1, NaN),
+  ...withConstant("exact", "Max", -Infinity, -0, 0, 1, Infinity, NaN),
+  ...withConstant("exact", "Min", -Infinity, Infinity, -0, 0, 1, NaN),
   ...withConstant("rounded", "Div", -0, 0, 3, Infinity, NaN),
 ];
 

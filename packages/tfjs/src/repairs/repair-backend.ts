@@ -60,7 +60,8 @@ const inPlace = new Map<string, tf.KernelFunc>();
  * current one) and in this process only. Call it yourself; nothing else does.
  *
  * - `UnsortedSegmentSum` is missing on wasm, where no embedding trains without it; on cpu it takes segments x size memory.
- * - `BatchMatMul` on wasm is several times slower on transposed or batched operands than on others.
+ * - `BatchMatMul` on wasm is several times slower on transposed or batched operands than on others, and returns old memory
+ *   where the inner dimension is empty, as in the gradient of a weight for no rows.
  * - `Slice` and `SplitV` on wasm copy all of their input for any part of it; `Tile` on wasm is slow in layer normalisation, and `GatherV2`
  *   for long slices.
  * - `Conv2DBackpropFilter` and both gradients of depthwise convolutions are missing on wasm, where no convolution trains

@@ -12,7 +12,8 @@ const narrowest = 8;
  * BatchMatMul on wasm by the backend's own fast path, which takes only single items that are not transposed. Transposes
  * first, then takes one product per item; linear attention has one per sequence and head. Items are copied within the
  * backend's memory. Each is freed before the next, because the fast path keeps a packed copy of every right operand
- * that lives. Small or narrow products and broadcast batches go to `original`.
+ * that lives. Small or narrow products and broadcast batches go to `original`. Where the inner dimension is empty, which
+ * leaves the result as the memory was, it is 0.
  */
 export function itemwiseMatMul(original: tf.KernelFunc): tf.KernelFunc {
   return (call) => {
@@ -23,11 +24,17 @@ export function itemwiseMatMul(original: tf.KernelFunc): tf.KernelFunc {
     const inner = a.shape.at(transposeA ? -2 : -1)!;
     const rows = a.shape.at(transposeA ? -1 : -2)!;
     const columns = b.shape.at(transposeB ? -2 : -1)!;
+    const backend = call.backend as WasmBackend;
+    if (inner === 0) {
+      const joint = tf.backend_util.assertAndGetBroadcastShape(batch, b.shape.slice(0, -2));
+      const zeros = backend.makeOutput([...joint, rows, columns], "float32");
+      backend.typedArrayFromHeap(zeros).fill(0);
+      return zeros;
+    }
     const alreadyFast = items === 1 && !transposeA && !transposeB;
     const fits = a.dtype === "float32" && b.dtype === "float32" && tf.util.arraysEqual(batch, b.shape.slice(0, -2));
     const worthwhile = rows * inner * columns >= smallest && Math.min(rows, columns) >= narrowest;
     if (alreadyFast || items === 0 || !fits || !worthwhile) return original(call);
-    const backend = call.backend as WasmBackend;
     const product = (x: tf.Tensor, y: tf.Tensor): tf.Tensor => {
       const attrs = { transposeA: false, transposeB: false };
       return owned(original({ inputs: { a: x, b: y }, backend, attrs }) as tf.TensorInfo);

@@ -60,6 +60,32 @@ describe("repairBackend", () => {
     for (const [i, product] of products().entries()) expect(relativeError(product, expected[i]!)).toBeLessThan(1e-5);
   });
 
+  it("sums no terms to 0, in the gradient of a weight for no rows too", async () => {
+    await tf.setBackend("wasm");
+    for (let size = 1; size <= 40; size++) tf.tidy(() => tf.mul(tf.ones([size]), 7).dataSync());
+    const weight = tf.ones<tf.Rank.R2>([4, 6]);
+    const gradient = tf.grad((w: tf.Tensor) => tf.matMul(tf.zeros([0, 4]), w))(weight);
+    expect(Array.from(gradient.dataSync())).toEqual(Array.from({ length: 24 }, () => 0));
+    for (const [a, b] of [
+      [
+        [2, 0],
+        [0, 3],
+      ],
+      [
+        [5, 2, 0],
+        [5, 0, 3],
+      ],
+      [
+        [5, 2, 0],
+        [1, 0, 3],
+      ],
+    ] as const) {
+      const product = tf.matMul(tf.zeros([...a]), tf.zeros([...b]));
+      expect(Array.from(product.dataSync())).toEqual(Array.from({ length: product.size }, () => 0));
+      expect(product.shape).toEqual([...a.slice(0, -1), 3]);
+    }
+  });
+
   it("makes transposed and batched products on wasm faster", async () => {
     await tf.setBackend("wasm");
     expect(quickest(batchedProduct)).toBeLessThan(unrepaired / 1.5);
