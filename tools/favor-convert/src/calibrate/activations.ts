@@ -97,7 +97,10 @@ export class Activations {
     const { calibration, progress } = this.#input;
     const [first, ...others] = all.map((options) => this.#planOf(options));
     if (calibration === undefined || this.#tapped.taps.length === 0 || first === undefined) return all.map(() => ({}));
-    return fitSites(this.#tapped, this.#inputsOf(calibration), [first, ...others], this.#pool, progress);
+    const fitted = await fitSites(this.#tapped, this.#inputsOf(calibration), [first, ...others], this.#pool, progress);
+    // What follows takes memory of its own.
+    await this.#pool.close();
+    return fitted;
   }
 
   #planOf(options: FavorOptions): FitPlan {

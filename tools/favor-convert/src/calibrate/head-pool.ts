@@ -20,38 +20,37 @@ interface Waiting {
 
 /** Threads that each work on one head at a time. Results do not depend on their number. */
 export class HeadPool {
-  readonly #idle: Worker[] = [];
-  readonly #workers: Worker[] = [];
+  readonly #threads: number;
   readonly #queue: Waiting[] = [];
+  #idle: Worker[] = [];
+  #workers: Worker[] = [];
 
   /** @param threads - at least 1. */
   constructor(threads: number) {
-    if (workerPath === undefined) return;
-    for (let i = 0; i < threads; i++) this.#workers.push(new Worker(workerPath));
-    this.#idle.push(...this.#workers);
+    this.#threads = threads;
   }
 
   /** @throws what {@link runHeadJob} throws. */
   async run<Job extends HeadJob>(job: Job): Promise<HeadResult<Job>> {
-    if (this.#workers.length === 0) return runHeadJob(job);
+    if (workerPath === undefined) return runHeadJob(job);
     return new Promise<ReturnType<typeof runHeadJob>>((resolve, reject) => {
       this.#queue.push({ job, resolve, reject });
       this.#next();
     }) as Promise<HeadResult<Job>>;
   }
 
+  /** Ends the threads, between jobs, and with them the memory that they keep. Further jobs start others. */
   async close(): Promise<void> {
-    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+    const workers = this.#workers;
+    [this.#workers, this.#idle] = [[], []];
+    await Promise.all(workers.map((worker) => worker.terminate()));
   }
 
   #next(): void {
-    const worker = this.#idle.pop();
+    if (this.#queue.length === 0) return;
+    const worker = this.#idle.pop() ?? this.#started();
     if (worker === undefined) return;
-    const waiting = this.#queue.shift();
-    if (waiting === undefined) {
-      this.#idle.push(worker);
-      return;
-    }
+    const waiting = this.#queue.shift()!;
     const answered = (answer: HeadAnswer): void => {
       worker.off("error", failed);
       this.#idle.push(worker);
@@ -65,6 +64,14 @@ export class HeadPool {
     };
     worker.once("message", answered).once("error", failed);
     worker.postMessage(waiting.job, []);
+  }
+
+  /** A further thread; undefined if there are enough. */
+  #started(): Worker | undefined {
+    if (this.#workers.length === this.#threads) return undefined;
+    const worker = new Worker(workerPath!);
+    this.#workers.push(worker);
+    return worker;
   }
 }
 
