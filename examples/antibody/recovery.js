@@ -113,11 +113,23 @@ export function recoveryText(tuned) {
 /** The same for the report: the curves as a chart, and the table. */
 export function recoverySection(tuned) {
   const { curves } = curvesOf(tuned);
-  const lines = curves.map(({ name, curve }, i) => ({
-    name,
-    points: curve.map(({ step, value }) => [step, 100 * value]),
-    color: i + 1, // as in the other charts, where softmax comes first
-  }));
+  const last = tuned[0].tuning.curve.at(-1).step;
+  const level = 100 * tuned[0].tuning.originalValue;
+  const lines = [
+    ...curves.map(({ name, curve }, i) => ({
+      name,
+      points: curve.map(({ step, value }) => [step, 100 * value]),
+      color: i + 1, // as in the other charts, where softmax comes first
+    })),
+    {
+      name: "softmax (original)",
+      color: 0,
+      points: [
+        [0, level],
+        [last, level],
+      ],
+    },
+  ];
   const [head, ...rows] = recoveryRows(tuned);
   return html`<h2>Recovery</h2>
     <p>${recoveryText(tuned)}</p>
