@@ -5,7 +5,9 @@ import {
   encodeModelPieces,
   externalDataFromMemory,
   type ExternalDataFiles,
+  ExternalDataError,
   type ExternalDataLoader,
+  modelTensors,
   type ModelProto,
 } from "@favor/onnx";
 import { ArgumentError } from "@favor/core";
@@ -105,6 +107,7 @@ export class OnnxModel {
         ? externalData
         : externalDataFromMemory(externalData);
     if (load !== undefined) attachExternalData(model, load);
+    else requireExternalData(model);
     return new OnnxModel(model, trainable, load);
   }
 
@@ -266,6 +269,18 @@ export class OnnxModel {
 
   #requireUndisposed(): void {
     if (this.#disposed) throw new VariableError("*", "the model was disposed of");
+  }
+}
+
+/** @throws ExternalDataError for a tensor whose file is neither given nor open */
+function requireExternalData(model: ModelProto): void {
+  for (const tensor of modelTensors(model)) {
+    if (tensor.dataLocation !== 1 || tensor.source) continue;
+    const location = tensor.externalData.find(({ key }) => key === "location")?.value ?? "";
+    const advice =
+      "its file was not given. Pass the file's bytes as `externalData`: OnnxModel.load(bytes, { externalData }), or open " +
+      "the model with `openModel` of @favor/onnx/node.";
+    throw new ExternalDataError(tensor.name, location, advice);
   }
 }
 

@@ -121,6 +121,12 @@ describe("externalData", () => {
     await expect(loading).rejects.toThrow(message);
   });
 
+  it("is named where it is missing", async () => {
+    const loading = OnnxModel.load(external("a.bin", "a.bin"));
+    await expect(loading).rejects.toBeInstanceOf(ExternalDataError);
+    await expect(loading).rejects.toThrow(/"a.bin" of tensor "a": its file was not given. Pass .* as `externalData`/);
+  });
+
   it.each([
     ["weights.bin", /externalData: expected the bytes of a file .* found "weights.bin"/],
     [{ "a.bin": "text" }, /externalData\["a.bin"\]: expected its bytes, found "text"/],
