@@ -26,7 +26,7 @@ export interface ProjectionDescription {
   readonly epoch?: number;
   /**
    * The row lengths. "chi" (default): those of Gaussian vectors, which keeps every estimator unbiased ("givens" and
-   * "hadamard", whose directions are only nearly uniform: to 1 %). "sqrt-dim": all sqrt(d), with less variance but a
+   * "hadamard", whose directions are only nearly uniform: to 1 % where |q|^2 and |k|^2 are at most 1). "sqrt-dim": all sqrt(d), with less variance but a
    * slight bias. Not for "iid", whose rows are Gaussian.
    */
   readonly norms?: "chi" | "sqrt-dim";
