@@ -1,4 +1,4 @@
-import { requireLength } from "../checks.ts";
+import { requireFinite, requireLength } from "../checks.ts";
 import { ArgumentError } from "../errors.ts";
 import { checkDescription } from "../features/description.ts";
 import type { FeatureMapDescription } from "../features/description.ts";
@@ -26,7 +26,7 @@ import type { ProjectionDescription } from "../projections/description.ts";
  *
  * A variance beyond the range of float64 is Infinity.
  *
- * @throws ArgumentError for maps and projections without a closed form: other kinds, Hadamard, Givens, norms
+ * @throws ArgumentError for numbers that are not finite, and for maps and projections without a closed form: other kinds, Hadamard, Givens, norms
  * "sqrt-dim", and dense-exponential features with different a over orthogonal rows.
  */
 export function kernelVariance(description: FeatureMapDescription, x: Float64Array, y: Float64Array): number {
@@ -67,14 +67,19 @@ function moments(
   const { dim } = projection;
   requireLength("x", x, dim);
   requireLength("y", y, dim);
+  requireFinite("x", x);
+  requireFinite("y", y);
+  const [a, b] = withinRange(x, y);
   let product = 0;
   let norms = 0;
+  let sum = 0;
+  let difference = 0;
   for (let l = 0; l < dim; l++) {
-    product += x[l]! * y[l]!;
-    norms += x[l]! * x[l]! + y[l]! * y[l]!;
+    product += a[l]! * b[l]!;
+    norms += a[l]! * a[l]! + b[l]! * b[l]!;
+    sum += (a[l]! + b[l]!) ** 2;
+    difference += (a[l]! - b[l]!) ** 2;
   }
-  const sum = norms + 2 * product;
-  const difference = norms - 2 * product;
   // Of two exponential rows, divided by exp(2 x.y).
   const exponentialPair = confluent(dim, sum / 2, sum) - 1;
   switch (description.kind) {
@@ -91,21 +96,29 @@ function moments(
     }
     case "oprf":
     case "dense-exponential": {
-      const a = description.kind === "oprf" ? new Float64Array(dim).fill(description.a) : description.a;
-      requireLength("description.a", a, dim);
+      const exponents = description.kind === "oprf" ? new Float64Array(dim).fill(description.a) : description.a;
+      requireLength("description.a", exponents, dim);
       let log = -norms;
       for (let l = 0; l < dim; l++) {
-        const b = 1 - 4 * a[l]!;
-        const c = 1 - 8 * a[l]!;
-        if (!(c > 0)) throw new ArgumentError(`description.a[${l}]`, "a number below 1/8", a[l]);
-        log += Math.log(b) - Math.log(c) / 2 + (2 * b * (x[l]! + y[l]!) ** 2) / c;
+        const numerator = 1 - 4 * exponents[l]!;
+        const denominator = 1 - 8 * exponents[l]!;
+        if (!(denominator > 0)) throw new ArgumentError(`description.a[${l}]`, "a number below 1/8", exponents[l]);
+        log += Math.log(numerator) - Math.log(denominator) / 2 + (2 * numerator * (a[l]! + b[l]!) ** 2) / denominator;
       }
       // With one a for all, exp(2 a (|w_1|^2 + |w_2|^2)) tilts the radii as b rescales them: the same covariance.
-      const equal = Array.prototype.every.call(a, (value) => value === a[0]);
+      const equal = Array.prototype.every.call(exponents, (value) => value === exponents[0]);
       const share = Math.exp(2 * product - log);
       return { logScale: log, single: 1 - share, pair: equal ? exponentialPair * share : undefined, projection };
     }
   }
+}
+
+/** Vectors of which the squares are finite: all results at 1e150 are 0 or Infinity already, and stay so further out. */
+function withinRange(x: Float64Array, y: Float64Array): [Float64Array, Float64Array] {
+  let largest = 1e150;
+  for (const vector of [x, y]) for (const value of vector) largest = Math.max(largest, Math.abs(value));
+  const factor = 1e150 / largest;
+  return [x.map((value) => value * factor), y.map((value) => value * factor)];
 }
 
 /**

@@ -107,9 +107,15 @@ describe("kernelVariance", () => {
     for (const description of exponentialEstimators(drawn).filter(
       (d) => kind === "iid" || d.kind !== "dense-exponential",
     )) {
-      expect(kernelVariance(description, axis(40), axis(41))).toBe(Infinity);
+      for (const length of [40, 1e10, 1e160, 1e300]) {
+        expect(kernelVariance(description, axis(length), axis(1.1 * length))).toBe(Infinity);
+      }
+      for (const bad of [NaN, Infinity]) {
+        expect(() => kernelVariance(description, axis(bad), y)).toThrow("x[0]: expected a finite number");
+        expect(() => kernelVariance(description, x, axis(bad))).toThrow("y[0]: expected a finite number");
+      }
     }
-    for (const length of [20, 40, 200]) {
+    for (const length of [20, 40, 200, 1e160]) {
       expect(kernelVariance(pair, axis(length), axis(length))).toBe(0);
       expect(kernelVariance({ version: 1, kind: "positive", projection: drawn }, axis(length), axis(-length))).toBe(0);
     }
