@@ -21,6 +21,8 @@ const names: OptionNames<FavorCausalOptions> = { ...favorNames, state: true };
  * 0..i, computed by {@link causalLinearAttention}. Each key is stabilised by itself, so no row depends on a later one,
  * bit for bit.
  *
+ * This loses precision, and may even give 0, where query and key both exceed 350 / |w| (README, Guarantees and limits).
+ *
  * With `state` it continues a sequence: one call for all rows and one call per token, each O(M d), give the same
  * outputs.
  *

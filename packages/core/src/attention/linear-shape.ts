@@ -61,8 +61,7 @@ export interface ResolvedShape extends Required<LinearShape> {
  * @throws ArgumentError if a size is not a whole number, or `keyHeads` does not divide `heads`.
  */
 export function resolveShape(shape: LinearShape): ResolvedShape {
-  const example = "{ heads: 8, queryRows: 512, keyRows: 512, count: 256, valueDim: 64 }";
-  requireOptions("shape", shape, shapeNames, example);
+  requireOptions("shape", shape, shapeNames, "{ heads, queryRows, keyRows, count, valueDim }");
   const { heads, keyHeads = heads, queryRows, keyRows, count, valueDim } = shape;
   const sizes = { heads, keyHeads, count, valueDim };
   for (const [name, size] of Object.entries(sizes)) requireSize(`shape.${name}`, size, 1);

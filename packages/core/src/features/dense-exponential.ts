@@ -4,7 +4,6 @@ import { identity } from "../linear-algebra/products.ts";
 import { drawProjection } from "../projections/projection.ts";
 import type { ProjectionDescription } from "../projections/description.ts";
 import { log } from "../random/elementary.ts";
-import type { DenseExponentialDescription } from "./description.ts";
 import type { ExponentialForm } from "./exponential-form.ts";
 
 /**
@@ -32,7 +31,13 @@ export function optimalExponent(lambda: number): number {
  * with b_l = sqrt(1 - 4 a_l). Unbiased for exp(x.y) for every a < 1/4, with finite variance for a < 1/8; a = 0 is
  * FAVOR+. The terms that depend on w alone become the form's `logWeight`, for both sides together.
  */
-export function denseExponentialForm({ projection, a }: DenseExponentialDescription): ExponentialForm {
+export function denseExponentialForm({
+  projection,
+  a,
+}: {
+  readonly projection: ProjectionDescription;
+  readonly a: ArrayLike<number>;
+}): ExponentialForm {
   const { dim, count } = projection;
   requireLength("description.a", a, dim);
   return {

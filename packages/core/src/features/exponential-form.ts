@@ -109,15 +109,21 @@ export function exponentialFeatureMap(description: FeatureMapDescription, form: 
   const join = (features: Float64Array): Float64Array =>
     core === undefined ? features : multiplyTransposed(features, core, features.length / count, count, count);
 
+  const logs = {
+    query: (x: Float64Array) => logFeatures(x, query, form),
+    key: (x: Float64Array) => logFeatures(x, key, form),
+  };
+
   return {
     description,
     dim,
     count,
-    query: (x) => logFeatures(x, query, form).map(Math.exp),
-    key: (x) => join(logFeatures(x, key, form).map(Math.exp)),
-    queryStabilized: (x) => exponentialPerRow(logFeatures(x, query, form), x.length / dim, count),
+    logs: core ? undefined : logs,
+    query: (x) => logs.query(x).map(Math.exp),
+    key: (x) => join(logs.key(x).map(Math.exp)),
+    queryStabilized: (x) => exponentialPerRow(logs.query(x), x.length / dim, count),
     keyStabilized(x, options = {}): StabilizedFeatures {
-      const { features, logScale } = exponentialOfKeys(logFeatures(x, key, form), x.length / dim, count, options);
+      const { features, logScale } = exponentialOfKeys(logs.key(x), x.length / dim, count, options);
       return { features: join(features), logScale };
     },
     queryBackward: (x, upstream, logScale) => backward(x, upstream, logScale, query, form),

@@ -35,6 +35,11 @@ export interface FeatureMap {
    */
   keyStabilized(x: Float64Array, options?: KeyStabilizerOptions): StabilizedFeatures;
   /**
+   * log phi_q and log phi_k of x `[rows, dim]`: `[rows, count]`. Only exponential maps without a core and row factors have
+   * them. Attention with them does not underflow where query and key are large in different features.
+   */
+  readonly logs?: Readonly<Record<"query" | "key", (x: Float64Array) => Float64Array>> | undefined;
+  /**
    * The gradient with respect to x `[rows, dim]`.
    *
    * @param upstream `[rows, count]`, the gradient with respect to phi_q(x) exp(-logScale).

@@ -7,14 +7,14 @@ import { positiveForm } from "./positive.ts";
  * The hyperbolic form of FAVOR+ (2009.14794, Lemma 1): exp(w.x) and exp(-w.x), each times exp(-|x|^2/2) / sqrt(2 M);
  * width 2 M. It estimates cosh(w.(x + y)) exp(-(|x|^2 + |y|^2)/2), never with more variance than 2 M plain features.
  */
-export function hyperbolicForm({ version, projection }: HyperbolicDescription): ExponentialForm {
-  const half = positiveForm({ version, kind: "positive", projection });
+export function hyperbolicForm({ projection }: HyperbolicDescription): ExponentialForm {
+  const half = positiveForm({ projection });
   const count = 2 * projection.count;
   const both = new Float64Array(count * projection.dim);
   both.set(half.queryProjection);
   both.set(
     half.queryProjection.map((value) => -value),
-    half.queryProjection.length,
+    both.length / 2,
   );
   const logWeight = new Float64Array(count).fill(-log(count));
   return { ...half, count, queryProjection: both, keyProjection: both, logWeight };

@@ -26,7 +26,7 @@ export function optimalOprf(meanSquare: number, dim: number): number {
  * FAVOR++ (2205.15317): phi_m(x) = D exp(a |w_m|^2 + b w_m.x - |x|^2/2) / sqrt(M), b = sqrt(1 - 4a), D = (1 -
  * 4a)^(d/4). Positive, and bounded if a < 0.
  */
-export function oprfForm({ version, projection, a }: OprfDescription): ExponentialForm {
+export function oprfForm({ projection, a }: OprfDescription): ExponentialForm {
   const all = Array.from({ length: projection.dim }, () => a);
-  return denseExponentialForm({ version, kind: "dense-exponential", projection, a: all });
+  return denseExponentialForm({ projection, a: all });
 }

@@ -3,7 +3,6 @@ import { denseExponentialForm } from "./dense-exponential.ts";
 import type { ExponentialForm } from "./exponential-form.ts";
 
 /** FAVOR+ (2009.14794, Lemma 1): phi_m(x) = exp(w_m.x - |x|^2/2) / sqrt(M), unbiased for exp(x.y) and positive. */
-export function positiveForm({ version, projection }: PositiveDescription): ExponentialForm {
-  const a = Array.from({ length: projection.dim }, () => 0);
-  return denseExponentialForm({ version, kind: "dense-exponential", projection, a });
+export function positiveForm({ projection }: Pick<PositiveDescription, "projection">): ExponentialForm {
+  return denseExponentialForm({ projection, a: new Float64Array(projection.dim) });
 }

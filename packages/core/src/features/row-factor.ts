@@ -32,6 +32,7 @@ export function multiplyFeatures(featureMap: FeatureMap, g: LogFactor, h: LogFac
   return {
     ...featureMap,
     hasRowFactors: true,
+    logs: undefined,
     query: (x) => unscaled(query(x), count),
     key: (x) => unscaled(key(x), count),
     queryStabilized: query,

@@ -24,21 +24,8 @@ export function exponentialOfKeys(
   count: number,
   options: KeyStabilizerOptions,
 ): StabilizedFeatures {
-  requireOptions("options", options, names);
-  const { scope = "all", mask } = options;
-  if (mask !== undefined) requireLength("mask", mask, rows);
-  if (scope === "row") return hideRows(exponentialPerRow(logFeatures, rows, count), mask, count, scope);
-  let scale = -Infinity;
-  for (let row = 0; row < rows; row++) {
-    if (mask?.[row] !== 0) scale = Math.max(scale, finiteLargest(logFeatures, row * count, count));
-  }
-  if (scale === -Infinity) scale = 0;
-  const features = new Float64Array(rows * count);
-  for (let row = 0; row < rows; row++) {
-    if (mask?.[row] === 0) continue;
-    for (let i = row * count; i < (row + 1) * count; i++) features[i] = Math.exp(logFeatures[i]! - scale);
-  }
-  return { features, logScale: Float64Array.of(scale) };
+  const { features, logScale } = exponentialPerRow(logFeatures, rows, count);
+  return scaleKeys(features, logScale, count, options);
 }
 
 /**
@@ -84,19 +71,16 @@ function hideRows(
   return { features, logScale };
 }
 
-/** The largest value, or 0 if there is none above -Infinity: exp(x - largest) must not be NaN for x = -Infinity. */
+/**
+ * The largest finite value, or 0 if there is none: exp(x - largest) must not be NaN for x = -Infinity. NaN and infinity go
+ * through to the features without spoiling other rows.
+ */
 function largest(values: Float64Array, start: number, count: number): number {
-  const found = finiteLargest(values, start, count);
-  return found === -Infinity ? 0 : found;
-}
-
-/** The largest finite value. NaN and infinity go through to the features without spoiling other rows. */
-function finiteLargest(values: Float64Array, start: number, count: number): number {
   let found = -Infinity;
   for (let i = start; i < start + count; i++) {
     if (values[i]! > found && values[i] !== Infinity) found = values[i]!;
   }
-  return found;
+  return found === -Infinity ? 0 : found;
 }
 
 /**

@@ -121,11 +121,22 @@ function logEstimates(
   featureMap: FeatureMap,
   keyMask: ArrayLike<number> | undefined,
 ): (i: number, j: number) => number {
-  const { count } = featureMap;
+  const { count, logs } = featureMap;
+  if (logs) {
+    const [q, k] = [logs.query(query), logs.key(key)];
+    return (i, j) => logSumExp(q.subarray(i * count, (i + 1) * count).map((log, m) => log + k[j * count + m]!));
+  }
   const queries = featureMap.queryStabilized(query);
   const keys = featureMap.keyStabilized(key, { scope: "row", ...(keyMask && { mask: keyMask }) });
   return (i, j) =>
     Math.log(dot(queries.features, i, keys.features, j, count)) + queries.logScale[i]! + keys.logScale[j]!;
+}
+
+function logSumExp(logs: Float64Array): number {
+  const largest = logs.reduce((a, b) => Math.max(a, b));
+  return largest === -Infinity
+    ? largest
+    : largest + Math.log(logs.reduce((sum, log) => sum + Math.exp(log - largest), 0));
 }
 
 function dot(a: Float64Array, i: number, b: Float64Array, j: number, width: number): number {
