@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { attentionError, exactSample, hybridError, hybridSample } from "../src/calibration/index.ts";
-import { sparseAttention } from "../src/comparison/index.ts";
+import { lshAttention, sparseAttention } from "../src/comparison/index.ts";
 import {
   createFeatureMap,
   createKernels,
@@ -122,6 +122,17 @@ describe("one convention for scale: q and k come times d^(-1/4), and scale defau
     }
     const estimate = favorAttention32(kernels, q, k, v32, shape, scaled);
     expect(relativeError(estimate, favorAttention(query, key, value, { featureMap }))).toBeLessThan(1e-4);
+  });
+
+  it("lshAttention, whose keys are normalised, takes what a layer computes with a scale of d^(-1/4)", () => {
+    const hashing = { dim, seed: 1 };
+    const out = lshAttention(query, value, hashing);
+    expect(relativeError(lshAttention(layer.query, value, { ...hashing, scale: dim ** -0.25 }), out)).toBeLessThan(
+      1e-12,
+    );
+    expect(relativeError(lshAttention(layer.query, value, { ...hashing, scale: dim ** -0.5 }), out)).toBeGreaterThan(
+      1e-3,
+    );
   });
 
   it("gradients are those of the same default", () => {

@@ -49,7 +49,8 @@ export function sharedKeys(query: Float64Array, dim: number): Float64Array {
  * only if there is no other. Causal attention is restricted to earlier tokens. Time is O(rounds L (buckets / 2 + 2 chunk)
  * d); with the default of two buckets per 64 tokens, hashing is quadratic in L.
  *
- * With queries times d^(-1/4), logits are those of Reformer, q.k / (|k| sqrt(d)) of the layer's q and k = q.
+ * With queries times d^(-1/4), logits are those of Reformer, q.k / (|k| sqrt(d)) of the layer's q and k = q. Keys are normalised, so
+ * the layer's own q without that factor needs `scale` d^(-1/4), not d^(-1/2).
  *
  * Hidden tokens (`keyMask` 0) are not hashed, so padding moves no chunk; their rows are 0.
  *

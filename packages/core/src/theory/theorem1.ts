@@ -46,7 +46,7 @@ export interface UniformBound {
  * c = 4 (d + 2) for the sin/cos pair (Rahimi and Recht, 2007, Claim 1), c = 32 (d + 1) for the cosine with phase
  * (Sutherland and Schneider, 2015, Proposition 2, whose 98 is replaced by the larger 256). Both ask for delta <= sigma l.
  * A smaller ball lies in the ball of diameter delta / sigma, whose bound therefore holds for it. All of this is for
- * independent vectors. Orthogonal ones have less variance at most points, though not at all (see
+ * independent vectors. Orthogonal ones have less variance at most points, but more at some (see
  * `kernelVariance`), and no proven constant.
  *
  * @throws ArgumentError if a size is out of range.
