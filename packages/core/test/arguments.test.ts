@@ -105,3 +105,13 @@ it("a message never holds the numbers of a large array", () => {
 it("more threads than any machine has are refused, not started", () => {
   expect(() => core.createWorkers({ threads: 1e6 })).toThrow(/^threads: expected an integer from 1 to 1024/);
 });
+
+it("descriptions of another kind are refused, and not taken for their own", () => {
+  const positive = { version: 1, kind: "positive", projection } as never;
+  expect(() => core.elementwiseFeatures32(positive)).toThrow(
+    /^description\.kind: expected one of generalized, elu, squared-relu, found "?positive/,
+  );
+  expect(() => core.trigonometricFeatures32(positive)).toThrow(
+    /^description\.kind: expected trigonometric, found "?positive/,
+  );
+});

@@ -121,6 +121,10 @@ export function elementwiseFeatures32(
   const { scale = 1 } = options;
   requirePositive("options.scale", scale);
   const { dim, count } = createFeatureMap(description);
+  const elementwise: readonly string[] = ["generalized", "elu", "squared-relu"];
+  if (!elementwise.includes(description.kind)) {
+    throw new ArgumentError("description.kind", `one of ${elementwise.join(", ")}`, description.kind);
+  }
   const generalized = description.kind === "generalized";
   const matrix = generalized ? drawProjection(description.projection) : identity(dim);
   const projection = scaled(matrix, Math.sqrt(scale));
@@ -167,6 +171,7 @@ export function trigonometricFeatures32(
   const { scale = 1 } = options;
   requirePositive("options.scale", scale);
   checkDescription(description);
+  requireTrigonometric(description.kind);
   const { dim, count, projection: rows, phase } = trigonometricForm(description);
   const root = Math.sqrt(scale);
   const projection = Float64Array.from({ length: count * dim }, (_, i) => root * rows[i % rows.length]!);
@@ -183,6 +188,11 @@ export function trigonometricFeatures32(
     core: undefined,
     phase: phase ?? Float64Array.from({ length: count }, (_, m) => (m < count / 2 ? 0 : -Math.PI / 2)),
   };
+}
+
+/** @throws ArgumentError for another kind: plain JavaScript may pass any description. */
+function requireTrigonometric(kind: string): void {
+  if (kind !== "trigonometric") throw new ArgumentError("description.kind", "trigonometric", kind);
 }
 
 function scaled(array: Float64Array, factor: number): Float64Array {
