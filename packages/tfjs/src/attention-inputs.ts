@@ -5,9 +5,10 @@ import * as tf from "@tensorflow/tfjs-core";
 /** The options that every attention of this package takes, besides query, key and value. */
 export interface AttentionOptions {
   /**
-   * Padding mask `[batch, keys]`, boolean, or numbers none of which is negative (checked on cpu, wasm and tfjs-node).
-   * It multiplies phi(K), in the numerator and the denominator: 0 hides a key and its value, regardless of their
-   * contents. Default: all shown.
+   * Padding mask `[batch, keys]` of booleans, or of the numbers 1 to show a key and 0 to hide it. A hidden key and its value
+   * change nothing, even if they hold NaN. Other numbers are refused on cpu, wasm and tfjs-node. On webgl and webgpu, where
+   * checking them would wait for the device, FAVOR multiplies phi(k) by them, and softmax attention takes them for 1. Default:
+   * all shown.
    */
   readonly mask?: tf.Tensor | undefined;
   /** Query i sees the keys 0..i; needs as many keys as queries. Default false. */
@@ -50,8 +51,7 @@ export function numbersOnHost(x: tf.Tensor): ArrayLike<number> | undefined {
 }
 
 /**
- * Checks that `mask` is a tensor of booleans, or of numbers none of which is negative. The numbers are checked on cpu,
- * wasm and tfjs-node.
+ * Checks that `mask` is a tensor of booleans, or of zeros and ones. The numbers are checked on cpu, wasm and tfjs-node.
  *
  * @throws ArgumentError otherwise.
  */
@@ -60,7 +60,7 @@ function requireMask(mask: tf.Tensor): void {
   if (mask.dtype === "bool") return;
   if (mask.dtype !== "float32" && mask.dtype !== "int32")
     throw new ArgumentError("mask", "bool or numbers", mask.dtype);
-  const wrong = Array.prototype.find.call(numbersOnHost(mask) ?? [], (weight: number) => !(weight >= 0));
+  const wrong = Array.prototype.find.call(numbersOnHost(mask) ?? [], (weight: number) => weight !== 0 && weight !== 1);
   if (wrong === undefined) return;
   throw new ArgumentError("mask", "0 to hide a key, 1 to show it (not a mask that is added to scores)", wrong);
 }

@@ -64,11 +64,11 @@ function featureMeans(
  * phi(q)^T S / phi(q)^T s with S and s as {@link featureMeans} gives them: a softmax over features, of log phi_m(q) plus
  * the log of what the feature sees.
  */
-function softmaxOverFeatures(query: tf.Tensor, seen: tf.Tensor, _parameters: FeatureParameters, t: Named): tf.Tensor {
+function softmaxOverFeatures(query: tf.Tensor, seen: tf.Tensor, parameters: FeatureParameters, t: Named): tf.Tensor {
   const width = seen.shape[2]! - 1;
   const means = tf.slice(seen, [0, 0, 0], [-1, -1, width]);
   const logTotal = tf.transpose(tf.slice(seen, [0, 0, width], [-1, -1, 1]), [0, 2, 1]);
-  return tf.matMul(tf.softmax(tf.add(queryExponents(query, t), logTotal)), means);
+  return tf.matMul(tf.softmax(tf.add(queryExponents(query, parameters, t), logTotal)), means);
 }
 
 /** phi(K)^T [V 1], relative to the largest of the visible keys, for maps whose features may be negative. */

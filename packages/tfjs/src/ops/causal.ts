@@ -74,7 +74,7 @@ function causalRows(
 }
 
 /** The running maximum along each row of x `[groups, length]`, by looking back twice as far in each step. */
-function runningMaximum(x: tf.Tensor): tf.Tensor {
+export function runningMaximum(x: tf.Tensor): tf.Tensor {
   const [groups, length] = x.shape as [number, number];
   let largest = x;
   for (let distance = 1; distance < length; distance *= 2) {

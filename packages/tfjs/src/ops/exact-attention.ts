@@ -6,7 +6,7 @@ import type { AttentionOptions, AttentionSizes } from "../attention-inputs.ts";
 import { lowerTriangle } from "../kernels/causal-chunks.ts";
 import { zerosOf } from "../kernels/zeros.ts";
 import { detached } from "./detached.ts";
-import { hiddenLogit } from "./float-range.ts";
+import { finiteKeys, nanUnless } from "./finite-keys.ts";
 import { shownRows } from "./shown-rows.ts";
 
 export interface ExactAttentionOptions extends Omit<AttentionOptions, "mask"> {
@@ -22,9 +22,10 @@ const names: OptionNames<ExactAttentionOptions> = { ...attentionNames, onWeights
  * Softmax attention, softmax(scale q.k) v, with the arguments of `favorAttention` but no feature map. O(queries keys) time and
  * memory.
  *
- * A key that the mask hides from every query has no effect, even if it or its value is NaN, but for queries that see no
- * key: as in Keras, they attend to all keys evenly. With `causal`, later keys and values change no bit of a row as long as
- * they are finite; a later NaN reaches every row, because 0 times NaN is NaN.
+ * A key that a query does not see, because of the mask or `causal`, changes no bit of its row, whatever it and its value hold,
+ * NaN included. It changes no bit of the gradient for that query either, unless the product of its value with the gradient
+ * overflows. Rows that see a key or a value that is not finite are NaN where queries see different keys. A query that sees no
+ * key attends to all keys evenly, hidden ones included, as in Keras.
  *
  * @param q `[batch, heads, queries, dim]`, float32.
  * @param k `[batch, heads, keys, dim]`, float32.
@@ -48,13 +49,30 @@ export function exactAttention(
     const mask = options.mask && detached(() => maskPerQuery(options.mask!, sizes));
     const seen = detached(() => seenKeys(mask, options.causal ?? false, queries));
     const visible = mask && detached(() => tf.transpose(tf.max(mask, 2, true), [0, 1, 3, 2]));
-    const shownOf = (x: tf.Tensor): tf.Tensor => (visible ? shownRows(x, visible) : x);
-    let logits = tf.matMul(tf.mul(q, scale), shownOf(k), false, true);
-    if (seen) logits = tf.add(logits, tf.mul(tf.sub(1, seen), hiddenLogit()));
+    const finite = seen && seen.shape.at(-2) !== 1 ? finiteKeys(k, v) : undefined;
+    const kept = visible && finite ? detached(() => tf.mul(visible, finite)) : (visible ?? finite);
+    const keptOf = (x: tf.Tensor): tf.Tensor => (kept ? shownRows(x, kept) : x);
+    let logits = tf.matMul(tf.mul(q, scale), keptOf(k), false, true);
+    if (finite) logits = tf.add(logits, nanUnless(tf.transpose(finite, [0, 1, 3, 2])));
+    if (seen) logits = seenLogits(logits, seen, mask !== undefined);
     const weights = tf.softmax(logits) as tf.Tensor4D;
-    const out = tf.matMul(options.onWeights?.(weights) ?? weights, shownOf(v));
-    return (visible ? tf.add(out, meanOfHidden(v, visible, seen!)) : out) as tf.Tensor4D;
+    const out = tf.matMul(options.onWeights?.(weights) ?? weights, keptOf(v));
+    return (mask ? tf.add(out, meanOfHidden(v, kept!, seen!)) : out) as tf.Tensor4D;
   });
+}
+
+/** Minus infinity for the logits of hidden keys, or 0 for all logits of a query that sees no key. */
+function seenLogits(logits: tf.Tensor, seen: tf.Tensor, maySeeNone: boolean): tf.Tensor {
+  const { isSeen, hidden } = detached(() =>
+    tf.tidy(() => {
+      const all = tf.mul(seen, tf.ones(logits.shape));
+      const lowest = tf.fill(logits.shape, -Infinity);
+      if (!maySeeNone) return { isSeen: tf.greater(all, 0), hidden: lowest };
+      const any = tf.mul(tf.max(seen, seen.rank - 1, true), tf.ones(logits.shape));
+      return { isSeen: tf.greater(all, 0), hidden: tf.where(tf.greater(any, 0), lowest, tf.zeros(logits.shape)) };
+    }),
+  );
+  return tf.where(isSeen, logits, hidden);
 }
 
 /** 1 where a query sees a key, of a shape that broadcasts to `[batch, heads, queries, keys]`. */
@@ -64,11 +82,11 @@ function seenKeys(mask: tf.Tensor | undefined, causal: boolean, queries: number)
   return mask ? tf.mul(mask, triangle) : triangle;
 }
 
-/** What hidden values add to the mean of all values, for the queries that see no key; 0 for all others. */
-function meanOfHidden(v: tf.Tensor, visible: tf.Tensor, seen: tf.Tensor): tf.Tensor {
+/** What the values that are not kept add to the mean of all values, for the queries that see no key; 0 for all others. */
+function meanOfHidden(v: tf.Tensor, kept: tf.Tensor, seen: tf.Tensor): tf.Tensor {
   const hidden = shownRows(
     v,
-    detached(() => tf.sub(1, visible)),
+    detached(() => tf.sub(1, kept)),
   );
   const none = detached(() => tf.sub(1, tf.max(seen, 3, true)));
   return shownRows(tf.mul(tf.mean(hidden, 2, true), tf.ones([1, 1, none.shape[2]!, 1])), none);

@@ -61,7 +61,10 @@ export function favorAttention(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, options
   return tf.tidy(() => {
     const parameters = featureParameters(descriptions, options.projection);
     const { inputs, unfold } = groupInputs(q, k, v, sizes, options.mask, parameters);
-    if (state) return unfold(state.continue(inputs, parameters, descriptions));
+    if (state) {
+      const { projection } = options;
+      return unfold(state.continue(inputs, parameters, { ...sizes, maps: descriptions, projection }));
+    }
     return unfold(causal ? causalFavor(inputs, parameters) : bidirectionalFavor(inputs, parameters));
   });
 }

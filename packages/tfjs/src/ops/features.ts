@@ -44,14 +44,20 @@ export function queryFeatures(
   t: Readonly<Record<string, tf.Tensor>>,
 ): tf.Tensor {
   if (!isExponential(parameters)) return directFeatures(x, parameters, t).features;
-  return tf.softmax(project(transformedQueries(x, t), t["queryProjection"]!));
+  return tf.softmax(logFeaturesOf(x, parameters, t) ?? project(transformedQueries(x, t), t["queryProjection"]!));
 }
 
 /**
  * log phi(q) of an exponential map, up to a number per row and the weights of keys: `[groups, length, count]`. The
  * weights of the features are in it.
  */
-export function queryExponents(x: tf.Tensor, t: Readonly<Record<string, tf.Tensor>>): tf.Tensor {
+export function queryExponents(
+  x: tf.Tensor,
+  parameters: FeatureParameters,
+  t: Readonly<Record<string, tf.Tensor>>,
+): tf.Tensor {
+  const direct = logFeaturesOf(x, parameters, t);
+  if (direct) return direct;
   const logFeatures = project(transformedQueries(x, t), t["queryProjection"]!);
   return tf.add(logFeatures, perGroup(t["logWeight"]!, x.shape[0]!));
 }
@@ -85,10 +91,14 @@ export function keyFeatures(
   parameters: FeatureParameters,
   t: Readonly<Record<string, tf.Tensor>>,
 ): WeightedFeatures {
-  if (!isExponential(parameters)) return timesKeyFactor(directFeatures(x, parameters, t), x, parameters);
+  if (!isExponential(parameters)) {
+    const { features, logWeight } = directFeatures(x, parameters, t);
+    return { features, logWeight: tf.add(logWeight, logKeyFactor(x, parameters)) };
+  }
   const { perFeature, perKey } = keyExponents(x, parameters, t);
   // with a core, the weight of a query feature is applied after it
-  const logFeatures = t["core"] ? perFeature : tf.add(perFeature, perGroup(t["logWeight"]!, x.shape[0]!));
+  const isWeighted = t["logWeight"] && !t["core"];
+  const logFeatures = isWeighted ? tf.add(perFeature, perGroup(t["logWeight"]!, x.shape[0]!)) : perFeature;
   const largest = detached(() => tf.max(logFeatures, 2, true));
   return {
     features: tf.exp(tf.sub(logFeatures, largest)),
@@ -110,6 +120,8 @@ export function keyExponents(
   parameters: FeatureParameters,
   t: Readonly<Record<string, tf.Tensor>>,
 ): KeyExponents {
+  const direct = logFeaturesOf(x, parameters, t);
+  if (direct) return { perFeature: direct, perKey: logKeyFactor(x, parameters) };
   const difference = centred(x, t["keyMean"]);
   const transformed = t["keyMatrix"] ? project(difference, t["keyMatrix"]) : difference;
   let perKey = subtractsNorms(parameters) ? tf.neg(halfNorms(transformed)) : tf.zeros(x.shape.slice(0, 2));
@@ -141,9 +153,21 @@ export function sumsThroughCore(sums: tf.Tensor, t: Readonly<Record<string, tf.T
   return tf.matMul(tf.reshape(repeated, [groups, count, count]), sums);
 }
 
-/** Whether phi is exp of a linear function of its input, times a weight per row. */
-export function isExponential({ kind }: FeatureParameters): boolean {
-  return kind !== "trigonometric" && kind !== "generalized" && kind !== "elu" && kind !== "squared-relu";
+/** Whether phi is computed by its logarithm: all maps that are positive everywhere and may be very large or small. */
+export function isExponential({ kind, description }: FeatureParameters): boolean {
+  if (description.kind === "generalized") return description.function === "exp";
+  return kind !== "trigonometric" && kind !== "squared-relu";
+}
+
+/** log phi of maps that are exponentials, but not of a linear function: `[groups, length, count]`. */
+function logFeaturesOf(
+  x: tf.Tensor,
+  { description }: FeatureParameters,
+  t: Readonly<Record<string, tf.Tensor>>,
+): tf.Tensor | undefined {
+  if (description.kind === "elu") return logEluFeatures(x);
+  if (description.kind !== "generalized") return undefined;
+  return logSum(project(x, t["projection"]!), description.epsilon ?? 1e-3);
 }
 
 function subtractsNorms({ description }: FeatureParameters): boolean {
@@ -155,12 +179,11 @@ function halfNorms(x: tf.Tensor): tf.Tensor {
   return tf.mul(0.5, tf.sum(tf.square(x), 2));
 }
 
-/** h(k) of generalized attention (2006.03555, section 2.2); g(q) cancels in the normaliser. */
-function timesKeyFactor(direct: WeightedFeatures, x: tf.Tensor, { description }: FeatureParameters): WeightedFeatures {
-  if (description.kind !== "generalized" || description.keyFactor === undefined) return direct;
-  const log = halfNorms(x);
-  const { features, logWeight } = direct;
-  return { features, logWeight: (description.keyFactor === "exp-half-square" ? tf.add : tf.sub)(logWeight, log) };
+/** log h(k) of generalized attention (2006.03555, section 2.2), `[groups, length]`; g(q) cancels in the normaliser. */
+function logKeyFactor(x: tf.Tensor, { description }: FeatureParameters): tf.Tensor {
+  const factor = description.kind === "generalized" ? description.keyFactor : undefined;
+  if (factor === undefined) return tf.zeros(x.shape.slice(0, 2));
+  return factor === "exp-half-square" ? halfNorms(x) : tf.neg(halfNorms(x));
 }
 
 /** Features that are no exponentials, the same for queries and keys; for trigonometric maps, their waves. */
@@ -170,8 +193,6 @@ function directFeatures(
   t: Readonly<Record<string, tf.Tensor>>,
 ): WeightedFeatures {
   switch (description.kind) {
-    case "elu":
-      return relativeToLargest(tf.add(tf.elu(x), 1), true);
     case "squared-relu": {
       const { features, logWeight } = relativeToLargest(tf.relu(x), true);
       return { features: tf.square(features), logWeight: tf.mul(2, logWeight) };
@@ -185,14 +206,30 @@ function directFeatures(
     }
     case "generalized": {
       const { function: name, epsilon = 1e-3 } = description;
+      if (name === "exp") break;
       const features = tf.add(elementwise[name](project(x, t["projection"]!)), epsilon);
       // no product of two is smaller than epsilon^2
-      const isSafe = name !== "exp" && epsilon ** 2 >= leastNormaliser();
+      const isSafe = epsilon ** 2 >= leastNormaliser();
       return isSafe ? { features, logWeight: tf.zeros(x.shape.slice(0, 2)) } : relativeToLargest(features, false);
     }
-    default:
-      throw new ArgumentError("featureMap.kind", "a feature map without exponents", description.kind);
   }
+  throw new ArgumentError("featureMap.kind", "a feature map without exponents", description.kind);
+}
+
+/** log(elu(x) + 1), by parts: the sum loses the digits of negative x, and exp(x) ends at -103 in float32. */
+function logEluFeatures(x: tf.Tensor): tf.Tensor {
+  const isPositive = detached(() => tf.greater(x, 0));
+  return tf.where(isPositive, tf.log(tf.add(tf.relu(x), 1)), tf.minimum(x, 0));
+}
+
+/** log(exp(x) + epsilon), which does not overflow. */
+function logSum(x: tf.Tensor, epsilon: number): tf.Tensor {
+  if (epsilon === 0) return x;
+  const other = Math.log(epsilon);
+  const difference = tf.sub(x, other);
+  // the larger of the two, and what the smaller adds
+  const added = tf.log(tf.add(1, tf.exp(tf.neg(tf.abs(difference)))));
+  return tf.add(tf.add(tf.relu(difference), added), other);
 }
 
 /** Features `[groups, length, count]` of rows of any scale, so that no product of two under- or overflows. */
@@ -207,9 +244,8 @@ function relativeToLargest(features: tf.Tensor, areNonNegative: boolean): Weight
 const geluScale = Math.sqrt(2 / Math.PI);
 
 /** As `elementwiseFunctions` of @favor/core: gelu is the tanh approximation. */
-const elementwise: Readonly<Record<ElementwiseFunction, (x: tf.Tensor) => tf.Tensor>> = {
+const elementwise: Readonly<Record<Exclude<ElementwiseFunction, "exp">, (x: tf.Tensor) => tf.Tensor>> = {
   relu: (x) => tf.relu(x),
-  exp: (x) => tf.exp(x),
   abs: (x) => tf.abs(x),
   cos: (x) => cosine(x),
   gelu: (x) => {

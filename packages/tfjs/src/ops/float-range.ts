@@ -18,15 +18,7 @@ export function lowestOf(shape: number[]): tf.Tensor {
   return tf.fill(shape, lowest());
 }
 
-/**
- * Added to the logit of a hidden key, as in Keras. It underflows in the exponential, and a row of nothing else becomes
- * even, because logits vanish beside it.
- */
-export function hiddenLogit(): number {
-  return isHalf() ? -3e4 : -1e9;
-}
-
-/** Sums of estimates that are smaller, relative to the largest possible one, are lost and count as none. */
+/** Sums of estimates that are no larger, relative to the largest possible one, have lost their digits and count as none. */
 export function leastSum(): number {
   return isHalf() ? 2 ** -14 : 1e-30;
 }

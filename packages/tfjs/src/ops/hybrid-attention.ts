@@ -3,12 +3,15 @@ import type { OptionNames } from "@favor/core";
 import * as tf from "@tensorflow/tfjs-core";
 import { attentionNames, attentionSizes, isEmpty, requireShape } from "../attention-inputs.ts";
 import { zerosOf } from "../kernels/zeros.ts";
+import { runningMaximum } from "./causal.ts";
 import { detached } from "./detached.ts";
 import { favorAttention } from "./favor-attention.ts";
 import type { FavorAttentionOptions } from "./favor-attention.ts";
 import { featureParameters, listDescriptions } from "./feature-parameters.ts";
 import type { FeatureMaps, FeatureParameters } from "./feature-parameters.ts";
+import { finiteKeys, nanUnless } from "./finite-keys.ts";
 import { groupInputs } from "./grouped-inputs.ts";
+import type { GroupedInputs } from "./grouped-inputs.ts";
 import { attendBlocks } from "./hybrid/attend-blocks.ts";
 import { blockSums } from "./hybrid/block-sums.ts";
 import { chooseBlocks } from "./hybrid/choose-blocks.ts";
@@ -17,6 +20,7 @@ import type { BlockLayout, ExactKeys } from "./hybrid/exact-keys.ts";
 import type { FirstKey } from "./hybrid/exact-parts.ts";
 import { weightedValues } from "./normalized.ts";
 import { recomputed } from "./recompute.ts";
+import { shownRows } from "./shown-rows.ts";
 
 export interface HybridAttentionOptions extends Omit<FavorAttentionOptions, "featureMap" | "state"> {
   /** Which keys are exact. */
@@ -48,7 +52,8 @@ const mostPicked = 1 << 21;
  * Attention that is exact for some keys of each query and estimated by features for all others, as `hybridAttention` of
  * @favor/core defines it. Exact are the first key that the mask shows, the query's own block of `window` keys and both
  * neighbours (in causal attention the one before), and `chosenBlocks` further blocks for each block of queries. Every key
- * counts once, in one numerator and one normaliser. A query that sees no key gives 0.
+ * counts once, in one numerator and one normaliser. A query that sees no key gives 0. In causal attention, later keys and values
+ * change no bit of a row, whatever they hold; a key or value that is not finite gives NaN from its row on.
  *
  * It is differentiable in q, k, v and `projection`; the choice of blocks is a constant. It takes O(length (count + exact
  * keys) width) time, besides (length / window)^2 count width for sums of blocks, and length^2 / 16 width for the choice.
@@ -95,14 +100,23 @@ export function hybridAttention(
       : near
         ? weights
         : tf.ones([weights.shape[0]!, queries]);
-    const out = byBlocks(grouping.inputs, queryWeights, layout, parameters);
-    return grouping.unfold(tf.slice(out, [0, 0, 0], [-1, queries, -1]));
+    const attend = (inputs: GroupedInputs): tf.Tensor =>
+      tf.slice(byBlocks(inputs, queryWeights, layout, parameters), [0, 0, 0], [-1, queries, -1]);
+    return grouping.unfold(causal ? withoutLaterKeys(grouping.inputs, attend) : attend(grouping.inputs));
   });
+}
+
+/** Causal `attend` where keys that are not finite give NaN from their row on, and change no bit of a row before. */
+function withoutLaterKeys(inputs: GroupedInputs, attend: (inputs: GroupedInputs) => tf.Tensor): tf.Tensor {
+  const finite = finiteKeys(inputs.k, inputs.v);
+  const out = attend({ ...inputs, k: shownRows(inputs.k, finite), v: shownRows(inputs.v, finite) });
+  const isNaN = detached(() => runningMaximum(tf.sub(1, tf.squeeze(finite, [2]))));
+  return tf.add(out, nanUnless(tf.expandDims(tf.sub(1, isNaN), 2)));
 }
 
 /** `[groups, queryBlocks * window, valueDim]`. */
 function byBlocks(
-  { q, k, v, weights }: ReturnType<typeof groupInputs>["inputs"],
+  { q, k, v, weights }: GroupedInputs,
   queryWeights: tf.Tensor,
   layout: BlockLayout,
   parameters: FeatureParameters | undefined,

@@ -70,7 +70,7 @@ const inPlace = new Map<string, tf.KernelFunc>();
  *   and multiples of 256 into false.
  * - `Cumsum` and `Cumprod` on webgpu are wrong when reversed (as in the gradient) from the second length on; `AddN` on
  *   webgpu gives 0 for more than 7 tensors if a shader may use only 8 buffers.
- * - `Sin` and `Cos` on webgl and webgpu are as good as the device makes them, which may be 5e-4; then they are right to 3e-7
+ * - `Sin` and `Cos` on webgl and webgpu are as good as the device makes them, which may be off by 7e-4; then they are right to 3e-7
  *   up to 8192.
  * - Allocation on wasm overwrites tensors once memory ends. It throws FavorError `out-of-memory` instead (only on the
  *   current backend).

@@ -72,7 +72,38 @@ describe("a state", () => {
         const one = three.map((x) => tf.slice(x, [0, 0, 0, 0], [1, -1, -1, -1])) as typeof three;
         return favorAttention(...one, { featureMap, causal: true, state: used });
       },
-      /^state: .*2 sequences and heads.*4 sequences/,
+      /^state: .*1 sequences.*2 sequences/,
+    ],
+    [
+      "of another division into sequences and heads",
+      () => {
+        const four = three.map((x) => tf.reshape(x, [4, 1, x.shape[2]!, x.shape[3]!])) as typeof three;
+        return favorAttention(...four, { featureMap, causal: true, state: used });
+      },
+      /^state: .*4 sequences, 1 heads.*2 sequences, 2 heads/,
+    ],
+    [
+      "of another scale",
+      () => favorAttention(...three, { featureMap, causal: true, state: used, scale: 0.25 }),
+      /^state: .*scale 0.25.*0.5/,
+    ],
+    [
+      "of a projection where the state has none",
+      () => favorAttention(...three, { featureMap, causal: true, state: used, projection: tf.ones([8, 4]) }),
+      /^state: .*projection/,
+    ],
+    [
+      "of another projection",
+      () => {
+        const state = startFavor();
+        const projection = tf.variable(tf.ones([8, 4]));
+        favorAttention(...three, { featureMap, causal: true, state, projection });
+        // the same numbers, then others
+        favorAttention(...three, { featureMap, causal: true, state, projection: tf.ones([8, 4]) });
+        projection.assign(tf.zeros([8, 4]));
+        return favorAttention(...three, { featureMap, causal: true, state, projection });
+      },
+      /^state: .*projection/,
     ],
     ["after its end", () => favorAttention(...three, { featureMap, causal: true, state: ended }), /^state: .*disposed/],
     [

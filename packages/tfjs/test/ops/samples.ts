@@ -118,6 +118,7 @@ export function everyMap(dim: number, count: number, head = 0): Readonly<Record<
     "generalized relu": { version: 1, kind: "generalized", projection, function: "relu" },
     "generalized gelu": { version: 1, kind: "generalized", projection, function: "gelu", epsilon: 0.5 },
     "generalized softplus": { version: 1, kind: "generalized", projection, function: "softplus", epsilon: 0 },
+    "generalized exp": { version: 1, kind: "generalized", projection, function: "exp" },
     "generalized sigmoid, h": {
       version: 1,
       kind: "generalized",

@@ -3,9 +3,11 @@ import { detached } from "../detached.ts";
 import type { FeatureParameters } from "../feature-parameters.ts";
 import { keyFeatures } from "../features.ts";
 import { lowestOf } from "../float-range.ts";
+import { finiteRows, nanUnless } from "../finite-keys.ts";
 import type { GroupedInputs } from "../grouped-inputs.ts";
 import { weightedValues } from "../normalized.ts";
 import { recomputed } from "../recompute.ts";
+import { shownRows } from "../shown-rows.ts";
 import type { BlockLayout } from "./exact-keys.ts";
 
 /** phi(K)^T [V 1] of every block of keys. */
@@ -69,14 +71,17 @@ export function sumEstimated(
   count: number,
 ): { readonly sums: tf.Tensor; readonly scale: tf.Tensor } {
   const [groups, queryBlocks, keyBlocks] = estimated.shape as [number, number, number];
+  // a sum that overflowed reaches the queries that it is estimated for, and no others: 0 times infinity is NaN
+  const finite = detached(() => finiteRows(sums));
   const { factors, scale } = detached(() => {
     const floor = lowestOf([groups, queryBlocks, keyBlocks]);
     const counted = tf.greater(estimated, 0);
     const own = tf.where(counted, tf.mul(tf.expandDims(scales, 1), tf.ones([1, queryBlocks, 1])), floor);
     const largest = tf.max(own, 2, true);
-    const relative = tf.exp(tf.where(counted, tf.sub(own, largest), floor));
+    const exponents = tf.add(tf.sub(own, largest), nanUnless(tf.transpose(finite, [0, 2, 1])));
+    const relative = tf.exp(tf.where(counted, exponents, floor));
     return { factors: relative, scale: tf.reshape(largest, [groups * queryBlocks]) };
   });
   const width = sums.shape[2]! / count;
-  return { sums: tf.reshape(tf.matMul(factors, sums), [groups * queryBlocks, count, width]), scale };
+  return { sums: tf.reshape(tf.matMul(factors, shownRows(sums, finite)), [groups * queryBlocks, count, width]), scale };
 }
