@@ -7,6 +7,7 @@ import { lowerTriangle } from "../kernels/causal-chunks.ts";
 import { zerosOf } from "../kernels/zeros.ts";
 import { detached } from "./detached.ts";
 import { finiteKeys, nanUnless } from "./finite-keys.ts";
+import { hiddenLogit } from "./float-range.ts";
 import { shownRows } from "./shown-rows.ts";
 
 export interface ExactAttentionOptions extends Omit<AttentionOptions, "mask"> {
@@ -61,12 +62,12 @@ export function exactAttention(
   });
 }
 
-/** Minus infinity for the logits of hidden keys, or 0 for all logits of a query that sees no key. */
+/** {@link hiddenLogit} for the logits of hidden keys, or 0 for all logits of a query that sees no key. */
 function seenLogits(logits: tf.Tensor, seen: tf.Tensor, maySeeNone: boolean): tf.Tensor {
   const { isSeen, hidden } = detached(() =>
     tf.tidy(() => {
       const all = tf.mul(seen, tf.ones(logits.shape));
-      const lowest = tf.fill(logits.shape, -Infinity);
+      const lowest = tf.fill(logits.shape, hiddenLogit());
       if (!maySeeNone) return { isSeen: tf.greater(all, 0), hidden: lowest };
       const any = tf.mul(tf.max(seen, seen.rank - 1, true), tf.ones(logits.shape));
       return { isSeen: tf.greater(all, 0), hidden: tf.where(tf.greater(any, 0), lowest, tf.zeros(logits.shape)) };

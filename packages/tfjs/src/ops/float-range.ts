@@ -18,6 +18,11 @@ export function lowestOf(shape: number[]): tf.Tensor {
   return tf.fill(shape, lowest());
 }
 
+/** The logit of a hidden key, whose exponential is 0. In half precision infinity would make the softmax NaN. */
+export function hiddenLogit(): number {
+  return isHalf() ? -3e4 : -Infinity;
+}
+
 /** Sums of estimates that are no larger, relative to the largest possible one, have lost their digits and count as none. */
 export function leastSum(): number {
   return isHalf() ? 2 ** -14 : 1e-30;
