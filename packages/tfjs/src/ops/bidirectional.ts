@@ -9,7 +9,7 @@ import {
   queryFeatures,
   sumsThroughCore,
 } from "./features.ts";
-import { lowestOf } from "./float-range.ts";
+import { expWhere, lowestOf } from "./float-range.ts";
 import type { GroupedInputs } from "./grouped-inputs.ts";
 import { normalized, weightedValues } from "./normalized.ts";
 import { recomputed } from "./recompute.ts";
@@ -47,9 +47,8 @@ function featureMeans(
 ): tf.Tensor {
   const { perFeature, perKey } = keyExponents(key, parameters, t);
   const isShown = detached(() => tf.greater(shown, 0));
-  const floor = lowestOf(perKey.shape);
-  const reference = detached(() => tf.max(tf.where(isShown, perKey, floor), 1, true));
-  const exponents = tf.add(perFeature, tf.expandDims(tf.where(isShown, tf.sub(perKey, reference), floor), 2));
+  const relative = tf.sub(perKey, largestShown(isShown, perKey));
+  const exponents = tf.add(perFeature, tf.expandDims(tf.where(isShown, relative, lowestOf(relative.shape)), 2));
   const largest = detached(() => tf.max(exponents, 1, true));
   const features = tf.exp(tf.sub(exponents, largest));
   const sums = tf.matMul(features, weightedValues(value, shown), true, false);
@@ -90,8 +89,11 @@ function weightedSums(query: tf.Tensor, sums: tf.Tensor, parameters: FeaturePara
 
 /** exp(logWeight - the largest of the visible keys) times the mask, `[groups, keys]`. */
 function relativeWeights(logWeight: tf.Tensor, weights: tf.Tensor): tf.Tensor {
-  const floor = lowestOf(logWeight.shape);
   const shown = detached(() => tf.greater(weights, 0));
-  const largest = detached(() => tf.max(tf.where(shown, logWeight, floor), 1, true));
-  return tf.mul(tf.exp(tf.where(shown, tf.sub(logWeight, largest), floor)), weights);
+  return tf.mul(expWhere(shown, tf.sub(logWeight, largestShown(shown, logWeight))), weights);
+}
+
+/** The largest log of the keys that are shown, `[groups, 1]`, without a gradient. */
+function largestShown(isShown: tf.Tensor, logs: tf.Tensor): tf.Tensor {
+  return detached(() => tf.max(tf.where(isShown, logs, lowestOf(logs.shape)), 1, true));
 }

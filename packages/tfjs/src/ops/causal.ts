@@ -3,7 +3,7 @@ import { causalLinearAttention } from "../kernels/causal-linear-attention.ts";
 import type { FeatureParameters } from "./feature-parameters.ts";
 import { keyFeatures, queriesThroughCore, queryFeatures } from "./features.ts";
 import { detached } from "./detached.ts";
-import { lowestOf } from "./float-range.ts";
+import { expWhere, lowestOf } from "./float-range.ts";
 import type { GroupedInputs } from "./grouped-inputs.ts";
 import { normalized, weightedValues } from "./normalized.ts";
 import { recomputed } from "./recompute.ts";
@@ -43,7 +43,7 @@ export function continueFavor(
     past,
   );
   const last = tf.slice(reference, [0, reference.shape[1]! - 1], [-1, 1]);
-  const relative = tf.exp(tf.where(counts, tf.sub(logWeight, last), lowestOf(logWeight.shape)));
+  const relative = expWhere(counts, tf.sub(logWeight, last));
   const added = tf.matMul(features, weightedValues(inputs.v, tf.mul(relative, inputs.weights)), true, false);
   if (!past) return { out: normalized(sums), past: { sums: added, reference: last } };
   const fromPast = tf.exp(tf.sub(past.reference, reference));
@@ -61,13 +61,12 @@ function causalRows(
 ) {
   const phiQuery = queriesThroughCore(queryFeatures(q, parameters, t), t);
   const { features, logWeight } = keyFeatures(k, parameters, t);
-  const floor = lowestOf(logWeight.shape);
   const counts = detached(() => tf.greater(weights, 0));
   const reference = detached(() => {
-    const largest = runningMaximum(tf.where(counts, logWeight, floor));
+    const largest = runningMaximum(tf.where(counts, logWeight, lowestOf(logWeight.shape)));
     return past ? tf.maximum(largest, past.reference) : largest;
   });
-  const relative = tf.exp(tf.where(counts, tf.sub(logWeight, reference), floor));
+  const relative = expWhere(counts, tf.sub(logWeight, reference));
   const weighted = weightedValues(v, tf.mul(relative, weights));
   const sums = causalLinearAttention(phiQuery, features, weighted, { reference });
   return { sums, phiQuery, features, logWeight, counts, reference };

@@ -18,6 +18,11 @@ export function lowestOf(shape: number[]): tf.Tensor {
   return tf.fill(shape, lowest());
 }
 
+/** exp(x) where `counts` holds, and 0 elsewhere, whatever x is there. */
+export function expWhere(counts: tf.Tensor, x: tf.Tensor): tf.Tensor {
+  return tf.exp(tf.where(counts, x, lowestOf(x.shape)));
+}
+
 /** The logit of a hidden key, whose exponential is 0. In half precision infinity would make the softmax NaN. */
 export function hiddenLogit(): number {
   return isHalf() ? -3e4 : -Infinity;

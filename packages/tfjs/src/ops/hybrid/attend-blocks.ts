@@ -2,7 +2,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { detached } from "../detached.ts";
 import type { FeatureParameters } from "../feature-parameters.ts";
 import { queriesThroughCore, scaledQueryFeatures } from "../features.ts";
-import { leastSum, lowestOf } from "../float-range.ts";
+import { expWhere, leastSum, lowestOf } from "../float-range.ts";
 import { normalized } from "../normalized.ts";
 import { sumEstimated } from "./block-sums.ts";
 import type { BlockSums } from "./block-sums.ts";
@@ -45,14 +45,11 @@ export function attendBlocks(query: tf.Tensor, attended: Attended, layout: Block
     first && firstPart(byBlock, first, layout, from),
   ].filter((part) => part !== undefined);
   const estimate = far && estimated(query, far, attended.chosen, layout, from);
-  const floors = parts.map(({ logits }) => lowestOf(logits.shape));
   const reference = detached(() => {
-    const largest = parts.map(({ logits, shown }, i) => tf.max(tf.where(shown, logits, floors[i]!), 2, true));
+    const largest = parts.map(({ logits, shown }) => tf.max(tf.where(shown, logits, lowestOf(logits.shape)), 2, true));
     return [...largest, ...(estimate ? [estimate.logMass] : [])].reduce((a, b) => tf.maximum(a, b));
   });
-  const sums = parts.map(({ logits, shown, values }, i) =>
-    weighted(tf.exp(tf.where(shown, tf.sub(logits, reference), floors[i]!)), values),
-  );
+  const sums = parts.map(({ logits, shown, values }) => weighted(expWhere(shown, tf.sub(logits, reference)), values));
   if (estimate) sums.push(tf.mul(estimate.sums, estimate.factor(reference)));
   const out = normalized(sums.reduce((a, b) => tf.add(a, b)));
   return tf.reshape(out, [groups, rows, out.shape[2]!]);
@@ -101,7 +98,7 @@ function estimated(
   return {
     sums: products,
     logMass,
-    factor: (reference) => tf.exp(tf.where(counts, tf.sub(logScale, reference), lowestOf(logScale.shape))),
+    factor: (reference) => expWhere(counts, tf.sub(logScale, reference)),
   };
 }
 

@@ -2,7 +2,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { detached } from "../detached.ts";
 import type { FeatureParameters } from "../feature-parameters.ts";
 import { keyFeatures } from "../features.ts";
-import { lowestOf } from "../float-range.ts";
+import { expWhere, lowestOf } from "../float-range.ts";
 import { finiteRows, nanUnless } from "../finite-keys.ts";
 import type { GroupedInputs } from "../grouped-inputs.ts";
 import { weightedValues } from "../normalized.ts";
@@ -48,8 +48,7 @@ export function blockSums(
     count = features.shape[2]!;
     const isShown = detached(() => blocked(tf.greater(shown!, 0)));
     const relative = tf.sub(blocked(logWeight), tf.expandDims(scale!, 2));
-    const exponents = tf.where(isShown, relative, lowestOf(relative.shape));
-    const factors = tf.mul(tf.reshape(tf.exp(exponents), weights.shape), shown!);
+    const factors = tf.mul(tf.reshape(expWhere(isShown, relative), weights.shape), shown!);
     const byBlock = (x: tf.Tensor): tf.Tensor => tf.reshape(x, [groups * keyBlocks, window, x.shape[2]!]);
     const made = tf.matMul(byBlock(features), byBlock(weightedValues(value!, factors)), true, false);
     return tf.reshape(made, [groups, keyBlocks, count * (valueDim + 1)]);
@@ -79,8 +78,7 @@ export function sumEstimated(
     const own = tf.where(counted, tf.mul(tf.expandDims(scales, 1), tf.ones([1, queryBlocks, 1])), floor);
     const largest = tf.max(own, 2, true);
     const exponents = tf.add(tf.sub(own, largest), nanUnless(tf.transpose(finite, [0, 2, 1])));
-    const relative = tf.exp(tf.where(counted, exponents, floor));
-    return { factors: relative, scale: tf.reshape(largest, [groups * queryBlocks]) };
+    return { factors: expWhere(counted, exponents), scale: tf.reshape(largest, [groups * queryBlocks]) };
   });
   const width = sums.shape[2]! / count;
   return { sums: tf.reshape(tf.matMul(factors, shownRows(sums, finite)), [groups * queryBlocks, count, width]), scale };

@@ -1,6 +1,6 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { detached } from "../detached.ts";
-import { lowest, lowestOf } from "../float-range.ts";
+import { expWhere, lowest, lowestOf } from "../float-range.ts";
 import type { BlockLayout } from "./exact-keys.ts";
 import { isFar } from "./exact-keys.ts";
 
@@ -112,10 +112,9 @@ function blockScores(
   // no logicalAnd, which webgpu of tfjs 4.22 cannot compile
   const repeated = tf.mul(tf.reshape(visibleKeys, [groups, blocks, 1, keys]), tf.ones([1, 1, perBlock, 1]));
   const shown = tf.greater(repeated, 0);
-  const floor = lowestOf(logits.shape);
-  const masked = tf.where(shown, logits, floor);
+  const masked = tf.where(shown, logits, lowestOf(logits.shape));
   const exponents = tf.sub(masked, tf.max(masked, 3, true));
-  const masses = tf.mul(tf.exp(tf.where(shown, exponents, floor)), tf.reshape(weights, [groups, 1, 1, keys]));
+  const masses = tf.mul(expWhere(shown, exponents), tf.reshape(weights, [groups, 1, 1, keys]));
   const total = tf.sum(masses, 3, true);
   // 0 if every key is hidden; else not small, for the largest key counts
   const shares = tf.div(masses, tf.where(tf.greater(total, 0), total, tf.onesLike(total)));
