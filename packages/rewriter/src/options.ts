@@ -39,7 +39,7 @@ export const featureChoices: readonly FeatureChoice[] = [
   "exact",
 ];
 
-/** Features that a key factor multiplies: f(w.x) + 0.001. "squared-relu" is a map of its own here. */
+/** Features that a key factor multiplies: f(w.x) + 0.001. Here, "squared-relu" names a different map, without a projection. */
 export const generalizedChoices: readonly FeatureChoice[] = (
   Object.keys(elementwiseFunctions) as ElementwiseFunction[]
 ).filter((name) => name !== "squared-relu");

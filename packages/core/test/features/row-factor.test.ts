@@ -60,7 +60,7 @@ const descriptions: FeatureMapDescription[] = [
 ];
 
 describe.each(descriptions.map((each) => [each.kind, each] as const))(
-  "g and h beside the features %s",
+  "g and h with %s features",
   (_kind, description) => {
     const base = createFeatureMap(description);
     const kernel = (q: Float64Array, k: Float64Array) => dotRows(base.query(q), base.key(k), 0, 0, base.count);

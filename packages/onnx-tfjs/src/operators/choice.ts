@@ -15,8 +15,8 @@ export function summedTo(x: tf.Tensor, dims: readonly number[]): tf.Tensor {
 }
 
 /**
- * condition ? x : y, all three broadcast to `dims`. The gradient of each branch is that of its own elements: what the
- * other branch holds, including NaN, does not enter it. (tfjs' own repeats every operand first and sums by slices.)
+ * condition ? x : y, all three broadcast to `dims`. Each branch gets the gradient of the elements taken from it, whatever the
+ * other branch holds there, even NaN. (tf.where repeats every operand first, and sums gradients by slices.)
  */
 export function chosen(condition: tf.Tensor, x: tf.Tensor, y: tf.Tensor, dims: readonly number[]): tf.Tensor {
   const choose = tf.customGrad((...parameters) => {

@@ -37,8 +37,8 @@ const names: OptionNames<FavorAttentionArgs> = {
  * Masks work as in MultiHeadAttention. Its only weight is the projection `[1, count, dim]`, which is never trained.
  *
  * @throws ArgumentError, naming the argument, if shapes disagree, the scale is not a positive number, or a config comes
- * from a newer version; FavorError
- * `unknown-option`.
+ * from a newer version;
+ * FavorError `unknown-option`.
  */
 export class FavorAttention extends tf.layers.Layer {
   static readonly className = "FavorAttention";

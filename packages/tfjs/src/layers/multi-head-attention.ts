@@ -77,8 +77,8 @@ const names: OptionNames<MultiHeadAttentionArgs> = {
  * keyDim]`, which is never trained.
  *
  * @throws ArgumentError, naming the argument, if FAVOR gets arguments for exact attention only, a size is invalid, or a config
- * comes from a newer version; FavorError
- * `unknown-option`.
+ * comes from a newer version;
+ * FavorError `unknown-option`.
  */
 export class MultiHeadAttention extends tf.layers.Layer {
   static readonly className = "FavorMultiHeadAttention";

@@ -50,8 +50,8 @@ export const encoderLayerArgNames: OptionNames<PerformerEncoderLayerArgs> = {
  * One Transformer encoder layer, `[batch, length, modelDim]` to the same shape: attention and a feed-forward network,
  * each with layer normalisation and a residual. A mask of the input hides keys, and the output passes it on.
  *
- * @throws ArgumentError if a size is invalid, or a config comes from a newer version; FavorError
- * `unknown-option`.
+ * @throws ArgumentError if a size is invalid, or a config comes from a newer version;
+ * FavorError `unknown-option`.
  */
 export class PerformerEncoderLayer extends CompositeLayer {
   static readonly className = "FavorPerformerEncoderLayer";

@@ -26,8 +26,8 @@ export const encoderArgNames: OptionNames<PerformerEncoderArgs> = {
  * every layer and head draws its own projection: `layer` and `head` of its description count up. A mask of the input
  * hides keys in every layer, and the output passes it on.
  *
- * @throws ArgumentError if a size is invalid, or a config comes from a newer version; FavorError
- * `unknown-option`.
+ * @throws ArgumentError if a size is invalid, or a config comes from a newer version;
+ * FavorError `unknown-option`.
  */
 export class PerformerEncoder extends CompositeLayer {
   static readonly className = "FavorPerformerEncoder";

@@ -30,8 +30,8 @@ const names: OptionNames<PerformerMaskedLMArgs> = {
  * vocabularySize]`. Its loss is `maskedCrossEntropy`; {@link performerMaskedLM} wraps it in a model.
  *
  * @throws ArgumentError if a size is invalid, there are more than `maxLength` tokens, or a config comes from a newer
- * version; FavorError
- * `unknown-option`.
+ * version;
+ * FavorError `unknown-option`.
  */
 export class PerformerMaskedLM extends CompositeLayer {
   static readonly className = "FavorPerformerMaskedLM";

@@ -102,7 +102,7 @@ onEveryBackend("save and load in another process gives equal bits", (backend) =>
 
 const names = (of: tf.LayersModel): string[] => of.trainableWeights.map(({ originalName }) => originalName);
 
-it("what is not trained inside a layer stays so in modelFromJSON, and its weights are the same", async () => {
+it("modelFromJSON keeps frozen parts of a layer frozen, with the same weights", async () => {
   const sizes = { vocabularySize: 11, maxLength: 9, numLayers: 2, modelDim: 8, numHeads: 2, feedForwardDim: 16 };
   const model = performerMaskedLM({ ...sizes, attention: everyMap(4, 16)["positive"]! });
   const [layer] = model.layers as [PerformerMaskedLM];

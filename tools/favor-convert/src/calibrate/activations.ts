@@ -98,7 +98,7 @@ export class Activations {
     const [first, ...others] = all.map((options) => this.#planOf(options));
     if (calibration === undefined || this.#tapped.taps.length === 0 || first === undefined) return all.map(() => ({}));
     const fitted = await fitSites(this.#tapped, this.#inputsOf(calibration), [first, ...others], this.#pool, progress);
-    // What follows takes memory of its own.
+    // The conversion and its measurements need the memory that idle threads would keep.
     await this.#pool.close();
     return fitted;
   }

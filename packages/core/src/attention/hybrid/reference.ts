@@ -110,7 +110,7 @@ function checkFarField(featureMap: FeatureMap | undefined, dim: number, exact: E
   if (featureMap.dim !== dim) throw new ArgumentError("options.featureMap.dim", `dim (${dim})`, featureMap.dim);
   exponentialForm(featureMap.description);
   if (featureMap.hasRowFactors) {
-    throw new ArgumentError("options.featureMap", "one without row factors, beside exact keys of softmax", "factors");
+    throw new ArgumentError("options.featureMap", "one without row factors, as the softmax of exact keys", "factors");
   }
 }
 
