@@ -37,6 +37,7 @@ export { coreMatrix } from "./features/exponential-form.ts";
 export type { ExponentialForm } from "./features/exponential-form.ts";
 export type { FeatureMap, KeyStabilizerOptions, StabilizedFeatures } from "./features/feature-map.ts";
 export { generalizedFeatureMap } from "./features/generalized.ts";
+export { rowFactorExponents } from "./features/row-factor-name.ts";
 export type { RowFactorName } from "./features/row-factor-name.ts";
 export { withRowFactors } from "./features/row-factors.ts";
 export type { RowFactor, RowFactors } from "./features/row-factors.ts";

@@ -4,6 +4,7 @@ import {
   type ElementwiseFunction,
   type FeatureMapDescription,
   type ProjectionKind,
+  rowFactorExponents,
   type RowFactorName,
 } from "@favor/core";
 import { type HeadMoments } from "@favor/core/calibration";
@@ -45,7 +46,7 @@ export const generalizedChoices: readonly FeatureChoice[] = (
 ).filter((name) => name !== "squared-relu");
 
 /** Every name of a factor of keys. */
-export const keyFactors: readonly RowFactorName[] = ["exp-half-square", "exp-minus-half-square"];
+export const keyFactors: readonly RowFactorName[] = Object.keys(rowFactorExponents) as RowFactorName[];
 
 function checkKeyFactor(keyFactor: RowFactorName | undefined, features: FeatureChoice): void {
   if (keyFactor === undefined) return;

@@ -4,6 +4,7 @@ import {
   type EluDescription,
   type FeatureMapDescription,
   type GeneralizedDescription,
+  rowFactorExponents,
   type RowFactorName,
   type SquaredReluDescription,
 } from "@favor/core";
@@ -84,7 +85,7 @@ export function directFeatures(
 function logFactor(build: NodeBuilder, keyColumns: string, scale: number, name: RowFactorName): string {
   return build.op("Mul", [
     build.reduceSum(build.op("Mul", [keyColumns, keyColumns]), 2),
-    build.scalar(((name === "exp-half-square" ? 1 : -1) * scale ** 2) / 2),
+    build.scalar((rowFactorExponents[name] * scale ** 2) / 2),
   ]);
 }
 

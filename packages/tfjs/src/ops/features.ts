@@ -1,4 +1,4 @@
-import { ArgumentError } from "@favor/core";
+import { ArgumentError, rowFactorExponents } from "@favor/core";
 import type { ElementwiseFunction } from "@favor/core";
 import * as tf from "@tensorflow/tfjs-core";
 import { cosine, sine } from "../kernels/waves.ts";
@@ -183,7 +183,7 @@ function halfNorms(x: tf.Tensor): tf.Tensor {
 function logKeyFactor(x: tf.Tensor, { description }: FeatureParameters): tf.Tensor {
   const factor = description.kind === "generalized" ? description.keyFactor : undefined;
   if (factor === undefined) return tf.zeros(x.shape.slice(0, 2));
-  return factor === "exp-half-square" ? halfNorms(x) : tf.neg(halfNorms(x));
+  return tf.mul(halfNorms(x), rowFactorExponents[factor]);
 }
 
 /** Features that are no exponentials, the same for queries and keys; for trigonometric maps, their waves. */
