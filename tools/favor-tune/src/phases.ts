@@ -93,6 +93,7 @@ async function openDistiller(job: Job, model: ModelProto, threads: number): Prom
     padId: converted.tokenizer.padId,
     feeding: converted.feeding,
     rowsOf: rowsOf(job),
+    note: (warning) => job.progress.note(warning),
   });
 }
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { openModel } from "@favor/onnx/node";
 import { OnnxModel } from "@favor/onnx-tfjs";
 import { ModelRunner } from "@favor/measure";
+import { silent } from "@favor/checkpoints";
 import { favorFileSchema } from "@favor/report";
 import { calibration, validation } from "@favor/test-support/antibody";
 import { repairBackend } from "@favor/tfjs";
@@ -78,4 +79,34 @@ test("features alongside exact keys are distilled: closer to softmax, in the sam
   expect(apart).toBeLessThan(1e-3);
   model.dispose();
   opened.close();
+});
+
+test("sequences of which all keys are exact train no features, and favor-tune says so once", async () => {
+  const source = await converted();
+  const output = `${source}-short`;
+  const notes: string[] = [];
+  const { favor } = await tune(
+    {
+      source,
+      output,
+      teacher: original(),
+      data: calibration,
+      evalData: validation,
+      evalCount: 20,
+      stage: "distill",
+      steps: 2,
+      batch: 4,
+      // up to 48 tokens, three blocks of 16, every key is exact
+      maxLength: 48,
+      threads: 1,
+      backend: "wasm",
+    },
+    { ...silent, note: (line) => void notes.push(line) },
+  );
+  expect(notes.filter((line) => line.includes("changed nothing"))).toEqual([
+    expect.stringContaining("up to 48 tokens, as many as its longest sequence has, all keys are exact"),
+  ]);
+  const measured = predictionsOf(favor);
+  expect(measured.after.perplexity.value).toBe(measured.before.perplexity.value);
+  for (const { before, after } of favor.tuning!.stages[0]!.sites!) expect(after).toBe(before);
 });

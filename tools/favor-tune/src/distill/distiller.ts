@@ -27,6 +27,8 @@ export interface DistillerOptions extends TeacherOptions, Omit<AdamWOptions, "de
   readonly rowsOf?: (batch: TrainingBatch) => TokenRows;
   /** Largest norm of a site's joint gradient; larger ones are scaled down. Default 50. */
   readonly clip?: number;
+  /** Called once, with a warning, if the features of no site took part in a step. */
+  readonly note?: (warning: string) => void;
 }
 
 /** How far one site's linear attention is from softmax: the mean over heads of {@link errorsByHead}. */
@@ -48,6 +50,8 @@ export class Distiller implements TrainingStage {
   readonly #parameters: readonly FeatureParameters[];
   readonly #rowsOf: (batch: TrainingBatch) => TokenRows;
   readonly #clip: number;
+  readonly #note: (warning: string) => void;
+  #hasNoted = false;
 
   private constructor(teacher: AttentionTeacher, students: readonly Student[], options: DistillerOptions) {
     this.#teacher = teacher;
@@ -55,6 +59,7 @@ export class Distiller implements TrainingStage {
     this.#parameters = students.map((student) => new FeatureParameters(student, options));
     this.#rowsOf = options.rowsOf ?? (({ sequences }) => sequences.map(({ ids }) => ids));
     this.#clip = options.clip ?? 50;
+    this.#note = options.note ?? (() => {});
   }
 
   /**
@@ -95,20 +100,27 @@ export class Distiller implements TrainingStage {
    * One step of every site's Adam on a batch.
    *
    * @returns as loss the mean over sites of the errors before the step (see {@link SiteMeasurement}), bounded by
-   * {@link boundedErrorsByHead} for sites whose attention may be negative.
+   * {@link boundedErrorsByHead} for sites whose attention may be negative. A site whose features take no part in the batch,
+   * because all keys of its sequences are exact, is left as it is.
    * @throws {TrainingError} `loss-not-finite`; the weights of that site and of later ones were not changed.
    * @throws {DistillError} `attention-of-other-shape`.
    */
   async step(batch: TrainingBatch, learningRate: number): Promise<StepResult> {
     const rows = this.#rowsOf(batch);
-    let sum = 0;
+    let [sum, trained] = [0, 0];
     for await (const activations of this.#teacher.activations(rows)) {
       const student = this.#students[activations.site]!;
       const { heads, loss, gradients } = await this.#gradients(student, activations, rows);
+      const parameters = this.#parameters[activations.site]!;
       const isFinite =
-        Number.isFinite(loss) && (await this.#parameters[activations.site]!.step(gradients, learningRate, this.#clip));
+        Number.isFinite(loss) && (gradients.size === 0 || (await parameters.step(gradients, learningRate, this.#clip)));
       if (!isFinite) throw notFinite(student.site.output, batch.step);
+      if (gradients.size > 0) trained++;
       sum += loss / heads;
+    }
+    if (trained === 0 && !this.#hasNoted) {
+      this.#hasNoted = true;
+      this.#note(nothingTrained(batch.step, Math.max(...rows.map(({ length }) => length))));
     }
     return { loss: sum / this.#students.length, tokens: rows.reduce((count, row) => count + row.length, 0) };
   }
@@ -174,14 +186,20 @@ export class Distiller implements TrainingStage {
     rows: TokenRows,
   ): Promise<{ heads: number; loss: number; gradients: ReadonlyMap<string, tf.Tensor> }> {
     let heads = 0;
+    // tfjs throws if nothing has a gradient, and this always has.
+    const zero = tf.scalar(0);
+    const anchor = tf.variable(zero);
     const { value, grads } = tf.variableGrads(() => {
       const errors = this.#errors(student, activations, rows, student.isSigned ? boundedErrorsByHead : errorsByHead);
       heads = errors.size;
-      return tf.sum(errors);
-    }, [...student.variables.values()]);
+      return tf.add(tf.sum(errors), anchor);
+    }, [anchor, ...student.variables.values()]);
     const loss = (await value.data())[0]!;
-    value.dispose();
-    const byName = [...student.variables].map(([name, { name: own }]) => [name, grads[own]!] as const);
+    tf.dispose([value, zero, anchor, grads[anchor.name]!]);
+    const byName = [...student.variables].flatMap(([name, { name: own }]) => {
+      const gradient = grads[own] as tf.Tensor | undefined | null;
+      return gradient ? [[name, gradient] as const] : [];
+    });
     return { heads, loss, gradients: new Map(byName) };
   }
 
@@ -207,6 +225,13 @@ export class Distiller implements TrainingStage {
       return measure(estimate, exact, tokenWeights(rows, batch, length));
     });
   }
+}
+
+function nothingTrained(step: number, longest: number): string {
+  return (
+    `Step ${step + 1} of distillation changed nothing: up to ${longest} tokens, as many as its longest sequence has, all keys are ` +
+    `exact, so features take no part. Only longer sequences train them. This is said once.`
+  );
 }
 
 /** [batch, 1, length, 1]: 1 at tokens, 0 at padding and in rows that only fill a fixed batch. */
